@@ -1,0 +1,1 @@
+"""How a machine gets to its wanted state. Knows nothing of mail and nothing of customers."""

@@ -1,0 +1,63 @@
+"""Item, the one word for a thing a machine must have, and the five kinds every machine knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+State: TypeAlias = Mapping[str, Any]
+"""Flat JSON: what two machines can compare by digest."""
+
+
+class Keep(NamedTuple):
+    """Lines of one file of a tree that go only when named on the command line, as `NOUN:WORD`.
+
+    `word` is the place of the naming word among the line's blank-separated ones, counted as Python counts.
+    """
+
+    file: str
+    noun: str
+    word: int
+
+
+@dataclass(frozen=True)
+class Item:
+    """A thing of one kind and name, and the state it must be in; None: it must not be there."""
+
+    kind: str
+    name: str
+    wanted: State | None
+    about: str = ""
+    keep: tuple[Keep, ...] = ()
+
+
+def package(name: str) -> Item:
+    """A package of the machine's own package manager, any version."""
+    return Item("package", name, {"installed": True})
+
+
+def account(name: str, *, home: str, shell: str) -> Item:
+    """A system account that nobody can log in to by password (`*` in its password field), its home root's own."""
+    return Item("account", name, {"home": home, "shell": shell, "password": "*"})
+
+
+def file(path: str, content: str | None, *, mode: str = "0644", about: str = "") -> Item:
+    """A file of root's with exactly this text (UTF-8) and mode (octal); None: no such file. Parents are made, 0755."""
+    wanted = None if content is None else {"content": content, "mode": mode}
+    return Item("file", path, wanted, about)
+
+
+def tree(path: str, files: Mapping[str, str] | None, *, about: str = "", keep: Sequence[Keep] = ()) -> Item:
+    """A directory that holds exactly these files (relative path: UTF-8 text), switched as a whole by one rename."""
+    wanted = None if files is None else {"files": dict(files)}
+    return Item("tree", path, wanted, about, tuple(keep))
+
+
+def settled(name: str, *argv: str) -> Item:
+    """Something derived that a program there puts in order.
+
+    `argv --check` prints a line for each thing that is not in order; `argv` alone settles it. It is settled again
+    whenever an item before it changed.
+    """
+    return Item("settled", name, {"argv": list(argv), "stale": []})

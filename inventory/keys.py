@@ -1,0 +1,189 @@
+"""Public halves of customers' keys, and relays' host keys, on disk. A private key never comes here."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from inventory.model import Key, Relay
+
+_FILE = re.compile(r"k([1-9]\d*)\.pub")
+_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
+
+
+def read(where: Path, customer: str) -> tuple[tuple[Key, ...], list[str]]:
+    """Return the customer's keys, oldest first, and what is wrong with their files."""
+    keys, faults = [], []
+    for path in _entries(where / "keys" / customer):
+        shown = path.relative_to(where)
+        if path.name.startswith("."):
+            continue  # a draft of a run that was killed
+        if path.name == "last":
+            faults += _last_faults(path, shown)
+            continue
+        if not _FILE.fullmatch(path.name):
+            faults.append(
+                f"{shown}: no public key of ours, which are named k1.pub, k2.pub, ...; a private key must not be here"
+            )
+            continue
+        try:
+            keys.append(_key(path.read_text("utf-8"), customer, path.stem))
+        except (OSError, ValueError) as error:
+            faults.append(f"{shown}: {_reason(error)}")
+    return tuple(sorted(keys, key=lambda key: _number(key.name))), faults
+
+
+def record(where: Path, customer: str, key: Key) -> None:
+    """Write a public half down: the commit point of a first key and of a rotation."""
+    day = key.recorded or datetime.now(UTC).date()
+    path = where / "keys" / customer / f"{key.name}.pub"
+    _write(path, f"{key.public} {customer} {key.name} {day.isoformat()}\n")
+    _remember(where, customer, _number(key.name))
+
+
+def forget(where: Path, customer: str, name: str) -> None:
+    """Take a public half away; its name is not given again."""
+    _remember(where, customer, _number(name))
+    path = where / "keys" / customer / f"{name}.pub"
+    path.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def next_name(where: Path, customer: str) -> str:
+    """Name the next key: one above the highest ever recorded."""
+    return f"k{_highest(where, customer) + 1}"
+
+
+def trust(where: Path, relay: Relay, host_keys: Sequence[str]) -> None:
+    """Make these ("TYPE BLOB") the relay's only host keys in known_hosts; the lines of other hosts stay as they are."""
+    path, field = where / "known_hosts", host_field(relay)
+    kept = [line for line in _lines(path) if field not in _fields(line)[0].split(",")]
+    _write(path, "".join(f"{line}\n" for line in [*kept, *(f"{field} {key}" for key in host_keys)]))
+
+
+def host_field(relay: Relay) -> str:
+    """Return the relay's name in known_hosts, as OpenSSH writes it."""
+    return relay.address if relay.port in (None, 22) else f"[{relay.address}]:{relay.port}"
+
+
+def known(where: Path) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Return the host keys in known_hosts by host field, and what is wrong with the file."""
+    found: dict[str, tuple[str, ...]] = {}
+    faults = []
+    try:
+        lines = _lines(where / "known_hosts")
+    except (OSError, ValueError) as error:
+        return {}, [f"known_hosts: {_reason(error)}"]
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith(("#", "@", "|")):  # comments, marked and hashed lines are not ours
+            continue
+        hosts, *key = _fields(line)
+        try:
+            public = _public(key)
+        except ValueError as error:
+            faults.append(f"known_hosts: line {number}: {error}")
+            continue
+        for host in hosts.split(","):
+            found[host] = (*found.get(host, ()), public)
+    return found, faults
+
+
+def recorded_customers(where: Path) -> Iterator[str]:
+    """Yield the customers that have a public half on record, in files of customers/ or not."""
+    for folder in _entries(where / "keys"):
+        if any(path.suffix == ".pub" for path in _entries(folder)):
+            yield folder.name
+
+
+def _key(text: str, customer: str, name: str) -> Key:
+    words = text.split()
+    if text.count("\n") > 1 or len(words) != 5:
+        raise ValueError(f"must be one line: TYPE BLOB {customer} {name} YYYY-MM-DD")
+    if words[2:4] != [customer, name]:
+        raise ValueError(f"is the key {' '.join(words[2:4])!r}, which is not this file's name")
+    return Key(name, _public(words), date.fromisoformat(words[4]))
+
+
+def _public(words: Sequence[str]) -> str:
+    """Return "TYPE BLOB" of a line's words, the blob being one of that type."""
+    if len(words) < 2 or words[0] not in _TYPES:
+        raise ValueError(f"must be a public key as OpenSSH writes it, of {', '.join(_TYPES)}")
+    try:
+        blob = base64.b64decode(words[1], validate=True)
+    except binascii.Error:
+        raise ValueError("its key is cut or damaged: not base64") from None
+    kind = words[0].encode()
+    if not blob.startswith(len(kind).to_bytes(4, "big") + kind):
+        raise ValueError(f"its key is damaged: not of type {words[0]}")
+    return f"{words[0]} {words[1]}"
+
+
+def _last_faults(path: Path, shown: Path) -> list[str]:
+    text = path.read_bytes().strip()
+    return [] if text.isdigit() else [f"{shown}: must be the number of the highest key ever recorded, and nothing else"]
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _number(name: str) -> int:
+    match = _FILE.fullmatch(f"{name}.pub")
+    if match is None:
+        raise ValueError(f"a key is named k1, k2, ..., not {name!r}")
+    return int(match[1])
+
+
+def _highest(where: Path, customer: str) -> int:
+    folder = where / "keys" / customer
+    last = int((folder / "last").read_text("ascii")) if (folder / "last").exists() else 0
+    return max([last, *(_number(path.stem) for path in _entries(folder) if _FILE.fullmatch(path.name))])
+
+
+def _remember(where: Path, customer: str, number: int) -> None:
+    _write(where / "keys" / customer / "last", f"{max(number, _highest(where, customer))}\n")
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text("utf-8").splitlines() if path.exists() else []
+
+
+def _fields(line: str) -> list[str]:
+    return line.split() or [""]
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "is not text in UTF-8"
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file so that a crash leaves the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            os.fsync(file.fileno())
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,268 @@
+"""Relay and Customer: every key of the inventory's files, its default, and a sentence on it."""
+
+from __future__ import annotations
+
+import fnmatch
+import zlib
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
+from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from inventory import words
+
+# A word here is a folder of templates/exchange/sources or templates/exchange/clients; a source is also a module of
+# receiver/formats, its - and . written _.
+Source: TypeAlias = Literal["exchange-5.5"]
+Client: TypeAlias = Literal["plink"]
+Reach: TypeAlias = Literal["kit"]
+
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+
+
+class Key(NamedTuple):
+    """One `keys/CUSTOMER/NAME.pub`. Two of them: a rotation is open."""
+
+    name: str
+    public: str  # "TYPE BLOB": the only form in which a public key passes between rooms
+    recorded: date | None = None  # the day it was written down, from which its age counts
+
+
+class Table(BaseModel):
+    """A table of TOML: frozen, of the types written here and no near ones, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=False)
+    given: ClassVar[frozenset[str]] = frozenset()
+    """Fields that load() adds from elsewhere; they are no keys of the file."""
+
+
+class Relay(Table):
+    """A machine with Postfix that stands before customers' Exchange servers: `[NAME]` in relays.toml."""
+
+    given: ClassVar[frozenset[str]] = frozenset({"name", "host_keys"})
+    name: words.RelayName
+    host_keys: tuple[str, ...] = ()  # "TYPE BLOB", from known_hosts
+
+    address: words.Host = Field(description="Where we connect; ~/.ssh/config applies to it, ProxyJump included.")
+    user: words.User | None = Field(None, description="Who we log in as. Left out: ~/.ssh/config decides, then root.")
+    port: int | None = Field(None, ge=1, le=65535, description="Left out: ~/.ssh/config decides, then 22.")
+    sudo: bool = Field(False, description="true: that user is not root and may run our program through `sudo -n`.")
+    uploads: words.HostPort | None = Field(
+        None,
+        validate_default=True,
+        description="`host` or `host:port` the customers' servers connect to. Left out: address and port.",
+    )
+    config_directory: words.UnixPath | None = Field(
+        None, description="Postfix's configuration directory. Must be named when the machine has several instances."
+    )
+    table_type: Literal["hash", "btree", "lmdb", "cdb"] | None = Field(
+        None, description="Type of our tables. Left out: what `postconf -hx default_database_type` says there."
+    )
+    reject: Literal["hard", "soft"] = Field(
+        "hard", description="Answer to unknown recipients: hard 550, soft 450. For the whole relay, as Postfix has it."
+    )
+    alarm: tuple[words.Line, ...] = Field(
+        (),
+        description="Program and arguments that take an alarm's text on stdin, run as `postern`. Left out: no alarms.",
+    )
+    metrics: words.UnixPath = Field(
+        "/var/lib/postern/metrics", description="Directory for postern.prom, read by Prometheus' textfile collector."
+    )
+
+    @field_validator("uploads")
+    @classmethod
+    def _known_outside(cls, uploads: str | None, info: ValidationInfo) -> str | None:
+        address = info.data.get("address")
+        if uploads is None and address:
+            try:
+                words.host_port(address)
+            except ValueError:
+                raise ValueError(
+                    f"must be given: customers' servers do not know {address!r}, a short name of ours"
+                ) from None
+        return uploads
+
+    @field_validator("alarm")
+    @classmethod
+    def _absolute(cls, alarm: tuple[str, ...]) -> tuple[str, ...]:
+        if alarm and not alarm[0].startswith("/"):
+            raise ValueError("must begin with a program's full path: a timer has no PATH to speak of")
+        return alarm
+
+    @property
+    def uploads_to(self) -> tuple[str, int]:
+        """Host and port the customers' servers connect to."""
+        host, port = words.host_and_port(self.uploads or self.address)
+        return host, port or (22 if self.uploads else self.port or 22)
+
+
+class Schedule(Table):
+    """When the customer's server exports: `[exchange.schedule]`, in the server's own time."""
+
+    days: words.Days = Field(words.DAYS[:5], description='"MON-FRI", "MON,WED" or a list of days.')
+    start: words.Clock = Field("07:00", alias="from", description="No export starts before this.")
+    until: words.Clock = Field("19:00", alias="to", validate_default=True, description="No export starts after this.")
+    every_minutes: int = Field(
+        60, ge=15, le=1440, description="From one export to the next; below 60 means many `at` jobs on NT 4."
+    )
+    timezone: words.TimeZone = Field(
+        "UTC", description="The server's time zone, as Europe/Berlin: `status` judges lateness by it."
+    )
+
+    @field_validator("until")
+    @classmethod
+    def _after_start(cls, until: str, info: ValidationInfo) -> str:
+        if "start" in info.data and until <= info.data["start"]:
+            raise ValueError(f"must be later than from ({info.data['start']}); a night needs two days' schedule")
+        return until
+
+    def starts(self, customer: str) -> tuple[int, ...]:
+        """Minutes after midnight at which exports start, moved by the id so that customers do not all call at once."""
+        first, last = _minutes(self.start), _minutes(self.until)
+        moved = zlib.crc32(customer.encode()) % min(60, self.every_minutes, last - first)
+        return tuple(range(first + moved, last + 1, self.every_minutes))
+
+    def last_start(self, customer: str, now: datetime) -> datetime:
+        """Return when the latest export before `now` (aware) was to start."""
+        here = now.astimezone(ZoneInfo(self.timezone))
+        for back in range(8):
+            day = here.date() - timedelta(days=back)
+            if words.DAYS[day.weekday()] not in self.days:
+                continue
+            for minutes in reversed(self.starts(customer)):
+                moment = datetime.combine(day, time(*divmod(minutes, 60)), here.tzinfo)
+                if moment <= now:
+                    return moment
+        raise AssertionError("a week without a day of the schedule")
+
+
+def _minutes(clock: str) -> int:
+    hours, minutes = clock.split(":")
+    return int(hours) * 60 + int(minutes)
+
+
+class Exchange(Table):
+    """The customer's end: `[exchange]`."""
+
+    source: Source = Field("exchange-5.5", description="What the list is exported from.")
+    server: words.ServerName = Field(description="The Exchange server the export asks (ADMIN's DirectoryService).")
+    install: words.WindowsPath = Field(
+        r"C:\exchsrvr", description=r"Where Exchange lives; `bin\admin.exe` is below it."
+    )
+    directory: words.PlainWindowsPath = Field(
+        r"C:\userexport", description="Where our files go; a folder without blanks in its path."
+    )
+    basepoint: words.BasePoint = Field(
+        description="Where in the directory the export starts: /o=ORGANISATION for all of it, spelled as Exchange does."
+    )
+    reach: Reach = Field("kit", description="How files get there: `kit`, a folder that somebody carries.")
+    client: Client = Field("plink", description="The SSH client that uploads.")
+    key_type: Literal["ed25519", "rsa"] = Field("ed25519", description="rsa only for PuTTY before 0.68.")
+    addresses: tuple[words.KeyFrom, ...] = Field(
+        min_length=1,
+        description='Where uploads come from (from= of the key): addresses or networks, IPv6 too; "any" must be said.',
+    )
+    schedule: Schedule = Field(Schedule(), description="When the server exports.")
+
+    @field_validator("addresses")
+    @classmethod
+    def _any_stands_alone(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        if words.ANYWHERE in addresses and len(addresses) > 1:
+            raise ValueError(f"must be {words.ANYWHERE!r} alone, or addresses without it")
+        return addresses
+
+
+class Guard(Table):
+    """When a list is held until an operator accepts it: `[guard]`."""
+
+    shrink_percent: float = Field(
+        10.0,
+        ge=0,
+        le=100,
+        description="Held when more than this share would go, over all or in one domain, and more than shrink_floor.",
+    )
+    shrink_floor: int = Field(2, ge=0, description="So many may always go, whatever share that is.")
+    growth_factor: float = Field(
+        3.0, ge=1, description="Held when it grows more than this many times and by more than 100."
+    )
+    max_recipients: Count = Field(100_000, description="Held when it has more recipients than this.")
+    max_megabytes: int = Field(
+        64, ge=1, le=4096, description="An export larger than this is refused unread (1 MB is 1,048,576 bytes)."
+    )
+
+
+class Customer(Table):
+    """One customer, a file of customers/; the file's stem is the permanent id."""
+
+    given: ClassVar[frozenset[str]] = frozenset({"id", "keys"})
+    id: words.CustomerId
+    keys: tuple[Key, ...] = ()  # oldest first; all open the gate, the batch prefers the last
+
+    name: words.Line = Field(max_length=100, description="What people call the customer; may change, the id may not.")
+    domains: tuple[words.Domain, ...] = Field(
+        min_length=1, description="The domains that are theirs; of an internationalised one, either form."
+    )
+    partial: tuple[words.Domain, ...] = Field(
+        (), description="Those with mailboxes elsewhere too: they stay open, nothing in them is ever rejected."
+    )
+    relays: tuple[words.RelayName, ...] = Field(min_length=1, description="The relays that take their mail.")
+    next_hop: words.NextHop | None = Field(
+        None,
+        description="Where their mail goes on, as relay:[203.0.113.25]:25. Left out where the relay has a route already.",
+    )
+    exclude: tuple[words.Pattern, ...] = Field(
+        (),
+        description="Who must get no mail from outside: a local part in any domain, or a shell pattern on the address.",
+    )
+    include: tuple[words.Recipient, ...] = Field(
+        (), description="Listed whatever the export says; postmaster@ of every domain always is."
+    )
+    canaries: tuple[words.Recipient, ...] = Field((), description="A list that lacks one of these is held.")
+    open_after_days: Count = Field(30, description="A list nobody refreshed for so long opens its domains again.")
+    key_max_age_days: Count = Field(365, description="A key older than this needs a person (`rotate-key --due`).")
+    exchange: Exchange = Field(description="The customer's end.")
+    guard: Guard = Field(Guard(), description="When a list is held.")
+
+    @field_validator("domains", "partial", "relays", "include", "canaries")
+    @classmethod
+    def _once(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            if values.count(value) > 1:
+                raise ValueError(f"names {value!r} twice (letter case and the form of a name aside)")
+        return values
+
+    @field_validator("partial")
+    @classmethod
+    def _own_domains(cls, partial: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        own = info.data.get("domains", partial)
+        for domain in partial:
+            if domain not in own:
+                raise ValueError(f"{domain!r} is not one of domains{words.near(domain, own)}")
+        return partial
+
+    @field_validator("include", "canaries")
+    @classmethod
+    def _own_addresses(cls, addresses: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        own = info.data.get("domains")
+        for address in addresses:
+            domain = address.rpartition("@")[2]
+            if own and domain not in own:
+                raise ValueError(f"{address!r} is in none of domains{words.near(domain, own)}")
+            hidden = next((pattern for pattern in info.data.get("exclude", ()) if _matches(pattern, address)), None)
+            if hidden:
+                raise ValueError(f"{address!r} is excluded by {hidden!r}: one of the two is wrong")
+        return addresses
+
+    @property
+    def unicode(self) -> Mapping[str, str]:
+        """U-labels by A-labels, of the domains that have both."""
+        both = {domain: words.unicode_form(domain) for domain in self.domains}
+        return {domain: written for domain, written in both.items() if written}
+
+
+def _matches(pattern: str, address: str) -> bool:
+    if not set(pattern) & set("@*?["):
+        return address.rpartition("@")[0] == pattern
+    return fnmatch.fnmatchcase(address, pattern)

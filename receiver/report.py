@@ -1,0 +1,144 @@
+"""What a run came to: exit codes, the line for people, the record for programs; and how outside text is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+DONE = 0
+PERSON = 1  # status: something needs a person
+REFUSED = 2  # the call, or what was sent, is wrong
+HELD = 3  # by the guard
+FAILED = 4  # something here did not work
+PROOF = 5
+BUSY = 75  # try again
+
+WORST_FIRST = (FAILED, PROOF, REFUSED, HELD, BUSY, PERSON, DONE)
+FORMAT = 1  # of Outcome as JSON; the format of the release before is read as well
+NAMED = 1_000  # names of each kind that a look lists
+
+_CODES = {"refused": REFUSED, "held": HELD, "busy": BUSY, "failed": FAILED}
+
+
+class Stopped(Exception):
+    """The run ends here; the text says what is wrong and what would help. Raised as one of the three below."""
+
+    code = FAILED
+    did = "failed"
+
+
+class Refused(Stopped):
+    """What was asked or sent is wrong."""
+
+    code = REFUSED
+    did = "refused"
+
+
+class Failed(Stopped):
+    """Something on this relay did not work."""
+
+
+class Busy(Stopped):
+    """Somebody else holds what this run needs."""
+
+    code = BUSY
+    did = "busy"
+
+
+class Outcome(NamedTuple):
+    """What one run did for one customer: exit code, line, `last-run.json`, `--json` and `inv status` are all this."""
+
+    customer: str
+    did: str  # published unchanged held pinned looked refused busy failed, or resumed (a pin lifted, nothing waiting)
+    when: int = 0  # epoch seconds
+    key: str = ""  # the key's name; empty when it came from the desk
+    client: str = ""  # the client's address
+    by: str = ""  # whose hand it was, when it came from the desk
+    total: int = 0  # recipients in force after it
+    added: int = 0  # to the list that was in force; when only looked: would be
+    removed: int = 0  # from it
+    kept_back: int = 0  # would have gone, and stay until accepted
+    left_out: Mapping[str, int] = {}  # reason: how many values of the export
+    reasons: tuple[str, ...] = ()  # why the guard holds the list; empty: it does not
+    offered: str = ""  # SHA-256 of the list that was offered
+    why: str = ""  # what is wrong, or since when the list is pinned
+    trouble: str = ""  # the list is recorded, yet not in the tables Postfix reads
+    coming: tuple[str, ...] = ()  # when only looked: names, sorted, at most NAMED
+    going: tuple[str, ...] = ()
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        if self.trouble:
+            return FAILED
+        if self.did == "looked":
+            return HELD if self.reasons else DONE
+        return _CODES.get(self.did, DONE)
+
+    @property
+    def line(self) -> str:
+        """One line for people and logs."""
+        parts = [self._said()]
+        if self.trouble:
+            parts.append(f"NOT IN THE TABLES YET: {self.trouble}")
+        if self.left_out:
+            each = ", ".join(f"{count} {reason}" for reason, count in most_first(self.left_out))
+            parts.append(f"left out {sum(self.left_out.values())}: {each}")
+        return f"{self.customer}: {'; '.join(parts)}"
+
+    def _said(self) -> str:
+        if self.did in ("refused", "busy", "failed", "resumed"):
+            return f"{self.did}: {shown(self.why, 500)}"
+        counts = f"{self.total} recipients (+{self.added} -{self.removed})"
+        if self.did == "unchanged":
+            counts = f"{self.total} recipients, unchanged"
+        if self.did == "pinned":
+            return f"pinned since {self.why}; {counts}{self._judged(', waits for resume', 'the list sent passes')}"
+        if self.did == "looked":
+            return f"looked, nothing written: {counts}{self._judged(': would be held', 'would be published')}"
+        if self.reasons:
+            return f"{'; '.join(self.reasons)}: held; {self.added} added"
+        return counts
+
+    def _judged(self, held: str, passed: str) -> str:
+        return f"; {'; '.join(self.reasons)}{held}" if self.reasons else f"; {passed}"
+
+    def record(self) -> dict[str, Any]:
+        """Give it as plain JSON, with what programs would else have to work out."""
+        return {"postern": FORMAT, **self._asdict(), "code": self.code, "line": self.line}
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> Outcome:
+        """Read what record() gave, here or on a relay of the release before. Raises ValueError."""
+        if record.get("postern") not in (FORMAT, FORMAT - 1):
+            raise ValueError("an outcome of a format this release of Postern does not read")
+        known = {name: value for name, value in record.items() if name in cls._fields}
+        for name in ("reasons", "coming", "going"):
+            known[name] = tuple(known.get(name, ()))
+        return cls(**known)
+
+
+def worst(codes: Iterable[int]) -> int:
+    """Give several runs one exit code. A code that is none of ours counts as FAILED; no run at all is DONE."""
+    ours = {code if code in WORST_FIRST else FAILED for code in codes}
+    return next((code for code in WORST_FIRST if code in ours), DONE)
+
+
+def shown(text: str, limit: int = 200) -> str:
+    """Text from outside, fit for a terminal and a log: printable characters, the rest as escapes, bounded.
+
+    It stays on one line and cannot move a cursor, turn the writing round or colour anything. It is still plain text:
+    who prints it through something with a markup of its own switches that off.
+    """
+    kept = text[:limit]
+    safe = kept if kept.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in kept)
+    return safe if len(text) <= limit else safe + "..."
+
+
+def most_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Reasons and their counts, the most frequent first, equal ones by name."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

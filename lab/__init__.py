@@ -1,0 +1,1 @@
+"""A private Debian machine in tens of milliseconds: what the tests, the demo and the benchmarks run against."""

@@ -1,0 +1,210 @@
+"""LabHost: a Debian machine of its own address, sshd, syslog and Postfix, started in a fraction of a second."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from lab import keys, mirror, roots, smtp
+from lab.address import Address
+from lab.roots import LabError, Say
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+}
+PENALTIES_SINCE = ("trixie", "forky")
+"""The releases whose sshd knows PerSourcePenalties, and by default shuts out an address that failed a few times."""
+NOWHERE = "127.77.255.53"
+"""Nobody answers there, so a look-up fails at once and never leaves the machine."""
+
+
+class LabHost:
+    """A running Debian host; `with LabHost("bookworm") as h:` starts and stops it.
+
+    It shares this machine's network and nothing else: processes, mounts and name are its own, and what is written there
+    is gone when it stops. Nothing but apt finds its way off the machine. Postfix is set up and not started.
+    """
+
+    def __init__(
+        self, release: str, *, bare: bool = False, sshd: Sequence[str] = (), say: Say = lambda _: None
+    ) -> None:
+        """`bare`: nothing that provisioning installs. `sshd`: lines that win over all others of its configuration."""
+        if release not in roots.RELEASES:
+            raise LabError(f"no root is made of {release!r}; the lab has {', '.join(roots.RELEASES)}")
+        self.release = release
+        self.port = 22
+        self._bare = bare
+        self._sshd = tuple(sshd)
+        self._say = say
+
+    def start(self) -> None:
+        """Start it, its root being made first if need be. Raises LabError."""
+        if reason := roots.missing():
+            raise LabError(reason)
+        base = roots.root(self.release, bare=self._bare, say=self._say)
+        self.admin_key = keys.admin_key()
+        self._address = Address()
+        try:
+            self._boot(base)
+        except BaseException:
+            self._address.give_back()
+            raise
+
+    def stop(self) -> None:
+        """Stop it; nothing of it stays."""
+        assert self._init.stdin is not None
+        self._init.stdin.close()
+        try:
+            self._init.wait(10)
+        except subprocess.TimeoutExpired:
+            self._init.kill()
+            self._init.wait()
+        self._address.give_back()
+        for stream in (self._init.stdout, self._init.stderr):
+            assert stream is not None
+            stream.close()
+
+    def __enter__(self) -> LabHost:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def address(self) -> str:
+        """Its IPv4 address, 127.77.0.N, which no other lab host of this machine has."""
+        return self._address.text
+
+    @property
+    def name(self) -> str:
+        """Its host name, fully qualified."""
+        return f"{self.release}{self._address.number}.lab.example"
+
+    @property
+    def root(self) -> Path:
+        """Its root directory, seen from here; an absolute link in it leads to files of this machine: use run() then."""
+        return Path(f"/proc/{self.pid}/root")
+
+    def run(
+        self, *argv: str, stdin: bytes = b"", check: bool = True, user: str | None = None, timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program there, as root or as `user`; what it says is text, bytes that are not UTF-8 as surrogates."""
+        enter = ["nsenter", f"--target={self.pid}", "--mount", "--uts", "--pid", "--root", "--wd", "--"]
+        become = ["runuser", "-u", user, "--"] if user else []
+        done = subprocess.run(
+            [*enter, *become, *argv], input=stdin, capture_output=True, timeout=timeout, env=ENVIRONMENT
+        )
+        out, err = (text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr))
+        if check and done.returncode:
+            failed = subprocess.CalledProcessError(done.returncode, argv, out, err)
+            failed.add_note(f"{out}{err}")
+            raise failed
+        return subprocess.CompletedProcess(argv, done.returncode, out, err)
+
+    def start_postfix(self) -> None:
+        """Start Postfix as Debian does, the files its chroot needs first."""
+        prepare = "/usr/lib/postfix/configure-instance.sh"
+        if (self.root / prepare[1:]).exists():
+            self.run(prepare)
+        self.run("postfix", "start")
+
+    def ask(self, recipient: str, *, sender: str = "", from_address: str | None = None) -> str:
+        """Its answer to RCPT TO: "250 2.1.5 Ok". From here it is asked as from itself, or else from a 127.x.y.z."""
+        return smtp.ask(self.address, recipient, sender=sender, from_address=from_address or self.address)
+
+    def log(self, until: str = "", timeout: float = 10) -> str:
+        """What mail.log says; waits until it holds the text, as what is logged takes a moment."""
+        end = time.monotonic() + timeout
+        while True:
+            path = self.root / "var/log/mail.log"
+            text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
+            if until in text:
+                return text
+            if time.monotonic() > end:
+                raise LabError(f"{until!r} was not logged within {timeout} s; mail.log ends:\n{text[-2000:]}")
+            time.sleep(0.01)
+
+    def tmpfs(self, path: str, size: str) -> None:
+        """Mount an empty file system of this size ("64k", "10m") on a directory there, of that owner and mode."""
+        was = (self.root / path.lstrip("/")).stat()
+        options = f"size={size},mode={was.st_mode & 0o7777:o},uid={was.st_uid},gid={was.st_gid}"
+        self._tell({"at": path, "options": options})
+
+    def _boot(self, base: Path) -> None:
+        own_keys = keys.host_keys(self._address.number)
+        self.host_keys = tuple(" ".join(path.read_text().split()[:2]) for path in sorted(own_keys.glob("*.pub")))
+        at = roots.cache() / "at"
+        at.mkdir(exist_ok=True)
+        argv = ["unshare", "--pid", "--mount", "--uts", "--propagation=unchanged", "--fork", "--kill-child"]
+        self._init = subprocess.Popen(
+            [*argv, sys.executable, "-I", "-S", str(Path(__file__).with_name("init.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # a Ctrl-C is for us, who then stop the host
+            pass_fds=[self._address.lock.fileno()],  # the address is taken as long as the host lives, whoever is killed
+        )
+        try:
+            files = {**self._files(base), **_key_files(own_keys)}
+            self.pid: int = self._tell({"root": str(base), "at": str(at), "name": self.name, "files": files})
+        except BaseException:
+            self._init.kill()
+            self._init.wait()
+            raise
+
+    def _tell(self, what: dict[str, Any]) -> Any:
+        assert self._init.stdin is not None
+        assert self._init.stdout is not None
+        assert self._init.stderr is not None
+        try:
+            self._init.stdin.write(json.dumps(what).encode() + b"\n")
+            self._init.stdin.flush()
+            answer = self._init.stdout.readline()
+        except BrokenPipeError:
+            answer = b""
+        if not answer:
+            raise LabError(f"the lab host {self.name} ended:\n{self._init.stderr.read().decode(errors='replace')}")
+        return json.loads(answer)
+
+    def _files(self, base: Path) -> dict[str, tuple[int, str]]:
+        """What differs between two hosts of one root."""
+        penalties = ["PerSourcePenalties no"] if self.release in PENALTIES_SINCE else []
+        sshd = [*self._sshd, f"ListenAddress {self.address}", "UsePAM no", *penalties]
+        hosts = f"127.0.0.1 localhost\n{self.address} {self.name} {self.name.partition('.')[0]}\n"
+        files = {
+            "/etc/hostname": (0o644, f"{self.name}\n"),
+            "/etc/mailname": (0o644, f"{self.name}\n"),
+            "/etc/hosts": (0o644, hosts),
+            "/etc/resolv.conf": (0o644, f"nameserver {NOWHERE}\noptions timeout:1 attempts:1\n"),
+            "/etc/ssh/sshd_config.d/lab.conf": (0o644, "\n".join([*sshd, ""])),
+            "/root/.ssh/authorized_keys": (0o600, self.admin_key.with_suffix(".pub").read_text()),
+        }
+        if (base / "etc/postfix/main.cf").exists():
+            files["/etc/postfix/main.cf"] = (0o644, (base / "etc/postfix/main.cf").read_text() + self._main_cf())
+        return files | mirror.way_there(base, hosts)
+
+    def _main_cf(self) -> str:
+        """Its own address, and the way of mail out of the machine barred: from a loopback address there is none."""
+        own = {
+            "myhostname": self.name,
+            "inet_interfaces": self.address,
+            "inet_protocols": "ipv4",
+            "mynetworks": f"127.0.0.1/32 {self.address}/32",
+            "smtp_bind_address": self.address,
+        }
+        return "".join(f"{key} = {value}\n" for key, value in own.items())
+
+
+def _key_files(own_keys: Path) -> dict[str, tuple[int, str]]:
+    return {f"/etc/ssh/{path.name}": (0o644 if path.suffix else 0o600, path.read_text()) for path in own_keys.iterdir()}

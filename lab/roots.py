@@ -1,0 +1,170 @@
+"""Debian roots: made once per release with mmdebstrap, kept in a cache, never written to afterwards."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from lab import mirror
+
+Say: TypeAlias = Callable[[str], None]
+"""Takes one line of progress."""
+
+PACKAGES = ("mmdebstrap", "openssh-client", "putty-tools", "iproute2", "util-linux")
+"""What the operator's machine needs of Debian for lab hosts."""
+
+
+class LabError(Exception):
+    """The lab cannot do what was asked of it; the text says why and what would help."""
+
+
+class Release(NamedTuple):
+    """What makes the root of one Debian release differ from the others'."""
+
+    tables: tuple[str, ...]  # packages of table types that Postfix can load besides its own
+    moved: bool = False  # may be gone from the mirrors, to the archive
+
+
+RELEASES = {
+    "bullseye": Release(("postfix-lmdb", "postfix-cdb"), moved=True),
+    "bookworm": Release(("postfix-lmdb", "postfix-cdb")),
+    "trixie": Release(("postfix-lmdb", "postfix-cdb")),
+    "forky": Release(("postfix-lmdb", "postfix-cdb")),
+}
+
+BARE = ("openssh-server", "iproute2", "procps", "rsyslog")
+FULL = (*BARE, "cron", "make", "perl", "postfix", "python3", "sudo")
+
+FINISH = """\
+set -e
+# The kernel's log is the machine's, not this host's.
+sed -i '/imklog/d' "$1/etc/rsyslog.conf"
+rm -f "$1"/etc/ssh/ssh_host_* "$1/etc/hostname" "$1/etc/resolv.conf"
+if [ -e "$1/etc/postfix/main.cf" ]; then
+    chroot "$1" postconf -X myhostname mynetworks inet_interfaces inet_protocols
+    chroot "$1" newaliases
+fi
+"""
+
+
+def cache() -> Path:
+    """Where roots are kept: POSTERN_LAB_CACHE, else /var/cache/postern-lab."""
+    return Path(os.environ.get("POSTERN_LAB_CACHE", "/var/cache/postern-lab"))
+
+
+def missing() -> str | None:
+    """The sentence that says why there can be no lab here, or None."""
+    if sys.platform != "linux":
+        return "lab hosts are Linux namespaces: they need Linux"
+    if os.geteuid() != 0:
+        return "lab hosts need root (mount, chroot, addresses on lo): run this as root"
+    absent = [tool for tool in ("mmdebstrap", "ip", "unshare", "nsenter", "ssh-keygen") if shutil.which(tool) is None]
+    if absent:
+        return f"lab hosts need {', '.join(absent)}: apt-get install {' '.join(PACKAGES)}"
+    return None
+
+
+def install_needed(packages: Sequence[str] = PACKAGES, say: Say = lambda _: None) -> None:
+    """Install those of the packages this machine lacks. Raises LabError."""
+    found = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${db:Status-Abbrev}${Package}\n", *packages], capture_output=True, text=True
+    )
+    absent = sorted(set(packages) - {line[3:].strip() for line in found.stdout.splitlines() if line.startswith("ii")})
+    if not absent:
+        return
+    say(f"installing {' '.join(absent)}")
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for step in (["update"], ["install", "-y", "--no-install-recommends", *absent]):
+        done = subprocess.run(["apt-get", "-q", *step], env=env, capture_output=True, text=True)
+        if done.returncode:
+            raise LabError(f"apt-get {' '.join(step)} failed:\n{_last_lines(done.stderr)}")
+
+
+def root(release: str, *, bare: bool = False, say: Say = lambda _: None) -> Path:
+    """The directory of a release's root; made first if it is not there, which takes half a minute.
+
+    A bare root has sshd and what the lab needs, but nothing that provisioning would install. Raises LabError.
+    """
+    name = f"{release}{'-bare' if bare else ''}"
+    argv = _recipe(release, bare)
+    where = cache() / f"{name}-{hashlib.sha256(repr(argv).encode()).hexdigest()[:12]}"
+    if where.is_dir():
+        return where
+    cache().mkdir(parents=True, exist_ok=True)
+    with _locked(cache() / f".{name}.lock", say) as lock:
+        if not where.is_dir():
+            say(f"making the Debian root {where.name} in {cache()}")
+            draft = cache() / f".{name}.draft"
+            _make(argv, release, draft, lock, say)
+            draft.rename(where)
+    return where
+
+
+def _recipe(release: str, bare: bool) -> list[str]:
+    packages = BARE if bare else (*FULL, *RELEASES[release].tables)
+    return [
+        "mmdebstrap",
+        "--mode=root",
+        "--variant=apt",
+        f"--include={','.join(packages)}",
+        # Of testing, the Release file may be past its date on a mirror that stands still.
+        '--aptopt=Acquire::Check-Valid-Until "false"',
+        f"--customize-hook={FINISH}",
+        release,
+    ]
+
+
+def _make(argv: list[str], release: str, draft: Path, lock: int, say: Say) -> None:
+    candidates = dict.fromkeys(
+        (mirror.of_this_machine(), mirror.DEBIAN, *([mirror.ARCHIVE] if RELEASES[release].moved else []))
+    )
+    said = ""
+    for uri in candidates:
+        # A killed run leaves its draft. Should something still be mounted there, it is not descended into.
+        subprocess.run(["rm", "-rf", "--one-file-system", draft], check=True)
+        code, said = _say_as_it_runs([*argv, str(draft), f"deb {uri} {release} main"], lock, say)
+        if code == 0:
+            return
+        say(f"{uri} did not do for {release}")
+    raise LabError(f"mmdebstrap could not make a root of {release} from {', '.join(candidates)}:\n{_last_lines(said)}")
+
+
+def _say_as_it_runs(argv: Sequence[str], lock: int, say: Say) -> tuple[int, str]:
+    """Run it; its exit code and all it said. It holds the lock too, and so after we were killed."""
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    with subprocess.Popen(
+        argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, pass_fds=[lock]
+    ) as made:
+        assert made.stdout is not None
+        said = []
+        for line in made.stdout:
+            said.append(line)
+            if line.startswith("I: "):
+                say(line[3:].strip())
+    return made.returncode, "".join(said)
+
+
+@contextmanager
+def _locked(path: Path, say: Say) -> Iterator[int]:
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another process that makes this root")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _last_lines(text: str, count: int = 15) -> str:
+    return "\n".join(text.splitlines()[-count:])

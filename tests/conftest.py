@@ -1,0 +1,73 @@
+"""Lab hosts for the tests that need them: `@pytest.mark.host` and one of these fixtures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import keys, roots
+from lab.host import LabHost
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Where there can be no lab, a test that needs it is skipped, and fails where there must be one."""
+    if item.get_closest_marker("host") is None or (reason := roots.missing()) is None:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{reason}; with CI=true nothing is skipped", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def lab_host() -> Iterator[Callable[..., LabHost]]:
+    """Starts a host each time it is called, with LabHost's arguments; all of them stop after the test."""
+    with ExitStack() as hosts:
+
+        def start(release: str = "bookworm", **options: Any) -> LabHost:
+            return hosts.enter_context(LabHost(release, **options))
+
+        yield start
+
+
+@pytest.fixture
+def bullseye(lab_host: Callable[..., LabHost]) -> LabHost:
+    """Debian 11: Python 3.9."""
+    return lab_host("bullseye")
+
+
+@pytest.fixture
+def bookworm(lab_host: Callable[..., LabHost]) -> LabHost:
+    """Debian 12: Postfix 3.7, default table type hash."""
+    return lab_host("bookworm")
+
+
+@pytest.fixture
+def trixie(lab_host: Callable[..., LabHost]) -> LabHost:
+    """Debian 13: Postfix 3.10, OpenSSH 10."""
+    return lab_host("trixie")
+
+
+@pytest.fixture
+def forky(lab_host: Callable[..., LabHost]) -> LabHost:
+    """Debian 14, testing: Postfix 3.11, default table type cdb, the newest Python."""
+    return lab_host("forky")
+
+
+@pytest.fixture
+def operator_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A HOME whose ~/.ssh/config gives root on lab hosts the admin key, and no known_hosts.
+
+    Fabric goes by HOME; OpenSSH's own ssh does not and wants `-F HOME/.ssh/config`.
+    """
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True, mode=0o700)
+    config = f"Host 127.77.*\n    User root\n    IdentityFile {keys.admin_key()}\n    IdentitiesOnly yes\n"
+    (home / ".ssh" / "config").write_text(config)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return home

@@ -1,0 +1,31 @@
+"""What our files on other machines say. The folder decides how a file ends its lines and what letters it may have."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import jinja2
+
+_WINDOWS = "exchange/"
+_HERE = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    autoescape=False,  # noqa: S701  # configuration and batch files; the inventory checks values against these formats
+)
+
+
+def render(name: str, /, **facts: object) -> str:
+    """Fill in one template, as `postfix/sudoers.j2`.
+
+    Files below exchange/ come out as cmd.exe and Notepad have them: CRLF, and ASCII, since no two code pages of
+    an NT agree on anything else. Raises jinja2.UndefinedError for a fact left out, and ValueError for such a letter.
+    """
+    text = _HERE.get_template(name).render(**facts)
+    odd = re.search(r"[^\t\n\x20-\x7e]", text) if name.startswith(_WINDOWS) else None
+    if odd:
+        raise ValueError(f"{name}: {odd[0]!r} is no printable ASCII character")
+    return text.replace("\n", "\r\n") if name.startswith(_WINDOWS) else text

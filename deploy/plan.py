@@ -1,0 +1,145 @@
+"""Plan: the difference between what a machine is and what it must be. Prints, names losses, applies, looks again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from deploy.difference import difference
+from deploy.items import Item, Keep, State
+from deploy.keys import Secret
+
+SECOND_LOOK = 2.0  # seconds: a program there may be between writing a source and settling what is derived from it
+
+
+class HostError(Exception):
+    """A machine could not be reached, or something there failed. The text begins with its name; exit code 4."""
+
+
+class Busy(HostError):  # noqa: N818 it is what happened
+    """Someone else is at work there, or has changed what the plan was made from. Nothing was done; exit code 75."""
+
+
+class ProofFailed(HostError):  # noqa: N818 as above
+    """What was changed did not stand its test and has been put back; exit code 5."""
+
+
+class Host(Protocol):
+    """What a plan is made for: SSHHost, Windows, Folder."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    def read(self, items: Sequence[Item]) -> list[State | None]:
+        """Read what is there now, an answer per item; None: it is not there. Raises HostError."""
+
+    def make(self, changes: Sequence[Change]) -> None:
+        """Make the changes in this order. Raises HostError; Busy where something is no longer as it was read."""
+
+
+class Done(NamedTuple):
+    """How a program ended there."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Machine(Host, Protocol):
+    """A host that runs programs: SSHHost and Windows. A Folder has no such method."""
+
+    def run(self, *argv: str, stdin: bytes = b"") -> Done:
+        """Run a program there. Raises HostError if it could not be run; its own failure is its exit code."""
+
+
+class ExchangeEnd(Host, Protocol):
+    """Where a private key may be placed: Windows and Folder."""
+
+    def place(self, name: str, private: Secret) -> None:
+        """Put a private key there: the one way one travels."""
+
+    def forget_key(self, name: str) -> bool:
+        """Remove a key file; whether there was one."""
+
+
+class Blank:
+    """A machine with nothing on it: `Plan.of(Blank(), items).text()` shows all that the items are."""
+
+    name = "nothing"
+
+    def read(self, items: Sequence[Item]) -> list[State | None]:
+        """Nothing, as often as asked."""
+        return [None for _ in items]
+
+    def make(self, changes: Sequence[Change]) -> None:
+        """Refused."""
+        raise HostError(f"{self.name}: no machine to change ({len(changes)} changes asked for)")
+
+
+@dataclass(frozen=True)
+class Change:
+    """An item that is not as wanted, and what it was when that was seen: what is no longer so is not overwritten."""
+
+    item: Item
+    before: State | None
+
+    def losses(self) -> Iterator[str]:
+        """Name the lines that would go from the files the item keeps."""
+        for keep in self.item.keep:
+            yield from sorted(_names(self.before, keep) - _names(self.item.wanted, keep))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be done to a host, in order; the same object whether it is only shown or applied as well."""
+
+    host: Host
+    items: tuple[Item, ...]
+    changes: tuple[Change, ...]
+
+    @classmethod
+    def of(cls, host: Host, items: Iterable[Item]) -> Plan:
+        """Read the items there and see which differ; writes nothing. Raises HostError.
+
+        What is derived (kind "settled") is settled again after any change before it, although it reads as in order now.
+        """
+        wanted = tuple(items)
+        changes: list[Change] = []
+        for item, now in zip(wanted, host.read(wanted), strict=True):
+            if now != item.wanted or (item.kind == "settled" and item.wanted is not None and changes):
+                changes.append(Change(item, now))
+        return cls(host, wanted, tuple(changes))
+
+    def losses(self) -> tuple[str, ...]:
+        """Name what would go: `NOUN:WORD` for each line that a kept file is to lose."""
+        return tuple(dict.fromkeys(name for change in self.changes for name in change.losses()))
+
+    def text(self) -> str:
+        """Tell the plan as an operator reads it: unified diffs of files, a line for all else; empty without changes."""
+        return "".join(difference(change.item, change.before) for change in self.changes)
+
+    def apply(self) -> None:
+        """Make the changes, then look again: what is still not as wanted is a HostError that names it."""
+        if not self.changes:
+            return
+        self.host.make(self.changes)
+        left = Plan.of(self.host, self.items).changes
+        if left:
+            time.sleep(SECOND_LOOK)
+            left = Plan.of(self.host, self.items).changes
+        if left:
+            what = "".join(difference(change.item, change.before) for change in left)
+            raise HostError(f"{self.host.name}: still not as wanted after the change:\n{what}".rstrip())
+
+
+def _names(state: State | None, keep: Keep) -> set[str]:
+    lines = ((state or {}).get("files") or {}).get(keep.file, "").splitlines()
+    return {f"{keep.noun}:{_name(line, keep.word)}" for line in lines if line.strip() and not line.startswith("#")}
+
+
+def _name(line: str, word: int) -> str:
+    words = line.split()
+    return words[word] if -len(words) <= word < len(words) else line.strip()

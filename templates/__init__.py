@@ -29,3 +29,8 @@ def render(name: str, /, **facts: object) -> str:
     if odd:
         raise ValueError(f"{name}: {odd[0]!r} is no printable ASCII character")
     return text.replace("\n", "\r\n") if name.startswith(_WINDOWS) else text
+
+
+def names(folder: str) -> tuple[str, ...]:
+    """Return the templates that lie in a folder, not in folders below it, by name."""
+    return tuple(sorted(path.name for path in (Path(__file__).parent / folder).glob("*.j2")))

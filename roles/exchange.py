@@ -1,0 +1,96 @@
+"""What the customer's Exchange server must have: the batch file and all it needs, but not the private key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from deploy.items import Item, file
+from inventory.model import Customer, Relay
+from templates import names, render
+
+LONGEST_LINE = 2047  # of NT 4's cmd.exe
+_INSIDE = ("export.bat.j2", "README.txt.j2")  # of a source's folder: what becomes part of another file
+_KEY_ENDS = {"plink": ".ppk"}  # the client: how the key file it reads is named
+_AT_DAYS = {"MON": "M", "TUE": "T", "WED": "W", "THU": "Th", "FRI": "F", "SAT": "S", "SUN": "Su"}
+_WEEKDAYS = {
+    "MON": "Monday",
+    "TUE": "Tuesday",
+    "WED": "Wednesday",
+    "THU": "Thursday",
+    "FRI": "Friday",
+    "SAT": "Saturday",
+    "SUN": "Sunday",
+}
+
+
+def key_file(customer: Customer, key_name: str) -> str:
+    """Name the file a private key lies in, in the customer's directory."""
+    return f"exchupdate-{key_name}{_KEY_ENDS[customer.exchange.client]}"
+
+
+def items(customer: Customer, relays: Sequence[Relay]) -> Iterator[Item]:
+    """Yield the files of the customer's directory, relative to it. The customer has a key, each relay host keys."""
+    if not customer.keys:
+        raise ValueError(f"{customer.id} has no key on record: there is nothing to upload with")
+    facts = _facts(customer, relays)
+    source = f"exchange/sources/{customer.exchange.source}"
+    beside = [f"{source}/{name}" for name in names(source) if name not in _INSIDE]
+    shared = [
+        f"exchange/{name}" for name in names("exchange") if customer.exchange.reach == "kit" or name != "README.txt.j2"
+    ]
+    for template in (*beside, *shared):
+        name = template.rpartition("/")[2].removesuffix(".j2")
+        yield file(name, render(template, **facts), about=customer.id)
+
+
+def refusals(customer: Customer, relays: Sequence[Relay]) -> list[str]:
+    """Say what keeps a batch file that works from being written."""
+    found = [
+        f"{relay.name}: its host keys are not on record; `inv trust {relay.name}` records them"
+        for relay in relays
+        if not relay.host_keys
+    ]
+    if customer.keys and not found:
+        batch = next(item for item in items(customer, relays) if item.name == "runexport.bat")
+        longest = max(map(len, str((batch.wanted or {})["content"]).splitlines()))
+        if longest > LONGEST_LINE:
+            found.append(
+                f"runexport.bat: a line of {longest} characters; NT 4's cmd.exe takes {LONGEST_LINE}: pin fewer keys"
+            )
+    return found
+
+
+def _facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
+    exchange, schedule = customer.exchange, customer.exchange.schedule
+    every, starts = schedule.every_minutes, schedule.starts(customer.id)
+    by_name = {relay.name: relay for relay in relays}
+    return {
+        "customer": customer.id,
+        "domains": customer.domains,
+        "directory": exchange.directory,
+        "install": exchange.install,
+        "server": exchange.server,
+        "basepoint": exchange.basepoint,
+        "addresses": exchange.addresses,
+        "export": f"exchange/sources/{exchange.source}/export.bat.j2",
+        "source_readme": f"exchange/sources/{exchange.source}/README.txt.j2",
+        "upload": f"exchange/clients/{exchange.client}/upload.bat.j2",
+        "client_readme": f"exchange/clients/{exchange.client}/README.txt.j2",
+        "keys": [key_file(customer, key.name) for key in reversed(customer.keys)],
+        "key_type": exchange.key_type,
+        "relays": [_upload_to(by_name[name]) for name in customer.relays],
+        "marks": [f"mark{number}" for number in range(1, -(-120 // every) + 1)],
+        "task": f"Postern {customer.id}",
+        "every_minutes": every,
+        "times": [f"{start // 60:02}:{start % 60:02}" for start in starts],
+        "days": schedule.days,
+        "at_days": ",".join(_AT_DAYS[day] for day in schedule.days),
+        "weekdays": [_WEEKDAYS[day] for day in schedule.days],
+    }
+
+
+def _upload_to(relay: Relay) -> Mapping[str, Any]:
+    """Where a relay takes uploads, and its host keys in the one form PuTTY has understood since 0.64: the blob."""
+    host, port = relay.uploads_to
+    return {"host": host, "port": port, "host_keys": [key.split()[1] for key in relay.host_keys]}

@@ -148,7 +148,7 @@ def _answer(request: Mapping[str, Any], kinds: dict[str, Kind]) -> State:
         if "load" in request:
             for name, source in request["load"]:
                 kinds.update(_load(name, source))
-            return {"loaded": sorted(kinds), "python": sys.version.split()[0]}
+            return {"loaded": sorted(kinds), "user": os.geteuid()}
         if "read" in request:
             return {"states": _compared(request["read"], kinds)}
         return {"made": _make_all(request["make"], kinds, request["lock"])}

@@ -36,14 +36,20 @@ def read_file(path: str) -> State | None:
 
 
 def make_file(path: str, wanted: State | None) -> None:
-    """Replace a file as a whole, or remove it. A symbolic link is replaced, not followed."""
+    """Make a file what it must be, or remove it."""
     if wanted is None:
         os.unlink(path)
+        _flush(os.path.dirname(path))
     else:
-        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-        draft = _fresh(path)
-        _write(draft, wanted["content"], int(wanted["mode"], 8))
-        os.rename(draft, path)
+        replace(path, _bytes(wanted["content"]), int(wanted["mode"], 8))
+
+
+def replace(path: str, content: bytes, mode: int) -> None:
+    """Give a file its content and mode in one step. A symbolic link is replaced, not followed."""
+    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+    draft = _fresh(path)
+    _write(draft, content, mode)
+    os.rename(draft, path)
     _flush(os.path.dirname(path))
 
 
@@ -84,7 +90,7 @@ def make_tree(path: str, wanted: State | None) -> None:
         if name.startswith("/") or ".." in name.split("/"):
             raise Failed(f"{name!r} would lie outside")
         os.makedirs(os.path.dirname(os.path.join(draft, name)), 0o755, exist_ok=True)
-        _write(os.path.join(draft, name), content, 0o644)
+        _write(os.path.join(draft, name), _bytes(content), 0o644)
     for folder, _, _ in os.walk(draft):
         _flush(folder)
     os.symlink(os.path.basename(draft), draft + ".link")
@@ -177,9 +183,14 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def _write(path: str, content: str, mode: int) -> None:
+def _bytes(content: str) -> bytes:
+    """Turn text to bytes, the way back from read_file."""
+    return content.encode("utf-8", "surrogateescape")
+
+
+def _write(path: str, content: bytes, mode: int) -> None:
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
-        file.write(content.encode("utf-8", "surrogateescape"))
+        file.write(content)
         file.flush()
         os.fchown(file.fileno(), os.geteuid(), os.getegid())
         os.fchmod(file.fileno(), mode)

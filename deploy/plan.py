@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from deploy.difference import difference
 from deploy.items import Item, Keep, State
@@ -15,15 +15,25 @@ SECOND_LOOK = 2.0  # seconds: a program there may be between writing a source an
 
 
 class HostError(Exception):
-    """A machine could not be reached, or something there failed. The text begins with its name; exit code 4."""
+    """A machine could not be reached, or something there failed. The text does not name it: who asked knows which."""
+
+    code: ClassVar[int] = 4
 
 
 class Busy(HostError):  # noqa: N818 it is what happened
-    """Someone else is at work there, or has changed what the plan was made from. Nothing was done; exit code 75."""
+    """Someone else is at work there, or has changed what the plan was made from; that was not overwritten."""
+
+    code = 75
 
 
 class ProofFailed(HostError):  # noqa: N818 as above
-    """What was changed did not stand its test and has been put back; exit code 5."""
+    """What was changed did not stand its test and has been put back."""
+
+    code = 5
+
+
+class NoPython(HostError):  # noqa: N818 as above
+    """The machine has no Python that is new enough, and installing one was not asked for or not possible."""
 
 
 class Host(Protocol):
@@ -76,7 +86,7 @@ class Blank:
 
     def make(self, changes: Sequence[Change]) -> None:
         """Refused."""
-        raise HostError(f"{self.name}: no machine to change ({len(changes)} changes asked for)")
+        raise HostError(f"there is no machine here to make {len(changes)} changes on")
 
 
 @dataclass(frozen=True)
@@ -132,7 +142,7 @@ class Plan:
             left = Plan.of(self.host, self.items).changes
         if left:
             what = "".join(difference(change.item, change.before) for change in left)
-            raise HostError(f"{self.host.name}: still not as wanted after the change:\n{what}".rstrip())
+            raise HostError(f"still not as wanted after the change:\n{what}".rstrip())
 
 
 def _names(state: State | None, keep: Keep) -> set[str]:

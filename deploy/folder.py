@@ -1,0 +1,74 @@
+"""Folder: a kit, the files carried by hand to a server that nobody reaches over SSH."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy import files
+from deploy.items import Item, State
+from deploy.keys import Secret
+from deploy.plan import Busy, Change, HostError
+
+KEY_MODE = 0o600
+
+
+class Folder:
+    """A directory of one's own as a host: it has files (names relative to it) and nothing else."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path.absolute()
+
+    def read(self, items: Sequence[Item]) -> list[State | None]:
+        """Read what is there now; see Host."""
+        return [self._read(item) for item in items]
+
+    def make(self, changes: Sequence[Change]) -> None:
+        """Make the changes; see Host."""
+        for change in changes:
+            if self._read(change.item) not in (change.before, change.item.wanted):
+                raise Busy(f"{self._place(change.item.name)} was changed meanwhile; it is left as it is: plan again")
+        for change in changes:
+            with self._ready(change.item.name) as path:
+                files.make_file(path, None if change.item.wanted is None else dict(change.item.wanted))
+
+    def place(self, name: str, private: Secret) -> None:
+        """Put a private key there, for the owner's eyes only."""
+        with self._ready(name) as path:
+            files.replace(path, private.reveal(), KEY_MODE)
+
+    def forget_key(self, name: str) -> bool:
+        """Remove a key file; whether there was one."""
+        if not self._place(name).exists():
+            return False
+        with self._ready(name) as path:
+            files.make_file(path, None)
+        return True
+
+    def _read(self, item: Item) -> State | None:
+        if item.kind != "file":
+            raise HostError(f"a folder has files and no {item.kind} ({item.name})")
+        try:
+            return files.read_file(str(self._place(item.name)))
+        except OSError as error:
+            raise HostError(f"{error.filename}: {error.strerror}") from error
+
+    @contextmanager
+    def _ready(self, name: str) -> Iterator[str]:
+        """Get the folder ready for a file to be written: its own, and nothing left of a killed run."""
+        path = str(self._place(name))
+        try:
+            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._path.chmod(0o700)
+            files.tidy([path])
+            yield path
+        except OSError as error:
+            raise HostError(f"{error.filename}: {error.strerror}") from error
+
+    def _place(self, name: str) -> Path:
+        place = self._path / name
+        if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise HostError(f"{name!r} does not lie in {self.name}")
+        return place

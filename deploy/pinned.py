@@ -1,0 +1,254 @@
+"""A connection to a machine whose host keys are pinned, and the keys a machine offers to be pinned."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import paramiko
+from fabric import Config, Connection
+from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
+from paramiko.ssh_exception import IncompatiblePeer
+
+from deploy.plan import HostError
+
+PATIENCE = 10.0  # seconds; how long a machine that hangs up on us (MaxStartups, PerSourcePenalties) is tried again
+TIMEOUT = 15  # seconds; for each of: connecting, its greeting, opening a channel
+KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
+ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}  # how a key of a type may sign, where not by its own name
+DEAD_AFTER = 60  # seconds without an acknowledgement: the machine or the way to it is gone
+RELAY = "it"  # in messages; a jump host is called by its name
+
+Got = TypeVar("Got")
+
+
+def connect(address: str, user: str | None, port: int | None, host_keys: tuple[str, ...]) -> Connection:
+    """Open a connection; ~/.ssh/config and an agent count, and only the pinned keys are accepted. Raises HostError.
+
+    Hanging up on us before a word is said is how sshd refuses a burst; that is tried again for ten seconds.
+    """
+    return _patiently(_connect, address, user, port, host_keys)
+
+
+def fetch_host_keys(address: str, user: str | None = None, port: int | None = None) -> tuple[str, ...]:
+    """Ask a machine for each of its host keys, as "TYPE BLOB": to be shown and compared, not yet to be trusted."""
+    connection = _configured(address, user, port)
+    try:
+        _open_jumps(connection)
+        found = [_patiently(_offered, connection, kind) for kind in KEY_TYPES]
+        return tuple(key for key in found if key)
+    finally:
+        close(connection)
+
+
+def fingerprint(key: str) -> str:
+    """Write the fingerprint of a "TYPE BLOB" as ssh-keygen -l does."""
+    digest = hashlib.sha256(base64.b64decode(key.split()[1])).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+def close(connection: Connection) -> None:
+    """Close it and the jump hosts on the way."""
+    for hop in (connection, *reversed(list(_jumps(connection)))):
+        hop.client.close()
+
+
+class _HungUpError(Exception):
+    """The machine closed the connection before it said who it is."""
+
+
+def _patiently(attempt: Callable[..., Got], *args: Any) -> Got:
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())  # or it prints what we are about to say better
+    until = time.monotonic() + PATIENCE
+    pause = 0.25
+    while True:
+        try:
+            return attempt(*args)
+        except _HungUpError as error:
+            if time.monotonic() + pause > until:
+                why = "it limits connections, MaxStartups or PerSourcePenalties in its sshd_config, or is not sshd"
+                raise HostError(f"it hangs up before its greeting, {PATIENCE:.0f} s long: {why}") from error
+        time.sleep(pause)
+        pause *= 2
+
+
+def _connect(address: str, user: str | None, port: int | None, host_keys: tuple[str, ...]) -> Connection:
+    connection = _configured(address, user, port)
+    try:
+        _pin(connection, host_keys)
+        _open_jumps(connection)
+        _open(connection, RELAY)
+    except BaseException:
+        close(connection)
+        raise
+    return connection
+
+
+def _configured(address: str, user: str | None, port: int | None) -> Connection:
+    """Look the address up in ~/.ssh/config. Who is named nowhere is root: a relay's files are root's."""
+    try:
+        config = Config()
+        user = user or config.base_ssh_config.lookup(address).get("user", "root")
+        return Connection(address, user=user, port=port, config=config, connect_timeout=TIMEOUT)
+    except (paramiko.SSHException, ValueError) as error:
+        raise HostError(f"~/.ssh/config cannot be understood: {error}") from error
+
+
+def _jumps(connection: Connection) -> Iterator[Connection]:
+    """Go through the jump hosts, the nearest to us last."""
+    gateway = connection.gateway
+    while isinstance(gateway, Connection):
+        yield gateway
+        gateway = gateway.gateway
+
+
+def _open_jumps(connection: Connection) -> None:
+    """Open the way there, each jump host held to the user's own known_hosts: Fabric would take any key from them."""
+    for jump in reversed(list(_jumps(connection))):
+        jump.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        for name, key in _known(jump):
+            jump.client.get_host_keys().add(name, key.get_name(), key)
+        _open(jump, f"jump host {jump.original_host}")
+
+
+def _known(jump: Connection) -> Iterator[tuple[str, paramiko.PKey]]:
+    """Read known_hosts as far as paramiko can: a line about an authority or an unknown type of key grants nothing."""
+    own = str(jump.ssh_config.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2"))
+    paths = [Path(file).expanduser() for file in (*own.split(), "/etc/ssh/ssh_known_hosts")]
+    lines = [line for path in paths if path.is_file() for line in path.read_text("utf-8", "replace").splitlines()]
+    revoked = {word for line in lines if line.startswith("@revoked") for word in line.split()[3:4]}
+    for line in lines:
+        if not line.startswith(("@", "#")) and not revoked.intersection(line.split()):
+            yield from _entry(line)
+
+
+def _entry(line: str) -> Iterator[tuple[str, paramiko.PKey]]:
+    try:
+        entry = HostKeyEntry.from_line(line)
+    except InvalidHostKey:
+        return
+    if entry and entry.key:
+        yield from ((name, entry.key) for name in entry.hostnames or ())
+
+
+def _pin(connection: Connection, host_keys: tuple[str, ...]) -> None:
+    name = connection.host if connection.port == 22 else f"[{connection.host}]:{connection.port}"
+    connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    for key in host_keys:
+        kind, blob = key.split()
+        if kind in KEY_TYPES:
+            pinned = paramiko.PKey.from_type_string(kind, base64.b64decode(blob))
+            connection.client.get_host_keys().add(name, kind, pinned)
+    kinds = [key.split()[0] for key in host_keys if key.split()[0] in KEY_TYPES]
+    if not kinds:
+        raise HostError("no host key of it is pinned: see and record its keys with `inv trust`")
+    connection.connect_kwargs["transport_factory"] = lambda sock, **options: _transport(sock, kinds, options)
+
+
+def _transport(sock: Any, kinds: list[str], options: dict[str, Any]) -> paramiko.Transport:
+    """Ask for pinned types of key alone; otherwise a key of another type is offered and looks like a wrong one."""
+    transport = paramiko.Transport(sock, **options)
+    algorithms = [name for kind in kinds for name in ALGORITHMS.get(kind, (kind,))]
+    transport.get_security_options().key_types = algorithms
+    return transport
+
+
+def _open(connection: Connection, what: str) -> None:
+    limits = {"banner_timeout": TIMEOUT, "auth_timeout": TIMEOUT, "channel_timeout": TIMEOUT}
+    connection.connect_kwargs = {**connection.connect_kwargs, **limits}
+    with _in_words(connection, what):
+        connection.open()
+    connection.transport.set_keepalive(DEAD_AFTER // 4)
+    if isinstance(connection.transport.sock, socket.socket) and hasattr(socket, "TCP_USER_TIMEOUT"):
+        connection.transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_AFTER * 1000)
+
+
+def _offered(connection: Connection, kind: str) -> str | None:
+    with _in_words(connection, RELAY):
+        if connection.gateway:
+            sock = connection.open_gateway()
+        else:
+            sock = socket.create_connection((connection.host, connection.port), TIMEOUT)
+        transport = _transport(sock, [kind], {})
+        try:
+            transport.start_client(timeout=TIMEOUT)
+            key = transport.get_remote_server_key()
+        except IncompatiblePeer:
+            return None
+        finally:
+            transport.close()
+    return f"{key.get_name()} {key.get_base64()}"
+
+
+@contextmanager
+def _in_words(connection: Connection, what: str) -> Iterator[None]:
+    """Say what went wrong, where, and what would help."""
+    try:
+        yield
+    except FAULTS as error:
+        if isinstance(error, (ConnectionResetError, EOFError)) or "protocol banner" in str(error):
+            raise _HungUpError from error
+        say = next(say for kind, say in WORDS if isinstance(error, kind))
+        raise HostError(say(error, connection, what)) from error
+
+
+def _wrong_key(error: paramiko.BadHostKeyException, _connection: Connection, what: str) -> str:
+    pinned, offered = (fingerprint(f"{key.get_name()} {key.get_base64()}") for key in (error.expected_key, error.key))
+    place = "the inventory" if what == RELAY else "your known_hosts"
+    return (
+        f"the host key of {what} is not the one in {place}: {pinned} is recorded, {offered} is offered "
+        f"({error.key.get_name()}). Somebody may be in between. If the machine was reinstalled, compare with "
+        "`ssh-keygen -lf` on its console, then record the new key"
+    )
+
+
+def _no_passphrase(_error: Exception, _connection: Connection, what: str) -> str:
+    return f"the private key for {what} has a passphrase: load it into an agent with ssh-add"
+
+
+def _not_let_in(error: Exception, connection: Connection, what: str) -> str:
+    by_hand = f"ssh -v -p {connection.port} {connection.user}@{connection.host}"
+    return f"{what} does not let {connection.user} in with any of our keys ({error}); compare `{by_hand}`"
+
+
+def _nothing_common(error: Exception, _connection: Connection, what: str) -> str:
+    return f"{what} has no key of a pinned type or no cipher we know ({error}); `inv trust` shows the keys it has"
+
+
+def _not_reached(error: paramiko.ChannelException, connection: Connection, _what: str) -> str:
+    return f"the jump host cannot reach {connection.host} port {connection.port}: {error.text}"
+
+
+def _no_such_name(error: socket.gaierror, connection: Connection, _what: str) -> str:
+    return f"no machine is known by the name {connection.host}: {error.strerror}"
+
+
+def _no_answer(_error: Exception, connection: Connection, _what: str) -> str:
+    return f"no answer from {connection.host} port {connection.port} within {TIMEOUT} s"
+
+
+def _else(error: Exception, connection: Connection, what: str) -> str:
+    if "not found in known_hosts" in str(error):
+        by_hand = f"`ssh {connection.original_host}`"
+        return f"{what} is not in your known_hosts: connect to it once by hand, {by_hand}, and compare its fingerprint"
+    return f"no connection to {connection.host} port {connection.port}: {error}"
+
+
+WORDS: Sequence[tuple[type[Exception], Callable[[Any, Connection, str], str]]] = (
+    (paramiko.BadHostKeyException, _wrong_key),
+    (paramiko.PasswordRequiredException, _no_passphrase),
+    (paramiko.AuthenticationException, _not_let_in),
+    (IncompatiblePeer, _nothing_common),
+    (paramiko.ChannelException, _not_reached),
+    (socket.gaierror, _no_such_name),
+    (TimeoutError, _no_answer),
+    (Exception, _else),
+)
+FAULTS = (paramiko.SSHException, OSError, EOFError, UnicodeError)

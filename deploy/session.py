@@ -1,0 +1,213 @@
+"""Our side of the line to the agent: the one remote command, what it is asked, and what its answers mean."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import platform
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from deploy.agent import digest
+from deploy.items import Item, State
+from deploy.plan import Busy, Change, HostError, NoPython, ProofFailed
+
+ROOT = Path(__file__).parent.parent
+AGENT = ROOT / "deploy" / "agent.py"
+KINDS = (ROOT / "deploy" / "files.py", ROOT / "deploy" / "system.py")
+BY_DIGEST = ("file", "tree")
+"""Kinds whose wanted state is big and does not travel when a plan is made; it is only asked whether it is there."""
+
+TOO_OLD = 99
+OLDEST = "3.9"
+# Parsed by any Python, however old; the agent is the first line it reads.
+BOOTSTRAP = (
+    "import sys; v = sys.version_info; "
+    f"v < (3, 9) and (sys.stderr.write('Python there: %d.%d' % v[:2]), sys.exit({TOO_OLD})); "
+    "import json, os, types; r = os.fdopen(os.dup(0), 'rb'); "
+    "m = types.ModuleType('deploy.agent'); sys.modules[m.__name__] = m; "
+    "exec(compile(json.loads(r.readline()), 'deploy/agent.py', 'exec'), m.__dict__); m.serve(r)"
+)
+PYTHONS = "python3 /usr/libexec/platform-python " + " ".join(f"python3.{minor}" for minor in range(14, 8, -1))
+# One line, and no "!": it goes through whatever login shell the account has. $1: BOOTSTRAP; $2: may it install Python.
+PROBE = (
+    "PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin; "
+    "find_and_run() { "
+    f"for p in {PYTHONS}; do command -v $p >/dev/null 2>&1 || continue; "
+    f'$p -I -S -B -X utf8 -c "$1"; c=$?; [ $c -eq {TOO_OLD} ] || exit $c; done; }}; '
+    'find_and_run "$1"; '
+    "m=; for p in apt-get dnf; do command -v $p >/dev/null 2>&1 && m=$p && break; done; "
+    "if [ $2$m = yesapt-get ]; then export DEBIAN_FRONTEND=noninteractive; { apt-get -qq update; "
+    "apt-get -qq -y --no-install-recommends install python3; } </dev/null >&2; "
+    # Where dnf runs at all there is some python3; the only one too old is Red Hat 8's, which has python3.11 beside it.
+    "elif [ $2$m = yesdnf ]; then "
+    "dnf -q -y install python3.11 </dev/null >&2 || dnf -q -y install python3 </dev/null >&2; "
+    'fi; [ $2 = yes ] && find_and_run "$1"; '
+    """printf '{"error": {"kind": "nopython", "text": "%s"}}\\n' "$m" """
+)
+NOISE = 1 << 16  # bytes a login script may print before the agent's first answer
+
+
+def command(*, sudo: bool, install_python: bool) -> str:
+    """Write the one remote command."""
+    words = ["/bin/sh", "-c", PROBE, "postern", BOOTSTRAP, "yes" if install_python else "no"]
+    return shlex.join(["sudo", "-n", "--", *words] if sudo else words)
+
+
+class Ended(NamedTuple):
+    """How the remote command ended; code None: nobody said, so the connection died."""
+
+    code: int | None
+    err: str
+
+
+class Line(Protocol):
+    """A running remote command: SSH's channel, or in a test a process of this machine."""
+
+    def send(self, data: bytes) -> None:
+        """Send. Raises OSError or EOFError when nobody listens any more."""
+
+    def receive(self) -> bytes:
+        """Receive one line with its end; what there is without an end is the last. Raises TimeoutError."""
+
+    def end(self) -> Ended:
+        """Wait a moment for the end of it."""
+
+
+class Lock(NamedTuple):
+    """What changes are made under: an exclusive flock on a directory there."""
+
+    folder: str
+    seconds: float = 60  # how long to try
+
+
+class Session:
+    """The agent at work: one question at a time, any number of them, in one remote command."""
+
+    def __init__(self, line: Line, lock: Lock, modules: Sequence[Path] = ()) -> None:
+        """`modules` are sent with the agent, in this order; each may bring kinds of its own."""
+        self._line = line
+        self._lock = {**lock._asdict(), "holder": f"{getpass.getuser()} at {platform.node()}"}
+        self._sent = False
+        self._over = False  # a question is open, or was never answered: nothing more can be asked
+        self._load = {"load": [(_module(path), path.read_text("utf-8")) for path in (*KINDS, *modules)]}
+
+    def read(self, items: Sequence[Item]) -> list[State | None]:
+        """Read what is there now; see Host."""
+        asked = [(i.kind, i.name, None if i.kind in BY_DIGEST else i.wanted, digest(i.wanted)) for i in items]
+        states = self._ask({"read": asked})["states"]
+        return [item.wanted if state == "same" else state for item, state in zip(items, states, strict=True)]
+
+    def make(self, changes: Sequence[Change]) -> None:
+        """Make the changes; see Host."""
+        made = [(c.item.kind, c.item.name, c.item.wanted, digest(c.before)) for c in changes]
+        self._ask({"make": made, "lock": self._lock})
+
+    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Ask, and take the answer. The first question goes out together with the agent: that saves a round trip."""
+        if self._over:
+            raise HostError("the line to it was given up after the failure before")
+        self._over = True
+        data = json.dumps(question).encode() + b"\n"
+        if not self._sent:
+            agent = json.dumps(AGENT.read_text("utf-8")).encode() + b"\n"
+            data = agent + json.dumps(self._load).encode() + b"\n" + data
+        try:
+            self._line.send(data)
+        except (OSError, EOFError) as error:
+            raise self._broken_off(b"") from error
+        if not self._sent:
+            self._greeted()
+            self._sent = True
+        answer = self._answer()
+        self._over = False
+        if "error" in answer:
+            raise self._error(answer["error"])
+        return answer
+
+    def _greeted(self) -> None:
+        """Wait for the agent's first answer; a login script may have printed something before it."""
+        noise = b""
+        while len(noise) < NOISE:
+            line = self._receive()
+            if not line.endswith(b"\n"):
+                raise self._broken_off(noise + line)
+            if line.startswith(b'{"loaded":'):
+                self._check_root(json.loads(line)["user"])
+                return
+            if line.startswith(b'{"error":'):
+                raise self._error(json.loads(line)["error"])
+            noise += line
+        raise HostError(f"its login scripts print too much before our program starts:\n{_bounded(noise)}")
+
+    @staticmethod
+    def _check_root(user: int) -> None:
+        if user != 0:
+            raise HostError(
+                f"our program runs there as user {user} and not as root: connect as root, "
+                "or say sudo = true in relays.toml and let the account use sudo without a password"
+            )
+
+    def _answer(self) -> dict[str, Any]:
+        line = self._receive()
+        if not line.endswith(b"\n"):
+            raise self._broken_off(line)
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _receive(self) -> bytes:
+        try:
+            return self._line.receive()
+        except TimeoutError as error:
+            raise HostError(
+                "it does not answer any more; run it again: the next run finishes what was begun"
+            ) from error
+        except OSError:
+            return b""
+
+    def _error(self, error: dict[str, str]) -> HostError:
+        text = _bounded(error["text"].encode())
+        if error["kind"] == "nopython":
+            return self._no_python(text)
+        kinds = {"busy": Busy, "changed": Busy, "proof": ProofFailed}
+        return kinds.get(error["kind"], HostError)(text)
+
+    def _no_python(self, manager: str) -> NoPython:
+        remedy = f"{manager} would install it" if manager else "and neither apt-get nor dnf to install it with"
+        said = _bounded(self._line.end().err.encode())
+        return NoPython(f"it has no Python {OLDEST} or later; {remedy}" + (f"\n{said}" if said else ""))
+
+    def _broken_off(self, rest: bytes) -> HostError:
+        code, err = self._line.end()
+        said = _bounded(err.encode() or rest)
+        if fault := sudo_fault(err):
+            return HostError(fault)
+        if code is None:
+            return HostError(
+                f"the connection broke off; run it again: the next run finishes what was begun\n{said}".rstrip()
+            )
+        return HostError(f"our program ended there with exit code {code}:\n{said}".rstrip(":\n"))
+
+
+def sudo_fault(err: str) -> str | None:
+    """Say what to do when it was sudo that refused."""
+    if any(line.startswith("sudo:") or "is not in the sudoers file" in line for line in err.splitlines()):
+        return (
+            "sudo there would not let us: the account needs a NOPASSWD rule in sudoers (relays.toml says sudo = true), "
+            f"or connect as root\n{_bounded(err.encode())}"
+        )
+    return None
+
+
+def _module(path: Path) -> str:
+    """Name a module as it is named here, so that those sent later import it by the same name."""
+    place = path.resolve()
+    place = place.relative_to(ROOT) if place.is_relative_to(ROOT) else Path(place.name)
+    return ".".join(place.with_suffix("").parts)
+
+
+def _bounded(said: bytes) -> str:
+    """Keep the end of what a machine says; escaping it is for who shows it."""
+    return said[-4000:].decode(errors="replace").strip()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from inventory.model import Key, Relay
 
-_FILE = re.compile(r"k([1-9]\d*)\.pub")
+_FILE = re.compile(r"k([1-9][0-9]*)\.pub")
 _TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
 
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from inventory import words
+from inventory import domains, words
 
 # A word here is a folder of templates/exchange/sources or templates/exchange/clients; a source is also a module of
 # receiver/formats, its - and . written _.
@@ -210,7 +210,7 @@ class Customer(Table):
     relays: tuple[words.RelayName, ...] = Field(min_length=1, description="The relays that take their mail.")
     next_hop: words.NextHop | None = Field(
         None,
-        description="Where their mail goes on, as relay:[203.0.113.25]:25. Left out where the relay has a route already.",
+        description="Where their mail goes on, as relay:[203.0.113.25]:25. Left out where the relay has a route.",
     )
     exclude: tuple[words.Pattern, ...] = Field(
         (),
@@ -258,7 +258,7 @@ class Customer(Table):
     @property
     def unicode(self) -> Mapping[str, str]:
         """U-labels by A-labels, of the domains that have both."""
-        both = {domain: words.unicode_form(domain) for domain in self.domains}
+        both = {domain: domains.unicode_form(domain) for domain in self.domains}
         return {domain: written for domain, written in both.items() if written}
 
 

@@ -16,15 +16,16 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
+from inventory import domains
+
 DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 ANYWHERE = "any"  # the one word in `addresses` that leaves from= out of a key line
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+"
 _DOT_ATOM = re.compile(rf"{_ATOM}(\.{_ATOM})*")
-_ROUTE = re.compile(r"(?P<transport>[a-z][a-z0-9_-]*):(?P<host>\[[^\[\]]+\]|[^:\[\]]+)(:(?P<port>\d{1,5}))?")
+_ROUTE = re.compile(r"(?P<transport>[a-z][a-z0-9_-]*):(?P<host>\[[^\[\]]+\]|[^:\[\]]+)(:(?P<port>[0-9]{1,5}))?")
 _MAIL_EATERS = ("discard", "error", "retry")  # transports of Postfix that never deliver
 _PATH = re.compile(r"[A-Za-z]:(\\[A-Za-z0-9 ._~$()+@-]+)+\\?")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?", re.IGNORECASE)
@@ -56,63 +57,6 @@ def name(text: str) -> str:
     return text
 
 
-def domain(text: str) -> str:
-    """Mail domain in lower case; an internationalised one, however it was written, as its A-label (xn--...)."""
-    labels = unicodedata.normalize("NFC", text).lower().split(".")
-    if len(labels) < 2:
-        raise ValueError("is a single label; a mail domain has a dot")
-    ascii_labels = [_ascii_label(label) for label in labels]
-    if ascii_labels[-1].isdigit():
-        raise ValueError("is not a domain: it ends in a number")
-    if sum(map(len, ascii_labels)) + len(ascii_labels) > 254:
-        raise ValueError("is longer than 253 characters")
-    return ".".join(ascii_labels)
-
-
-def _ascii_label(label: str) -> str:
-    if not label.isascii():
-        if not _is_unicode_label(label):
-            raise ValueError(f"label {label!r} holds characters no domain has; if it is right, write it as xn--...")
-        label = "xn--" + label.encode("punycode").decode("ascii")
-    if not label:
-        raise ValueError("has an empty label: a dot at an end, or two together")
-    if not _LABEL.fullmatch(label):
-        raise ValueError(f"label {label!r} must be up to 63 of a-z, 0-9 and -, with no - at its ends")
-    if label.startswith("xn--"):
-        _unicode_label(label)
-    return label
-
-
-def _is_unicode_label(label: str) -> bool:
-    """Tell whether IDNA 2008 could know this label: letters, marks and digits in the one form Unicode has for them."""
-    usual = all(
-        character == "-" or unicodedata.category(character) in ("Ll", "Lo", "Lm", "Mn", "Mc", "Nd")
-        for character in label
-    )
-    return usual and unicodedata.normalize("NFKC", label) == label and unicodedata.category(label[0])[0] != "M"
-
-
-def _unicode_label(label: str) -> str:
-    """Turn an A-label into what it stands for; other labels stay."""
-    if not label.startswith("xn--"):
-        return label
-    try:
-        written = label[4:].encode("ascii").decode("punycode")
-    except UnicodeError:
-        written = ""
-    if written.isascii() or written.encode("punycode").decode("ascii") != label[4:]:
-        raise ValueError(f"label {label!r} stands for nothing: not the punycode of any name")
-    return written
-
-
-def unicode_form(a_labels: str) -> str | None:
-    """Return the U-labels of an internationalised domain, or None for a domain that has but one form."""
-    labels = [_unicode_label(label) for label in a_labels.split(".")]
-    if ".".join(labels) == a_labels or not all(_is_unicode_label(label) for label in labels):
-        return None
-    return ".".join(labels)
-
-
 def recipient(text: str) -> str:
     """Address folded as Postfix folds it, its domain as A-labels."""
     local, at, host = text.rpartition("@")
@@ -124,7 +68,7 @@ def recipient(text: str) -> str:
         )
     if local.startswith("#"):
         raise ValueError("begins with #, which would make its line in the table a comment")
-    return line(f"{local.casefold()}@{domain(host)}")
+    return line(f"{local.casefold()}@{domains.ascii_form(host)}")
 
 
 def pattern(text: str) -> str:
@@ -154,7 +98,7 @@ def host(text: str) -> str:
 
 
 def _port(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 65535:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
         raise ValueError(f"port {text!r} must be 1 to 65535")
     return int(text)
 
@@ -164,8 +108,8 @@ def host_and_port(text: str) -> tuple[str, int | None]:
     if _address(text):
         return text, None
     if text.startswith("["):
-        inner, _, rest = text[1:].partition("]")
-        if not _address(inner) or (rest and not rest.startswith(":")):
+        inner, closed, rest = text[1:].partition("]")
+        if not closed or not _address(inner) or (rest and not rest.startswith(":")):
             raise ValueError("must be written [2001:db8::1] or [2001:db8::1]:22")
         return inner, _port(rest[1:]) if rest else None
     head, colon, port = text.partition(":")
@@ -277,7 +221,7 @@ def user(text: str) -> str:
 
 def clock(text: str) -> str:
     """Return a time of day, as `07:00`."""
-    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):
         raise ValueError("must be a time from 00:00 to 23:59, two digits each")
     return text
 
@@ -312,7 +256,7 @@ def time_zone(text: str) -> str:
 Line = Annotated[str, AfterValidator(line)]
 CustomerId = Annotated[str, AfterValidator(name)]
 RelayName = Annotated[str, AfterValidator(name)]
-Domain = Annotated[str, AfterValidator(domain)]
+Domain = Annotated[str, AfterValidator(domains.ascii_form)]
 Recipient = Annotated[str, AfterValidator(recipient)]
 Pattern = Annotated[str, AfterValidator(pattern)]
 Host = Annotated[str, AfterValidator(host)]

@@ -1,0 +1,66 @@
+"""What is wrong with an inventory, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from inventory.model import Table
+from inventory.words import near
+
+_MEANS = {
+    "string_type": 'must be text between quotes, as "..."',
+    "bool_type": "must be true or false, without quotes",
+    "int_type": "must be a whole number, without quotes",
+    "float_type": "must be a number, without quotes",
+    "tuple_type": "must be a list, as [...]",
+    "model_type": "must be a table",
+    "too_short": "must not be empty",
+}
+
+
+def told(model: type[Table], detail: Mapping[str, Any]) -> str:
+    """Say of one of pydantic's findings which key it is and what is wrong with it."""
+    path = [part for part in detail["loc"] if isinstance(part, str)]
+    table = _table_at(model, path[:-1])
+    key = ".".join(part if part.replace("-", "_").isidentifier() else repr(part) for part in path)
+    if detail["type"] == "extra_forbidden":
+        return f"{key}: no such key{near(path[-1], keys_of(table))}"
+    if detail["type"] == "missing":
+        return f"{key}: must be given. {keys_of(table)[path[-1]]}"
+    return f"{key}: {_why(detail)}"
+
+
+def _why(detail: Mapping[str, Any]) -> str:
+    value, context = detail["input"], detail.get("ctx", {})
+    shown = f"{value!r} " if isinstance(value, str) else ""
+    if detail["type"] == "value_error":
+        return f"{shown[:100]}{context['error']}"
+    if detail["type"] == "literal_error":
+        choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return f"{shown[:100]}must be one of {', '.join(choices)}{near(str(value), choices)}"
+    means = _MEANS.get(detail["type"]) or detail["msg"].replace("Input should be", "must be")
+    return f"{value!r:.100} {means}"
+
+
+def _table_at(model: type[Table], path: Iterable[str]) -> type[Table]:
+    for part in path:
+        inner = model.model_fields[part].annotation
+        if isinstance(inner, type) and issubclass(inner, Table):
+            model = inner
+    return model
+
+
+def keys_of(model: type[Table]) -> dict[str, str]:
+    """Return the keys a file may have, with their sentences."""
+    fields = model.model_fields.items()
+    return {field.alias or name: field.description or "" for name, field in fields if name not in model.given}
+
+
+class InventoryError(Exception):
+    """The inventory cannot be used as it stands, or has not what was asked for. One text per fault."""
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        """Keep the faults for who shows them one by one."""
+        self.faults = list(faults)
+        super().__init__("\n".join(self.faults))

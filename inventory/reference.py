@@ -1,0 +1,75 @@
+"""The keys of the inventory's files as a page: `python -m inventory.reference > docs/inventory.md`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import get_args
+
+from pydantic.fields import FieldInfo
+
+from inventory.model import Customer, Exchange, Guard, Relay, Schedule, Table
+
+_HEAD = """# The inventory
+
+Written from `inventory/model.py` by `python -m inventory.reference > docs/inventory.md`.
+
+A directory, named by `POSTERN_INVENTORY` (left out: `inventory/` of this repository, which holds the demo), of
+
+| file | what |
+|---|---|
+| `relays.toml` | the relays, a table each |
+| `customers/ID.toml` | a customer each; ID is permanent: up to 31 of `a-z`, `0-9` and `-`, a letter first |
+| `customers/retired/` | files of customers that went |
+| `keys/ID/k1.pub`, ... | public halves of the customer's keys, written by `provision` and `rotate-key` |
+| `known_hosts` | host keys of the relays, written by `inv trust RELAY` |
+
+TOML in UTF-8. Keys not named here are refused, and so is a value that the file it ends up in could not carry.
+`inv check` tells every fault of every file. No secret belongs here.
+"""
+_TABLES: tuple[tuple[str, str, type[Table]], ...] = (
+    ("relays.toml: `[NAME]`", "The table's name is the relay's name, spelled as a customer's ID.", Relay),
+    ("customers/ID.toml", "", Customer),
+    ("customers/ID.toml: `[exchange]`", "", Exchange),
+    ("customers/ID.toml: `[exchange.schedule]`", "May be left out.", Schedule),
+    ("customers/ID.toml: `[guard]`", "May be left out.", Guard),
+)
+
+
+def page() -> str:
+    """Return docs/inventory.md as it should be."""
+    return _HEAD + "".join(_section(*table) for table in _TABLES)
+
+
+def _section(title: str, remark: str, model: type[Table]) -> str:
+    head = f"\n## {title}\n\n" + (f"{remark}\n\n" if remark else "") + "| key | left out | |\n|---|---|---|\n"
+    return head + "".join(_rows(model))
+
+
+def _rows(model: type[Table]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        is_table = isinstance(field.annotation, type) and issubclass(field.annotation, Table)
+        if name not in model.given and not is_table:
+            yield f"| `{field.alias or name}` | {_default(field)} | {field.description}{_choices(field)} |\n"
+
+
+def _choices(field: FieldInfo) -> str:
+    """Return the words to choose from, where there are but a few."""
+    inner = [choice for part in get_args(field.annotation) for choice in (get_args(part) or [part])]
+    words = [f"`{word}`" for word in inner if isinstance(word, str)]
+    return f" One of {', '.join(words)}." if words else ""
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "**must be given**"
+    if field.default is None or field.default == ():
+        return ""
+    if isinstance(field.default, str) and "\\" in field.default:
+        return f"`'{field.default}'`"
+    return f"`{json.dumps(field.default)}`"  # TOML writes these types as JSON does
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -92,16 +93,12 @@ class Outcome(NamedTuple):
         counts = f"{self.total} recipients (+{self.added} -{self.removed})"
         if self.did == "unchanged":
             counts = f"{self.total} recipients, unchanged"
+        why = "; ".join(self.reasons)
         if self.did == "pinned":
-            return f"pinned since {self.why}; {counts}{self._judged(', waits for resume', 'the list sent passes')}"
+            return f"{counts}, pinned since {self.why}" + (f"; the list sent waits for resume ({why or 'it passes'})")
         if self.did == "looked":
-            return f"looked, nothing written: {counts}{self._judged(': would be held', 'would be published')}"
-        if self.reasons:
-            return f"{'; '.join(self.reasons)}: held; {self.added} added"
-        return counts
-
-    def _judged(self, held: str, passed: str) -> str:
-        return f"; {'; '.join(self.reasons)}{held}" if self.reasons else f"; {passed}"
+            return f"only looked: {counts}; " + (f"{why}: would be held" if why else "would be published")
+        return f"{why}: held; {self.added} added" if why else counts
 
     def record(self) -> dict[str, Any]:
         """Give it as plain JSON, with what programs would else have to work out."""
@@ -116,6 +113,25 @@ class Outcome(NamedTuple):
         for name in ("reasons", "coming", "going"):
             known[name] = tuple(known.get(name, ()))
         return cls(**known)
+
+
+class Answer(NamedTuple):
+    """What a front door says: exit code, lines for people, one object for programs."""
+
+    code: int
+    lines: list[str]
+    record: dict[str, Any]
+
+    @classmethod
+    def to(cls, outcome: Outcome) -> Answer:
+        """Tell a run, and the names when it was a look."""
+        names = [f"  + {shown(name)}" for name in outcome.coming] + [f"  - {shown(name)}" for name in outcome.going]
+        return cls(outcome.code, [outcome.line, *names], outcome.record())
+
+    @classmethod
+    def done(cls, lines: list[str], **record: Any) -> Answer:
+        """Tell what was asked for."""
+        return cls(DONE, lines, {"postern": FORMAT, "code": DONE, "lines": lines, **record})
 
 
 def worst(codes: Iterable[int]) -> int:
@@ -133,6 +149,17 @@ def shown(text: str, limit: int = 200) -> str:
     kept = text[:limit]
     safe = kept if kept.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in kept)
     return safe if len(text) <= limit else safe + "..."
+
+
+def hand(key: str, client: str, by: str) -> str:
+    """Say who brought a list: a key, or a person at the desk, and from where."""
+    who = f"key {key}" if key else by or "somebody"
+    return f"{shown(who)} from {shown(client)}" if client else shown(who)
+
+
+def moment(when: int) -> str:
+    """Give a time as people read it, the same on every machine."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(when))
 
 
 def most_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:

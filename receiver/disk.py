@@ -1,0 +1,116 @@
+"""Files of a directory that is held open: read within bounds, replaced whole, never through a link."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from receiver.report import Failed
+
+SMALL = 1 << 20  # bytes of a JSON file of ours
+_FORMAT = 1  # of those files; the format of the release before is read as well
+
+
+def opened(path: str, within: int | None = None) -> int:
+    """Open a directory that is no link. Raises OSError."""
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=within)
+
+
+@contextmanager
+def inside(directory: int, name: str) -> Iterator[int]:
+    """Open a directory of ours for a while. Raises FileNotFoundError while nothing has been written there."""
+    descriptor = opened(name, directory)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def names(directory: int, folder: str) -> list[str]:
+    """Give what lies in a directory of ours, sorted; nothing while it has not been made."""
+    try:
+        with inside(directory, folder) as descriptor:
+            return sorted(os.listdir(descriptor))
+    except FileNotFoundError:
+        return []
+
+
+def make(directory: int, name: str) -> None:
+    """Make a directory of ours that may be there already."""
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=directory)
+
+
+def read(directory: int, name: str, limit: int) -> bytes | None:
+    """Give the whole file; None: there is none. Raises Failed for what is no plain file of at most `limit` bytes."""
+    content = start(directory, name, limit + 1)
+    if content is not None and len(content) > limit:
+        raise Failed(f"{name}: is larger than {limit} bytes")
+    return content
+
+
+def start(directory: int, name: str, size: int) -> bytes | None:
+    """Give the first `size` bytes of a file; None: there is none. Raises Failed for what is no plain file."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Failed(f"{name}: {error.strerror}") from error
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Failed(f"{name}: is not a plain file")
+        return file.read(size)
+
+
+def write(directory: int, name: str, content: bytes) -> None:
+    """Write a file and see it on the disk. A crash may leave half of it: for names that nobody reads yet."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    with open(os.open(name, flags, 0o600, dir_fd=directory), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def rename(directory: int, old: str, new: str, into: int | None = None) -> None:
+    """Put a file in another's place, in this directory or another."""
+    os.rename(old, new, src_dir_fd=directory, dst_dir_fd=directory if into is None else into)
+
+
+def replace(directory: int, name: str, content: bytes) -> None:
+    """Replace a file: whoever reads finds the old one or the new one, whenever this is killed.
+
+    One writer at a time: what a killed one left is written over by the next.
+    """
+    write(directory, f".{name}", content)
+    rename(directory, f".{name}", name)
+
+
+def remove(directory: int, name: str) -> None:
+    """Remove a file that may be gone already."""
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=directory)
+
+
+def load(directory: int, name: str) -> dict[str, Any] | None:
+    """Read a JSON file of ours. None: there is none, or it is damaged, which the caller takes for the safe case."""
+    try:
+        fields = json.loads(read(directory, name, SMALL) or b"")
+    except (Failed, ValueError):
+        return None
+    known = isinstance(fields, dict) and fields.pop("postern", None) in (_FORMAT, _FORMAT - 1)
+    return fields if known else None
+
+
+def store(directory: int, name: str, fields: dict[str, Any]) -> None:
+    """Replace a JSON file of ours."""
+    replace(directory, name, text({"postern": _FORMAT, **fields}))
+
+
+def text(fields: dict[str, Any]) -> bytes:
+    """Give JSON on one line, as all of ours is written."""
+    return (json.dumps(fields, ensure_ascii=False) + "\n").encode()

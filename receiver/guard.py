@@ -1,0 +1,106 @@
+"""The guard: whether a list may take effect as it is, or is held until an operator accepts it by number."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from receiver.choice import Choice
+from receiver.report import shown
+from receiver.settings import Settings
+
+GROWTH_FLOOR = 100  # a list may grow by this many, however small it was
+
+
+class Verdict(NamedTuple):
+    """What comes into force now, what stays only because the guard keeps it, and why; no reasons: not held."""
+
+    published: frozenset[str]
+    kept_back: frozenset[str]
+    reasons: tuple[str, ...]
+
+
+def judge(
+    in_force: frozenset[str],
+    reference: frozenset[str],
+    accepted: Mapping[str, object],
+    choice: Choice,
+    settings: Settings,
+) -> Verdict:
+    """Judge a list against `reference`, the largest of late; publish and keep back against the one in force.
+
+    `accepted` has a key for each domain with an accepted list. Addresses in domains the customer no longer has are
+    dropped without a word: provision has already asked for `--removing domain:D`.
+    """
+    offered = choice.recipients
+    ours = frozenset(recipient for recipient in in_force if domain(recipient) in settings.domains)
+    watched = _Watched.of(reference, accepted, offered, settings)
+    too_many = tuple(_growth(watched, offered, ours, settings))
+    reasons = (*_losses(watched, settings), *_firsts(accepted, offered, settings), *too_many)
+    if not (reasons or offered):
+        reasons = ("no recipient in any domain of the customer's",)
+    if not reasons:
+        return Verdict(offered, frozenset(), ())
+    return Verdict(ours if too_many else ours | offered, ours - offered, reasons)
+
+
+def domain(recipient: str) -> str:
+    """Give the part behind the last @: a quoted local part may hold others."""
+    return recipient.rpartition("@")[2]
+
+
+class _Watched(NamedTuple):
+    """Counts by domain, of domains with an accepted list only: a first list is held for being the first.
+
+    Entries that are always there (postmaster, `include`) are in none of them.
+    """
+
+    before: Counter[str]
+    gone: Counter[str]
+    after: Counter[str]
+    canaries: tuple[str, ...]  # that are missing
+
+    @classmethod
+    def of(
+        cls, reference: frozenset[str], accepted: Mapping[str, object], offered: frozenset[str], settings: Settings
+    ) -> _Watched:
+        domains = {name for name in settings.domains if name in accepted}
+        always = {*settings.include, *(f"postmaster@{name}" for name in settings.domains)}
+        missing = tuple(canary for canary in settings.canaries if canary not in offered)
+        before, gone = _count(reference - always, domains), _count(reference - offered - always, domains)
+        return cls(before, gone, _count(offered - always, domains), missing)
+
+
+def _count(recipients: Iterable[str], domains: set[str]) -> Counter[str]:
+    every = Counter(map(domain, recipients))
+    return Counter({name: every[name] for name in sorted(domains) if every[name]})
+
+
+def _losses(watched: _Watched, settings: Settings) -> Iterator[str]:
+    yield from _shrunk("", sum(watched.gone.values()), sum(watched.before.values()), settings)
+    for name, before in watched.before.items():
+        if not watched.after[name]:
+            yield f"{name} would be left with none of its {before}"
+        elif len(watched.before) > 1:
+            yield from _shrunk(f" of {name}", watched.gone[name], before, settings)
+    for canary in watched.canaries:
+        yield f"canary {shown(canary)} is missing"
+
+
+def _shrunk(where: str, gone: int, before: int, settings: Settings) -> Iterator[str]:
+    if gone > settings.shrink_floor and gone * 100 > settings.shrink_percent * before:
+        yield f"{gone * 100 / before:.1f} %{where} would go ({gone} of {before}), limit {settings.shrink_percent:g} %"
+
+
+def _firsts(accepted: Mapping[str, object], offered: frozenset[str], settings: Settings) -> Iterator[str]:
+    for name, count in _count(offered, set(settings.domains) - set(accepted)).items():
+        yield f"first list of {name} ({count})"
+
+
+def _growth(watched: _Watched, offered: frozenset[str], ours: frozenset[str], settings: Settings) -> Iterator[str]:
+    before, after = sum(watched.before.values()), sum(watched.after.values())
+    if after - before > GROWTH_FLOOR and after > settings.growth_factor * before:
+        yield f"grows from {before} to {after}, limit {settings.growth_factor:g} times"
+    if len(offered) > settings.max_recipients and not offered <= ours:
+        yield f"{len(offered)} recipients, limit {settings.max_recipients}"

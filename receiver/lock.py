@@ -1,0 +1,67 @@
+"""Locks by flock: tried for a while, then busy; gone with the process that held them, however it ended."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from receiver.report import Busy
+from receiver.settings import Places
+
+CUSTOMER = 5.0  # seconds that a customer's lock is tried
+SETTINGS = 60.0  # as long as deploy tries for the same lock
+SLOTS = 2  # exports parsed at once on a relay
+_STEP = 0.05
+
+
+@contextmanager
+def held(descriptor: int, kind: int, seconds: float, busy: str) -> Iterator[None]:
+    """Hold LOCK_SH or LOCK_EX on something open. Raises Busy with that text when it is not to be had in time."""
+    _taken([descriptor], kind, seconds, busy)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+@contextmanager
+def settings(places: Places) -> Iterator[None]:
+    """Keep deploy from switching anything under /etc/postern. Raises Busy."""
+    directory = os.open(places.etc, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with held(directory, fcntl.LOCK_SH, SETTINGS, "this relay is being provisioned; try again in a minute"):
+            yield
+    finally:
+        os.close(directory)
+
+
+@contextmanager
+def slot(places: Places, seconds: float) -> Iterator[None]:
+    """Hold one of the relay's places for parsing: memory and CPU are bounded by it, not by who calls. Raises Busy."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    slots = [os.open(os.path.join(places.run, f"slot-{number}"), flags, 0o600) for number in range(SLOTS)]
+    try:
+        _taken(slots, fcntl.LOCK_EX, seconds, "this relay is reading other exports; try again in some minutes")
+        yield
+    finally:
+        for descriptor in slots:
+            os.close(descriptor)
+
+
+def _taken(descriptors: list[int], kind: int, seconds: float, busy: str) -> None:
+    end = time.monotonic() + seconds
+    while not any(_taken_at_once(descriptor, kind) for descriptor in descriptors):
+        if time.monotonic() >= end:
+            raise Busy(busy)
+        time.sleep(_STEP)
+
+
+def _taken_at_once(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,129 @@
+"""From the bytes of an export to a list in force: the order of things, once, for both front doors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+
+from receiver import formats, history, kept, lock, publishing
+from receiver.choice import Choice, choose
+from receiver.formats import BadExport
+from receiver.guard import Verdict, domain, judge
+from receiver.kept import Origin
+from receiver.publishing import Decision
+from receiver.report import NAMED, Busy, Outcome, moment
+from receiver.settings import Settings, load_settings
+from receiver.spool import Accepted, InForce, Pin, Spool
+from receiver.tables import Tables
+
+WAIT = 300.0  # seconds for a place to parse in
+
+
+def offer(
+    settings: Settings, export: bytes, spool: Spool, origin: Origin, tables: Tables, look: bool = False
+) -> Outcome:
+    """Offer an export without its end mark; a look ends before anything is written.
+
+    Raises Busy, Failed, BadSettings and OSError, and whatever it is, the list in force is the old one or the new one.
+    """
+    try:
+        with lock.slot(spool.places, WAIT):
+            choice = _chosen(settings, export)
+        if look:
+            return _looked(settings, choice, spool, origin)
+        with spool.locked(), lock.settings(spool.places):
+            current = load_settings(spool.places, spool.customer)
+            if current != settings:  # provisioned while we were reading
+                choice = _chosen(current, export)
+            publishing.finish(spool)
+            before = spool.in_force().recipients
+            outcome = enter(current, choice, spool, origin, spool.pinned())
+            spool.record(outcome)
+    except BadExport as error:
+        return refused(spool, origin, error, look)
+    return prove(spool, tables, outcome, choice.recipients - before)
+
+
+def refused(spool: Spool, origin: Origin, error: BadExport, look: bool = False) -> Outcome:
+    """Say why an export cannot be read, and record it unless it was only a look."""
+    outcome = Outcome(spool.customer, "refused", *origin, why=f"{error}; the list in force stays")
+    if not look:
+        with suppress(Busy), spool.locked():
+            spool.record(outcome)
+    return outcome
+
+
+def enter(settings: Settings, choice: Choice, spool: Spool, origin: Origin, pin: Pin | None) -> Outcome:
+    """Judge a list and do what follows from it. The caller holds the locks and has finished what was begun."""
+    in_force, now = spool.in_force(), int(time.time())
+    verdict, name = _judged(settings, choice, in_force, spool, now)
+    outcome = Outcome(spool.customer, "pinned", *origin, total=len(in_force.recipients), offered=name)
+    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons)
+    if pin or verdict.reasons:
+        spool.hold(choice.recipients, origin, verdict.reasons, choice.left_out)
+    if pin:
+        return outcome._replace(why=moment(pin.since))
+    accepted = in_force.accepted if verdict.reasons else passed(settings, choice.recipients, in_force.accepted, origin)
+    decision = Decision(verdict.published, accepted, origin, clears=not verdict.reasons)
+    publishing.publish(spool, settings, decision, now)
+    return _changed(outcome, in_force.recipients, verdict)
+
+
+def passed(settings: Settings, recipients: frozenset[str], before: Accepted, origin: Origin) -> Accepted:
+    """Give what counts as accepted once this list has passed: each domain it has a recipient in, from its upload on.
+
+    A domain that lives on `include` alone stays accepted; any other without a recipient is open again.
+    """
+    there = set(map(domain, recipients))
+    served = {name for name in map(domain, settings.include) if name in before.domains}
+    domains = {name: origin.when for name in settings.domains if name in there | served}
+    return Accepted(domains, kept.digest(kept.text(recipients)))
+
+
+def prove(spool: Spool, tables: Tables, outcome: Outcome, added: Iterable[str]) -> Outcome:
+    """Have the tables built and see the list in them, where that is still to be done. The lock is free meanwhile."""
+    begun = publishing.unproven(spool)
+    if begun is None:
+        return outcome
+    trouble = tables.trouble(spool.customer, added, spool.in_force().text)
+    if trouble and publishing.unproven(spool) != begun:
+        return outcome  # another run has published meanwhile, and answers for it
+    outcome = outcome._replace(trouble=trouble)
+    with suppress(Busy), spool.locked():
+        if trouble:
+            spool.record(outcome)
+        else:
+            publishing.proven(spool, begun)
+    return outcome
+
+
+def _chosen(settings: Settings, export: bytes) -> Choice:
+    return choose(formats.named(settings.format).values(export), settings)
+
+
+def _judged(settings: Settings, choice: Choice, in_force: InForce, spool: Spool, now: int) -> tuple[Verdict, str]:
+    """Judge a list, unless it is the one accepted last: what a person took once is not held again every hour."""
+    name, accepted = kept.digest(kept.text(choice.recipients)), in_force.accepted
+    if name == accepted.list and accepted.domains.keys() >= set(map(domain, choice.recipients)):
+        return Verdict(choice.recipients, frozenset(), ()), name
+    reference = history.reference(spool.folder, in_force.recipients, now)
+    return judge(in_force.recipients, reference, accepted.domains, choice, settings), name
+
+
+def _changed(outcome: Outcome, before: frozenset[str], verdict: Verdict) -> Outcome:
+    after = verdict.published
+    did = "held" if verdict.reasons else "unchanged" if after == before else "published"
+    outcome = outcome._replace(did=did, total=len(after), kept_back=len(verdict.kept_back))
+    return outcome._replace(added=len(after - before), removed=len(before - after))
+
+
+def _looked(settings: Settings, choice: Choice, spool: Spool, origin: Origin) -> Outcome:
+    """Judge as if it were an upload. Without a lock: what is read is the state before or after another run."""
+    in_force = spool.in_force()
+    verdict, name = _judged(settings, choice, in_force, spool, int(time.time()))
+    coming, going = sorted(choice.recipients - in_force.recipients), sorted(in_force.recipients - choice.recipients)
+    outcome = Outcome(spool.customer, "looked", *origin, total=len(choice.recipients), offered=name)
+    outcome = outcome._replace(added=len(coming), removed=len(going), kept_back=len(verdict.kept_back))
+    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons)
+    return outcome._replace(coming=tuple(coming[:NAMED]), going=tuple(going[:NAMED]))

@@ -1,0 +1,153 @@
+"""Publishing, step by step: killed at any of them it leaves the old list or the new one, and the next run finishes.
+
+What is to come is staged beside what is; `begun.json` says what to do with it and is the point of no return; each step
+after it can be done again. `unproven.json` then stays until the tables have been seen to hold the list.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from receiver import disk, history, kept
+from receiver.kept import Kept, Origin
+from receiver.settings import Settings
+from receiver.spool import Accepted, Pin, Spool
+
+_LIST = "recipients.next"
+_ENTRY = "history.next"
+_BEGUN = "begun.json"
+_UNPROVEN = "unproven.json"
+
+
+class Decision(NamedTuple):
+    """What is to be in force, and what is to count as accepted of it."""
+
+    recipients: frozenset[str]
+    accepted: Accepted
+    origin: Origin
+    by: str = ""  # the person who decided; empty: the guard
+    pin: Pin | None = None
+    clears: bool = True  # what was held is no longer
+
+
+class Begun(NamedTuple):
+    """What is to be so when a publication is finished."""
+
+    when: int
+    list: str  # SHA-256 of the list in force then
+    accepted: Accepted
+    number: int = 0  # of its place in history; 0: the list in force stays the same
+    replaces: int = 0  # the place of the list it replaces, which becomes a reference; 0: none does
+    pin: Pin | None = None
+    clears: bool = False
+    fresh: bool = False  # no list before this one is a reference any more
+
+
+def publish(spool: Spool, settings: Settings, decision: Decision, now: int) -> None:
+    """Put a decision into force. Raises OSError; a full disk leaves the list in force as it was."""
+    in_force, text = spool.in_force(), kept.text(decision.recipients)
+    begun = Begun(now, kept.digest(text), decision.accepted, pin=decision.pin, clears=decision.clears)
+    begun = begun._replace(fresh=bool(decision.by))
+    newest = next(iter(history.entries(spool.folder)), None)
+    number = newest.number if newest else 0
+    if text != in_force.text:
+        label = _label(decision, in_force.recipients, begun)
+        begin(spool, begun._replace(number=number + 1, replaces=number), label, text)
+    elif decision.by:  # the same list, and now a person stands for it
+        label = _label(decision, in_force.recipients, begun)
+        if newest:
+            label = newest.kept._replace(domains=label.domains, accepted_by=label.accepted_by, accepted_when=now)
+        begin(spool, begun._replace(number=max(number, 1)), label, text)
+    elif spool.accepted().opens(settings, now) != decision.accepted.opens(settings, now):
+        begin(spool, begun)
+    else:
+        _refresh(spool, decision)
+
+
+def _label(decision: Decision, before: frozenset[str], begun: Begun) -> Kept:
+    after = decision.recipients
+    kept_ = Kept(begun.list, len(after), len(after - before), len(before - after), decision.origin, ())
+    kept_ = kept_._replace(domains=tuple(decision.accepted.domains))
+    return kept_._replace(accepted_by=decision.by, accepted_when=begun.when) if decision.by else kept_
+
+
+def _refresh(spool: Spool, decision: Decision) -> None:
+    """Note that the list in force has been confirmed; the tables need no build for it."""
+    if decision.accepted != spool.accepted():
+        spool.accept(decision.accepted)
+    if decision.clears:
+        spool.unhold()
+
+
+def begin(spool: Spool, begun: Begun, label: Kept | None = None, text: bytes = b"") -> None:
+    """Publish: `text` as the list in force and its label for history, where begun.number says so.
+
+    Raises OSError. What needs room on the disk comes first, so a full one leaves the old list.
+    """
+    try:
+        if label:
+            disk.write(spool.folder, _LIST, text)
+            disk.write(spool.folder, _ENTRY, kept.packed(label, text))
+            os.fsync(spool.folder)
+        disk.store(spool.folder, _BEGUN, _fields(begun))
+    except OSError:
+        for name in (_LIST, _ENTRY, f".{_BEGUN}"):
+            disk.remove(spool.folder, name)
+        raise
+    os.fsync(spool.folder)
+    finish(spool)
+
+
+def finish(spool: Spool) -> None:
+    """Do what a publication that was begun still needs; every run that will write calls it first."""
+    begun = _read(spool, _BEGUN)
+    if begun is None:
+        return
+    there = spool.accepted()
+    staying = {name: when for name, when in there.domains.items() if name in begun.accepted.domains}
+    if staying != there.domains:  # domains open before their addresses go, and close after theirs have come
+        spool.accept(there._replace(domains=staying))
+    if disk.start(spool.folder, _LIST, 1) is not None and begun.number:
+        disk.rename(spool.folder, _LIST, "recipients")
+    _remember(spool, begun)
+    if begun.pin:
+        spool.pin(begun.pin)
+    spool.accept(begun.accepted)
+    if begun.clears:
+        spool.unhold()
+    disk.rename(spool.folder, _BEGUN, _UNPROVEN)
+    os.fsync(spool.folder)
+
+
+def _remember(spool: Spool, begun: Begun) -> None:
+    if begun.fresh:
+        history.forget(spool.folder)
+    elif begun.replaces:
+        history.refer(spool.folder, begun.replaces, begun.when)
+    if begun.number:
+        history.enter(spool.folder, _ENTRY, begun.number)
+
+
+def unproven(spool: Spool) -> Begun | None:
+    """Give the last publication that the tables have not been seen to hold."""
+    return _read(spool, _UNPROVEN)
+
+
+def proven(spool: Spool, begun: Begun) -> None:
+    """Note that the tables hold this publication, unless another has come meanwhile."""
+    if unproven(spool) == begun:
+        disk.remove(spool.folder, _UNPROVEN)
+
+
+def _fields(begun: Begun) -> dict[str, object]:
+    pin = begun.pin and begun.pin._asdict()
+    return {**begun._asdict(), "accepted": begun.accepted._asdict(), "pin": pin}
+
+
+def _read(spool: Spool, name: str) -> Begun | None:
+    fields = disk.load(spool.folder, name)
+    if fields is None:
+        return None
+    accepted, pin = Accepted(**fields["accepted"]), fields["pin"] and Pin(**fields["pin"])
+    return Begun(**{**fields, "accepted": accepted, "pin": pin})

@@ -1,0 +1,113 @@
+"""What is held, name by name, and the number by which an operator takes it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from receiver import lock, publishing
+from receiver.guard import domain
+from receiver.offer import passed, prove
+from receiver.publishing import Decision
+from receiver.report import Outcome, Refused, moment, shown
+from receiver.settings import Settings, load_settings
+from receiver.spool import Held, InForce, Spool
+from receiver.tables import Tables
+
+
+class Number(NamedTuple):
+    """What `accept` must be told: the option, and how many recipients it is about."""
+
+    option: str  # removing, adding, first
+    size: int
+
+
+class Review(NamedTuple):
+    """The list that is held, beside the list in force."""
+
+    held: Held
+    recipients: frozenset[str]  # of the held list, in domains that are still the customer's
+    coming: tuple[str, ...]  # not in force, because the list grows too much
+    going: tuple[str, ...]  # in force, and not in the held list
+    first: tuple[str, ...]  # in domains without an accepted list
+
+    @classmethod
+    def of(cls, held: Held, in_force: InForce, settings: Settings) -> Review:
+        """Compare, counting against the list in force."""
+        ours = own(held.recipients, settings)
+        coming, going = sorted(ours - in_force.recipients), sorted(in_force.recipients - ours)
+        first = sorted(name for name in ours if domain(name) not in in_force.accepted.domains)
+        return cls(held, ours, tuple(coming), tuple(going), tuple(first))
+
+    @property
+    def number(self) -> Number:
+        """Give the one number that accepts it: of what is most in doubt."""
+        if self.coming:
+            return Number("adding", len(self.coming))
+        return Number("first", len(self.first)) if self.first else Number("removing", len(self.going))
+
+    def command(self, customer: str) -> str:
+        """Give the exact command, here and for `inv`."""
+        return f"accept {customer} --{self.number.option} {self.number.size}"
+
+
+def own(recipients: Iterable[str], settings: Settings) -> frozenset[str]:
+    """Give those in domains that are the customer's now: an older list may have others."""
+    return frozenset(name for name in recipients if domain(name) in settings.domains)
+
+
+def review(spool: Spool, settings: Settings) -> Review:
+    """Read what waits: held, or because of a pin. Raises Refused when nothing does."""
+    held = spool.held()
+    if held is None:
+        raise Refused("nothing is held")
+    return Review.of(held, spool.in_force(), settings)
+
+
+def accept(spool: Spool, number: Number, expected: str, by: str, tables: Tables) -> Outcome:
+    """Make the list in force exactly the held one.
+
+    Raises Refused for a wrong number, a list whose hash does not begin with `expected`, and one that would leave a
+    closed domain without an address.
+    """
+    with spool.locked(), lock.settings(spool.places):
+        settings = load_settings(spool.places, spool.customer)
+        publishing.finish(spool)
+        pin = spool.pinned()
+        if pin:
+            raise Refused(f"pinned since {moment(pin.since)}; `resume {spool.customer}` comes first")
+        in_force, reviewed = spool.in_force(), review(spool, settings)
+        _agreed(spool.customer, reviewed, number, expected)
+        _addressed(reviewed, in_force, settings)
+        accepted = passed(settings, reviewed.recipients, in_force.accepted, reviewed.held.origin)
+        decision = Decision(reviewed.recipients, accepted, reviewed.held.origin, by=by)
+        publishing.publish(spool, settings, decision, int(time.time()))
+        outcome = _accepted(spool.customer, reviewed, in_force, by)
+        spool.record(outcome)
+    return prove(spool, tables, outcome, reviewed.recipients - in_force.recipients)
+
+
+def _agreed(customer: str, reviewed: Review, number: Number, expected: str) -> None:
+    name = reviewed.held.list
+    if not name.startswith(expected):
+        changed = f"the list held now is {name[:12]}, not {shown(expected[:12])}"
+        raise Refused(f"{changed}: it changed since it was reviewed; see `review {customer}`")
+    if number != reviewed.number:
+        wrong = f"--{number.option} {number.size} is not what is held"
+        raise Refused(f"{wrong}; after a look at `review {customer}`: `{reviewed.command(customer)}`")
+
+
+def _addressed(reviewed: Review, in_force: InForce, settings: Settings) -> None:
+    served = set(map(domain, (*reviewed.recipients, *settings.include))) | set(settings.partial)
+    empty = [name for name in settings.domains if name in in_force.accepted.domains and name not in served]
+    if empty:
+        help_ = "name it in `partial`, or let it go by `provision --removing domain:" + empty[0] + "`"
+        raise Refused(f"{', '.join(empty)} would be closed with no address: {help_}")
+
+
+def _accepted(customer: str, reviewed: Review, in_force: InForce, by: str) -> Outcome:
+    before, after = in_force.recipients, reviewed.recipients
+    outcome = Outcome(customer, "published", *reviewed.held.origin, total=len(after), offered=reviewed.held.list)
+    outcome = outcome._replace(by=by, added=len(after - before), removed=len(before - after))
+    return outcome._replace(left_out=reviewed.held.left_out)

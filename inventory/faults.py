@@ -21,13 +21,15 @@ _MEANS = {
 
 def told(model: type[Table], detail: Mapping[str, Any]) -> str:
     """Say of one of pydantic's findings which key it is and what is wrong with it."""
-    path = [part for part in detail["loc"] if isinstance(part, str)]
-    table = _table_at(model, path[:-1])
-    key = ".".join(part if part.replace("-", "_").isidentifier() else repr(part) for part in path)
+    *above, last = [part for part in detail["loc"] if isinstance(part, str)]
+    table = _table_at(model, above)
+    field = table.model_fields.get(last)
+    written = field.alias if field and field.alias else last  # a default is found wrong under its field's name
+    key = ".".join(part if part.isidentifier() else repr(part) for part in (*above, written))
     if detail["type"] == "extra_forbidden":
-        return f"{key}: no such key{near(path[-1], keys_of(table))}"
+        return f"{key}: no such key{near(last, keys_of(table))}"
     if detail["type"] == "missing":
-        return f"{key}: must be given. {keys_of(table)[path[-1]]}"
+        return f"{key}: must be given. {keys_of(table)[last]}"
     return f"{key}: {_why(detail)}"
 
 

@@ -41,10 +41,10 @@ def read(where: Path, customer: str) -> tuple[tuple[Key, ...], list[str]]:
 
 def record(where: Path, customer: str, key: Key) -> None:
     """Write a public half down: the commit point of a first key and of a rotation."""
-    day = key.recorded or datetime.now(UTC).date()
+    number, day = _number(key.name), key.recorded or datetime.now(UTC).date()
     path = where / "keys" / customer / f"{key.name}.pub"
     _write(path, f"{key.public} {customer} {key.name} {day.isoformat()}\n")
-    _remember(where, customer, _number(key.name))
+    _remember(where, customer, number)
 
 
 def forget(where: Path, customer: str, name: str) -> None:
@@ -118,10 +118,24 @@ def _public(words: Sequence[str]) -> str:
         blob = base64.b64decode(words[1], validate=True)
     except binascii.Error:
         raise ValueError("its key is cut or damaged: not base64") from None
-    kind = words[0].encode()
-    if not blob.startswith(len(kind).to_bytes(4, "big") + kind):
+    parts = _parts(blob)
+    if not parts:
+        raise ValueError("its key is cut or damaged: it ends in the middle")
+    if parts[0] != words[0].encode():
         raise ValueError(f"its key is damaged: not of type {words[0]}")
     return f"{words[0]} {words[1]}"
+
+
+def _parts(blob: bytes) -> list[bytes]:
+    """Return the strings a key's blob is made of, each with its length before it; none when the last is not whole."""
+    parts = []
+    while blob:
+        end = 4 + int.from_bytes(blob[:4], "big")
+        if len(blob) < max(4, end):
+            return []
+        parts.append(blob[4:end])
+        blob = blob[end:]
+    return parts
 
 
 def _last_faults(path: Path, shown: Path) -> list[str]:

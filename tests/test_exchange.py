@@ -18,12 +18,12 @@ GOLDEN = Path(__file__).parent / "golden" / "exchange"
 
 def public(kind: str, length: int, fill: int = 0) -> str:
     """A public key of that type, as far as anybody looks who has no use for it."""
-    blob = len(kind).to_bytes(4, "big") + kind.encode() + bytes([fill]) * length
+    blob = b"".join(len(part).to_bytes(4, "big") + part for part in (kind.encode(), bytes([fill]) * length))
     return f"{kind} {base64.b64encode(blob).decode()}"
 
 
 def relay(name: str, **more: object) -> Relay:
-    keys = (public("ssh-ed25519", 36, ord(name[-1])), public("ssh-rsa", 279, ord(name[-1])))
+    keys = (public("ssh-ed25519", 32, ord(name[-1])), public("ssh-rsa", 279, ord(name[-1])))
     return Relay.model_validate({"name": name, "address": f"{name}.provider.example", "host_keys": keys, **more})
 
 
@@ -32,7 +32,7 @@ def customer(*keys: str, **changes: object) -> Customer:
     demo = inventory.find(inventory.load(Path(inventory.__file__).parent), "demo")
     schedule = demo.exchange.schedule.model_copy(update=changes.pop("schedule", None))  # type: ignore[arg-type]
     end = demo.exchange.model_copy(update={"schedule": schedule, **changes.pop("exchange", {})})  # type: ignore[dict-item]
-    recorded = tuple(Key(name, public("ssh-ed25519", 36, int(name[1:]))) for name in keys or ("k1",))
+    recorded = tuple(Key(name, public("ssh-ed25519", 32, int(name[1:]))) for name in keys or ("k1",))
     return demo.model_copy(update={"keys": recorded, "exchange": end, **changes})
 
 

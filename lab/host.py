@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lab import keys, mirror, roots, smtp
+from lab import keys, roots, seed, smtp
 from lab.address import Address
 from lab.roots import LabError, Say
 
@@ -22,8 +22,7 @@ ENVIRONMENT = {
 }
 PENALTIES_SINCE = ("trixie", "forky")
 """The releases whose sshd knows PerSourcePenalties, and by default shuts out an address that failed a few times."""
-NOWHERE = "127.77.255.53"
-"""Nobody answers there, so a look-up fails at once and never leaves the machine."""
+SINK = "/var/spool/lab-sink"
 
 
 class LabHost:
@@ -113,11 +112,19 @@ class LabHost:
         return subprocess.CompletedProcess(argv, done.returncode, out, err)
 
     def start_postfix(self) -> None:
-        """Start Postfix as Debian does, the files its chroot needs first."""
-        prepare = "/usr/lib/postfix/configure-instance.sh"
-        if (self.root / prepare[1:]).exists():
-            self.run(prepare)
+        """Start Postfix; it answers when this returns."""
         self.run("postfix", "start")
+
+    def start_sink(self) -> str:
+        """Start a next hop that takes all mail, on port 2525; returns it as transport_maps wants it."""
+        self.run("install", "-d", "-o", "postfix", SINK)
+        sink = f'exec smtp-sink -u postfix -d "{SINK}/%s." {self.address}:2525 100'
+        self.run("sh", "-c", f"{sink} </dev/null >/dev/null 2>&1 &")
+        return f"relay:[{self.address}]:2525"
+
+    def sunk(self) -> list[str]:
+        """The messages the sink has taken, as they came."""
+        return [path.read_text() for path in sorted((self.root / SINK[1:]).iterdir())]
 
     def ask(self, recipient: str, *, sender: str = "", from_address: str | None = None) -> str:
         """Its answer to RCPT TO: "250 2.1.5 Ok". From here it is asked as from itself, or else from a 127.x.y.z."""
@@ -156,7 +163,7 @@ class LabHost:
             pass_fds=[self._address.lock.fileno()],  # the address is taken as long as the host lives, whoever is killed
         )
         try:
-            files = {**self._files(base), **_key_files(own_keys)}
+            files = {**seed.files(base, self.address, self.name), **self._sshd_files(own_keys)}
             self.pid: int = self._tell({"root": str(base), "at": str(at), "name": self.name, "files": files})
         except BaseException:
             self._init.kill()
@@ -177,34 +184,14 @@ class LabHost:
             raise LabError(f"the lab host {self.name} ended:\n{self._init.stderr.read().decode(errors='replace')}")
         return json.loads(answer)
 
-    def _files(self, base: Path) -> dict[str, tuple[int, str]]:
-        """What differs between two hosts of one root."""
+    def _sshd_files(self, own_keys: Path) -> dict[str, tuple[int, str]]:
         penalties = ["PerSourcePenalties no"] if self.release in PENALTIES_SINCE else []
-        sshd = [*self._sshd, f"ListenAddress {self.address}", "UsePAM no", *penalties]
-        hosts = f"127.0.0.1 localhost\n{self.address} {self.name} {self.name.partition('.')[0]}\n"
-        files = {
-            "/etc/hostname": (0o644, f"{self.name}\n"),
-            "/etc/mailname": (0o644, f"{self.name}\n"),
-            "/etc/hosts": (0o644, hosts),
-            "/etc/resolv.conf": (0o644, f"nameserver {NOWHERE}\noptions timeout:1 attempts:1\n"),
-            "/etc/ssh/sshd_config.d/lab.conf": (0o644, "\n".join([*sshd, ""])),
+        lines = [*self._sshd, f"ListenAddress {self.address}", "UsePAM no", *penalties]
+        pairs = {
+            f"/etc/ssh/{path.name}": (0o644 if path.suffix else 0o600, path.read_text()) for path in own_keys.iterdir()
+        }
+        return {
+            **pairs,
+            "/etc/ssh/sshd_config.d/lab.conf": (0o644, "".join(f"{line}\n" for line in lines)),
             "/root/.ssh/authorized_keys": (0o600, self.admin_key.with_suffix(".pub").read_text()),
         }
-        if (base / "etc/postfix/main.cf").exists():
-            files["/etc/postfix/main.cf"] = (0o644, (base / "etc/postfix/main.cf").read_text() + self._main_cf())
-        return files | mirror.way_there(base, hosts)
-
-    def _main_cf(self) -> str:
-        """Its own address, and the way of mail out of the machine barred: from a loopback address there is none."""
-        own = {
-            "myhostname": self.name,
-            "inet_interfaces": self.address,
-            "inet_protocols": "ipv4",
-            "mynetworks": f"127.0.0.1/32 {self.address}/32",
-            "smtp_bind_address": self.address,
-        }
-        return "".join(f"{key} = {value}\n" for key, value in own.items())
-
-
-def _key_files(own_keys: Path) -> dict[str, tuple[int, str]]:
-    return {f"/etc/ssh/{path.name}": (0o644 if path.suffix else 0o600, path.read_text()) for path in own_keys.iterdir()}

@@ -93,12 +93,16 @@ def mount_call(source: bytes | None, at: str, kind: bytes | None, flags: int, op
 
 
 def write(path: str, mode: int, text: str) -> None:
-    """Write a file anew, so that what was a link to elsewhere is a file here."""
+    """Write a file anew, so that what was a link to elsewhere is a file here.
+
+    It is an hour old: each of Postfix' programs sleeps until main.cf has not been touched for two seconds.
+    """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).unlink(missing_ok=True)
     Path(path).touch()
     Path(path).chmod(mode)
     Path(path).write_text(text, encoding="utf-8")
+    os.utime(path, (time.time() - 3600,) * 2)
 
 
 def start(daemons: list[list[str]], ready: list[str]) -> None:

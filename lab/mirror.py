@@ -17,50 +17,51 @@ ARCHIVE = "http://archive.debian.org/debian"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 
-def of_this_machine() -> str:
+def of_this_machine(etc: Path = Path("/etc")) -> str:
     """The first mirror this machine's own apt uses for Debian itself, else deb.debian.org."""
-    codename = _os_release().get("VERSION_CODENAME", "") if _os_release().get("ID") == "debian" else None
-    for uri, suite, components in _apt_sources(Path("/etc/apt")):
-        if suite == codename and "main" in components and uri.startswith(("http://", "https://")):
+    system = _os_release(etc / "os-release")
+    for uri, suite, components in _apt_sources(etc / "apt"):
+        ours = system.get("ID") == "debian" and suite == system.get("VERSION_CODENAME") and "main" in components
+        if ours and uri.startswith(("http://", "https://")):
             return uri.rstrip("/")
     return DEBIAN
 
 
-def _apt_sources(etc: Path) -> Iterator[tuple[str, str, list[str]]]:
+def _os_release(path: Path) -> dict[str, str]:
+    pairs = (line.partition("=") for line in path.read_text().splitlines())
+    return {key: "".join(shlex.split(value)) for key, _, value in pairs}
+
+
+def _apt_sources(apt: Path) -> Iterator[tuple[str, str, list[str]]]:
     """URI, suite and components of each source of packages, in both of apt's formats."""
-    lists = [etc / "sources.list", *sorted((etc / "sources.list.d").glob("*.list"))]
-    for line in "".join(path.read_text() for path in lists if path.exists()).splitlines():
-        if fields := re.match(r"deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)\s+(.*)", line):
-            yield fields[1], fields[2], fields[3].split()
-    for path in sorted((etc / "sources.list.d").glob("*.sources")):
+    for path in (apt / "sources.list", *sorted((apt / "sources.list.d").glob("*.list"))):
+        for line in path.read_text().splitlines() if path.exists() else ():
+            if found := re.match(r"deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)\s+(.*)", line):
+                yield found[1], found[2], found[3].split()
+    for path in sorted((apt / "sources.list.d").glob("*.sources")):
         for stanza in re.split(r"\n\s*\n", re.sub(r"(?m)^#.*\n?", "", path.read_text())):
-            fields_of = {
-                key.lower(): value.split() for key, value in re.findall(r"(?m)^([\w-]+):((?:.*(?:\n[ \t].*)*))", stanza)
-            }
-            if "deb" in fields_of.get("types", []):
-                for uri in fields_of.get("uris", []):
-                    for suite in fields_of.get("suites", []):
-                        yield uri, suite, fields_of.get("components", [])
+            yield from _stanza(stanza)
 
 
-def _os_release() -> dict[str, str]:
-    lines = Path("/etc/os-release").read_text().splitlines()
-    return {key: "".join(shlex.split(value)) for key, _, value in (line.partition("=") for line in lines)}
+def _stanza(stanza: str) -> Iterator[tuple[str, str, list[str]]]:
+    fields = {key.lower(): value.split() for key, value in re.findall(r"(?m)^([\w-]+):(.*(?:\n[ \t].*)*)", stanza)}
+    if "deb" in fields.get("types", []) and fields.get("enabled") != ["no"]:
+        for uri in fields.get("uris", []):
+            for suite in fields.get("suites", []):
+                yield uri, suite, fields.get("components", [])
 
 
-def way_there(root: Path, hosts: str) -> dict[str, tuple[int, str]]:
-    """The files (mode, text) by which a host of this root reaches its mirror, and by name nothing else outside."""
+def way_there(root: Path) -> dict[str, str]:
+    """What the files of a host must hold besides to reach this root's mirror, the one name outside that it knows."""
     uri = (root / "etc/apt/sources.list").read_text().split()[1]
     settings = _apt_settings()
-    proxies = re.findall(r'::Proxy "(http[^"]+)"', settings)
-    settings += 'Acquire::EnableSrvRecords "false";\n'
-    files = {}
+    proxies = re.findall(r'::Proxy(?:::\S+)? "(http[^"]+)"', settings)
+    names = [urlsplit(each).hostname or "" for each in (proxies or [uri])]
+    files = {"/etc/hosts": "".join(f"{address} {name}\n" for name in names for address in _addresses(name))}
     if any(each.startswith("https:") for each in (uri, *proxies)) and Path(CERTIFICATES).exists():
         settings += 'Acquire::https::CAInfo "/etc/apt/lab-certificates.crt";\n'
-        files["/etc/apt/lab-certificates.crt"] = (0o644, Path(CERTIFICATES).read_text())
-    names = [urlsplit(each).hostname or "" for each in (proxies or [uri])]
-    lines = [f"{address} {name}\n" for name in names for address in _addresses(name)]
-    return {**files, "/etc/apt/apt.conf.d/90lab": (0o644, settings), "/etc/hosts": (0o644, hosts + "".join(lines))}
+        files["/etc/apt/lab-certificates.crt"] = Path(CERTIFICATES).read_text()
+    return {**files, "/etc/apt/apt.conf.d/90lab": settings + 'Acquire::EnableSrvRecords "false";\n'}
 
 
 @cache

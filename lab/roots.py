@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -18,7 +19,7 @@ from lab import mirror
 Say: TypeAlias = Callable[[str], None]
 """Takes one line of progress."""
 
-PACKAGES = ("mmdebstrap", "openssh-client", "putty-tools", "iproute2", "util-linux")
+PACKAGES = ("mmdebstrap", "debian-archive-keyring", "openssh-client", "putty-tools", "iproute2", "util-linux")
 """What the operator's machine needs of Debian for lab hosts."""
 
 
@@ -43,6 +44,9 @@ RELEASES = {
 BARE = ("openssh-server", "iproute2", "procps", "rsyslog")
 FULL = (*BARE, "cron", "make", "perl", "postfix", "python3", "sudo")
 
+# What mmdebstrap mounts is gone with it then, even when it was killed. In a chroot "/" cannot be made private.
+APART = ("unshare", "--mount", "--propagation=unchanged", "sh", "-c", 'mount --make-rprivate / 2>&-; exec "$@"', "sh")
+
 FINISH = """\
 set -e
 # The kernel's log is the machine's, not this host's.
@@ -51,6 +55,8 @@ rm -f "$1"/etc/ssh/ssh_host_* "$1/etc/hostname" "$1/etc/resolv.conf"
 if [ -e "$1/etc/postfix/main.cf" ]; then
     chroot "$1" postconf -X myhostname mynetworks inet_interfaces inet_protocols
     chroot "$1" newaliases
+    # Up to Debian 12 it is not "postfix start" that fills smtpd's chroot, but the init script.
+    if grep -q configure-instance "$1/etc/init.d/postfix"; then chroot "$1" /usr/lib/postfix/configure-instance.sh; fi
 fi
 """
 
@@ -69,7 +75,15 @@ def missing() -> str | None:
     absent = [tool for tool in ("mmdebstrap", "ip", "unshare", "nsenter", "ssh-keygen") if shutil.which(tool) is None]
     if absent:
         return f"lab hosts need {', '.join(absent)}: apt-get install {' '.join(PACKAGES)}"
+    if not _may_mount():
+        return "lab hosts need the right to mount (CAP_SYS_ADMIN), which this container does not give"
     return None
+
+
+@functools.cache
+def _may_mount() -> bool:
+    probe = ["unshare", "--mount", "--propagation=unchanged", "mount", "-t", "tmpfs", "lab", "/mnt"]
+    return subprocess.run(probe, capture_output=True).returncode == 0
 
 
 def install_needed(packages: Sequence[str] = PACKAGES, say: Say = lambda _: None) -> None:
@@ -128,9 +142,8 @@ def _make(argv: list[str], release: str, draft: Path, lock: int, say: Say) -> No
     )
     said = ""
     for uri in candidates:
-        # A killed run leaves its draft. Should something still be mounted there, it is not descended into.
-        subprocess.run(["rm", "-rf", "--one-file-system", draft], check=True)
-        code, said = _say_as_it_runs([*argv, str(draft), f"deb {uri} {release} main"], lock, say)
+        subprocess.run(["rm", "-rf", "--one-file-system", draft], check=True)  # what a killed run left
+        code, said = _say_as_it_runs([*APART, *argv, str(draft), f"deb {uri} {release} main"], lock, say)
         if code == 0:
             return
         say(f"{uri} did not do for {release}")

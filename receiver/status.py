@@ -33,7 +33,7 @@ class Status(NamedTuple):
     def answer(self) -> Answer:
         """Tell it."""
         return Answer.done(
-            [self._standing(), *self._waiting(), *self._runs()],
+            [self._standing(), *self._waiting(self._by()), *self._runs()],
             customer=self.customer,
             release=RELEASE,
             total=len(self.in_force.recipients),
@@ -47,13 +47,18 @@ class Status(NamedTuple):
             last=self.last and self.last.record(),
         )
 
+    def brief(self) -> list[str]:
+        """Tell it to the customer, to whom our people and their addresses are nothing."""
+        last = [f"  last run {moment(self.last.when)}: {self.last.line}"] if self.last else []
+        return [self._standing(), *self._waiting(""), *last]
+
     def _standing(self) -> str:
         total, accepted = len(self.in_force.recipients), self.in_force.accepted.domains
         good = f"last good upload {moment(max(accepted.values()))}" if accepted else "no accepted list yet"
         opens = f"; open: {', '.join(self.opens)}" if self.opens else ""
         return f"{self.customer}: {total} recipients, {good}{opens}"
 
-    def _waiting(self) -> list[str]:
+    def _waiting(self, by: str) -> list[str]:
         lines = []
         if self.unproven:
             lines.append(f"  the list of {moment(self.unproven)} has not been seen in the tables yet")
@@ -61,9 +66,11 @@ class Status(NamedTuple):
             lines.append(f"  held since {moment(self.held.since)}: {'; '.join(self.held.reasons)}")
         if self.pin:
             waits = "a list waits for resume" if self.held else "none has come since"
-            by = f"by {shown(self.pin.by)}"
-            lines.append(f"  pinned since {moment(self.pin.since)} {by}: uploads do not take effect; {waits}")
+            lines.append(f"  pinned since {moment(self.pin.since)}{by}: uploads do not take effect; {waits}")
         return lines
+
+    def _by(self) -> str:
+        return f" by {shown(self.pin.by)}" if self.pin else ""
 
     def _runs(self) -> list[str]:
         last, keys = self.last, sorted(self.keys.items())

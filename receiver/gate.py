@@ -1,0 +1,96 @@
+"""postern-receive: the one door a customer's key opens, as `command="postern-receive CUSTOMER KEYNAME"` in its line.
+
+Who is there comes from that line alone. What the client says is one of four words, or refused: it is never a path, an
+option or a name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import syslog
+import time
+from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import NamedTuple
+
+from receiver import door
+from receiver.kept import Origin
+from receiver.report import FAILED, REFUSED, Answer, Busy, Outcome, Stopped, shown
+from receiver.settings import BadSettings, Places, Settings, load_settings
+from receiver.spool import Spool
+from receiver.status import Status
+from receiver.tables import Tables
+
+_CUSTOMER = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+_VERBS = ("receive", "look", "status", "")
+_NOTE = 1.0  # seconds that the lock is tried for noting that a key was seen
+
+
+class Call(NamedTuple):
+    """Who calls, and for what."""
+
+    customer: str
+    origin: Origin
+    verb: str
+
+
+def main() -> int:
+    """Answer one call; the exit code."""
+    return gate(Places(), Tables(Places()), sys.argv[1:], os.environ)
+
+
+def gate(places: Places, tables: Tables, arguments: Sequence[str], environ: MutableMapping[str, str]) -> int:
+    """Log the call before anything of it is read, then answer it; the exit code."""
+    client, verb = environ.get("SSH_CONNECTION", "").partition(" ")[0], environ.get("SSH_ORIGINAL_COMMAND", "")
+    door.prepare(environ)
+    try:
+        customer, key = arguments
+        if not _CUSTOMER.fullmatch(customer) or not _KEY.fullmatch(key):
+            raise ValueError
+    except ValueError:
+        return _end(FAILED, "this key's line is damaged: it must name a customer and a key; provision this relay again")
+    syslog.syslog(f"{customer} key {key} from {shown(client) or 'nowhere'}: {shown(verb) or 'no verb'}")
+    if verb not in _VERBS:
+        return _end(REFUSED, f"{customer}: refused: {shown(verb)} is none of receive, look, status")
+    answer = _answer(places, tables, Call(customer, Origin(int(time.time()), key, client), verb))
+    return _end(answer.code, *answer.lines)
+
+
+def _answer(places: Places, tables: Tables, call: Call) -> Answer:
+    if not os.path.exists(places.tree(call.customer)):
+        why = f"{call.customer} is not set up on this relay, or no longer; remove this job, or ask your mail provider"
+        return _logged(Outcome(call.customer, "refused", *call.origin, why=why))
+    try:
+        settings = load_settings(places, call.customer)
+        with Spool(places, call.customer) as spool:
+            door.confine(settings)
+            with suppress(Busy, OSError), spool.locked(_NOTE):
+                spool.seen(call.origin.key, call.origin.when)
+            return _done(settings, spool, tables, call)
+    except (Stopped, BadSettings) as error:
+        return _logged(door.stopped(call.customer, call.origin, error))
+
+
+def _done(settings: Settings, spool: Spool, tables: Tables, call: Call) -> Answer:
+    if not call.verb:
+        works = f"{call.customer}: key {call.origin.key} works; it may receive, look and ask for status"
+        return Answer.done([works])
+    if call.verb == "status":
+        return Answer.done(Status.of(spool, settings, call.origin.when).brief())
+    look = call.verb == "look"
+    run = partial(door.receive, settings, spool, call.origin, tables, look=look, marked=True)
+    return _logged(door.outcome(spool, call.origin, run))
+
+
+def _logged(outcome: Outcome) -> Answer:
+    door.log(outcome)
+    return Answer.to(outcome)
+
+
+def _end(code: int, *lines: str) -> int:
+    door.say("".join(f"{line}\n" for line in lines))
+    return code

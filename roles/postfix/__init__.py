@@ -1,0 +1,142 @@
+"""What a relay must have, in the order its story reads: programs, account, receiver, customers, tables, main.cf."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import receiver
+from deploy.items import Item, State, account, file, package, settled, tree
+from inventory.model import Customer, Relay
+from receiver.settings import Places, RelaySettings
+from roles.postfix.customer import customer_tree, has_new_choice, names, no_tree
+from roles.postfix.main_cf import main_cf, main_cf_without_us
+from roles.postfix.now import BLANK, Now, asked, config_directory
+from roles.postfix.obstacles import refusals, surveyed
+from roles.postfix.there.members import REJECT
+from templates import render
+
+__all__ = [
+    "SENT",
+    "Now",
+    "answers",
+    "asked",
+    "items",
+    "keys_seen",
+    "notes",
+    "packages",
+    "refusals",
+    "spools",
+    "surveyed",
+]
+
+SENT = tuple(
+    Path(__file__).parent / "there" / f"{name}.py"
+    for name in (
+        *("members", "postfix", "domains", "smtp", "resolver", "mx"),
+        *("now", "survey", "main_cf", "spools", "answers"),  # these bring kinds
+    )
+)
+"""The modules that travel with the agent, in an order in which each finds what it imports."""
+
+LIBRARY = "/usr/local/lib/postern"
+REBUILD = "/usr/local/sbin/rebuild-relay-recips"
+LAUNCHERS = {
+    "/usr/local/sbin/postern-receive": "receiver.gate",
+    "/usr/local/sbin/postern": "receiver.desk",
+    REBUILD: "receiver.build",
+    "/usr/local/bin/parse-exchange-users": "receiver.parse",
+}
+BUILT_IN = ("hash", "btree")  # Postfix' own, where they are there at all: no package brings them
+PLACES = Places()
+
+
+def items(
+    relay: Relay, customers: Iterable[Customer], now: Now | None, *, leaving: Sequence[str] = ()
+) -> Iterator[Item]:
+    """Yield all that the relay must have for these customers; trees of others stay as they are.
+
+    `leaving`: ids of customers whose trees go. Once the last has gone, main.cf is as it was before the first.
+    """
+    now = now or BLANK
+    customers = sorted(customers, key=lambda customer: customer.id)
+    yield from packages(relay, now)
+    yield account("postern", home=PLACES.var, shell="/bin/sh")  # noqa: S604  # no subprocess
+    yield tree(LIBRARY, _receiver())
+    for path, module in LAUNCHERS.items():
+        yield file(path, render("postfix/launcher.j2", python=now.python, library=LIBRARY, module=module), mode="0755")
+    yield file(f"{PLACES.etc}/relay.json", _relay_settings(relay, now).text())
+    yield file(f"{PLACES.tables}/Makefile", render("postfix/Makefile.j2", rebuild=REBUILD))
+    yield file("/etc/sudoers.d/postern", render("postfix/sudoers.j2", rebuild=REBUILD), mode="0440")
+    yield file("/etc/cron.d/postern", render("postfix/cron.j2"))
+    yield from map(customer_tree, customers)
+    yield from map(no_tree, leaving)
+    yield settled("tables", REBUILD)
+    stay = {*now.customers, *(customer.id for customer in customers)} - {*leaving}
+    yield Item("main.cf", config_directory(relay), main_cf(relay, now) if stay else main_cf_without_us(now))
+    routes = {name: customer.next_hop for customer in customers if customer.next_hop for name in names(customer)}
+    if routes:
+        yield Item("routes", config_directory(relay), routes)
+
+
+def packages(relay: Relay, now: Now | None) -> Iterator[Item]:
+    """Yield the programs we need, the first plan of a machine: what else it needs is known when they are there.
+
+    A Postfix that this installs is started as well; one that was there and is stopped is left alone, and refused.
+    """
+    now = now or BLANK
+    yield package("postfix")
+    table_type = relay.table_type or now.table_type
+    if (now.has_postfix or relay.table_type) and table_type not in (*now.types, *BUILT_IN):
+        yield package(f"postfix-{table_type}")
+    yield package("make")
+    yield package("sudo")
+    yield package("cron" if now.manager == "apt-get" else "cronie")
+    if not now.has_postfix:
+        yield Item("service", "postfix", {"running": True, "starts with the machine": True})
+
+
+def notes(relay: Relay, now: Now | None, changes: Iterable[tuple[Item, State | None]]) -> list[str]:
+    """Tell what an operator should know beside the plan. `changes`: its items, and what is there now."""
+    found = []
+    for item, before in changes:
+        wanted = item.wanted or {}
+        if item.kind == "main.cf" and relay.reject == "soft" and wanted[REJECT] != (before or {}).get(REJECT):
+            touched = ", ".join((now or BLANK).foreign) or "none"
+            found.append(f'reject = "soft" is for the whole relay; domains of others it touches there: {touched}')
+        if item.kind == "tree" and item.about and before and wanted and has_new_choice(before, wanted):
+            found.append(f"{item.about}: a changed exclude or include takes effect with the next list")
+    return found
+
+
+def spools(customers: Iterable[Customer]) -> Item:
+    """Return what is read to know how these customers' lists stand on a relay: by customer, what its spool says."""
+    return Item("spools", PLACES.var, {"customers": [customer.id for customer in customers]})
+
+
+def keys_seen(state: State | None) -> dict[str, frozenset[str]]:
+    """Tell by customer the names of the keys that have been used, from what was read of spools()."""
+    return {customer: frozenset(_keys(spool)) for customer, spool in (state or {}).items()}
+
+
+def _keys(spool: object) -> Mapping[str, object]:
+    """Return keys.json of a spool; whatever else lies there is worth no key."""
+    keys = spool.get("keys") if isinstance(spool, dict) else None
+    return keys if isinstance(keys, dict) else {}
+
+
+def answers(relay: Relay, customers: Iterable[Customer]) -> Item:
+    """Return what is read to have the relay asked over SMTP about some addresses of these customers' domains."""
+    domains = [name for customer in customers for name in names(customer)]
+    return Item("answers", config_directory(relay), {"domains": domains})
+
+
+def _receiver() -> dict[str, str]:
+    """Return the receiver as it lies in this repository, and which release that is."""
+    here = Path(receiver.__file__).parent
+    sources = {path.relative_to(here.parent).as_posix(): path.read_text("utf-8") for path in sorted(here.rglob("*.py"))}
+    return {**sources, "release": f"{receiver.RELEASE}\n"}
+
+
+def _relay_settings(relay: Relay, now: Now) -> RelaySettings:
+    return RelaySettings(config_directory(relay), relay.table_type or now.table_type, relay.alarm, relay.metrics)

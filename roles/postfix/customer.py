@@ -1,0 +1,73 @@
+"""A customer's tree on a relay: what they may do, who may write, and where their mail goes on."""
+
+from __future__ import annotations
+
+import json
+
+from deploy.items import Item, Keep, State, tree
+from inventory.model import Customer
+from inventory.words import ANYWHERE
+from receiver.settings import Places, Settings
+from templates import render
+
+KEPT = (Keep("authorized_keys", "key", -1), Keep("relay_domains", "domain", 0), Keep("transport", "route", 0))
+"""What goes from a tree only when it is named on the command line."""
+
+
+def customer_tree(customer: Customer) -> Item:
+    """Return the tree as it must be."""
+    facts = {"customer": customer, "names": names(customer), "sources": _sources(customer)}
+    rendered = {
+        name: render(f"postfix/{name}.j2", **facts)
+        for name in ("exclude-users.txt", "authorized_keys", "relay_domains", "transport")
+    }
+    files = {"settings.json": _settings(customer).text(), **rendered}
+    return tree(Places().tree(customer.id), files, about=customer.id, keep=KEPT)
+
+
+def no_tree(customer_id: str) -> Item:
+    """Return the tree of a customer who is to go: the losses name all that goes with it."""
+    return tree(Places().tree(customer_id), None, about=customer_id, keep=KEPT)
+
+
+def names(customer: Customer) -> list[str]:
+    """Return the domains, an internationalised one in both its forms: Postfix makes neither of the other."""
+    return [name for domain in customer.domains for name in (domain, customer.unicode.get(domain)) if name]
+
+
+def has_new_choice(before: State, after: State) -> bool:
+    """Tell whether two states of a tree differ in what is chosen from an export: that shows with the next list."""
+    return _choice(before) != _choice(after)
+
+
+def _choice(state: State) -> tuple[object, ...]:
+    files = state["files"]
+    try:
+        include = json.loads(files["settings.json"])["include"]
+    except (KeyError, ValueError):
+        include = None
+    return include, files.get("exclude-users.txt")
+
+
+def _sources(customer: Customer) -> str:
+    """Return what from= says; nothing: the key may be used from anywhere."""
+    return "" if customer.exchange.addresses == (ANYWHERE,) else ",".join(customer.exchange.addresses)
+
+
+def _settings(customer: Customer) -> Settings:
+    guard = customer.guard
+    return Settings(
+        customer=customer.id,
+        format=customer.exchange.source,
+        domains=customer.domains,
+        unicode=customer.unicode,
+        partial=customer.partial,
+        include=customer.include,
+        canaries=customer.canaries,
+        open_after_days=customer.open_after_days,
+        shrink_percent=guard.shrink_percent,
+        shrink_floor=guard.shrink_floor,
+        growth_factor=guard.growth_factor,
+        max_recipients=guard.max_recipients,
+        max_megabytes=guard.max_megabytes,
+    )

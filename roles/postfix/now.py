@@ -1,0 +1,60 @@
+"""What one quick read says of a relay, on which depends what it must have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from deploy.items import Item, State
+from inventory.model import Relay
+from roles.postfix.there.members import PARAMETERS, Setting
+
+CONFIG = "/etc/postfix"
+
+
+class Now(NamedTuple):
+    """A machine as it is; the fields that kind `now` reads there."""
+
+    python: str  # what our launchers name
+    manager: str  # "apt-get", "dnf", "yum", or nothing
+    has_postfix: bool  # if not, all below is what a fresh one is taken to have
+    table_type: str  # the default there
+    types: tuple[str, ...]  # what `postconf -m` lists; that it can be loaded is another matter
+    settings: Mapping[str, Setting]  # the parameters we edit
+    record: Mapping[str, Setting]  # those we have edited, as they were before
+    customers: tuple[str, ...]  # whose trees are there
+    foreign: tuple[str, ...]  # relay domains that are not ours, listed where a plan is going to touch them
+    release: str  # of the receiver there; empty: none
+
+    @classmethod
+    def of(cls, state: State | None) -> Now:
+        """Take in what was read of `asked`."""
+        fields: dict[str, Any] = {**BLANK._asdict(), **(state or {})}
+        for name in ("settings", "record"):
+            fields[name] = {key: Setting(*value) for key, value in fields[name].items()}
+        fields.update({name: tuple(value) for name, value in fields.items() if isinstance(value, list)})
+        return cls(**fields)
+
+
+BLANK = Now(
+    python="/usr/bin/python3",
+    manager="apt-get",
+    has_postfix=False,
+    table_type="DEFAULT",  # not known before Postfix is there; a plan that is carried out is made after that
+    types=(),
+    settings=dict.fromkeys(PARAMETERS, Setting(is_set=False, value="")),
+    record={},
+    customers=(),
+    foreign=(),
+    release="",
+)
+
+
+def asked(relay: Relay) -> tuple[Item, ...]:
+    """List what is to be read first; Now.of() takes in the answer."""
+    return (Item("now", config_directory(relay), {"reject": relay.reject}),)
+
+
+def config_directory(relay: Relay) -> str:
+    """Return where the relay's Postfix has its main.cf."""
+    return relay.config_directory or CONFIG

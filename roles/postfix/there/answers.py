@@ -1,0 +1,72 @@
+"""Runs on the relay: kind `answers`, which asks it over SMTP whether it takes whom it should, and nobody else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from deploy.agent import Asked, Kind, State
+from roles.postfix.there.members import REJECT, TABLES
+from roles.postfix.there.now import nothing_to_make
+from roles.postfix.there.postfix import Postfix
+from roles.postfix.there.smtp import ask, endpoint
+
+LISTED = 5  # addresses of a domain that are asked about
+TAKEN = "250"
+
+
+class Sample:
+    """What a table lists of a domain: whether everybody, and a few addresses, each as likely as any other."""
+
+    def __init__(self) -> None:
+        """Nothing seen yet."""
+        self.everybody = False
+        self.addresses: list[str] = []
+        self._seen = 0
+
+    def take(self, address: str) -> None:
+        """Take in one entry; one without a local part stands for everybody."""
+        if address.startswith("@"):
+            self.everybody = True
+            return
+        self._seen += 1
+        if len(self.addresses) < LISTED:
+            self.addresses.append(address)
+        elif (place := int.from_bytes(os.urandom(8), "big") % self._seen) < LISTED:
+            self.addresses[place] = address
+
+
+def _read(asked: list[Asked]) -> list[State | None]:
+    return [_answers(Postfix(one.name), (one.wanted or {})["domains"]) for one in asked]
+
+
+def _answers(postfix: Postfix, domains: Iterable[str]) -> State:
+    """Tell by domain, for some listed addresses and one that is not: address, code it should get, answer it got."""
+    code = postfix.value(REJECT)
+    expected = {
+        domain: {
+            **dict.fromkeys(sample.addresses, TAKEN),
+            f"q{os.urandom(12).hex()}@{domain}": TAKEN if sample.everybody else code,
+        }
+        for domain, sample in _samples(domains).items()
+    }
+    said = ask(endpoint(postfix), [address for addresses in expected.values() for address in addresses])
+    return {
+        domain: [[address, wanted, said[address]] for address, wanted in addresses.items()]
+        for domain, addresses in expected.items()
+    }
+
+
+def _samples(domains: Iterable[str]) -> dict[str, Sample]:
+    """Look through the text our table was built from."""
+    found = {domain: Sample() for domain in domains}
+    with open(os.path.join(TABLES, "exchange_recipients"), encoding="utf-8") as lines:
+        for line in lines:
+            address = line.rsplit(None, 1)[0]
+            sample = found.get(address.rpartition("@")[2])
+            if sample:
+                sample.take(address)
+    return found
+
+
+KINDS = {"answers": Kind(_read, nothing_to_make)}

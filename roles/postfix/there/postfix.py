@@ -1,0 +1,146 @@
+"""Runs on the relay: one instance of Postfix, through its own programs, by absolute path and with -c."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from deploy.agent import Failed, Ran, run, tail, tool
+from roles.postfix.there.members import PARAMETERS, Setting
+
+ANSWERING = ("smtpd", "postscreen", "trivial-rewrite")  # who is asked, and must have read a new main.cf before it is
+PATIENCE = 10.0  # seconds an old one of these may take to go; one that is in a session takes no other after it
+
+
+class Service(NamedTuple):
+    """A line of master.cf."""
+
+    name: str
+    type: str
+    command: str
+    overrides: Mapping[str, str]  # what it has otherwise than main.cf
+
+
+class Postfix:
+    """An instance: what it says and does."""
+
+    def __init__(self, directory: str) -> None:
+        """`directory`: its configuration directory."""
+        self.directory = directory
+
+    def is_there(self) -> bool:
+        """Tell whether it is installed and has a main.cf."""
+        return tool("postconf") is not None and os.path.exists(os.path.join(self.directory, "main.cf"))
+
+    def values(self, *names: str) -> dict[str, str]:
+        """Return parameters as they are in force, names in them expanded; one it does not know is left out."""
+        found = _values(self._must("postconf", *names).out)
+        expandable = [name for name, value in found.items() if "$" in value]
+        return {**found, **(_values(self._must("postconf", "-x", *expandable).out) if expandable else {})}
+
+    def value(self, name: str) -> str:
+        """Return one parameter as it is in force."""
+        return self.values(name).get(name, "")
+
+    def settings(self) -> dict[str, Setting]:
+        """Return the parameters we edit, unexpanded. Only main.cf itself tells which are set."""
+        with open(os.path.join(self.directory, "main.cf"), encoding="utf-8", errors="replace") as lines:
+            given = {line.partition("=")[0].strip() for line in lines if line[0] not in "# \t"}
+        found = _values(self._must("postconf", *PARAMETERS).out)
+        return {name: Setting(name in given, found[name]) for name in PARAMETERS}
+
+    def edit(self, wanted: Mapping[str, str | None]) -> None:
+        """Set parameters, and unset those that are None. main.cf is replaced by a rename, one for each of the two."""
+        given = [f"{name}={value}" for name, value in wanted.items() if value is not None]
+        unset = [name for name, value in wanted.items() if value is None]
+        if given:
+            self._must("postconf", "-e", *given)
+        if unset:
+            self._must("postconf", "-X", *unset)
+
+    def types(self) -> list[str]:
+        """List the types of table it has; not all of them can be loaded."""
+        return self._must("postconf", "-m").out.split()
+
+    def services(self) -> list[Service]:
+        """Read all of master.cf."""
+        overrides: dict[str, dict[str, str]] = {}
+        for place, value in _values(self._must("postconf", "-P").out).items():
+            service, _, parameter = place.rpartition("/")
+            overrides.setdefault(service, {})[parameter] = value
+        lines = (line.split() for line in self._must("postconf", "-M").out.splitlines() if line.strip())
+        return [Service(line[0], line[1], line[7], overrides.get(f"{line[0]}/{line[1]}", {})) for line in lines]
+
+    def is_running(self) -> bool:
+        """Tell whether its master runs."""
+        return self.run("postfix", "status").code == 0
+
+    def reload(self) -> None:
+        """Have main.cf read again, and wait until nobody answers any more who has not."""
+        before = self._answering()
+        self._must("postfix", "reload")
+        until = time.monotonic() + PATIENCE
+        while before & self._answering() and time.monotonic() < until:
+            time.sleep(0.05)
+
+    def lookup(self, table: str, keys: Iterable[str]) -> dict[str, str]:
+        """Look keys up in a table. Raises Failed where it cannot be read, which is not the same as no answer."""
+        found = self.run("postmap", "-q", "-", table, stdin="".join(f"{key}\n" for key in keys).encode())
+        if "fatal:" in found.err or "error:" in found.err:
+            raise Failed(f"postmap cannot read {table}: {tail(found.err)}")
+        return dict(line.split("\t", 1) for line in found.out.splitlines() if "\t" in line)
+
+    def keys(self, table: str) -> list[str]:
+        """List the keys of a table, from its text where the type cannot be listed; nothing where there is neither."""
+        listed = self.run("postmap", "-s", table)
+        if listed.code == 0:
+            return [line.split("\t", 1)[0] for line in listed.out.splitlines()]
+        return first_words(table.partition(":")[2])
+
+    def run(self, program: str, *words: str, stdin: bytes = b"") -> Ran:
+        """Run one of its programs. Raises Failed if it is not there."""
+        path = tool(program)
+        if path is None:
+            raise Failed(f"{program} is not here; it comes with the package postfix")
+        return run(path, "-c", self.directory, *words, stdin=stdin)
+
+    def _must(self, program: str, *words: str) -> Ran:
+        ran = self.run(program, *words)
+        if ran.code:
+            raise Failed(f"{program} {words[0]} -c {self.directory} ended {ran.code}: {tail(ran.err)}")
+        return ran
+
+    def _answering(self) -> set[int]:
+        """Find the running processes that answer clients' questions."""
+        try:
+            with open(os.path.join(self.value("queue_directory"), "pid", "master.pid"), encoding="ascii") as file:
+                master = int(file.read())
+        except (OSError, ValueError):
+            return set()
+        return {int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _is_child(pid, master)}
+
+
+def first_words(path: str) -> list[str]:
+    """List the keys of a table's text; nothing if there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as lines:
+            return [line.split(None, 1)[0] for line in lines if line.strip() and line[0] not in "# \t"]
+    except OSError:
+        return []
+
+
+def _values(out: str) -> dict[str, str]:
+    pairs = (line.partition(" =") for line in out.splitlines())
+    return {name: value[1:] for name, equals, value in pairs if equals}
+
+
+def _is_child(pid: str, master: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            stat = file.read()
+    except OSError:
+        return False  # gone meanwhile
+    name, _, rest = stat.partition("(")[2].rpartition(")")
+    return name in ANSWERING and int(rest.split()[1]) == master

@@ -1,0 +1,164 @@
+"""Runs on the relay: kind `survey`, the costly look before anything is written; obstacles.py judges what it finds."""
+
+from __future__ import annotations
+
+import grp
+import os
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from deploy.agent import Asked, Failed, Kind, State, run, tail, tool
+from roles.postfix.there.members import PARAMETERS, members
+from roles.postfix.there.mx import obstacle
+from roles.postfix.there.now import nothing_to_make, text
+from roles.postfix.there.postfix import Postfix
+from roles.postfix.there.resolver import Resolved, resolve
+from roles.postfix.there.smtp import public
+
+ACCOUNT = "postern"
+SUDOERS = "/etc/sudoers"
+SOMEWHERE = "192.0.2.1"  # where a key may be used from anywhere
+MOST = 50  # addresses sshd is asked about; its answer rarely depends on them
+OPTIONS = (
+    *("allowusers", "denyusers", "allowgroups", "denygroups", "pubkeyauthentication", "authenticationmethods"),
+    *("authorizedkeysfile", "forcecommand", "chrootdirectory"),
+)
+UNLISTED = {"smtpd_reject_unlisted_recipient": "no", "receive_override_options": "no_unknown_recipient_checks"}
+
+
+def _read(asked: list[Asked]) -> list[State | None]:
+    return [_survey(Postfix(one.name), one.wanted or {}) for one in asked]
+
+
+def _survey(postfix: Postfix, wanted: State) -> State:
+    """Look at what needs no Postfix, and where there is one at the rest."""
+    found: dict[str, Any] = {
+        "sshd": _sshd(wanted["addresses"]),
+        "groups": _groups(),
+        "sudoers.d": _reads_sudoers_d(),
+    }
+    if not postfix.is_there():
+        return found
+    found.update(
+        instances=members(postfix.value("multi_instance_directories")),
+        running=postfix.is_running(),
+        scratch=_scratch(postfix, wanted["table_type"]),
+        overrides=_overrides(postfix),
+    )
+    return {**found, **(_domains(postfix, wanted["domains"]) if found["running"] else {})}
+
+
+def _sshd(sources: Iterable[str]) -> dict[str, Any]:
+    """Ask sshd what it would hold the account to, by address; or say under "fault" why it cannot be asked."""
+    sshd = tool("sshd")
+    if sshd is None:
+        return {"fault": "sshd is not in any system directory"}
+    found = {}
+    for address in sorted({_one_of(source) for source in sources})[:MOST]:
+        ran = run(sshd, "-T", "-C", f"user={ACCOUNT},host={address},addr={address}")
+        if ran.code:
+            return {"fault": f"sshd -T ended {ran.code}: {tail(ran.err)}"}
+        found[address] = _options(ran.out)
+    return found
+
+
+def _one_of(source: str) -> str:
+    import ipaddress  # 3 ms, and only here
+
+    try:
+        return str(ipaddress.ip_network(source)[0])
+    except ValueError:
+        return SOMEWHERE
+
+
+def _options(out: str) -> dict[str, list[str]]:
+    """Read options by lower-case name; one that stands on several lines has all their words."""
+    found: dict[str, list[str]] = {}
+    for name, _, value in (line.partition(" ") for line in out.splitlines()):
+        if name.lower() in OPTIONS:
+            found.setdefault(name.lower(), []).extend(value.split())
+    return found
+
+
+def _groups() -> list[str]:
+    """List the account's groups, the one it is going to have included."""
+    return sorted({ACCOUNT, *(group.gr_name for group in grp.getgrall() if ACCOUNT in group.gr_mem)})
+
+
+def _reads_sudoers_d() -> bool:
+    sudoers = text(SUDOERS)
+    return not sudoers or bool(re.search(r"^[#@]includedir\s+\"?/etc/sudoers\.d", sudoers, re.MULTILINE))
+
+
+def _scratch(postfix: Postfix, table_type: str) -> str:
+    """Say why a table of this type cannot be built and read here; empty if it can."""
+    folder = f"/var/tmp/postern-{os.urandom(8).hex()}"  # noqa: S108  # mkdir takes nothing that is there already
+    os.mkdir(folder, 0o700)
+    try:
+        return _scratch_in(folder, postfix, table_type)
+    finally:
+        for name in os.listdir(folder):
+            os.unlink(os.path.join(folder, name))
+        os.rmdir(folder)
+
+
+def _scratch_in(folder: str, postfix: Postfix, table_type: str) -> str:
+    table = f"{table_type}:{os.path.join(folder, 'scratch')}"
+    with open(os.path.join(folder, "scratch"), "w", encoding="utf-8") as file:
+        file.write("scratch@postern.invalid OK\n")
+    ran = postfix.run("postmap", table)
+    if ran.code or ran.err:
+        return tail(ran.err)
+    try:
+        found = postfix.lookup(table, ["scratch@postern.invalid"])
+    except Failed as error:
+        return str(error)
+    return "" if found else f"a {table_type} table built just now does not have its only key"
+
+
+def _overrides(postfix: Postfix) -> list[str]:
+    """Find where Postfix is told to take unknown recipients, or to look elsewhere than where we edit."""
+    values = postfix.values(*UNLISTED)
+    found = [f"main.cf: {name} = {values[name]}" for name, word in UNLISTED.items() if word in members(values[name])]
+    services = [
+        one for one in postfix.services() if (one.type, one.command) in (("pass", "smtpd"), ("unix", "trivial-rewrite"))
+    ]
+    for service in [*public(postfix), *services]:
+        for name, value in service.overrides.items():
+            if name in PARAMETERS or (name in UNLISTED and UNLISTED[name] in members(value)):
+                found.append(f"master.cf, {service.name}/{service.type}: {name} = {value}")
+    return found
+
+
+def _domains(postfix: Postfix, wanted: State) -> dict[str, Any]:
+    """Find the class of each domain, what redirects all of it, and what has no way on; `wanted`: next hops, or None."""
+    found = {
+        address.partition("@")[2]: one
+        for address, one in resolve(postfix, [f"postmaster@{one}" for one in wanted]).items()
+    }
+    lost = [name for name, hop in wanted.items() if hop is None and _is_by_mx(name, found[name])]
+    names = postfix.values("myhostname", "proxy_interfaces")
+    own = [names["myhostname"].lower(), *members(names.get("proxy_interfaces", ""))]
+    return {
+        "classes": {name: one.kind for name, one in found.items()},
+        "aliases": _aliases(postfix, wanted),
+        "no way": {name: why for name in lost if (why := obstacle(name, own))},
+    }
+
+
+def _is_by_mx(name: str, found: Resolved) -> bool:
+    """Tell whether only DNS says where its mail goes. A U-label goes where its A-label does, of which DNS is asked."""
+    return name.isascii() and found.next_hop.lower() == name
+
+
+def _aliases(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
+    """Find keys of virtual_alias_maps that stand for a whole domain, and the map each is in."""
+    keys = [key for domain in domains for key in (domain, f"@{domain}")]
+    found: dict[str, str] = {}
+    for table in members(postfix.value("virtual_alias_maps")):
+        found.update(dict.fromkeys(postfix.lookup(table, keys), table))
+    return found
+
+
+KINDS = {"survey": Kind(_read, nothing_to_make)}

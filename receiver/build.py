@@ -1,0 +1,155 @@
+"""rebuild-relay-recips: puts in order, as root, what the customers of a relay share: tables, keys, directories.
+
+The account may start it through sudo, so nothing it is started with counts: no argument, variable, limit or terminal.
+It prints a line `ID: why` for each customer for whom root's last good copy stands in. `--check` changes nothing and
+prints a line for each thing that is not what its sources say.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+from receiver import RELEASE, ground, keyfile, listing, lock, sources, surroundings, switch, trees
+from receiver.ground import Owner
+from receiver.listing import Listed
+from receiver.postmap import Postmap, Table
+from receiver.record import Record
+from receiver.report import DONE, FAILED, REFUSED, Stopped
+from receiver.settings import BadSettings, Places, RelaySettings, load_relay
+from receiver.sources import Source
+
+WAIT = 30.0  # seconds for the build that runs
+
+
+class Found(NamedTuple):
+    """What the sources say now."""
+
+    customers: Sequence[str]
+    sources: Sequence[Source]
+    left_out: dict[str, str]  # customer: why
+    now: float
+
+    def listed(self) -> list[Listed]:
+        """Check every address."""
+        return [listing.listed(source, self.now) for source in self.sources]
+
+    def digest(self) -> str:
+        """Name it by its content; not while somebody is left out: what is listed of them, their sources do not tell."""
+        return "" if self.left_out else sources.digest(self.sources, self.now, RELEASE)
+
+
+def main() -> int:
+    """Settle, or check; the exit code."""
+    arguments = sys.argv[1:]
+    if arguments not in ([], ["--check"]):
+        return _end(REFUSED, "usage: rebuild-relay-recips [--check]")
+    if os.geteuid() != 0:
+        return _end(REFUSED, "tables are root's to build: sudo -n /usr/local/sbin/rebuild-relay-recips")
+    surroundings.own()
+    try:
+        lines = (stale if arguments else build)(Places(), ground.account())
+    except Stopped as error:
+        return _end(error.code, str(error))
+    except (OSError, BadSettings) as error:
+        return _end(FAILED, str(error))
+    _say(1, lines)  # no sooner than here: a reader who does not read keeps no lock
+    return DONE
+
+
+def build(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
+    """Put everything in order; say who was left out, and why. Raises Stopped, BadSettings and OSError.
+
+    One run at a time; those that waited for it mostly find nothing left to do.
+    """
+    relay = load_relay(places)
+    os.makedirs(places.tables, exist_ok=True)
+    with _turn(places, fcntl.LOCK_EX, wait):
+        customers = trees.customers(places)
+        left_out = ground.settle(places, relay.metrics, customers, theirs, time.time())
+        found = _find(places, customers, theirs)
+        left_out.update(found.left_out)
+        keyfile.settle(places, (source.tree for source in found.sources))
+        record = Record.read(places.tables)
+        if not record.holds(places.tables, found.digest(), relay.table_type):
+            left_out.update(_settle(places, relay, found, record))
+        _tidy(places, relay, found)
+    return [f"{customer}: {why}" for customer, why in sorted(left_out.items())]
+
+
+def stale(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
+    """Name what is not as its sources say. Raises Stopped, BadSettings and OSError."""
+    relay = load_relay(places)
+    if not os.path.isdir(places.tables):
+        return [f"{places.tables} is not there"]
+    with _turn(places, fcntl.LOCK_SH, wait):
+        customers = trees.customers(places)
+        found = _find(places, customers, theirs)
+        lines = ground.faults(places, relay.metrics, customers, theirs)
+        lines += keyfile.faults(places, (source.tree for source in found.sources))
+        record = Record.read(places.tables)
+        if record.holds(places.tables, found.digest(), relay.table_type):
+            return lines
+        faults = switch.faults(places.tables, record, _wanted(places, found.listed()), relay.table_type)
+    return lines + [f"{os.path.join(places.tables, name)} {fault}" for name, fault in faults.items()]
+
+
+@contextmanager
+def _turn(places: Places, kind: int, wait: float) -> Iterator[None]:
+    descriptor = os.open(os.path.join(places.tables, ".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)  # who can open it can hold it for ever
+        with lock.held(descriptor, kind, wait, f"another rebuild-relay-recips was at work for {wait:.0f} s; try again"):
+            yield
+    finally:
+        os.close(descriptor)
+
+
+def _find(places: Places, customers: Sequence[str], theirs: Owner) -> Found:
+    read = {customer: sources.read(places, customer, theirs) for customer in customers}
+    left_out = {customer: why for customer, (_, why) in read.items() if why}
+    return Found(customers, [source for source, _ in read.values() if source], left_out, time.time())
+
+
+def _settle(places: Places, relay: RelaySettings, found: Found, record: Record) -> dict[str, str]:
+    """Put the tables in force, then take root's copies, then record it: a run that was killed is done again."""
+    parts = found.listed()
+    maker = Postmap(relay.config_directory, relay.table_type)
+    record = switch.switch(places.tables, record, _wanted(places, parts), maker)
+    used = [part.source for part in parts]
+    left_out = {source.tree.customer: source.why or source.copy.keep(source.tree, source.pair) for source in used}
+    left_out = {customer: why for customer, why in left_out.items() if why}
+    record._replace(sources="" if left_out else found.digest()).write(places.tables)
+    return left_out
+
+
+def _wanted(places: Places, parts: Sequence[Listed]) -> Sequence[Table]:
+    return listing.tables(parts, switch.in_force(places.tables, "transport"))
+
+
+def _tidy(places: Places, relay: RelaySettings, found: Found) -> None:
+    """Remove what nothing needs any more; what cannot be removed now, the next run removes."""
+    maker, record = Postmap(relay.config_directory, relay.table_type), Record.read(places.tables)
+    with suppress(OSError):
+        for customer, copy in sources.copies(places).items():
+            if customer not in found.customers:
+                copy.forget()
+        for name, built in record.tables.items():
+            for stray in maker.strays(places.tables, name, tuple(built.files)):
+                os.unlink(os.path.join(places.tables, stray))
+        ground.clear(places, found.now)
+
+
+def _say(descriptor: int, lines: Iterable[str]) -> None:
+    with suppress(OSError), open(descriptor, "w", encoding="utf-8", closefd=False) as stream:
+        stream.writelines(f"{line}\n" for line in lines)
+
+
+def _end(code: int, why: str) -> int:
+    _say(2, [f"rebuild-relay-recips: {why}"])
+    return code

@@ -1,0 +1,172 @@
+"""The directories that root makes for itself and for account `postern`, and where a customer's spool goes when it left.
+
+Every parent is root's, so the account can put nothing in the place of a directory; and still each is made beside an
+open parent, opened without following links, and given away by descriptor.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import stat
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from receiver.report import Failed
+from receiver.settings import Places
+from receiver.trees import CUSTOMER
+
+KEPT_DAYS = 30  # of a spool whose customer left
+_RETIRED = re.compile(r".+-([0-9]{4}-[0-9]{2}-[0-9]{2})(\.[0-9]+)?")
+_PLACES = 100  # that one customer may leave in a day
+
+
+class Owner(NamedTuple):
+    """Whose a directory is."""
+
+    uid: int
+    gid: int
+
+
+class Ground(NamedTuple):
+    """A directory as it must be."""
+
+    path: str
+    mode: int
+    owner: Owner
+
+
+def account(name: str = "postern") -> Owner:
+    """Find the account that uploads run as. Raises Failed."""
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError as error:
+        raise Failed(f"there is no account {name!r}; provision this relay again") from error
+    return Owner(entry.pw_uid, entry.pw_gid)
+
+
+def grounds(places: Places, metrics: str, theirs: Owner) -> Iterator[Ground]:
+    """Name what is there for all, parents first. The metrics' own is made where it lies in /var/lib/postern itself."""
+    ours = Owner(os.geteuid(), os.getegid())
+    yield Ground(places.tables, 0o755, ours)
+    yield Ground(os.path.join(places.tables, "good"), 0o700, ours)
+    yield Ground(places.var, 0o755, ours)
+    yield Ground(os.path.join(places.var, ".ssh"), 0o755, ours)
+    yield Ground(os.path.join(places.var, "customers"), 0o755, ours)
+    yield Ground(_retired(places), 0o700, ours)
+    yield Ground(places.run, 0o700, theirs)
+    if os.path.dirname(metrics) == places.var:
+        yield Ground(metrics, 0o755, theirs)
+
+
+def spool(places: Places, customer: str, theirs: Owner) -> Ground:
+    """Name what is there for one customer."""
+    return Ground(places.spool(customer), 0o700, theirs)
+
+
+def fault(ground: Ground) -> str:
+    """Say what is wrong with a directory; nothing: it is as it must be."""
+    try:
+        there = os.lstat(ground.path)
+    except FileNotFoundError:
+        return "is not there"
+    if not stat.S_ISDIR(there.st_mode):
+        return "is no directory"
+    right = (stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid) == (ground.mode, *ground.owner)
+    return "" if right else f"is not of mode {ground.mode:04o} and user {ground.owner.uid}"
+
+
+def make(ground: Ground) -> None:
+    """Make a directory, or put its owner and mode in order. Raises OSError."""
+    parent, name = os.path.split(ground.path)
+    within = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=within)
+        directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=within)
+    finally:
+        os.close(within)
+    try:
+        os.fchown(directory, *ground.owner)
+        os.fchmod(directory, ground.mode)
+    finally:
+        os.close(directory)
+
+
+def settle(places: Places, metrics: str, customers: Sequence[str], theirs: Owner, now: float) -> dict[str, str]:
+    """Make what lacks and move away the spools of who left; say of which customer that failed, and why.
+
+    Raises OSError for what is there for all.
+    """
+    for ground in grounds(places, metrics, theirs):
+        if fault(ground):
+            make(ground)
+    failed = {customer: _spool_made(spool(places, customer, theirs)) for customer in customers}
+    failed.update((customer, _moved_away(places, customer, now)) for customer in leavers(places, customers))
+    return {customer: why for customer, why in failed.items() if why}
+
+
+def faults(places: Places, metrics: str, customers: Sequence[str], theirs: Owner) -> list[str]:
+    """Name what settle() would do."""
+    needed = [*grounds(places, metrics, theirs), *(spool(places, customer, theirs) for customer in customers)]
+    lines = [f"{each.path} {wrong}" for each in needed if (wrong := fault(each))]
+    return lines + [f"{places.spool(customer)} is of no customer" for customer in leavers(places, customers)]
+
+
+def leavers(places: Places, customers: Sequence[str]) -> list[str]:
+    """Name the spools whose customer has no tree any more."""
+    with suppress(FileNotFoundError):
+        there = os.listdir(os.path.join(places.var, "customers"))
+        return sorted(name for name in set(there) - set(customers) if CUSTOMER.fullmatch(name))
+    return []
+
+
+def clear(places: Places, now: float) -> None:
+    """Remove what was retired more than KEPT_DAYS ago. What cannot be removed stays for the next run.
+
+    By rm, which no depth of directories and no link laid meanwhile leads astray.
+    """
+    last = _day(now - KEPT_DAYS * 86400)
+    for name in os.listdir(_retired(places)):
+        retired = _RETIRED.fullmatch(name)
+        if retired and retired[1] < last:
+            argv = ["/bin/rm", "-rf", "--one-file-system", "--", os.path.join(_retired(places), name)]
+            subprocess.run(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+
+
+def remove(directory: str) -> None:
+    """Remove a directory of root's own that holds files alone."""
+    for name in os.listdir(directory):
+        os.unlink(os.path.join(directory, name))
+    os.rmdir(directory)
+
+
+def _day(now: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(now))
+
+
+def _retired(places: Places) -> str:
+    return os.path.join(places.var, "retired")
+
+
+def _spool_made(ground: Ground) -> str:
+    try:
+        if fault(ground):
+            make(ground)
+    except OSError as error:
+        return f"its spool: {error.strerror}"
+    return ""
+
+
+def _moved_away(places: Places, customer: str, now: float) -> str:
+    name = os.path.join(_retired(places), f"{customer}-{_day(now)}")
+    free = (path for path in (name, *(f"{name}.{number}" for number in range(1, _PLACES))) if not os.path.lexists(path))
+    try:
+        os.rename(places.spool(customer), next(free, name))
+    except OSError as error:
+        return f"has no tree any more, and its spool cannot be moved away: {error.strerror}"
+    return ""

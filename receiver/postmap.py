@@ -1,0 +1,145 @@
+"""A table: built by Postfix's own postmap beside the one in force, looked up key by key, then put in its place."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from receiver import ground
+from receiver.report import Failed, shown
+
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+_SECONDS = 600  # a million addresses take about five
+_BESIDE = ".build-"
+
+
+class Table(NamedTuple):
+    """A table as it is to be: folded keys, each once, and their values."""
+
+    name: str
+    keys: Sequence[bytes]
+    values: Mapping[bytes, bytes] = {}  # empty: each is OK
+    built: bool = True  # Postfix reads what postmap makes of the text; else the text
+
+    def text(self, between: bytes = b" ") -> bytes:
+        """Give the lines postmap reads; with a tab between, those it answers."""
+        if self.values:
+            return b"".join(key + between + self.values[key] + b"\n" for key in self.keys)
+        ending = between + b"OK\n"
+        return ending.join((*self.keys, b""))
+
+    def digest(self) -> str:
+        """Name it by its content."""
+        return hashlib.sha256(self.text()).hexdigest()
+
+
+class Draft(NamedTuple):
+    """A table, built and proved, in a directory of its own beside those in force."""
+
+    directory: str
+    files: Sequence[str]  # as they are put in place: what Postfix reads, then the text it was built from
+
+    def install(self) -> None:
+        """Put it in force. Each rename is whole; Postfix sees it without a reload."""
+        tables = os.path.dirname(self.directory)
+        for name in self.files:
+            os.rename(os.path.join(self.directory, name), os.path.join(tables, name))
+        _flush(tables)
+        os.rmdir(self.directory)
+
+
+class Postmap(NamedTuple):
+    """The relay's own postmap, for the table type it uses."""
+
+    config_directory: str
+    type: str
+
+    def draft(self, tables: str, table: Table) -> Draft:
+        """Build a table beside those in force, every key looked up. Raises Failed and OSError."""
+        directory = os.path.join(tables, _BESIDE + os.urandom(8).hex())
+        os.mkdir(directory, 0o755)
+        put(os.path.join(directory, table.name), table.text())
+        if table.built:
+            self._build(os.path.join(directory, table.name), table)
+        files = sorted(os.listdir(directory), key=lambda name: name == table.name)
+        if len(files) != 1 + table.built:
+            raise Failed(f"postmap made {', '.join(files[:-1]) or 'nothing'} of {self.type}:{table.name}, not one file")
+        for name in files:
+            _flush(os.path.join(directory, name))
+        return Draft(directory, files)
+
+    def _build(self, path: str, table: Table) -> None:
+        """Build it and ask it for every key: exactly the answers there should be, so also as many as there should be.
+
+        postmap ends 0 though it skipped lines, so whatever it says is a failure.
+        """
+        self._run(f"{self.type}:{path}")
+        if not table.keys:
+            return
+        answers = self._run("-q", "-", f"{self.type}:{path}", stdin=b"\n".join((*table.keys, b"")))
+        if answers != table.text(b"\t"):
+            lost = sorted(set(table.text(b"\t").split(b"\n")) - set(answers.split(b"\n")))
+            first = shown(lost[0].decode(errors="replace")) if lost else "more was found than is there"
+            raise Failed(f"{table.name}: {len(lost)} of {len(table.keys)} keys cannot be looked up: {first}")
+
+    def _run(self, *argv: str, stdin: bytes = b"") -> bytes:
+        code, out, said = run("/usr/sbin/postmap", "-c", self.config_directory, *argv, stdin=stdin)
+        if said:  # what it says of any table, such as that main.cf sets something twice, it does not say of this one
+            of_any = run("/usr/sbin/postmap", "-c", self.config_directory, "-q", "postern", "static:OK")[2]
+            said = "; ".join(line for line in said.splitlines() if line not in of_any.splitlines())
+        if said or code:
+            raise Failed(shown(said, 500) or f"postmap {' '.join(argv)} ended {code} and said nothing")
+        return out
+
+    def strays(self, tables: str, name: str, own: Sequence[str]) -> list[str]:
+        """Name built files of a table that are of another type, once Postfix's configuration names no other type.
+
+        Between the build of a new type and the edit of main.cf the old file is the one in force.
+        """
+        found = [file for file in os.listdir(tables) if file.startswith(f"{name}.") and file not in own]
+        if not found:
+            return []
+        named = re.compile(rf"(\w+):{re.escape(os.path.join(tables, name))}(?![\w./-])".encode())
+        says = [run("/usr/sbin/postconf", "-c", self.config_directory, option, "-x") for option in ("-n", "-P")]
+        others = {kind for code, out, _ in says for kind in named.findall(out)} - {self.type.encode()}
+        return [] if others or any(code for code, _, _ in says) else found
+
+
+def put(path: str, content: bytes, mode: int = 0o644) -> None:
+    """Write a file whole and see it on the disk, or leave the one that is there. Raises OSError."""
+    beside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}")
+    with open(beside, "wb") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(beside, path)
+    _flush(os.path.dirname(path))
+
+
+def sweep(tables: str) -> None:
+    """Remove what runs that were killed, or failed, left beside the tables."""
+    for name in os.listdir(tables):
+        if name.startswith(_BESIDE):
+            ground.remove(os.path.join(tables, name))
+
+
+def run(*argv: str, stdin: bytes = b"") -> tuple[int, bytes, str]:
+    """Run a program of Postfix to its end: exit code, output, what it said on stderr. Raises Failed."""
+    try:
+        done = subprocess.run(argv, input=stdin, capture_output=True, env=ENVIRONMENT, timeout=_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Failed(f"{argv[0]}: {error}") from error
+    return done.returncode, done.stdout, done.stderr.decode(errors="replace").strip()
+
+
+def _flush(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

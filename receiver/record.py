@@ -1,0 +1,77 @@
+"""What the tables in force were built from, `tables/built.json`: what is still so is not built again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from receiver.postmap import Draft, Table, put
+
+_FORMAT = 1
+
+
+class Built(NamedTuple):
+    """One table in force."""
+
+    text: str  # digest of its content
+    type: str  # that it was built as; empty: it is read as text
+    files: Mapping[str, Sequence[int]]  # and what stat() says of them
+
+    def intact(self, tables: str) -> bool:
+        """Tell whether nobody has touched its files since."""
+        with suppress(OSError):
+            return all(_stamp(os.path.join(tables, name)) == stamp for name, stamp in self.files.items())
+        return False
+
+
+class Record(NamedTuple):
+    """All of them. One that is missing or damaged knows of none, and all is built again."""
+
+    sources: str = ""  # digest of all they were made of, if nobody was left out: while it holds, nothing is to be done
+    tables: Mapping[str, Built] = {}
+
+    @classmethod
+    def read(cls, tables: str) -> Record:
+        """Read it."""
+        with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+            with open(os.path.join(tables, "built.json"), encoding="utf-8") as file:
+                fields = json.load(file)
+            if fields["postern"] == _FORMAT:
+                return cls(str(fields["sources"]), {name: Built(**each) for name, each in fields["tables"].items()})
+        return cls()
+
+    def write(self, tables: str) -> None:
+        """Write it: the last step of a build."""
+        known = {name: built._asdict() for name, built in self.tables.items()}
+        text = json.dumps({"postern": _FORMAT, "sources": self.sources, "tables": known}, indent=2)
+        put(os.path.join(tables, "built.json"), text.encode() + b"\n")
+
+    def holds(self, tables: str, sources: str, kind: str) -> bool:
+        """Tell whether all is as it was built, of these sources and as this type."""
+        same = sources and sources == self.sources and {built.type for built in self.tables.values()} <= {kind, ""}
+        return bool(same) and all(built.intact(tables) for built in self.tables.values())
+
+    def fault(self, tables: str, table: Table, kind: str) -> str:
+        """Say why a table has to be built; nothing: it is in force."""
+        built = self.tables.get(table.name)
+        if built is None:
+            return "is not built yet"
+        if built.text != table.digest():
+            return "does not say what its sources say"
+        if table.built and built.type != kind:
+            return f"is not built as {kind}"
+        return "" if built.intact(tables) else "was changed since it was built"
+
+    def noting(self, tables: str, table: Table, kind: str, draft: Draft) -> Record:
+        """Give a record that knows of a table put in force."""
+        files = {name: _stamp(os.path.join(tables, name)) for name in draft.files}
+        built = Built(table.digest(), kind if table.built else "", files)
+        return self._replace(tables={**self.tables, table.name: built})
+
+
+def _stamp(path: str) -> list[int]:
+    there = os.lstat(path)
+    return [there.st_ino, there.st_mode, there.st_uid, there.st_size, there.st_mtime_ns]

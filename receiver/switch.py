@@ -1,0 +1,61 @@
+"""The four tables, and the order in which new ones are put in the place of those in force."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+
+from receiver import listing, postmap
+from receiver.postmap import Postmap, Table
+from receiver.record import Record
+
+
+def faults(tables: str, record: Record, wanted: Sequence[Table], kind: str) -> dict[str, str]:
+    """Say of each table that has to be built why."""
+    found = {table.name: record.fault(tables, table, kind) for table in wanted}
+    return {name: why for name, why in found.items() if why}
+
+
+def switch(tables: str, record: Record, wanted: Sequence[Table], maker: Postmap) -> Record:
+    """Build what is not in force, all of it beside, and only then put it there. Raises Failed and OSError.
+
+    Killed anywhere, it leaves tables that go together, and the next run goes on.
+    """
+    due = set(faults(tables, record, wanted, maker.type))
+    if "others" in due:  # a running smtpd sees that a built table was renamed, not that a text was
+        due |= {"relay_domains"}
+    postmap.sweep(tables)
+    try:
+        steps = [table for table in order(wanted, set(in_force(tables, "relay_domains"))) if table.name in due]
+        drafts = [maker.draft(tables, table) for table in steps]
+        for table, draft in zip(steps, drafts):
+            draft.install()
+            record = record.noting(tables, table, maker.type, draft)
+    finally:
+        postmap.sweep(tables)
+    return record
+
+
+def order(wanted: Sequence[Table], before: set[str]) -> list[Table]:
+    """Order the renames so that no domain is ours without its addresses and its route, coming or going.
+
+    What says which domains are ours, `others` and relay_domains after it, goes first for domains that go and last for
+    those that come; where there are both, it first says only what stays.
+    """
+    recipients, transport, others, ours = wanted
+    after = {key.decode() for key in ours.keys}
+    if not before - after:
+        return [recipients, transport, others, ours]
+    if not after - before:
+        return [others, ours, recipients, transport]
+    staying = sorted(before & after)
+    return [listing.others(staying), listing.ours(staying), recipients, transport, others, ours]
+
+
+def in_force(tables: str, name: str) -> dict[str, str]:
+    """Read the text of a table that is in force; one that is not there yet is empty."""
+    with suppress(FileNotFoundError), open(os.path.join(tables, name), encoding="utf-8") as file:
+        words = (line.rstrip("\n").partition(" ") for line in file)
+        return {key: value for key, _, value in words}
+    return {}

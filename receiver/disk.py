@@ -67,10 +67,11 @@ def start(directory: int, name: str, size: int) -> bytes | None:
         return file.read(size)
 
 
-def write(directory: int, name: str, content: bytes) -> None:
+def write(directory: int, name: str, content: bytes, mode: int = 0o600) -> None:
     """Write a file and see it on the disk. A crash may leave half of it: for names that nobody reads yet."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    with open(os.open(name, flags, 0o600, dir_fd=directory), "wb") as file:
+    with open(os.open(name, flags, mode, dir_fd=directory), "wb") as file:
+        os.fchmod(file.fileno(), mode)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

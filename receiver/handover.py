@@ -6,8 +6,9 @@ When keys were seen is not handed over: this relay has seen none yet.
 from __future__ import annotations
 
 import base64
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from receiver import disk, history, kept, lock, publishing
@@ -45,9 +46,12 @@ class Given(NamedTuple):
     files: tuple[File, ...]
 
     @classmethod
-    def read(cls, record: Mapping[str, Any], customer: str) -> Given:
-        """Read what hand_over() gave. Raises Refused."""
+    def read(cls, text: bytes, customer: str) -> Given:
+        """Read what hand_over() gave, as JSON. Raises Refused."""
         try:
+            if len(text) > LIMIT:
+                raise ValueError(f"it is larger than {LIMIT} bytes")
+            record = json.loads(text)
             if (record["postern"], record["customer"]) != (FORMAT, customer):
                 raise ValueError(f"it is not format {FORMAT} of {customer}")
             files = tuple(_placed(path, content) for path, content in record["files"].items())

@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from receiver import child
+from receiver.report import Failed
 from receiver.settings import Settings
 
 DAYS = 14
@@ -116,10 +118,9 @@ def _recent(path: str, now: float) -> tuple[float, Iterable[bytes]] | None:
 
 
 def _maillog_file(config_directory: str) -> str:
-    argv = ("/usr/sbin/postconf", "-c", config_directory, "-hx", "maillog_file")
     try:
-        path = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=10).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
+        path = child.run(("/usr/sbin/postconf", "-c", config_directory, "-hx", "maillog_file")).out.strip()
+    except Failed:
         return ""
     return path if path.startswith("/") and not path.startswith("/dev/") else ""
 

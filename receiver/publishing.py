@@ -129,6 +129,11 @@ def _remember(spool: Spool, begun: Begun) -> None:
         history.enter(spool.folder, _ENTRY, begun.number)
 
 
+def unfinished(spool: Spool) -> Begun | None:
+    """Give the publication that a run has still to finish or to prove, or is at just now."""
+    return _read(spool, _BEGUN) or _read(spool, _UNPROVEN)
+
+
 def unproven(spool: Spool) -> Begun | None:
     """Give the last publication that the tables have not been seen to hold."""
     return _read(spool, _UNPROVEN)

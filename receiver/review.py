@@ -48,7 +48,7 @@ class Review(NamedTuple):
         return Number("first", len(self.first)) if self.first else Number("removing", len(self.going))
 
     def command(self, customer: str) -> str:
-        """Give the exact command, here and for `inv`."""
+        """Give the exact command, for `inv` and for `postern` alike."""
         return f"accept {customer} --{self.number.option} {self.number.size}"
 
 

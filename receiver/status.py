@@ -14,8 +14,9 @@ class Status(NamedTuple):
     """All that is known of a customer's list on this relay."""
 
     customer: str
+    domains: tuple[str, ...]
     in_force: InForce
-    opens: tuple[str, ...]  # domains in which nothing is rejected
+    opens: tuple[str, ...]  # those in which nothing is rejected
     unproven: int  # when the list came that the tables have not been seen to hold; 0: they hold it
     held: Held | None
     pin: Pin | None
@@ -25,10 +26,10 @@ class Status(NamedTuple):
     @classmethod
     def of(cls, spool: Spool, settings: Settings, now: int) -> Status:
         """Read it, without a lock: a run that is going on may be half seen."""
-        in_force, begun = spool.in_force(), publishing.unproven(spool)
+        in_force, begun = spool.in_force(), publishing.unfinished(spool)
         opens = in_force.accepted.opens(settings, now)
         state = (spool.held(), spool.pinned(), spool.keys(), spool.last_run())
-        return cls(spool.customer, in_force, opens, begun.when if begun else 0, *state)
+        return cls(spool.customer, settings.domains, in_force, opens, begun.when if begun else 0, *state)
 
     def answer(self) -> Answer:
         """Tell it."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable
 from itertools import islice
 from typing import NamedTuple
 
-from receiver import kept
+from receiver import child, kept
 from receiver.report import DONE, Failed, shown
 from receiver.settings import BadSettings, Places, load_relay
 
@@ -15,7 +14,6 @@ ADDED = 1_000  # of the addresses that came are looked up
 SAMPLE = 200  # of the whole list are, evenly spread
 _BUILD_SECONDS = 600
 _LOOK_SECONDS = 60
-_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
 class Tables(NamedTuple):
@@ -27,7 +25,7 @@ class Tables(NamedTuple):
 
     def build(self) -> dict[str, str]:
         """Have them put in order; give who was left out, and why. Raises Failed when they are not in order."""
-        code, out, err = _run(self.rebuild, b"", _BUILD_SECONDS)
+        code, out, err = child.run(self.rebuild, seconds=_BUILD_SECONDS)
         if code != DONE:
             said = shown((err or out).strip().rpartition("\n")[2]) or "it said nothing"
             raise Failed(f"rebuild-relay-recips ended {code}: {said}")
@@ -42,7 +40,7 @@ class Tables(NamedTuple):
             raise Failed(str(error)) from error
         table = f"{relay.table_type}:{self.places.tables}/exchange_recipients"
         argv = (self.postmap, "-c", relay.config_directory, "-q", "-", table)
-        code, out, err = _run(argv, kept.text(asked), _LOOK_SECONDS)
+        code, out, err = child.run(argv, kept.text(asked).decode(), _LOOK_SECONDS)
         if code not in (0, 1) or "fatal:" in err:  # it ends 1 both for "none is there" and for "cannot read it"
             raise Failed(f"{shown(err.strip().rpartition('fatal: ')[2])} (postmap ended {code})")
         found = {line.partition("\t")[0] for line in out.split("\n")}
@@ -64,19 +62,3 @@ class Tables(NamedTuple):
 def _spread(text: bytes) -> list[str]:
     lines = text.decode().split("\n")[:-1]
     return lines[:: max(1, len(lines) // SAMPLE)][:SAMPLE]
-
-
-def _run(argv: Sequence[str], stdin: bytes, seconds: int) -> tuple[int, str, str]:
-    """Run a program to its end. subprocess is imported here: most uploads run none, and it costs 8 ms."""
-    from subprocess import PIPE, Popen, TimeoutExpired
-
-    try:
-        child = Popen(argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=_ENVIRONMENT)
-        out, err = child.communicate(stdin, seconds)
-    except TimeoutExpired as error:
-        with suppress(PermissionError):  # what sudo started is not ours to end, and is not waited for
-            child.kill()
-        raise Failed(f"{argv[0]} did not end within {seconds} s") from error
-    except OSError as error:
-        raise Failed(f"{argv[0]}: {error.strerror}") from error
-    return child.returncode, out.decode(errors="replace"), err.decode(errors="replace")

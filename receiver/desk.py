@@ -1,0 +1,217 @@
+"""postern: the front door for people, over the admin connection or at the relay itself. No key line names it.
+
+Started as root it becomes account `postern` before it touches a spool; nobody else but that account may start it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from receiver import door, ground, handover, maillog, pin, review, telling
+from receiver.handover import Given
+from receiver.kept import Origin
+from receiver.maillog import Log
+from receiver.pin import Which
+from receiver.report import DONE, Answer, Outcome, Refused, Stopped
+from receiver.review import Number
+from receiver.settings import BadSettings, Places, Settings, load_relay, load_settings
+from receiver.spool import Spool
+from receiver.status import Status
+from receiver.tables import Tables
+from receiver.tick import tick
+
+ACCOUNT = "postern"
+
+
+class Desk(NamedTuple):
+    """One call at the desk."""
+
+    places: Places
+    tables: Tables
+    asked: argparse.Namespace
+    origin: Origin
+    log: Log | None
+
+
+def main() -> int:
+    """Answer one call; the exit code."""
+    asked, places = parsed(sys.argv[1:]), Places()
+    try:
+        log = _become_postern(places, asked.verb == "review")
+    except (Stopped, BadSettings) as error:
+        return _end(Answer.to(door.stopped(asked.customer, Origin(0), error)), asked)
+    return desk(places, Tables(places), asked, os.environ, log)
+
+
+def desk(
+    places: Places, tables: Tables, asked: argparse.Namespace, environ: MutableMapping[str, str], log: Log | None
+) -> int:
+    """Answer one call as the account; the exit code."""
+    by = environ.get("SUDO_USER") or environ.get("LOGNAME") or ACCOUNT
+    client = environ.get("SSH_CONNECTION", "").partition(" ")[0]
+    door.prepare(environ)
+    call = Desk(places, tables, asked, Origin(int(time.time()), client=client, by=by), log)
+    return _end(_answer(call), asked)
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line; a wrong one ends here with exit code 2."""
+    parser = argparse.ArgumentParser(prog="postern", description="The lists of this relay's customers.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    made = {verb: verbs.add_parser(verb, help=help_, description=help_) for verb, help_ in _HELP.items()}
+    for verb, each in made.items():
+        each.add_argument("--json", action="store_true", help="one object, for programs")
+        if verb != "tick":
+            each.add_argument("customer", metavar="CUSTOMER")
+    made["tick"].set_defaults(customer="postern")
+    made["offer"].add_argument("--look", action="store_true", help="who would come and go; nothing is written")
+    number = made["accept"].add_mutually_exclusive_group(required=True)
+    for option in ("removing", "adding", "first"):
+        number.add_argument(f"--{option}", type=_count, metavar="N")
+    made["accept"].add_argument("--list", type=_hash, default="", metavar="HASH", help="refuse any other list")
+    which = made["rollback"].add_mutually_exclusive_group()
+    which.add_argument("--to", type=_count, metavar="N", help="so many back in history; default 1")
+    which.add_argument("--list", type=_hash, default="", metavar="HASH")
+    made["history"].add_argument("--diff", type=_count, metavar="N", help="who came and went with number N")
+    return parser.parse_args(arguments)
+
+
+_HELP = {
+    "offer": "Take an export from stdin through the guard; its end mark is optional.",
+    "review": "Show what is held, name by name, and the command that accepts it.",
+    "accept": "Take the whole held list, by the number that review names.",
+    "rollback": "Put an earlier list back and pin it.",
+    "resume": "Let uploads take effect again, first the one that waits.",
+    "history": "Show the lists that were in force.",
+    "status": "Show how the customer's list stands.",
+    "hand-over": "Print the list and its history for a sibling relay.",
+    "take-over": "Fill an empty spool from stdin with what a sibling printed.",
+    "tick": "What the timer does: finish, warn, count.",
+}
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number")
+    return int(text)
+
+
+def _hash(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{8,64}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no hash: 8 to 64 of 0-9 and a-f")
+    return text
+
+
+def _become_postern(places: Places, review: bool) -> Log | None:
+    """Give up root for good. A review needs the mail log, which only root may open."""
+    account = ground.account(ACCOUNT)
+    if os.geteuid() == account.uid:
+        return None
+    if os.geteuid() != 0:
+        raise Refused(f"only root and account {ACCOUNT} may use this: sudo postern ...")
+    log = maillog.opened(load_relay(places).config_directory, time.time()) if review else None
+    os.setgroups([account.gid])
+    os.setresgid(account.gid, account.gid, account.gid)
+    os.setresuid(account.uid, account.uid, account.uid)
+    return log
+
+
+def _end(answer: Answer, asked: argparse.Namespace) -> int:
+    whole = asked.json or (asked.verb == "hand-over" and answer.code == DONE)
+    door.say(json.dumps(answer.record) + "\n" if whole else "".join(f"{line}\n" for line in answer.lines))
+    return answer.code
+
+
+def _answer(call: Desk) -> Answer:
+    try:
+        if call.asked.verb == "tick":
+            return tick(call.places, call.tables, call.origin.when)
+        _known(call.places, call.asked.customer)
+        settings = load_settings(call.places, call.asked.customer)
+        with Spool(call.places, call.asked.customer) as spool:
+            return _VERBS[call.asked.verb](call, settings, spool)
+    except (Stopped, BadSettings, OSError) as error:
+        return Answer.to(door.stopped(call.asked.customer, call.origin, error))
+
+
+def _known(places: Places, customer: str) -> None:
+    there = sorted(name for name in os.listdir(os.path.join(places.etc, "customers")) if not name.startswith("."))
+    if customer not in there:
+        near = difflib.get_close_matches(customer, there, n=1)
+        raise Refused("no such customer on this relay" + (f"; did you mean {near[0]!r}?" if near else ""))
+
+
+def _changed(call: Desk, spool: Spool, run: Callable[[], Outcome]) -> Answer:
+    outcome = door.outcome(spool, call.origin, run)
+    door.log(outcome)
+    return Answer.to(outcome)
+
+
+def _offer(call: Desk, settings: Settings, spool: Spool) -> Answer:
+    door.confine(settings)
+    look = call.asked.look
+    return _changed(
+        call, spool, partial(door.receive, settings, spool, call.origin, call.tables, look=look, marked=False)
+    )
+
+
+def _review(call: Desk, settings: Settings, spool: Spool) -> Answer:
+    if spool.held() is None:
+        return telling.nothing(spool.customer)
+    found = review.review(spool, settings)
+    lately = maillog.lately(call.log, found.going, settings, call.origin.when) if call.log else None
+    return telling.reviewed(spool.customer, found, spool.pinned(), lately)
+
+
+def _accept(call: Desk, _: Settings, spool: Spool) -> Answer:
+    options = ("removing", "adding", "first")
+    number = next(Number(option, size) for option in options if (size := getattr(call.asked, option)) is not None)
+    return _changed(call, spool, partial(review.accept, spool, number, call.asked.list, call.origin.by, call.tables))
+
+
+def _rollback(call: Desk, _: Settings, spool: Spool) -> Answer:
+    which = Which(call.asked.list, call.asked.to)
+    return _changed(call, spool, partial(pin.rollback, spool, which, call.origin, call.tables))
+
+
+def _resume(call: Desk, _: Settings, spool: Spool) -> Answer:
+    return _changed(call, spool, partial(pin.resume, spool, call.origin, call.tables))
+
+
+def _history(call: Desk, _: Settings, spool: Spool) -> Answer:
+    return telling.listed(spool) if call.asked.diff is None else telling.difference(spool, call.asked.diff)
+
+
+def _status(call: Desk, settings: Settings, spool: Spool) -> Answer:
+    return Status.of(spool, settings, call.origin.when).answer()
+
+
+def _hand_over(_: Desk, __: Settings, spool: Spool) -> Answer:
+    return Answer(DONE, [], handover.hand_over(spool))
+
+
+def _take_over(call: Desk, _: Settings, spool: Spool) -> Answer:
+    given = Given.read(sys.stdin.buffer.read(handover.LIMIT + 1), spool.customer)
+    return _changed(call, spool, partial(handover.take_over, spool, given, call.origin, call.tables))
+
+
+_VERBS: Mapping[str, Callable[[Desk, Settings, Spool], Answer]] = {
+    "offer": _offer,
+    "review": _review,
+    "accept": _accept,
+    "rollback": _rollback,
+    "resume": _resume,
+    "history": _history,
+    "status": _status,
+    "hand-over": _hand_over,
+    "take-over": _take_over,
+}

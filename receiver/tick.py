@@ -1,0 +1,96 @@
+"""What the timer does every five minutes: finishes what was begun, opens what is too old, counts, and warns."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from typing import NamedTuple
+
+from receiver import alarms, disk, lock, metrics, publishing
+from receiver.alarms import Alarm
+from receiver.offer import prove
+from receiver.report import Answer, Busy, Failed, Outcome, Stopped, shown
+from receiver.settings import BadSettings, Places, RelaySettings, Settings, load_relay, load_settings
+from receiver.spool import Spool
+from receiver.status import Status
+from receiver.tables import Tables
+
+_OPENED = "opened.json"
+
+
+class Seen(NamedTuple):
+    """One customer, looked at."""
+
+    settings: Settings
+    status: Status
+
+
+def tick(places: Places, tables: Tables, now: int) -> Answer:
+    """Do it once. Raises Busy while another is at it, BadSettings and OSError."""
+    relay, run = load_relay(places), disk.opened(places.run)
+    try:
+        with lock.held(run, fcntl.LOCK_EX, 0, "the timer's last run has not ended yet"):
+            return _done(places, tables, relay, run, now)
+    finally:
+        os.close(run)
+
+
+def _done(places: Places, tables: Tables, relay: RelaySettings, run: int, now: int) -> Answer:
+    looked = [_seen(places, tables, customer, now) for customer in _customers(places)]
+    seen = [each for each in looked if isinstance(each, Seen)]
+    found = [each for each in looked if isinstance(each, Alarm)]
+    found += _opened(tables, seen, run)
+    found += [alarm for each in seen for alarm in alarms.of(each.status, each.settings, now)]
+    try:
+        metrics.write(relay.metrics, [each.status for each in seen], now)
+    except OSError as error:
+        found.append(Alarm("", "metrics", f"metrics cannot be written: {error}"))
+    told = alarms.tell(found, places, relay, now)
+    lines = [alarm.line for alarm in told]
+    return Answer.done(lines, customers=len(seen), alarms=[alarm.line for alarm in found], told=lines)
+
+
+def _customers(places: Places) -> list[str]:
+    return sorted(name for name in os.listdir(os.path.join(places.etc, "customers")) if not name.startswith("."))
+
+
+def _seen(places: Places, tables: Tables, customer: str, now: int) -> Seen | Alarm:
+    """Finish what one customer's runs left, and look; one that is broken does not keep the others from it."""
+    try:
+        settings = load_settings(places, customer)
+        with Spool(places, customer) as spool:
+            if publishing.unfinished(spool):
+                _finish(spool, tables)
+            return Seen(settings, Status.of(spool, settings, now))
+    except (Stopped, BadSettings, OSError) as error:
+        return Alarm(customer, "broken", str(error))
+
+
+def _finish(spool: Spool, tables: Tables) -> None:
+    """Do what a killed or failed run left; one that is still at it is left alone."""
+    try:
+        with spool.locked(0):
+            publishing.finish(spool)
+    except Busy:
+        return
+    last = spool.last_run() or Outcome(spool.customer, "unchanged")
+    after = prove(spool, tables, last._replace(trouble=""), ())
+    if after != last:
+        with suppress(Busy), spool.locked():
+            spool.record(after)
+
+
+def _opened(tables: Tables, seen: list[Seen], run: int) -> list[Alarm]:
+    """Have the tables built when time has opened a domain, by rule 5; uploads have theirs built themselves."""
+    opens = {each.status.customer: list(each.status.opens) for each in seen}
+    before = (disk.load(run, _OPENED) or {}).get("open", {})
+    left_out: dict[str, str] = {}
+    if any(set(domains) - set(before.get(customer, ())) for customer, domains in opens.items()):
+        try:
+            left_out = tables.build()
+        except Failed as error:
+            return [Alarm("", "build", f"a domain is to open, and the tables cannot be built: {error}")]
+    if opens != before:
+        disk.store(run, _OPENED, {"open": opens})
+    return [Alarm(name, "left-out", f"left out of the tables: {shown(why)}") for name, why in left_out.items()]

@@ -19,7 +19,15 @@ from lab import mirror
 Say: TypeAlias = Callable[[str], None]
 """Takes one line of progress."""
 
-PACKAGES = ("mmdebstrap", "debian-archive-keyring", "openssh-client", "putty-tools", "iproute2", "util-linux")
+PACKAGES = (
+    "debian-archive-keyring",
+    "iproute2",
+    "mmdebstrap",
+    "mount",
+    "openssh-client",
+    "putty-tools",
+    "util-linux",
+)
 """What the operator's machine needs of Debian for lab hosts."""
 
 
@@ -72,7 +80,9 @@ def missing() -> str | None:
         return "lab hosts are Linux namespaces: they need Linux"
     if os.geteuid() != 0:
         return "lab hosts need root (mount, chroot, addresses on lo): run this as root"
-    absent = [tool for tool in ("mmdebstrap", "ip", "unshare", "nsenter", "ssh-keygen") if shutil.which(tool) is None]
+    absent = [
+        tool for tool in ("mmdebstrap", "ip", "mount", "unshare", "nsenter", "ssh-keygen") if shutil.which(tool) is None
+    ]
     if absent:
         return f"lab hosts need {', '.join(absent)}: apt-get install {' '.join(PACKAGES)}"
     if not _may_mount():
@@ -82,7 +92,7 @@ def missing() -> str | None:
 
 @functools.cache
 def _may_mount() -> bool:
-    probe = ["unshare", "--mount", "--propagation=unchanged", "mount", "-t", "tmpfs", "lab", "/mnt"]
+    probe = [*APART, "sh", "-c", "mount -t tmpfs lab /mnt && umount /mnt"]
     return subprocess.run(probe, capture_output=True).returncode == 0
 
 

@@ -304,19 +304,20 @@ def test_a_host_is_a_plain_copy_where_an_overlay_is_refused(tmp_path: Path) -> N
     stack = f"""
 set -e
 cd {tmp_path}
-mkdir -p one two upper cache
+mkdir one upper cache
 mount -t tmpfs none upper
 for n in 1 2; do mkdir upper/u$n upper/w$n; done
 mount -t overlay -o lowerdir={base},upperdir=upper/u1,workdir=upper/w1 none one
-mkdir two/{base.name} cache/{base.name}
+mkdir cache/{base.name}
 mount -t overlay -o lowerdir=one,upperdir=upper/u2,workdir=upper/w2 none cache/{base.name}
+cd {REPO}
 exec "$@"
 """
     program = (
         'from lab.host import LabHost\nwith LabHost("bookworm") as h: print(h.run(*"stat -fc %T /".split()).stdout)'
     )
-    argv = ["unshare", "--mount", "sh", "-c", stack, "sh", sys.executable, "-c", program]
-    env = {**os.environ, "POSTERN_LAB_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(REPO)}
+    argv = [*roots.APART, "sh", "-c", stack, "sh", sys.executable, "-c", program]
+    env = {**os.environ, "POSTERN_LAB_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(argv, capture_output=True, text=True, env=env)
     assert done.stdout.split() == ["tmpfs"], done.stderr
 

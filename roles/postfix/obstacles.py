@@ -126,7 +126,7 @@ def _options(options: Mapping[str, list[str]], groups: Sequence[str]) -> Iterato
 
     yield from _listed(options, groups)
     if options.get("pubkeyauthentication") == ["no"]:
-        yield f"{says('PubkeyAuthentication')}: account {ACCOUNT} has nothing but keys; allow them in a Match User block"
+        yield f"{says('PubkeyAuthentication')}: account {ACCOUNT} has nothing but keys; allow them in a Match block"
     if not any(_expanded(path) == f"{HOME}/.ssh/authorized_keys" for path in options.get("authorizedkeysfile", [])):
         yield f"{says('AuthorizedKeysFile')}: add .ssh/authorized_keys, at least in a Match User {ACCOUNT} block"
     for name in ("ForceCommand", "ChrootDirectory"):

@@ -1,0 +1,33 @@
+"""What a format gives, the values of an export, and what it raises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+
+class BadExport(Exception):
+    """What was sent must not be used; nothing of it is. The text holds no word from outside."""
+
+    def __init__(self, line: int | None, why: str) -> None:
+        """Take the line of the export where the fault lies, counted from 1, if it lies in one."""
+        super().__init__(why if line is None else f"line {line}: {why}")
+        self.line = line
+        self.why = why
+
+
+class Values(Iterator[str]):
+    """The values of an export, one by one.
+
+    `blocks` holds the same values, each on a line of a long text, with empty lines between: a string for each value
+    is most of the cost of reading a large export, and most values are not internet addresses. Read one or the other.
+    """
+
+    def __init__(self, blocks: Iterator[str]) -> None:
+        """Take the blocks; nothing is read before it is asked for."""
+        self.blocks = blocks
+        self._values = chain.from_iterable(filter(None, block.split("\n")) for block in blocks)
+
+    def __next__(self) -> str:
+        """Give the next value. Raises BadExport."""
+        return next(self._values)

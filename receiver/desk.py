@@ -77,10 +77,10 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     number = made["accept"].add_mutually_exclusive_group(required=True)
     for option in ("removing", "adding", "first"):
         number.add_argument(f"--{option}", type=_count, metavar="N")
-    made["accept"].add_argument("--list", type=_hash, default="", metavar="HASH", help="refuse any other list")
+    made["accept"].add_argument("--list", type=_hash, metavar="HASH", help="refuse any other list")
     which = made["rollback"].add_mutually_exclusive_group()
     which.add_argument("--to", type=_count, metavar="N", help="so many back in history; default 1")
-    which.add_argument("--list", type=_hash, default="", metavar="HASH")
+    which.add_argument("--list", type=_hash, metavar="HASH")
     made["history"].add_argument("--diff", type=_count, metavar="N", help="who came and went with number N")
     return parser.parse_args(arguments)
 
@@ -175,11 +175,13 @@ def _review(call: Desk, settings: Settings, spool: Spool) -> Answer:
 def _accept(call: Desk, _: Settings, spool: Spool) -> Answer:
     options = ("removing", "adding", "first")
     number = next(Number(option, size) for option in options if (size := getattr(call.asked, option)) is not None)
-    return _changed(call, spool, partial(review.accept, spool, number, call.asked.list, call.origin.by, call.tables))
+    return _changed(
+        call, spool, partial(review.accept, spool, number, call.asked.list or "", call.origin.by, call.tables)
+    )
 
 
 def _rollback(call: Desk, _: Settings, spool: Spool) -> Answer:
-    which = Which(call.asked.list, call.asked.to)
+    which = Which(call.asked.list or "", call.asked.to)
     return _changed(call, spool, partial(pin.rollback, spool, which, call.origin, call.tables))
 
 

@@ -95,7 +95,8 @@ class Outcome(NamedTuple):
             counts = f"{self.total} recipients, unchanged"
         why = "; ".join(self.reasons)
         if self.did == "pinned":
-            return f"{counts}, pinned since {self.why}" + (f"; the list sent waits for resume ({why or 'it passes'})")
+            waits = f"; the list sent waits for resume ({why or 'it passes'})" if self.offered else ""
+            return f"{counts}, pinned since {self.why}{waits}"
         if self.did == "looked":
             return f"only looked: {counts}; " + (f"{why}: would be held" if why else "would be published")
         return f"{why}: held; {self.added} added" if why else counts

@@ -1,0 +1,415 @@
+"""The batch files run on a real cmd.exe, Wine's, with stand-ins for what Windows and Exchange would bring."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import DEVNULL
+from typing import NamedTuple
+
+import pytest
+
+HERE = Path(__file__).parent
+KIT = HERE / "golden" / "exchange" / "two-relays-rotating"
+HEADER = "Obj-Class\tE-mail addresses\tSecondary-Proxy-Addresses\r\n"
+ROWS = "Mailbox\tSMTP:ann@demo.example\tsmtp:a@demo.example\r\nMailbox\tSMTP:bob@demo.example\t\r\n"
+WINE = shutil.which("wine64") or shutil.which("wine64", path="/usr/lib/wine") or shutil.which("wine")
+COMPILER = shutil.which("x86_64-w64-mingw32-gcc")
+
+pytestmark = [
+    pytest.mark.host,
+    pytest.mark.skipif(not WINE, reason="Wine is not installed: its cmd.exe runs the batch files (apt install wine64)"),
+    pytest.mark.skipif(
+        not COMPILER, reason="mingw-w64 is not installed: it makes the stand-ins for admin.exe and plink.exe"
+    ),
+]
+
+
+class Server(NamedTuple):
+    """A Windows server as far as the batch files see one."""
+
+    drive: Path  # D:
+    environment: dict[str, str]
+
+    @property
+    def folder(self) -> Path:
+        return self.drive / "userexport"
+
+    def cmd(self, line: str) -> subprocess.CompletedProcess[str]:
+        """Run a line as a command window would."""
+        return subprocess.run(
+            [str(WINE), "cmd", "/c", line],
+            env=self.environment,
+            stdin=DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def export(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self.cmd(" ".join([r"D:\userexport\runexport.bat", *words]))
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).write_bytes(text.encode("ascii"))
+
+    def read(self, name: str) -> str:
+        path = self.folder / name
+        return path.read_bytes().decode("ascii") if path.exists() else ""
+
+    @property
+    def calls(self) -> list[str]:
+        return self.read("plink.calls").splitlines()
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("programs")
+    for name in ("admin", "recorder", "at"):
+        gui = ["-mwindows"] if name == "admin" else []  # as ADMIN is: cmd.exe waits for it only inside a batch file
+        source, program = HERE / "windows" / f"{name}.c", made / f"{name}.exe"
+        subprocess.run([str(COMPILER), "-O1", "-Wall", "-Werror", *gui, "-o", program, source], check=True)
+    return made
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    prefix = tmp_path_factory.mktemp("wine")
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "HOME")}
+    made = {**kept, "WINEPREFIX": str(prefix), "WINEDEBUG": "-all", "WINEDLLOVERRIDES": "mscoree=;mshtml="}
+    server = shutil.which("wineserver") or shutil.which("wineserver", path="/usr/lib/wine")
+    subprocess.run([str(server), "-p"], env=made, check=True)  # stays, so that not every command boots Windows
+    try:  # what is booted here keeps its output open: a pipe would never end
+        subprocess.run(
+            [str(WINE), "cmd", "/c", "ver"], env=made, check=True, stdout=DEVNULL, stderr=DEVNULL, timeout=120
+        )
+        yield made
+    finally:
+        subprocess.run([str(server), "-k"], env=made, check=False)
+
+
+@pytest.fixture
+def server(tmp_path: Path, programs: Path, environment: dict[str, str]) -> Server:
+    drive = tmp_path / "d"
+    drive.mkdir()
+    letter = Path(environment["WINEPREFIX"]) / "dosdevices" / "d:"
+    letter.unlink(missing_ok=True)
+    letter.symlink_to(drive)
+    shutil.copytree(KIT, drive / "userexport")
+    (drive / "exchsrvr" / "bin").mkdir(parents=True)
+    shutil.copy(programs / "admin.exe", drive / "exchsrvr" / "bin")
+    for program in ("plink.exe", "schtasks.exe"):
+        shutil.copy(programs / "recorder.exe", drive / "userexport" / program)
+    shutil.copy(programs / "at.exe", drive / "userexport")
+    made = Server(drive, environment)
+    made.write("admin.rows", ROWS)
+    made.write("exchupdate-k1.ppk", "old")
+    made.write("exchupdate-k2.ppk", "new")
+    return made
+
+
+def uploads(verb: str, key: str) -> list[str]:
+    """The arguments of the batch's upload lines for a verb and a key, in their order."""
+    lines = (KIT / "runexport.bat").read_text("ascii").splitlines()
+    return [
+        line[6:].partition(" <")[0]
+        for line in lines
+        if line.startswith("plink ") and f" {verb} <" in line and key in line
+    ]
+
+
+# ---- a run that goes well
+
+
+def test_a_run_sends_the_export_and_its_end_mark_to_each_relay_and_ends_with_0(server: Server) -> None:
+    assert server.export().returncode == 0
+    assert server.calls == uploads("receive", "exchupdate-k2.ppk")
+    for relay in (1, 2):
+        assert server.read(f"plink.{relay}") == HEADER + ROWS + "#postern end\r\n"
+
+
+def test_a_look_exports_and_asks_each_relay_what_would_change(server: Server) -> None:
+    assert server.export("look").returncode == 0
+    assert server.calls == uploads("look", "exchupdate-k2.ppk")
+    assert server.read("plink.2").endswith("#postern end\r\n")
+
+
+def test_what_the_relays_said_is_on_the_screen_and_in_the_log(server: Server) -> None:
+    screen = server.export().stdout
+    for text in (screen, server.read("runexport.log")):
+        said = [line.strip() for line in text.splitlines() if line.strip()]
+        assert said[1:] == [
+            "mx1.provider.example:",
+            "plink: call 1",
+            "plink: code 0",
+            "upload.provider.example:",
+            "plink: call 2",
+            "plink: code 0",
+            "runexport ends with 0",
+        ]
+
+
+def test_a_run_leaves_the_folder_as_it_found_it_but_for_log_counter_and_export(server: Server) -> None:
+    before = {path.name for path in server.folder.iterdir()}
+    server.export()
+    left = {path.name for path in server.folder.iterdir()} - before
+    assert left == {"exchusers.txt", "runexport.log", "runexport.cnt", "plink.calls", "plink.1", "plink.2"}
+
+
+def test_a_second_run_is_as_good_as_the_first_and_the_log_keeps_both(server: Server) -> None:
+    server.export()
+    assert server.export().returncode == 0
+    assert len(server.calls) == 4
+    assert server.read("runexport.log").count("runexport ends with 0") == 2
+
+
+def test_a_kit_copied_from_a_cd_works_though_its_files_are_read_only(server: Server) -> None:
+    for name in ("exportfields.txt", "userexport.ini", "endmark.txt"):
+        (server.folder / name).chmod(0o444)
+    assert server.export().returncode == 0
+    assert server.export().returncode == 0
+    assert server.read("plink.4") == HEADER + ROWS + "#postern end\r\n"
+
+
+@pytest.mark.parametrize("say", ["rows", "long"])
+def test_the_archives_admin_leaves_are_removed_under_either_name(server: Server, say: str) -> None:
+    server.write("admin.say", say)
+    server.export()
+    assert [path.name for path in server.folder.iterdir() if ".C" in path.name] == []
+
+
+# ---- while a rotation is open
+
+
+def test_a_run_uses_the_new_key_where_its_file_is_and_the_old_one_where_it_is_not(server: Server) -> None:
+    (server.folder / "exchupdate-k2.ppk").unlink()
+    assert server.export().returncode == 0
+    assert server.calls == uploads("receive", "exchupdate-k1.ppk")
+
+
+# ---- exit codes
+
+ACCESS_VIOLATION = 0xC0000005 - 2**32
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "worst"),
+    [
+        (0, 3, 3),
+        (3, 0, 3),
+        (3, 2, 2),
+        (2, 3, 2),
+        (2, 5, 5),
+        (5, 2, 5),
+        (5, 4, 4),
+        (4, 5, 4),
+        (75, 0, 75),
+        (0, 75, 75),
+        (75, 3, 3),
+        (3, 75, 3),
+        (75, 2, 2),
+        (1, 0, 4),
+        (0, 1, 4),
+        (6, 0, 4),
+        (76, 3, 4),
+        (255, 0, 4),
+        (ACCESS_VIOLATION, 0, 4),
+    ],
+)
+def test_a_run_ends_with_the_worst_of_the_relays_codes_and_asks_them_all(
+    server: Server, first: int, second: int, worst: int
+) -> None:
+    server.write("plink.codes", f"{first}\n{second}\n")
+    assert server.export().returncode == worst
+    assert len(server.calls) == 2
+    assert f"runexport ends with {worst}" in server.read("runexport.log")
+
+
+# ---- what must not be sent
+
+
+def stopped(server: Server, message: str) -> None:
+    """A run that says why, ends with 4, sends nothing and lets the next one run."""
+    ended = server.export()
+    assert ended.returncode == 4
+    assert message in server.read("runexport.log")
+    assert message in ended.stdout
+    assert server.calls == []
+    assert not (server.folder / "runexport.lck").exists()
+
+
+def test_an_export_that_holds_only_the_header_is_not_sent(server: Server) -> None:
+    server.write("admin.say", "none")
+    stopped(server, "admin.exe exported no addresses")
+
+
+def test_an_export_that_is_not_there_is_not_sent_nor_is_the_one_before(server: Server) -> None:
+    server.write("exchusers.txt", HEADER + ROWS)
+    server.write("upload.txt", HEADER + ROWS + "#postern end\r\n")
+    server.write("admin.say", "nothing")
+    stopped(server, "admin.exe wrote no exchusers.txt")
+    assert server.read("upload.txt") == ""
+
+
+def test_exchange_that_lies_elsewhere_is_named(server: Server) -> None:
+    (server.drive / "exchsrvr" / "bin" / "admin.exe").unlink()
+    stopped(server, r"D:\exchsrvr\bin\admin.exe is not there")
+
+
+def test_a_missing_plink_is_named(server: Server) -> None:
+    (server.folder / "plink.exe").unlink()
+    stopped(server, r"plink.exe is not in D:\userexport")
+
+
+def test_a_word_that_is_none_of_ours_does_nothing(server: Server) -> None:
+    ended = server.export("Look")
+    assert ended.returncode == 2
+    assert "no argument, or the word look" in ended.stdout
+    assert server.read("runexport.log") == ""
+
+
+def test_a_folder_that_is_not_complete_is_named(server: Server) -> None:
+    (server.folder / "endmark.txt").unlink()
+    ended = server.export()
+    assert ended.returncode == 4
+    assert r"D:\userexport is not there, or not all of its files are" in ended.stdout
+
+
+# ---- one run at a time
+
+
+def test_a_run_that_finds_another_at_work_leaves_a_mark_and_ends_busy(server: Server) -> None:
+    (server.folder / "runexport.lck").mkdir()
+    ended = server.export()
+    assert ended.returncode == 75
+    assert "Another run is at work" in ended.stdout
+    assert "Another run is at work" in server.read("runexport.log")
+    assert [path.name for path in (server.folder / "runexport.lck").iterdir()] == ["mark1"]
+    assert server.calls == []
+
+
+def test_after_two_hours_of_marks_a_run_breaks_the_lock_of_one_that_hangs(server: Server) -> None:
+    (server.folder / "runexport.lck").mkdir()
+    server.write("runexport.lck/owner", "yesterday\r\n")
+    assert [server.export().returncode for _ in range(3)] == [75, 75, 0]
+    assert len(server.calls) == 2
+    assert "A run has held the lock for hours" in server.read("runexport.log")
+    assert not (server.folder / "runexport.lck").exists()
+
+
+def test_a_run_that_wakes_after_its_lock_was_broken_sends_nothing_of_the_other_s_export(server: Server) -> None:
+    server.write("admin.say", "late")
+    assert server.export().returncode == 4
+    assert server.calls == []
+    assert "its lock was broken" in server.read("runexport.log")
+    assert server.read("runexport.lck/owner") == "another run\r\n"
+
+
+# ---- the log
+
+
+def test_what_a_run_said_that_was_cut_short_is_kept_by_the_next(server: Server) -> None:
+    server.write("runexport.run", "the last words of a run\r\n")
+    server.export()
+    assert server.read("runexport.log").startswith("the last words of a run")
+
+
+def test_the_log_is_put_away_after_500_runs_and_a_new_one_begun(server: Server) -> None:
+    server.write("runexport.cnt", "498\r\n")
+    server.write("runexport.log", "old\r\n")
+    server.write("runexport.old", "older\r\n")
+    server.export()
+    assert server.read("runexport.old") == "older\r\n"
+    server.export()
+    assert server.read("runexport.old").startswith("old\r\n")
+    assert server.read("runexport.log").count("runexport ends with") == 1
+    server.export()
+    assert server.read("runexport.cnt").strip() == "1"
+
+
+@pytest.mark.parametrize("damaged", ["", "many\r\n", "12x\r\n"])
+def test_a_damaged_counter_stops_nothing(server: Server, damaged: str) -> None:
+    server.write("runexport.cnt", damaged)
+    assert server.export().returncode == 0
+
+
+# ---- schedule.bat
+
+OURS = r"cmd /c D:\userexport\runexport.bat"
+
+
+def schedule_on_nt_4(server: Server, word: str = "") -> subprocess.CompletedProcess[str]:
+    return server.cmd(rf"set SystemRoot=D:\winnt&& D:\userexport\schedule.bat {word}")
+
+
+def jobs(server: Server) -> list[str]:
+    return server.read("at.jobs").splitlines()
+
+
+def test_on_nt_4_there_is_a_job_for_each_time_of_day(server: Server) -> None:
+    assert schedule_on_nt_4(server).returncode == 0
+    assert [job.partition(" ")[2] for job in jobs(server)] == [OURS] * 12
+    added = [call for call in server.read("at.calls").splitlines() if "/every" in call]
+    assert added == re.findall(r"^at (\d.*)\r$", (KIT / "schedule.bat").read_bytes().decode(), re.MULTILINE)
+
+
+def test_scheduling_twice_on_nt_4_does_not_double_the_jobs(server: Server) -> None:
+    schedule_on_nt_4(server)
+    schedule_on_nt_4(server)
+    assert len(jobs(server)) == 12
+
+
+def test_on_nt_4_jobs_of_others_stay_and_ours_go_even_those_that_failed(server: Server) -> None:
+    others = ["1 cmd /c D:\\backup.bat", "3 cmd /c D:\\userexport2\\runexport.bat"]
+    server.write("at.jobs", f"{others[0]}\nERROR 2 {OURS}\n{others[1]}\n4 {OURS}\n")
+    assert schedule_on_nt_4(server, "remove").returncode == 0
+    assert jobs(server) == others
+    assert not {"schedule.tmp", "schedule.our"} & {path.name for path in server.folder.iterdir()}
+
+
+def test_never_are_all_jobs_deleted_at_once(server: Server) -> None:
+    schedule_on_nt_4(server)
+    schedule_on_nt_4(server, "remove")
+    deletions = [call for call in server.read("at.calls").splitlines() if "/delete" in call]
+    assert all(re.fullmatch(r"\S+ /delete", call) for call in deletions)
+    assert "/delete /delete" not in deletions
+
+
+def test_on_later_windows_there_is_one_task_that_replaces_itself(server: Server) -> None:
+    assert server.cmd(r"D:\userexport\schedule.bat").returncode == 0
+    assert server.read("schtasks.calls") == "/create /f /tn Postern demo /xml schedule.xml /ru SYSTEM\n"
+
+
+def test_on_later_windows_the_task_may_run_as_an_account_of_its_own(server: Server) -> None:
+    server.cmd(r"D:\userexport\schedule.bat ACME\exchange")
+    assert server.read("schtasks.calls") == "/create /f /tn Postern demo /xml schedule.xml /ru ACME\\exchange /rp *\n"
+
+
+def test_on_later_windows_only_our_task_is_removed(server: Server) -> None:
+    assert server.cmd(r"D:\userexport\schedule.bat remove").returncode == 0
+    assert server.read("schtasks.calls") == "/delete /f /tn Postern demo\n"
+
+
+def test_a_task_that_is_not_taken_is_told_and_ends_with_4(server: Server) -> None:
+    server.write("schtasks.codes", "1\n")
+    ended = server.cmd(r"D:\userexport\schedule.bat")
+    assert ended.returncode == 4
+    assert "Run as administrator" in ended.stdout
+
+
+# ---- the real plink.exe, where there is one
+
+
+@pytest.mark.skipif(
+    "PLINK_EXE" not in os.environ, reason="PLINK_EXE names no plink.exe of Windows to run in place of the stand-in"
+)
+def test_the_real_plink_takes_our_lines_and_a_relay_that_is_not_there_is_4(server: Server) -> None:
+    shutil.copy(os.environ["PLINK_EXE"], server.folder / "plink.exe")
+    batch = re.sub(r"postern@\S+", "postern@127.0.0.1", re.sub(r"-P \d+", "-P 1", server.read("runexport.bat")))
+    server.write("runexport.bat", batch)
+    assert server.export().returncode == 4
+    assert "refused" in server.read("runexport.log")

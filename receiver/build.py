@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from receiver import RELEASE, ground, keyfile, listing, lock, sources, surroundings, switch, trees
+from receiver import RELEASE, ground, keyfile, listing, lock, part, sources, surroundings, switch, trees
 from receiver.ground import Owner
-from receiver.listing import Listed
+from receiver.part import Part
 from receiver.postmap import Postmap, Table
 from receiver.record import Record
 from receiver.report import DONE, FAILED, REFUSED, Stopped
@@ -35,9 +35,9 @@ class Found(NamedTuple):
     left_out: dict[str, str]  # customer: why
     now: float
 
-    def listed(self) -> list[Listed]:
+    def parts(self) -> list[Part]:
         """Check every address."""
-        return [listing.listed(source, self.now) for source in self.sources]
+        return [part.checked(source, self.now) for source in self.sources]
 
     def digest(self) -> str:
         """Name it by its content; not while somebody is left out: what is listed of them, their sources do not tell."""
@@ -95,7 +95,7 @@ def stale(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
         record = Record.read(places.tables)
         if record.holds(places.tables, found.digest(), relay.table_type):
             return lines
-        faults = switch.faults(places.tables, record, _wanted(places, found.listed()), relay.table_type)
+        faults = switch.faults(places.tables, record, _wanted(places, found.parts()), relay.table_type)
     return lines + [f"{os.path.join(places.tables, name)} {fault}" for name, fault in faults.items()]
 
 
@@ -118,17 +118,17 @@ def _find(places: Places, customers: Sequence[str], theirs: Owner) -> Found:
 
 def _settle(places: Places, relay: RelaySettings, found: Found, record: Record) -> dict[str, str]:
     """Put the tables in force, then take root's copies, then record it: a run that was killed is done again."""
-    parts = found.listed()
+    parts = found.parts()
     maker = Postmap(relay.config_directory, relay.table_type)
     record = switch.switch(places.tables, record, _wanted(places, parts), maker)
-    used = [part.source for part in parts]
+    used = [each.source for each in parts]
     left_out = {source.tree.customer: source.why or source.copy.keep(source.tree, source.pair) for source in used}
     left_out = {customer: why for customer, why in left_out.items() if why}
     record._replace(sources="" if left_out else found.digest()).write(places.tables)
     return left_out
 
 
-def _wanted(places: Places, parts: Sequence[Listed]) -> Sequence[Table]:
+def _wanted(places: Places, parts: Sequence[Part]) -> Sequence[Table]:
     return listing.tables(parts, switch.in_force(places.tables, "transport"))
 
 

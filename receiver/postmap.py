@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from receiver import ground
@@ -14,27 +15,28 @@ from receiver.report import Failed, shown
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 _SECONDS = 600  # a million addresses take about five
+_SHARE = 50_000  # keys that one process is asked for; more are shared among the processors
 _BESIDE = ".build-"
 
 
-class Table(NamedTuple):
-    """A table as it is to be: folded keys, each once, and their values."""
+class Table:
+    """A table as it is to be: folded keys, each once, and their values; no values: each is OK."""
 
-    name: str
-    keys: Sequence[bytes]
-    values: Mapping[bytes, bytes] = {}  # empty: each is OK
-    built: bool = True  # Postfix reads what postmap makes of the text; else the text
+    def __init__(
+        self, name: str, keys: Sequence[bytes], values: Mapping[bytes, bytes] | None = None, *, built: bool = True
+    ) -> None:
+        """Compose its text. `built`: Postfix reads what postmap makes of it; else the text itself."""
+        self.name, self.keys, self.built = name, keys, built
+        self._values = values or {}
+        self.text = self.lines(b" ")
+        self.digest = hashlib.sha256(self.text).hexdigest()
 
-    def text(self, between: bytes = b" ") -> bytes:
-        """Give the lines postmap reads; with a tab between, those it answers."""
-        if self.values:
-            return b"".join(key + between + self.values[key] + b"\n" for key in self.keys)
+    def lines(self, between: bytes) -> bytes:
+        """Give its lines: with a blank what postmap reads, with a tab what it answers."""
+        if self._values:
+            return b"".join(key + between + self._values[key] + b"\n" for key in self.keys)
         ending = between + b"OK\n"
         return ending.join((*self.keys, b""))
-
-    def digest(self) -> str:
-        """Name it by its content."""
-        return hashlib.sha256(self.text()).hexdigest()
 
 
 class Draft(NamedTuple):
@@ -62,7 +64,7 @@ class Postmap(NamedTuple):
         """Build a table beside those in force, every key looked up. Raises Failed and OSError."""
         directory = os.path.join(tables, _BESIDE + os.urandom(8).hex())
         os.mkdir(directory, 0o755)
-        put(os.path.join(directory, table.name), table.text())
+        put(os.path.join(directory, table.name), table.text)
         if table.built:
             self._build(os.path.join(directory, table.name), table)
         files = sorted(os.listdir(directory), key=lambda name: name == table.name)
@@ -77,12 +79,15 @@ class Postmap(NamedTuple):
 
         postmap ends 0 though it skipped lines, so whatever it says is a failure.
         """
-        self._run(f"{self.type}:{path}")
-        if not table.keys:
-            return
-        answers = self._run("-q", "-", f"{self.type}:{path}", stdin=b"\n".join((*table.keys, b"")))
-        if answers != table.text(b"\t"):
-            lost = sorted(set(table.text(b"\t").split(b"\n")) - set(answers.split(b"\n")))
+        name = f"{self.type}:{path}"
+        self._run(name)
+        share = max(_SHARE, len(table.keys) // (os.cpu_count() or 1) + 1)
+        shares = [table.keys[start : start + share] for start in range(0, len(table.keys), share)]
+        with ThreadPoolExecutor() as askers:
+            found = askers.map(lambda keys: self._run("-q", "-", name, stdin=b"\n".join((*keys, b""))), shares)
+            answers, right = b"".join(found), table.lines(b"\t")
+        if answers != right:
+            lost = sorted(set(right.split(b"\n")) - set(answers.split(b"\n")))
             first = shown(lost[0].decode(errors="replace")) if lost else "more was found than is there"
             raise Failed(f"{table.name}: {len(lost)} of {len(table.keys)} keys cannot be looked up: {first}")
 

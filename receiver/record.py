@@ -59,7 +59,7 @@ class Record(NamedTuple):
         built = self.tables.get(table.name)
         if built is None:
             return "is not built yet"
-        if built.text != table.digest():
+        if built.text != table.digest:
             return "does not say what its sources say"
         if table.built and built.type != kind:
             return f"is not built as {kind}"
@@ -68,7 +68,7 @@ class Record(NamedTuple):
     def noting(self, tables: str, table: Table, kind: str, draft: Draft) -> Record:
         """Give a record that knows of a table put in force."""
         files = {name: _stamp(os.path.join(tables, name)) for name in draft.files}
-        built = Built(table.digest(), kind if table.built else "", files)
+        built = Built(table.digest, kind if table.built else "", files)
         return self._replace(tables={**self.tables, table.name: built})
 
 

@@ -14,9 +14,10 @@ CUSTOMER = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?=.{{3,253}}$)(?:{_LABEL}\.)+{_LABEL}")
 _ROUTE = re.compile(r"[a-z][a-z0-9_-]*:[!-~]*")
-_KEY = (
-    r'restrict,(?:from="[!#-\[\]-~]+",)?command="/usr/local/sbin/postern-receive CUSTOMER (?P<name>[a-z0-9-]+)" '
-    r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/]+={0,2} CUSTOMER (?P=name)"
+_KEY = re.compile(
+    r'restrict,(?:from="[!#-\[\]-~]+",)?'
+    r'command="/usr/local/sbin/postern-receive (?P<customer>[a-z0-9-]+) (?P<name>[a-z0-9-]+)" '
+    r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/]+={0,2} (?P=customer) (?P=name)"
 )
 
 
@@ -105,7 +106,8 @@ def _hold(forms: set[str], listed: Mapping[str, str], routes: Mapping[str, str])
 
 
 def _key(line: str, customer: str) -> str:
-    if not re.fullmatch(_KEY.replace("CUSTOMER", customer), line):
+    found = _KEY.fullmatch(line)
+    if not found or found["customer"] != customer:
         raise Damaged(f"authorized_keys: {shown(line, 60)!r} is no key line of {customer}")
     return line
 

@@ -9,7 +9,7 @@ import receiver
 from deploy.items import Item, State, account, file, package, settled, tree
 from inventory.model import Customer, Relay
 from receiver.settings import Places, RelaySettings
-from roles.postfix.customer import customer_tree, has_new_choice, names, no_tree
+from roles.postfix.customer import customer_tree, has_new_choice, names, no_tree, settings
 from roles.postfix.main_cf import main_cf, main_cf_without_us
 from roles.postfix.now import BLANK, Now, asked, config_directory
 from roles.postfix.obstacles import refusals, surveyed
@@ -26,6 +26,7 @@ __all__ = [
     "notes",
     "packages",
     "refusals",
+    "settings",
     "spools",
     "surveyed",
 ]

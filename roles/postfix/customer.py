@@ -21,7 +21,7 @@ def customer_tree(customer: Customer) -> Item:
         name: render(f"postfix/{name}.j2", **facts)
         for name in ("exclude-users.txt", "authorized_keys", "relay_domains", "transport")
     }
-    files = {"settings.json": _settings(customer).text(), **rendered}
+    files = {"settings.json": settings(customer).text(), **rendered}
     return tree(Places().tree(customer.id), files, about=customer.id, keep=KEPT)
 
 
@@ -54,7 +54,8 @@ def _sources(customer: Customer) -> str:
     return "" if customer.exchange.addresses == (ANYWHERE,) else ",".join(customer.exchange.addresses)
 
 
-def _settings(customer: Customer) -> Settings:
+def settings(customer: Customer) -> Settings:
+    """Return what the receiver goes by, here as there."""
     guard = customer.guard
     return Settings(
         customer=customer.id,
@@ -64,6 +65,7 @@ def _settings(customer: Customer) -> Settings:
         partial=customer.partial,
         include=customer.include,
         canaries=customer.canaries,
+        exclude=customer.exclude,
         open_after_days=customer.open_after_days,
         shrink_percent=guard.shrink_percent,
         shrink_floor=guard.shrink_floor,

@@ -1,0 +1,98 @@
+"""Invoke's own program with Postern's habits.
+
+A CUSTOMER may be left out, `TASK --help` is help, near names are suggested, `--dry` means `--dry-run`, and a wrong
+call ends with exit code 2. Plain `inv TASK CUSTOMER` works from the same tasks.py without any of this.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
+
+from invoke import Collection, Exit, Program
+from invoke.exceptions import ParseError
+from invoke.parser import Parser, ParserContext
+
+import tasks
+from receiver import RELEASE
+
+
+class Postern(Program):
+    """The `inv` of this repository."""
+
+    _parser: Parser | None = None
+
+    def parse_core(self, argv: list[str] | None) -> None:
+        """Read the core flags. Invoke switches bytecode off, which costs every later call 67 ms."""
+        super().parse_core(argv)
+        sys.dont_write_bytecode = False
+
+    def _make_parser(self) -> Parser:
+        """Make it once: a task's help texts go into the first parser that is made, and are gone from the next."""
+        if self._parser is None:
+            self._parser = super()._make_parser()
+        return self._parser
+
+    def parse_tasks(self) -> None:
+        """Read the task's own words, after bringing them into the one order Invoke's parser understands."""
+        words = self.core.unparsed
+        if words:
+            self.core.unparsed = self._understood(words[0], words[1:])
+        try:
+            super().parse_tasks()
+        except ParseError as error:
+            wrong(str(error))
+
+    def _understood(self, name: str, words: Sequence[str]) -> list[str]:
+        contexts = self._make_parser().contexts
+        if name not in contexts:
+            wrong(f"no task '{name}'{near(name, contexts)}; `inv --list` shows all")
+        if {"--help", "-h"} & set(words):
+            self.core[0].args["help"].value = name
+            return []
+        context = contexts[name]
+        words = ["--dry-run" if word in ("--dry", "-R") else word for word in words]
+        positional = self._positional(context, words)
+        room = len(context.positional_args)
+        if positional > room:
+            wrong(
+                f"{name}: {'one name' if room else 'no name'} was expected, and {positional} came; `inv {name} --help`"
+            )
+        return [name, *[""] * (room - positional), *words]
+
+    def _positional(self, context: ParserContext, words: Sequence[str]) -> int:
+        """Count the words that are neither flags nor their values; end the call at a flag nobody knows."""
+        known = {**dict(self.initial_context.flags), **dict(context.flags)}
+        known.update({alias: known[target] for alias, target in context.flags.aliases.items() if target in known})
+        count, rest = 0, iter(words)
+        for word in rest:
+            flag, has_value = word.partition("=")[::2]
+            if not word.startswith("-"):
+                count += 1
+            elif flag not in known:
+                wrong(f"{context.name}: no option '{flag}'{near(flag, context.flags)}; `inv {context.name} --help`")
+            elif known[flag].takes_value and not has_value:
+                next(rest, None)
+        return count
+
+
+def near(word: str, choices: Iterable[str | None]) -> str:
+    """Suggest the nearest of the choices. Only a wrong call pays for the import."""
+    from inventory.words import near
+
+    return near(word, [choice for choice in choices if choice])
+
+
+def wrong(text: str) -> NoReturn:
+    """End a call that cannot be carried out as it stands."""
+    raise Exit(f"inv: {text}", 2)
+
+
+if __name__ == "__main__":
+    try:
+        Postern(name="Postern", binary="inv", version=RELEASE, namespace=Collection.from_module(tasks)).run()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `inv ... | head`: who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,97 @@
+"""What people see: tables on a terminal, plain lines in a pipe, JSON for programs. The only room that prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from receiver.report import shown
+
+_DIFF = {"+": "green", "-": "red", "@": "cyan"}
+
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print lines of ours to stdout."""
+    out.print(text, style=style)
+
+
+def fault(text: str) -> None:
+    """Print what went wrong to stderr, each line made safe: a host's own words may be in it."""
+    for line in text.splitlines():
+        err.print(shown(line, 2000), style="red")
+
+
+def note(text: str) -> None:
+    """Print what the operator should know, and a program reading stdout need not, to stderr."""
+    err.print(shown(text, 2000), style="yellow")
+
+
+def plan(title: str, text: str) -> None:
+    """Print a plan as the diff it is, line by line made safe: files on a relay may hold anything."""
+    out.print(title, style="bold")
+    for line in text.splitlines():
+        out.print(Text("  " + shown(line, 2000), style=_DIFF.get(line[:1], "")))
+
+
+def answer(names: Sequence[str], text: str) -> None:
+    """Print what some relays said, in a host's own words."""
+    for number, line in enumerate(text.splitlines()):
+        out.print(
+            Text(f"{', '.join(names)}: " if number == 0 else "  ", style="bold").append(shown(line, 2000), style="")
+        )
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows: a table on a terminal, tab-separated lines in a pipe."""
+    if not out.is_terminal:
+        for row in [columns, *rows]:
+            print("\t".join(shown(cell, 2000) for cell in row))
+        return
+    grid = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        grid.add_row(*(Text(shown(cell, 2000)) for cell in row))
+    out.print(grid)
+
+
+def document(value: Any) -> None:
+    """Print one JSON document."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def stream(lines: Iterator[str]) -> None:
+    """Print what another program will read, as it is."""
+    sys.stdout.writelines(line + "\n" for line in lines)
+
+
+def agreed(question: str) -> bool:
+    """Ask for a yes. Without a terminal to ask on, the answer is no."""
+    if not sys.stdin.isatty():
+        return False
+    return err.input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+@contextmanager
+def progress(doing: str, names: Sequence[str]) -> Iterator[Callable[[str], None]]:
+    """Show how many of the names have ended, on a terminal; yields the function that tells one has."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal or len(names) < 1) as bar:
+        task = bar.add_task(doing, total=len(names))
+        waiting = list(names)
+
+        def ended(name: str) -> None:
+            waiting.remove(name)
+            rest = ", ".join(waiting[:4]) + (" ..." if len(waiting) > 4 else "")
+            bar.update(task, advance=1, description=f"{doing} {rest}")
+
+        yield ended

@@ -1,0 +1,42 @@
+"""The tests, and what they need on this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from lab import roots
+
+REPO = Path(__file__).parent.parent
+LOCK = REPO / "requirements-dev.lock"
+WINDOWS = ("wine64", "gcc-mingw-w64-x86-64-win32")
+"""Debian's packages that run a customer's batch file and build the programs it calls."""
+
+
+def run(fast: bool, words: str) -> int:
+    """Run the tests, `fast` without those that need lab hosts; gives pytest's exit code."""
+    _install_tools()
+    argv = [sys.executable, "-m", "pytest", *words.split()]
+    if fast:
+        argv += ["-m", "not host"]
+    else:
+        roots.install_needed((*roots.PACKAGES, *WINDOWS), say=_say)
+        argv += ["-n", str(os.cpu_count() or 1)]
+    return subprocess.run(argv, cwd=REPO).returncode
+
+
+def _install_tools() -> None:
+    """Bring the tests' own Python packages into .venv, as their lock file has them."""
+    done = Path(sys.prefix) / LOCK.name
+    if sys.prefix == sys.base_prefix or (done.exists() and done.read_bytes() == LOCK.read_bytes()):
+        return
+    _say(f"installing {LOCK.name} into {sys.prefix}")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "--no-deps", "--require-hashes", "-r", str(LOCK)], check=True)
+    done.write_bytes(LOCK.read_bytes())
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"inv: {line}\n")

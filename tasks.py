@@ -1,0 +1,178 @@
+"""What Postern can be told to do: a function per command, whose docstring is its manual.
+
+Imports invoke alone, so that `inv --list` answers at once; a task imports its story when it runs.
+"""
+
+from __future__ import annotations
+
+from invoke import Context, task
+
+_CUSTOMER = "its id, which is its file's name in the inventory"
+_ALL = "every customer of the inventory"
+_DRY = "say what would be done; do nothing"
+_JSON = "print one JSON document instead of text"
+
+
+@task(help={"customer": "the new customer's id: small letters, digits and '-'; it can never change"})
+def init(_: Context, customer: str) -> None:
+    """Write a commented customer file to fill in: customers/CUSTOMER.toml in the inventory."""
+    from commands import ended, records
+
+    ended(records.init, customer)
+
+
+@task
+def check(_: Context) -> None:
+    """Check the whole inventory, every fault of every file at once; touch nothing."""
+    from commands import ended, records
+
+    ended(records.check)
+
+
+@task(name="list", help={"json": _JSON})
+def list_(_: Context, json: bool = False) -> None:
+    """List the customers with their domains, relays and source."""
+    from commands import ended, records
+
+    ended(records.list_customers, json)
+
+
+@task(help={"relay": "its name in relays.toml", "yes": "record without asking"})
+def trust(_: Context, relay: str, yes: bool = False) -> None:
+    """Show the host keys a relay offers and, when you say yes, pin them in the inventory's known_hosts.
+
+    Compare the fingerprints with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the relay itself:
+    this is the only moment at which another machine could pass for it.
+    """
+    from commands import ended, records
+
+    ended(records.trust, relay, yes)
+
+
+@task(
+    iterable=["removing"],
+    help={
+        "customer": f"{_CUSTOMER}; or --all",
+        "all_": _ALL,
+        "dry_run": _DRY,
+        "removing": "a name the plan would remove (key:NAME, domain:D, route:D); repeat it for more",
+        "downgrade": "install this release although the relay has a newer one",
+        "public_key": "take this public key (PuTTY's or OpenSSH's form), whose private half stays where it was made",
+        "kit_dir": "write the kit there instead of to kits/CUSTOMER beside the inventory",
+    },
+)
+def provision(
+    _: Context,
+    customer: str,
+    all_: bool = False,
+    dry_run: bool = False,
+    removing: list[str] | None = None,
+    downgrade: bool = False,
+    public_key: str = "",
+    kit_dir: str = "",
+) -> None:
+    """Set up both ends for a customer: its relays over SSH, its Exchange server by a kit.
+
+    Prints the plan as a diff, carries it out and looks again; a second run says "nothing to change". What a plan would
+    remove (a key, a domain, a route) stops it until each is named with --removing. Relays are treated side by side,
+    and one relay's failure does not stop the others: run it again once that relay is back.
+    """
+    from commands import ended
+    from commands.provision import Wish
+    from commands.provision import provision as story
+
+    ended(story, customer, all_, Wish(dry_run, tuple(removing or ()), downgrade, public_key, kit_dir))
+
+
+@task(
+    help={
+        "customer": _CUSTOMER,
+        "export_file": "take this export through the relays' receiver, same limits and guard; end mark optional",
+        "dry_run": "only look: who would come and who would go",
+        "json": _JSON,
+    }
+)
+def sync(_: Context, customer: str, export_file: str = "", dry_run: bool = False, json: bool = False) -> None:
+    """Bring a customer's list up to date on all its relays now, from an export file.
+
+    Ends with the receiver's own exit code: 0 published or unchanged, 2 the export was refused, 3 held by the guard.
+    """
+    from commands import ended, lists
+
+    ended(lists.sync, customer, export_file, dry_run, json)
+
+
+@task(positional=["file"], help={"file": "an export, with or without its end mark", "customer": _CUSTOMER})
+def parse(_: Context, file: str, customer: str = "") -> None:
+    """Do the parsing step by itself, on this machine: `address OK` lines to stdout, counts and reasons to stderr."""
+    from commands import ended, lists
+
+    ended(lists.parse, file, customer)
+
+
+@task(help={"customer": _CUSTOMER, "json": _JSON})
+def review(_: Context, customer: str, json: bool = False) -> None:
+    """Show what the guard holds, name by name, and which of those that would go have had mail lately.
+
+    Ends with the exact `inv accept` command that would take it.
+    """
+    from commands import ended, lists
+
+    ended(lists.review, customer, json)
+
+
+@task(
+    help={
+        "customer": _CUSTOMER,
+        "removing": "how many recipients the held list would remove, as `inv review` says",
+        "adding": "how many it would add, where growth is held",
+        "first": "how many it has in domains without an accepted list",
+    }
+)
+def accept(_: Context, customer: str, removing: str = "", adding: str = "", first: str = "") -> None:
+    """Take the whole held list on every relay of the customer, naming its number; a wrong number takes nothing."""
+    from commands import ended, lists
+
+    ended(lists.accept, customer, {"removing": removing, "adding": adding, "first": first})
+
+
+@task(help={"customer": "its id; left out: all", "json": _JSON})
+def status(_: Context, customer: str, json: bool = False) -> None:
+    """Show, per customer and relay, how fresh the list is, what is held, and what has drifted.
+
+    Exit code 1 when anything needs a person.
+    """
+    from commands import ended
+    from commands.status import status as story
+
+    ended(story, customer, json)
+
+
+@task(help={"customer": _CUSTOMER})
+def verify(_: Context, customer: str) -> None:
+    """Ask every relay over SMTP: listed addresses must get 250, an unlisted one 550 (or 450); mail is never sent."""
+    from commands import ended
+    from commands.status import verify as story
+
+    ended(story, customer)
+
+
+@task(help={"keep": "leave the relay running and say how to reach it"})
+def demo(_: Context, keep: bool = False) -> None:
+    """Show the whole thing on this machine: a real relay in a private root, a customer, a list, and SMTP's answers.
+
+    Needs root on Debian; installs what it needs.
+    """
+    from commands import ended
+    from lab.demo import demo as story
+
+    ended(story, keep)
+
+
+@task(help={"fast": "only those that need no lab host", "words": "handed to pytest, e.g. --words='-k guard'"})
+def test(_: Context, fast: bool = False, words: str = "") -> None:
+    """Install what the tests need and run them all."""
+    from commands import ended
+    from lab.checks import run as story
+
+    ended(story, fast, words)

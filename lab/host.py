@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -33,15 +34,26 @@ class LabHost:
     """
 
     def __init__(
-        self, release: str, *, bare: bool = False, sshd: Sequence[str] = (), say: Say = lambda _: None
+        self,
+        release: str,
+        *,
+        bare: bool = False,
+        sshd: Sequence[str] = (),
+        on_disk: bool = False,
+        say: Say = lambda _: None,
     ) -> None:
-        """`bare`: nothing that provisioning installs. `sshd`: lines that win over all others of its configuration."""
+        """Nothing starts yet.
+
+        `bare`: nothing that provisioning installs. `sshd`: lines that win over all others of its configuration.
+        `on_disk`: what is written goes to this machine's disk and not to its memory, where fsync costs nothing.
+        """
         if release not in roots.RELEASES:
             raise LabError(f"no root is made of {release!r}; the lab has {', '.join(roots.RELEASES)}")
         self.release = release
         self.port = 22
         self._bare = bare
         self._sshd = tuple(sshd)
+        self._on_disk = on_disk
         self._say = say
 
     def start(self) -> None:
@@ -66,6 +78,7 @@ class LabHost:
         except subprocess.TimeoutExpired:
             self._init.kill()
             self._init.wait()
+        shutil.rmtree(self._writes, ignore_errors=True)
         self._address.give_back()
         for stream in (self._init.stdout, self._init.stderr):
             assert stream is not None
@@ -89,6 +102,10 @@ class LabHost:
     def name(self) -> str:
         """Its host name, fully qualified."""
         return f"{self.release}{self._address.number}.lab.example"
+
+    @property
+    def _writes(self) -> Path:
+        return roots.cache() / "writes" / str(self._address.number)
 
     @property
     def root(self) -> Path:
@@ -164,11 +181,18 @@ class LabHost:
         )
         try:
             files = {**seed.files(base, self.address, self.name), **self._sshd_files(own_keys)}
-            self.pid: int = self._tell({"root": str(base), "at": str(at), "name": self.name, "files": files})
+            spec = {"root": str(base), "at": str(at), "writes": self._disk(), "name": self.name, "files": files}
+            self.pid: int = self._tell(spec)
         except BaseException:
             self._init.kill()
             self._init.wait()
             raise
+
+    def _disk(self) -> str:
+        shutil.rmtree(self._writes, ignore_errors=True)  # of a host of this address whose starter was killed
+        if self._on_disk:
+            self._writes.mkdir(parents=True)
+        return str(self._writes) if self._on_disk else ""
 
     def _tell(self, what: dict[str, Any]) -> Any:
         assert self._init.stdin is not None

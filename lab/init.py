@@ -28,7 +28,7 @@ def main() -> None:
     """Be a host."""
     outer_pid = int(Path("/proc/self").readlink().name)  # as this /proc is still the starter's, so is the number
     spec = json.loads(sys.stdin.readline())
-    make_root(spec["root"], spec["at"])
+    make_root(spec["root"], spec["at"], spec["writes"])
     os.chroot(f"{spec['at']}/host")
     os.chdir("/")
     make_kernel_file_systems()
@@ -44,18 +44,19 @@ def main() -> None:
         answer("mounted")
 
 
-def make_root(root: str, at: str) -> None:
-    """Put a writable root at AT/host, its writes in memory, where they end with the host."""
+def make_root(root: str, at: str, writes: str) -> None:
+    """Put a writable root at AT/host. Without a directory for its writes they are in memory, and end with the host."""
     private = mount_call(None, "/", None, MS_REC | MS_PRIVATE, None) == 0
     mount("tmpfs", at, "mode=0755")
     if not private:  # in a chroot "/" is no mount point: at least nothing below this one gets out
         mount_call(None, at, None, MS_REC | MS_PRIVATE, None)
-    for name in ("upper", "work", "host"):
-        Path(at, name).mkdir(mode=0o755)
+    upper, work, host = f"{writes or at}/upper", f"{writes or at}/work", f"{at}/host"
+    for directory in (upper, work, host):
+        Path(directory).mkdir(mode=0o755)
     try:
-        mount("overlay", f"{at}/host", f"lowerdir={root},upperdir={at}/upper,workdir={at}/work")
+        mount("overlay", host, f"lowerdir={root},upperdir={upper},workdir={work}")
     except OSError:  # an overlay on an overlay on an overlay, say
-        subprocess.run(["cp", "--archive", "--reflink=auto", f"{root}/.", f"{at}/host"], check=True)
+        subprocess.run(["cp", "--archive", "--reflink=auto", f"{root}/.", host], check=True)
 
 
 def make_kernel_file_systems() -> None:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from lab import mirror
 
@@ -35,25 +35,23 @@ class LabError(Exception):
     """The lab cannot do what was asked of it; the text says why and what would help."""
 
 
-class Release(NamedTuple):
-    """What makes the root of one Debian release differ from the others'."""
-
-    tables: tuple[str, ...]  # packages of table types that Postfix can load besides its own
-    moved: bool = False  # may be gone from the mirrors, to the archive
-
-
-RELEASES = {
-    "bullseye": Release(("postfix-lmdb", "postfix-cdb"), moved=True),
-    "bookworm": Release(("postfix-lmdb", "postfix-cdb")),
-    "trixie": Release(("postfix-lmdb", "postfix-cdb")),
-    "forky": Release(("postfix-lmdb", "postfix-cdb")),
-}
+RELEASES = ("bullseye", "bookworm", "trixie", "forky")
+MOVED = ("bullseye",)
+"""Those that may be gone from the mirrors, to the archive."""
 
 BARE = ("openssh-server", "iproute2", "procps", "rsyslog")
-FULL = (*BARE, "cron", "make", "perl", "postfix", "python3", "sudo")
+FULL = (*BARE, "cron", "make", "perl", "postfix", "python3", "sudo", "postfix-lmdb", "postfix-cdb")
 
 # What mmdebstrap mounts is gone with it then, even when it was killed. In a chroot "/" cannot be made private.
-APART = ("unshare", "--mount", "--propagation=unchanged", "sh", "-c", 'mount --make-rprivate / 2>&-; exec "$@"', "sh")
+APART = (
+    "unshare",
+    "--mount",
+    "--propagation=unchanged",
+    "sh",
+    "-c",
+    'mount --make-rprivate / 2> /dev/null; exec "$@"',
+    "sh",
+)
 
 FINISH = """\
 set -e
@@ -98,6 +96,8 @@ def _may_mount() -> bool:
 
 def install_needed(packages: Sequence[str] = PACKAGES, say: Say = lambda _: None) -> None:
     """Install those of the packages this machine lacks. Raises LabError."""
+    if shutil.which("apt-get") is None:
+        raise LabError(f"this machine has no apt-get; the lab needs what Debian calls {', '.join(packages)}")
     found = subprocess.run(
         ["dpkg-query", "-W", "-f", "${db:Status-Abbrev}${Package}\n", *packages], capture_output=True, text=True
     )
@@ -106,10 +106,12 @@ def install_needed(packages: Sequence[str] = PACKAGES, say: Say = lambda _: None
         return
     say(f"installing {' '.join(absent)}")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for step in (["update"], ["install", "-y", "--no-install-recommends", *absent]):
-        done = subprocess.run(["apt-get", "-q", *step], env=env, capture_output=True, text=True)
-        if done.returncode:
-            raise LabError(f"apt-get {' '.join(step)} failed:\n{_last_lines(done.stderr)}")
+    # That another of the machine's sources is down does not matter: the install decides.
+    subprocess.run(["apt-get", "-q", "update"], env=env, capture_output=True)
+    install = ["apt-get", "-qy", "--no-install-recommends", "install", *absent]
+    done = subprocess.run(install, env=env, capture_output=True, text=True)
+    if done.returncode:
+        raise LabError(f"{' '.join(install)} failed:\n{_last_lines(done.stderr)}")
 
 
 def root(release: str, *, bare: bool = False, say: Say = lambda _: None) -> Path:
@@ -133,12 +135,11 @@ def root(release: str, *, bare: bool = False, say: Say = lambda _: None) -> Path
 
 
 def _recipe(release: str, bare: bool) -> list[str]:
-    packages = BARE if bare else (*FULL, *RELEASES[release].tables)
     return [
         "mmdebstrap",
         "--mode=root",
         "--variant=apt",
-        f"--include={','.join(packages)}",
+        f"--include={','.join(BARE if bare else FULL)}",
         # Of testing, the Release file may be past its date on a mirror that stands still.
         '--aptopt=Acquire::Check-Valid-Until "false"',
         f"--customize-hook={FINISH}",
@@ -147,9 +148,8 @@ def _recipe(release: str, bare: bool) -> list[str]:
 
 
 def _make(argv: list[str], release: str, draft: Path, lock: int, say: Say) -> None:
-    candidates = dict.fromkeys(
-        (mirror.of_this_machine(), mirror.DEBIAN, *([mirror.ARCHIVE] if RELEASES[release].moved else []))
-    )
+    archive = [mirror.ARCHIVE] if release in MOVED else []
+    candidates = dict.fromkeys([mirror.of_this_machine(), mirror.DEBIAN, *archive])
     said = ""
     for uri in candidates:
         subprocess.run(["rm", "-rf", "--one-file-system", draft], check=True)  # what a killed run left

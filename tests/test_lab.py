@@ -103,7 +103,7 @@ def test_a_release_has_the_python_and_the_default_table_type_it_is_in_the_lab_fo
 
 
 @pytest.mark.host
-@pytest.mark.parametrize("release", list(roots.RELEASES))
+@pytest.mark.parametrize("release", roots.RELEASES)
 def test_the_operator_logs_in_as_root_and_finds_the_pinned_host_keys(
     release: str, lab_host: MakeHost, operator_home: Path
 ) -> None:
@@ -239,6 +239,15 @@ def test_nothing_of_a_stopped_host_stays() -> None:
     for port in (22, 25):
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((address, port))
+
+
+@pytest.mark.host
+def test_a_host_that_writes_to_disk_leaves_nothing_there() -> None:
+    with LabHost("bookworm", on_disk=True) as host:
+        host.run("sh", "-c", "echo x > /etc/written")
+        writes = roots.cache() / "writes" / host.address.split(".")[3]
+        assert (writes / "upper/etc/written").read_text() == "x\n"
+    assert not writes.exists()
 
 
 @pytest.mark.host

@@ -30,6 +30,7 @@ REASONS = (NOT_INTERNET, OTHER_DOMAIN, EXCLUDED, NOT_AN_ADDRESS, NO_LOCAL_PART, 
 
 LOCAL_OCTETS = 64
 OCTETS = 255
+_WRITTEN = 2 * LOCAL_OCTETS + 2 + 1 + OCTETS  # at most, with a backslash before each character of the local part
 
 _BATCH = 1 << 12  # values taken at once where a format has no blocks
 _PLAIN_ATOM = r"[a-z0-9!$%&'+/=?^_`{|}~-]"  # without # and *, which need a closer look
@@ -39,7 +40,8 @@ _PLAIN_OCTETS = 190  # of a domain of ours: with any plain local part still with
 _ATOM = r'[^\x00-\x20\x7f"(),.:;<>@\[\\\]]+'
 _DOT_ATOM = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_DOMAIN = re.compile(r"(?:[a-z0-9_-]|[^\x00-\x7f])+(?:\.(?:[a-z0-9_-]|[^\x00-\x7f])+)*")
+_LABEL = r"[a-z0-9_\x80-\U0010ffff-]+"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _EMPTY_LINE = re.compile("\n\n")  # where there is a match at every step, `re` is faster than `in`
 _NEVER = re.compile("[^\\S ]|[\x00-\x1f\x7f-\x9f\ufffd\ud800-\udfff]")  # controls, odd blanks, what a decoder gave up
 
@@ -146,10 +148,12 @@ def _found(addresses: Iterable[str], rules: _Rules, left_out: Counter[str]) -> I
 def _judged(address: str, rules: _Rules) -> tuple[str, str | None]:
     """Give a lower-case address as it is looked up, and why it is no recipient, if it is none."""
     local, at, domain = address.strip(" ").rpartition("@")
+    if len(local) + len(domain) > _WRITTEN:  # looked at no closer: megabytes of it would cost gigabytes
+        return "", TOO_LONG
     named = rules.domains.get(domain) if rules.domains else domain.casefold()
     if at and named is None:
         return "", OTHER_DOMAIN
-    if named is None or not _DOMAIN.fullmatch(named) or _NEVER.search(named):
+    if not at or named is None or not _DOMAIN.fullmatch(named) or _NEVER.search(named):
         return "", NOT_AN_ADDRESS
     if local in ("", '""'):
         return "", NO_LOCAL_PART

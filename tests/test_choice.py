@@ -152,6 +152,16 @@ def test_the_whole_address_is_at_most_255_octets() -> None:
     assert reason(f"{'a' * 64}@{'y' * 191}", settings) == choice.TOO_LONG
 
 
+@pytest.mark.parametrize("settings", [ACME, ANY])
+def test_an_address_of_megabytes_costs_neither_time_nor_memory(settings: Settings) -> None:
+    for address in (
+        '"' + "x" * 10_000_000 + '"@acme.example',
+        "a." * 5_000_000 + "a@acme.example",
+        "a@" + "a." * 5_000_000,
+    ):
+        assert reason(address, settings) == choice.TOO_LONG
+
+
 # ---- domains
 
 
@@ -171,7 +181,8 @@ def test_with_no_domains_every_domain_is_taken_if_it_can_be_one() -> None:
         "a@One.example", "b@müller.example", "c@server", "d@x", "e@[192.0.2.1]", "f@a b", "g@", settings=ANY
     )
     assert taken == {"a@one.example", "b@müller.example", "c@server", "d@x"}
-    assert reason("e@[192.0.2.1]", ANY) == choice.NOT_AN_ADDRESS
+    for address in ("e@[192.0.2.1]", "f@a b", "g@", "nobody", "h@two..dots"):
+        assert reason(address, ANY) == choice.NOT_AN_ADDRESS
 
 
 def test_many_domains_are_one_customer_too() -> None:

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lab.host import LabHost
 from receiver import formats
 from receiver.choice import choose
 from receiver.formats import BadExport, exchange_55
 from receiver.settings import BadSettings, Settings
 
-SAMPLES = Path(__file__).parent / "exports" / "exchange-5.5"
+REPO = Path(__file__).resolve().parent.parent
+SAMPLES = REPO / "tests" / "exports" / "exchange-5.5"
 HEADER = "Obj-Class\tE-mail addresses\tSecondary-Proxy-Addresses\r\n"
 
 
@@ -151,3 +156,35 @@ def read(export: bytes) -> tuple[list[str], BadExport | None]:
         return list(exchange_55.values(export)), None
     except BadExport as fault:
         return [], fault
+
+
+READ_ALL = """
+import os, sys; sys.path.insert(0, sys.argv[1])
+from receiver.choice import choose
+from receiver.formats import BadExport, exchange_55
+from receiver.settings import Settings
+settings = Settings("acme", "exchange-5.5", (), exclude=("anna", "*-staff@*", "[z-a]"))
+for name in sorted(name for name in os.listdir(sys.argv[2]) if name.endswith(".txt")):
+    with open(os.path.join(sys.argv[2], name), "rb") as file:
+        try:
+            choice = choose(exchange_55.values(file.read()), settings)
+            print(ascii([name, sorted(choice.recipients), choice.left_out]))
+        except BadExport as fault:
+            print(ascii([name, str(fault)]))
+"""
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("release", ["bullseye", "forky"])  # Python 3.9 and 3.14
+def test_a_relay_of_any_age_reads_the_samples_alike(release: str, lab_host: Callable[..., LabHost]) -> None:
+    host = lab_host(release)
+    place = host.root / "usr/local/lib/postern"
+    place.mkdir(parents=True)
+    subprocess.run(["cp", "-r", REPO / "receiver", SAMPLES, place], check=True)
+    there = "/usr/local/lib/postern"
+    told = host.run("python3", "-I", "-c", READ_ALL, there, f"{there}/exchange-5.5").stdout
+    here = subprocess.run(
+        [sys.executable, "-I", "-c", READ_ALL, REPO, SAMPLES], capture_output=True, text=True, check=True
+    ).stdout
+    assert told == here
+    assert "ann.lee@acme.example" in here

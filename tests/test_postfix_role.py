@@ -186,7 +186,7 @@ def test_a_customer_whose_way_on_the_relay_knows_already_gets_no_route_of_ours()
         ({"next_hop": "relay:[203.0.113.26]:25"}, []),
     ],
 )
-def test_what_would_go_from_a_customer_must_be_named(changes: dict[str, object], losses: list[str]) -> None:
+def test_what_would_go_from_a_customer_must_be_named(changes: dict[str, Any], losses: list[str]) -> None:
     domains = ("acme.example", "acme.co.example")
     before, after = (tree_item(customer(**{"domains": domains, **more})) for more in ({}, changes))
     assert [*Change(after, before.wanted).losses()] == losses
@@ -209,13 +209,13 @@ def test_trees_of_customers_whom_this_checkout_does_not_know_are_not_touched() -
 @pytest.mark.parametrize(
     ("now", "more", "wanted"),
     [
-        (FRESH, {}, ["postfix", "make", "sudo", "cron"]),
-        (FRESH._replace(manager="dnf"), {}, ["postfix", "make", "sudo", "cronie"]),
-        (FRESH, {"table_type": "cdb"}, ["postfix", "postfix-cdb", "make", "sudo", "cron"]),
-        (FRESH._replace(types=("hash", "cdb")), {"table_type": "cdb"}, ["postfix", "make", "sudo", "cron"]),
-        (FRESH._replace(types=("cdb",)), {"table_type": "hash"}, ["postfix", "make", "sudo", "cron"]),
-        (BLANK, {}, ["postfix", "make", "sudo", "cron"]),
-        (BLANK, {"table_type": "lmdb"}, ["postfix", "postfix-lmdb", "make", "sudo", "cron"]),
+        (FRESH, {}, ["postfix", "make", "sudo", "cron", "passwd"]),
+        (FRESH._replace(manager="dnf"), {}, ["postfix", "make", "sudo", "cronie", "shadow-utils"]),
+        (FRESH, {"table_type": "cdb"}, ["postfix", "postfix-cdb", "make", "sudo", "cron", "passwd"]),
+        (FRESH._replace(types=("hash", "cdb")), {"table_type": "cdb"}, ["postfix", "make", "sudo", "cron", "passwd"]),
+        (FRESH._replace(types=("cdb",)), {"table_type": "hash"}, ["postfix", "make", "sudo", "cron", "passwd"]),
+        (BLANK, {}, ["postfix", "make", "sudo", "cron", "passwd"]),
+        (BLANK, {"table_type": "lmdb"}, ["postfix", "postfix-lmdb", "make", "sudo", "cron", "passwd"]),
     ],
 )
 def test_the_packages_are_those_the_machine_has_not(now: Now, more: dict[str, str], wanted: list[str]) -> None:
@@ -367,7 +367,7 @@ def test_soft_names_the_domains_of_others_it_touches() -> None:
     ("changes", "told"),
     [({"exclude": ("sales",)}, 1), ({"include": ("helpdesk@acme.example",)}, 1), ({"open_after_days": 7}, 0)],
 )
-def test_a_changed_choice_is_said_to_show_with_the_next_list(changes: dict[str, object], told: int) -> None:
+def test_a_changed_choice_is_said_to_show_with_the_next_list(changes: dict[str, Any], told: int) -> None:
     change = (tree_item(customer(**changes)), tree_item(customer()).wanted)
     assert len(postfix.notes(relay(), FRESH, [change])) == told
     assert postfix.notes(relay(), FRESH, [(change[0], None)]) == []

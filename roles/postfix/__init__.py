@@ -93,6 +93,7 @@ def packages(relay: Relay, now: Now | None) -> Iterator[Item]:
     yield package("make")
     yield package("sudo")
     yield package("cron" if now.manager == "apt-get" else "cronie")
+    yield package("passwd" if now.manager == "apt-get" else "shadow-utils")  # useradd; a small Debian 14 has none
     if not now.has_postfix:
         yield Item("service", "postfix", {"running": True, "starts with the machine": True})
 

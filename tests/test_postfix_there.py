@@ -1,0 +1,257 @@
+"""The postfix role on real relays: Debian hosts whose Postfix is asked over SMTP before, after and in between."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+import struct
+import tarfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import inventory
+from deploy.items import Item
+from deploy.plan import Change, HostError, Plan, ProofFailed
+from deploy.ssh import SSHHost
+from inventory import Customer, Key, Relay
+from lab.host import LabHost
+from roles import postfix
+from roles.postfix import Now
+from roles.postfix.there import members
+
+pytestmark = pytest.mark.host
+
+REPO = Path(__file__).parent.parent
+OUTSIDE = "127.77.254.1"  # in nobody's mynetworks
+HOP = "relay:[203.0.113.25]:25"
+RELEASES = [("bullseye", "hash"), ("bookworm", "hash"), ("trixie", "lmdb"), ("forky", "cdb")]
+PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEXkJ2JmLMO4oNR5eKrHYd0K5yD7J1qA8Vc0cJ7bQW3o"
+
+
+def customer(id_: str = "acme", **changes: Any) -> Customer:
+    demo = inventory.find(inventory.load(Path(inventory.__file__).parent), "demo")
+    own = {"id": id_, "domains": (f"{id_}.example",), "next_hop": HOP, "keys": (Key("k1", PUBLIC),)}
+    return demo.model_copy(
+        update={**own, **dict.fromkeys(("partial", "exclude", "include", "canaries"), ()), **changes}
+    )
+
+
+class Machine:
+    """A lab host, and the relay that it is to the role."""
+
+    def __init__(self, lab: LabHost, ssh: SSHHost, **keys: Any) -> None:
+        self.lab, self.ssh = lab, ssh
+        self.relay = Relay.model_validate({"name": "mx1", "address": lab.address, **keys})
+
+    def now(self) -> Now:
+        return Now.of(self.ssh.read(postfix.asked(self.relay))[0])
+
+    def plan(self, *customers: Customer, **more: Any) -> Plan:
+        return Plan.of(self.ssh, postfix.items(self.relay, customers, self.now(), **more))
+
+    def provision(self, *customers: Customer, **more: Any) -> Plan:
+        plan = self.plan(*customers, **more)
+        plan.apply()
+        return plan
+
+    def make(self, item: Item) -> None:
+        """Make one item as it is, whatever is there now."""
+        self.ssh.make([Change(item, self.ssh.read([item])[0])])
+
+    def refusals(self, *customers: Customer) -> list[str]:
+        now = self.now()
+        survey = self.ssh.read(postfix.surveyed(self.relay, customers, now))
+        return postfix.refusals(self.relay, customers, now, survey)
+
+    def set(self, *parameters: str) -> None:
+        """Edit main.cf as an admin does."""
+        self.lab.run("postconf", "-e", *parameters)
+        self.lab.run("postfix", "reload")
+
+    def write(self, path: str, text: str) -> None:
+        self.lab.run("tee", path, stdin=text.encode())
+
+    def table(self, name: str, text: str) -> str:
+        """A table of the admin's own, built; as main.cf names it."""
+        self.write(f"/etc/postfix/{name}", text)
+        self.lab.run("postmap", f"hash:/etc/postfix/{name}")
+        return f"hash:/etc/postfix/{name}"
+
+    def settings(self) -> str:
+        return self.lab.run("postconf", "-n").stdout
+
+    def answers(self, addresses: Sequence[str]) -> dict[tuple[str, str], str]:
+        """What it answers about each of these, asked by itself and from outside."""
+        return {
+            (who, address): self.lab.ask(address, from_address=source)[:9]
+            for who, source in (("itself", None), ("outside", OUTSIDE))
+            for address in addresses
+        }
+
+    def upload(self, id_: str, *recipients: str) -> None:
+        """Put a list in force as if it had been uploaded and accepted: the domains it is in close."""
+        spool = f"/var/lib/postern/customers/{id_}"
+        domains = {recipient.partition("@")[2]: 4_000_000_000 for recipient in recipients}
+        now = int(self.lab.run("date", "+%s").stdout)
+        accepted = json.dumps({"postern": 1, "domains": dict.fromkeys(domains, now)})
+        files = {"recipients": "".join(f"{one}\n" for one in sorted(recipients)), "accepted.json": accepted + "\n"}
+        for name, text in files.items():
+            self.lab.run("tee", f"{spool}/{name}", stdin=text.encode(), user="postern")
+        self.lab.run("/usr/local/sbin/rebuild-relay-recips")
+
+
+Start = Callable[..., Machine]
+
+
+@pytest.fixture
+def machine(lab_host: Callable[..., LabHost], operator_home: Path) -> Iterator[Start]:
+    """Starts a relay each time it is called; keys are relays.toml's. `stopped`: Postfix is there and does not run."""
+    opened: list[SSHHost] = []
+
+    def start(
+        release: str = "bookworm", *, stopped: bool = False, bare: bool = False, sshd: Sequence[str] = (), **keys: Any
+    ) -> Machine:
+        lab = lab_host(release, bare=bare, sshd=sshd)
+        if not stopped and not bare:
+            lab.start_postfix()
+        ssh = SSHHost("mx1", lab.address, host_keys=lab.host_keys, lock="/etc/postern", modules=postfix.SENT)
+        opened.append(ssh)
+        return Machine(lab, ssh, **keys)
+
+    yield start
+    for ssh in opened:
+        ssh.close()
+
+
+# ---- a relay that relays for others already: nobody notices
+
+OTHERS = ("good@old.example", "nobody@old.example", "x@open.example", "x@below.parent.example", "x@parent.example")
+NOT_OURS = (*OTHERS, "x@sub.acme.example", "x@elsewhere.example", "root@localhost")
+
+
+def relays_others(machine: Machine, *, with_map: bool) -> None:
+    """Three domains: one with a list of its own, one by a table, one with what is below it."""
+    listed = machine.table(
+        "listed", "good@old.example OK\n@open.example OK\n@parent.example OK\n@below.parent.example OK\n"
+    )
+    machine.set(
+        f"relay_domains = old.example {machine.table('relayed', 'open.example OK')}, parent.example",
+        f"relay_recipient_maps = {listed if with_map else ''}",
+        f"transport_maps = {machine.table('routes', 'old.example relay:[203.0.113.99]:25')}",
+    )
+
+
+@pytest.mark.parametrize("with_map", [True, False], ids=["with a recipient map", "without one"])
+@pytest.mark.parametrize(("release", "table_type"), RELEASES)
+def test_domains_that_are_not_ours_answer_after_us_exactly_as_before_us(
+    machine: Start, release: str, table_type: str, with_map: bool
+) -> None:
+    mx = machine(release, table_type=table_type)
+    relays_others(mx, with_map=with_map)
+    before = mx.answers(NOT_OURS)
+    assert before["outside", "nobody@old.example"] == ("550 5.1.1" if with_map else "250 2.1.5")
+
+    mx.provision(customer())
+    assert mx.answers(NOT_OURS) == before
+    assert mx.lab.ask("anybody@acme.example", from_address=OUTSIDE) == "250 2.1.5 Ok"
+
+    mx.upload("acme", "bob@acme.example")
+    assert mx.answers(NOT_OURS) == before
+    assert mx.lab.ask("bob@acme.example", from_address=OUTSIDE) == "250 2.1.5 Ok"
+    assert mx.lab.ask("anybody@acme.example", from_address=OUTSIDE).startswith("550 5.1.1")
+
+
+def test_a_relay_is_provisioned_by_one_connection_and_one_command_and_then_there_is_nothing_to_change(
+    machine: Start,
+) -> None:
+    mx = machine()
+    assert mx.refusals(customer()) == []
+    mx.provision(customer())
+    assert mx.plan(customer()).text() == ""
+    assert (mx.ssh.connections, mx.ssh.commands) == (1, 1)
+
+
+def test_an_unset_relay_domains_keeps_its_default_and_main_cf_stays_readable(machine: Start) -> None:
+    """Split at its blanks and written back, the default made every later postconf fail."""
+    mx = machine()
+    default = mx.lab.run("postconf", "-dh", "relay_domains").stdout.strip()
+    mx.provision(customer())
+    assert members.members(mx.lab.run("postconf", "-h", "relay_domains").stdout)[0] == default
+    assert mx.lab.run("postconf", "-n").stderr == ""
+
+
+def test_a_second_customer_changes_no_main_cf_and_is_routed_when_provisioning_ends(machine: Start) -> None:
+    mx = machine()
+    mx.provision(customer())
+    before = mx.settings()
+    plan = mx.provision(customer("acme"), customer("bolt", next_hop="relay:[203.0.113.26]:25"))
+    assert "main.cf" not in {change.item.kind for change in plan.changes}
+    assert mx.settings() == before
+    assert mx.lab.ask("x@bolt.example", from_address=OUTSIDE) == "250 2.1.5 Ok"
+
+
+def test_mail_below_a_domain_of_ours_is_nobodys_to_relay(machine: Start) -> None:
+    """Postfix takes a relay domain for all that is below it; whoever is named below ours must not be relayed for."""
+    mx = machine()
+    mx.provision(customer(domains=("acme.example", "branch.acme.example")))
+    answers = {
+        name: mx.lab.ask(f"x@{name}", from_address=OUTSIDE)[:3] for name in ("branch.acme.example", "sub.acme.example")
+    }
+    assert answers == {"branch.acme.example": "250", "sub.acme.example": "554"}
+
+
+@pytest.mark.parametrize("with_map", [True, False])
+def test_when_the_last_customer_goes_main_cf_is_as_it_was_before_the_first(machine: Start, with_map: bool) -> None:
+    mx = machine()
+    relays_others(mx, with_map=with_map)
+    settings, answers = mx.settings(), mx.answers(NOT_OURS)
+    mx.provision(customer())
+    mx.provision(leaving=["acme"])
+    assert mx.settings() == settings
+    assert mx.answers(NOT_OURS) == answers
+    assert mx.lab.run("sh", "-c", "ls /etc/postern/main.cf.*", check=False).stdout == ""
+    assert mx.plan().text() == ""
+
+
+def test_what_an_admin_added_meanwhile_stays(machine: Start) -> None:
+    mx = machine()
+    mx.provision(customer())
+    own = mx.lab.run("postconf", "-h", "relay_domains").stdout.strip()
+    mx.set(f"relay_domains = {own}, new.example")
+    assert mx.plan(customer()).text() == ""
+    assert mx.lab.ask("x@new.example", from_address=OUTSIDE) == "250 2.1.5 Ok"
+    mx.provision(leaving=["acme"])
+    assert mx.lab.ask("x@new.example", from_address=OUTSIDE) == "250 2.1.5 Ok"
+
+
+def test_soft_answers_unknown_recipients_450_until_it_is_taken_back(machine: Start) -> None:
+    mx = machine(reject="soft")
+    relays_others(mx, with_map=True)
+    now = mx.now()
+    assert now.foreign == ("old.example", "open.example", "parent.example")
+    mx.provision(customer())
+    mx.upload("acme", "bob@acme.example")
+    assert mx.lab.ask("x@acme.example", from_address=OUTSIDE).startswith("450 4.1.1")
+    assert mx.lab.ask("nobody@old.example", from_address=OUTSIDE).startswith("450 4.1.1")
+
+    mx.relay = mx.relay.model_copy(update={"reject": "hard"})
+    mx.provision(customer())
+    assert mx.lab.ask("nobody@old.example", from_address=OUTSIDE).startswith("550 5.1.1")
+    assert "unknown_relay_recipient_reject_code" not in mx.settings()
+    assert mx.plan(customer()).text() == ""
+
+
+def test_drift_of_main_cf_is_seen_and_mended(machine: Start) -> None:
+    mx = machine()
+    mx.provision(customer())
+    wanted = mx.settings()
+    mx.set("relay_recipient_maps =", "transport_maps = hash:/etc/postern/tables/transport")
+    assert [change.item.kind for change in mx.plan(customer()).changes] == ["main.cf"]
+    mx.provision(customer())
+    assert mx.settings() == wanted

@@ -16,10 +16,11 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from receiver import door, ground, handover, maillog, pin, review, telling
+from receiver import door, ground, handover, maillog, pin, publishing, review, telling
 from receiver.handover import Given
 from receiver.kept import Origin
 from receiver.maillog import Log
+from receiver.offer import finish
 from receiver.pin import Which
 from receiver.report import DONE, Answer, Outcome, Refused, Stopped
 from receiver.review import Number
@@ -151,6 +152,8 @@ def _known(places: Places, customer: str) -> None:
 
 
 def _changed(call: Desk, spool: Spool, run: Callable[[], Outcome]) -> Answer:
+    if publishing.unfinished(spool):  # the list that this run is asked about may be in no table yet
+        finish(spool, call.tables)
     outcome = door.outcome(spool, call.origin, run)
     door.log(outcome)
     return Answer.to(outcome)

@@ -98,6 +98,20 @@ def prove(spool: Spool, tables: Tables, outcome: Outcome, added: Iterable[str]) 
     return outcome
 
 
+def finish(spool: Spool, tables: Tables) -> None:
+    """Do what a killed or failed run left to be done. One that is still at it is left alone."""
+    try:
+        with spool.locked(0):
+            publishing.finish(spool)
+    except Busy:
+        return
+    last = spool.last_run() or Outcome(spool.customer, "unchanged")
+    after = prove(spool, tables, last._replace(trouble=""), ())
+    if after != last:
+        with suppress(Busy), spool.locked():
+            spool.record(after)
+
+
 def _chosen(settings: Settings, export: bytes) -> Choice:
     return choose(formats.named(settings.format).values(export), settings)
 

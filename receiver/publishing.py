@@ -151,8 +151,9 @@ def _fields(begun: Begun) -> dict[str, object]:
 
 
 def _read(spool: Spool, name: str) -> Begun | None:
-    fields = disk.load(spool.folder, name)
-    if fields is None:
+    fields = disk.load(spool.folder, name) or {}
+    try:
+        accepted, pin = Accepted(**fields["accepted"]), fields["pin"] and Pin(**fields["pin"])
+        return Begun(**{**fields, "accepted": accepted, "pin": pin})
+    except (TypeError, KeyError):  # there is none, or it is damaged
         return None
-    accepted, pin = Accepted(**fields["accepted"]), fields["pin"] and Pin(**fields["pin"])
-    return Begun(**{**fields, "accepted": accepted, "pin": pin})

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import suppress
 from typing import NamedTuple
 
 from receiver import alarms, disk, lock, metrics, publishing
 from receiver.alarms import Alarm
-from receiver.offer import prove
-from receiver.report import Answer, Busy, Failed, Outcome, Stopped, shown
+from receiver.offer import finish
+from receiver.report import Answer, Failed, Stopped, shown
 from receiver.settings import BadSettings, Places, RelaySettings, Settings, load_relay, load_settings
 from receiver.spool import Spool
 from receiver.status import Status
@@ -61,24 +60,10 @@ def _seen(places: Places, tables: Tables, customer: str, now: int) -> Seen | Ala
         settings = load_settings(places, customer)
         with Spool(places, customer) as spool:
             if publishing.unfinished(spool):
-                _finish(spool, tables)
+                finish(spool, tables)
             return Seen(settings, Status.of(spool, settings, now))
     except (Stopped, BadSettings, OSError) as error:
         return Alarm(customer, "broken", str(error))
-
-
-def _finish(spool: Spool, tables: Tables) -> None:
-    """Do what a killed or failed run left; one that is still at it is left alone."""
-    try:
-        with spool.locked(0):
-            publishing.finish(spool)
-    except Busy:
-        return
-    last = spool.last_run() or Outcome(spool.customer, "unchanged")
-    after = prove(spool, tables, last._replace(trouble=""), ())
-    if after != last:
-        with suppress(Busy), spool.locked():
-            spool.record(after)
 
 
 def _opened(tables: Tables, seen: list[Seen], run: int) -> list[Alarm]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -27,13 +28,12 @@ MARK = b"#postern end\r\n"
 
 _REBUILD = """#!/bin/sh
 echo built >> {var}/builds
-cat {var}/customers/*/recipients > {etc}/tables/exchange_recipients
-cat {etc}/left-out 2> /dev/null
-exit 0
+test ! -e {etc}/left-out || cat {etc}/left-out
+exec cat {var}/customers/*/recipients > {etc}/tables/exchange_recipients
 """
 _POSTMAP = """#!/bin/sh
 test -r "${5#*:}" || { echo "postmap: fatal: open database $5: No such file or directory" >&2; exit 1; }
-grep -Fxf - "${5#*:}" | sed 's/$/\\tOK/'
+exec awk 'NR == FNR { there[$0]; next } $0 in there { print $0 "\tOK" }' "${5#*:}" -
 """
 
 
@@ -55,6 +55,16 @@ class SmallRelay:
             (str(self.program("rebuild", _REBUILD.format(etc=self.etc, var=self.var))),),
             str(self.program("postmap", _POSTMAP)),
         )
+
+    @classmethod
+    def copy(cls, relay: SmallRelay, folder: Path) -> SmallRelay:
+        """The same relay once more, elsewhere."""
+        twin = cls(folder)
+        shutil.rmtree(twin.var)
+        shutil.copytree(relay.var, twin.var)
+        twin.provision(**relay.settings._asdict())
+        shutil.copytree(relay.etc / "tables", twin.etc / "tables", dirs_exist_ok=True)
+        return twin
 
     def program(self, name: str, text: str) -> Path:
         path = self.etc / name

@@ -67,7 +67,7 @@ class Copy(NamedTuple):
         """Give the pair, an empty one when there is no copy or it is damaged too."""
         with suppress(OSError, Damaged):
             recipients, accepted = self._read("recipients"), self._read("accepted.json")
-            return Pair(recipients, accepted, _when(accepted))
+            return Pair(recipients, accepted, _when(accepted) if accepted else {})
         return Pair()
 
     def keep(self, tree: Tree, pair: Pair) -> str:
@@ -150,7 +150,7 @@ def _pair(places: Places, source: Source, theirs: Owner) -> Pair:
         accepted = _content(spool, "accepted.json", theirs, disk.SMALL)
     finally:
         os.close(spool)
-    when = _when(accepted or b"")
+    when = {} if accepted is None else _when(accepted)
     had = source.copy.pair() if recipients is None or accepted is None else Pair()
     if recipients is None and (had.recipients or when):
         raise Damaged("recipients is gone")
@@ -180,8 +180,7 @@ def _content(spool: int, name: str, theirs: Owner, bound: int) -> bytes | None:
 def _when(accepted: bytes) -> dict[str, int]:
     """Read accepted.json. Raises Damaged. Numbers are cut: int() of a million digits takes seconds."""
     try:
-        text = accepted or b'{"domains": {}}'
-        domains = json.loads(text, parse_int=lambda digits: int(digits[:20]))["domains"]
+        domains = json.loads(accepted, parse_int=lambda digits: int(digits[:20]))["domains"]
         return {str(name): when for name, when in domains.items() if isinstance(when, int)}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Damaged("accepted.json is damaged") from error

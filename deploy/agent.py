@@ -132,6 +132,7 @@ def serve(requests: BinaryIO) -> None:
     os.dup2(nothing, 1)
     os.umask(0o022)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the operator's hanging up is no reason to stop half-way
+    answers.write(b"\n")  # ends what a login script may have begun
     kinds: dict[str, Kind] = {}
     for line in requests:
         if not line.endswith(b"\n"):

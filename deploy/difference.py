@@ -29,8 +29,10 @@ def _of_account(item: Item, now: State | None) -> Iterator[str]:
     elif now is None:
         yield f"create account {item.name} ({', '.join(f'{key} {value}' for key, value in item.wanted.items())})"
     else:
-        changed = (f"{key} {now.get(key)} -> {item.wanted.get(key)}" for key in _changed(now, item.wanted))
-        yield f"change account {item.name}: {', '.join(changed)}"
+        yield from _odd(item.name, now)
+        changed = [f"{key} {now.get(key)} -> {item.wanted[key]}" for key in _changed(now, item.wanted) if key != "odd"]
+        if changed:
+            yield f"change account {item.name}: {', '.join(changed)}"
 
 
 def _of_settled(item: Item, now: State | None) -> Iterator[str]:

@@ -45,7 +45,7 @@ PROBE = (
     "elif [ $2$m = yesdnf ]; then "
     "dnf -q -y install python3.11 </dev/null >&2 || dnf -q -y install python3 </dev/null >&2; "
     'fi; [ $2 = yes ] && find_and_run "$1"; '
-    """printf '{"error": {"kind": "nopython", "text": "%s"}}\\n' "$m" """
+    """printf '\\n{"error": {"kind": "nopython", "text": "%s"}}\\n' "$m" """
 )
 NOISE = 1 << 16  # bytes a login script may print before the agent's first answer
 

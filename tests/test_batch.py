@@ -173,6 +173,7 @@ def test_a_kit_copied_from_a_cd_works_though_its_files_are_read_only(server: Ser
     assert server.export().returncode == 0
     assert server.export().returncode == 0
     assert server.read("plink.4") == HEADER + ROWS + "#postern end\r\n"
+    assert [path.name for path in server.folder.iterdir() if ".C" in path.name] == []
 
 
 @pytest.mark.parametrize("say", ["rows", "long"])
@@ -299,6 +300,13 @@ def test_after_two_hours_of_marks_a_run_breaks_the_lock_of_one_that_hangs(server
     assert len(server.calls) == 2
     assert "A run has held the lock for hours" in server.read("runexport.log")
     assert not (server.folder / "runexport.lck").exists()
+
+
+def test_a_broken_lock_begins_without_marks_so_that_the_next_run_waits_again(server: Server) -> None:
+    (server.folder / "runexport.lck").mkdir()
+    server.write("admin.say", "late")
+    assert [server.export().returncode for _ in range(3)] == [75, 75, 4]
+    assert [path.name for path in (server.folder / "runexport.lck").iterdir()] == ["owner"]
 
 
 def test_a_run_that_wakes_after_its_lock_was_broken_sends_nothing_of_the_other_s_export(server: Server) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import base64
 import os
 import re
+import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -116,6 +118,15 @@ def test_every_upload_begins_with_plink_and_holds_nothing_but_literal_arguments(
     assert len(uploads(made)) == 8  # two relays, two keys, two verbs
     for upload in uploads(made):
         assert line.fullmatch(upload), upload
+
+
+@pytest.mark.skipif(not shutil.which("plink"), reason="plink is not installed (apt install putty-tools)")
+def test_plink_takes_every_argument_of_an_upload_and_fails_for_want_of_a_relay_alone(made: dict[str, str]) -> None:
+    for line in uploads(made):
+        call = re.sub(r"@\S+", "@127.0.0.1", re.sub(r"-P \d+", "-P 1", line.partition(" <")[0])).split()
+        ended = subprocess.run(call, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False)
+        assert ended.returncode == 1
+        assert "Connection refused" in ended.stderr
 
 
 def test_each_relay_is_called_at_the_host_and_port_where_it_takes_uploads(made: dict[str, str]) -> None:

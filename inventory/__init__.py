@@ -15,7 +15,19 @@ from inventory.faults import InventoryError, told
 from inventory.model import Customer, Key, Relay, Table
 from inventory.words import near
 
-__all__ = ["Customer", "Inventory", "InventoryError", "Key", "Relay", "find", "find_relay", "load", "near", "where"]
+__all__ = [
+    "Customer",
+    "Inventory",
+    "InventoryError",
+    "Key",
+    "Relay",
+    "find",
+    "find_relay",
+    "load",
+    "near",
+    "relay_names",
+    "where",
+]
 
 T = TypeVar("T", bound=Table)
 
@@ -34,8 +46,7 @@ def where() -> Path:
 
 def load(where: Path) -> Inventory:
     """Read and check the whole inventory. Raises InventoryError with all that is wrong in it."""
-    if not where.is_dir():
-        raise InventoryError([f"{where}: no such directory; POSTERN_INVENTORY names the one that holds relays.toml"])
+    _must_be_there(where)
     faults: list[str] = []
     relay_tables = _relay_tables(where, faults)
     customer_tables = _customer_tables(where, faults)
@@ -48,6 +59,12 @@ def load(where: Path) -> Inventory:
     if faults:
         raise InventoryError(faults)
     return Inventory(relays, customers)
+
+
+def relay_names(where: Path) -> tuple[str, ...]:
+    """Name the relays that are written down, be the rest of the inventory as wrong as it likes."""
+    _must_be_there(where)
+    return tuple(_relay_tables(where, []) or ())
 
 
 def find(inventory: Inventory, customer_id: str) -> Customer:
@@ -64,6 +81,11 @@ def _find(having: Mapping[str, T], word: str, noun: str, place: str) -> T:
     if word not in having:
         raise InventoryError([f"no {noun} {word!r} in {place}{near(word, having)}"])
     return having[word]
+
+
+def _must_be_there(where: Path) -> None:
+    if not where.is_dir():
+        raise InventoryError([f"{where}: no such directory; POSTERN_INVENTORY names the one that holds relays.toml"])
 
 
 # ---- files to tables; None is a file that could not be read, which is a fault of its own

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -179,6 +180,14 @@ def test_nothing_of_the_inventory_can_be_changed_once_it_is_read(write: Write) -
     acme = inventory.load(write(acme=ACME)).customers["acme"]
     with pytest.raises(ValueError, match="frozen"):
         acme.name = "Bolt"  # type: ignore[misc]
+
+
+def test_a_thousand_customers_are_read_before_anybody_looks_up(write: Write) -> None:
+    text = ACME + '[exchange.schedule]\ntimezone = "Europe/Berlin"\n'
+    where = write(**{f"c{n}": text.replace("acme.", f"acme{n}.") for n in range(1000)})
+    began = time.monotonic()
+    assert len(inventory.load(where).customers) == 1000
+    assert time.monotonic() - began < 1.5  # 0.15 s alone on a machine of today
 
 
 # ---- what is wrong, and how it is said

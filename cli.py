@@ -73,8 +73,8 @@ class Postern(Program):
                 count += 1
             elif flag not in known:
                 wrong(f"{context.name}: no option '{flag}'{near(flag, context.flags)}; `inv {context.name} --help`")
-            elif known[flag].takes_value and not has_value:
-                next(rest, None)
+            elif known[flag].takes_value and not has_value and next(rest, None) is None:
+                wrong(f"{context.name}: {flag} needs a value; `inv {context.name} --help`")
         return count
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import inventory
 from commands import exchange, fleet, screen
 from commands.fleet import Refused
-from deploy.keys import make_pair, read_public
+from deploy.keys import BadKey, make_pair, read_public
 from deploy.plan import HostError, NoPython, Plan
 from deploy.ssh import SSHHost
 from inventory import Inventory
@@ -45,20 +45,22 @@ class Look(NamedTuple):
 
 
 def provision(customer: str, every: bool, wish: Wish) -> int:
-    """Bring both ends of the chosen customers to their wanted state. Raises InventoryError, Refused, BadKey."""
+    """Bring both ends of the chosen customers to their wanted state. Raises InventoryError, Refused."""
     where = inventory.where()
     everything = inventory.load(where)
     customers = fleet.chosen(everything, customer, every)
     if every and (wish.kit_dir or wish.public_key):
         raise Refused("--kit-dir and --public-key are for one customer, not for --all")
+    given = _given(wish.public_key)
     with ExitStack() as connections:
-        found = _look_at_all(everything, customers, wish, connections)
+        wanted = [_with_new_key(where, one, given) for one in customers]
+        found = _look_at_all(everything, wanted, wish, connections)
         looks = [look for look in found.values() if isinstance(look, Look)]
         _refuse_unknown_names(looks, wish.removing)
         codes = [*_show(found, wish)]
         ready = [look for look in looks if not look.refusals]
         if not wish.dry_run:
-            customers = _with_keys(where, customers, ready, wish)
+            customers = _with_keys(where, customers, ready, wish, given)
             codes += _apply(ready, customers, wish)
     seen = {one.id: _seen_everywhere(one, found) for one in customers}
     codes += exchange.provision(everything, customers, seen, wish.kit_dir, dry_run=wish.dry_run)
@@ -75,7 +77,7 @@ def _look_at_all(
 
     def look(relay: Relay) -> Look:
         host = connections.enter_context(fleet.reached(relay, install_python=not wish.dry_run))
-        return _look(host, relay, [_with_some_key(one) for one in customers if relay.name in one.relays], wish)
+        return _look(host, relay, [one for one in customers if relay.name in one.relays], wish)
 
     return fleet.side_by_side(fleet.relays_of(everything, customers), look, "looking at")
 
@@ -98,11 +100,6 @@ def _read(host: SSHHost, relay: Relay, customers: Sequence[Customer]) -> tuple[N
 def _surveyed(host: SSHHost, relay: Relay, customers: Sequence[Customer], now: Now, wish: Wish) -> list[str]:
     survey = host.read(postfix.surveyed(relay, customers, now))
     return postfix.refusals(relay, customers, now, survey, downgrade=wish.downgrade)
-
-
-def _with_some_key(customer: Customer) -> Customer:
-    """Before there is a key, the plan is made with a placeholder; what is applied is planned again with the key."""
-    return customer if customer.keys else customer.model_copy(update={"keys": (Key("k1", NO_KEY_YET),)})
 
 
 # ---- stop
@@ -166,25 +163,50 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-# ---- first keys
+# ---- keys
 
 
-def _with_keys(where: Path, customers: Sequence[Customer], ready: Sequence[Look], wish: Wish) -> tuple[Customer, ...]:
-    """Make and record a first key for each customer without one that at least one relay is ready for."""
+def _given(file: str) -> str:
+    """Read the key of --public-key, first of all: nothing is asked or made for one that is no good. Raises Refused."""
+    if not file:
+        return ""
+    try:
+        return read_public(Path(file).read_text("utf-8", errors="replace"))
+    except OSError as error:
+        raise Refused(f"{file}: {error.strerror}") from None
+    except BadKey as error:
+        raise Refused(f"{file}: {error}") from None
+
+
+def _lacks_key(customer: Customer, given: str) -> bool:
+    return given not in {key.public for key in customer.keys} if given else not customer.keys
+
+
+def _with_new_key(where: Path, customer: Customer, given: str) -> Customer:
+    """Plan with the key to come, or a placeholder; what is applied is planned again with the key itself."""
+    if not _lacks_key(customer, given):
+        return customer
+    key = Key(next_name(where, customer.id), given or NO_KEY_YET)
+    return customer.model_copy(update={"keys": (*customer.keys, key)})
+
+
+def _with_keys(
+    where: Path, customers: Sequence[Customer], ready: Sequence[Look], wish: Wish, given: str
+) -> tuple[Customer, ...]:
+    """Make and record a key for each customer who lacks one and whom at least one relay is ready for."""
     reachable = {relay.relay.name for relay in ready}
     for customer in customers:
-        if wish.public_key or (not customer.keys and reachable & set(customer.relays)):
-            _first_key(where, customer, wish)
+        if _lacks_key(customer, given) and reachable & set(customer.relays):
+            _record_key(where, customer, wish, given)
     fresh = inventory.load(where).customers
     return tuple(fresh[customer.id] for customer in customers)
 
 
-def _first_key(where: Path, customer: Customer, wish: Wish) -> None:
+def _record_key(where: Path, customer: Customer, wish: Wish, given: str) -> None:
     """Place the private half, then record the public one: recording is what commits."""
     name = next_name(where, customer.id)
-    if wish.public_key:
-        public = read_public(Path(wish.public_key).read_text("utf-8", errors="replace"))
-    else:
+    public = given
+    if not given:
         pair = make_pair(customer.exchange.key_type)
         exchange.place(customer, name, pair, wish.kit_dir)
         public = pair.public

@@ -37,11 +37,14 @@ def list_customers(as_json: bool) -> int:
 
 def init(customer: str) -> int:
     """Write a customer file to fill in; never over one that is there."""
-    place = inventory.where() / "customers" / f"{customer}.toml"
+    where = inventory.where()
+    place = where / "customers" / f"{customer}.toml"
     try:
         words.name(customer)
+        text = render("inventory/customer.toml.j2", customer=customer, relays=inventory.relay_names(where))
+        place.parent.mkdir(exist_ok=True)
         with place.open("x", encoding="utf-8") as file:
-            file.write(render("inventory/customer.toml.j2", customer=customer))
+            file.write(text)
     except ValueError as error:
         raise Refused(f"'{customer}' cannot be an id: it {error}") from None
     except FileExistsError:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from inventory import domains, keys
-from inventory.faults import InventoryError, told
+from inventory.faults import InventoryError, follows, told
 from inventory.model import Customer, Key, Relay, Table
 from inventory.words import near
 
@@ -163,7 +163,7 @@ def _checked(
     try:
         return model.model_validate(_frozen({**table, **given}))
     except ValidationError as error:
-        faults += [shown + told(model, detail) for detail in error.errors(include_url=False)]
+        faults += [shown + told(model, detail) for detail in error.errors(include_url=False) if not follows(detail)]
     return None
 
 

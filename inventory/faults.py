@@ -19,6 +19,11 @@ _MEANS = {
 }
 
 
+def follows(detail: Mapping[str, Any]) -> bool:
+    """Tell whether a finding only follows from others: pydantic takes a list whose every member is wrong for empty."""
+    return bool(detail["type"] == "too_short" and detail["input"])
+
+
 def told(model: type[Table], detail: Mapping[str, Any]) -> str:
     """Say of one of pydantic's findings which key it is and what is wrong with it."""
     *above, last = [part for part in detail["loc"] if isinstance(part, str)]

@@ -29,7 +29,7 @@ ENVIRONMENT = {
 }
 
 
-class Failed(Exception):  # noqa: N818 it is what happened: raise Failed(why)
+class Failed(Exception):
     """Something here could not be read or made. The text says what, why, and what would help."""
 
     kind: ClassVar[str] = "failed"

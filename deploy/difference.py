@@ -5,25 +5,30 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from deploy.items import Item, State
 
 NOTHING = "/dev/null"
+LONG = 60  # lines of one file's diff that are still read
 
 
-def difference(item: Item, now: State | None) -> str:
-    """Say what making the item would change. Printable characters only, whatever lies on the machine; no binary."""
-    lines = _KINDS.get(item.kind, _of_parameters)(item, now)
+def difference(item: Item, now: State | None, brief: bool = False) -> str:
+    """Say what making the item would change. Printable characters only, whatever lies on the machine; no binary.
+
+    `brief`: a diff of one file longer than LONG lines is one line that counts them.
+    """
+    lines = _KINDS.get(item.kind, _of_parameters)(item, now, LONG if brief else sys.maxsize)
     return "".join(f"{_printable(line)}\n" for line in lines)
 
 
-def _of_package(item: Item, _now: State | None) -> Iterator[str]:
+def _of_package(item: Item, _now: State | None, _most: int) -> Iterator[str]:
     yield f"{'install' if item.wanted else 'remove'} package {item.name}"
 
 
-def _of_account(item: Item, now: State | None) -> Iterator[str]:
+def _of_account(item: Item, now: State | None, _most: int) -> Iterator[str]:
     if item.wanted is None:
         yield f"remove account {item.name}"
     elif now is None:
@@ -35,27 +40,27 @@ def _of_account(item: Item, now: State | None) -> Iterator[str]:
             yield f"change account {item.name}: {', '.join(changed)}"
 
 
-def _of_settled(item: Item, now: State | None) -> Iterator[str]:
+def _of_settled(item: Item, now: State | None, _most: int) -> Iterator[str]:
     stale = list((now or {}).get("stale", ()))
     more = f"; and {len(stale) - 3} more" if len(stale) > 3 else ""
     yield f"settle {item.name}" + (f" ({'; '.join(stale[:3])}{more})" if stale else "")
 
 
-def _of_file(item: Item, now: State | None) -> Iterator[str]:
+def _of_file(item: Item, now: State | None, most: int) -> Iterator[str]:
     yield from _odd(item.name, now)
     yield from _mode(item.name, now, item.wanted)
-    yield from _texts(item.name, (now or {}).get("content"), (item.wanted or {}).get("content"))
+    yield from _texts(item.name, (now or {}).get("content"), (item.wanted or {}).get("content"), most)
 
 
-def _of_tree(item: Item, now: State | None) -> Iterator[str]:
+def _of_tree(item: Item, now: State | None, most: int) -> Iterator[str]:
     yield from _odd(item.name, now)
     before: Mapping[str, str] = (now or {}).get("files", {})
     after: Mapping[str, str] = (item.wanted or {}).get("files", {})
     for name in sorted({*before, *after}):
-        yield from _texts(f"{item.name}/{name}", before.get(name), after.get(name))
+        yield from _texts(f"{item.name}/{name}", before.get(name), after.get(name), most)
 
 
-def _of_parameters(item: Item, now: State | None) -> Iterator[str]:
+def _of_parameters(item: Item, now: State | None, _most: int) -> Iterator[str]:
     """Show a role's own kind, whose state is flat: a line for each value that goes and each that comes."""
     yield f"{item.kind} {item.name}"
     for key in _changed(now or {}, item.wanted or {}):
@@ -64,7 +69,7 @@ def _of_parameters(item: Item, now: State | None) -> Iterator[str]:
                 yield f"{sign} {key} = {_value(state[key])}"
 
 
-_KINDS: Mapping[str, Callable[[Item, State | None], Iterator[str]]] = {
+_KINDS: Mapping[str, Callable[[Item, State | None, int], Iterator[str]]] = {
     "package": _of_package,
     "account": _of_account,
     "file": _of_file,
@@ -94,7 +99,7 @@ def _mode(name: str, now: State | None, wanted: State | None) -> Iterator[str]:
     yield f"mode of {name}: {before} -> {after}" if before else f"mode of {name}: {after}"
 
 
-def _texts(name: str, before: str | None, after: str | None) -> Iterator[str]:
+def _texts(name: str, before: str | None, after: str | None, most: int) -> Iterator[str]:
     if before == after:
         return
     if _is_binary(before) or _is_binary(after):
@@ -103,9 +108,14 @@ def _texts(name: str, before: str | None, after: str | None) -> Iterator[str]:
     old, new = _lines(before), _lines(after)
     if all(line.endswith("\r\n") for line in (*old, *new)):
         old, new = ([line[:-2] + "\n" for line in lines] for lines in (old, new))
+    lines = list(difflib.unified_diff(old, new))[2:]
+    if len(lines) > most:
+        came, went = (sum(line[0] == sign for line in lines) for sign in "+-")
+        yield f"{'new file' if before is None else 'file'} {name}: {came} lines come, {went} go"
+        return
     yield f"--- {NOTHING if before is None else name}"
     yield f"+++ {NOTHING if after is None else name}"
-    for line in list(difflib.unified_diff(old, new))[2:]:
+    for line in lines:
         yield line.removesuffix("\n")
         if not line.endswith("\n") and line[0] != "@":
             yield "\\ No newline at end of file"

@@ -28,7 +28,7 @@ RSA_LEAST = 2048  # of a key from outside; OpenSSH would take 1024
 PUBLIC_MOST = 20_000  # characters of a public key file; the longest RSA key OpenSSH knows has 3,000
 
 
-class BadKey(ValueError):  # noqa: N818 it is what was given
+class BadKey(ValueError):
     """A public key that is not taken. The text says why and what would help, and shows nothing of what was given."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import random
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -67,8 +68,9 @@ class _HungUpError(Exception):
 def _patiently(attempt: Callable[..., Got], *args: Any) -> Got:
     logging.getLogger("paramiko").addHandler(logging.NullHandler())  # or it prints what we are about to say better
     until = time.monotonic() + PATIENCE
-    pause = 0.25
+    longest = 0.25
     while True:
+        pause = random.uniform(longest / 2, longest)  # noqa: S311 so that twelve that came at once do not come again at once
         try:
             return attempt(*args)
         except _HungUpError as error:
@@ -76,7 +78,7 @@ def _patiently(attempt: Callable[..., Got], *args: Any) -> Got:
                 why = "it limits connections, MaxStartups or PerSourcePenalties in its sshd_config, or is not sshd"
                 raise HostError(f"it hangs up before its greeting, {PATIENCE:.0f} s long: {why}") from error
         time.sleep(pause)
-        pause *= 2
+        longest = min(2 * longest, 2.0)
 
 
 def _connect(address: str, user: str | None, port: int | None, host_keys: tuple[str, ...]) -> Connection:
@@ -132,7 +134,7 @@ def _known(jump: Connection) -> Iterator[tuple[str, paramiko.PKey]]:
 def _entry(line: str) -> Iterator[tuple[str, paramiko.PKey]]:
     try:
         entry = HostKeyEntry.from_line(line)
-    except InvalidHostKey:
+    except (InvalidHostKey, paramiko.SSHException, ValueError):
         return
     if entry and entry.key:
         yield from ((name, entry.key) for name in entry.hostnames or ())
@@ -144,12 +146,18 @@ def _pin(connection: Connection, host_keys: tuple[str, ...]) -> None:
     for key in host_keys:
         kind, blob = key.split()
         if kind in KEY_TYPES:
-            pinned = paramiko.PKey.from_type_string(kind, base64.b64decode(blob))
-            connection.client.get_host_keys().add(name, kind, pinned)
+            connection.client.get_host_keys().add(name, kind, _key(kind, blob))
     kinds = [key.split()[0] for key in host_keys if key.split()[0] in KEY_TYPES]
     if not kinds:
         raise HostError("no host key of it is pinned: see and record its keys with `inv trust`")
     connection.connect_kwargs["transport_factory"] = lambda sock, **options: _transport(sock, kinds, options)
+
+
+def _key(kind: str, blob: str) -> paramiko.PKey:
+    try:
+        return paramiko.PKey.from_type_string(kind, base64.b64decode(blob))
+    except (paramiko.SSHException, ValueError) as error:
+        raise HostError(f"its pinned {kind} key is damaged: record its keys anew with `inv trust`") from error
 
 
 def _transport(sock: Any, kinds: list[str], options: dict[str, Any]) -> paramiko.Transport:
@@ -201,11 +209,11 @@ def _in_words(connection: Connection, what: str) -> Iterator[None]:
 
 def _wrong_key(error: paramiko.BadHostKeyException, _connection: Connection, what: str) -> str:
     pinned, offered = (fingerprint(f"{key.get_name()} {key.get_base64()}") for key in (error.expected_key, error.key))
-    place = "the inventory" if what == RELAY else "your known_hosts"
+    place, remedy = ("the inventory", "with `inv trust`") if what == RELAY else ("your known_hosts", "there")
     return (
         f"the host key of {what} is not the one in {place}: {pinned} is recorded, {offered} is offered "
         f"({error.key.get_name()}). Somebody may be in between. If the machine was reinstalled, compare with "
-        "`ssh-keygen -lf` on its console, then record the new key"
+        f"`ssh-keygen -lf` on its console, then record the new key {remedy}"
     )
 
 

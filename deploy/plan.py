@@ -20,19 +20,19 @@ class HostError(Exception):
     code: ClassVar[int] = 4
 
 
-class Busy(HostError):  # noqa: N818 it is what happened
+class Busy(HostError):
     """Someone else is at work there, or has changed what the plan was made from; that was not overwritten."""
 
     code = 75
 
 
-class ProofFailed(HostError):  # noqa: N818 as above
+class ProofFailed(HostError):
     """What was changed did not stand its test and has been put back."""
 
     code = 5
 
 
-class NoPython(HostError):  # noqa: N818 as above
+class NoPython(HostError):
     """The machine has no Python that is new enough, and installing one was not asked for or not possible."""
 
 
@@ -127,9 +127,9 @@ class Plan:
         """Name what would go: `NOUN:WORD` for each line that a kept file is to lose."""
         return tuple(dict.fromkeys(name for change in self.changes for name in change.losses()))
 
-    def text(self) -> str:
+    def text(self, brief: bool = False) -> str:
         """Tell the plan as an operator reads it: unified diffs of files, a line for all else; empty without changes."""
-        return "".join(difference(change.item, change.before) for change in self.changes)
+        return "".join(difference(change.item, change.before, brief) for change in self.changes)
 
     def apply(self) -> None:
         """Make the changes, then look again: what is still not as wanted is a HostError that names it."""

@@ -58,6 +58,7 @@ def trust(_: Context, relay: str, yes: bool = False) -> None:
         "removing": "a name the plan would remove (key:NAME, domain:D, route:D); repeat it for more",
         "downgrade": "install this release although the relay has a newer one",
         "public_key": "take this public key (PuTTY's or OpenSSH's form), whose private half stays where it was made",
+        "full": "print long files of the plan whole, instead of counting their lines",
         "kit_dir": "write the kit there instead of to kits/CUSTOMER beside the inventory",
     },
 )
@@ -70,6 +71,7 @@ def provision(
     downgrade: bool = False,
     public_key: str = "",
     kit_dir: str = "",
+    full: bool = False,
 ) -> None:
     """Set up both ends for a customer: its relays over SSH, its Exchange server by a kit.
 
@@ -78,10 +80,10 @@ def provision(
     and one relay's failure does not stop the others: run it again once that relay is back.
     """
     from commands import ended
-    from commands.provision import Wish
     from commands.provision import provision as story
+    from commands.wish import Wish
 
-    ended(story, customer, all_, Wish(dry_run, tuple(removing or ()), downgrade, public_key, kit_dir))
+    ended(story, customer, all_, Wish(dry_run, tuple(removing or ()), downgrade, public_key, kit_dir, full))
 
 
 @task(

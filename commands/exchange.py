@@ -7,6 +7,7 @@ from pathlib import Path
 
 import inventory
 from commands import fleet, screen
+from commands.wish import Wish
 from deploy.folder import Folder
 from deploy.keys import Pair, ppk
 from deploy.plan import HostError, Plan
@@ -30,41 +31,39 @@ def provision(
     everything: Inventory,
     customers: Sequence[Customer],
     seen: Mapping[str, frozenset[str]],
-    kit_dir: str,
-    *,
-    dry_run: bool,
+    wish: Wish,
 ) -> Iterator[int]:
     """Bring each customer's end to its wanted state; gives an exit code for each.
 
     `seen`: the keys that all of a customer's relays have seen used; their private halves need not rest here any more.
     """
     for customer in customers:
-        yield _one(everything, customer, seen[customer.id], kit_dir, dry_run)
+        yield _one(everything, customer, seen[customer.id], wish)
 
 
-def _one(everything: Inventory, customer: Customer, seen: frozenset[str], kit_dir: str, dry_run: bool) -> int:
+def _one(everything: Inventory, customer: Customer, seen: frozenset[str], wish: Wish) -> int:
     relays = [everything.relays[name] for name in customer.relays]
     if refusals := exchange.refusals(customer, relays):
         for text in refusals:
             screen.fault(f"{customer.id}: no kit: {text}")
         return report.REFUSED
     if not customer.keys:
-        if dry_run:
+        if wish.dry_run:
             screen.say(f"{customer.id}: a key is made and a kit written once a relay is ready for it")
         return report.DONE
     try:
-        return _write(customer, end(customer, kit_dir), relays, seen, dry_run)
+        return _write(customer, end(customer, wish.kit_dir), relays, seen, wish)
     except HostError as error:
         return fleet.told(customer.id, error)
 
 
-def _write(customer: Customer, folder: Folder, relays: Sequence[Relay], seen: frozenset[str], dry_run: bool) -> int:
+def _write(customer: Customer, folder: Folder, relays: Sequence[Relay], seen: frozenset[str], wish: Wish) -> int:
     plan = Plan.of(folder, exchange.items(customer, relays))
     if plan.changes:
-        screen.plan(f"{customer.id}: kit {folder.name}:", plan.text())
+        screen.plan(f"{customer.id}: kit {folder.name}:", plan.text(brief=not wish.full))
     else:
         screen.say(f"{customer.id}: kit {folder.name}: nothing to change")
-    if dry_run:
+    if wish.dry_run:
         return report.DONE
     plan.apply()
     for key in seen:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import inventory
 from commands import exchange, fleet, screen
 from commands.fleet import Refused
+from commands.wish import Wish
 from deploy.keys import BadKey, make_pair, read_public
 from deploy.plan import HostError, NoPython, Plan
 from deploy.ssh import SSHHost
@@ -21,16 +22,6 @@ from roles import postfix
 from roles.postfix import Now
 
 NO_KEY_YET = "ssh-ed25519 (made-when-this-is-applied)"
-
-
-class Wish(NamedTuple):
-    """What was said on the command line besides the customer."""
-
-    dry_run: bool = False
-    removing: tuple[str, ...] = ()
-    downgrade: bool = False
-    public_key: str = ""
-    kit_dir: str = ""
 
 
 class Look(NamedTuple):
@@ -63,7 +54,7 @@ def provision(customer: str, every: bool, wish: Wish) -> int:
             customers = _with_keys(where, customers, ready, wish, given)
             codes += _apply(ready, customers, wish)
     seen = {one.id: _seen_everywhere(one, found) for one in customers}
-    codes += exchange.provision(everything, customers, seen, wish.kit_dir, dry_run=wish.dry_run)
+    codes += exchange.provision(everything, customers, seen, wish)
     return report.worst(codes)
 
 
@@ -133,7 +124,7 @@ def _show(found: Mapping[str, Look | HostError | Refused], wish: Wish) -> Iterat
     """Print what was found at each relay; gives the exit codes of those that end here."""
     for name, look in found.items():
         if isinstance(look, Look):
-            yield _show_look(look)
+            yield _show_look(look, wish)
         elif isinstance(look, NoPython) and wish.dry_run:
             screen.note(f"{name}: {look}; what else is to be done there is known once it is there")
             yield report.DONE
@@ -141,12 +132,12 @@ def _show(found: Mapping[str, Look | HostError | Refused], wish: Wish) -> Iterat
             yield fleet.told(name, look)
 
 
-def _show_look(look: Look) -> int:
+def _show_look(look: Look, wish: Wish) -> int:
     name = look.relay.name
     if not look.plan.changes:
         screen.say(f"{name}: nothing to change ({_cost(look.host)})")
     else:
-        screen.plan(f"{name}:", look.plan.text())
+        screen.plan(f"{name}:", look.plan.text(brief=not wish.full))
         changes = [(change.item, change.before) for change in look.plan.changes]
         for text in postfix.notes(look.relay, look.now, changes):
             screen.note(f"{name}: {text}")

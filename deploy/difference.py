@@ -13,12 +13,13 @@ from deploy.items import Item, State
 
 NOTHING = "/dev/null"
 LONG = 60  # lines of one file's diff that are still read
+MANY = 10  # files of one tree
 
 
 def difference(item: Item, now: State | None, brief: bool = False) -> str:
     """Say what making the item would change. Printable characters only, whatever lies on the machine; no binary.
 
-    `brief`: a diff of one file longer than LONG lines is one line that counts them.
+    `brief`: a file's diff of more than LONG lines, or a tree's of more than MANY files, is one line that counts them.
     """
     lines = _KINDS.get(item.kind, _of_parameters)(item, now, LONG if brief else sys.maxsize)
     return "".join(f"{_printable(line)}\n" for line in lines)
@@ -56,7 +57,12 @@ def _of_tree(item: Item, now: State | None, most: int) -> Iterator[str]:
     yield from _odd(item.name, now)
     before: Mapping[str, str] = (now or {}).get("files", {})
     after: Mapping[str, str] = (item.wanted or {}).get("files", {})
-    for name in sorted({*before, *after}):
+    changed = _changed(before, after)
+    if len(changed) > MANY and most == LONG:
+        come, go = len(set(after) - set(before)), len(set(before) - set(after))
+        yield f"tree {item.name}: {come} files come, {go} go, {len(changed) - come - go} change"
+        return
+    for name in changed:
         yield from _texts(f"{item.name}/{name}", before.get(name), after.get(name), most)
 
 

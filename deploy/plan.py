@@ -142,7 +142,7 @@ class Plan:
             left = Plan.of(self.host, self.items).changes
         if left:
             what = "".join(difference(change.item, change.before) for change in left)
-            raise HostError(f"still not as wanted after the change:\n{what}".rstrip())
+            raise HostError(f"still not as wanted after the change:\n{what[:4000]}".rstrip())
 
 
 def _names(state: State | None, keep: Keep) -> set[str]:

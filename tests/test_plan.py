@@ -239,3 +239,15 @@ def test_nothing_can_be_made_on_nothing() -> None:
 
 def test_each_error_brings_its_exit_code() -> None:
     assert (HostError.code, Busy.code, ProofFailed.code) == (4, 75, 5)
+
+
+def test_a_brief_text_counts_what_is_too_long_to_be_read() -> None:
+    long = file("/etc/long", "".join(f"line {number}\n" for number in range(200)))
+    many = tree("/usr/lib/many", {f"{number}.py": "x\n" for number in range(20)})
+    short = file("/etc/short", "one\n")
+    plan = Plan.of(Blank(), [long, many, short])
+    assert "new file /etc/long: 200 lines come, 0 go\n" in plan.text(brief=True)
+    assert "tree /usr/lib/many: 20 files come, 0 go, 0 change\n" in plan.text(brief=True)
+    assert "+one\n" in plan.text(brief=True)
+    assert "+line 199\n" in plan.text()
+    assert "+++ /usr/lib/many/19.py\n" in plan.text()

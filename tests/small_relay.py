@@ -7,7 +7,6 @@ the spools, and `postmap -q -`, which finds whole lines in it and fails as postm
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -112,16 +111,20 @@ class SmallRelay:
     def builds(self) -> int:
         return (self.var / "builds").read_text().count("built") if (self.var / "builds").exists() else 0
 
-    def run(
-        self, code: str, *arguments: str, stdin: bytes = b"", environ: Mapping[str, str] | None = None
-    ) -> subprocess.CompletedProcess[bytes]:
-        """Run code of the receiver in a process of its own, as a launcher does, with `places` and `tables` known."""
-        start = (
+    @property
+    def start(self) -> str:
+        """What a launcher does first, in Python."""
+        return (
             f"import os, sys; sys.path.insert(0, {str(REPO)!r}); sys.dont_write_bytecode = True\n"
             "from receiver.settings import Places; from receiver.tables import Tables\n"
             f"places = Places(*{tuple(self.places)!r}); tables = Tables(places, *{tuple(self.tables)[1:]!r})\n"
         )
-        argv = [os.environ.get("RECEIVER_PYTHON", sys.executable), "-I", "-c", start + code, *arguments]
+
+    def run(
+        self, code: str, *arguments: str, stdin: bytes = b"", environ: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run code of the receiver in a process of its own, as a launcher does, with `places` and `tables` known."""
+        argv = [sys.executable, "-I", "-c", self.start + code, *arguments]
         return subprocess.run(argv, input=stdin, capture_output=True, env=dict(environ or {}), timeout=60, check=False)
 
     def gate(self, verb: str | None, stdin: bytes = b"", key: str = "k1") -> subprocess.CompletedProcess[bytes]:
@@ -131,6 +134,13 @@ class SmallRelay:
             environ["SSH_ORIGINAL_COMMAND"] = verb
         code = "from receiver.gate import gate; sys.exit(gate(places, tables, sys.argv[1:], os.environ))"
         return self.run(code, self.settings.customer, key, stdin=stdin, environ=environ)
+
+    def desk(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Call as a person does who has become account `postern`."""
+        environ = {"SUDO_USER": "olga", "SSH_CONNECTION": "192.0.2.1 50000 203.0.113.1 22"}
+        code = "from receiver.desk import desk, parsed\n"
+        code += "sys.exit(desk(places, tables, parsed(sys.argv[1:]), os.environ, None))"
+        return self.run(code, *arguments, stdin=stdin, environ=environ)
 
 
 def export(recipients: Iterable[str]) -> bytes:

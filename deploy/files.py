@@ -58,15 +58,21 @@ def read_tree(path: str) -> State | None:
     info = _look(path)
     if info is None:
         return None
-    odd: list[str] = []
     if stat.S_ISDIR(info.st_mode):
-        odd.append("is a directory and not a link to one")
-    elif not stat.S_ISLNK(info.st_mode):
+        return _contents(path, ["is a directory and not a link to one"])
+    target = _target(path)
+    if target is None:
         return {"odd": ["is a file"]}
-    elif not _is_draft(path, os.readlink(path)) or not os.path.isdir(path):
-        return {"odd": [f"is a symbolic link to {os.readlink(path)}"]}
+    place = os.path.join(os.path.dirname(path), target)
+    if not _is_draft(path, target) or not os.path.isdir(place):
+        return {"odd": [f"is a symbolic link to {target}"]}
+    # Not through the link, which may be switched meanwhile.
+    return _contents(place, [f"is a directory that {fault}" for fault in _folder_faults(place, os.lstat(place))])
+
+
+def _contents(place: str, odd: list[str]) -> State:
     files: dict[str, str] = {}
-    for name, state in _below(path, ""):
+    for name, state in _below(place, ""):
         mode = state.get("mode", "0644")
         faults = [*state.get("odd", ()), *([] if mode == "0644" else [f"has mode {mode}"])]
         odd.extend(f"holds {name}, which {fault}" for fault in faults)
@@ -126,6 +132,12 @@ def _faults(path: str, info: os.stat_result) -> Iterator[str]:
         yield f"belongs to user {info.st_uid} and group {info.st_gid}"
 
 
+def _folder_faults(path: str, info: os.stat_result) -> Iterator[str]:
+    yield from _faults(path, info)
+    if stat.S_IMODE(info.st_mode) != 0o755:
+        yield f"has mode {stat.S_IMODE(info.st_mode):04o}"
+
+
 def _below(folder: str, prefix: str) -> Iterator[tuple[str, State]]:
     """Walk all that lies below; a directory's name ends in a slash and has no content."""
     with os.scandir(folder) as entries:
@@ -134,12 +146,7 @@ def _below(folder: str, prefix: str) -> Iterator[tuple[str, State]]:
             if not entry.is_dir(follow_symlinks=False):
                 yield name, read_file(entry.path) or {}
                 continue
-            info = entry.stat(follow_symlinks=False)
-            mode = stat.S_IMODE(info.st_mode)
-            yield (
-                f"{name}/",
-                {"odd": [*_faults(entry.path, info), *([] if mode == 0o755 else [f"has mode {mode:04o}"])]},
-            )
+            yield f"{name}/", {"odd": list(_folder_faults(entry.path, entry.stat(follow_symlinks=False)))}
             yield from _below(entry.path, f"{name}/")
 
 

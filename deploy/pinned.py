@@ -25,6 +25,7 @@ TIMEOUT = 15  # seconds; for each of: connecting, its greeting, opening a channe
 KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}  # how a key of a type may sign, where not by its own name
 DEAD_AFTER = 60  # seconds without an acknowledgement: the machine or the way to it is gone
+QUIET = logging.NullHandler()  # paramiko would print what we are about to say better
 RELAY = "it"  # in messages; a jump host is called by its name
 
 Got = TypeVar("Got")
@@ -66,7 +67,7 @@ class _HungUpError(Exception):
 
 
 def _patiently(attempt: Callable[..., Got], *args: Any) -> Got:
-    logging.getLogger("paramiko").addHandler(logging.NullHandler())  # or it prints what we are about to say better
+    logging.getLogger("paramiko").addHandler(QUIET)
     until = time.monotonic() + PATIENCE
     longest = 0.25
     while True:
@@ -98,7 +99,7 @@ def _configured(address: str, user: str | None, port: int | None) -> Connection:
     try:
         config = Config()
         user = user or config.base_ssh_config.lookup(address).get("user", "root")
-        return Connection(address, user=user, port=port, config=config, connect_timeout=TIMEOUT)
+        return Connection(address, user=user, port=port, config=config)
     except (paramiko.SSHException, ValueError) as error:
         raise HostError(f"~/.ssh/config cannot be understood: {error}") from error
 
@@ -171,6 +172,7 @@ def _transport(sock: Any, kinds: list[str], options: dict[str, Any]) -> paramiko
 def _open(connection: Connection, what: str) -> None:
     limits = {"banner_timeout": TIMEOUT, "auth_timeout": TIMEOUT, "channel_timeout": TIMEOUT}
     connection.connect_kwargs = {**connection.connect_kwargs, **limits}
+    connection.connect_timeout = connection.connect_timeout or TIMEOUT
     with _in_words(connection, what):
         connection.open()
     connection.transport.set_keepalive(DEAD_AFTER // 4)
@@ -201,10 +203,18 @@ def _in_words(connection: Connection, what: str) -> Iterator[None]:
     try:
         yield
     except FAULTS as error:
-        if isinstance(error, (ConnectionResetError, EOFError)) or "protocol banner" in str(error):
+        fault = error.__context__ if isinstance(error.__context__, TimeoutError) else error
+        hung_up = isinstance(fault, (ConnectionResetError, EOFError)) or "protocol banner" in str(fault)
+        if hung_up and not _greeted(connection):
             raise _HungUpError from error
-        say = next(say for kind, say in WORDS if isinstance(error, kind))
-        raise HostError(say(error, connection, what)) from error
+        say = next(say for kind, say in WORDS if isinstance(fault, kind))
+        raise HostError(say(fault, connection, what)) from error
+
+
+def _greeted(connection: Connection) -> bool:
+    """Say whether sshd has begun to talk: if it hangs up after that, it is not because there are too many of us."""
+    transport = connection.client.get_transport()
+    return transport is not None and bool(transport.remote_version)
 
 
 def _wrong_key(error: paramiko.BadHostKeyException, _connection: Connection, what: str) -> str:
@@ -246,7 +256,12 @@ def _else(error: Exception, connection: Connection, what: str) -> str:
     if "not found in known_hosts" in str(error):
         by_hand = f"`ssh {connection.original_host}`"
         return f"{what} is not in your known_hosts: connect to it once by hand, {by_hand}, and compare its fingerprint"
-    return f"no connection to {connection.host} port {connection.port}: {error}"
+    if "No existing session" in str(error):
+        why = (
+            "more keys were tried than it likes; name the right one in ~/.ssh/config (IdentityFile), it is tried first"
+        )
+        return f"{what} hung up while {connection.user} was logging in: {why}"
+    return f"no connection to {connection.host} port {connection.port}: {error or 'it hung up on us'}"
 
 
 WORDS: Sequence[tuple[type[Exception], Callable[[Any, Connection, str], str]]] = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import platform
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,13 +48,18 @@ PROBE = (
     'fi; [ $2 = yes ] && find_and_run "$1"; '
     """printf '\\n{"error": {"kind": "nopython", "text": "%s"}}\\n' "$m" """
 )
+SUDO = ("env", "LC_ALL=C", "sudo", "-n", "--")
+SUDO_REFUSES = re.compile(
+    "(password|terminal|authentication) is required|must have a tty|not in the sudoers file|not allowed to|"
+    "I'm afraid I can't|sudo.*: (command not found|No such file)"
+)
 NOISE = 1 << 16  # bytes a login script may print before the agent's first answer
 
 
 def command(*, sudo: bool, install_python: bool) -> str:
     """Write the one remote command."""
     words = ["/bin/sh", "-c", PROBE, "postern", BOOTSTRAP, "yes" if install_python else "no"]
-    return shlex.join(["sudo", "-n", "--", *words] if sudo else words)
+    return shlex.join([*SUDO, *words] if sudo else words)
 
 
 class Ended(NamedTuple):
@@ -154,7 +160,12 @@ class Session:
         line = self._receive()
         if not line.endswith(b"\n"):
             raise self._broken_off(line)
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer = json.loads(line)
+        except ValueError as error:
+            raise HostError(f"its answer cannot be understood:\n{_bounded(line)}") from error
+        if not isinstance(answer, dict):
+            raise HostError(f"its answer cannot be understood:\n{_bounded(line)}")
         return answer
 
     def _receive(self) -> bytes:
@@ -193,7 +204,7 @@ class Session:
 
 def sudo_fault(err: str) -> str | None:
     """Say what to do when it was sudo that refused."""
-    if any(line.startswith("sudo:") or "is not in the sudoers file" in line for line in err.splitlines()):
+    if SUDO_REFUSES.search(err):
         return (
             "sudo there would not let us: the account needs a NOPASSWD rule in sudoers (relays.toml says sudo = true), "
             f"or connect as root\n{_bounded(err.encode())}"

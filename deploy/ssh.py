@@ -15,7 +15,7 @@ from deploy import pinned
 from deploy.items import Item, State
 from deploy.pinned import fetch_host_keys, fingerprint
 from deploy.plan import Change, Done, HostError
-from deploy.session import Ended, Lock, Session, command, sudo_fault
+from deploy.session import SUDO, Ended, Lock, Session, command, sudo_fault
 
 __all__ = ["SSHHost", "fetch_host_keys", "fingerprint"]
 
@@ -77,7 +77,7 @@ class SSHHost:
 
     def run(self, *argv: str, stdin: bytes = b"") -> Done:
         """Run a program there, as root; see Machine."""
-        line = self._start(shlex.join(["sudo", "-n", "--", *argv] if self._sudo else argv))
+        line = self._start(shlex.join([*SUDO, *argv] if self._sudo else argv))
         try:
             out, ended = line.converse(stdin)
         except OSError as error:

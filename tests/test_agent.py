@@ -226,6 +226,11 @@ DRIFT: dict[str, tuple[Callable[[Path], object], str]] = {
     "another content": (lambda path: (path / "x").write_text("2\n"), "-2"),
     "another mode": (lambda path: (path / "x").chmod(0o4755), "holds x, which has mode 4755"),
     "another mode of a directory": (lambda path: (path / "s").chmod(0o777), "holds s/, which has mode 0777"),
+    "another mode of the whole": (lambda path: path.resolve().chmod(0o700), "is a directory that has mode 0700"),
+    "another owner of the whole": (
+        lambda path: os.chown(path.resolve(), 1, 1),
+        "is a directory that belongs to user 1 and group 1",
+    ),
     "another owner": (lambda path: os.chown(path / "x", 1, 1), "holds x, which belongs to user 1 and group 1"),
     "a link in a file's place": (strange, "holds x, which is a symbolic link to /etc/passwd"),
 }

@@ -139,8 +139,7 @@ def test_name_user_port_and_key_may_come_from_ssh_config(
     lab_host: StartHost, operator_home: Path, tmp_path: Path
 ) -> None:
     host = lab_host("bookworm", sshd=["Port 2222"])
-    host.run("useradd", "--create-home", "--shell", "/bin/sh", "bob")
-    host.run("usermod", "--password", "*", "bob")
+    with_bob(host)
     key = key_pair(tmp_path)
     put(host, "/home/bob/.ssh/authorized_keys", key.with_suffix(".pub").read_text())
     put(host, "/etc/sudoers.d/bob", "bob ALL=(ALL) NOPASSWD: ALL\n", 0o440)
@@ -329,6 +328,17 @@ def test_an_agent_opens_what_no_file_does(
         agent.wait()
 
 
+def test_more_keys_than_sshd_wants_to_try_are_not_tried_again_and_again(
+    lab_host: StartHost, operator_home: Path, tmp_path: Path
+) -> None:
+    host = lab_host("bookworm", sshd=["MaxAuthTries 1", "LogLevel VERBOSE"])
+    keys = [key_pair(tmp_path, "-C", str(n)).rename(tmp_path / f"key{n}") for n in range(4)]
+    (operator_home / ".ssh/config").write_text("Host *\n" + "".join(f" IdentityFile {key}\n" for key in keys))
+    with reach(host) as relay, pytest.raises(HostError, match=r"hung up while root .*IdentityFile"):
+        relay.run("true")
+    assert (host.root / "var/log/auth.log").read_text().count("Connection from") == 1
+
+
 def test_a_port_nobody_listens_on_is_named(bookworm: LabHost) -> None:
     with reach(bookworm, port=1) as relay, pytest.raises(HostError, match=r"127\.77\.\d+\.\d+ port 1\b.*"):
         relay.run("true")
@@ -383,8 +393,9 @@ def test_one_that_says_nothing_is_given_up(bookworm: LabHost, monkeypatch: pytes
     calls: list[socket.socket] = []
     with listening(calls.append) as port:
         relay = SSHHost("mx1", "127.0.0.1", port=port, host_keys=bookworm.host_keys, lock="/etc/postern")
-        with pytest.raises(HostError):
+        with pytest.raises(HostError, match=r"no answer from 127\.0\.0\.1 port \d+ within 1 s"):
             relay.run("true")
+    assert len(calls) == 1
 
 
 def test_one_that_is_not_sshd_is_an_error_and_no_traceback(
@@ -398,7 +409,7 @@ def test_one_that_is_not_sshd_is_an_error_and_no_traceback(
 
     with listening(greet) as port:
         relay = SSHHost("mx1", "127.0.0.1", port=port, host_keys=bookworm.host_keys, lock="/etc/postern")
-        with pytest.raises(HostError):
+        with pytest.raises(HostError, match=r"no connection to .*: Indecipherable protocol version"):
             relay.run("true")
     assert capfd.readouterr() == ("", "")
 
@@ -445,15 +456,20 @@ def test_a_program_killed_there_is_no_success(bookworm: LabHost) -> None:
 # ---- sudo, and who is not root
 
 
+def with_bob(host: LabHost) -> LabHost:
+    host.run("useradd", "--create-home", "--shell", "/bin/bash", "--password", "*", "bob")
+    put(host, "/home/bob/.ssh/authorized_keys", host.admin_key.with_suffix(".pub").read_text())
+    return host
+
+
 @pytest.fixture
 def bob(bookworm: LabHost) -> LabHost:
-    bookworm.run("useradd", "--create-home", "--shell", "/bin/bash", "bob")
-    bookworm.run("usermod", "--password", "*", "bob")
-    put(bookworm, "/home/bob/.ssh/authorized_keys", bookworm.admin_key.with_suffix(".pub").read_text())
-    return bookworm
+    return with_bob(bookworm)
 
 
-def test_an_account_may_work_through_sudo(bob: LabHost) -> None:
+@pytest.mark.parametrize("release", ["bullseye", "bookworm", "trixie"])
+def test_an_account_may_work_through_sudo(lab_host: StartHost, release: str) -> None:
+    bob = with_bob(lab_host(release))
     put(bob, "/etc/sudoers.d/bob", "bob ALL=(ALL) NOPASSWD: ALL\n", 0o440)
     with reach(bob, user="bob", sudo=True) as relay:
         Plan.of(relay, ITEMS).apply()

@@ -43,6 +43,7 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _LABEL = r"[a-z0-9_\x80-\U0010ffff-]+"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _EMPTY_LINE = re.compile("\n\n")  # where there is a match at every step, `re` is faster than `in`
+_INTERNET = re.compile(r"\nsmtp:([^\n]*)")
 _NEVER = re.compile("[^\\S ]|[\x00-\x1f\x7f-\x9f\ufffd\ud800-\udfff]")  # controls, odd blanks, what a decoder gave up
 
 
@@ -55,11 +56,16 @@ class Choice(NamedTuple):
 
 def choose(values: Iterable[str], settings: Settings) -> Choice:
     """Choose the recipients; with no domains in the settings, in any domain. Raises what reading the values does."""
-    rules = _rules(settings)
     left_out: Counter[str] = Counter()
-    blocks = values.blocks if isinstance(values, Values) else _blocks(values)
-    recipients = frozenset(chain.from_iterable(_chosen(block, rules, left_out) for block in blocks))
+    recipients = frozenset(chosen(values, settings, left_out))
     return Choice(recipients, {reason: left_out[reason] for reason in REASONS if left_out[reason]})
+
+
+def chosen(values: Iterable[str], settings: Settings, left_out: Counter[str]) -> Iterator[str]:
+    """Give the recipients in the order of the export, each as often as it is there, and count what is left out."""
+    rules = _rules(settings)
+    blocks = values.blocks if isinstance(values, Values) else _blocks(values)
+    return chain.from_iterable(_chosen(block, rules, left_out) for block in blocks)
 
 
 def refusal(value: str, settings: Settings) -> str | None:
@@ -74,8 +80,7 @@ class _Rules(NamedTuple):
     """The settings, made ready to be asked of a million values."""
 
     domains: Mapping[str, str]  # as written in lower case: A-label; empty: any
-    plain: re.Pattern[str]  # finds the lines that are recipients beyond doubt, in lower case, as they are looked up
-    others: re.Pattern[str]  # finds the remaining internet addresses
+    plain: re.Pattern[str]  # a line that is a recipient beyond doubt, in lower case, just as it is looked up
     excluded: re.Pattern[str] | None  # matches an address as it is looked up
 
 
@@ -87,11 +92,9 @@ def _rules(settings: Settings) -> _Rules:
 def _ready(domains: tuple[str, ...], labels: tuple[tuple[str, str], ...], exclude: tuple[str, ...]) -> _Rules:
     known = {**{u_label.lower(): a_label for a_label, u_label in labels}, **{name.lower(): name for name in domains}}
     short = "|".join(re.escape(name) for name in domains if len(name) <= _PLAIN_OCTETS) or "(?!)"
-    plain = rf"{_PLAIN_LOCAL}@(?:{short if domains else _PLAIN_DOMAIN})(?=\n)"
     return _Rules(
         known if domains else {},
-        re.compile(rf"\nsmtp:({plain})"),
-        re.compile(rf"\nsmtp:(?!{plain})([^\n]*)"),
+        re.compile(rf"\nsmtp:({_PLAIN_LOCAL}@(?:{short if domains else _PLAIN_DOMAIN}))(?=\n)"),
         re.compile("|".join(_exclusion(pattern, known) for pattern in exclude)) if exclude else None,
     )
 
@@ -119,25 +122,23 @@ def _blocks(values: Iterable[str]) -> Iterator[str]:
 
 def _chosen(block: str, rules: _Rules, left_out: Counter[str]) -> list[str]:
     """Give the recipients among the lines of a block and count the others."""
-    text = f"\n{block.lower()}\n"
-    while _EMPTY_LINE.search(text):
-        text = text.replace("\n\n", "\n")
-    recipients = rules.plain.findall(text)
-    internet = text.count("\nsmtp:")
-    left_out[NOT_INTERNET] += text.count("\n") - 1 - internet
+    pieces = rules.plain.split(f"\n{block.lower()}\n")
+    recipients, rest = pieces[1::2], "".join(pieces[::2])
+    while _EMPTY_LINE.search(rest):
+        rest = rest.replace("\n\n", "\n")
+    unclear = _INTERNET.findall(rest)
+    left_out[NOT_INTERNET] += rest.count("\n") - 1 - len(unclear)
     if rules.excluded:
         kept = [address for address in recipients if not rules.excluded.match(address)]
         left_out[EXCLUDED] += len(recipients) - len(kept)
-        internet -= len(recipients) - len(kept)
         recipients = kept
-    if internet > len(recipients):
-        recipients += _found(rules.others.findall(text), rules, left_out)
+    recipients += _found(unclear, rules, left_out)
     return recipients
 
 
-def _found(addresses: Iterable[str], rules: _Rules, left_out: Counter[str]) -> Iterator[str]:
+def _found(unclear: Iterable[str], rules: _Rules, left_out: Counter[str]) -> Iterator[str]:
     """Give the recipients among addresses that need a closer look, and count the others."""
-    for address in addresses:
+    for address in unclear:
         recipient, reason = _judged(address, rules)
         if reason is None:
             yield recipient

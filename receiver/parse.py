@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 
-from receiver.choice import Choice, choose
+from receiver.choice import chosen
 from receiver.formats import BadExport, exchange_55
 from receiver.intake import ended
-from receiver.report import DONE, REFUSED, most_first
+from receiver.report import DONE, FAILED, REFUSED, most_first
 from receiver.settings import Settings
 
 ABOUT = """\
@@ -27,18 +27,19 @@ writes nothing to stdout and exits 2."""
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run as a filter."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # in front of `head` it ends without a word
-    parser = _parser()
-    asked = parser.parse_args(arguments)
+    asked = _parser().parse_args(arguments)
+    left_out: Counter[str] = Counter()
     try:
-        choice = _chosen(asked.domain, asked.exclude)
+        values = exchange_55.values(ended(sys.stdin.buffer.read(), required=False))
+        alike = _alike(chosen(values, _settings(asked.domain, asked.exclude), left_out))
     except BadExport as error:
-        return _refused(str(error))
-    if not choice.recipients:
-        return _refused(f"no recipient is in it ({_left_out(choice)}): with such a table all mail is rejected")
-    sys.stderr.write(f"parse-exchange-users: {len(choice.recipients)} recipients; {_left_out(choice)}\n")
-    for lines in _sorted_lines(choice.recipients):
-        sys.stdout.buffer.write(lines.encode())
-    return DONE
+        return _end(str(error), REFUSED)
+    if not alike:
+        return _end(f"no recipient is in it ({_counts(left_out)}): with such a table all mail is rejected", REFUSED)
+    try:
+        return _end(f"{_write(alike)} recipients; {_counts(left_out)}", DONE)
+    except OSError as error:
+        return _end(f"stdout: {error.strerror}; the table is not whole", FAILED)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,15 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _chosen(domains: Iterable[tuple[str, str]], exclude: tuple[str, ...]) -> Choice:
-    settings = Settings(
+def _settings(domains: Iterable[tuple[str, str]], exclude: tuple[str, ...]) -> Settings:
+    return Settings(
         customer="",
         format="exchange-5.5",
         domains=tuple(a_label for a_label, _ in domains),
         unicode={a_label: u_label for a_label, u_label in domains if a_label != u_label},
         exclude=exclude,
     )
-    return choose(exchange_55.values(ended(sys.stdin.buffer.read(), required=False)), settings)
 
 
 def _domain(text: str) -> tuple[str, str]:
@@ -100,20 +100,30 @@ def _exclusions(path: str) -> tuple[str, ...]:
         raise argparse.ArgumentTypeError(f"{path} cannot be read: {error}") from error
 
 
-def _sorted_lines(recipients: Iterable[str]) -> Iterator[str]:
-    """Give the table's lines in order, a text for all that begin alike: a million sort in a third less time so."""
+def _alike(recipients: Iterable[str]) -> dict[str, list[str]]:
+    """Put together what begins alike, while it is in the processor's cache: sorting a million costs half as much so."""
     alike = defaultdict(list)
     for recipient in recipients:
         alike[recipient[:3]].append(recipient)
-    for beginning in sorted(alike):
-        yield " OK\n".join(sorted(alike.pop(beginning))) + " OK\n"
+    return alike
 
 
-def _left_out(choice: Choice) -> str:
-    each = ", ".join(f"{count} {reason}" for reason, count in most_first(choice.left_out))
-    return f"left out {sum(choice.left_out.values())}: {each}" if each else "nothing left out"
+def _write(alike: dict[str, list[str]]) -> int:
+    """Write the table in order; give how many recipients it has."""
+    total = 0
+    with open(sys.stdout.fileno(), "wb", closefd=False) as table:
+        for beginning in sorted(alike):
+            recipients = sorted(set(alike.pop(beginning)))
+            table.write((" OK\n".join(recipients) + " OK\n").encode())
+            total += len(recipients)
+    return total
 
 
-def _refused(why: str) -> int:
-    sys.stderr.write(f"parse-exchange-users: {why}\n")
-    return REFUSED
+def _counts(left_out: Counter[str]) -> str:
+    each = ", ".join(f"{count} {reason}" for reason, count in most_first(+left_out))
+    return f"left out {sum(left_out.values())}: {each}" if each else "nothing left out"
+
+
+def _end(said: str, code: int) -> int:
+    sys.stderr.write(f"parse-exchange-users: {said}\n")
+    return code

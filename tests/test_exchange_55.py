@@ -60,6 +60,18 @@ def test_values_are_given_as_written() -> None:
     ]
 
 
+def test_the_outside_address_of_a_contact_is_never_taken() -> None:
+    header = HEADER.replace("E-mail addresses", "E-mail address\tE-mail addresses")
+    assert values(header + "Remote\tSMTP:joe@outside.example\tSMTP:joe@acme.example\t\r\n") == ["SMTP:joe@acme.example"]
+
+
+def test_lists_public_folders_and_hidden_recipients_are_not_forgotten() -> None:
+    header = HEADER.replace("Obj-Class", "Obj-Class\tHide from AB")
+    kinds = ["Mailbox\t1", "dl\t0", "Remote\t", "Public-Folder\t1", "MAILBOX\t"]
+    rows = [f"{kind}\tSMTP:a{number}@acme.example\t\r\n" for number, kind in enumerate(kinds)]
+    assert len(values(header + "".join(rows))) == len(kinds)
+
+
 def test_an_export_of_many_thousand_rows_is_not_cut() -> None:
     rows = [f"Mailbox\tSMTP:user{number}@acme.example\tsmtp:u{number}@acme.example\r\n" for number in range(30_000)]
     found = values(HEADER + "".join(rows))

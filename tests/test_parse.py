@@ -120,6 +120,24 @@ def test_an_exclusion_file_from_windows_is_read_without_its_mark(tmp_path: Path)
     assert "anna@acme.example" not in Parsed(RECIPE, "--exclude", str(exclude)).out
 
 
+def test_a_full_disk_is_no_success_so_that_make_does_not_build_from_half_a_table() -> None:
+    with Path("/dev/full").open("wb") as full:
+        parsing = subprocess.run(
+            [sys.executable, "-I", "-c", LAUNCHER.format(place=str(REPO))],
+            input=RECIPE,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert parsing.returncode == 4
+    assert parsing.stderr == b"parse-exchange-users: stdout: No space left on device; the table is not whole\n"
+
+
+def test_an_address_listed_twice_is_one_line_of_the_table() -> None:
+    parsed = Parsed((SAMPLES / "same-address-twice.txt").read_bytes())
+    assert (parsed.out, parsed.code) == ("anna@acme.example OK\n", 0)
+
+
 def test_help_is_its_manual() -> None:
     parsed = Parsed(b"", "--help")
     assert parsed.code == 0

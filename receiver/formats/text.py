@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from receiver.formats.values import BadExport
 
-_CHUNK = 1 << 18  # bytes given at once: small enough for a processor's cache
+_CHUNK = 1 << 16  # bytes given at once: small enough for a processor's cache
 _BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _LONE_CR = re.compile(rb"\r(?!\n)")
 

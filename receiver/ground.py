@@ -100,12 +100,13 @@ def make(ground: Ground) -> None:
 def settle(places: Places, metrics: str, customers: Sequence[str], theirs: Owner, now: float) -> dict[str, str]:
     """Make what lacks and move away the spools of who left; say of which customer that failed, and why.
 
-    Raises OSError for what is there for all.
+    Raises Failed for what is there for all.
     """
     for ground in grounds(places, metrics, theirs):
-        if fault(ground):
-            make(ground)
-    failed = {customer: _spool_made(spool(places, customer, theirs)) for customer in customers}
+        if why := _made(ground):
+            raise Failed(f"{ground.path}: {why}")
+    failed = {customer: _made(spool(places, customer, theirs)) for customer in customers}
+    failed = {customer: f"its spool: {why}" for customer, why in failed.items() if why}
     failed.update((customer, _moved_away(places, customer, now)) for customer in leavers(places, customers))
     return {customer: why for customer, why in failed.items() if why}
 
@@ -153,12 +154,13 @@ def _retired(places: Places) -> str:
     return os.path.join(places.var, "retired")
 
 
-def _spool_made(ground: Ground) -> str:
+def _made(ground: Ground) -> str:
+    """Make a directory that lacks, put right one that is not as it must be; say what failed."""
     try:
         if fault(ground):
             make(ground)
     except OSError as error:
-        return f"its spool: {error.strerror}"
+        return str(error.strerror)
     return ""
 
 

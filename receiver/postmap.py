@@ -93,11 +93,12 @@ class Postmap(NamedTuple):
 
     def _run(self, *argv: str, stdin: bytes = b"") -> bytes:
         code, out, said = run("/usr/sbin/postmap", "-c", self.config_directory, *argv, stdin=stdin)
+        about = said.splitlines()
         if said:  # what it says of any table, such as that main.cf sets something twice, it does not say of this one
             of_any = run("/usr/sbin/postmap", "-c", self.config_directory, "-q", "postern", "static:OK")[2]
-            said = "; ".join(line for line in said.splitlines() if line not in of_any.splitlines())
-        if said or code:
-            raise Failed(shown(said, 500) or f"postmap {' '.join(argv)} ended {code} and said nothing")
+            about = [line for line in about if line not in of_any.splitlines()]
+        if about or code:
+            raise Failed(shown("; ".join(about) or said or f"postmap ended {code} and said nothing", 500))
         return out
 
     def strays(self, tables: str, name: str, own: Sequence[str]) -> list[str]:

@@ -143,13 +143,13 @@ def _pair(places: Places, source: Source, theirs: Owner) -> Pair:
     tree = source.tree
     try:
         spool = disk.opened(places.spool(tree.customer))
+        try:
+            recipients = _content(spool, "recipients", theirs, tree.max_recipients * LINE)
+            accepted = _content(spool, "accepted.json", theirs, disk.SMALL)
+        finally:
+            os.close(spool)
     except OSError as error:
         raise Damaged(f"its spool: {error.strerror}") from error
-    try:
-        recipients = _content(spool, "recipients", theirs, tree.max_recipients * LINE)
-        accepted = _content(spool, "accepted.json", theirs, disk.SMALL)
-    finally:
-        os.close(spool)
     when = {} if accepted is None else _when(accepted)
     had = source.copy.pair() if recipients is None or accepted is None else Pair()
     if recipients is None and (had.recipients or when):
@@ -160,19 +160,27 @@ def _pair(places: Places, source: Source, theirs: Owner) -> Pair:
 
 
 def _content(spool: int, name: str, theirs: Owner, bound: int) -> bytes | None:
-    """Read a file of the account's. One that is replaced meanwhile has no name left, and is the old one whole."""
+    """Read a file of the account's; one that is replaced meanwhile has no name left, and is the old one whole.
+
+    None: there is none. Raises Damaged and OSError.
+    """
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=spool)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise Damaged(f"{name}: {error.strerror}") from error
-    with open(descriptor, "rb") as file:
+    try:
         there = os.fstat(descriptor)
         if not stat.S_ISREG(there.st_mode) or there.st_nlink > 1 or there.st_uid != theirs.uid:
             raise Damaged(f"{name} is no plain file of the account's own")
-        content = b"" if there.st_size > bound else file.read(bound + 1)
-    if there.st_size > bound or len(content) > bound:
+        if there.st_size > bound:
+            raise Damaged(f"{name} is larger than {bound} bytes")
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(bound + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > bound:
         raise Damaged(f"{name} is larger than {bound} bytes")
     return content
 

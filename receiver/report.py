@@ -127,7 +127,8 @@ class Answer(NamedTuple):
     def to(cls, outcome: Outcome) -> Answer:
         """Tell a run, and the names when it was a look."""
         names = [f"  + {shown(name)}" for name in outcome.coming] + [f"  - {shown(name)}" for name in outcome.going]
-        return cls(outcome.code, [outcome.line, *names], outcome.record())
+        lines = [outcome.line, *names]
+        return cls(outcome.code, lines, {**outcome.record(), "lines": lines})
 
     @classmethod
     def done(cls, lines: list[str], **record: Any) -> Answer:

@@ -194,9 +194,18 @@ def _known(kinds: Mapping[str, Kind], kind: str) -> Kind:
 
 
 def _make_all(changes: Sequence[Any], kinds: Mapping[str, Kind], lock: Mapping[str, Any]) -> int:
-    """Make packages first and without the lock: an installation is long, and uploads must not wait for it."""
-    made = _make([change for change in changes if change[0] == "package"], kinds)
+    """Make packages first and without the lock: an installation is long, and uploads must not wait for it.
+
+    What an installation brings with it, such as a service, is no change of someone else's.
+    """
+    packages = [change for change in changes if change[0] == "package"]
     others = [change for change in changes if change[0] != "package"]
+    made = 0
+    if packages:
+        _still_to_do(others, kinds)
+        made = _make(packages, kinds)
+        now = _read([(kind, name, wanted) for kind, name, wanted, _ in others], kinds)
+        others = [(*change[:3], digest(state)) for change, state in zip(others, now)]
     if not others:
         return made
     with _Lock(lock["folder"], lock["holder"], lock["seconds"]):

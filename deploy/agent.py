@@ -11,10 +11,8 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
-import traceback
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO, Callable, ClassVar, NamedTuple
@@ -91,29 +89,43 @@ def tool(*names: str) -> str | None:
 
 
 def run(*argv: str, stdin: bytes = b"", seconds: float = 300) -> Ran:
-    """Run a program in a clean environment. Raises Failed if it cannot be started or does not end in time.
+    """Run a program, named by its absolute path, in a clean environment. Raises Failed if it does not start or end.
 
     Output goes to memory files, not pipes: a daemon it leaves behind would hold a pipe open and keep us waiting.
     """
-    given, out, err = (os.fdopen(os.memfd_create(name), "w+b") for name in ("in", "out", "err"))
+    given, out, err = (os.fdopen(os.memfd_create(name), "w+b", 0) for name in ("in", "out", "err"))
     with given, out, err:
         given.write(stdin)
         given.seek(0)
-        try:
-            child = subprocess.Popen(
-                argv, stdin=given, stdout=out, stderr=err, env=ENVIRONMENT, cwd="/", start_new_session=True
-            )
-        except OSError as error:
-            raise Failed(f"{argv[0]} cannot be started: {error.strerror}") from error
-        try:
-            code = child.wait(seconds)
-        except subprocess.TimeoutExpired as error:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-            raise Failed(f"{argv[0]} did not end within {seconds:.0f} s and was killed") from error
+        code = _wait(argv[0], _start(argv, [file.fileno() for file in (given, out, err)]), seconds)
         out.seek(0)
         err.seek(0)
         return Ran(code, out.read().decode(errors="replace"), err.read().decode(errors="replace"))
+
+
+def _start(argv: Sequence[str], streams: Sequence[int]) -> int:
+    """Start a program in a session of its own. Not by subprocess, which takes 5 ms to load on every relay."""
+    redirected = [(os.POSIX_SPAWN_DUP2, stream, number) for number, stream in enumerate(streams)]
+    heard = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP]  # ignored here, not there
+    try:
+        return os.posix_spawn(argv[0], list(argv), ENVIRONMENT, file_actions=redirected, setsid=True, setsigdef=heard)
+    except OSError as error:
+        raise Failed(f"{argv[0]} cannot be started: {error.strerror}") from error
+
+
+def _wait(name: str, process: int, seconds: float) -> int:
+    """Wait for a program's end and give its exit code. One that takes too long is killed, and Failed raised."""
+    until = time.monotonic() + seconds
+    pause = 0.0005
+    while (ended := os.waitpid(process, os.WNOHANG))[0] == 0:
+        if time.monotonic() > until:
+            os.killpg(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            raise Failed(f"{name} did not end within {seconds:.0f} s and was killed")
+        time.sleep(pause)
+        pause = min(2 * pause, 0.02)
+    status = ended[1]
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
 
 
 def tail(text: str, lines: int = 12, chars: int = 1500) -> str:
@@ -131,6 +143,7 @@ def serve(requests: BinaryIO) -> None:
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
     os.umask(0o022)
+    os.chdir("/")
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the operator's hanging up is no reason to stop half-way
     answers.write(b"\n")  # ends what a login script may have begun
     kinds: dict[str, Kind] = {}
@@ -156,6 +169,8 @@ def _answer(request: Mapping[str, Any], kinds: dict[str, Kind]) -> State:
     except (Failed, OSError) as error:
         return {"error": {"kind": getattr(error, "kind", Failed.kind), "text": str(error)}}
     except Exception:  # noqa: BLE001 a fault of this program must reach the operator whole, not as a dead connection
+        import traceback
+
         return {"error": {"kind": "failed", "text": tail(traceback.format_exc(), 30, 4000)}}
 
 

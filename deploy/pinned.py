@@ -259,7 +259,10 @@ def _else(error: Exception, connection: Connection, what: str) -> str:
     if "not found in known_hosts" in str(error):
         by_hand = f"`ssh {connection.original_host}`"
         return f"{what} is not in your known_hosts: connect to it once by hand, {by_hand}, and compare its fingerprint"
-    if "No existing session" in str(error):
+    if "No existing session" in str(error):  # paramiko says so of a dead login, and when its patience ended before that
+        transport = connection.client.get_transport()
+        if transport is None or not transport.initial_kex_done:
+            return _no_answer(error, connection, what)
         why = (
             "more keys were tried than it likes; name the right one in ~/.ssh/config (IdentityFile), it is tried first"
         )

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from deploy import files
+from deploy.agent import Failed, run
 from deploy.items import Item, State, file, settled, tree
 from deploy.plan import Busy, Change, HostError, Plan, ProofFailed
 from deploy.session import BOOTSTRAP, Ended, Lock, Session
@@ -381,6 +382,21 @@ def test_what_a_failing_program_said_last_is_told_with_what_was_made_before_it(h
     with pytest.raises(HostError, match=r"(?s)failing ended 4: .*disk full\n\(made before it: 1 of 2") as caught:
         here.apply(file(str(tmp_path / "x"), "1\n"), settled("tables", failing))
     assert len(str(caught.value)) < 2000
+
+
+def test_a_program_that_does_not_end_is_killed_with_all_it_started(tmp_path: Path) -> None:
+    slow = program(tmp_path / "slow", f"(sleep 0.6; touch {tmp_path}/lived-on) & sleep 30")
+    with pytest.raises(Failed, match="slow did not end within 0 s and was killed"):
+        run(slow, seconds=0.2)
+    time.sleep(0.7)
+    assert not (tmp_path / "lived-on").exists()
+
+
+def test_a_program_is_given_its_input_and_an_environment_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_PRELOAD", "/nowhere")
+    assert run("/bin/cat", stdin=b"a\n") == (0, "a\n", "")
+    assert run("/bin/sh", "-c", "echo $LD_PRELOAD$LC_ALL >&2; exit 7") == (7, "", "C\n")
+    assert run("/bin/sh", "-c", "kill -TERM $$").code == -15
 
 
 def test_a_program_left_behind_holds_neither_the_lock_nor_the_line(here: Here, tmp_path: Path) -> None:

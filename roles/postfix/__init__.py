@@ -34,8 +34,8 @@ __all__ = [
 SENT = tuple(
     Path(__file__).parent / "there" / f"{name}.py"
     for name in (
-        *("members", "postfix", "domains", "smtp", "resolver", "mx"),
-        *("now", "survey", "main_cf", "spools", "answers"),  # these bring kinds
+        *("members", "postfix", "domains", "smtp", "resolver", "mx", "proof"),
+        *("now", "survey", "main_cf", "spools", "answers"),
     )
 )
 """The modules that travel with the agent, in an order in which each finds what it imports."""

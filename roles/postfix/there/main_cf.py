@@ -1,4 +1,4 @@
-"""Runs on the relay: kind `main.cf`, our members in three lists, and the proof that nobody else's mail notices them.
+"""Runs on the relay: kind `main.cf`, our members in three lists, put there so that nobody else's mail notices.
 
 An edit is one step here, as the operator's connection may die: ask over SMTP, write a journal, edit, reload, ask
 again, and put back what changed an answer it should not have. A journal that is there is an edit nobody has proved
@@ -9,33 +9,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from deploy.agent import Asked, Failed, Kind, Proof, State
-from roles.postfix.there.domains import foreign, open_ours, ours
-from roles.postfix.there.members import PARAMETERS, REJECT, TABLE_OF, Setting, members, shown, theirs
+from roles.postfix.there.members import PARAMETERS, RECIPIENTS, TABLE_OF, Setting, members, shown, theirs
 from roles.postfix.there.now import ETC, RECORD, record
 from roles.postfix.there.postfix import Postfix
-from roles.postfix.there.resolver import RELAY, resolve
-from roles.postfix.there.smtp import UNKNOWN, ask, endpoint, is_temporary
+from roles.postfix.there.proof import Answer, Answers, asked, faults, rehearse
 
 JOURNAL = f"{ETC}/main.cf.pending"
-MOST = 1000  # domains that are asked about; of more, so many, evenly chosen
 
 
 class Journal(NamedTuple):
     """An edit that is not proved yet: how things were before it."""
 
     before: Mapping[str, Setting]
-    answers: Mapping[str, Answer]  # by address; nobody has these addresses
-
-
-class Answer(NamedTuple):
-    """How the relay takes one address."""
-
-    reply: str  # smtpd's, to RCPT TO
-    kind: str  # the class of its domain
+    answers: Answers
 
 
 def _read(asked: list[Asked]) -> list[State | None]:
@@ -50,37 +40,42 @@ def _state(postfix: Postfix) -> State | None:
 
 def _make(name: str, wanted: State | None) -> None:
     postfix, edit = Postfix(name), wanted or {}
-    journal = _begun() or _begin(postfix)
+    journal = _begun(postfix) or _begin(postfix, edit)
     _remember(journal, edit)
     try:
         _edit(postfix, edit)
-        faults = list(_faults(postfix, journal))
+        found = list(faults(postfix, journal.answers))
     except (Failed, OSError) as error:
-        faults = [str(error)]
-    if faults:
-        _put_back(postfix, journal, faults)
+        found = [str(error)]
+    if found:
+        _put_back(postfix, journal, found)
     _forget(postfix)
     os.unlink(JOURNAL)
-    if faults:
-        raise Proof("main.cf was edited, did not stand its test and is as it was before:\n" + "\n".join(faults))
+    if found:
+        raise Proof("main.cf was edited, did not stand its test and is as it was before:\n" + "\n".join(found))
 
 
 # ---- the journal, and the record of what was there before any edit of ours
 
 
-def _begun() -> Journal | None:
+def _begun(postfix: Postfix) -> Journal | None:
+    """Take up an edit that was killed. What somebody changed by hand since then is not what is put back."""
     try:
         with open(JOURNAL, encoding="utf-8") as file:
             fields = json.load(file)
     except FileNotFoundError:
         return None
-    before = {name: Setting(*setting) for name, setting in fields["before"].items()}
+    before, now = {name: Setting(*setting) for name, setting in fields["before"].items()}, postfix.settings()
+    for name in TABLE_OF:
+        if theirs(name, before[name].value) != theirs(name, now[name].value):
+            before[name] = now[name]
     return Journal(before, {address: Answer(*answer) for address, answer in fields["answers"].items()})
 
 
-def _begin(postfix: Postfix) -> Journal:
+def _begin(postfix: Postfix, edit: State) -> Journal:
     """Ask, and write down what is there. Nothing has been changed when this fails."""
-    journal = Journal(postfix.settings(), _ask(postfix, _addresses(postfix)))
+    journal = Journal(postfix.settings(), asked(postfix))
+    rehearse(postfix, journal.answers, not members(journal.before[RECIPIENTS].value), edit)
     _write(JOURNAL, journal._asdict())
     return journal
 
@@ -132,61 +127,14 @@ def _edit(postfix: Postfix, wanted: State) -> None:
     postfix.reload()
 
 
-def _put_back(postfix: Postfix, journal: Journal, faults: list[str]) -> None:
+def _put_back(postfix: Postfix, journal: Journal, found: list[str]) -> None:
     try:
         _edit(postfix, shown(journal.before))
     except (Failed, OSError) as error:
-        why = "\n".join(faults)
+        why = "\n".join(found)
         raise Failed(
             f"main.cf did not stand its test and could not be put back ({error}); run it again:\n{why}"
         ) from error
-
-
-# ---- the proof
-
-
-def _addresses(postfix: Postfix) -> list[str]:
-    """Make up addresses that nobody has: in relay domains of others, in ours, and in domains below ours."""
-    word = "q" + os.urandom(12).hex()
-    below = [f"{word}.{domain}" for domain in ours()]
-    others = [f"{word}{domain}" if domain.startswith(".") else domain for domain in foreign(postfix)]
-    domains = [*others, *below, *ours()]
-    return [f"{word}@{domain}" for domain in domains[:: len(domains) // MOST + 1]]
-
-
-def _ask(postfix: Postfix, addresses: list[str]) -> dict[str, Answer]:
-    replies, found = ask(endpoint(postfix), addresses), resolve(postfix, addresses)
-    return {address: Answer(replies[address], found[address].kind) for address in addresses}
-
-
-def _faults(postfix: Postfix, journal: Journal) -> Iterator[str]:
-    """Tell what is not as it should be now, a line each."""
-    here, anyone, code = set(ours()), open_ours(), postfix.value(REJECT)
-    for address, after in _ask(postfix, list(journal.answers)).items():
-        before, domain = journal.answers[address], address.partition("@")[2]
-        if domain not in here:
-            if not _is_same(before, after):
-                yield f"{domain} is not ours, and an unlisted address in it was {_said(before)}, now {_said(after)}"
-        elif not _is_right(before, after, "250" if domain in anyone else code):
-            wanted = "taken, as all its addresses are listed" if domain in anyone else f"refused with {code}"
-            yield f"an unlisted address in {domain} must be {wanted}; before it was {_said(before)}, now {_said(after)}"
-
-
-def _is_same(before: Answer, after: Answer) -> bool:
-    """Tell whether others notice nothing. A moment's trouble may be over; saying unknown in another code is meant."""
-    over = is_temporary(before.reply) and after.reply.startswith("2")
-    unknown = UNKNOWN in before.reply and UNKNOWN in after.reply
-    return before.kind == after.kind and (over or unknown or before.reply[:9] == after.reply[:9])
-
-
-def _is_right(before: Answer, after: Answer, code: str) -> bool:
-    """Tell whether a domain of ours answers from our tables; trouble that was there before us is not ours."""
-    trouble = is_temporary(after.reply) and before.reply[:9] == after.reply[:9]
-    return after.kind == RELAY and (after.reply.startswith(code) or trouble)
-
-
-def _said(answer: Answer) -> str:
-    return f"answered {answer.reply!r} (domain class: {answer.kind})"
 
 
 KINDS = {"main.cf": Kind(_read, _make)}

@@ -14,7 +14,7 @@ from roles.postfix.there.postfix import Postfix, Service
 PORT = ("smtp", "25")
 PAUSES = (1.0, 3.0, 6.0)  # seconds before a temporary answer is asked for again
 ERRORS = 8  # refusals taken on one connection; Postfix slows down after 10 and hangs up after 20
-UNKNOWN = "User unknown"  # Postfix' words, whatever the code is
+UNKNOWN, DENIED = "User unknown", "Relay access denied"  # Postfix' words, whatever the code is
 TAKEN, GONE = 250, 421
 
 
@@ -74,7 +74,7 @@ def ask(where: Endpoint, addresses: Sequence[str]) -> dict[str, str]:
 
 def is_temporary(answer: str) -> bool:
     """Tell whether another moment may bring another answer."""
-    return answer.startswith("4") and UNKNOWN not in answer
+    return answer.startswith("4") and UNKNOWN not in answer and DENIED not in answer
 
 
 def _ask(where: Endpoint, addresses: Iterable[str]) -> dict[str, str]:

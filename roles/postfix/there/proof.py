@@ -1,0 +1,91 @@
+"""Runs on the relay: the proof that an edit of main.cf changes no answer it should not. It only asks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from deploy.agent import Failed, State
+from roles.postfix.there.domains import foreign, open_ours, ours
+from roles.postfix.there.members import RECIPIENTS, REJECT, TABLE_OF, is_others, is_ours, members
+from roles.postfix.there.postfix import Postfix
+from roles.postfix.there.resolver import RELAY, resolve
+from roles.postfix.there.smtp import UNKNOWN, ask, endpoint, is_temporary
+
+MOST = 1000  # addresses that are asked about; of more, so many, evenly chosen
+TAKEN = "250"
+
+
+class Answer(NamedTuple):
+    """How the relay takes one address."""
+
+    reply: str  # smtpd's, to RCPT TO
+    kind: str  # the class of its domain
+
+    def __str__(self) -> str:
+        """Say it in a sentence."""
+        return f"answered {self.reply!r} (domain class: {self.kind})"
+
+
+Answers = Mapping[str, Answer]
+
+
+def asked(postfix: Postfix) -> Answers:
+    """Ask about addresses that nobody has: in relay domains of others, in ours, and in domains below ours."""
+    word = f"q{os.urandom(12).hex()}"
+    others = [f"{word}{domain}" if domain.startswith(".") else domain for domain in foreign(postfix)]
+    domains = [*others, *(f"{word}.{domain}" for domain in ours()), *ours()]
+    return _ask(postfix, [f"{word}@{domain}" for domain in domains[:: len(domains) // MOST + 1]])
+
+
+def rehearse(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -> None:
+    """See to it that our tables can be read, and let pass whom they must, before anybody's mail meets them.
+
+    `had_none`: there was no recipient map, and so every address of other relay domains was taken. Raises Failed.
+    """
+    here = {*ours()}
+    theirs = [address for address, one in before.items() if one.kind == RELAY and _domain(address) not in here]
+    found: set[str] = set()
+    for name in TABLE_OF:
+        for member in members(wanted.get(name, "")):
+            if is_ours(name, member) or is_others(member):
+                found.update(postfix.lookup(member, theirs or ["postmaster"]))
+    lost = [address for address in theirs if address not in found]
+    if lost and had_none and wanted.get(RECIPIENTS):
+        raise Failed(f"our tables would have mail to {lost[0]} refused, which is not ours; main.cf is left as it was")
+
+
+def faults(postfix: Postfix, before: Answers) -> Iterator[str]:
+    """Ask again, and tell what is not as it should be now, a line each."""
+    here, anyone, code = {*ours()}, open_ours(), postfix.value(REJECT)
+    for address, after in _ask(postfix, [*before]).items():
+        domain, was = _domain(address), before[address]
+        if domain not in here:
+            if not _is_same(was, after):
+                yield f"{domain} is not ours, and an unlisted address in it was {was}, and is now {after}"
+        elif not _is_right(was, after, TAKEN if domain in anyone else code):
+            wanted = "taken, as all its addresses are listed" if domain in anyone else f"refused with {code}"
+            yield f"an unlisted address in {domain} must be {wanted}; it was {was}, and is now {after}"
+
+
+def _ask(postfix: Postfix, addresses: list[str]) -> Answers:
+    replies, found = ask(endpoint(postfix), addresses), resolve(postfix, addresses)
+    return {address: Answer(replies[address], found[address].kind) for address in addresses}
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2]
+
+
+def _is_same(before: Answer, after: Answer) -> bool:
+    """Tell whether others notice nothing. A moment's trouble may be over; saying unknown in another code is meant."""
+    over = is_temporary(before.reply) and after.reply.startswith(TAKEN)
+    unknown = UNKNOWN in before.reply and UNKNOWN in after.reply
+    return before.kind == after.kind and (over or unknown or before.reply[:9] == after.reply[:9])
+
+
+def _is_right(before: Answer, after: Answer, code: str) -> bool:
+    """Tell whether a domain of ours answers from our tables; trouble that was there before us is not ours."""
+    trouble = is_temporary(after.reply) and before.reply[:9] == after.reply[:9]
+    return after.kind == RELAY and (after.reply.startswith(code) or trouble)

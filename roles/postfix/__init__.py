@@ -13,7 +13,7 @@ from roles.postfix.customer import customer_tree, has_new_choice, names, no_tree
 from roles.postfix.main_cf import main_cf, main_cf_without_us
 from roles.postfix.now import BLANK, Now, asked, config_directory
 from roles.postfix.obstacles import refusals, surveyed
-from roles.postfix.there.members import REJECT
+from roles.postfix.there.members import BUILT_IN, REJECT
 from templates import render
 
 __all__ = [
@@ -48,7 +48,6 @@ LAUNCHERS = {
     REBUILD: "receiver.build",
     "/usr/local/bin/parse-exchange-users": "receiver.parse",
 }
-BUILT_IN = ("hash", "btree")  # Postfix' own, where they are there at all: no package brings them
 PLACES = Places()
 
 

@@ -10,7 +10,11 @@ from inventory.words import ANYWHERE
 from receiver.settings import Places, Settings
 from templates import render
 
-KEPT = (Keep("authorized_keys", "key", -1), Keep("relay_domains", "domain", 0), Keep("transport", "route", 0))
+KEPT = (
+    Keep("authorized_keys", "key", -1, same=-3),  # another key of the same name is another checkout's
+    Keep("relay_domains", "domain", 0),
+    Keep("transport", "route", 0),
+)
 """What goes from a tree only when it is named on the command line."""
 
 

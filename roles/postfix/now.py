@@ -19,7 +19,7 @@ class Now(NamedTuple):
     manager: str  # "apt-get", "dnf", "yum", or nothing
     has_postfix: bool  # if not, all below is what a fresh one is taken to have
     table_type: str  # the default there
-    types: tuple[str, ...]  # what `postconf -m` lists; that it can be loaded is another matter
+    types: tuple[str, ...]  # those it lists, where the wanted one is not Postfix' own; not all can be loaded
     settings: Mapping[str, Setting]  # the parameters we edit
     record: Mapping[str, Setting]  # those we have edited, as they were before
     customers: tuple[str, ...]  # whose trees are there
@@ -52,7 +52,7 @@ BLANK = Now(
 
 def asked(relay: Relay) -> tuple[Item, ...]:
     """List what is to be read first; Now.of() takes in the answer."""
-    return (Item("now", config_directory(relay), {"reject": relay.reject}),)
+    return (Item("now", config_directory(relay), {"reject": relay.reject, "table_type": relay.table_type}),)
 
 
 def config_directory(relay: Relay) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from deploy.agent import Asked, Failed, Kind, State, run, tail, tool
 from roles.postfix.there.domains import foreign
-from roles.postfix.there.members import REJECT, SOFT
+from roles.postfix.there.members import BUILT_IN, PARAMETERS, REJECT, SOFT
 from roles.postfix.there.postfix import Postfix
 
 ETC = "/etc/postern"
@@ -33,13 +33,16 @@ def _now(postfix: Postfix, relay: State) -> State:
     }
     if not postfix.is_there():
         return state
-    settings = postfix.settings()
+    found = postfix.raw(*PARAMETERS, "default_database_type")
+    settings, table_type = postfix.settings(found), found["default_database_type"]
+    if "$" in table_type:
+        table_type = postfix.value("default_database_type")
     softened = relay["reject"] == "soft" and settings[REJECT].value != SOFT
     return {
         **state,
         "has_postfix": True,
-        "table_type": postfix.value("default_database_type"),
-        "types": postfix.types(),
+        "table_type": table_type,
+        "types": [] if (relay["table_type"] or table_type) in BUILT_IN else postfix.types(),
         "settings": settings,
         "foreign": foreign(postfix) if softened else [],
     }

@@ -36,19 +36,23 @@ class Postfix:
 
     def values(self, *names: str) -> dict[str, str]:
         """Return parameters as they are in force, names in them expanded; one it does not know is left out."""
-        found = _values(self._must("postconf", *names).out)
+        found = self.raw(*names)
         expandable = [name for name, value in found.items() if "$" in value]
         return {**found, **(_values(self._must("postconf", "-x", *expandable).out) if expandable else {})}
+
+    def raw(self, *names: str) -> dict[str, str]:
+        """Return parameters as they are in force, names in them unexpanded."""
+        return _values(self._must("postconf", *names).out)
 
     def value(self, name: str) -> str:
         """Return one parameter as it is in force."""
         return self.values(name).get(name, "")
 
-    def settings(self) -> dict[str, Setting]:
-        """Return the parameters we edit, unexpanded. Only main.cf itself tells which are set."""
+    def settings(self, found: Mapping[str, str] | None = None) -> dict[str, Setting]:
+        """Return the parameters we edit; `found`: their raw values. Which of them are set only main.cf itself tells."""
         with open(os.path.join(self.directory, "main.cf"), encoding="utf-8", errors="replace") as lines:
             given = {line.partition("=")[0].strip() for line in lines if line[0] not in "# \t"}
-        found = _values(self._must("postconf", *PARAMETERS).out)
+        found = found or self.raw(*PARAMETERS)
         return {name: Setting(name in given, found[name]) for name in PARAMETERS}
 
     def edit(self, wanted: Mapping[str, str | None]) -> None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import chain, islice
 from typing import NamedTuple
 
-from receiver.formats import Values
+from receiver.formats import Block, Values
+from receiver.formats.kinds import KINDS
 from receiver.settings import Settings
 
 NOT_INTERNET = "not internet"  # X400, MS, CCMAIL, ...
@@ -26,7 +27,7 @@ NO_LOCAL_PART = "no local part"  # as a key it would be the whole domain
 WILDCARD = "wildcard"  # `*@domain`, by somebody who meant the whole domain
 TOO_LONG = "too long"
 COMMENT = "begins with #"  # postmap takes its line for a comment; Postfix would not ask for it in quotes
-REASONS = (NOT_INTERNET, OTHER_DOMAIN, EXCLUDED, NOT_AN_ADDRESS, NO_LOCAL_PART, WILDCARD, TOO_LONG, COMMENT)
+REASONS = (NOT_INTERNET, OTHER_DOMAIN, EXCLUDED, NOT_AN_ADDRESS, NO_LOCAL_PART, WILDCARD, TOO_LONG, COMMENT, *KINDS)
 
 LOCAL_OCTETS = 64
 OCTETS = 255
@@ -65,7 +66,7 @@ def chosen(values: Iterable[str], settings: Settings, left_out: Counter[str]) ->
     """Give the recipients in the order of the export, each as often as it is there, and count what is left out."""
     rules = _rules(settings)
     blocks = values.blocks if isinstance(values, Values) else _blocks(values)
-    return chain.from_iterable(_chosen(block, rules, left_out) for block in blocks)
+    return chain.from_iterable(_taken(block, settings.leave_out, rules, left_out) for block in blocks)
 
 
 def refusal(value: str, settings: Settings) -> str | None:
@@ -113,11 +114,21 @@ def _exclusion(pattern: str, domains: Mapping[str, str]) -> str:
     return shell
 
 
-def _blocks(values: Iterable[str]) -> Iterator[str]:
+def _blocks(values: Iterable[str]) -> Iterator[Block]:
     """Give values as lines of long texts. A line end within one becomes another control: no address has any."""
     some = iter(values)
     while batch := list(islice(some, _BATCH)):
-        yield "\n".join([value.replace("\n", "\r") for value in batch])
+        yield Block("\n".join([value.replace("\n", "\r") for value in batch]))
+
+
+def _taken(block: Block, leave_out: Container[str], rules: _Rules, left_out: Counter[str]) -> list[str]:
+    """Give the recipients of a block; none if its owners are of a kind to leave out, which then is counted."""
+    recipients = _chosen(block.text, rules, left_out)
+    kind = next((kind for kind in block.kinds if kind in leave_out), None)
+    if kind is None:
+        return recipients
+    left_out[kind] += len(recipients)
+    return []
 
 
 def _chosen(block: str, rules: _Rules, left_out: Counter[str]) -> list[str]:

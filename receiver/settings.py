@@ -49,6 +49,7 @@ class Settings(NamedTuple):
     include: tuple[str, ...] = ()
     canaries: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()  # patterns of exclude-users.txt, comments gone
+    leave_out: tuple[str, ...] = ()  # kinds of recipients, in words of receiver.formats.kinds
     open_after_days: int = 30
     shrink_percent: float = 10.0
     shrink_floor: int = 2

@@ -9,7 +9,7 @@ import pytest
 from lab.host import LabHost
 from receiver import choice
 from receiver.choice import choose, refusal
-from receiver.formats import Values
+from receiver.formats import Block, Values
 from receiver.settings import Settings
 
 ACME = Settings(customer="acme", format="exchange-5.5", domains=("acme.example", "acme.co.example"))
@@ -294,8 +294,22 @@ def _one_by_one(values: Iterable[str], settings: Settings) -> set[str]:
 def test_values_in_blocks_and_one_by_one_give_the_same_choice() -> None:
     values = [value for value in made_up(random.Random(1)) if value and "\n" not in value]
     blocks = ["\n".join(values[:1000]), "", "\n\n" + "\n\n\n".join(values[1000:]) + "\n"]
-    assert list(Values(iter(blocks))) == values
-    assert choose(Values(iter(blocks)), ACME) == choose(values, ACME)
+    assert list(Values(map(Block, blocks))) == values
+    assert choose(Values(map(Block, blocks)), ACME) == choose(values, ACME)
+
+
+def test_what_somebody_of_a_kind_to_leave_out_would_add_counts_as_that_kind_and_the_rest_of_it_as_ever() -> None:
+    block = Block("SMTP:anna@acme.example\nsmtp:a@acme.example\nX400:c=US;\nSMTP:anna@other.example", ("hidden", "x"))
+    taken = choose(Values(iter([block])), ACME)
+    assert taken.recipients == {"anna@acme.example", "a@acme.example"}
+    left = choose(Values(iter([block])), ACME._replace(leave_out=("disabled", "hidden")))
+    assert left == (frozenset(), {choice.NOT_INTERNET: 1, choice.OTHER_DOMAIN: 1, "hidden": 2})
+
+
+def test_an_address_of_two_owners_is_left_out_only_if_both_are() -> None:
+    blocks = [Block("SMTP:staff@acme.example", ("hidden",)), Block("smtp:Staff@acme.example")]
+    settings = ACME._replace(leave_out=("hidden",))
+    assert choose(Values(iter(blocks)), settings) == (frozenset({"staff@acme.example"}), {"hidden": 1})
 
 
 def test_what_is_chosen_is_chosen_again_unchanged() -> None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
-from receiver.formats import exchange_55
-from receiver.formats.values import BadExport, Values
+from receiver.formats import csvde, exchange_55, powershell
+from receiver.formats.values import BadExport, Block, Values
 from receiver.settings import BadSettings
 
-__all__ = ["BadExport", "Format", "Values", "named"]
+__all__ = ["BadExport", "Block", "Format", "Values", "named"]
 
 
 class Format(Protocol):
     """What a module in this folder offers."""
 
-    def values(self, export: bytes) -> Iterator[str]:
-        """Give each address as written, `SMTP:a@b`, of an export without its end mark; the columns are known there.
+    def values(self, export: bytes) -> Values:
+        """Give each address as written, `SMTP:a@b`, of an export without its end mark, and what its owner is.
 
         Reading them raises BadExport for an export that must not be used. Nothing read before counts then.
         """
@@ -24,6 +24,8 @@ class Format(Protocol):
 
 _FORMATS: Mapping[str, Format] = {
     "exchange-5.5": exchange_55,
+    "csvde": csvde,
+    "powershell": powershell,
 }
 
 

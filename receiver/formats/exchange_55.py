@@ -12,7 +12,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from receiver.formats.text import Text
-from receiver.formats.values import BadExport, Values
+from receiver.formats.values import BadExport, Block, Values
 
 COLUMNS = ("Obj-Class", "E-mail addresses", "Secondary-Proxy-Addresses")
 """What exportfields.txt asks for. `E-mail address` is no column of ours: it holds where a contact's mail goes."""
@@ -65,7 +65,7 @@ class _BadRow(Exception):
         self.why = why
 
 
-def _blocks(export: bytes) -> Iterator[str]:
+def _blocks(export: bytes) -> Iterator[Block]:
     text = Text.of(export)
     table = _table(text.header)
     text.check_whole()
@@ -73,7 +73,7 @@ def _blocks(export: bytes) -> Iterator[str]:
     for at, chunk in text.chunks():
         empty = empty and chunk.isspace()
         try:
-            yield _block(chunk, table)
+            yield Block(_block(chunk, table))
         except _BadRow as bad:
             raise BadExport(text.line(at) + chunk.count(b"\n", 0, bad.at), bad.why) from None
     if empty:

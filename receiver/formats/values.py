@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
+from typing import NamedTuple
 
 
 class BadExport(Exception):
@@ -16,17 +17,23 @@ class BadExport(Exception):
         self.why = why
 
 
+class Block(NamedTuple):
+    """Values, each on a line of a long text, with empty lines between. A string for each would be most of the cost."""
+
+    text: str
+    kinds: tuple[str, ...] = ()  # what all their owners are, in words of receiver.formats.kinds
+
+
 class Values(Iterator[str]):
     """The values of an export, one by one.
 
-    `blocks` holds the same values, each on a line of a long text, with empty lines between: a string for each value
-    is most of the cost of reading a large export, and most values are not internet addresses. Read one or the other.
+    `blocks` holds the same values many at once, and of what kinds their owners are. Read one or the other.
     """
 
-    def __init__(self, blocks: Iterator[str]) -> None:
+    def __init__(self, blocks: Iterator[Block]) -> None:
         """Take the blocks; nothing is read before it is asked for."""
         self.blocks = blocks
-        self._values = chain.from_iterable(filter(None, block.split("\n")) for block in blocks)
+        self._values = chain.from_iterable(filter(None, block.text.split("\n")) for block in blocks)
 
     def __next__(self) -> str:
         """Give the next value. Raises BadExport."""

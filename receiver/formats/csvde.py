@@ -1,0 +1,139 @@
+"""Active Directory, Exchange 2000 and later: the file csvde.exe writes, a row a line, all addresses in one column.
+
+Its columns come in any order but for DN, which is first; one that no object has a value in is not there at all.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from receiver.formats import cells
+from receiver.formats.kinds import kinds, may_name_a_kind, named_kind, type_numbered
+from receiver.formats.text import Text
+from receiver.formats.values import BadExport, Block, Values
+
+ADDRESSES = "proxyAddresses"
+OWNER = (
+    *("objectClass", "msExchRecipientTypeDetails", "msExchRequireAuthToSendTo"),
+    *("msExchHideFromAddressLists", "userAccountControl"),
+)
+"""What is asked of whoever has the addresses. `targetAddress` is not: it is where a contact's mail goes."""
+
+_REQUIRED = (ADDRESSES, "objectClass")  # every object has a class
+_RANGE = f"{ADDRESSES};range=".casefold()
+_CLASSES = {"contact": "MailContact", "msexchsystemmailbox": "SystemMailbox"}  # where there is no number of a type
+_DISABLED = 2  # the bit of userAccountControl
+_LONG = 12  # digits no number of Active Directory has: reading a million of them would take minutes
+_HEX = re.compile("^X'((?:[0-9A-Fa-f]{2})*)'$", re.MULTILINE)
+
+csv.field_size_limit(1 << 30)  # the addresses of one may be beyond csv's 128 KB
+
+
+def values(export: bytes) -> Values:
+    """Give the values of proxyAddresses. Reading them raises BadExport."""
+    return Values(_blocks(export))
+
+
+class _Table(NamedTuple):
+    """What the header says of the rows."""
+
+    width: int  # columns
+    addresses: int  # where they stand
+    owner: tuple[int | None, ...]  # where the columns of OWNER stand, if they do
+
+
+def _blocks(export: bytes) -> Iterator[Block]:
+    text = Text.of(export)
+    table = _table(text.header)
+    text.check_whole()
+    empty = True
+    for at, chunk in text.chunks():
+        lines = chunk.decode().replace("\r\n", "\n").split("\n")[:-1]
+        columns = _columns(lines, table.width) or list(zip(*_one_by_one(text.line(at), lines, table.width)))
+        if columns:
+            empty = False
+            yield from _read(columns, table)
+    if empty:
+        why = "is the server a global catalog, and may the account that runs csvde read its directory?"
+        raise BadExport(1, f"there is no row below the header: {why}")
+
+
+def _table(header: str) -> _Table:
+    """Read the header. LDAP's names have no case."""
+    names = [name.strip().strip('"').casefold() for name in header.split(",")]
+    if names[0] != "dn":
+        raise BadExport(1, "this is not the header of csvde: its first column is not DN")
+    if any(name.startswith(_RANGE) for name in names):
+        why = "somebody has more addresses than the server gives at once, and csvde does not ask for the rest"
+        raise BadExport(1, why)
+    missing = [column for column in _REQUIRED if column.casefold() not in names]
+    if missing:
+        why = "nobody was found, or csvde was not run as runexport.bat does"
+        raise BadExport(1, f"the header lacks {' and '.join(missing)}: {why}")
+    twice = [column for column in (ADDRESSES, *OWNER) if names.count(column.casefold()) > 1]
+    if twice:
+        raise BadExport(1, f"the header names {' and '.join(twice)} twice")
+    places = {name: place for place, name in enumerate(names)}
+    owner = tuple(places.get(column.casefold()) for column in OWNER)
+    return _Table(len(names), places[ADDRESSES.casefold()], owner)
+
+
+def _columns(lines: list[str], width: int) -> list[tuple[str, ...]] | None:
+    """Take rows apart, all at once; None if one of them needs a closer look."""
+    try:
+        rows = list(csv.reader(lines, strict=True))
+    except csv.Error:
+        return None
+    return list(zip(*rows)) if len(rows) == len(lines) and {*map(len, rows)} == {width} else None
+
+
+def _one_by_one(first: int, lines: Iterable[str], width: int) -> Iterator[list[str]]:
+    """Take rows apart, or name the line that is none. Columns an editor dropped at a row's end are empty."""
+    for number, line in enumerate(lines, first):
+        try:
+            row = next(csv.reader([line], strict=True), [])
+        except csv.Error:
+            why = "a quote is not closed in its row, or text stands behind the closing one"
+            raise BadExport(number, why) from None
+        if any(row[width:]):
+            raise BadExport(number, f"a row of {len(row)} columns; the header has {width}")
+        if row:
+            yield (row + [""] * width)[:width]
+
+
+def _read(columns: Sequence[tuple[str, ...]], table: _Table) -> Iterator[Block]:
+    """Give the addresses of rows taken apart, by the kinds of their owners."""
+    addresses = columns[table.addresses]
+    owner = [("",) * len(addresses) if place is None else columns[place] for place in table.owner]
+    sorts = list(map(_kinds, *owner))
+    numbers = owner[OWNER.index("msExchRecipientTypeDetails")]
+    if "" in numbers and may_name_a_kind("\n".join(addresses)):
+        sorts = [sort if number else _named(sort, cell) for sort, number, cell in zip(sorts, numbers, addresses)]
+    for block in cells.blocks(addresses, sorts):
+        yield block._replace(text=_HEX.sub(_meant, block.text)) if "X'" in block.text else block
+
+
+@lru_cache(maxsize=4096)
+def _kinds(class_: str, number: str, internal_only: str, hidden: str, account: str) -> tuple[str, ...]:
+    """Say of what kinds somebody is in whose row the columns of OWNER read so."""
+    return kinds(
+        type_numbered(number) or _CLASSES.get(class_.rpartition(";")[2].casefold(), ""),
+        internal_only=internal_only.casefold() == "true",
+        hidden=hidden.casefold() == "true",
+        disabled=account.isdecimal() and len(account) < _LONG and bool(int(account) & _DISABLED),
+    )
+
+
+def _named(sort: tuple[str, ...], cell: str) -> tuple[str, ...]:
+    """Put before the kinds the one that an address names: Exchange 2000 and 2003 know no types."""
+    kind = named_kind(cell)
+    return (kind, *sort) if kind and kind not in sort else sort
+
+
+def _meant(value: re.Match[str]) -> str:
+    """Give a value that csvde could not write as text. A line end in it becomes another control: no address has any."""
+    return bytes.fromhex(value[1]).decode("utf-8", "replace").replace("\n", "\r")

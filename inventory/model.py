@@ -21,6 +21,8 @@ Reach: TypeAlias = Literal["kit"]
 
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 
+KEY_NOTICE = 30  # days before key_max_age_days from which a key is due; half of key_max_age_days where that is less
+
 
 class Key(NamedTuple):
     """One `keys/CUSTOMER/NAME.pub`. Two of them: a rotation is open."""
@@ -28,6 +30,10 @@ class Key(NamedTuple):
     name: str
     public: str  # "TYPE BLOB": the only form in which a public key passes between rooms
     recorded: date | None = None  # the day it was written down, from which its age counts
+
+    def age(self, today: date) -> int | None:
+        """Return its age in days; None: nobody wrote down when it was recorded."""
+        return (today - self.recorded).days if self.recorded else None
 
 
 class Table(BaseModel):
@@ -221,7 +227,9 @@ class Customer(Table):
     )
     canaries: tuple[words.Recipient, ...] = Field((), description="A list that lacks one of these is held.")
     open_after_days: Count = Field(30, description="A list nobody refreshed for so long opens its domains again.")
-    key_max_age_days: Count = Field(365, description="A key older than this needs a person (`rotate-key --due`).")
+    key_max_age_days: Count = Field(
+        365, description="A key should get no older; a month before, `status` and `rotate-key --due` find it due."
+    )
     exchange: Exchange = Field(description="The customer's end.")
     guard: Guard = Field(Guard(), description="When a list is held.")
 
@@ -254,6 +262,12 @@ class Customer(Table):
             if hidden:
                 raise ValueError(f"{address!r} is excluded by {hidden!r}: one of the two is wrong")
         return addresses
+
+    def key_due(self, today: date) -> bool:
+        """Tell whether the newest key is so old that another is wanted, a month before it is too old."""
+        notice = min(KEY_NOTICE, self.key_max_age_days // 2)
+        age = self.keys[-1].age(today) if self.keys else None
+        return age is not None and age >= self.key_max_age_days - notice
 
     @property
     def unicode(self) -> Mapping[str, str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -213,14 +213,15 @@ def test_a_gate_that_is_killed_in_mid_upload_leaves_the_list_and_the_timer_finis
     assert relay.answers(*(name.partition("@")[0] for name in listed[:3]), "nobody") == ["250"] * 3 + ["550"]
 
 
-def test_an_upload_of_a_thousand_costs_at_most_a_fifth_of_a_second_beyond_a_bare_command(relay: Relay) -> None:
+def test_an_upload_of_a_thousand_costs_a_fifth_of_a_second_of_the_relay_with_sudo_and_build(relay: Relay) -> None:
+    """Of its processors, which is the same however busy this machine is; by the clock, benchmarks/ measures it."""
     relay.accepted(*people(1000))
+    script = "SSH_ORIGINAL_COMMAND=receive /usr/local/sbin/postern-receive acme k1; times"
 
-    def seconds(*words: str, stdin: bytes = b"") -> float:
-        began = time.monotonic()
-        relay.operator.ssh(relay.host, *words, stdin=stdin)
-        return time.monotonic() - began
+    def seconds(new: str) -> float:
+        sent = export(*people(1000), new) + MARK
+        told, _, children = relay.host.run("sh", "-c", script, stdin=sent, user="postern").stdout.splitlines()
+        assert told.startswith("acme: 1001 recipients (+1 -")
+        return sum(int(m) * 60 + float(s) for m, s in re.findall(r"(\d+)m([\d.]+)s", children))
 
-    sent = [export(*people(1000), f"new{number}") + MARK for number in range(5)]
-    bare = min(seconds("nothing of ours") for _ in range(5))
-    assert min(seconds("receive", stdin=each) for each in sent) - bare < 0.2
+    assert min(seconds(f"new{number}") for number in range(5)) < 0.2

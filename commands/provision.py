@@ -51,7 +51,7 @@ def provision(customer: str, every: bool, wish: Wish) -> int:
         codes = [*_show(found, wish)]
         ready = [look for look in looks if not look.refusals]
         if not wish.dry_run:
-            customers = _with_keys(where, customers, ready, wish, given)
+            customers = _with_keys(where, customers, looks, wish, given)
             codes += _apply(ready, customers, wish)
     seen = {one.id: _seen_everywhere(one, found) for one in customers}
     codes += exchange.provision(everything, customers, seen, wish)
@@ -182,20 +182,31 @@ def _with_new_key(where: Path, customer: Customer, given: str) -> Customer:
 
 
 def _with_keys(
-    where: Path, customers: Sequence[Customer], ready: Sequence[Look], wish: Wish, given: str
+    where: Path, customers: Sequence[Customer], looks: Sequence[Look], wish: Wish, given: str
 ) -> tuple[Customer, ...]:
     """Make and record a key for each customer who lacks one and whom at least one relay is ready for."""
-    reachable = {relay.relay.name for relay in ready}
     for customer in customers:
-        if _lacks_key(customer, given) and reachable & set(customer.relays):
-            _record_key(where, customer, wish, given)
+        theirs = [look for look in looks if look.relay.name in customer.relays]
+        if _lacks_key(customer, given) and _may_have_key(customer, theirs):
+            seen = {name for look in theirs for name in look.seen.get(customer.id, ())}
+            _record_key(where, customer, next_name(where, customer.id, seen), wish, given)
     fresh = inventory.load(where).customers
     return tuple(fresh[customer.id] for customer in customers)
 
 
-def _record_key(where: Path, customer: Customer, wish: Wish, given: str) -> None:
+def _may_have_key(customer: Customer, looks: Sequence[Look]) -> bool:
+    """Tell whether a relay is ready, and none has a key that is not on record here: another checkout will know it."""
+    unknown = [look for look in looks if look.refusals and _loses_key(customer, look.plan)]
+    return not unknown and not all(look.refusals for look in looks)
+
+
+def _loses_key(customer: Customer, plan: Plan) -> bool:
+    losses = [loss for change in plan.changes if change.item.about == customer.id for loss in change.losses()]
+    return any(loss.startswith("key:") for loss in losses)
+
+
+def _record_key(where: Path, customer: Customer, name: str, wish: Wish, given: str) -> None:
     """Place the private half, then record the public one: recording is what commits."""
-    name = next_name(where, customer.id)
     public = given
     if not given:
         pair = make_pair(customer.exchange.key_type)

@@ -13,12 +13,14 @@ State: TypeAlias = Mapping[str, Any]
 class Keep(NamedTuple):
     """Lines of one file of a tree that go only when named on the command line, as `NOUN:WORD`.
 
-    `word` is the place of the naming word among the line's blank-separated ones, counted as Python counts.
+    `word` is the place of the naming word among the line's blank-separated ones, counted as Python counts; `same` that
+    of a word without which it is another line under an old name.
     """
 
     file: str
     noun: str
     word: int
+    same: int | None = None
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,8 @@ class Change:
     def losses(self) -> Iterator[str]:
         """Name the lines that would go from the files the item keeps."""
         for keep in self.item.keep:
-            yield from sorted(_names(self.before, keep) - _names(self.item.wanted, keep))
+            gone = _kept(self.before, keep) - _kept(self.item.wanted, keep)
+            yield from sorted({f"{keep.noun}:{name}" for name, _ in gone})
 
 
 @dataclass(frozen=True)
@@ -145,11 +146,15 @@ class Plan:
             raise HostError(f"still not as wanted after the change:\n{what[:4000]}".rstrip())
 
 
-def _names(state: State | None, keep: Keep) -> set[str]:
+def _kept(state: State | None, keep: Keep) -> set[tuple[str, str]]:
     lines = ((state or {}).get("files") or {}).get(keep.file, "").splitlines()
-    return {f"{keep.noun}:{_name(line, keep.word)}" for line in lines if line.strip() and not line.startswith("#")}
+    return {
+        (_word(line, keep.word), "" if keep.same is None else _word(line, keep.same))
+        for line in lines
+        if line.strip() and not line.startswith("#")
+    }
 
 
-def _name(line: str, word: int) -> str:
+def _word(line: str, word: int) -> str:
     words = line.split()
     return words[word] if -len(words) <= word < len(words) else line.strip()

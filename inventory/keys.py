@@ -7,7 +7,7 @@ import binascii
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -55,9 +55,10 @@ def forget(where: Path, customer: str, name: str) -> None:
     _sync(path.parent)
 
 
-def next_name(where: Path, customer: str) -> str:
-    """Name the next key: one above the highest ever recorded."""
-    return f"k{_highest(where, customer) + 1}"
+def next_name(where: Path, customer: str, seen: Iterable[str] = ()) -> str:
+    """Name the next key: one above the highest ever recorded, and those that relays have seen."""
+    numbers = [_number(name) for name in seen if _FILE.fullmatch(f"{name}.pub")]
+    return f"k{max([_highest(where, customer), *numbers]) + 1}"
 
 
 def trust(where: Path, relay: Relay, host_keys: Sequence[str]) -> None:

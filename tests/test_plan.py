@@ -176,6 +176,16 @@ def test_a_line_whose_name_stays_is_a_change_and_no_loss() -> None:
     assert lost(before, {"files": {"transport": "acme.example relay:[b]\n"}}, ROUTES) == ()
 
 
+def test_a_line_that_is_another_one_under_an_old_name_is_a_loss() -> None:
+    keys = KEYS._replace(same=-3)
+    before = {"files": {"authorized_keys": "restrict ssh-ed25519 AAAA acme k1\n"}}
+    for line, losses in {
+        "from=x ssh-ed25519 AAAA acme k1": (),
+        "restrict ssh-ed25519 BBBB acme k1": ("key:k1",),
+    }.items():
+        assert lost(before, {"files": {"authorized_keys": f"{line}\n"}}, keys) == losses
+
+
 def test_a_kept_file_that_vanishes_loses_all_its_lines() -> None:
     before = {"files": {"transport": "a.example x\nb.example x\n"}}
     assert lost(before, {"files": {}}, ROUTES) == ("route:a.example", "route:b.example")

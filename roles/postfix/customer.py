@@ -47,10 +47,10 @@ def has_new_choice(before: State, after: State) -> bool:
 def _choice(state: State) -> tuple[object, ...]:
     files = state["files"]
     try:
-        include = json.loads(files["settings.json"])["include"]
+        told = json.loads(files["settings.json"])
     except (KeyError, ValueError):
-        include = None
-    return include, files.get("exclude-users.txt")
+        told = {}
+    return told.get("include"), told.get("leave_out", []), files.get("exclude-users.txt")
 
 
 def _sources(customer: Customer) -> str:
@@ -70,6 +70,7 @@ def settings(customer: Customer) -> Settings:
         include=customer.include,
         canaries=customer.canaries,
         exclude=customer.exclude,
+        leave_out=customer.exchange.left_out,
         open_after_days=customer.open_after_days,
         shrink_percent=guard.shrink_percent,
         shrink_floor=guard.shrink_floor,

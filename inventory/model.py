@@ -15,7 +15,7 @@ from inventory import domains, words
 
 # A word here is a folder of templates/exchange/sources or templates/exchange/clients; a source is also a module of
 # receiver/formats, its - and . written _.
-Source: TypeAlias = Literal["exchange-5.5"]
+Source: TypeAlias = Literal["exchange-5.5", "csvde", "powershell"]
 Client: TypeAlias = Literal["plink"]
 Reach: TypeAlias = Literal["kit"]
 
@@ -149,19 +149,56 @@ def _minutes(clock: str) -> int:
     return int(hours) * 60 + int(minutes)
 
 
+class Take(Table):
+    """Which kinds of recipients are taken: `[exchange.take]`. With blanks a key is the reason that reports count."""
+
+    internal_only: bool = Field(
+        False, description="Those who take mail from senders Exchange knows alone, as most groups since 2007."
+    )
+    system_objects: bool = Field(False, description="Exchange's own: system and audit log mailboxes, role groups.")
+    arbitration_mailboxes: bool = Field(False, description="Exchange's own, for moderation, migration, federation.")
+    discovery_mailboxes: bool = Field(False, description="Exchange's own, for what searches find.")
+    health_mailboxes: bool = Field(False, description="Exchange's own, for monitoring (HealthMailbox...).")
+    mailbox_plans: bool = Field(False, description="Patterns that mailboxes are made after.")
+    public_folder_mailboxes: bool = Field(
+        False, description="Those that hold public folders; the folders with an address are always taken."
+    )
+    hidden: bool = Field(True, description="Those in no address list. They get mail like all others.")
+    disabled: bool = Field(
+        True,
+        description="Those whose account nobody can log in to. Shared, room, equipment and linked mailboxes are never "
+        "counted among them, but for those that Exchange 2000 or 2003 made.",
+    )
+    contacts: bool = Field(
+        True, description="Those whose mail goes on to somewhere else; that address of theirs is never taken."
+    )
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The kinds that are not taken, as a report names them."""
+        return tuple(name.replace("_", " ") for name, taken in self if not taken)
+
+
 class Exchange(Table):
     """The customer's end: `[exchange]`."""
 
-    source: Source = Field("exchange-5.5", description="What the list is exported from.")
-    server: words.ServerName = Field(description="The Exchange server the export asks (ADMIN's DirectoryService).")
+    source: Source = Field("exchange-5.5", description="What the list is exported from; docs/sources.md.")
+    server: words.ServerName = Field(
+        description="The server that is asked. exchange-5.5: ADMIN's DirectoryService; csvde: a global catalog; "
+        "powershell: an Exchange server, only where the one that exports has no Exchange of its own."
+    )
     install: words.WindowsPath = Field(
-        r"C:\exchsrvr", description=r"Where Exchange lives; `bin\admin.exe` is below it."
+        r"C:\exchsrvr", description=r"exchange-5.5: where Exchange lives; `bin\admin.exe` is below it."
     )
     directory: words.PlainWindowsPath = Field(
         r"C:\userexport", description="Where our files go; a folder without blanks in its path."
     )
-    basepoint: words.BasePoint = Field(
-        description="Where in the directory the export starts: /o=ORGANISATION for all of it, spelled as Exchange does."
+    basepoint: str | None = Field(
+        None,
+        validate_default=True,
+        description="Where in the directory the export starts. exchange-5.5: must be given, /o=ORGANISATION for all of "
+        "it, spelled as Exchange does; csvde: DC=acme,DC=example for a domain and those below it, left out the "
+        "server's own; powershell: always all of the forest.",
     )
     reach: Reach = Field("kit", description="How files get there: `kit`, a folder that somebody carries.")
     client: Client = Field("plink", description="The SSH client that uploads.")
@@ -171,6 +208,31 @@ class Exchange(Table):
         description='Where uploads come from (from= of the key): addresses or networks, IPv6 too; "any" must be said.',
     )
     schedule: Schedule = Field(Schedule(), description="When the server exports.")
+    take: Take = Field(Take(), description="Which kinds of recipients are taken.")
+
+    @field_validator("basepoint")
+    @classmethod
+    def _of_the_source(cls, basepoint: str | None, info: ValidationInfo) -> str | None:
+        source = info.data.get("source")
+        if source == "exchange-5.5" and basepoint is None:
+            raise ValueError("must be given for exchange-5.5: /o= and the organisation's name as Exchange shows it")
+        if source == "powershell" and basepoint is not None:
+            raise ValueError("must be left out for powershell, which asks for all of the forest")
+        if basepoint is None or source is None:
+            return basepoint
+        return words.domain_root(basepoint) if source == "csvde" else words.base_point(basepoint)
+
+    @field_validator("take")
+    @classmethod
+    def _is_told(cls, take: Take, info: ValidationInfo) -> Take:
+        if info.data.get("source") == "exchange-5.5" and take != Take():
+            raise ValueError("must be left out for exchange-5.5: its export does not tell kinds; exclude works for all")
+        return take
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The kinds of recipients that are left out, as far as the source tells kinds."""
+        return () if self.source == "exchange-5.5" else self.take.left_out
 
     @field_validator("addresses")
     @classmethod

@@ -9,7 +9,7 @@ from typing import get_args
 
 from pydantic.fields import FieldInfo
 
-from inventory.model import Customer, Exchange, Guard, Relay, Schedule, Table
+from inventory.model import Customer, Exchange, Guard, Relay, Schedule, Table, Take
 
 _HEAD = """# The inventory
 
@@ -33,6 +33,11 @@ _TABLES: tuple[tuple[str, str, type[Table]], ...] = (
     ("customers/ID.toml", "", Customer),
     ("customers/ID.toml: `[exchange]`", "", Exchange),
     ("customers/ID.toml: `[exchange.schedule]`", "May be left out.", Schedule),
+    (
+        "customers/ID.toml: `[exchange.take]`",
+        "May be left out; not for `exchange-5.5`. `false`: such recipients are left out, and reports count them.",
+        Take,
+    ),
     ("customers/ID.toml: `[guard]`", "May be left out.", Guard),
 )
 

@@ -198,6 +198,13 @@ def base_point(text: str) -> str:
     return text
 
 
+def domain_root(text: str) -> str:
+    """Return the distinguished name of a whole domain of Active Directory, below which all its recipients are."""
+    if not re.fullmatch(r"DC=[A-Za-z0-9-]+(,DC=[A-Za-z0-9-]+)*", text, re.IGNORECASE):
+        raise ValueError("must be the root of a domain as DC=acme,DC=example: public folders lie outside any OU")
+    return text
+
+
 def server_name(text: str) -> str:
     """Return the name of a Windows server: a NetBIOS or DNS name."""
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", text):
@@ -266,7 +273,6 @@ NextHop = Annotated[str, AfterValidator(next_hop)]
 KeyFrom = Annotated[str, AfterValidator(key_from)]
 WindowsPath = Annotated[str, AfterValidator(windows_path)]
 PlainWindowsPath = Annotated[str, AfterValidator(plain_windows_path)]
-BasePoint = Annotated[str, AfterValidator(base_point)]
 ServerName = Annotated[str, AfterValidator(server_name)]
 UnixPath = Annotated[str, AfterValidator(unix_path)]
 User = Annotated[str, AfterValidator(user)]

@@ -12,7 +12,8 @@ import pytest
 
 import inventory
 from inventory import InventoryError, reference
-from inventory.model import Customer, Exchange, Guard, Relay, Schedule, Table
+from inventory.model import Customer, Exchange, Guard, Relay, Schedule, Table, Take
+from receiver.formats.kinds import KINDS
 from templates import render
 
 SHIPPED = Path(inventory.__file__).parent
@@ -135,6 +136,33 @@ metrics = "/srv/metrics"
     assert keys == set(tomllib.loads(text)["exchange"]["schedule"])
 
 
+# ---- what is taken of a directory
+
+ACTIVE_DIRECTORY = ACME.replace('basepoint = "/o=Acme"', 'source = "csvde"')
+
+
+def test_the_keys_of_take_are_the_kinds_the_receiver_tells_apart() -> None:
+    assert {name.replace("_", " ") for name in Take.model_fields} == set(KINDS)
+
+
+def test_what_exchange_makes_for_itself_and_what_gets_no_mail_from_outside_is_left_out_unless_it_is_asked_for() -> None:
+    own = ("system objects", "arbitration mailboxes", "discovery mailboxes", "health mailboxes", "mailbox plans")
+    assert Take().left_out == ("internal only", *own, "public folder mailboxes")
+    assert Take(internal_only=True, hidden=False).left_out == (*own, "public folder mailboxes", "hidden")
+
+
+def test_an_export_that_tells_no_kinds_leaves_none_out(write: Write) -> None:
+    assert inventory.load(write(acme=ACME)).customers["acme"].exchange.left_out == ()
+    active = inventory.load(write(acme=ACTIVE_DIRECTORY + "[exchange.take]\nsystem_objects = true\n")).customers["acme"]
+    assert active.exchange.left_out == Take(system_objects=True).left_out
+
+
+@pytest.mark.parametrize("line", ["", 'basepoint = "DC=acme,DC=example"\n'])
+def test_csvde_starts_at_the_root_of_a_domain_or_at_its_server_s_own(write: Write, line: str) -> None:
+    acme = inventory.load(write(acme=ACTIVE_DIRECTORY + line)).customers["acme"]
+    assert acme.exchange.basepoint == ("DC=acme,DC=example" if line else None)
+
+
 @pytest.mark.parametrize(
     ("lines", "to"),
     [
@@ -244,6 +272,13 @@ def test_the_text_of_the_error_is_a_line_for_each_fault(write: Write) -> None:
         (changed('["198.51.100.7"]', "[]"), "exchange.addresses: () must not be empty"),
         (changed('addresses = ["198.51.100.7"]', ""), 'exchange.addresses: must be given. Where uploads come from'),
         (changed('"198.51.100.7"', '"any", "10.0.0.1"'), "exchange.addresses: must be 'any' alone"),
+        (changed('basepoint = "/o=Acme"\n', ""), "exchange.basepoint: must be given for exchange-5.5: /o="),
+        (ACME + 'source = "csvde"\n', "exchange.basepoint: '/o=Acme' must be the root of a domain as DC=acme"),
+        (ACME + 'source = "powershell"\n', "exchange.basepoint: '/o=Acme' must be left out for powershell"),
+        (ACME + 'source = "csvd"\n', "must be one of exchange-5.5, csvde, powershell; did you mean 'csvde'?"),
+        (ACME + "[exchange.take]\nhiden = true\n", "exchange.take.hiden: no such key; did you mean 'hidden'?"),
+        (ACME + "[exchange.take]\nhidden = false\n", "exchange.take: must be left out for exchange-5.5: its"),
+        (ACTIVE_DIRECTORY + '[exchange.take]\nhidden = "no"\n', "exchange.take.hidden: 'no' must be true or false"),
         (ACME + '[exchange.schedule]\nto = "06:00"\n', "exchange.schedule.to: '06:00' must be later than from (07:00)"),
         (ACME + '[exchange.schedule]\nfrom = "20:00"\n', "exchange.schedule.to: '19:00' must be later than from"),
         (ACME + "[exchange.schedule]\nfrom = 07:00:00\n", "must be text between quotes"),
@@ -443,8 +478,8 @@ def keys_of(model: type[Table]) -> set[str]:
 def test_the_file_to_fill_in_names_every_key() -> None:
     text = render("inventory/customer.toml.j2", customer="acme", relays=["mx1"])
     named = set(re.findall(r"^(?:# )?([a-z_]+) = ", text, re.MULTILINE))
-    known = keys_of(Customer) | keys_of(Exchange) | keys_of(Schedule) | keys_of(Guard)
-    assert named == known - {"exchange", "guard", "schedule"}
+    known = keys_of(Customer) | keys_of(Exchange) | keys_of(Schedule) | keys_of(Take) | keys_of(Guard)
+    assert named == known - {"exchange", "guard", "schedule", "take"}
 
 
 def test_the_file_to_fill_in_is_complete_once_it_is_filled_in(write: Write) -> None:

@@ -18,13 +18,21 @@ WINDOWS = ("wine64", "gcc-mingw-w64-x86-64-win32")
 def run(fast: bool, words: str) -> int:
     """Run the tests, `fast` without those that need lab hosts; gives pytest's exit code."""
     _install_tools()
-    argv = [sys.executable, "-m", "pytest", *words.split()]
+    argv = [sys.executable, "-m", "pytest", "-n", str(os.cpu_count() or 1), *words.split()]
     if fast:
         argv += ["-m", "not host"]
     else:
-        roots.install_needed((*roots.PACKAGES, *WINDOWS), say=_say)
-        argv += ["-n", str(os.cpu_count() or 1)]
+        _prepare()
     return subprocess.run(argv, cwd=REPO).returncode
+
+
+def _prepare() -> None:
+    """Make what takes long beforehand, where it can be told: a test that makes a Debian root is silent half a minute."""
+    if os.geteuid() == 0:
+        roots.install_needed((*roots.PACKAGES, *WINDOWS), say=_say)
+    if roots.missing() is None:
+        for release in roots.RELEASES:
+            roots.root(release, say=_say)
 
 
 def _install_tools() -> None:

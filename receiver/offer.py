@@ -14,7 +14,7 @@ from receiver.kept import Origin
 from receiver.publishing import Decision
 from receiver.report import NAMED, Busy, Outcome, moment
 from receiver.settings import Settings, load_settings
-from receiver.spool import Accepted, InForce, Pin, Spool
+from receiver.spool import Accepted, Held, InForce, Pin, Spool
 from receiver.tables import Tables
 
 WAIT = 300.0  # seconds for a place to parse in
@@ -37,12 +37,11 @@ def offer(
             if current != settings:  # provisioned while we were reading
                 choice = _chosen(current, export)
             publishing.finish(spool)
-            before = spool.in_force().recipients
-            outcome = enter(current, choice, spool, origin, spool.pinned())
+            outcome, added = enter(current, choice, spool, origin, spool.pinned())
             spool.record(outcome)
     except BadExport as error:
         return refused(spool, origin, error, look)
-    return prove(spool, tables, outcome, choice.recipients - before)
+    return prove(spool, tables, outcome, added)
 
 
 def refused(spool: Spool, origin: Origin, error: BadExport, look: bool = False) -> Outcome:
@@ -54,31 +53,40 @@ def refused(spool: Spool, origin: Origin, error: BadExport, look: bool = False) 
     return outcome
 
 
-def enter(settings: Settings, choice: Choice, spool: Spool, origin: Origin, pin: Pin | None) -> Outcome:
-    """Judge a list and do what follows from it. The caller holds the locks and has finished what was begun."""
-    in_force, now = spool.in_force(), int(time.time())
-    verdict, name = _judged(settings, choice, in_force, spool, now)
+def enter(
+    settings: Settings, choice: Choice, spool: Spool, origin: Origin, pin: Pin | None
+) -> tuple[Outcome, frozenset[str]]:
+    """Judge a list and do what follows from it; give also whom it added.
+
+    The caller holds the locks and has finished what was begun.
+    """
+    in_force, text, now = spool.in_force(), kept.text(choice.recipients), int(time.time())
+    name = kept.digest(text)
+    verdict = _judged(settings, choice, in_force, name, spool, now)
     outcome = Outcome(spool.customer, "pinned", *origin, total=len(in_force.recipients), offered=name)
     outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons)
     if pin or verdict.reasons:
-        spool.hold(choice.recipients, origin, verdict.reasons, choice.left_out)
+        spool.hold(Held(name, choice.recipients, origin, origin.when, verdict.reasons, choice.left_out), text)
     if pin:
-        return outcome._replace(why=moment(pin.since))
-    accepted = in_force.accepted if verdict.reasons else passed(settings, choice.recipients, in_force.accepted, origin)
-    decision = Decision(verdict.published, accepted, origin, clears=not verdict.reasons)
-    publishing.publish(spool, settings, decision, now)
+        return outcome._replace(why=moment(pin.since)), frozenset()
+    accepted = in_force.accepted
+    if verdict.reasons:
+        text = in_force.text if verdict.published == in_force.recipients else kept.text(verdict.published)
+    else:
+        accepted = Accepted(passed(settings, choice.recipients, accepted, origin), name)
+    decision = Decision(verdict.published, text, accepted, origin, clears=not verdict.reasons)
+    publishing.publish(spool, settings, in_force, decision, now)
     return _changed(outcome, in_force.recipients, verdict)
 
 
-def passed(settings: Settings, recipients: frozenset[str], before: Accepted, origin: Origin) -> Accepted:
-    """Give what counts as accepted once this list has passed: each domain it has a recipient in, from its upload on.
+def passed(settings: Settings, recipients: frozenset[str], before: Accepted, origin: Origin) -> dict[str, int]:
+    """Give the domains with an accepted list once this one has passed: those it has recipients in, from its upload on.
 
     A domain that lives on `include` alone stays accepted; any other without a recipient is open again.
     """
     there = set(map(domain, recipients))
     served = {name for name in map(domain, settings.include) if name in before.domains}
-    domains = {name: origin.when for name in settings.domains if name in there | served}
-    return Accepted(domains, kept.digest(kept.text(recipients)))
+    return {name: origin.when for name in settings.domains if name in there | served}
 
 
 def prove(spool: Spool, tables: Tables, outcome: Outcome, added: Iterable[str]) -> Outcome:
@@ -86,7 +94,7 @@ def prove(spool: Spool, tables: Tables, outcome: Outcome, added: Iterable[str]) 
     begun = publishing.unproven(spool)
     if begun is None:
         return outcome
-    trouble = tables.trouble(spool.customer, added, spool.in_force().text)
+    trouble = tables.trouble(spool.customer, added, spool.text())
     if trouble and publishing.unproven(spool) != begun:
         return outcome  # another run has published meanwhile, and answers for it
     outcome = outcome._replace(trouble=trouble)
@@ -116,26 +124,26 @@ def _chosen(settings: Settings, export: bytes) -> Choice:
     return choose(formats.named(settings.format).values(export), settings)
 
 
-def _judged(settings: Settings, choice: Choice, in_force: InForce, spool: Spool, now: int) -> tuple[Verdict, str]:
+def _judged(settings: Settings, choice: Choice, in_force: InForce, name: str, spool: Spool, now: int) -> Verdict:
     """Judge a list, unless it is the one accepted last: what a person took once is not held again every hour."""
-    name, accepted = kept.digest(kept.text(choice.recipients)), in_force.accepted
+    accepted = in_force.accepted
     if name == accepted.list and accepted.domains.keys() >= set(map(domain, choice.recipients)):
-        return Verdict(choice.recipients, frozenset(), ()), name
+        return Verdict(choice.recipients, frozenset(), ())
     reference = history.reference(spool.folder, in_force.recipients, now)
-    return judge(in_force.recipients, reference, accepted.domains, choice, settings), name
+    return judge(in_force.recipients, reference, accepted.domains, choice, settings)
 
 
-def _changed(outcome: Outcome, before: frozenset[str], verdict: Verdict) -> Outcome:
-    after = verdict.published
+def _changed(outcome: Outcome, before: frozenset[str], verdict: Verdict) -> tuple[Outcome, frozenset[str]]:
+    after, added = verdict.published, verdict.published - before
     did = "held" if verdict.reasons else "unchanged" if after == before else "published"
     outcome = outcome._replace(did=did, total=len(after), kept_back=len(verdict.kept_back))
-    return outcome._replace(added=len(after - before), removed=len(before - after))
+    return outcome._replace(added=len(added), removed=len(before - after)), added
 
 
 def _looked(settings: Settings, choice: Choice, spool: Spool, origin: Origin) -> Outcome:
     """Judge as if it were an upload. Without a lock: what is read is the state before or after another run."""
-    in_force = spool.in_force()
-    verdict, name = _judged(settings, choice, in_force, spool, int(time.time()))
+    in_force, name = spool.in_force(), kept.digest(kept.text(choice.recipients))
+    verdict = _judged(settings, choice, in_force, name, spool, int(time.time()))
     coming, going = sorted(choice.recipients - in_force.recipients), sorted(in_force.recipients - choice.recipients)
     outcome = Outcome(spool.customer, "looked", *origin, total=len(choice.recipients), offered=name)
     outcome = outcome._replace(added=len(coming), removed=len(going), kept_back=len(verdict.kept_back))

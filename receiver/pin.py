@@ -36,10 +36,11 @@ def rollback(spool: Spool, which: Which, origin: Origin, tables: Tables) -> Outc
         in_force = spool.in_force()
         entry = _found(history.entries(spool.folder), which, spool.pinned())
         recipients = own(kept.recipients(history.text(spool.folder, entry.number)), settings)
-        accepted = _still(in_force.accepted, entry, recipients, settings)
+        text = kept.text(recipients)
+        accepted = Accepted(_still(in_force.accepted, entry, recipients, settings), kept.digest(text))
         pin = Pin(origin.when, origin.by, entry.kept.list)
-        decision = Decision(recipients, accepted, origin, by=f"{origin.by}, rolling back", pin=pin, clears=False)
-        publishing.publish(spool, settings, decision, origin.when)
+        decision = Decision(recipients, text, accepted, origin, f"{origin.by}, rolling back", pin, clears=False)
+        publishing.publish(spool, settings, in_force, decision, origin.when)
         outcome = Outcome(spool.customer, "pinned", *origin, total=len(recipients), why=moment(origin.when))
         added, removed = recipients - in_force.recipients, in_force.recipients - recipients
         outcome = outcome._replace(added=len(added), removed=len(removed))
@@ -54,15 +55,16 @@ def resume(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
         publishing.finish(spool)
         if spool.pinned() is None:
             raise Refused("not pinned: uploads take effect")
-        before, waiting = spool.in_force().recipients, spool.held()
+        waiting = spool.held()
         if waiting:
             choice = Choice(own(waiting.recipients, settings), waiting.left_out)
-            outcome = enter(settings, choice, spool, waiting.origin, None)
+            outcome, added = enter(settings, choice, spool, waiting.origin, None)
         else:
-            outcome = Outcome(spool.customer, "resumed", *origin, total=len(before), why="no list waits")
+            total, added = len(spool.in_force().recipients), frozenset()
+            outcome = Outcome(spool.customer, "resumed", *origin, total=total, why="no list waits")
         spool.unpin()  # last: killed before it, a second resume does the same again
         spool.record(outcome)
-    return prove(spool, tables, outcome, spool.in_force().recipients - before)
+    return prove(spool, tables, outcome, added)
 
 
 def _found(entries: list[Entry], which: Which, pinned: Pin | None) -> Entry:
@@ -80,7 +82,6 @@ def _found(entries: list[Entry], which: Which, pinned: Pin | None) -> Entry:
     return entries[back]
 
 
-def _still(accepted: Accepted, entry: Entry, recipients: frozenset[str], settings: Settings) -> Accepted:
+def _still(accepted: Accepted, entry: Entry, recipients: frozenset[str], settings: Settings) -> dict[str, int]:
     served = set(map(domain, (*recipients, *settings.include))) & set(entry.kept.domains)
-    domains = {name: when for name, when in accepted.domains.items() if name in served}
-    return Accepted(domains, kept.digest(kept.text(recipients)))
+    return {name: when for name, when in accepted.domains.items() if name in served}

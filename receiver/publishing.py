@@ -12,7 +12,7 @@ from typing import NamedTuple
 from receiver import disk, history, kept
 from receiver.kept import Kept, Origin
 from receiver.settings import Settings
-from receiver.spool import Accepted, Pin, Spool
+from receiver.spool import Accepted, InForce, Pin, Spool
 
 _LIST = "recipients.next"
 _ENTRY = "history.next"
@@ -24,6 +24,7 @@ class Decision(NamedTuple):
     """What is to be in force, and what is to count as accepted of it."""
 
     recipients: frozenset[str]
+    text: bytes  # the same as the spool has it: sorting a million takes a second, so it is done once
     accepted: Accepted
     origin: Origin
     by: str = ""  # the person who decided; empty: the guard
@@ -44,11 +45,10 @@ class Begun(NamedTuple):
     fresh: bool = False  # no list before this one is a reference any more
 
 
-def publish(spool: Spool, settings: Settings, decision: Decision, now: int) -> None:
+def publish(spool: Spool, settings: Settings, in_force: InForce, decision: Decision, now: int) -> None:
     """Put a decision into force. Raises OSError; a full disk leaves the list in force as it was."""
-    in_force, text = spool.in_force(), kept.text(decision.recipients)
-    begun = Begun(now, kept.digest(text), decision.accepted, pin=decision.pin, clears=decision.clears)
-    begun = begun._replace(fresh=bool(decision.by))
+    text, clears = decision.text, decision.clears
+    begun = Begun(now, kept.digest(text), decision.accepted, pin=decision.pin, clears=clears, fresh=bool(decision.by))
     newest = next(iter(history.entries(spool.folder)), None)
     number = newest.number if newest else 0
     if text != in_force.text:

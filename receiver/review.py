@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from receiver import lock, publishing
+from receiver import kept, lock, publishing
 from receiver.guard import domain
 from receiver.offer import passed, prove
 from receiver.publishing import Decision
 from receiver.report import Outcome, Refused, moment, shown
 from receiver.settings import Settings, load_settings
-from receiver.spool import Held, InForce, Spool
+from receiver.spool import Accepted, Held, InForce, Spool
 from receiver.tables import Tables
 
 
@@ -80,9 +80,10 @@ def accept(spool: Spool, number: Number, expected: str, by: str, tables: Tables)
         in_force, reviewed = spool.in_force(), review(spool, settings)
         _agreed(spool.customer, reviewed, number, expected)
         _addressed(reviewed, in_force, settings)
-        accepted = passed(settings, reviewed.recipients, in_force.accepted, reviewed.held.origin)
-        decision = Decision(reviewed.recipients, accepted, reviewed.held.origin, by=by)
-        publishing.publish(spool, settings, decision, int(time.time()))
+        text, origin = kept.text(reviewed.recipients), reviewed.held.origin
+        accepted = Accepted(passed(settings, reviewed.recipients, in_force.accepted, origin), kept.digest(text))
+        decision = Decision(reviewed.recipients, text, accepted, origin, by=by)
+        publishing.publish(spool, settings, in_force, decision, int(time.time()))
         outcome = _accepted(spool.customer, reviewed, in_force, by)
         spool.record(outcome)
     return prove(spool, tables, outcome, reviewed.recipients - in_force.recipients)

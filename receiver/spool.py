@@ -96,12 +96,17 @@ class Spool:
 
     def in_force(self) -> InForce:
         """Read the list in force and what has been accepted of it."""
+        text = self.text()
         try:
-            text = disk.read(self.folder, "recipients", kept.LIMIT) or b""
-            recipients = kept.recipients(text)
-        except (Failed, ValueError):
+            return InForce(text, kept.recipients(text), self.accepted()) if text else InForce()
+        except ValueError:
             return InForce()
-        return InForce(text, recipients, self.accepted()) if text else InForce()
+
+    def text(self) -> bytes:
+        """Read the list in force as it is written; nothing where there is none."""
+        with suppress(Failed):
+            return disk.read(self.folder, "recipients", kept.LIMIT) or b""
+        return b""
 
     def accepted(self) -> Accepted:
         """Read accepted.json alone, as the build does."""
@@ -128,18 +133,15 @@ class Spool:
         except (FileNotFoundError, Failed, ValueError, KeyError, TypeError):
             return None
 
-    def hold(
-        self, recipients: frozenset[str], origin: Origin, reasons: tuple[str, ...], left_out: Mapping[str, int]
-    ) -> None:
-        """Let a list wait, in the place of the one that waits."""
+    def hold(self, held: Held, text: bytes) -> None:
+        """Let a list, written as `text`, wait in the place of the one that waits, and since when that one does."""
         before = self.held()
-        since = before.since if before and before.reasons else origin.when
-        text = kept.text(recipients)
-        why = {"list": kept.digest(text), "total": len(recipients), "since": since, "origin": origin._asdict()}
+        since = before.since if before and before.reasons else held.since
+        why = {**held._asdict(), "recipients": len(held.recipients), "since": since, "origin": held.origin._asdict()}
         disk.make(self.folder, "held")
         with disk.inside(self.folder, "held") as directory:
             disk.replace(directory, "recipients", text)
-            disk.store(directory, "why.json", {**why, "reasons": reasons, "left_out": dict(left_out)})
+            disk.store(directory, "why.json", why)
 
     def unhold(self) -> None:
         """Forget the list that waits."""

@@ -1,47 +1,82 @@
-"""The customer's end: what is put there, and the one way a private key gets there."""
+"""The customer's end: what is put there, the one way a private key gets there, and the proof that it works."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 import inventory
 from commands import fleet, screen
 from commands.wish import Wish
 from deploy.folder import Folder
 from deploy.keys import Pair, ppk
-from deploy.plan import HostError, Plan
+from deploy.plan import ExchangeEnd, HostError, Machine, Plan
 from inventory import Inventory
 from inventory.model import Customer, Relay
 from receiver import report
 from roles import exchange
 
-
-def end(customer: Customer, kit_dir: str = "") -> Folder:
-    """Give the place the customer's files go to."""
-    return Folder(Path(kit_dir) if kit_dir else inventory.where().absolute().parent / "kits" / customer.id)
+Ends: TypeAlias = Callable[[Customer], AbstractContextManager[ExchangeEnd]]
+"""How the customers' ends are reached: `reached`, with what the command line said of it."""
 
 
-def place(customer: Customer, key_name: str, pair: Pair, kit_dir: str) -> None:
+class Known(NamedTuple):
+    """What a customer's relays know of its keys."""
+
+    seen: frozenset[str]  # used on every one of them
+    behind: tuple[str, ...]  # relays that may lack what is on record
+
+
+@contextmanager
+def reached(customer: Customer, kit_dir: str = "") -> Iterator[ExchangeEnd]:
+    """Reach the place the customer's files go to. One that is a Machine can be made to use a key, a kit cannot."""
+    yield Folder(Path(kit_dir) if kit_dir else inventory.where().absolute().parent / "kits" / customer.id)
+
+
+def place(end: ExchangeEnd, customer: Customer, key_name: str, pair: Pair) -> None:
     """Put a private key at the customer's end, in the form its client reads. It opens nothing until it is recorded."""
-    end(customer, kit_dir).place(exchange.key_file(customer, key_name), ppk(pair, f"{customer.id} {key_name}"))
+    end.place(exchange.key_file(customer, key_name), ppk(pair, f"{customer.id} {key_name}"))
+
+
+def leave(end: ExchangeEnd, customer: Customer, key_name: str) -> None:
+    """Let a key made at the customer's end be: a kit has none of that name but what a killed run left."""
+    if not isinstance(end, Machine):
+        end.forget_key(exchange.key_file(customer, key_name))
+
+
+def forget(end: ExchangeEnd, customer: Customer, key_name: str) -> None:
+    """Delete a private key that is of no more use."""
+    file = exchange.key_file(customer, key_name)
+    if end.forget_key(file):
+        screen.say(f"{customer.id}: key file {file} no longer needed here: deleted")
+
+
+def prove(machine: Machine, customer: Customer, relays: Sequence[Relay], key_name: str) -> list[str]:
+    """Have the customer's end open every relay's gate with a key; what does not work, none if all do.
+
+    from= lets nobody else in, so it must be that machine. The gate answers with the name of the key that let it in.
+    Raises HostError when the machine itself cannot be asked.
+    """
+    found = []
+    for relay in relays:
+        done = machine.run(*exchange.proof(customer, relay, key_name))
+        if done.code or f"key {key_name} works" not in done.out:
+            said = " ".join(f"{done.out} {done.err}".split())
+            found.append(f"{relay.name}: key {key_name} does not open it from {machine.name}: {said or done.code}")
+    return found
 
 
 def provision(
-    everything: Inventory,
-    customers: Sequence[Customer],
-    seen: Mapping[str, frozenset[str]],
-    wish: Wish,
+    everything: Inventory, customers: Sequence[Customer], known: Mapping[str, Known], wish: Wish, ends: Ends
 ) -> Iterator[int]:
-    """Bring each customer's end to its wanted state; gives an exit code for each.
-
-    `seen`: the keys that all of a customer's relays have seen used; their private halves need not rest here any more.
-    """
+    """Bring each customer's end to its wanted state; gives an exit code for each. `known`: by customer."""
     for customer in customers:
-        yield _one(everything, customer, seen[customer.id], wish)
+        yield _one(everything, customer, known[customer.id], wish, ends)
 
 
-def _one(everything: Inventory, customer: Customer, seen: frozenset[str], wish: Wish) -> int:
+def _one(everything: Inventory, customer: Customer, known: Known, wish: Wish, ends: Ends) -> int:
     relays = [everything.relays[name] for name in customer.relays]
     if refusals := exchange.refusals(customer, relays):
         for text in refusals:
@@ -51,22 +86,38 @@ def _one(everything: Inventory, customer: Customer, seen: frozenset[str], wish: 
         if wish.dry_run:
             screen.say(f"{customer.id}: a key is made and a kit written once a relay is ready for it")
         return report.DONE
+    if len(customer.keys) > 1 and known.behind:
+        lacking = f"{', '.join(known.behind)} may not know key {customer.keys[-1].name} yet"
+        screen.note(f"{customer.id}: its end is left as it is: {lacking}; run the same again")
+        return report.DONE
     try:
-        return _write(customer, end(customer, wish.kit_dir), relays, seen, wish)
+        with ends(customer) as end:
+            return _write(end, customer, relays, known.seen, wish)
     except HostError as error:
         return fleet.told(customer.id, error)
 
 
-def _write(customer: Customer, folder: Folder, relays: Sequence[Relay], seen: frozenset[str], wish: Wish) -> int:
-    plan = Plan.of(folder, exchange.items(customer, relays))
+def _write(end: ExchangeEnd, customer: Customer, relays: Sequence[Relay], seen: frozenset[str], wish: Wish) -> int:
+    plan = Plan.of(end, exchange.items(_naming(customer, end, seen), relays))
     if plan.changes:
-        screen.plan(f"{customer.id}: kit {folder.name}:", plan.text(brief=not wish.full))
+        screen.plan(f"{customer.id}: kit {end.name}:", plan.text(brief=not wish.full))
     else:
-        screen.say(f"{customer.id}: kit {folder.name}: nothing to change")
+        screen.say(f"{customer.id}: kit {end.name}: nothing to change")
     if wish.dry_run:
         return report.DONE
     plan.apply()
-    for key in seen:
-        if folder.forget_key(exchange.key_file(customer, key)):
-            screen.say(f"{customer.id}: key file {exchange.key_file(customer, key)} no longer needed here: deleted")
+    if not isinstance(end, Machine):  # a kit has been carried; a machine is where the key is used
+        for key in seen:
+            forget(end, customer, key)
     return report.DONE
+
+
+def _naming(customer: Customer, end: ExchangeEnd, seen: frozenset[str]) -> Customer:
+    """Choose the keys its files may name: of a machine, those that have been proved from there, or else the oldest.
+
+    A kit's batch prefers the new key where its file is, and that only comes with the kit.
+    """
+    if not isinstance(end, Machine):
+        return customer
+    proved = tuple(key for key in customer.keys if key.name in seen)
+    return customer.model_copy(update={"keys": proved or customer.keys[:1]})

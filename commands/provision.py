@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from functools import partial
 from typing import NamedTuple
 
 import inventory
-from commands import exchange, fleet, screen
+from commands import exchange, fleet, keys, screen
+from commands.exchange import Known
 from commands.fleet import Refused
+from commands.keys import NewKeys
 from commands.wish import Wish
-from deploy.keys import BadKey, make_pair, read_public
 from deploy.plan import HostError, NoPython, Plan
 from deploy.ssh import SSHHost
 from inventory import Inventory
-from inventory.keys import next_name, record
-from inventory.model import Customer, Key, Relay
+from inventory.model import Customer, Relay
 from receiver import report
 from roles import postfix
 from roles.postfix import Now
-
-NO_KEY_YET = "ssh-ed25519 (made-when-this-is-applied)"
 
 
 class Look(NamedTuple):
@@ -35,6 +33,13 @@ class Look(NamedTuple):
     seen: Mapping[str, frozenset[str]]  # customer: names of the keys that have been used there
 
 
+class Brought(NamedTuple):
+    """What came of bringing both ends of some customers to their wanted state."""
+
+    code: int
+    behind: Mapping[str, tuple[str, ...]]  # customer: relays, or its own end, that may lack what is on record
+
+
 def provision(customer: str, every: bool, wish: Wish) -> int:
     """Bring both ends of the chosen customers to their wanted state. Raises InventoryError, Refused."""
     where = inventory.where()
@@ -42,20 +47,38 @@ def provision(customer: str, every: bool, wish: Wish) -> int:
     customers = fleet.chosen(everything, customer, every)
     if every and (wish.kit_dir or wish.public_key):
         raise Refused("--kit-dir and --public-key are for one customer, not for --all")
-    given = _given(wish.public_key)
+    given = keys.given(wish.public_key, everything, customers)
+    _refuse_second_key(customers, given)
+    return bring(
+        everything, customers, wish, NewKeys(where, partial(exchange.reached, kit_dir=wish.kit_dir), given)
+    ).code
+
+
+def bring(everything: Inventory, customers: Sequence[Customer], wish: Wish, new_keys: NewKeys) -> Brought:
+    """Do it for these customers, be they as the inventory has them or as they are to be. Raises Refused."""
     with ExitStack() as connections:
-        wanted = [_with_new_key(where, one, given) for one in customers]
-        found = _look_at_all(everything, wanted, wish, connections)
+        planned = [new_keys.planned(one) for one in customers]
+        found = _look_at_all(everything, planned, wish, connections)
         looks = [look for look in found.values() if isinstance(look, Look)]
         _refuse_unknown_names(looks, wish.removing)
         codes = [*_show(found, wish)]
         ready = [look for look in looks if not look.refusals]
-        if not wish.dry_run:
-            customers = _with_keys(where, customers, looks, wish, given)
-            codes += _apply(ready, customers, wish)
-    seen = {one.id: _seen_everywhere(one, found) for one in customers}
-    codes += exchange.provision(everything, customers, seen, wish)
-    return report.worst(codes)
+        as_wanted = {look.relay.name for look in ready}
+        if wish.dry_run:
+            customers = [new if old.keys else old for old, new in zip(customers, planned, strict=True)]
+        else:
+            codes += _make_keys(customers, looks, new_keys)
+            customers = _fresh(customers)
+            changed = _apply(ready, customers, wish)
+            codes += [fleet.told(name, result) for name, result in changed.items()]
+            as_wanted -= {name for name, result in changed.items() if not isinstance(result, str)}
+    known = {one.id: _known(one, found, as_wanted) for one in customers}
+    ends = exchange.provision(everything, customers, known, wish, new_keys.ends)
+    behind = {one.id: known[one.id].behind for one in customers}
+    for one, code in zip(customers, ends, strict=True):
+        codes.append(code)
+        behind[one.id] += ("its own end",) * bool(code)
+    return Brought(report.worst(codes), behind)
 
 
 # ---- look
@@ -76,7 +99,7 @@ def _look_at_all(
 def _look(host: SSHHost, relay: Relay, customers: Sequence[Customer], wish: Wish) -> Look:
     now, seen = _read(host, relay, customers)
     plan = Plan.of(host, postfix.items(relay, customers, now))
-    refusals = _lost(plan, wish.removing)
+    refusals = _lost(plan, wish)
     if plan.changes and not refusals:
         refusals = _surveyed(host, relay, customers, now, wish)
     return Look(relay, host, now, plan, tuple(refusals), seen)
@@ -96,13 +119,16 @@ def _surveyed(host: SSHHost, relay: Relay, customers: Sequence[Customer], now: N
 # ---- stop
 
 
-def _lost(plan: Plan, removing: Sequence[str]) -> list[str]:
+def _lost(plan: Plan, wish: Wish) -> list[str]:
     """Say what would go without having been named. Leaving a thing out of the inventory does not remove it."""
-    unnamed = [name for name in plan.losses() if not _is_named(name, removing)]
-    if not unnamed:
+    losses = [(change.item.about, loss) for change in plan.changes for loss in change.losses()]
+    lost = {
+        loss: None for owner, loss in losses if (owner, loss) not in wish.meant and not _is_named(loss, wish.removing)
+    }
+    if not lost:
         return []
-    options = " ".join(f"--removing {name}" for name in unnamed)
-    return [f"would remove {', '.join(unnamed)}; nothing is done. If that is meant, say {options}"]
+    options = " ".join(f"--removing {name}" for name in lost)
+    return [f"would remove {', '.join(lost)}; nothing is done. If that is meant, say {options}"]
 
 
 def _is_named(loss: str, removing: Sequence[str]) -> bool:
@@ -157,41 +183,27 @@ def _counted(number: int, noun: str) -> str:
 # ---- keys
 
 
-def _given(file: str) -> str:
-    """Read the key of --public-key, first of all: nothing is asked or made for one that is no good. Raises Refused."""
-    if not file:
-        return ""
-    try:
-        return read_public(Path(file).read_text("utf-8", errors="replace"))
-    except OSError as error:
-        raise Refused(f"{file}: {error.strerror}") from None
-    except BadKey as error:
-        raise Refused(f"{file}: {error}") from None
+def _refuse_second_key(customers: Sequence[Customer], given: str) -> None:
+    for customer in customers:
+        if given and customer.keys and given not in {key.public for key in customer.keys}:
+            raise Refused(
+                f"{customer.id} has a key already, {customer.keys[-1].name}; "
+                f"`inv rotate-key {customer.id} --public-key FILE` takes another in beside it"
+            )
 
 
-def _lacks_key(customer: Customer, given: str) -> bool:
-    return given not in {key.public for key in customer.keys} if given else not customer.keys
-
-
-def _with_new_key(where: Path, customer: Customer, given: str) -> Customer:
-    """Plan with the key to come, or a placeholder; what is applied is planned again with the key itself."""
-    if not _lacks_key(customer, given):
-        return customer
-    key = Key(next_name(where, customer.id), given or NO_KEY_YET)
-    return customer.model_copy(update={"keys": (*customer.keys, key)})
-
-
-def _with_keys(
-    where: Path, customers: Sequence[Customer], looks: Sequence[Look], wish: Wish, given: str
-) -> tuple[Customer, ...]:
-    """Make and record a key for each customer who lacks one and whom at least one relay is ready for."""
+def _make_keys(customers: Sequence[Customer], looks: Sequence[Look], new_keys: NewKeys) -> Iterator[int]:
+    """Make and record a key for each customer who is to get one and whom at least one relay is ready for."""
     for customer in customers:
         theirs = [look for look in looks if look.relay.name in customer.relays]
-        if _lacks_key(customer, given) and _may_have_key(customer, theirs):
-            seen = {name for look in theirs for name in look.seen.get(customer.id, ())}
-            _record_key(where, customer, next_name(where, customer.id, seen), wish, given)
-    fresh = inventory.load(where).customers
-    return tuple(fresh[customer.id] for customer in customers)
+        if new_keys.lacks(customer) and _may_have_key(customer, theirs):
+            yield new_keys.record(customer, {name for look in theirs for name in look.seen.get(customer.id, ())})
+
+
+def _fresh(customers: Sequence[Customer]) -> tuple[Customer, ...]:
+    """Give the customers as the inventory has them by now."""
+    now = inventory.load(inventory.where()).customers
+    return tuple(now[customer.id] for customer in customers)
 
 
 def _may_have_key(customer: Customer, looks: Sequence[Look]) -> bool:
@@ -205,21 +217,10 @@ def _loses_key(customer: Customer, plan: Plan) -> bool:
     return any(loss.startswith("key:") for loss in losses)
 
 
-def _record_key(where: Path, customer: Customer, name: str, wish: Wish, given: str) -> None:
-    """Place the private half, then record the public one: recording is what commits."""
-    public = given
-    if not given:
-        pair = make_pair(customer.exchange.key_type)
-        exchange.place(customer, name, pair, wish.kit_dir)
-        public = pair.public
-    record(where, customer.id, Key(name, public))
-    screen.say(f"{customer.id}: key {name} recorded; commit {where / 'keys' / customer.id}")
-
-
 # ---- apply
 
 
-def _apply(ready: Sequence[Look], customers: Sequence[Customer], wish: Wish) -> Iterator[int]:
+def _apply(ready: Sequence[Look], customers: Sequence[Customer], wish: Wish) -> Mapping[str, str | HostError | Refused]:
     changing = {look.relay.name: look for look in ready if look.plan.changes}
     keyed = {customer.id: customer for customer in customers if customer.keys}
 
@@ -230,8 +231,7 @@ def _apply(ready: Sequence[Look], customers: Sequence[Customer], wish: Wish) -> 
         plan.apply()
         return f"{_counted(len(plan.changes), 'change')} made ({_cost(look.host)})"
 
-    for name, result in fleet.side_by_side([look.relay for look in changing.values()], apply, "changing").items():
-        yield fleet.told(name, result)
+    return fleet.side_by_side([look.relay for look in changing.values()], apply, "changing")
 
 
 def _final(look: Look, customers: Sequence[Customer], wish: Wish) -> Plan:
@@ -246,8 +246,8 @@ def _final(look: Look, customers: Sequence[Customer], wish: Wish) -> Plan:
     return Plan.of(look.host, postfix.items(look.relay, customers, now))
 
 
-def _seen_everywhere(customer: Customer, found: Mapping[str, Look | HostError | Refused]) -> frozenset[str]:
-    """Name the customer's keys that every one of its relays has seen used."""
+def _known(customer: Customer, found: Mapping[str, Look | HostError | Refused], as_wanted: Collection[str]) -> Known:
+    """Tell what the customer's relays know of its keys."""
     looks = [found.get(name) for name in customer.relays]
     seen = [look.seen.get(customer.id, frozenset()) if isinstance(look, Look) else frozenset() for look in looks]
-    return frozenset.intersection(*seen)
+    return Known(frozenset.intersection(*seen), tuple(name for name in customer.relays if name not in as_wanted))

@@ -1,4 +1,4 @@
-"""What was said on the command line of provision besides the customer."""
+"""What was said on the command line of provision and its kin besides the customer."""
 
 from __future__ import annotations
 
@@ -14,3 +14,4 @@ class Wish(NamedTuple):
     public_key: str = ""  # a file
     kit_dir: str = ""
     full: bool = False  # print long files whole
+    meant: frozenset[tuple[str, str]] = frozenset()  # customer and what goes from it, meant by the command itself

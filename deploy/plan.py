@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from deploy.difference import difference
 from deploy.items import Item, Keep, State
@@ -58,6 +58,7 @@ class Done(NamedTuple):
     err: str
 
 
+@runtime_checkable
 class Machine(Host, Protocol):
     """A host that runs programs: SSHHost and Windows. A Folder has no such method."""
 

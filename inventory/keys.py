@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import fcntl
 import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -53,6 +55,25 @@ def forget(where: Path, customer: str, name: str) -> None:
     path = where / "keys" / customer / f"{name}.pub"
     path.unlink(missing_ok=True)
     _sync(path.parent)
+
+
+def was_recorded(where: Path, customer: str, name: str) -> bool:
+    """Tell whether this checkout, or one it comes from, has had a key of that name on record."""
+    match = _FILE.fullmatch(f"{name}.pub")
+    return match is not None and int(match[1]) <= _highest(where, customer)
+
+
+@contextmanager
+def changing(where: Path, customer: str) -> Iterator[None]:
+    """Be the only one who changes the customer's keys. Raises BlockingIOError when somebody else is at it."""
+    folder = where / "keys" / customer
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def next_name(where: Path, customer: str, seen: Iterable[str] = ()) -> str:

@@ -44,6 +44,16 @@ def items(customer: Customer, relays: Sequence[Relay]) -> Iterator[Item]:
         yield file(name, render(template, **facts), about=customer.id)
 
 
+def proof(customer: Customer, relay: Relay, key_name: str) -> tuple[str, ...]:
+    """Give the words of a command that has the gate of a relay say which key let it in; run at the customer's end."""
+    facts = {
+        "directory": customer.exchange.directory,
+        "key": key_file(customer, key_name),
+        "relay": _upload_to(relay),
+    }
+    return tuple(render(f"exchange/clients/{customer.exchange.client}/proof.txt.j2", **facts).splitlines())
+
+
 def refusals(customer: Customer, relays: Sequence[Relay]) -> list[str]:
     """Say what keeps a batch file that works from being written."""
     found = [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from deploy.items import Item, file
 from inventory.model import Customer, Relay
 from templates import names, render
 
 LONGEST_LINE = 2047  # of NT 4's cmd.exe
+_END_MARK = "endmark.txt"
 _INSIDE = ("export.bat.j2", "README.txt.j2")  # of a source's folder: what becomes part of another file
 _KEY_ENDS = {"plink": ".ppk"}  # the client: how the key file it reads is named
 _AT_DAYS = {"MON": "M", "TUE": "T", "WED": "W", "THU": "Th", "FRI": "F", "SAT": "S", "SUN": "Su"}
@@ -21,6 +22,21 @@ _WEEKDAYS = {
     "FRI": "Friday",
     "SAT": "Saturday",
     "SUN": "Sunday",
+}
+
+
+class _Exporter(NamedTuple):
+    """The program that writes a source's export."""
+
+    program: str
+    end_mark: str = _END_MARK  # what makes its export complete: our file, or one it writes with rows and SHA-256
+    witness: str = _END_MARK  # the file by which the batch knows that its folder is complete
+
+
+_EXPORTERS = {
+    "exchange-5.5": _Exporter("admin.exe"),
+    "csvde": _Exporter("csvde.exe"),
+    "powershell": _Exporter("powershell.exe", end_mark="exchusers.end", witness="runexport.ps1"),
 }
 
 
@@ -36,9 +52,7 @@ def items(customer: Customer, relays: Sequence[Relay]) -> Iterator[Item]:
     facts = _facts(customer, relays)
     source = f"exchange/sources/{customer.exchange.source}"
     beside = [f"{source}/{name}" for name in names(source) if name not in _INSIDE]
-    shared = [
-        f"exchange/{name}" for name in names("exchange") if customer.exchange.reach == "kit" or name != "README.txt.j2"
-    ]
+    shared = [f"exchange/{name}" for name in names("exchange") if name not in _not_for(customer)]
     for template in (*beside, *shared):
         name = template.rpartition("/")[2].removesuffix(".j2")
         yield file(name, render(template, **facts), about=customer.id)
@@ -71,10 +85,19 @@ def refusals(customer: Customer, relays: Sequence[Relay]) -> list[str]:
     return found
 
 
+def _not_for(customer: Customer) -> Iterator[str]:
+    """Name the templates that this customer has no use for."""
+    if customer.exchange.reach != "kit":
+        yield "README.txt.j2"
+    if _EXPORTERS[customer.exchange.source].end_mark != _END_MARK:
+        yield f"{_END_MARK}.j2"
+
+
 def _facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
     exchange, schedule = customer.exchange, customer.exchange.schedule
     every, starts = schedule.every_minutes, schedule.starts(customer.id)
     by_name = {relay.name: relay for relay in relays}
+    exporter = _EXPORTERS[exchange.source]
     return {
         "customer": customer.id,
         "domains": customer.domains,
@@ -83,6 +106,9 @@ def _facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
         "server": exchange.server,
         "basepoint": exchange.basepoint,
         "addresses": exchange.addresses,
+        "exporter": exporter.program,
+        "end_mark": exporter.end_mark,
+        "witness": exporter.witness,
         "export": f"exchange/sources/{exchange.source}/export.bat.j2",
         "source_readme": f"exchange/sources/{exchange.source}/README.txt.j2",
         "upload": f"exchange/clients/{exchange.client}/upload.bat.j2",

@@ -13,6 +13,7 @@ import pytest
 
 import inventory
 from inventory import Customer, Key, Relay
+from receiver.formats import csvde
 from roles import exchange
 
 GOLDEN = Path(__file__).parent / "golden" / "exchange"
@@ -43,9 +44,13 @@ def files(one: Customer, relays: Sequence[Relay]) -> dict[str, str]:
 
 
 TWO = (relay("mx1"), relay("mx2", uploads="upload.provider.example:2222"))
+DIRECTORY = {"source": "csvde", "server": "DC1", "basepoint": "DC=demo,DC=example"}
+SCRIPT = {"source": "powershell", "server": "EX1", "basepoint": None}
 CASES = {
     "one-relay-one-key": (customer(), TWO[:1]),
     "two-relays-rotating": (customer("k1", "k2", relays=("mx1", "mx2")), TWO),
+    "csvde": (customer(exchange=DIRECTORY), TWO[:1]),
+    "powershell": (customer(exchange=SCRIPT), TWO[:1]),
 }
 
 
@@ -80,8 +85,9 @@ def test_all_files_of_a_kit_are_there_and_no_private_key(made: dict[str, str]) -
     }
 
 
-def test_every_file_is_ascii_with_the_line_ends_of_windows(made: dict[str, str]) -> None:
-    for name, content in made.items():
+@pytest.mark.parametrize("case", CASES)
+def test_every_file_is_ascii_with_the_line_ends_of_windows(case: str) -> None:
+    for name, content in files(*CASES[case]).items():
         assert content.isascii(), name
         assert content.endswith("\r\n"), name
         assert "\n" not in content.replace("\r\n", ""), name
@@ -104,6 +110,42 @@ def test_the_options_file_has_no_key_that_loses_recipients(made: dict[str, str])
     assert "HiddenObjects" in keys
     assert not {"HomeServer", "BasepointOnly", "Hidden", "RawMode"} & set(keys)
     assert re.search(r"=\s*$", made["userexport.ini"], re.MULTILINE) is None
+
+
+# ---- csvde
+
+
+def csvde_line(**changes: object) -> str:
+    made = files(customer(exchange={**DIRECTORY, **changes}), TWO[:1])["runexport.bat"]
+    (line,) = re.findall(r'^"%SystemRoot%\\System32\\csvde\.exe" (.*)\r$', made, re.MULTILINE)
+    return str(line)
+
+
+def test_csvde_asks_the_global_catalog_for_all_who_have_addresses_below_the_base_in_unicode_and_page_by_page() -> None:
+    words = csvde_line().split(" -")
+    assert {"s DC1", "t 3268", 'd "DC=demo,DC=example"', "u", 'r "(proxyAddresses=*)"'} <= set(words)
+    assert not {"g", "n", "i"} & set(words)  # no pages; values left out that it takes for binary; import
+
+
+def test_csvde_without_a_base_asks_for_all_of_the_server_s_own_domain() -> None:
+    assert " -d " not in csvde_line(basepoint=None)
+
+
+def test_csvde_is_asked_for_what_its_format_reads_and_never_for_where_a_contact_s_mail_goes() -> None:
+    asked = re.search(r"-l (\S+)", csvde_line())
+    assert asked is not None
+    assert set(asked[1].split(",")) == {csvde.ADDRESSES, *csvde.OWNER}
+    assert "targetAddress" not in asked[1]
+
+
+def test_the_end_mark_of_the_script_takes_the_place_of_the_one_in_the_kit() -> None:
+    made = files(*CASES["powershell"])
+    assert "endmark.txt" not in made
+    assert not [name for name, content in made.items() if "endmark.txt" in content]
+    assert "copy /b exchusers.txt+exchusers.end upload.txt" in made["runexport.bat"]
+
+
+# ---- the upload
 
 
 def uploads(made: dict[str, str]) -> list[str]:
@@ -150,7 +192,9 @@ def test_while_a_rotation_is_open_the_new_key_comes_first_and_the_old_one_is_rea
     assert "if not exist exchupdate-k1.ppk" not in made["runexport.bat"]
 
 
-def test_every_label_that_is_gone_to_is_there_once(made: dict[str, str]) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_every_label_that_is_gone_to_is_there_once(case: str) -> None:
+    made = files(*CASES[case])
     for name in ("runexport.bat", "schedule.bat"):
         labels = re.findall(r"^:(\w+)\r$", made[name], re.MULTILINE)
         assert len(labels) == len(set(labels)), name
@@ -159,12 +203,16 @@ def test_every_label_that_is_gone_to_is_there_once(made: dict[str, str]) -> None
     assert set(nexts) <= set(re.findall(r"^:(\w+)\r$", made["runexport.bat"], re.MULTILINE))
 
 
-def test_no_line_of_the_batch_ends_in_a_digit_that_cmd_would_take_for_a_handle(made: dict[str, str]) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_no_line_of_the_batch_ends_in_a_digit_that_cmd_would_take_for_a_handle(case: str) -> None:
+    made = files(*CASES[case])
     for name in ("runexport.bat", "schedule.bat"):
         assert re.search(r"echo .*\d>", made[name]) is None
 
 
-def test_the_batch_uses_nothing_that_came_after_windows_nt_4(made: dict[str, str]) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_the_batch_uses_nothing_that_came_after_windows_nt_4(case: str) -> None:
+    made = files(*CASES[case])
     newer = r"exit /b|%%~[a-z]|set /p|%date%|%time%|%random%|:eof|call :|timeout|taskkill|enabledelayed|usebackq|\(\r\n"
     for name in ("runexport.bat", "schedule.bat"):
         assert re.search(newer, made[name], re.IGNORECASE) is None, name
@@ -221,17 +269,22 @@ def test_a_path_with_blanks_to_exchange_stands_between_quotes() -> None:
     )
 
 
-def test_the_page_for_the_customer_s_admin_fits_a_diskette_reader_s_screen(made: dict[str, str]) -> None:
-    assert [line for line in made["README.txt"].split("\r\n") if len(line) > 80] == []
+@pytest.mark.parametrize("case", CASES)
+def test_the_page_for_the_customer_s_admin_fits_a_diskette_reader_s_screen(case: str) -> None:
+    assert [line for line in files(*CASES[case])["README.txt"].split("\r\n") if len(line) > 80] == []
 
 
-def test_the_page_explains_every_message_the_batch_can_end_with(made: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("case", "count"), [("one-relay-one-key", 11), ("two-relays-rotating", 11), ("csvde", 12), ("powershell", 11)]
+)
+def test_the_page_explains_every_message_the_batch_can_end_with(case: str, count: int) -> None:
+    made = files(*CASES[case])
     said = re.findall(r"(?:run|log) echo (?:%began%: )?(.+)\r", made["runexport.bat"])
     page = re.sub(r"\s+", " ", made["README.txt"])
     clauses = (
         {re.split(r"\. |: | %|:$", text)[0] for text in said} - {relay.uploads_to[0] for relay in TWO} - {"runexport"}
     )
-    assert len(clauses) == 11
+    assert len(clauses) == count
     assert {clause for clause in clauses if clause not in page} == set()
 
 

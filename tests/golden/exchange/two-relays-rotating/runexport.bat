@@ -28,7 +28,7 @@ set worst=4
 goto end
 
 rem One run at a time. A run that finds the lock leaves a mark in it; when 2 marks are there, which
-rem takes two hours, the run that holds it hangs (ADMIN may wait for somebody to press OK).
+rem takes two hours, the run that holds it hangs: admin.exe may wait for somebody to press OK.
 :lock
 md runexport.lck > nul 2>&1
 if not errorlevel 1 goto locked

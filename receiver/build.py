@@ -20,7 +20,7 @@ from receiver.ground import Owner
 from receiver.part import Part
 from receiver.postmap import Postmap, Table
 from receiver.record import Record
-from receiver.report import DONE, FAILED, REFUSED, Stopped
+from receiver.report import DONE, FAILED, REFUSED, Failed, Stopped
 from receiver.settings import BadSettings, Places, RelaySettings, load_relay
 from receiver.sources import Source
 
@@ -134,14 +134,16 @@ def _wanted(places: Places, parts: Sequence[Part]) -> Sequence[Table]:
 
 def _tidy(places: Places, relay: RelaySettings, found: Found) -> None:
     """Remove what nothing needs any more; what cannot be removed now, the next run removes."""
-    maker, record = Postmap(relay.config_directory, relay.table_type), Record.read(places.tables)
     with suppress(OSError):
         for customer, copy in sources.copies(places).items():
             if customer not in found.customers:
                 copy.forget()
-        for name, built in record.tables.items():
+    with suppress(OSError, Failed):
+        maker = Postmap(relay.config_directory, relay.table_type)
+        for name, built in Record.read(places.tables).tables.items():
             for stray in maker.strays(places.tables, name, tuple(built.files)):
                 os.unlink(os.path.join(places.tables, stray))
+    with suppress(OSError):
         ground.clear(places, found.now)
 
 

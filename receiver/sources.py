@@ -174,8 +174,6 @@ def _content(spool: int, name: str, theirs: Owner, bound: int) -> bytes | None:
         there = os.fstat(descriptor)
         if not stat.S_ISREG(there.st_mode) or there.st_nlink > 1 or there.st_uid != theirs.uid:
             raise Damaged(f"{name} is no plain file of the account's own")
-        if there.st_size > bound:
-            raise Damaged(f"{name} is larger than {bound} bytes")
         with open(descriptor, "rb", closefd=False) as file:
             content = file.read(bound + 1)
     finally:

@@ -374,6 +374,35 @@ def test_a_broken_main_cf_leaves_the_tables_and_says_so(relay: HostRelay) -> Non
     assert relay.text("relay_domains") == ["acme.example OK"]
 
 
+FAULTY_POSTMAP = {
+    "loses a line and says nothing": 'sed -i 2d "$file"; exec postmap.real "$@"',
+    "warns and ends 0": 'echo "postmap: warning: something is odd" >&2; exec postmap.real "$@"',
+    "dies": "kill -9 $$",
+    "builds nothing": "exit 0",
+}
+
+
+@pytest.mark.parametrize("how", FAULTY_POSTMAP)
+def test_a_postmap_that_does_not_do_all_of_it_leaves_the_tables(relay: HostRelay, how: str) -> None:
+    relay.tree("acme")
+    relay.upload("acme", "ann@acme.example")
+    relay.build()
+    relay.host.run("mv", "/usr/sbin/postmap", "/usr/sbin/postmap.real")
+    asked = 'case "$*" in *-q*) exec postmap.real "$@" ;; esac'
+    script = f'#!/bin/sh\n{asked}\nfile="${{3#hash:}}"\n{FAULTY_POSTMAP[how]}\n'
+    (relay.host.root / "usr/sbin/postmap").write_text(script)
+    (relay.host.root / "usr/sbin/postmap").chmod(0o755)
+    relay.upload("acme", "ann@acme.example", "bob@acme.example", "cy@acme.example")
+    done = relay.build(check=False)
+    assert done.returncode == 4
+    assert done.stderr.startswith("rebuild-relay-recips: ")
+    assert relay.closed("ann@acme.example")
+    assert not relay.finds("cy@acme.example")
+    relay.host.run("mv", "/usr/sbin/postmap.real", "/usr/sbin/postmap")
+    relay.build()
+    assert relay.closed("ann@acme.example", "bob@acme.example", "cy@acme.example")
+
+
 def test_trees_that_are_all_gone_change_nothing(relay: HostRelay) -> None:
     relay.tree("acme")
     relay.build()

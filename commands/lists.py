@@ -86,7 +86,7 @@ def accept(customer: str, numbers: Mapping[str, str]) -> int:
     if len(lists) > 1:
         raise Refused(f"the relays hold different lists; look at each: `inv review {customer}`")
     if not lists:
-        return _tell(held)
+        return report.worst([report.REFUSED, _tell(held)])
     option, number = given[0]
     holding = tuple(relay for relay in place.relays if _holds(held[relay.name]))
     answers = _ask(place._replace(relays=holding), "accepting on", "accept", f"--{option}", number, "--list", *lists)

@@ -243,7 +243,10 @@ def _final(look: Look, customers: Sequence[Customer], wish: Wish) -> Plan:
         now, _ = _read(look.host, look.relay, customers)
         if refusals := _surveyed(look.host, look.relay, customers, now, wish):
             raise Refused("; ".join(refusals))
-    return Plan.of(look.host, postfix.items(look.relay, customers, now))
+    plan = Plan.of(look.host, postfix.items(look.relay, customers, now))
+    if lost := _lost(plan, wish):  # another checkout was here since the look
+        raise Refused("; ".join(lost))
+    return plan
 
 
 def _known(customer: Customer, found: Mapping[str, Look | HostError | Refused], as_wanted: Collection[str]) -> Known:

@@ -27,7 +27,7 @@ def run(fast: bool, words: str) -> int:
 
 
 def _prepare() -> None:
-    """Make what takes long beforehand, where it can be told: a test that makes a Debian root is silent half a minute."""
+    """Make what takes long beforehand, where it can be told: a test that makes a Debian root says nothing meanwhile."""
     if os.geteuid() == 0:
         roots.install_needed((*roots.PACKAGES, *WINDOWS), say=_say)
     if roots.missing() is None:

@@ -59,6 +59,7 @@ def resume(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
         if waiting:
             choice = Choice(own(waiting.recipients, settings), waiting.left_out)
             outcome, added = enter(settings, choice, spool, waiting.origin, None)
+            outcome = outcome._replace(by=origin.by)
         else:
             total, added = len(spool.in_force().recipients), frozenset()
             outcome = Outcome(spool.customer, "resumed", *origin, total=total, why="no list waits")

@@ -166,7 +166,10 @@ class Spool:
 
     def keys(self) -> dict[str, dict[str, int]]:
         """Tell when each key was seen first and last."""
-        return _seen(disk.start(self.folder, "keys.json", disk.SMALL) or b"{}")
+        with suppress(Failed, ValueError, TypeError, KeyError, AttributeError):
+            seen = json.loads(disk.read(self.folder, "keys.json", disk.SMALL) or b"{}")
+            return {name: {"first": int(at["first"]), "last": int(at["last"])} for name, at in seen.items()}
+        return {}
 
     def seen(self, key: str, now: int) -> None:
         """Note that a key was used; the longest unseen is forgotten when there are more than KEYS."""
@@ -184,11 +187,3 @@ class Spool:
     def record(self, outcome: Outcome) -> None:
         """Write what this run came to."""
         disk.replace(self.folder, "last-run.json", disk.text(outcome.record()))
-
-
-def _seen(text: bytes) -> dict[str, dict[str, int]]:
-    with suppress(ValueError, TypeError, KeyError, AttributeError):
-        return {
-            name: {"first": int(when["first"]), "last": int(when["last"])} for name, when in json.loads(text).items()
-        }
-    return {}

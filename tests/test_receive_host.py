@@ -80,6 +80,8 @@ def test_from_the_first_list_to_a_rollback_postfix_answers_as_it_should(
     assert relay.upload("ann", "bob", "cora").startswith("acme: 2 recipients (+0 -0), pinned since ")
     relay.desk("resume", "acme")
     assert relay.answers("ann", "cora") == ["250", "250"]
+    for words in ("review acme", "history acme", "history acme --diff 0", "status acme", "hand-over acme", "tick"):
+        relay.desk(*words.split(), *(["--json"] if words == "tick" else []))
 
 
 def test_every_call_is_logged_before_anything_is_read_and_what_it_came_to_after(relay: Relay) -> None:

@@ -254,6 +254,8 @@ def test_an_attack_by_a_pipe_in_place_of_a_file_makes_nobody_wait(relay: SmallRe
     with relay.spool() as spool:
         assert spool.in_force().recipients == frozenset()
         assert spool.last_run() is None
+        spool.seen("k1", 1)
+        assert spool.keys() == {"k1": {"first": 1, "last": 1}}
 
 
 def test_an_attack_by_a_link_in_place_of_a_customers_folder_is_refused(relay: SmallRelay, tmp_path: Path) -> None:

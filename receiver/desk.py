@@ -66,9 +66,13 @@ def desk(
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line; a wrong one ends here with exit code 2."""
-    parser = argparse.ArgumentParser(prog="postern", description="The lists of this relay's customers.")
+    parser = argparse.ArgumentParser(
+        prog="postern", description="The lists of this relay's customers.", allow_abbrev=False
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    made = {verb: verbs.add_parser(verb, help=help_, description=help_) for verb, help_ in _HELP.items()}
+    made = {
+        verb: verbs.add_parser(verb, help=help_, description=help_, allow_abbrev=False) for verb, help_ in _HELP.items()
+    }
     for verb, each in made.items():
         each.add_argument("--json", action="store_true", help="one object, for programs")
         if verb != "tick":

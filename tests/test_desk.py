@@ -205,6 +205,7 @@ def test_an_attack_by_what_is_handed_over_places_no_file_outside_the_spool(
         (),
         ("accept", "acme"),
         ("accept", "acme", "--removing", "-1"),
+        ("accept", "acme", "--rem", "1"),
         ("accept", "acme", "--removing", "1", "--first", "1"),
         ("rollback", "acme", "--to", "1", "--list", "0123456789ab"),
         ("rollback", "acme", "--list", "abc"),

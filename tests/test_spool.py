@@ -190,6 +190,7 @@ def test_a_crash_at_any_step_leaves_the_old_list_or_the_new_one_and_the_next_run
     old, smooth = whole(relay), SmallRelay.copy(relay, relay.etc.parent.with_name("smooth"))
     act(smooth)
     new, seen = whole(smooth), set()
+    assert (new.in_tables, new.unfinished) == (new.in_force, False)
     for crashed in crashes(relay, act):
         now = whole(crashed)
         assert now.in_force in (old.in_force, new.in_force)

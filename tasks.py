@@ -88,6 +88,47 @@ def provision(
 
 @task(
     help={
+        "customer": f"{_CUSTOMER}; or --all, or --due",
+        "all_": _ALL,
+        "due": "those whose key nears key_max_age_days (a month ahead), or whose rotation is open",
+        "finish": "remove the old key, once every relay has seen the new one",
+        "undo": "remove the new key again, while no relay has seen it",
+        "force": "with --finish or --undo: past a relay that says no, after saying what that cuts off",
+        "dry_run": _DRY,
+        "public_key": "take this public key (PuTTY's or OpenSSH's form), whose private half stays where it was made",
+        "kit_dir": "write the kit there instead of to kits/CUSTOMER beside the inventory",
+        "full": "print long files of the plan whole, instead of counting their lines",
+    },
+)
+def rotate_key(
+    _: Context,
+    customer: str,
+    all_: bool = False,
+    due: bool = False,
+    finish: bool = False,
+    undo: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+    public_key: str = "",
+    kit_dir: str = "",
+    full: bool = False,
+) -> None:
+    """Give a customer a new key without closing the gate: beside the old one first, alone when it has been used.
+
+    The new kit is written and both keys work, until --finish removes the old one; it refuses while a relay has not
+    seen the new one used. Run without --finish it goes on with a rotation that was begun, and never begins a second.
+    """
+    from commands import ended
+    from commands.rotation import Turn
+    from commands.rotation import rotate_key as story
+    from commands.wish import Wish
+
+    wish = Wish(dry_run, public_key=public_key, kit_dir=kit_dir, full=full)
+    ended(story, customer, all_, Turn(due, finish, undo, force), wish)
+
+
+@task(
+    help={
         "customer": _CUSTOMER,
         "export_file": "take this export through the relays' receiver, same limits and guard; end mark optional",
         "dry_run": "only look: who would come and who would go",
@@ -136,6 +177,38 @@ def accept(_: Context, customer: str, removing: str = "", adding: str = "", firs
     from commands import ended, lists
 
     ended(lists.accept, customer, {"removing": removing, "adding": adding, "first": first})
+
+
+@task(
+    help={
+        "customer": _CUSTOMER,
+        "to": "how many lists back, as `inv history` numbers them; the previous one unless said",
+    }
+)
+def rollback(_: Context, customer: str, to: str = "1") -> None:
+    """Put an earlier list back on every relay of the customer, and pin it there.
+
+    Later exports are checked and kept but not published until `inv resume`; status and the uploads' reports say so.
+    """
+    from commands import ended, lists
+
+    ended(lists.rollback, customer, to)
+
+
+@task(help={"customer": _CUSTOMER, "json": _JSON})
+def resume(_: Context, customer: str, json: bool = False) -> None:
+    """Let a customer's uploads take effect again; the one that waits goes through the guard at once."""
+    from commands import ended, lists
+
+    ended(lists.resume, customer, json)
+
+
+@task(help={"customer": _CUSTOMER, "diff": "name who came and who went with this number of it", "json": _JSON})
+def history(_: Context, customer: str, diff: str = "", json: bool = False) -> None:
+    """List the kept lists with date, key, client address, how many came and went, and who accepted what."""
+    from commands import ended, lists
+
+    ended(lists.history, customer, diff, json)
 
 
 @task(help={"customer": "its id; left out: all", "json": _JSON})

@@ -21,6 +21,7 @@ __all__ = [
     "Now",
     "answers",
     "asked",
+    "customer_tree",
     "items",
     "keys_seen",
     "notes",

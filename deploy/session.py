@@ -33,20 +33,26 @@ BOOTSTRAP = (
 )
 PYTHONS = "python3 /usr/libexec/platform-python " + " ".join(f"python3.{minor}" for minor in range(14, 8, -1))
 # One line, and no "!": it goes through whatever login shell the account has. $1: BOOTSTRAP; $2: may it install Python.
-PROBE = (
-    "PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin; "
-    "find_and_run() { "
-    f"for p in {PYTHONS}; do command -v $p >/dev/null 2>&1 || continue; "
-    f'$p -I -S -B -X utf8 -c "$1"; c=$?; [ $c -eq {TOO_OLD} ] || exit $c; done; }}; '
-    'find_and_run "$1"; '
-    "m=; for p in apt-get dnf; do command -v $p >/dev/null 2>&1 && m=$p && break; done; "
-    "if [ $2$m = yesapt-get ]; then export DEBIAN_FRONTEND=noninteractive; { apt-get -qq update; "
-    "apt-get -qq -y --no-install-recommends install python3; } </dev/null >&2; "
-    # Where dnf runs at all there is some python3; the only one too old is Red Hat 8's, which has python3.11 beside it.
-    "elif [ $2$m = yesdnf ]; then "
-    "dnf -q -y install python3.11 </dev/null >&2 || dnf -q -y install python3 </dev/null >&2; "
-    'fi; [ $2 = yes ] && find_and_run "$1"; '
-    """printf '\\n{"error": {"kind": "nopython", "text": "%s"}}\\n' "$m" """
+# Where dnf runs at all there is some python3; the only one too old is Red Hat 8's, which has a python3.11 to install.
+PROBE = " ".join(
+    (
+        "PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin;",
+        f"find_and_run() {{ for p in {PYTHONS}; do command -v $p >/dev/null 2>&1 || continue;",
+        f'$p -I -S -B -X utf8 -c "$1"; c=$?; [ $c -eq {TOO_OLD} ] || exit $c; done; }};',
+        'find_and_run "$1";',
+        "m=; for p in apt-get dnf; do command -v $p >/dev/null 2>&1 && m=$p && break; done;",
+        "case $2-$m in",
+        "yes-apt-get) export DEBIAN_FRONTEND=noninteractive; apt-get -qq update;",
+        "apt-get -qq -y --no-install-recommends install python3 ;;",
+        "yes-dnf) dnf -q -y install python3.11 || dnf -q -y install python3 ;;",
+        "esac </dev/null >&2;",
+        "case $2-$m in",
+        '*-) w="there is neither apt-get nor dnf to install it" ;;',
+        'no-*) w="$m would install it" ;;',
+        '*) find_and_run "$1"; w="$m could not install it" ;;',
+        "esac;",
+        """printf '\\n{"error": {"kind": "nopython", "text": "%s"}}\\n' "$w\"""",
+    )
 )
 SUDO = ("env", "LC_ALL=C", "sudo", "-n", "--")
 SUDO_REFUSES = re.compile(
@@ -185,8 +191,7 @@ class Session:
         kinds = {"busy": Busy, "changed": Busy, "proof": ProofFailed}
         return kinds.get(error["kind"], HostError)(text)
 
-    def _no_python(self, manager: str) -> NoPython:
-        remedy = f"{manager} would install it" if manager else "and neither apt-get nor dnf to install it with"
+    def _no_python(self, remedy: str) -> NoPython:
         said = _bounded(self._line.end().err.encode())
         return NoPython(f"it has no Python {OLDEST} or later; {remedy}" + (f"\n{said}" if said else ""))
 

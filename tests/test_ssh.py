@@ -516,6 +516,22 @@ def test_python_is_installed_in_the_same_remote_command_and_packages_after_it(la
     assert bare.run("make", "--version").stdout.startswith("GNU Make")
 
 
+def test_python_that_cannot_be_installed_is_told_with_the_managers_last_words(lab_host: StartHost) -> None:
+    bare = lab_host("bookworm", bare=True)
+    put(bare, "/usr/bin/apt-get", "#!/bin/sh\necho 'E: no mirror today' >&2; exit 100\n", 0o755)
+    relay = reach(bare, install_python=True)
+    with relay, pytest.raises(NoPython, match=r"(?s)apt-get could not install it\n.*no mirror today"):
+        relay.read(ITEMS)
+
+
+def test_without_a_package_manager_python_is_asked_for_by_name(lab_host: StartHost) -> None:
+    bare = lab_host("bookworm", bare=True)
+    (bare.root / "usr/bin/apt-get").unlink()
+    for install in (False, True):
+        with reach(bare, install_python=install) as relay, pytest.raises(NoPython, match="neither apt-get nor dnf"):
+            relay.read(ITEMS)
+
+
 def test_a_python_too_old_is_named(lab_host: StartHost) -> None:
     bare = lab_host("bookworm", bare=True)
     put(bare, "/usr/bin/python3", "#!/bin/sh\necho 'Python there: 3.6' >&2; exit 99\n", 0o755)

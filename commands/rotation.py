@@ -41,6 +41,7 @@ class Going(NamedTuple):
 
     customer: Customer
     names: tuple[str, ...]
+    ours: bool = True  # their files as well; a key made elsewhere is its maker's
 
     def rest(self) -> Customer:
         """Give the customer without them."""
@@ -117,7 +118,8 @@ class Rotation(NamedTuple):
     def _prove(self, stands: Sequence[Standing]) -> int:
         """Have each customer's end use its new key; then the old ones go, or else the new one and all is as it was."""
         tried = [(stand.customer, self._tried(stand)) for stand in stands]
-        failed = [Going(one, _names(one.keys[-1:])) for one, code in tried if code == report.PROOF]
+        ours = not self.wish.public_key
+        failed = [Going(one, _names(one.keys[-1:]), ours) for one, code in tried if code == report.PROOF]
         proved = [one for one, code in tried if code == report.DONE]
         return report.worst([*(code for _, code in tried if code), self._without(failed), self._settle(proved)])
 
@@ -195,7 +197,7 @@ class Rotation(NamedTuple):
                 for name in _names(key for key in customer.keys if key.name in going.names):
                     forget(inventory.where(), customer.id, name)
             with self.ends(customer) as end:
-                for name in going.names:
+                for name in going.names if going.ours else ():
                     exchange.forget(end, customer, name)
         except HostError as error:
             return fleet.told(customer.id, error)
@@ -253,4 +255,7 @@ def _tell_gone(going: Going, behind: Sequence[str]) -> None:
         screen.note(f"{customer.id}: {names} may still open {', '.join(behind)}: run the same again")
         return
     files = ", ".join(key_file(customer, name) for name in going.names)
-    screen.say(f"{customer.id}: {names} gone; {files} on the customer's server is of no more use: delete it")
+    screen.say(
+        f"{customer.id}: {names} gone, {files} on the customer's server is of no more use; "
+        f"commit {inventory.where() / 'keys' / customer.id}"
+    )

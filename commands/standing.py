@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from functools import partial
 from typing import NamedTuple
 
@@ -102,3 +103,20 @@ def left(customer: Customer, losses: Iterable[str]) -> frozenset[str]:
         key.name for key in customer.keys
     }
     return frozenset(name for name in names if was_recorded(inventory.where(), customer.id, name))
+
+
+def needs(customer: Customer, seen: Collection[str], losses: Iterable[str], today: date) -> Iterator[str]:
+    """Say what of its keys needs a person. Of one relay: `seen`, keys used there; `losses`, what a plan would remove."""
+    if not customer.keys:
+        yield "no key yet: provision it"
+        return
+    newest, rotate = customer.keys[-1], f"`inv rotate-key {customer.id}"
+    for name in sorted(left(customer, losses)):
+        yield f"key {name} opens it and is no longer on record: {rotate}` goes on with its removal"
+    if len(customer.keys) > 1:
+        names = ", ".join(key.name for key in customer.keys)
+        end = f"has been used here: {rotate} --finish`" if newest.name in seen else "has not been used here yet"
+        yield f"a key rotation is open ({names}); {newest.name} {end}"
+    if customer.key_due(today):
+        age, most = newest.age(today), customer.key_max_age_days
+        yield f"key {newest.name} is {age} days old, {most} is wanted at most: {rotate}`"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import inventory
-from commands import fleet, screen
+from commands import fleet, screen, standing
 from commands.fleet import Refused
 from deploy.plan import HostError, Plan
 from inventory import Inventory
@@ -30,6 +30,7 @@ class Row(NamedTuple):
     good: int  # when the last good upload came, epoch seconds; 0: none
     last: str  # what the last run came to
     key: str  # the key used last
+    key_days: int | None  # its age
     needs: tuple[str, ...]  # a person, and why
 
 
@@ -120,27 +121,33 @@ def _rows(
             if isinstance(look, Look):
                 yield _row(customer, relay, look, now)
             else:
-                yield Row(customer.id, relay, None, 0, "relay not reached", "", ("relay not reached",))
+                yield Row(customer.id, relay, None, 0, "relay not reached", "", None, ("relay not reached",))
 
 
 def _row(customer: Customer, relay: str, look: Look, now: datetime) -> Row:
     spool = look.spools.get(customer.id)
     if not isinstance(spool, Mapping):
-        return Row(customer.id, relay, None, 0, "", "", (spool or "not set up here: provision it",))
+        return Row(customer.id, relay, None, 0, "", "", None, (spool or "not set up here: provision it",))
     damaged = tuple(said for said in spool.values() if isinstance(said, str))
     facts = {name: said if isinstance(said, Mapping) else {} for name, said in spool.items()}
     accepted, last, keys = facts["accepted"].get("domains", {}), facts["last_run"], facts["keys"]
-    drifted = tuple(
-        f"{change.item.name} is not as wanted" for change in look.plan.changes if change.item.about == customer.id
-    )
+    drift = [change for change in look.plan.changes if change.item.about == customer.id]
+    losses = [loss for change in drift for loss in change.losses()]
+    in_use = max(keys, key=lambda name: keys[name]["last"], default="")
     return Row(
         customer.id,
         relay,
         last.get("total"),
         min((int(accepted.get(domain, 0)) for domain in customer.domains), default=0),
         str(last.get("line", "nothing has come yet")).removeprefix(f"{customer.id}: "),
-        max(keys, key=lambda name: keys[name]["last"], default=""),
-        (*damaged, *drifted, *_list_needs(customer, facts, now), *_key_needs(customer, now)),
+        in_use,
+        next((key.age(now.date()) for key in customer.keys if key.name == in_use), None),
+        (
+            *damaged,
+            *(f"{change.item.name} is not as wanted" for change in drift),
+            *_list_needs(customer, facts, now),
+            *standing.needs(customer, keys, losses, now.date()),
+        ),
     )
 
 
@@ -169,17 +176,6 @@ def _age_needs(customer: Customer, good: int, now: datetime) -> Iterator[str]:
         yield f"stale: last good upload {moment(good)}, the schedule wanted one at {due:%Y-%m-%d %H:%M %Z}"
 
 
-def _key_needs(customer: Customer, now: datetime) -> Iterator[str]:
-    if not customer.keys:
-        yield "no key yet: provision it"
-        return
-    newest = customer.keys[-1]
-    if len(customer.keys) > 1:
-        yield f"a key rotation is open: {', '.join(key.name for key in customer.keys)}"
-    if newest.recorded and (now.date() - newest.recorded).days > customer.key_max_age_days:
-        yield f"key {newest.name} is older than {customer.key_max_age_days} days: rotate it"
-
-
 def _alike(rows: list[Row]) -> list[Row]:
     """Add to each row whether another relay of the customer has another list."""
     totals: dict[str, set[int | None]] = {}
@@ -203,7 +199,7 @@ def _show(rows: Sequence[Row], relays: Mapping[str, tuple[str, ...]]) -> None:
                 row.relay,
                 "" if row.total is None else str(row.total),
                 moment(row.good) if row.good else "never",
-                row.key,
+                row.key if row.key_days is None else f"{row.key}, {row.key_days} days",
                 row.last,
                 "; ".join(row.needs),
             )

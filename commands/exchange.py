@@ -11,7 +11,7 @@ import inventory
 from commands import fleet, screen
 from commands.wish import Wish
 from deploy.folder import Folder
-from deploy.keys import Pair, ppk
+from deploy.keys import Pair, openssh, ppk
 from deploy.plan import ExchangeEnd, HostError, Machine, Plan
 from inventory import Inventory
 from inventory.model import Customer, Relay
@@ -20,6 +20,9 @@ from roles import exchange
 
 Ends: TypeAlias = Callable[[Customer], AbstractContextManager[ExchangeEnd]]
 """How the customers' ends are reached: `reached`, with what the command line said of it."""
+
+_READS = {"plink": ppk, "openssh": openssh}
+"""The form in which a client reads a private key."""
 
 
 class Known(NamedTuple):
@@ -37,7 +40,8 @@ def reached(customer: Customer, kit_dir: str = "") -> Iterator[ExchangeEnd]:
 
 def place(end: ExchangeEnd, customer: Customer, key_name: str, pair: Pair) -> None:
     """Put a private key at the customer's end, in the form its client reads. It opens nothing until it is recorded."""
-    end.place(exchange.key_file(customer, key_name), ppk(pair, f"{customer.id} {key_name}"))
+    write = _READS[customer.exchange.client]
+    end.place(exchange.key_file(customer, key_name), write(pair, f"{customer.id} {key_name}"))
 
 
 def leave(end: ExchangeEnd, customer: Customer, key_name: str) -> None:

@@ -16,7 +16,7 @@ from inventory import domains, words
 # A word here is a folder of templates/exchange/sources or templates/exchange/clients; a source is also a module of
 # receiver/formats, its - and . written _.
 Source: TypeAlias = Literal["exchange-5.5", "csvde", "powershell"]
-Client: TypeAlias = Literal["plink"]
+Client: TypeAlias = Literal["plink", "openssh"]
 Reach: TypeAlias = Literal["kit"]
 
 Count: TypeAlias = Annotated[int, Field(ge=1)]
@@ -201,7 +201,7 @@ class Exchange(Table):
         "server's own; powershell: always all of the forest.",
     )
     reach: Reach = Field("kit", description="How files get there: `kit`, a folder that somebody carries.")
-    client: Client = Field("plink", description="The SSH client that uploads.")
+    client: Client = Field("plink", description="The SSH client that uploads; docs/clients.md.")
     key_type: Literal["ed25519", "rsa"] = Field("ed25519", description="rsa only for PuTTY before 0.68.")
     addresses: tuple[words.KeyFrom, ...] = Field(
         min_length=1,

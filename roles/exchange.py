@@ -11,8 +11,9 @@ from templates import names, render
 
 LONGEST_LINE = 2047  # of NT 4's cmd.exe
 _END_MARK = "endmark.txt"
-_INSIDE = ("export.bat.j2", "README.txt.j2")  # of a source's folder: what becomes part of another file
-_KEY_ENDS = {"plink": ".ppk"}  # the client: how the key file it reads is named
+_INSIDE = ("export.bat.j2", "check.bat.j2", "upload.bat.j2", "proof.txt.j2", "README.txt.j2")
+"""Of a source's or a client's folder: what becomes part of another file, or of a command."""
+_BY_HAND = ("README.txt.j2", "install.bat.j2")  # of use only where somebody carries the files
 _AT_DAYS = {"MON": "M", "TUE": "T", "WED": "W", "THU": "Th", "FRI": "F", "SAT": "S", "SUN": "Su"}
 _WEEKDAYS = {
     "MON": "Monday",
@@ -40,9 +41,22 @@ _EXPORTERS = {
 }
 
 
+class _Client(NamedTuple):
+    """The program that sends."""
+
+    program: str
+    key_ends: str = ""  # how the name of the key file it reads ends
+
+
+_CLIENTS = {
+    "plink": _Client("plink.exe", key_ends=".ppk"),
+    "openssh": _Client("ssh.exe"),
+}
+
+
 def key_file(customer: Customer, key_name: str) -> str:
     """Name the file a private key lies in, in the customer's directory."""
-    return f"exchupdate-{key_name}{_KEY_ENDS[customer.exchange.client]}"
+    return f"exchupdate-{key_name}{_CLIENTS[customer.exchange.client].key_ends}"
 
 
 def items(customer: Customer, relays: Sequence[Relay]) -> Iterator[Item]:
@@ -50,10 +64,11 @@ def items(customer: Customer, relays: Sequence[Relay]) -> Iterator[Item]:
     if not customer.keys:
         raise ValueError(f"{customer.id} has no key on record: there is nothing to upload with")
     facts = _facts(customer, relays)
-    source = f"exchange/sources/{customer.exchange.source}"
-    beside = [f"{source}/{name}" for name in names(source) if name not in _INSIDE]
-    shared = [f"exchange/{name}" for name in names("exchange") if name not in _not_for(customer)]
-    for template in (*beside, *shared):
+    parts = f"exchange/sources/{customer.exchange.source}", f"exchange/clients/{customer.exchange.client}"
+    beside = [f"{part}/{name}" for part in parts for name in names(part) if name not in _INSIDE]
+    shared = [f"exchange/{name}" for name in names("exchange")]
+    unused = [*_unused(customer)]
+    for template in (template for template in (*beside, *shared) if template.rpartition("/")[2] not in unused):
         name = template.rpartition("/")[2].removesuffix(".j2")
         yield file(name, render(template, **facts), about=customer.id)
 
@@ -62,6 +77,7 @@ def proof(customer: Customer, relay: Relay, key_name: str) -> tuple[str, ...]:
     """Give the words of a command that has the gate of a relay say which key let it in; run at the customer's end."""
     facts = {
         "directory": customer.exchange.directory,
+        "folder": customer.exchange.directory.replace("\\", "/"),
         "key": key_file(customer, key_name),
         "relay": _upload_to(relay),
     }
@@ -85,10 +101,10 @@ def refusals(customer: Customer, relays: Sequence[Relay]) -> list[str]:
     return found
 
 
-def _not_for(customer: Customer) -> Iterator[str]:
+def _unused(customer: Customer) -> Iterator[str]:
     """Name the templates that this customer has no use for."""
     if customer.exchange.reach != "kit":
-        yield "README.txt.j2"
+        yield from _BY_HAND
     if _EXPORTERS[customer.exchange.source].end_mark != _END_MARK:
         yield f"{_END_MARK}.j2"
 
@@ -111,6 +127,8 @@ def _facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
         "witness": exporter.witness,
         "export": f"exchange/sources/{exchange.source}/export.bat.j2",
         "source_readme": f"exchange/sources/{exchange.source}/README.txt.j2",
+        "sender": _CLIENTS[exchange.client].program,
+        "check": f"exchange/clients/{exchange.client}/check.bat.j2",
         "upload": f"exchange/clients/{exchange.client}/upload.bat.j2",
         "client_readme": f"exchange/clients/{exchange.client}/README.txt.j2",
         "keys": [key_file(customer, key.name) for key in reversed(customer.keys)],
@@ -127,6 +145,13 @@ def _facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
 
 
 def _upload_to(relay: Relay) -> Mapping[str, Any]:
-    """Where a relay takes uploads, and its host keys in the one form PuTTY has understood since 0.64: the blob."""
+    """Where a relay takes uploads, and its host keys: whole, and as blobs, the one form PuTTY takes since 0.64."""
     host, port = relay.uploads_to
-    return {"host": host, "port": port, "host_keys": [key.split()[1] for key in relay.host_keys]}
+    return {
+        "name": relay.name,
+        "host": host,
+        "port": port,
+        "known_as": host if port == 22 else f"[{host}]:{port}",
+        "public_keys": relay.host_keys,
+        "host_keys": [key.split()[1] for key in relay.host_keys],
+    }

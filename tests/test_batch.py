@@ -141,7 +141,7 @@ def test_a_look_exports_and_asks_each_relay_what_would_change(server: Server) ->
 def test_what_the_relays_said_is_on_the_screen_and_in_the_log(server: Server) -> None:
     screen = server.export().stdout
     for text in (screen, server.read("runexport.log")):
-        said = [line.strip() for line in text.splitlines() if line.strip()]
+        said = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().endswith("...")]
         assert said[1:] == [
             "mx1.provider.example:",
             "plink: call 1",
@@ -181,6 +181,15 @@ def test_the_archives_admin_leaves_are_removed_under_either_name(server: Server,
     server.write("admin.say", say)
     server.export()
     assert [path.name for path in server.folder.iterdir() if ".C" in path.name] == []
+
+
+def test_a_run_says_on_the_screen_what_it_is_at(server: Server) -> None:
+    lines = [line.strip() for line in server.export().stdout.splitlines()]
+    assert [line for line in lines if line.endswith("...")] == [
+        "Exporting the addresses of demo ...",
+        "Calling mx1.provider.example ...",
+        "Calling upload.provider.example ...",
+    ]
 
 
 # ---- while a rotation is open

@@ -51,6 +51,7 @@ CASES = {
     "two-relays-rotating": (customer("k1", "k2", relays=("mx1", "mx2")), TWO),
     "csvde": (customer(exchange=DIRECTORY), TWO[:1]),
     "powershell": (customer(exchange=SCRIPT), TWO[:1]),
+    "openssh": (customer("k1", "k2", exchange={"client": "openssh"}, relays=("mx1", "mx2")), TWO),
 }
 
 
@@ -162,6 +163,27 @@ def test_every_upload_begins_with_plink_and_holds_nothing_but_literal_arguments(
         assert line.fullmatch(upload), upload
 
 
+def test_every_upload_by_ssh_goes_by_its_own_known_hosts_alone_and_asks_nobody() -> None:
+    made = files(*CASES["openssh"])
+    options = (
+        "IdentitiesOnly=yes -o BatchMode=yes -o ConnectTimeout=30 -o StrictHostKeyChecking=yes "
+        "-o UserKnownHostsFile=known_hosts -o GlobalKnownHostsFile=known_hosts -o UpdateHostKeys=no -o CheckHostIP=no"
+    )
+    line = re.compile(
+        rf"ssh -F none -T -p \d+ -i exchupdate-k\d+ -o {options} postern@[a-z0-9.]+ (receive|look)"
+        r" < upload\.txt >> runexport\.run 2>&1"
+    )
+    assert len(uploads(made)) == 8  # two relays, two keys, two verbs
+    for upload in uploads(made):
+        assert line.fullmatch(upload), upload
+
+
+def test_known_hosts_has_every_host_key_of_every_relay_by_the_name_and_port_that_is_called() -> None:
+    lines = files(*CASES["openssh"])["known_hosts"].split("\r\n")[:-1]
+    called = {"mx1": "mx1.provider.example", "mx2": "[upload.provider.example]:2222"}
+    assert lines == [f"{called[one.name]} {key} {one.name}" for one in TWO for key in one.host_keys]
+
+
 @pytest.mark.skipif(not shutil.which("plink"), reason="plink is not installed (apt install putty-tools)")
 def test_plink_takes_every_argument_of_an_upload_and_fails_for_want_of_a_relay_alone(made: dict[str, str]) -> None:
     for line in uploads(made):
@@ -213,7 +235,7 @@ def test_no_line_of_the_batch_ends_in_a_digit_that_cmd_would_take_for_a_handle(c
 @pytest.mark.parametrize("case", CASES)
 def test_the_batch_uses_nothing_that_came_after_windows_nt_4(case: str) -> None:
     made = files(*CASES[case])
-    newer = r"exit /b|%%~[a-z]|set /p|%date%|%time%|%random%|:eof|call :|timeout|taskkill|enabledelayed|usebackq|\(\r\n"
+    newer = r"exit /b|%%~[a-z]|set /p|%(date|time|random)%|:eof|call :|\btimeout|taskkill|enabledelayed|usebackq|\(\r\n"
     for name in ("runexport.bat", "schedule.bat"):
         assert re.search(newer, made[name], re.IGNORECASE) is None, name
 

@@ -84,6 +84,7 @@ if exist runexport.log ren runexport.log runexport.old
 > runexport.cnt echo %runs%
 > runexport.run echo %began%: runexport %1
 if exist upload.txt del upload.txt
+echo Exporting the addresses of demo ...
 
 rem csvde says by its exit code and in words how it went; what it wrote is looked at all the same.
 rem 3268 is the port of the global catalog, which has everybody of all domains below the base.
@@ -144,6 +145,7 @@ goto failed
 
 :receive1
 set next=receive2
+echo Calling mx1.provider.example ...
 >> runexport.run echo mx1.provider.example:
 plink -batch -ssh -T -P 22 -i exchupdate-k1.ppk -hostkey AAAAC3NzaC1lZDI1NTE5AAAAIDExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTEx -hostkey AAAAB3NzaC1yc2EAAAEXMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTEx postern@mx1.provider.example receive < upload.txt >> runexport.run 2>&1
 goto judge
@@ -159,6 +161,7 @@ goto failed
 
 :look1
 set next=look2
+echo Calling mx1.provider.example ...
 >> runexport.run echo mx1.provider.example:
 plink -batch -ssh -T -P 22 -i exchupdate-k1.ppk -hostkey AAAAC3NzaC1lZDI1NTE5AAAAIDExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTEx -hostkey AAAAB3NzaC1yc2EAAAEXMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTEx postern@mx1.provider.example look < upload.txt >> runexport.run 2>&1
 goto judge

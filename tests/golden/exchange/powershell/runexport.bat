@@ -84,6 +84,7 @@ if exist runexport.log ren runexport.log runexport.old
 > runexport.cnt echo %runs%
 > runexport.run echo %began%: runexport %1
 if exist upload.txt del upload.txt
+echo Exporting the addresses of demo ...
 
 rem The script writes the list and then, in exchusers.end, its end mark with the list's rows and SHA-256.
 rem Without that the list counts as not written. (nul: PowerShell 2 waits for its input to end.)
@@ -139,6 +140,7 @@ goto failed
 
 :receive1
 set next=receive2
+echo Calling mx1.provider.example ...
 >> runexport.run echo mx1.provider.example:
 plink -batch -ssh -T -P 22 -i exchupdate-k1.ppk -hostkey AAAAC3NzaC1lZDI1NTE5AAAAIDExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTEx -hostkey AAAAB3NzaC1yc2EAAAEXMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTEx postern@mx1.provider.example receive < upload.txt >> runexport.run 2>&1
 goto judge
@@ -154,6 +156,7 @@ goto failed
 
 :look1
 set next=look2
+echo Calling mx1.provider.example ...
 >> runexport.run echo mx1.provider.example:
 plink -batch -ssh -T -P 22 -i exchupdate-k1.ppk -hostkey AAAAC3NzaC1lZDI1NTE5AAAAIDExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTEx -hostkey AAAAB3NzaC1yc2EAAAEXMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTEx postern@mx1.provider.example look < upload.txt >> runexport.run 2>&1
 goto judge

@@ -84,6 +84,7 @@ if exist runexport.log ren runexport.log runexport.old
 > runexport.cnt echo %runs%
 > runexport.run echo %began%: runexport %1
 if exist upload.txt del upload.txt
+echo Exporting the addresses of demo ...
 
 rem ADMIN reads its columns from the file it is to write, says nothing of how it went, and keeps
 rem the old file under another name (.C00, .C01, ...).
@@ -138,6 +139,7 @@ goto failed
 
 :receive1
 set next=receive2
+echo Calling mx1.provider.example ...
 >> runexport.run echo mx1.provider.example:
 if not exist exchupdate-k2.ppk goto receive1old1
 plink -batch -ssh -T -P 22 -i exchupdate-k2.ppk -hostkey AAAAC3NzaC1lZDI1NTE5AAAAIDExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTEx -hostkey AAAAB3NzaC1yc2EAAAEXMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTEx postern@mx1.provider.example receive < upload.txt >> runexport.run 2>&1
@@ -148,6 +150,7 @@ goto judge
 
 :receive2
 set next=receive3
+echo Calling upload.provider.example ...
 >> runexport.run echo upload.provider.example:
 if not exist exchupdate-k2.ppk goto receive2old1
 plink -batch -ssh -T -P 2222 -i exchupdate-k2.ppk -hostkey AAAAC3NzaC1lZDI1NTE5AAAAIDIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIy -hostkey AAAAB3NzaC1yc2EAAAEXMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIy postern@upload.provider.example receive < upload.txt >> runexport.run 2>&1
@@ -167,6 +170,7 @@ goto failed
 
 :look1
 set next=look2
+echo Calling mx1.provider.example ...
 >> runexport.run echo mx1.provider.example:
 if not exist exchupdate-k2.ppk goto look1old1
 plink -batch -ssh -T -P 22 -i exchupdate-k2.ppk -hostkey AAAAC3NzaC1lZDI1NTE5AAAAIDExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTEx -hostkey AAAAB3NzaC1yc2EAAAEXMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTEx postern@mx1.provider.example look < upload.txt >> runexport.run 2>&1
@@ -177,6 +181,7 @@ goto judge
 
 :look2
 set next=look3
+echo Calling upload.provider.example ...
 >> runexport.run echo upload.provider.example:
 if not exist exchupdate-k2.ppk goto look2old1
 plink -batch -ssh -T -P 2222 -i exchupdate-k2.ppk -hostkey AAAAC3NzaC1lZDI1NTE5AAAAIDIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIy -hostkey AAAAB3NzaC1yc2EAAAEXMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIy postern@upload.provider.example look < upload.txt >> runexport.run 2>&1

@@ -1,65 +1,37 @@
-"""The desk's verbs, on every relay of the customer: sync, parse, review, accept."""
+"""What an operator does with a customer's list: sync, parse, review, accept, rollback, resume, history."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import inventory
-from commands import fleet, screen
+from commands import desk, screen
+from commands.desk import Answers, Place, answered
 from commands.fleet import Refused
-from deploy.plan import HostError
-from inventory.model import Customer, Relay
 from receiver import formats, intake, report
 from receiver.choice import choose
 from receiver.formats import BadExport
 from roles import postfix
 
-DESK = "/usr/local/sbin/postern"
-
-
-class Said(NamedTuple):
-    """What the desk of one relay answered."""
-
-    code: int
-    record: Mapping[str, Any]
-
-    @property
-    def text(self) -> str:
-        """The answer as it is told to people."""
-        return "\n".join(self.record.get("lines") or [str(self.record.get("line", ""))])
-
-
-Answers = Mapping[str, Said | HostError | Refused]
-
-
-class _Place(NamedTuple):
-    """A customer, and the relays to be asked about it."""
-
-    customer: Customer
-    relays: tuple[Relay, ...]
-
 
 def sync(customer: str, export_file: str, look: bool, as_json: bool) -> int:
     """Take an export file through the desk of every relay. Raises InventoryError, Refused."""
-    place = _place(customer)
+    place = Place.of(customer)
     if not export_file:
         raise Refused(
             f"{customer}'s server is reached by a kit, so it runs the export itself; "
             "--export-file FILE takes an export you have here"
         )
     export = _read(export_file)
-    answers = _ask(place, "offering to", "offer", *(["--look"] if look else []), stdin=export)
-    return _tell(answers, as_json)
+    return desk.tell(desk.ask(place, "offering to", "offer", *(["--look"] if look else []), stdin=export), as_json)
 
 
 def parse(file: str, customer: str) -> int:
     """Do the parsing step here: what the relay would list, and why it would leave out the rest."""
     if not customer:
         raise Refused("which customer's? --customer CUSTOMER; `inv list` shows them")
-    settings = postfix.settings(_place(customer).customer)
+    settings = postfix.settings(Place.of(customer).customer)
     try:
         choice = choose(formats.named(settings.format).values(intake.ended(_read(file), required=False)), settings)
     except BadExport as error:
@@ -72,7 +44,7 @@ def parse(file: str, customer: str) -> int:
 
 def review(customer: str, as_json: bool) -> int:
     """Show what is held on every relay; once where all hold the same."""
-    return _tell(_ask(_place(customer), "asking", "review"), as_json)
+    return desk.tell(desk.ask(Place.of(customer), "asking", "review"), as_json)
 
 
 def accept(customer: str, numbers: Mapping[str, str]) -> int:
@@ -80,27 +52,66 @@ def accept(customer: str, numbers: Mapping[str, str]) -> int:
     given = [(option, number) for option, number in numbers.items() if number]
     if len(given) != 1 or not given[0][1].isdigit():
         raise Refused(f"name one number, as `inv review {customer}` says: --removing N, --adding N or --first N")
-    place = _place(customer)
-    held = _ask(place, "asking", "review")
-    lists = {said.record["list"] for said in held.values() if isinstance(said, Said) and said.record.get("list")}
-    if len(lists) > 1:
-        raise Refused(f"the relays hold different lists; look at each: `inv review {customer}`")
-    if not lists:
-        return report.worst([report.REFUSED, _tell(held)])
-    option, number = given[0]
-    holding = tuple(relay for relay in place.relays if _holds(held[relay.name]))
-    answers = _ask(place._replace(relays=holding), "accepting on", "accept", f"--{option}", number, "--list", *lists)
-    return _tell({**{name: said for name, said in held.items() if not isinstance(said, Said)}, **answers})
+    place = Place.of(customer)
+    held = desk.ask(place, "asking", "review")
+    holding = {name: said.record["list"] for name, said in answered(held).items() if said.record.get("list")}
+    if not holding:
+        return report.worst([report.REFUSED, desk.tell(held)])
+    name = _one_list(holding, f"the relays hold different lists; look at each: `inv review {customer}`")
+    (option, number), asked = given[0], _only(place, holding)
+    answers = desk.ask(asked, "accepting on", "accept", f"--{option}", number, "--list", name)
+    return desk.tell(_with_failed(held, answers))
 
 
-def _holds(said: Said | HostError | Refused) -> bool:
-    return isinstance(said, Said) and bool(said.record.get("list"))
+def rollback(customer: str, back: str) -> int:
+    """Put the same earlier list back on every relay, and pin it. Raises Refused when it is not the same."""
+    if not back.isdigit():
+        raise Refused(f"--to {back}: how many lists back, a number as in `inv history {customer}`")
+    place = Place.of(customer)
+    histories = desk.ask(place, "asking", "history")
+    if not answered(histories):
+        return desk.tell(histories)
+    earlier = {name: _kept(said.record["history"], int(back)) for name, said in answered(histories).items()}
+    if short := [name for name, found in earlier.items() if not found]:
+        raise Refused(f"no list is kept {back} back on {', '.join(short)}; see `inv history {customer}`")
+    name = _one_list(earlier, f"number {back} is not the same list on every relay; see `inv history {customer}`")
+    answers = desk.ask(_only(place, earlier), "rolling back on", "rollback", "--list", name)
+    return desk.tell(_with_failed(histories, answers))
 
 
-def _place(customer: str) -> _Place:
-    everything = inventory.load(inventory.where())
-    (one,) = fleet.chosen(everything, customer, every=False)
-    return _Place(one, fleet.relays_of(everything, [one]))
+def resume(customer: str, as_json: bool) -> int:
+    """Let uploads take effect again on every relay."""
+    return desk.tell(desk.ask(Place.of(customer), "asking", "resume"), as_json)
+
+
+def history(customer: str, diff: str, as_json: bool) -> int:
+    """Show the kept lists of every relay, or who came and went with one. Raises Refused."""
+    if diff and not diff.isdigit():
+        raise Refused(f"--diff {diff}: a number as `inv history {customer}` shows")
+    return desk.tell(desk.ask(Place.of(customer), "asking", "history", *(["--diff", diff] if diff else [])), as_json)
+
+
+def _kept(history: Iterable[Mapping[str, Any]], back: int) -> str:
+    return next((str(each["list"]) for each in history if each["back"] == back), "")
+
+
+def _one_list(names: Mapping[str, str], otherwise: str) -> str:
+    """Give the one hash that all name. Raises Refused."""
+    first, *others = dict.fromkeys(names.values())
+    if others:
+        raise Refused(otherwise)
+    return first
+
+
+def _only(place: Place, names: Iterable[str]) -> Place:
+    wanted = set(names)
+    return place._replace(relays=tuple(relay for relay in place.relays if relay.name in wanted))
+
+
+def _with_failed(before: Answers, after: Answers) -> Answers:
+    """Add the relays that could not be asked in the first place: the next run completes them."""
+    said = answered(before)
+    return {**{name: failed for name, failed in before.items() if name not in said}, **after}
 
 
 def _read(file: str) -> bytes:
@@ -108,35 +119,3 @@ def _read(file: str) -> bytes:
         return Path(file).read_bytes()
     except OSError as error:
         raise Refused(f"{file}: {error.strerror}") from None
-
-
-def _ask(place: _Place, doing: str, verb: str, *words: str, stdin: bytes = b"") -> Answers:
-    """Ask the desk of each of the relays the same, side by side."""
-
-    def ask(relay: Relay) -> Said:
-        with fleet.reached(relay) as host:
-            done = host.run(DESK, verb, place.customer.id, *words, "--json", stdin=stdin)
-            try:
-                return Said(done.code, json.loads(done.out))
-            except ValueError:
-                raise HostError(_no_answer(done.code, done.err, place.customer.id)) from None
-
-    return fleet.side_by_side(place.relays, ask, doing)
-
-
-def _no_answer(code: int, err: str, customer: str) -> str:
-    if code in (126, 127):
-        return f"Postern is not set up there; `inv provision {customer}` does it"
-    return f"the desk there gave no answer and ended with {code}: {err.strip()[-500:]}"
-
-
-def _tell(answers: Answers, as_json: bool = False) -> int:
-    """Print what each relay said, the same words once; give the worst exit code."""
-    said = {name: answer for name, answer in answers.items() if isinstance(answer, Said)}
-    if as_json:
-        screen.document({name: answer.record for name, answer in said.items()})
-    else:
-        for text in dict.fromkeys(answer.text for answer in said.values()):
-            screen.answer([name for name, answer in said.items() if answer.text == text], text)
-    failed = [fleet.told(name, answer) for name, answer in answers.items() if not isinstance(answer, Said)]
-    return report.worst([*failed, *(answer.code for answer in said.values())])

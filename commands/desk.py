@@ -1,0 +1,85 @@
+"""The desk of each of a customer's relays: asked the same side by side; answers that are alike are printed once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import inventory
+from commands import fleet, screen
+from commands.fleet import Refused
+from deploy.plan import HostError
+from inventory.model import Customer, Relay
+from receiver import report
+
+DESK = "/usr/local/sbin/postern"
+
+
+class Said(NamedTuple):
+    """What the desk of one relay answered."""
+
+    code: int
+    record: Mapping[str, Any]
+
+    @property
+    def text(self) -> str:
+        """The answer as it is told to people."""
+        told = self.record.get("lines") or [str(self.record.get("line", ""))]
+        names = (("+", self.record.get("coming", ())), ("-", self.record.get("going", ())))
+        looked = self.record.get("did") == "looked"
+        return "\n".join([*told, *(f"{sign} {name}" for sign, each in names if looked for name in each)])
+
+
+Answers: TypeAlias = Mapping[str, Said | HostError | Refused]
+
+
+class Place(NamedTuple):
+    """A customer, and the relays to be asked about it."""
+
+    customer: Customer
+    relays: tuple[Relay, ...]
+
+    @classmethod
+    def of(cls, customer: str) -> Place:
+        """Look a customer up. Raises InventoryError, Refused."""
+        everything = inventory.load(inventory.where())
+        (one,) = fleet.chosen(everything, customer, every=False)
+        return cls(one, fleet.relays_of(everything, [one]))
+
+
+def ask(place: Place, doing: str, verb: str, *words: str, stdin: bytes = b"") -> Answers:
+    """Ask the desk of each of the relays."""
+
+    def one(relay: Relay) -> Said:
+        with fleet.reached(relay) as host:
+            done = host.run(DESK, verb, place.customer.id, *words, "--json", stdin=stdin)
+            try:
+                return Said(done.code, json.loads(done.out))
+            except ValueError:
+                raise HostError(_no_answer(done.code, done.err, place.customer.id)) from None
+
+    return fleet.side_by_side(place.relays, one, doing)
+
+
+def tell(answers: Answers, as_json: bool = False) -> int:
+    """Print what each relay said; give the worst exit code."""
+    said = answered(answers)
+    if as_json:
+        screen.document({name: answer.record for name, answer in said.items()})
+    else:
+        for text in dict.fromkeys(answer.text for answer in said.values()):
+            screen.answer([name for name, answer in said.items() if answer.text == text], text)
+    failed = [fleet.told(name, answer) for name, answer in answers.items() if not isinstance(answer, Said)]
+    return report.worst([*failed, *(answer.code for answer in said.values())])
+
+
+def answered(answers: Answers) -> dict[str, Said]:
+    """Leave out the relays that gave no answer."""
+    return {name: answer for name, answer in answers.items() if isinstance(answer, Said)}
+
+
+def _no_answer(code: int, err: str, customer: str) -> str:
+    if code in (126, 127):
+        return f"Postern is not set up there; `inv provision {customer}` does it"
+    return f"the desk there gave no answer and ended with {code}: {err.strip()[-500:]}"

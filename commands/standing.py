@@ -106,7 +106,7 @@ def left(customer: Customer, losses: Iterable[str]) -> frozenset[str]:
 
 
 def needs(customer: Customer, seen: Collection[str], losses: Iterable[str], today: date) -> Iterator[str]:
-    """Say what of its keys needs a person. Of one relay: `seen`, keys used there; `losses`, what a plan would remove."""
+    """Say what of its keys needs a person. Of one relay: `seen`, keys used there; `losses`, what a plan removes."""
     if not customer.keys:
         yield "no key yet: provision it"
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from lab.host import LabHost
 from roles import postfix
 from roles.postfix import Now
 from roles.postfix.there import members
+from tests.nameserver import ADDRESS, NameServer
 
 pytestmark = pytest.mark.host
 
@@ -116,7 +118,14 @@ def machine(lab_host: Callable[..., LabHost], operator_home: Path) -> Iterator[S
         lab = lab_host(release, bare=bare, sshd=sshd)
         if not stopped and not bare:
             lab.start_postfix()
-        ssh = SSHHost("mx1", lab.address, host_keys=lab.host_keys, lock="/etc/postern", modules=postfix.SENT)
+        ssh = SSHHost(
+            "mx1",
+            lab.address,
+            host_keys=lab.host_keys,
+            lock="/etc/postern",
+            modules=postfix.SENT,
+            install_python=bare,
+        )
         opened.append(ssh)
         return Machine(lab, ssh, **keys)
 
@@ -408,3 +417,223 @@ def test_what_is_written_by_hand_after_a_killed_edit_is_not_undone(proving: Mach
     with pytest.raises(ProofFailed):
         proving.make(main_cf(proving, customer()))
     assert proving.lab.ask("x@new.example", from_address=OUTSIDE) == "250 2.1.5 Ok"
+
+
+# ---- what stands in the way, found on real machines
+
+
+SSHD = "> /etc/ssh/sshd_config.d/x.conf"
+ALIASES = "> /etc/postfix/v; postmap hash:/etc/postfix/v; postconf -e virtual_alias_maps=proxy:hash:/etc/postfix/v"
+HARMS = {
+    "is in mydestination": "postconf -e 'mydestination = localhost, acme.example'",
+    "is in virtual_alias_domains": "postconf -e 'virtual_alias_domains = acme.example'",
+    "is in virtual_alias_domains .unset, that is the keys": f"echo 'acme.example x' {ALIASES}",
+    "proxy:hash:/etc/postfix/v .* entry @acme.example": f"echo '@acme.example x@localhost' {ALIASES}",
+    "is in virtual_mailbox_domains": "postconf -e 'virtual_mailbox_domains = static:all'",
+    "main.cf: smtpd_reject_unlisted_recipient = no": "postconf -e 'smtpd_reject_unlisted_recipient = no'",
+    "smtp/inet: smtpd_reject_unlisted": "postconf -Pe 'smtp/inet/smtpd_reject_unlisted_recipient = no'",
+    "smtp/inet: relay_recipient_maps": "postconf -Pe 'smtp/inet/relay_recipient_maps ='",
+    "rewrite/unix: transport_maps": "postconf -Pe 'rewrite/unix/transport_maps ='",
+    "no_unknown_recipient_checks": "postconf -Pe 'smtp/inet/receive_override_options = no_unknown_recipient_checks'",
+    "several instances .*/etc/postfix-out": "postmulti -e init; postmulti -I postfix-out -e create",
+    "add the line @includedir": "sed -i 's/^@includedir/#&/' /etc/sudoers",
+    "ForceCommand /bin/false": f"printf 'Match User postern\\n ForceCommand /bin/false\\n' {SSHD}",
+    "Methods password": f"printf 'Match Address 198.51.100.0/24\\n AuthenticationMethods password\\n' {SSHD}",
+    "AllowGroups root: add postern": f"echo 'AllowGroups root' {SSHD}",
+    "AuthorizedKeysFile /etc/ssh/keys/%u": f"echo 'AuthorizedKeysFile /etc/ssh/keys/%u' {SSHD}",
+    "cannot be asked .*sshd -T ended 255": f"echo Nonsense {SSHD}",
+}
+
+
+@pytest.mark.parametrize("words", HARMS)
+def test_what_stands_in_the_way_is_found(machine: Start, words: str) -> None:
+    mx = machine()
+    mx.lab.run("sh", "-c", f"{HARMS[words]}; postfix reload")
+    (found,) = mx.refusals(customer())
+    assert re.search(words, found), found
+
+
+@pytest.mark.parametrize("release", ["bullseye", "bookworm", "trixie", "forky"])
+def test_a_relay_as_a_distribution_sets_it_up_is_fine(machine: Start, release: str) -> None:
+    mx = machine(release)
+    assert mx.refusals(customer()) == []
+    mx.set("mynetworks = 127.0.0.0/8", "relay_domains = acme.example")
+    assert mx.refusals(customer()) == []
+
+
+def test_a_type_that_postfix_lists_and_cannot_load_is_found_out_with_a_scratch_table(machine: Start) -> None:
+    mx = machine(table_type="lmdb")
+    mx.lab.run("sh", "-c", "rm /usr/lib/postfix/postfix-lmdb.so*")
+    assert "lmdb" in mx.lab.run("postconf", "-m").stdout
+    (found,) = mx.refusals(customer())
+    assert "tables of the wanted type cannot be built" in found
+    assert mx.lab.run("sh", "-c", "ls -d /var/tmp/postern*", check=False).stdout == ""
+
+
+def test_a_postfix_that_was_there_and_is_stopped_stays_stopped(machine: Start) -> None:
+    mx = machine(stopped=True)
+    assert any("Postfix is stopped" in one for one in mx.refusals(customer()))
+    assert "service" not in {item.kind for item in postfix.items(mx.relay, (customer(),), mx.now())}
+
+
+def test_a_bare_machine_is_judged_by_what_needs_no_postfix_then_gets_it_started(machine: Start) -> None:
+    mx = machine(bare=True)
+    assert not mx.now().has_postfix
+    assert mx.refusals(customer()) == []
+    assert mx.plan(customer()).text().startswith("install package postfix\n")
+    Plan.of(mx.ssh, postfix.packages(mx.relay, mx.now())).apply()
+    assert mx.lab.run("postfix", "status", check=False).returncode == 0
+    mx.set(f"inet_interfaces = {mx.lab.address}", "inet_protocols = ipv4", f"mynetworks = {mx.lab.address}/32")
+    mx.lab.run("postfix", "stop")
+    mx.lab.start_postfix()
+    assert mx.refusals(customer()) == []
+    mx.provision(customer())
+    assert mx.lab.ask("x@acme.example", from_address=OUTSIDE) == "250 2.1.5 Ok"
+
+
+# ---- domains without a next hop of ours
+
+
+@pytest.fixture
+def nameserver() -> Iterator[NameServer]:
+    with NameServer() as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("records", "why"),
+    [
+        ([(10, "mail.acme.example")], ""),
+        ([(10, "mail.acme.example"), (20, "SELF")], ""),
+        ([(5, f"{number}.acme.example") for number in range(9)], ""),
+        ([(10, "SELF"), (20, "mail.acme.example")], "its MX is this relay itself"),
+        ([(10, "SELF"), (10, "mail.acme.example")], "its MX is this relay itself"),
+        ([(0, "")], "it has no MX"),
+        ([], "it has no MX"),
+    ],
+    ids=[
+        "one",
+        "before the relay",
+        "more than a datagram holds",
+        "after the relay",
+        "beside the relay",
+        "null MX",
+        "none",
+    ],
+)
+def test_a_domain_that_only_dns_has_a_way_for_needs_an_mx_before_the_relay(
+    machine: Start, nameserver: NameServer, records: list[tuple[int, str]], why: str
+) -> None:
+    mx = machine()
+    mx.write("/etc/resolv.conf", f"nameserver {ADDRESS}\n")
+    nameserver.mx["acme.example"] = [(preference, host.replace("SELF", mx.lab.name)) for preference, host in records]
+    found = mx.refusals(customer(next_hop=None))
+    assert len(found) == bool(why)
+    assert all("acme.example (acme) has no way on" in one and why in one for one in found)
+
+
+def test_without_an_answer_from_dns_a_domain_has_no_way_on(machine: Start) -> None:
+    (found,) = machine().refusals(customer(next_hop=None))
+    assert "DNS does not say where its mail goes" in found
+
+
+@pytest.mark.parametrize(
+    "parameter", ["relayhost = [203.0.113.1]", "transport_maps = inline:{acme.example=relay:[203.0.113.1]}"]
+)
+def test_a_way_the_relay_has_itself_is_a_way(machine: Start, parameter: str) -> None:
+    mx = machine()
+    mx.set(parameter)
+    assert mx.refusals(customer(next_hop=None)) == []
+
+
+def test_a_route_that_postfix_does_not_take_is_told(machine: Start) -> None:
+    mx = machine()
+    mx.provision(customer())
+    with pytest.raises(HostError, match=r"elsewhere: acme\.example to relay:\[203\.0\.113\.25\]:25 and not to relay:x"):
+        mx.make(Item("routes", "/etc/postfix", {"acme.example": "relay:x"}))
+
+
+# ---- what is asked of a relay
+
+
+def test_verify_asks_about_listed_addresses_and_one_that_is_not(machine: Start) -> None:
+    mx = machine()
+    mx.provision(customer("acme"), customer("bolt"))
+    mx.upload("acme", *(f"user{number}@acme.example" for number in range(30)))
+    (said,) = mx.ssh.read([postfix.answers(mx.relay, [customer("acme"), customer("bolt")])])
+    assert said is not None
+    assert [wanted for _, wanted, _ in said["acme.example"]] == ["250"] * 5 + ["550"]
+    assert [wanted for _, wanted, _ in said["bolt.example"]] == ["250", "250"]
+    assert all(answer.startswith(wanted) for asked in said.values() for _, wanted, answer in asked)
+
+
+def test_verify_tells_when_a_relay_takes_whom_it_should_refuse(machine: Start) -> None:
+    mx = machine()
+    mx.provision(customer())
+    mx.upload("acme", "bob@acme.example")
+    mx.set("relay_recipient_maps =")
+    (said,) = mx.ssh.read([postfix.answers(mx.relay, [customer()])])
+    assert [(wanted, answer[:3]) for _, wanted, answer in (said or {})["acme.example"]][-1] == ("550", "250")
+
+
+def test_spools_say_how_lists_stand(machine: Start) -> None:
+    mx = machine()
+    mx.provision(customer())
+    spool = "/var/lib/postern/customers/acme"
+    mx.lab.run("tee", f"{spool}/keys.json", stdin=b'{"k1": {"first": 1, "last": 2}}', user="postern")
+    mx.lab.run("mkdir", f"{spool}/held", user="postern")
+    mx.lab.run("tee", f"{spool}/held/why.json", stdin=b'{"postern": 1, "reasons": ["x"]}', user="postern")
+    (said,) = mx.ssh.read([postfix.spools([customer("acme"), customer("bolt")])])
+    assert said == {
+        "acme": {
+            "last_run": None,
+            "accepted": None,
+            "held": {"postern": 1, "reasons": ["x"]},
+            "pinned": None,
+            "keys": {"k1": {"first": 1, "last": 2}},
+        },
+        "bolt": None,
+    }
+    assert postfix.keys_seen(said) == {"acme": frozenset({"k1"}), "bolt": frozenset()}
+
+
+ATTACKS = [
+    "ln -s /etc/shadow keys.json",
+    "mkfifo keys.json",
+    "mkdir keys.json",
+    "head -c 2000000 /dev/zero > keys.json",
+    "printf '[%.0s' $(seq 100000) > keys.json",
+    "{ printf '{\"k1\": '; head -c 900000 /dev/zero | tr '\\0' 1; printf '}'; } > keys.json",
+    "printf '{\"k1\": NaN}' > keys.json",
+    "printf '\\377\\376' > keys.json",
+    "ln -s /etc held",
+    "mkfifo held",
+    "cd ..; rmdir acme; ln -s /etc acme",
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attack_on_root_who_reads_a_spool(machine: Start, attack: str) -> None:
+    """Somebody took over account postern: root follows no link, waits for nobody and reads no more than a bound."""
+    mx = machine(stopped=True)
+    mx.lab.run("sh", "-c", f"mkdir -p /var/lib/postern/customers/acme; cd /var/lib/postern/customers/acme; {attack}")
+    (said,) = mx.ssh.read([postfix.spools([customer()])])
+    assert "root:" not in json.dumps(said)
+    spool = (said or {})["acme"]
+    harmed = spool if isinstance(spool, str) else spool["held" if "held" in attack else "keys"]
+    assert "k1" in harmed if "k1" in attack else "cannot be read" in harmed
+
+
+# ---- files others read
+
+
+@pytest.mark.parametrize("release", ["bullseye", "bookworm", "trixie", "forky"])
+def test_sudo_cron_and_make_take_what_is_written_for_them(machine: Start, release: str) -> None:
+    mx = machine(release)
+    mx.provision(customer())
+    assert "/etc/sudoers.d/postern: parsed OK" in mx.lab.run("visudo", "-c").stdout
+    assert mx.lab.run("sudo", "-n", "/usr/local/sbin/rebuild-relay-recips", user="postern").stdout == ""
+    refused = mx.lab.run("sudo", "-n", "/usr/local/sbin/rebuild-relay-recips", "--check", user="postern", check=False)
+    assert refused.returncode != 0
+    assert mx.lab.run("make", "-C", "/etc/postern/tables").returncode == 0
+    assert mx.lab.run("parse-exchange-users", "--help", check=False).returncode in (0, 2)

@@ -31,11 +31,12 @@ def foreign(postfix: Postfix) -> list[str]:
 
 def _names(postfix: Postfix, member: str) -> list[str]:
     """List the domains a member of relay_domains stands for: none of a pattern, or of a database that lists nothing."""
-    kind, colon, _ = member[len("proxy:") :].partition(":") if member.startswith("proxy:") else member.partition(":")
+    table = member.removeprefix("proxy:")
+    kind, colon, _ = table.partition(":")
     if member.startswith("!"):
         return []
     if member.startswith("/"):
         return [name for line in first_words(member) for name in _names(postfix, line)]
     if not colon:
         return [member.lower()] if "." in member and "{" not in member else []
-    return [key.lower() for key in postfix.keys(member) if "." in key] if kind in LISTED else []
+    return [key.lower() for key in postfix.keys(table) if "." in key] if kind in LISTED else []

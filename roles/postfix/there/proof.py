@@ -88,4 +88,5 @@ def _is_same(before: Answer, after: Answer) -> bool:
 def _is_right(before: Answer, after: Answer, code: str) -> bool:
     """Tell whether a domain of ours answers from our tables; trouble that was there before us is not ours."""
     trouble = is_temporary(after.reply) and before.reply[:9] == after.reply[:9]
-    return after.kind == RELAY and (after.reply.startswith(code) or trouble)
+    unknown = code != TAKEN and UNKNOWN in after.reply  # with soft_bounce, in another code
+    return after.kind == RELAY and (after.reply.startswith(code) or unknown or trouble)

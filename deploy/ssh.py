@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-import paramiko
 from fabric import Connection
 
 from deploy import pinned
+from deploy.channel import Channel
 from deploy.items import Item, State
 from deploy.pinned import fetch_host_keys, fingerprint
 from deploy.plan import Change, Done, HostError
-from deploy.session import SUDO, Ended, Lock, Session, command, sudo_fault
+from deploy.session import SUDO, Lock, Session, command, sudo_fault
 
 __all__ = ["SSHHost", "fetch_host_keys", "fingerprint"]
-
-SILENCE = 3600.0  # seconds without a word; packages take their time, and a dead connection is noticed long before
-MOST = 1 << 28  # bytes of a program's output; a relay that sends more is not well
 
 
 class SSHHost:
@@ -94,79 +90,10 @@ class SSHHost:
             self._session = Session(line, self._lock, self._modules)
         return self._session
 
-    def _start(self, words: str) -> _Channel:
+    def _start(self, words: str) -> Channel:
         if self._connection is None:
             self._connection = pinned.connect(*self._where)
             self.connections += 1
-        try:
-            channel = self._connection.create_session()
-            channel.settimeout(SILENCE)
-            channel.exec_command(words)
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise HostError(f"no program can be started there: {error}") from error
+        line = Channel.start(self._connection, words)
         self.commands += 1
-        return _Channel(channel)
-
-
-class _Channel:
-    """One remote command: a Line, or the whole of a conversation."""
-
-    def __init__(self, channel: paramiko.Channel) -> None:
-        self._channel = channel
-        self._received = bytearray()
-
-    def send(self, data: bytes) -> None:
-        self._channel.sendall(data)
-
-    def receive(self) -> bytes:
-        looked = 0
-        while (end := self._received.find(b"\n", looked) + 1) == 0:
-            looked = len(self._received)
-            chunk = self._channel.recv(1 << 16)
-            self._received += chunk
-            if not chunk or looked > MOST:
-                end = len(self._received)
-                break
-        line = bytes(self._received[:end])
-        del self._received[:end]
         return line
-
-    def end(self) -> Ended:
-        return self._ended(_end_of(self._channel.recv_stderr))
-
-    def converse(self, stdin: bytes) -> tuple[bytes, Ended]:
-        """Send all, and receive all meanwhile: a program that answers before it has read all would stand still."""
-        with ThreadPoolExecutor(2) as side:
-            side.submit(self._send_all, stdin)
-            err = side.submit(_end_of, self._channel.recv_stderr)
-            out = self._all()
-        return out, self._ended(err.result())
-
-    def _ended(self, err: bytes) -> Ended:
-        code = self._channel.exit_status if self._channel.status_event.wait(SILENCE) else -1
-        self._channel.close()
-        return Ended(code if code >= 0 else None, err.decode("utf-8", "replace"))
-
-    def _send_all(self, stdin: bytes) -> None:
-        try:
-            self._channel.sendall(stdin)
-            self._channel.shutdown_write()
-        except (OSError, EOFError):
-            return  # a program may end without reading all; its exit code says what that means
-
-    def _all(self) -> bytes:
-        received = bytearray()
-        while chunk := self._channel.recv(1 << 16):
-            received += chunk
-            if len(received) > MOST:
-                self._channel.close()
-                raise HostError(f"it sends more than {MOST >> 20} MB")
-        return bytes(received)
-
-
-def _end_of(receive: Callable[[int], bytes]) -> bytes:
-    """Receive to the end and keep the last of it: what a program complains of at length it says at the end."""
-    received = b""
-    while chunk := receive(1 << 16):
-        received = (received + chunk)[-(1 << 16) :]
-    return received

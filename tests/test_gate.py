@@ -70,12 +70,11 @@ def test_status_tells_the_customer_its_own_and_nothing_of_our_people(relay: Smal
     assert "olga" not in text
 
 
-@pytest.mark.parametrize("verb", ["receive", "look", "status", None, "rm -rf /"])
+@pytest.mark.parametrize("verb", ["receive", "look", "status", None])
 def test_a_key_is_seen_with_every_verb_it_may_say(relay: SmallRelay, verb: str | None) -> None:
     before = int(time.time())
     relay.gate(verb, export(people(40)) + MARK, key="k2")
-    keys = json.loads((relay.folder / "keys.json").read_text()) if verb != "rm -rf /" else {"k2": {"last": before}}
-    assert keys["k2"]["last"] >= before
+    assert json.loads((relay.folder / "keys.json").read_text())["k2"]["last"] >= before
 
 
 # ---- attacks

@@ -197,9 +197,10 @@ def test_a_crash_at_any_step_leaves_the_old_list_or_the_new_one_and_the_next_run
         assert now.accepted in (old.accepted, new.accepted)
         if now.accepted > new.accepted:
             assert now.in_force == old.in_force, "a domain must be open before its addresses go"
-        ticked = SmallRelay.copy(crashed, crashed.etc.parent.with_name(f"{crashed.etc.parent.name}-ticked"))
-        tick(ticked.places, ticked.tables, int(time.time()))
-        assert _but_waiting(whole(ticked)) in (_but_waiting(old), _but_waiting(new))
+        if now.unfinished:  # else there is nothing for the timer to do
+            ticked = SmallRelay.copy(crashed, crashed.etc.parent.with_name(f"{crashed.etc.parent.name}-ticked"))
+            tick(ticked.places, ticked.tables, int(time.time()))
+            assert _but_waiting(whole(ticked)) == _but_waiting(new)
         act(crashed)
         assert whole(crashed) == new
         seen.add(now.in_force)

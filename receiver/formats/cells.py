@@ -27,13 +27,14 @@ def blocks(cells: Sequence[str], kinds: Sequence[tuple[str, ...]]) -> Iterator[B
 
 
 def _apart(cells: Sequence[str]) -> str:
-    """Give each address a line."""
+    """Give each address a line. Blanks before one are by hand: Microsoft's own example of a file has them."""
     text = "\n".join(cells)
-    if "\\" not in text:
-        return text.replace(";", "\n")
-    for written, kept, _ in _ESCAPED:
+    escaped = _ESCAPED if "\\" in text else ()
+    for written, kept, _ in escaped:
         text = text.replace(written, kept)
     text = text.replace(";", "\n")
-    for _, kept, meant in _ESCAPED:
+    if text.startswith(" ") or "\n " in text:
+        text = "\n".join(line.lstrip(" ") for line in text.split("\n"))
+    for _, kept, meant in escaped:
         text = text.replace(kept, meant)
     return text

@@ -1,6 +1,6 @@
 """Active Directory, Exchange 2000 and later: the file csvde.exe writes, a row a line, all addresses in one column.
 
-Its columns come in any order but for DN, which is first; one that no object has a value in is not there at all.
+Its columns come in any order, DN first; one that no object has a value in is not there at all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OWNER = (
 )
 """What is asked of whoever has the addresses. `targetAddress` is not: it is where a contact's mail goes."""
 
-_REQUIRED = (ADDRESSES, "objectClass")  # every object has a class
+_REQUIRED = ("DN", ADDRESSES, "objectClass")  # every object has a name and a class
 _RANGE = f"{ADDRESSES};range=".casefold()
 _CLASSES = {"contact": "MailContact", "msexchsystemmailbox": "SystemMailbox"}  # where there is no number of a type
 _DISABLED = 2  # the bit of userAccountControl
@@ -65,14 +65,12 @@ def _blocks(export: bytes) -> Iterator[Block]:
 def _table(header: str) -> _Table:
     """Read the header. LDAP's names have no case."""
     names = [name.strip().strip('"').casefold() for name in header.split(",")]
-    if names[0] != "dn":
-        raise BadExport(1, "this is not the header of csvde: its first column is not DN")
     if any(name.startswith(_RANGE) for name in names):
         why = "somebody has more addresses than the server gives at once, and csvde does not ask for the rest"
         raise BadExport(1, why)
     missing = [column for column in _REQUIRED if column.casefold() not in names]
     if missing:
-        why = "nobody was found, or csvde was not run as runexport.bat does"
+        why = "nobody was found, or this is not what csvde writes when runexport.bat runs it"
         raise BadExport(1, f"the header lacks {' and '.join(missing)}: {why}")
     twice = [column for column in (ADDRESSES, *OWNER) if names.count(column.casefold()) > 1]
     if twice:
@@ -99,7 +97,7 @@ def _one_by_one(first: int, lines: Iterable[str], width: int) -> Iterator[list[s
         except csv.Error:
             why = "a quote is not closed in its row, or text stands behind the closing one"
             raise BadExport(number, why) from None
-        if any(row[width:]):
+        if len(row) > width:
             raise BadExport(number, f"a row of {len(row)} columns; the header has {width}")
         if row:
             yield (row + [""] * width)[:width]

@@ -11,7 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from lab.host import LabHost
 REPO = Path(__file__).resolve().parent.parent
 OUTSIDE = "127.77.254.1"  # of this machine, and in no relay's mynetworks and no customer's from=
 MARK = b"#postern end\r\n"
-PLINK = re.compile(r"^plink (?P<words>-batch .* postern@(?P<host>\S+)) receive <", re.MULTILINE)
+PLINK = re.compile(r"^plink (-batch .* receive) < upload.txt", re.MULTILINE)
 DEMO = {
     "name": "Demo Ltd",
     "domains": ["acme.example"],
@@ -122,47 +122,39 @@ class Operator:
     # ---- what a customer's server does
 
     def upload(self, export: bytes, customer: str = "acme", relay: int = 0) -> Ran:
-        """Do what runexport.bat does after ADMIN.EXE has ended, for one relay of those in the kit."""
-        return self.plink("receive", customer=customer, relay=relay, stdin=export + MARK)
-
-    def plink(
-        self, *words: str, customer: str = "acme", relay: int = 0, stdin: bytes = b"", more: Iterable[str] = ()
-    ) -> Ran:
-        """Call a relay with the batch's own line and these words at its end; `more`: options before them."""
+        """Do what runexport.bat does after ADMIN.EXE has ended, by its own line for one of the relays."""
         kit = self.kits / customer
-        calls = list(PLINK.finditer((kit / "runexport.bat").read_text("ascii")))
-        *options, to = calls[relay]["words"].split()
-        return _call(["plink", *options, *more, to, *words], self.environment, stdin, kit)
+        lines = PLINK.findall((kit / "runexport.bat").read_text("ascii"))
+        return self.call(["plink", *lines[relay].split()], stdin=export + MARK, cwd=kit)
 
-    def ssh(
-        self,
-        host: LabHost,
-        *words: str,
-        customer: str = "acme",
-        stdin: bytes = b"",
-        more: Iterable[str] = (),
-        program: str = "ssh",
-    ) -> Ran:
-        """Call a relay with a customer's key by OpenSSH: the first of `words` may be the destination of sftp or scp."""
-        key = self.openssh_key(customer)
-        options = ["-F", "none", "-i", str(key), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"]
-        options += ["-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={self.home / 'known_by_ssh'}"]
-        options += ["-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10"]
-        to = [f"postern@{host.address}"] if program == "ssh" else []
-        return _call([program, *options, *more, *to, *words], self.environment, stdin, self.home)
+    def client(self, program: str, host: LabHost, customer: str = "acme") -> list[str]:
+        """How a client of OpenSSH's or PuTTY's is called with a customer's key; options and the rest come after it."""
+        if program in ("plink", "pscp", "psftp"):
+            host_keys = [word for key in host.host_keys for word in ("-hostkey", key.split()[1])]
+            return [program, "-batch", "-i", str(self._key_file(customer)), *host_keys]
+        options = ("IdentitiesOnly=yes", "BatchMode=yes", "StrictHostKeyChecking=no", "LogLevel=ERROR")
+        known = f"UserKnownHostsFile={self.home / 'known_by_ssh'}"
+        words = [word for option in (*options, known) for word in ("-o", option)]
+        return [program, "-F", "none", "-i", str(self.openssh_key(customer)), *words]
+
+    def call(self, argv: Sequence[str], stdin: bytes = b"", cwd: Path | None = None) -> Ran:
+        """Run a client to its end."""
+        done = subprocess.run(
+            argv, input=stdin, capture_output=True, env=self.environment, cwd=cwd or self.home, timeout=60
+        )
+        return Ran(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     def openssh_key(self, customer: str = "acme") -> Path:
         """The private key of a kit, in the form ssh reads."""
         path = self.home / f"{customer}.key"
-        (ppk,) = (self.kits / customer).glob("exchupdate-*.ppk")
         if not path.exists():
-            subprocess.run(["puttygen", str(ppk), "-O", "private-openssh-new", "-o", str(path)], check=True)
+            argv = ["puttygen", str(self._key_file(customer)), "-O", "private-openssh-new", "-o", str(path)]
+            subprocess.run(argv, check=True)
         return path
 
-
-def _call(argv: list[str], environment: Mapping[str, str], stdin: bytes, cwd: Path) -> Ran:
-    done = subprocess.run(argv, input=stdin, capture_output=True, env=environment, cwd=cwd, timeout=60)
-    return Ran(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+    def _key_file(self, customer: str) -> Path:
+        (file,) = (self.kits / customer).glob("exchupdate-*.ppk")
+        return file
 
 
 def _toml(table: Mapping[str, Any], name: str = "") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,8 @@ def test_a_new_list_is_seen_at_once_though_nobody_reloads_postfix(
     chrooted = host.run("postconf", "-Fh", "smtp/inet/chroot").stdout.strip()
     assert chrooted == ("n" if release == "forky" else "y")  # as Debian has it
     host.start_postfix()
-    operator.relay("mx1", host, **({"table_type": given} if given else {}))
+    table: dict[str, Any] = {"table_type": given} if given else {}
+    operator.relay("mx1", host, **table)
     operator.customer("acme")
     operator.done("provision acme")
     assert (

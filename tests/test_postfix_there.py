@@ -182,6 +182,33 @@ def test_a_relay_is_provisioned_by_one_connection_and_one_command_and_then_there
     assert (mx.ssh.connections, mx.ssh.commands) == (1, 1)
 
 
+POSTSCREEN = [
+    "smtp/inet=smtp inet n - y - 1 postscreen",
+    "smtpd/pass=smtpd pass - - y - - smtpd",
+    "dnsblog/unix=dnsblog unix - - y - 0 dnsblog",
+    "tlsproxy/unix=tlsproxy unix - - y - 0 tlsproxy",
+]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "postconf -e smtpd_tls_security_level=encrypt",
+        "postconf -e mynetworks=127.77.253.253/32 'smtpd_recipient_restrictions = reject_unauth_destination'",
+        "postconf -e inet_protocols=ipv6 inet_interfaces=::1 'mynetworks=[::1]/128'",
+        " ".join(["postconf -Me", *(f"'{service}'" for service in POSTSCREEN)]),
+    ],
+    ids=["STARTTLS is a must", "the relay is no client of its own", "IPv6 alone", "postscreen stands before smtpd"],
+)
+def test_a_relay_is_asked_as_it_listens(machine: Start, setting: str) -> None:
+    mx = machine()
+    mx.lab.run("sh", "-c", f"{setting}; postfix stop; postfix start")
+    assert mx.refusals(customer()) == []
+    mx.provision(customer())
+    (said,) = mx.ssh.read([postfix.answers(mx.relay, [customer()])])
+    assert [answer for _, _, answer in (said or {})["acme.example"]] == ["250 2.1.5 Ok"] * 2
+
+
 def test_an_unset_relay_domains_keeps_its_default_and_main_cf_stays_readable(machine: Start) -> None:
     """Split at its blanks and written back, the default made every later postconf fail."""
     mx = machine()
@@ -435,6 +462,7 @@ HARMS = {
     "smtp/inet: relay_recipient_maps": "postconf -Pe 'smtp/inet/relay_recipient_maps ='",
     "rewrite/unix: transport_maps": "postconf -Pe 'rewrite/unix/transport_maps ='",
     "no_unknown_recipient_checks": "postconf -Pe 'smtp/inet/receive_override_options = no_unknown_recipient_checks'",
+    "cannot be asked: 5.7.1 .*Access denied:": "postconf -e smtpd_client_restrictions=reject smtpd_delay_reject=no",
     "several instances .*/etc/postfix-out": "postmulti -e init; postmulti -I postfix-out -e create",
     "add the line @includedir": "sed -i 's/^@includedir/#&/' /etc/sudoers",
     "ForceCommand /bin/false": f"printf 'Match User postern\\n ForceCommand /bin/false\\n' {SSHD}",

@@ -76,6 +76,8 @@ def _instances(relay: Relay, facts: State) -> Iterator[str]:
 def _postfix(facts: State) -> Iterator[str]:
     if facts.get("running") is False:
         yield "Postfix is stopped: start it, as it is asked before and after a change what it answers"
+    if facts.get("smtp"):
+        yield f"{facts['smtp']}: it is asked before and after a change what it answers; see its log"
     if facts.get("scratch"):
         yield (
             f"tables of the wanted type cannot be built there: {facts['scratch']}\n"

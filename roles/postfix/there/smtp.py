@@ -5,17 +5,20 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from deploy.agent import Failed
 from roles.postfix.there.members import members
 from roles.postfix.there.postfix import Postfix, Service
 
+if TYPE_CHECKING:
+    import smtplib
+
 PORT = ("smtp", "25")
 PAUSES = (1.0, 3.0, 6.0)  # seconds before a temporary answer is asked for again
 ERRORS = 8  # refusals taken on one connection; Postfix slows down after 10 and hangs up after 20
 UNKNOWN, DENIED = "User unknown", "Relay access denied"  # Postfix' words, whatever the code is
-TAKEN, GONE = 250, 421
+TAKEN, GONE, MUST_ENCRYPT = 250, 421, 530
 
 
 class Endpoint(NamedTuple):
@@ -72,6 +75,15 @@ def ask(where: Endpoint, addresses: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def fault(where: Endpoint) -> str:
+    """Say why it cannot be asked; nothing if it can."""
+    try:
+        _ask(where, ["postmaster"])
+    except Failed as error:
+        return str(error)
+    return ""
+
+
 def is_temporary(answer: str) -> bool:
     """Tell whether another moment may bring another answer."""
     return answer.startswith("4") and UNKNOWN not in answer and DENIED not in answer
@@ -98,10 +110,7 @@ def _session(where: Endpoint, addresses: Sequence[str]) -> dict[str, str]:
     try:
         with smtplib.SMTP(where.host, where.port, where.literal, 60, (where.host, 0)) as session:
             session.command_encoding = "utf-8"
-            session.ehlo_or_helo_if_needed()
-            code, text = session.docmd("MAIL FROM:<>" + (" SMTPUTF8" if session.has_extn("smtputf8") else ""))
-            if code != TAKEN:
-                raise smtplib.SMTPResponseException(code, text)
+            _begin(session)
             for address in addresses:
                 code, text = session.docmd(f"RCPT TO:<{address}>")
                 if code == GONE:
@@ -112,5 +121,19 @@ def _session(where: Endpoint, addresses: Sequence[str]) -> dict[str, str]:
                     break
     except (OSError, smtplib.SMTPException) as error:
         if not found:
-            raise Failed(f"smtpd on {where.host} port {where.port} cannot be asked: {error}") from error
+            said = b" ".join(part for part in error.args if isinstance(part, bytes)).decode(errors="replace")
+            raise Failed(f"smtpd on {where.host} port {where.port} cannot be asked: {said or error}") from error
     return found
+
+
+def _begin(session: smtplib.SMTP) -> None:
+    """Say who writes: nobody, as a bounce does. The certificate is the relay's own, and there is nothing to hide."""
+    session.ehlo_or_helo_if_needed()
+    sender = "MAIL FROM:<>" + (" SMTPUTF8" if session.has_extn("smtputf8") else "")
+    code, text = session.docmd(sender)
+    if code == MUST_ENCRYPT and session.has_extn("starttls"):
+        session.starttls()
+        session.ehlo_or_helo_if_needed()
+        code, text = session.docmd(sender)
+    if code != TAKEN:
+        raise OSError(f"it answers MAIL FROM with {code} {text.decode('utf-8', 'replace')}")

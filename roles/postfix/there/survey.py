@@ -14,7 +14,7 @@ from roles.postfix.there.mx import obstacle
 from roles.postfix.there.now import nothing_to_make, text
 from roles.postfix.there.postfix import Postfix
 from roles.postfix.there.resolver import Resolved, resolve
-from roles.postfix.there.smtp import public
+from roles.postfix.there.smtp import endpoint, fault, public
 
 ACCOUNT = "postern"
 SUDOERS = "/etc/sudoers"
@@ -46,7 +46,9 @@ def _survey(postfix: Postfix, wanted: State) -> State:
         scratch=_scratch(postfix, wanted["table_type"]),
         overrides=_overrides(postfix),
     )
-    return {**found, **(_domains(postfix, wanted["domains"]) if found["running"] else {})}
+    if found["running"]:
+        found.update(smtp=fault(endpoint(postfix)), **_domains(postfix, wanted["domains"]))
+    return found
 
 
 def _sshd(sources: Iterable[str]) -> dict[str, Any]:

@@ -55,6 +55,7 @@ def load(where: Path) -> Inventory:
     if relay_tables is not None:
         faults += _unknown_relays(relay_tables, customer_tables)
     faults += _claimed_twice(customer_tables)
+    faults += _shared_keys(customers)
     faults += _orphaned_keys(where, customer_tables)
     if faults:
         raise InventoryError(faults)
@@ -194,6 +195,17 @@ def _claimed_twice(customers: Tables) -> Iterator[str]:
                 continue  # said where the customer was checked
             if owner != stem:
                 yield f"customers/{stem}.toml: domains: {domain!r} is claimed by customers/{owner}.toml too"
+
+
+def _shared_keys(customers: Mapping[str, Customer]) -> Iterator[str]:
+    """Refuse a key of two customers: who uploads is told by the key alone, and sshd takes the first line that has it."""
+    owners: dict[str, str] = {}
+    for customer in customers.values():
+        for key in customer.keys:
+            file = f"keys/{customer.id}/{key.name}.pub"
+            first = owners.setdefault(key.public, file)
+            if not first.startswith(f"keys/{customer.id}/"):
+                yield f"{file}: is the key of {first} too: a key says who uploads, so each customer needs its own"
 
 
 def _orphaned_keys(where: Path, customers: Tables) -> Iterator[str]:

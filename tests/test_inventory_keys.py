@@ -70,6 +70,15 @@ def test_the_oldest_key_comes_first_by_number_and_not_by_letter(where: Path) -> 
     assert [key.name for key in recorded(where)] == ["k1", "k9", "k10"]
 
 
+def test_attack_a_key_of_two_customers_is_refused_and_both_files_are_named(where: Path) -> None:
+    (where / "customers" / "bolt.toml").write_text(ACME.replace("acme.example", "bolt.example"))
+    keys.record(where, "acme", Key("k1", public()))
+    keys.record(where, "bolt", Key("k1", public(fill=1)))
+    keys.record(where, "bolt", Key("k2", public()))
+    own = "a key says who uploads, so each customer needs its own"
+    assert faults(where) == [f"keys/bolt/k2.pub: is the key of keys/acme/k1.pub too: {own}"]
+
+
 def test_names_go_up_and_are_never_given_twice(where: Path) -> None:
     assert keys.next_name(where, "acme") == "k1"
     keys.record(where, "acme", Key("k1", public()))

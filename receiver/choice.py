@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -27,7 +28,11 @@ NO_LOCAL_PART = "no local part"  # as a key it would be the whole domain
 WILDCARD = "wildcard"  # `*@domain`, by somebody who meant the whole domain
 TOO_LONG = "too long"
 COMMENT = "begins with #"  # postmap takes its line for a comment; Postfix would not ask for it in quotes
-REASONS = (NOT_INTERNET, OTHER_DOMAIN, EXCLUDED, NOT_AN_ADDRESS, NO_LOCAL_PART, WILDCARD, TOO_LONG, COMMENT, *KINDS)
+UNASSIGNED = "unassigned character"  # Postfix' Unicode may know it, and fold it into another as ours cannot
+REASONS = (
+    *(NOT_INTERNET, OTHER_DOMAIN, EXCLUDED, NOT_AN_ADDRESS, NO_LOCAL_PART, WILDCARD),
+    *(TOO_LONG, COMMENT, UNASSIGNED, *KINDS),
+)
 
 LOCAL_OCTETS = 64
 OCTETS = 255
@@ -184,6 +189,8 @@ def _objection(local: str, recipient: str, rules: _Rules) -> str | None:
         return COMMENT
     if len(local.encode()) > LOCAL_OCTETS or len(recipient.encode()) > OCTETS:
         return TOO_LONG
+    if not recipient.isprintable() and "Cn" in map(unicodedata.category, recipient):
+        return UNASSIGNED
     return EXCLUDED if rules.excluded and rules.excluded.match(recipient) else None
 
 

@@ -125,6 +125,20 @@ def test_a_control_or_odd_blank_never_gets_into_a_table_even_in_quotes(character
         assert choose([f"SMTP:{address}"], ACME).recipients == frozenset()
 
 
+@pytest.mark.parametrize("character", ["\u0378", "\ufdd0", "\U0002fffe", "\U000e0fff"])
+def test_a_character_unicode_has_not_assigned_is_left_out_as_a_newer_postfix_may_fold_it_into_another(
+    character: str,
+) -> None:
+    for local in (f"an{character}na", f'"an {character}na"'):
+        values = [f"SMTP:{local}@acme.example", "SMTP:bob@acme.example"]
+        assert choose(values, ACME) == ({"bob@acme.example"}, {choice.UNASSIGNED: 1})
+
+
+def test_characters_for_private_use_and_those_that_only_join_or_accent_are_assigned() -> None:
+    kept = {"an\ue000na@acme.example", "an\u200dna@acme.example", "an\u0301na@acme.example"}
+    assert recipients(*kept) == kept
+
+
 def test_an_attempt_to_bring_a_second_address_in_behind_a_line_end_fails() -> None:
     assert choose(["X400:s=a\nsmtp:eve@acme.example"], ACME) == (frozenset(), {choice.NOT_INTERNET: 1})
     assert choose(["SMTP:a@acme.example\nsmtp:eve@acme.example"], ACME) == (frozenset(), {choice.NOT_AN_ADDRESS: 1})
@@ -260,6 +274,7 @@ PIECES = [
         "\n",
         "\r",
         "\u2028",
+        "\u0378",
         "x" * 40,
         "-internal",
         "%",

@@ -6,109 +6,22 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
-from subprocess import DEVNULL
-from typing import NamedTuple
 
 import pytest
 
-HERE = Path(__file__).parent
-KIT = HERE / "golden" / "exchange" / "two-relays-rotating"
+from tests.windows_server import KITS, Server, Start, needs_wine
+
+KIT = KITS / "two-relays-rotating"
 HEADER = "Obj-Class\tE-mail addresses\tSecondary-Proxy-Addresses\r\n"
 ROWS = "Mailbox\tSMTP:ann@demo.example\tsmtp:a@demo.example\r\nMailbox\tSMTP:bob@demo.example\t\r\n"
-WINE = shutil.which("wine64") or shutil.which("wine64", path="/usr/lib/wine") or shutil.which("wine")
-COMPILER = shutil.which("x86_64-w64-mingw32-gcc")
 
-pytestmark = [
-    pytest.mark.host,
-    pytest.mark.skipif(not WINE, reason="Wine is not installed: its cmd.exe runs the batch files (apt install wine64)"),
-    pytest.mark.skipif(
-        not COMPILER, reason="mingw-w64 is not installed: it makes the stand-ins for admin.exe and plink.exe"
-    ),
-]
-
-
-class Server(NamedTuple):
-    """A Windows server as far as the batch files see one."""
-
-    drive: Path  # D:
-    environment: dict[str, str]
-
-    @property
-    def folder(self) -> Path:
-        return self.drive / "userexport"
-
-    def cmd(self, line: str) -> subprocess.CompletedProcess[str]:
-        """Run a line as a command window would."""
-        return subprocess.run(
-            [str(WINE), "cmd", "/c", line],
-            env=self.environment,
-            stdin=DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    def export(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.cmd(" ".join([r"D:\userexport\runexport.bat", *words]))
-
-    def write(self, name: str, text: str) -> None:
-        (self.folder / name).write_bytes(text.encode("ascii"))
-
-    def read(self, name: str) -> str:
-        path = self.folder / name
-        return path.read_bytes().decode("ascii") if path.exists() else ""
-
-    @property
-    def calls(self) -> list[str]:
-        return self.read("plink.calls").splitlines()
-
-
-@pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("programs")
-    for name in ("admin", "recorder", "at"):
-        gui = ["-mwindows"] if name == "admin" else []  # as ADMIN is: cmd.exe waits for it only inside a batch file
-        source, program = HERE / "windows" / f"{name}.c", made / f"{name}.exe"
-        subprocess.run([str(COMPILER), "-O1", "-Wall", "-Werror", *gui, "-o", program, source], check=True)
-    return made
-
-
-@pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    prefix = tmp_path_factory.mktemp("wine")
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "HOME")}
-    made = {**kept, "WINEPREFIX": str(prefix), "WINEDEBUG": "-all", "WINEDLLOVERRIDES": "mscoree=;mshtml="}
-    server = shutil.which("wineserver") or shutil.which("wineserver", path="/usr/lib/wine")
-    subprocess.run([str(server), "-p"], env=made, check=True)  # stays, so that not every command boots Windows
-    try:  # what is booted here keeps its output open: a pipe would never end
-        subprocess.run(
-            [str(WINE), "cmd", "/c", "ver"], env=made, check=True, stdout=DEVNULL, stderr=DEVNULL, timeout=120
-        )
-        yield made
-    finally:
-        subprocess.run([str(server), "-k"], env=made, check=False)
+pytestmark = needs_wine
 
 
 @pytest.fixture
-def server(tmp_path: Path, programs: Path, environment: dict[str, str]) -> Server:
-    drive = tmp_path / "d"
-    drive.mkdir()
-    letter = Path(environment["WINEPREFIX"]) / "dosdevices" / "d:"
-    letter.unlink(missing_ok=True)
-    letter.symlink_to(drive)
-    shutil.copytree(KIT, drive / "userexport")
-    (drive / "exchsrvr" / "bin").mkdir(parents=True)
-    shutil.copy(programs / "admin.exe", drive / "exchsrvr" / "bin")
-    for program in ("plink.exe", "schtasks.exe"):
-        shutil.copy(programs / "recorder.exe", drive / "userexport" / program)
-    shutil.copy(programs / "at.exe", drive / "userexport")
-    made = Server(drive, environment)
+def server(windows_server: Start) -> Server:
+    made = windows_server(KIT.name)
     made.write("admin.rows", ROWS)
-    made.write("exchupdate-k1.ppk", "old")
-    made.write("exchupdate-k2.ppk", "new")
     return made
 
 

@@ -29,6 +29,7 @@ _CLASSES = {"contact": "MailContact", "msexchsystemmailbox": "SystemMailbox"}  #
 _DISABLED = 2  # the bit of userAccountControl
 _LONG = 12  # digits no number of Active Directory has: reading a million of them would take minutes
 _HEX = re.compile("^X'((?:[0-9A-Fa-f]{2})*)'$", re.MULTILINE)
+_NEXT = re.compile(";(?=[A-Za-z0-9]{1,8}:)")  # before the type of another address
 
 csv.field_size_limit(1 << 30)  # the addresses of one may be beyond csv's 128 KB
 
@@ -133,5 +134,9 @@ def _named(sort: tuple[str, ...], cell: str) -> tuple[str, ...]:
 
 
 def _meant(value: re.Match[str]) -> str:
-    """Give a value that csvde could not write as text. A line end in it becomes another control: no address has any."""
-    return bytes.fromhex(value[1]).decode("utf-8", "replace").replace("\n", "\r")
+    """Give what csvde wrote as bytes, as it does what is not ASCII: one value, or it may be all of a cell.
+
+    A line end in it becomes another control: no address has any.
+    """
+    text = bytes.fromhex(value[1]).decode("utf-8", "replace").replace("\n", "\r")
+    return _NEXT.sub("\n", text)

@@ -87,7 +87,8 @@ if exist upload.txt del upload.txt
 echo Exporting the addresses of demo ...
 
 rem csvde says by its exit code and in words how it went; what it wrote is looked at all the same.
-rem 3268 is the port of the global catalog, which has everybody of all domains below the base.
+rem 3268 is the port of the global catalog, which has everybody of all domains below the base. Without -u the
+rem file is text that find can read; what is not ASCII comes as X'...', in hex, which the relays read.
 if exist "%SystemRoot%\System32\csvde.exe" goto clear
 >> runexport.run echo csvde.exe is not in the System32 folder of Windows
 goto failed
@@ -97,7 +98,7 @@ if not exist exchusers.txt goto ask
 >> runexport.run echo exchusers.txt cannot be removed: is an earlier csvde.exe still running?
 goto failed
 :ask
-"%SystemRoot%\System32\csvde.exe" -f exchusers.txt -u -s DC1 -t 3268 -d "DC=demo,DC=example" -r "(proxyAddresses=*)" -l proxyAddresses,objectClass,msExchRecipientTypeDetails,msExchRequireAuthToSendTo,msExchHideFromAddressLists,userAccountControl -j D:\userexport > csvde.out 2>&1
+"%SystemRoot%\System32\csvde.exe" -f exchusers.txt -s DC1 -t 3268 -d "DC=demo,DC=example" -r "(proxyAddresses=*)" -l proxyAddresses,objectClass,msExchRecipientTypeDetails,msExchRequireAuthToSendTo,msExchHideFromAddressLists,userAccountControl -j D:\userexport > csvde.out 2>&1
 if errorlevel 1 goto said
 if errorlevel 0 goto written
 :said
@@ -112,8 +113,8 @@ if exist exchusers.txt goto rows
 >> runexport.run echo csvde.exe wrote no exchusers.txt
 goto failed
 :rows
-rem Each address has a colon (SMTP:...), the line of column names has none. type, as find reads no Unicode.
-type exchusers.txt | find ":" > nul
+rem Each address has a colon (SMTP:...), the line of column names has none.
+find ":" < exchusers.txt > nul
 if not errorlevel 1 goto exported
 >> runexport.run echo csvde.exe exported no addresses
 goto failed

@@ -1,0 +1,130 @@
+"""A Windows server as far as the batch files see one: Wine's cmd.exe, and stand-ins for the programs they call."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import DEVNULL
+from typing import NamedTuple, TypeAlias
+
+import pytest
+
+HERE = Path(__file__).parent
+KITS = HERE / "golden" / "exchange"
+WINE = shutil.which("wine64") or shutil.which("wine64", path="/usr/lib/wine") or shutil.which("wine")
+COMPILER = shutil.which("x86_64-w64-mingw32-gcc")
+
+needs_wine = [
+    pytest.mark.host,
+    pytest.mark.skipif(not WINE, reason="Wine is not installed: its cmd.exe runs the batch files (apt install wine64)"),
+    pytest.mark.skipif(not COMPILER, reason="mingw-w64 is not installed: it makes the stand-ins for Windows' programs"),
+]
+"""The marks of a module that uses `windows_server`."""
+
+
+class Server(NamedTuple):
+    """The server, with a kit in D:\\userexport and Windows in D:\\winnt."""
+
+    drive: Path  # D:
+    environment: dict[str, str]
+
+    @property
+    def folder(self) -> Path:
+        """Where the kit lies."""
+        return self.drive / "userexport"
+
+    def cmd(self, line: str) -> subprocess.CompletedProcess[str]:
+        """Run a line as a command window would."""
+        return subprocess.run(
+            [str(WINE), "cmd", "/c", line],
+            env=self.environment,
+            stdin=DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def export(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run the batch; it finds the programs of this Windows."""
+        return self.cmd(rf"set SystemRoot=D:\winnt&& D:\userexport\runexport.bat {' '.join(words)}")
+
+    def write(self, name: str, text: str) -> None:
+        """Put a file into the folder."""
+        (self.folder / name).write_bytes(text.encode("ascii"))
+
+    def read(self, name: str) -> str:
+        """Give the text of a file in the folder; nothing: it is not there."""
+        path = self.folder / name
+        return path.read_bytes().decode("ascii") if path.exists() else ""
+
+    @property
+    def calls(self) -> list[str]:
+        """How plink was called."""
+        return self.read("plink.calls").splitlines()
+
+
+Start: TypeAlias = Callable[[str], Server]  # with the kit of a folder of tests/golden/exchange
+PLACES = {
+    "admin": r"exchsrvr\bin\admin.exe",
+    "at": r"userexport\at.exe",
+    "csvde": r"winnt\System32\csvde.exe",
+    "powershell": r"winnt\System32\WindowsPowerShell\v1.0\powershell.exe",
+    "recorder": r"userexport\plink.exe",
+    "recorder ": r"userexport\schtasks.exe",
+}
+
+
+@pytest.fixture(scope="session")
+def windows_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compile the stand-ins."""
+    made = tmp_path_factory.mktemp("programs")
+    for source in (HERE / "windows").glob("*.c"):
+        gui = ["-mwindows"] if source.stem == "admin" else []  # as ADMIN is: cmd.exe waits for it only in a batch file
+        program = made / f"{source.stem}.exe"
+        subprocess.run(
+            [str(COMPILER), "-O1", "-Wall", "-Werror", *gui, "-o", program, source, "-ladvapi32"], check=True
+        )
+    return made
+
+
+@pytest.fixture(scope="session")
+def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Boot Wine's Windows once; gives its environment."""
+    prefix = tmp_path_factory.mktemp("wine")
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "HOME")}
+    made = {**kept, "WINEPREFIX": str(prefix), "WINEDEBUG": "-all", "WINEDLLOVERRIDES": "mscoree=;mshtml="}
+    server = shutil.which("wineserver") or shutil.which("wineserver", path="/usr/lib/wine")
+    subprocess.run([str(server), "-p"], env=made, check=True)  # stays, so that not every command boots Windows
+    try:  # what is booted here keeps its output open: a pipe would never end
+        subprocess.run(
+            [str(WINE), "cmd", "/c", "ver"], env=made, check=True, stdout=DEVNULL, stderr=DEVNULL, timeout=120
+        )
+        yield made
+    finally:
+        subprocess.run([str(server), "-k"], env=made, check=False)
+
+
+@pytest.fixture
+def windows_server(tmp_path: Path, windows_programs: Path, wine: dict[str, str]) -> Start:
+    """Sets up a server with a kit and both its key files."""
+
+    def start(kit: str) -> Server:
+        drive = tmp_path / "d"
+        letter = Path(wine["WINEPREFIX"]) / "dosdevices" / "d:"
+        letter.unlink(missing_ok=True)
+        letter.symlink_to(drive)
+        shutil.copytree(KITS / kit, drive / "userexport")
+        for program, place in PLACES.items():
+            there = drive / place.replace("\\", "/")
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(windows_programs / f"{program.strip()}.exe", there)
+        made = Server(drive, wine)
+        made.write("exchupdate-k1.ppk", "old")
+        made.write("exchupdate-k2.ppk", "new")
+        return made
+
+    return start

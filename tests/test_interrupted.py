@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import time
@@ -57,16 +56,13 @@ MOMENTS: dict[str, Moment] = {
     "the key is placed": lambda _, operator: any(operator.kits.glob("acme/*.ppk")),
     "the key is recorded": lambda _, operator: operator.public_keys() == ["k1"],
     "the account is there": lambda host, _: (host.root / "var/lib/postern").exists(),
-    "the customer is there": lambda host, _: os.path.lexists(host.root / "etc/postern/customers/acme"),
     "main.cf is being proved": lambda host, _: (host.root / "etc/postern/main.cf.pending").exists(),
 }
 KILLS = [
     ("operator", "the key is placed"),
     ("operator", "the key is recorded"),
-    ("operator", "the customer is there"),
     ("operator", "main.cf is being proved"),
     ("agent", "the account is there"),
-    ("agent", "the customer is there"),
     ("agent", "main.cf is being proved"),
 ]
 

@@ -53,14 +53,17 @@ def accept(customer: str, numbers: Mapping[str, str]) -> int:
     if len(given) != 1 or not given[0][1].isdigit():
         raise Refused(f"name one number, as `inv review {customer}` says: --removing N, --adding N or --first N")
     place = Place.of(customer)
-    held = desk.ask(place, "asking", "review")
-    holding = {name: said.record["list"] for name, said in answered(held).items() if said.record.get("list")}
+    asked = desk.ask(place, "asking", "status")  # not "review", after which the list counts as looked at
+    holding = {name: said.record["held"]["list"] for name, said in answered(asked).items() if said.record.get("held")}
+    if answered(asked) and not holding:
+        screen.fault(f"{customer}: nothing is held on {', '.join(answered(asked))}")
+        return report.worst([report.REFUSED, desk.tell(_with_failed(asked, {}))])
     if not holding:
-        return report.worst([report.REFUSED, desk.tell(held)])
+        return desk.tell(asked)
     name = _one_list(holding, f"the relays hold different lists; look at each: `inv review {customer}`")
-    (option, number), asked = given[0], _only(place, holding)
-    answers = desk.ask(asked, "accepting on", "accept", f"--{option}", number, "--list", name)
-    return desk.tell(_with_failed(held, answers))
+    option, number = given[0]
+    answers = desk.ask(_only(place, holding), "accepting on", "accept", f"--{option}", number, "--list", name)
+    return desk.tell(_with_failed(asked, answers))
 
 
 def rollback(customer: str, back: str) -> int:

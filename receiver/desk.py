@@ -13,6 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from receiver.kept import Origin
 from receiver.maillog import Log
 from receiver.offer import finish
 from receiver.pin import Which
-from receiver.report import DONE, Answer, Outcome, Refused, Stopped
+from receiver.report import DONE, Answer, Busy, Outcome, Refused, Stopped
 from receiver.review import Number
 from receiver.settings import BadSettings, Places, Settings, load_relay, load_settings
 from receiver.spool import Spool
@@ -31,6 +32,7 @@ from receiver.tables import Tables
 from receiver.tick import tick
 
 ACCOUNT = "postern"
+_NOTE = 5.0  # seconds that the lock is tried for noting that a list was reviewed
 
 
 class Desk(NamedTuple):
@@ -175,6 +177,8 @@ def _review(call: Desk, settings: Settings, spool: Spool) -> Answer:
     if spool.held() is None:
         return telling.nothing(spool.customer)
     found = review.review(spool, settings)
+    with suppress(Busy, OSError), spool.locked(_NOTE):
+        spool.review(found.held)
     lately = maillog.lately(call.log, found.going, settings, call.origin.when) if call.log else None
     return telling.reviewed(spool.customer, found, spool.pinned(), lately)
 

@@ -68,8 +68,8 @@ def review(spool: Spool, settings: Settings) -> Review:
 def accept(spool: Spool, number: Number, expected: str, by: str, tables: Tables) -> Outcome:
     """Make the list in force exactly the held one.
 
-    Raises Refused for a wrong number, a list whose hash does not begin with `expected`, and one that would leave a
-    closed domain without an address.
+    Raises Refused for a wrong number, a list whose hash does not begin with `expected` or is not that of the list
+    reviewed last, and one that would leave a closed domain without an address.
     """
     with spool.locked(), lock.settings(spool.places):
         settings = load_settings(spool.places, spool.customer)
@@ -78,7 +78,9 @@ def accept(spool: Spool, number: Number, expected: str, by: str, tables: Tables)
         if pin:
             raise Refused(f"pinned since {moment(pin.since)}; `resume {spool.customer}` comes first")
         in_force, reviewed = spool.in_force(), review(spool, settings)
-        _agreed(spool.customer, reviewed, number, expected)
+        for name in filter(None, (expected, spool.reviewed())):
+            _unchanged(spool.customer, reviewed.held, name)
+        _agreed(spool.customer, reviewed, number)
         _addressed(reviewed, in_force, settings)
         text, origin = kept.text(reviewed.recipients), reviewed.held.origin
         accepted = Accepted(passed(settings, reviewed.recipients, in_force.accepted, origin), kept.digest(text))
@@ -89,11 +91,13 @@ def accept(spool: Spool, number: Number, expected: str, by: str, tables: Tables)
     return prove(spool, tables, outcome, reviewed.recipients - in_force.recipients)
 
 
-def _agreed(customer: str, reviewed: Review, number: Number, expected: str) -> None:
-    name = reviewed.held.list
-    if not name.startswith(expected):
-        changed = f"the list held now is {name[:12]}, not {shown(expected[:12])}"
+def _unchanged(customer: str, held: Held, expected: str) -> None:
+    if not held.list.startswith(expected):
+        changed = f"the list held now is {held.list[:12]}, not {shown(expected[:12])}"
         raise Refused(f"{changed}: it changed since it was reviewed; see `review {customer}`")
+
+
+def _agreed(customer: str, reviewed: Review, number: Number) -> None:
     if number != reviewed.number:
         wrong = f"--{number.option} {number.size} is not what is held"
         raise Refused(f"{wrong}; after a look at `review {customer}`: `{reviewed.command(customer)}`")

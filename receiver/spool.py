@@ -4,7 +4,8 @@ recipients            the list in force                           begun.json    
 accepted.json         the domains with an accepted list           unproven.json  one the tables have not shown yet
 history/NUMBER.gz     the last lists in force, this one included  keys.json      when each key was seen
 reference/DAY.gz      the largest list of each of the last days   last-run.json  the Outcome of the last run
-held/                 the list that waits for an operator         pinned.json    there while uploads do not take effect
+held/                 the list that waits for an operator, and    pinned.json    there while uploads do not take effect
+                      which one somebody has reviewed last
 """
 
 from __future__ import annotations
@@ -146,8 +147,20 @@ class Spool:
     def unhold(self) -> None:
         """Forget the list that waits."""
         with suppress(FileNotFoundError), disk.inside(self.folder, "held") as directory:
-            disk.remove(directory, "why.json")
-            disk.remove(directory, "recipients")
+            for name in ("why.json", "recipients", "reviewed.json"):
+                disk.remove(directory, name)
+
+    def reviewed(self) -> str:
+        """Give the SHA-256 of the list that somebody has looked at last, of those held in a row; nothing: none."""
+        with suppress(FileNotFoundError), disk.inside(self.folder, "held") as directory:
+            return str((disk.load(directory, "reviewed.json") or {}).get("list", ""))
+        return ""
+
+    def review(self, held: Held) -> None:
+        """Note that somebody has looked at this list. What has been let go of meanwhile is not noted."""
+        if self.held():
+            with disk.inside(self.folder, "held") as directory:
+                disk.store(directory, "reviewed.json", {"list": held.list})
 
     def pinned(self) -> Pin | None:
         """Tell why uploads do not take effect; a damaged pin still holds."""

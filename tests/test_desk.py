@@ -92,6 +92,35 @@ def test_review_as_json_has_what_accept_needs(relay: SmallRelay) -> None:
     assert record(relay, "accept", "acme", "--removing", "20", "--list", found["list"])["total"] == 20
 
 
+def test_accept_refuses_a_list_that_changed_since_somebody_reviewed_it_whoever_that_was(relay: SmallRelay) -> None:
+    relay.offer(people(20))
+    told(relay, "review", "acme")
+    relay.offer([*people(19), NEW])
+    (refused,) = told(relay, "accept", "acme", "--removing", "21", code=REFUSED)
+    assert "it changed since it was reviewed; see `review acme`" in refused
+    assert len(relay.in_force()) == 41
+    told(relay, "review", "acme")
+    told(relay, "accept", "acme", "--removing", "21")
+    assert len(relay.in_force()) == 20
+
+
+def test_a_review_does_not_outlive_what_was_held(relay: SmallRelay) -> None:
+    relay.offer(people(20))
+    told(relay, "review", "acme")
+    relay.offer(people(40))
+    relay.offer(people(19))
+    told(relay, "accept", "acme", "--removing", "21")
+    assert len(relay.in_force()) == 19
+
+
+def test_a_list_that_comes_again_as_it_was_reviewed_has_not_changed(relay: SmallRelay) -> None:
+    relay.offer(people(20))
+    told(relay, "review", "acme")
+    relay.offer(people(20))
+    told(relay, "accept", "acme", "--removing", "20")
+    assert len(relay.in_force()) == 20
+
+
 def test_review_of_nothing_is_no_mistake(relay: SmallRelay) -> None:
     assert told(relay, "review", "acme") == ["acme: nothing is held"]
 

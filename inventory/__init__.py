@@ -198,7 +198,7 @@ def _claimed_twice(customers: Tables) -> Iterator[str]:
 
 
 def _shared_keys(customers: Mapping[str, Customer]) -> Iterator[str]:
-    """Refuse a key of two customers: who uploads is told by the key alone, and sshd takes the first line that has it."""
+    """Refuse a key of two customers: it alone tells who uploads, and sshd takes the first line that has it."""
     owners: dict[str, str] = {}
     for customer in customers.values():
         for key in customer.keys:

@@ -68,13 +68,13 @@ class Server(NamedTuple):
 
 
 Start: TypeAlias = Callable[[str], Server]  # with the kit of a folder of tests/golden/exchange
-PLACES = {
-    "admin": r"exchsrvr\bin\admin.exe",
-    "at": r"userexport\at.exe",
-    "csvde": r"winnt\System32\csvde.exe",
-    "powershell": r"winnt\System32\WindowsPowerShell\v1.0\powershell.exe",
-    "recorder": r"userexport\plink.exe",
-    "recorder ": r"userexport\schtasks.exe",
+PLACES = {  # on D:, and which stand-in
+    r"exchsrvr\bin\admin.exe": "admin",
+    r"userexport\at.exe": "at",
+    r"userexport\plink.exe": "recorder",
+    r"userexport\schtasks.exe": "recorder",
+    r"winnt\System32\csvde.exe": "csvde",
+    r"winnt\System32\WindowsPowerShell\v1.0\powershell.exe": "powershell",
 }
 
 
@@ -82,9 +82,9 @@ PLACES = {
 def windows_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compile the stand-ins."""
     made = tmp_path_factory.mktemp("programs")
-    for source in (HERE / "windows").glob("*.c"):
-        gui = ["-mwindows"] if source.stem == "admin" else []  # as ADMIN is: cmd.exe waits for it only in a batch file
-        program = made / f"{source.stem}.exe"
+    for name in set(PLACES.values()):
+        gui = ["-mwindows"] if name == "admin" else []  # as ADMIN is: cmd.exe waits for it only inside a batch file
+        source, program = HERE / "windows" / f"{name}.c", made / f"{name}.exe"
         subprocess.run(
             [str(COMPILER), "-O1", "-Wall", "-Werror", *gui, "-o", program, source, "-ladvapi32"], check=True
         )
@@ -118,10 +118,10 @@ def windows_server(tmp_path: Path, windows_programs: Path, wine: dict[str, str])
         letter.unlink(missing_ok=True)
         letter.symlink_to(drive)
         shutil.copytree(KITS / kit, drive / "userexport")
-        for program, place in PLACES.items():
+        for place, program in PLACES.items():
             there = drive / place.replace("\\", "/")
             there.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(windows_programs / f"{program.strip()}.exe", there)
+            shutil.copy(windows_programs / f"{program}.exe", there)
         made = Server(drive, wine)
         made.write("exchupdate-k1.ppk", "old")
         made.write("exchupdate-k2.ppk", "new")

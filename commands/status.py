@@ -27,6 +27,7 @@ class Row(NamedTuple):
     customer: str
     relay: str
     total: int | None  # recipients in force after the last run
+    list: str | None  # SHA-256 of the list accepted last; empty: none has been; None: the relay does not say
     good: int  # when the last good upload came, epoch seconds; 0: none
     last: str  # what the last run came to
     key: str  # the key used last
@@ -121,13 +122,13 @@ def _rows(
             if isinstance(look, Look):
                 yield _row(customer, relay, look, now)
             else:
-                yield Row(customer.id, relay, None, 0, "relay not reached", "", None, ("relay not reached",))
+                yield Row(customer.id, relay, None, None, 0, "relay not reached", "", None, ("relay not reached",))
 
 
 def _row(customer: Customer, relay: str, look: Look, now: datetime) -> Row:
     spool = look.spools.get(customer.id)
     if not isinstance(spool, Mapping):
-        return Row(customer.id, relay, None, 0, "", "", None, (spool or "not set up here: provision it",))
+        return Row(customer.id, relay, None, None, 0, "", "", None, (spool or "not set up here: provision it",))
     damaged = tuple(said for said in spool.values() if isinstance(said, str))
     facts = {name: said if isinstance(said, Mapping) else {} for name, said in spool.items()}
     accepted, last, keys = facts["accepted"].get("domains", {}), facts["last_run"], facts["keys"]
@@ -138,6 +139,7 @@ def _row(customer: Customer, relay: str, look: Look, now: datetime) -> Row:
         customer.id,
         relay,
         last.get("total"),
+        str(facts["accepted"].get("list", "")),
         min((int(accepted.get(domain, 0)) for domain in customer.domains), default=0),
         str(last.get("line", "nothing has come yet")).removeprefix(f"{customer.id}: "),
         in_use,
@@ -177,12 +179,15 @@ def _age_needs(customer: Customer, good: int, now: datetime) -> Iterator[str]:
 
 
 def _alike(rows: list[Row]) -> list[Row]:
-    """Add to each row whether another relay of the customer has another list."""
-    totals: dict[str, set[int | None]] = {}
+    """Add to each row whether another relay of the customer has another list, as far as they say."""
+    lists: dict[str, set[tuple[int | None, str]]] = {}
     for row in rows:
-        totals.setdefault(row.customer, set()).add(row.total)
+        if row.list is not None:
+            lists.setdefault(row.customer, set()).add((row.total, row.list))
     return [
-        row._replace(needs=(*row.needs, "its relays have different lists")) if len(totals[row.customer]) > 1 else row
+        row._replace(needs=(*row.needs, "its relays have different lists"))
+        if row.list is not None and len(lists[row.customer]) > 1
+        else row
         for row in rows
     ]
 

@@ -74,7 +74,7 @@ class Operator:
         """Write a customer's file, the demo's with these changes; None leaves a key out."""
         table = {**DEMO, "domains": [f"{id_}.example"], **changes}
         table["exchange"] = {**DEMO["exchange"], **changes.get("exchange", {})}  # type: ignore[dict-item]
-        self.table(f"customers/{id_}.toml", {key: value for key, value in table.items() if value is not None})
+        self.table(f"customers/{id_}.toml", table)
 
     def table(self, place: str, table: Mapping[str, Any]) -> None:
         """Write a file of the inventory, or with FILE#NAME a table of one more."""
@@ -159,7 +159,7 @@ class Operator:
 
 def _toml(table: Mapping[str, Any], name: str = "") -> str:
     """Write a table: what JSON and TOML write alike, and the tables in it."""
-    plain = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
+    plain = {key: value for key, value in table.items() if not isinstance(value, Mapping) and value is not None}
     lines = [f"[{name}]"] * bool(name) + [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
     inner = [_toml(value, f"{name}.{key}".lstrip(".")) for key, value in table.items() if isinstance(value, Mapping)]
     return "\n".join([*lines, ""]) + "".join(inner)

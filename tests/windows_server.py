@@ -67,7 +67,7 @@ class Server(NamedTuple):
         return self.read("plink.calls").splitlines()
 
 
-Start: TypeAlias = Callable[[str], Server]  # with the kit of a folder of tests/golden/exchange
+Start: TypeAlias = Callable[[str], Server]  # with a kit: a folder of tests/golden/exchange, or its full path
 PLACES = {  # on D:, and which stand-in
     r"exchsrvr\bin\admin.exe": "admin",
     r"userexport\at.exe": "at",
@@ -82,9 +82,9 @@ PLACES = {  # on D:, and which stand-in
 def windows_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compile the stand-ins."""
     made = tmp_path_factory.mktemp("programs")
-    for name in set(PLACES.values()):
-        gui = ["-mwindows"] if name == "admin" else []  # as ADMIN is: cmd.exe waits for it only inside a batch file
-        source, program = HERE / "windows" / f"{name}.c", made / f"{name}.exe"
+    for source in (HERE / "windows").glob("*.c"):
+        gui = ["-mwindows"] if source.stem == "admin" else []  # as ADMIN is: cmd.exe waits for it only in a batch file
+        program = made / f"{source.stem}.exe"
         subprocess.run(
             [str(COMPILER), "-O1", "-Wall", "-Werror", *gui, "-o", program, source, "-ladvapi32"], check=True
         )
@@ -123,8 +123,9 @@ def windows_server(tmp_path: Path, windows_programs: Path, wine: dict[str, str])
             there.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(windows_programs / f"{program}.exe", there)
         made = Server(drive, wine)
-        made.write("exchupdate-k1.ppk", "old")
-        made.write("exchupdate-k2.ppk", "new")
+        if not list(made.folder.glob("exchupdate-*")):  # the folders of golden files hold none
+            made.write("exchupdate-k1.ppk", "old")
+            made.write("exchupdate-k2.ppk", "new")
         return made
 
     return start

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,9 +56,10 @@ def sessions(host: LabHost) -> tuple[int, int]:
     return log.count("Accepted publickey for root"), log.count("Starting session: command for root")
 
 
-def body(plan: str) -> list[str]:
-    """A relay's plan as printed, without the key in it, which a dry run cannot know."""
-    return [re.sub(r"ssh-ed25519 \S+", "KEY", line) for line in plan.splitlines() if line.startswith("  ")]
+def body(plan: str, made: bool = True) -> list[str]:
+    """A relay's plan as printed, without the key in it if that is made by the run: a dry run cannot know it."""
+    lines = [line for line in plan.splitlines() if line.startswith("  ")]
+    return [re.sub(r"ssh-ed25519 \S+", "KEY", line) for line in lines] if made else lines
 
 
 # ---- the first run, and the second
@@ -84,7 +86,9 @@ def test_a_dry_run_writes_nothing_anywhere_the_run_does_what_it_said_and_the_nex
     assert sessions(host) == (3, 3)
     assert operator.public_keys() == ["k1"]
     assert stat.S_IMODE((operator.kits / "acme").stat().st_mode) == 0o700
-    assert stat.S_IMODE((operator.kits / "acme" / "exchupdate-k1.ppk").stat().st_mode) == 0o600
+    key = operator.kits / "acme" / "exchupdate-k1.ppk"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert re.findall(r"Private-Lines: 1\s+(\S+)", key.read_text())[0] not in run.text
 
     there, here = everything(host.root), everything(operator.home.parent)
     again = operator.done("provision acme")
@@ -249,3 +253,28 @@ def test_one_relay_down_of_two_does_not_stop_the_other_and_the_next_run_complete
     assert operator.upload(export("bob")).code == 3
     ran = operator.done("provision acme")
     assert ran.out.splitlines()[:2] == [f"mx1: {ONE_OF_EACH}", f"mx2: {ONE_OF_EACH}"]
+
+
+def test_a_public_key_as_putty_saves_it_is_taken_and_its_private_half_stays_where_it_was_made(
+    lab_host: StartHost, operator: Operator, tmp_path: Path
+) -> None:
+    host = lab_host("bookworm")
+    host.start_postfix()
+    operator.relay("mx1", host)
+    made, public = tmp_path / "own.ppk", tmp_path / "own.pub"
+    new = ["puttygen", "-q", "-t", "ed25519", "--new-passphrase", "/dev/null", "-o", str(made)]
+    for argv in (new, ["puttygen", str(made), "-p", "-o", str(public)]):
+        subprocess.run(argv, check=True)
+    assert public.read_text().startswith("---- BEGIN SSH2 PUBLIC KEY ----")
+
+    dry = operator.done(f"provision acme --public-key {public} --dry-run")
+    assert operator.public_keys() == []
+    run = operator.done(f"provision acme --public-key {public}")
+    (line,) = (line for line in body(run.out, made=False) if line.startswith("  +restrict,from="))
+    assert line in body(dry.out, made=False)
+    assert operator.done(f"provision acme --public-key {public}").out.startswith(f"mx1: {ONE_OF_EACH}\n")
+    assert operator.public_keys() == ["k1"]
+    assert list((operator.kits / "acme").glob("*.ppk")) == []
+
+    made.rename(operator.kits / "acme" / "exchupdate-k1.ppk")
+    assert operator.upload(export("bob")).code == 3

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import receiver
 from deploy.items import Item
 from deploy.plan import Blank, Change, Plan
 from inventory import Customer, Key, Relay
+from inventory.model import Take
 from receiver.settings import Places, load_settings
 from roles import postfix
 from roles.postfix import Now
@@ -487,3 +489,31 @@ def test_an_older_receiver_replaces_a_newer_one_only_when_that_is_said() -> None
 def test_where_there_is_no_postfix_yet_only_what_needs_none_is_judged() -> None:
     facts = {name: FINE[name] for name in ("sshd", "groups", "sudoers.d")}
     assert postfix.refusals(relay(), (customer(),), BLANK, [facts]) == []
+
+
+# ---- what is chosen from an export
+
+
+def of_source(source: str, **take: bool) -> Customer:
+    one = customer()
+    changes = {"source": source, "basepoint": None, "take": Take.model_validate(take)}
+    return one.model_copy(update={"exchange": one.exchange.model_copy(update=changes)})
+
+
+def test_the_kinds_that_are_left_out_are_in_the_settings_of_a_source_that_tells_kinds() -> None:
+    told = json.loads(tree_of(of_source("csvde", internal_only=True, contacts=False))["settings.json"])
+    assert told["format"] == "csvde"
+    assert "internal only" not in told["leave_out"]
+    assert {"system objects", "contacts"} <= set(told["leave_out"])
+    assert json.loads(tree_of(customer())["settings.json"])["leave_out"] == []
+
+
+@pytest.mark.parametrize(
+    "other", [of_source("csvde", hidden=False), customer(exclude=("x",)), customer(include=("x@acme.example",))]
+)
+def test_what_shows_with_the_next_list_only_is_said_to(other: Customer) -> None:
+    before, after = tree_item(of_source("csvde")), tree_item(other)
+    assert postfix.notes(relay(), FRESH, [(after, before.wanted)]) == [
+        "acme: a changed exclude, include or take takes effect with the next list"
+    ]
+    assert postfix.notes(relay(), FRESH, [(after, after.wanted)]) == []

@@ -40,7 +40,7 @@ MOVED = ("bullseye",)
 """Those that may be gone from the mirrors, to the archive."""
 
 BARE = ("openssh-server", "iproute2", "procps", "rsyslog")
-FULL = (*BARE, "cron", "make", "perl", "postfix", "python3", "sudo", "postfix-lmdb", "postfix-cdb")
+FULL = (*BARE, "cron", "make", "passwd", "perl", "postfix", "python3", "sudo", "tzdata", "postfix-lmdb", "postfix-cdb")
 
 # What mmdebstrap mounts is gone with it then, even when it was killed. In a chroot "/" cannot be made private.
 APART = (

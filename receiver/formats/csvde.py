@@ -47,6 +47,15 @@ class _Table(NamedTuple):
     owner: tuple[int | None, ...]  # where the columns of OWNER stand, if they do
 
 
+class _BadRow(Exception):
+    """A fault in a line of the chunk being read, counted from 0."""
+
+    def __init__(self, number: int, why: str) -> None:
+        super().__init__(why)
+        self.number = number
+        self.why = why
+
+
 def _blocks(export: bytes) -> Iterator[Block]:
     text = Text.of(export)
     table = _table(text.header)
@@ -54,7 +63,10 @@ def _blocks(export: bytes) -> Iterator[Block]:
     empty = True
     for at, chunk in text.chunks():
         lines = chunk.decode().replace("\r\n", "\n").split("\n")[:-1]
-        columns = _columns(lines, table.width) or list(zip(*_one_by_one(text.line(at), lines, table.width)))
+        try:
+            columns = _columns(lines, table.width) or list(zip(*_one_by_one(lines, table.width)))
+        except _BadRow as bad:
+            raise BadExport(text.line(at) + bad.number, bad.why) from None
         if columns:
             empty = False
             yield from _read(columns, table)
@@ -90,16 +102,16 @@ def _columns(lines: list[str], width: int) -> list[tuple[str, ...]] | None:
     return list(zip(*rows)) if len(rows) == len(lines) and {*map(len, rows)} == {width} else None
 
 
-def _one_by_one(first: int, lines: Iterable[str], width: int) -> Iterator[list[str]]:
+def _one_by_one(lines: Iterable[str], width: int) -> Iterator[list[str]]:
     """Take rows apart, or name the line that is none. Columns an editor dropped at a row's end are empty."""
-    for number, line in enumerate(lines, first):
+    for number, line in enumerate(lines):
         try:
             row = next(csv.reader([line], strict=True), [])
         except csv.Error:
             why = "a quote is not closed in its row, or text stands behind the closing one"
-            raise BadExport(number, why) from None
+            raise _BadRow(number, why) from None
         if len(row) > width:
-            raise BadExport(number, f"a row of {len(row)} columns; the header has {width}")
+            raise _BadRow(number, f"a row of {len(row)} columns; the header has {width}")
         if row:
             yield (row + [""] * width)[:width]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab.host import LabHost
-from tests.operators import MARK, OUTSIDE, Operator, Ran
+from tests.operators import MARK, OUTSIDE, AtOnce, Operator, Ran
 
 pytestmark = pytest.mark.host
 
@@ -61,7 +61,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
     """Its sshd is as ready to oblige as it can be. No attack may leave anything there."""
     with LabHost("bookworm", sshd=OBLIGING) as host:
         host.start_postfix()
-        operator = Operator(tmp_path_factory.mktemp("operator"))
+        operator = AtOnce(tmp_path_factory.mktemp("operator"))
         operator.relay("mx1", host)
         operator.customer("acme")
         operator.customer("bolt", exchange={"addresses": ["198.51.100.7"]})

@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
-import shlex
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
-from invoke import Collection
 
-import tasks
-from cli import Postern
 from receiver import RELEASE
-from tests.operators import MARK, REPO, Operator, Ran, export
+from tests.operators import MARK, REPO, Operator, export
+from tests.operators import AtOnce as AtOnce
 
 PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAAB\n"
-
-
-class AtOnce(Operator):
-    """Its commands run in this process, which saves each half a second; tests of the process itself use `start`."""
-
-    def run(self, words: str, *more: str, stdin: str | None = None) -> Ran:
-        assert stdin is None
-        code, out, err = 0, io.StringIO(), io.StringIO()
-        program = Postern(name="Postern", binary="inv", version=RELEASE, namespace=Collection.from_module(tasks))
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-            patch.setenv("POSTERN_INVENTORY", str(self.inventory))
-            try:
-                program.run(["inv", *shlex.split(words), *more])
-            except SystemExit as ended:
-                code = int(ended.code or 0)
-        return Ran(code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture

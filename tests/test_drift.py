@@ -10,7 +10,7 @@ import pytest
 
 from lab import keys
 from lab.host import LabHost
-from tests.operators import Operator, answers, export
+from tests.operators import AtOnce, Operator, answers, export
 
 pytestmark = pytest.mark.host
 
@@ -25,7 +25,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LabHost, O
     """A relay with a customer; each test leaves it as it was."""
     with LabHost("bookworm") as host:
         host.start_postfix()
-        operator = Operator(tmp_path_factory.mktemp("operator"))
+        operator = AtOnce(tmp_path_factory.mktemp("operator"))
         operator.relay("mx1", host)
         operator.customer("acme", domains=DOMAINS)
         operator.done("provision acme")

@@ -11,7 +11,7 @@ import pytest
 
 from lab import smtp
 from lab.host import LabHost
-from tests.operators import MARK, Operator, Ran, answers, export, people
+from tests.operators import MARK, AtOnce, Operator, Ran, answers, export, people
 
 pytestmark = pytest.mark.host
 
@@ -23,7 +23,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LabHost, O
     """A relay on which customers have been provisioned, and nothing has come yet."""
     with LabHost("bookworm") as host:
         host.start_postfix()
-        operator = Operator(tmp_path_factory.mktemp("operator"))
+        operator = AtOnce(tmp_path_factory.mktemp("operator"))
         operator.relay("mx1", host)
         for customer in CUSTOMERS:
             operator.customer(customer, next_hop=host.start_sink() if customer == "dart" else "relay:[203.0.113.25]:25")

@@ -10,7 +10,7 @@ import pytest
 
 from lab import smtp
 from lab.host import LabHost
-from tests.operators import OUTSIDE, Operator, answers, export
+from tests.operators import OUTSIDE, AtOnce, answers, export
 
 pytestmark = pytest.mark.host
 
@@ -27,7 +27,7 @@ def test_a_new_list_is_seen_at_once_though_nobody_reloads_postfix(
     lab_host: Callable[..., LabHost], tmp_path: Path, kind: str
 ) -> None:
     release, given, table_type = TYPES[kind]
-    host, operator = lab_host(release), Operator(tmp_path)
+    host, operator = lab_host(release), AtOnce(tmp_path)
     chrooted = host.run("postconf", "-Fh", "smtp/inet/chroot").stdout.strip()
     assert chrooted == ("n" if release == "forky" else "y")  # as Debian has it
     host.start_postfix()

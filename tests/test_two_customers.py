@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab.host import LabHost
-from tests.operators import Operator, answers, export
+from tests.operators import AtOnce, Operator, answers, export
 
 pytestmark = pytest.mark.host
 
@@ -20,7 +20,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LabHost, O
     """A relay, the operator of acme, and one whose checkout knows bolt alone; both customers have a list in force."""
     with LabHost("bookworm") as host:
         host.start_postfix()
-        anna, bert = (Operator(tmp_path_factory.mktemp(name)) for name in ("anna", "bert"))
+        anna, bert = (AtOnce(tmp_path_factory.mktemp(name)) for name in ("anna", "bert"))
         for operator, customer in zip((anna, bert), BOTH, strict=True):
             operator.relay("mx1", host)
             operator.customer(customer)

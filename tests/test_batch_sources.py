@@ -77,7 +77,7 @@ def test_a_run_leaves_the_folder_as_it_found_it_but_for_log_counter_and_export(s
     before = {path.name for path in server.folder.iterdir()}
     server.export()
     left = {path.name for path in server.folder.iterdir()} - before
-    marks = {"exchusers.end"} if source(server) == "powershell" else {"csv.log"}
+    marks = {"exchusers.end"} if source(server) == "powershell" else set()
     calls = {f"{source(server)}.calls", "plink.calls", "plink.1"}
     assert left == {"exchusers.txt", "runexport.log", "runexport.cnt", *calls, *marks}
 
@@ -131,6 +131,13 @@ def test_what_csvde_says_of_its_failure_is_in_the_log_and_its_half_list_is_not_s
     csvde.write("csvde.say", f"half {code}")
     stopped(csvde, "csvde.exe failed", "The connection cannot be established", "Server Down")
     assert not (csvde.folder / "csvde.out").exists()
+
+
+def test_what_csvde_said_of_an_earlier_failure_is_not_told_again(csvde: Server) -> None:
+    csvde.write("csv.err", "an old story\r\n")
+    csvde.write("csvde.say", "half 1")
+    stopped(csvde, "Server Down")
+    assert "an old story" not in csvde.read("runexport.log")
 
 
 def test_a_list_of_csvde_without_an_address_is_not_sent(csvde: Server) -> None:

@@ -98,6 +98,7 @@ if not exist exchusers.txt goto ask
 >> runexport.run echo exchusers.txt cannot be removed: is an earlier csvde.exe still running?
 goto failed
 :ask
+if exist csv.err del csv.err
 "%SystemRoot%\System32\csvde.exe" -f exchusers.txt -s DC1 -t 3268 -d "DC=demo,DC=example" -r "(proxyAddresses=*)" -l proxyAddresses,objectClass,msExchRecipientTypeDetails,msExchRequireAuthToSendTo,msExchHideFromAddressLists,userAccountControl -j D:\userexport > csvde.out 2>&1
 if errorlevel 1 goto said
 if errorlevel 0 goto written
@@ -109,6 +110,7 @@ if exist csv.err type csv.err >> runexport.run
 goto failed
 :written
 del csvde.out
+if exist csv.log del csv.log
 if exist exchusers.txt goto rows
 >> runexport.run echo csvde.exe wrote no exchusers.txt
 goto failed

@@ -450,6 +450,7 @@ def test_what_is_written_by_hand_after_a_killed_edit_is_not_undone(proving: Mach
 
 
 SSHD = "> /etc/ssh/sshd_config.d/x.conf"
+SUBMISSION = "10587 inet n - y - - smtpd -o smtpd_reject_unlisted_sender=yes"
 ALIASES = "> /etc/postfix/v; postmap hash:/etc/postfix/v; postconf -e virtual_alias_maps=proxy:hash:/etc/postfix/v"
 HARMS = {
     "is in mydestination": "postconf -e 'mydestination = localhost, acme.example'",
@@ -462,6 +463,11 @@ HARMS = {
     "smtp/inet: relay_recipient_maps": "postconf -Pe 'smtp/inet/relay_recipient_maps ='",
     "rewrite/unix: transport_maps": "postconf -Pe 'rewrite/unix/transport_maps ='",
     "no_unknown_recipient_checks": "postconf -Pe 'smtp/inet/receive_override_options = no_unknown_recipient_checks'",
+    "smtpd_reject_unlisted_sender = yes: .* about senders too": "postconf -e 'smtpd_reject_unlisted_sender = yes'",
+    "smtpd_sender_restrictions = .* about senders too": "postconf -e smtpd_sender_restrictions=reject_unlisted_sender",
+    "10587/inet: smtpd_reject_unlisted_sender = yes": f"postconf -Me '10587/inet={SUBMISSION}'",
+    "mail for every name below": "postconf -e 'parent_domain_matches_subdomains = relay_domains, transport_maps'",
+    "= .mine says nothing as it stands": "postconf -e 'relay_recipient_maps = $mine' 'mine ='",
     "cannot be asked: 5.7.1 .*Access denied:": "postconf -e smtpd_client_restrictions=reject smtpd_delay_reject=no",
     "several instances .*/etc/postfix-out": "postmulti -e init; postmulti -I postfix-out -e create",
     "add the line @includedir": "sed -i 's/^@includedir/#&/' /etc/sudoers",
@@ -486,6 +492,16 @@ def test_a_relay_as_a_distribution_sets_it_up_is_fine(machine: Start, release: s
     mx = machine(release)
     assert mx.refusals(customer()) == []
     mx.set("mynetworks = 127.0.0.0/8", "relay_domains = acme.example")
+    assert mx.refusals(customer()) == []
+
+
+def test_a_type_whose_tables_lie_in_the_same_files_cannot_take_the_place_of_another(machine: Start) -> None:
+    mx = machine()
+    mx.provision(customer())
+    mx.relay = mx.relay.model_copy(update={"table_type": "btree"})
+    (found,) = mx.refusals(customer())
+    assert "our tables there are of type hash, in whose very files tables of type btree would lie" in found
+    mx.relay = mx.relay.model_copy(update={"table_type": "lmdb"})
     assert mx.refusals(customer()) == []
 
 

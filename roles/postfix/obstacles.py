@@ -12,6 +12,7 @@ from inventory.model import Customer, Relay
 from receiver.settings import Places
 from roles.postfix.customer import names
 from roles.postfix.now import Now, config_directory
+from roles.postfix.there.members import BUILT_IN, RECIPIENTS, ROUTES, TABLE_OF, TABLES, is_ours, members
 
 ACCOUNT = "postern"
 HOME = Places().var
@@ -46,6 +47,8 @@ def refusals(
         *_sudo(facts),
         *_instances(relay, facts),
         *_postfix(facts),
+        *_others(facts),
+        *_same_file(relay.table_type or now.table_type, now),
         *_domains(facts, {name: customer.id for customer in customers for name in names(customer)}),
     ]
 
@@ -85,6 +88,36 @@ def _postfix(facts: State) -> Iterator[str]:
         )
     for place in facts.get("overrides", ()):
         yield f"{place}: with it our tables are not asked about unknown recipients; remove it"
+
+
+def _others(facts: State) -> Iterator[str]:
+    """Judge what our tables would do to mail that is not to our customers."""
+    for place in facts.get("senders", ()):
+        yield (
+            f"{place}: with it our tables are asked about senders too, and mail from a customer's address that is not "
+            "listed, as those it excludes, would be refused; remove it"
+        )
+    for place in facts.get("parents", ()):
+        yield (
+            f"{place}: with it mail for every name below a customer's domain would go where that domain's goes; take "
+            f"{ROUTES} out, and write .example.com in your own tables for what is below a domain"
+        )
+    if facts.get("nothing"):
+        yield (
+            f"{RECIPIENTS} = {facts['nothing']} says nothing as it stands, so all recipients of other relay domains "
+            f"are taken, which a table of ours beside it would end: unset it (postconf -X {RECIPIENTS})"
+        )
+
+
+def _same_file(wanted: str, now: Now) -> Iterator[str]:
+    """A hash table cannot be built beside a btree table, nor the other way: Postfix has one name for both files."""
+    members_ = [member for name in TABLE_OF for member in members(now.settings[name].value) if is_ours(name, member)]
+    there = {kind for kind in BUILT_IN for member in members_ if f"{kind}:{TABLES}/" in member}
+    if wanted in BUILT_IN and there - {wanted}:
+        yield (
+            f"our tables there are of type {there.pop()}, in whose very files tables of type {wanted} would lie, and "
+            "Postfix could read neither: leave table_type as it is, or name lmdb or cdb"
+        )
 
 
 # ---- the customers' domains

@@ -5,14 +5,14 @@ from __future__ import annotations
 import grp
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from deploy.agent import Asked, Failed, Kind, State, run, tail, tool
-from roles.postfix.there.members import PARAMETERS, members
+from roles.postfix.there.members import PARAMETERS, RECIPIENTS, ROUTES, members, theirs
 from roles.postfix.there.mx import obstacle
 from roles.postfix.there.now import nothing_to_make, text
-from roles.postfix.there.postfix import Postfix
+from roles.postfix.there.postfix import Postfix, Service
 from roles.postfix.there.resolver import Resolved, resolve
 from roles.postfix.there.smtp import endpoint, fault, public
 
@@ -25,6 +25,9 @@ OPTIONS = (
     *("authorizedkeysfile", "forcecommand", "chrootdirectory"),
 )
 UNLISTED = {"smtpd_reject_unlisted_recipient": "no", "receive_override_options": "no_unknown_recipient_checks"}
+RESTRICTED = [f"smtpd_{stage}_restrictions" for stage in ("client", "helo", "sender", "relay", "recipient", "data")]
+SENDERS = {"smtpd_reject_unlisted_sender": "yes", **dict.fromkeys(RESTRICTED, "reject_unlisted_sender")}
+PARENTS = {"parent_domain_matches_subdomains": ROUTES}
 
 
 def _read(asked: list[Asked]) -> list[State | None]:
@@ -45,6 +48,9 @@ def _survey(postfix: Postfix, wanted: State) -> State:
         running=postfix.is_running(),
         scratch=_scratch(postfix, wanted["table_type"]),
         overrides=_overrides(postfix),
+        senders=[*_told(postfix, SENDERS, [one for one in postfix.services() if one.command == "smtpd"])],
+        parents=[*_told(postfix, PARENTS, ())],
+        nothing=_is_nothing(postfix),
     )
     if found["running"]:
         found.update(smtp=fault(endpoint(postfix)), **_domains(postfix, wanted["domains"]))
@@ -121,16 +127,33 @@ def _scratch_in(folder: str, postfix: Postfix, table_type: str) -> str:
 
 def _overrides(postfix: Postfix) -> list[str]:
     """Find where Postfix is told to take unknown recipients, or to look elsewhere than where we edit."""
-    values = postfix.values(*UNLISTED)
-    found = [f"main.cf: {name} = {values[name]}" for name, word in UNLISTED.items() if word in members(values[name])]
     services = [
         one for one in postfix.services() if (one.type, one.command) in (("pass", "smtpd"), ("unix", "trivial-rewrite"))
     ]
-    for service in [*public(postfix), *services]:
+    services = [*public(postfix), *services]
+    elsewhere = [_override(service, name) for service in services for name in service.overrides if name in PARAMETERS]
+    return [*_told(postfix, UNLISTED, services), *elsewhere]
+
+
+def _told(postfix: Postfix, words: Mapping[str, str], services: Iterable[Service]) -> Iterator[str]:
+    """Find parameters that have their word in main.cf, or in master.cf for one of these services."""
+    for name, value in postfix.values(*words).items():
+        if words[name] in members(value):
+            yield f"main.cf: {name} = {value}"
+    for service in services:
         for name, value in service.overrides.items():
-            if name in PARAMETERS or (name in UNLISTED and UNLISTED[name] in members(value)):
-                found.append(f"master.cf, {service.name}/{service.type}: {name} = {value}")
-    return found
+            if name in words and words[name] in members(value):
+                yield _override(service, name)
+
+
+def _override(service: Service, name: str) -> str:
+    return f"master.cf, {service.name}/{service.type}: {name} = {service.overrides[name]}"
+
+
+def _is_nothing(postfix: Postfix) -> str:
+    """Give a list of recipients that is set and yet empty, as `$mine` is where nobody says what `mine` is."""
+    written, meant = postfix.raw(RECIPIENTS)[RECIPIENTS], postfix.value(RECIPIENTS)
+    return written if theirs(RECIPIENTS, written) and not theirs(RECIPIENTS, meant) else ""
 
 
 def _domains(postfix: Postfix, wanted: State) -> dict[str, Any]:

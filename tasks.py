@@ -227,7 +227,7 @@ def status(_: Context, customer: str, json: bool = False) -> None:
 def verify(_: Context, customer: str) -> None:
     """Ask every relay over SMTP: listed addresses must get 250, an unlisted one 550 (or 450); mail is never sent."""
     from commands import ended
-    from commands.status import verify as story
+    from commands.verify import verify as story
 
     ended(story, customer)
 

@@ -52,9 +52,14 @@ def answer(names: Sequence[str], text: str) -> None:
         )
 
 
+def is_terminal() -> bool:
+    """Tell whether a person reads along, and not a program."""
+    return out.is_terminal
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows: a table on a terminal, tab-separated lines in a pipe."""
-    if not out.is_terminal:
+    if not is_terminal():
         for row in [columns, *rows]:
             print("\t".join(shown(cell, 2000) for cell in row))
         return

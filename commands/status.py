@@ -1,24 +1,35 @@
-"""What each relay says beside what is wanted; and verify's questions over SMTP."""
+"""What each relay says beside what is wanted, and what of it needs a person."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import inventory
-from commands import fleet, screen, standing
+from commands import fleet, screen, spool, standing
 from commands.fleet import Refused
-from deploy.plan import HostError, Plan
+from commands.spool import Damaged, Found
+from deploy.plan import Change, HostError, Plan
 from inventory import Inventory
 from inventory.model import Customer, Relay
-from receiver import RELEASE, report
+from receiver import RELEASE, report, schedule
+from receiver.alarms import AHEAD, STALE
 from receiver.report import moment
 from roles import postfix
 from roles.postfix import Now
 
-CLOCKS = timedelta(minutes=10)  # that two machines' clocks may differ by
-LATE = 2  # exports may be missed before anybody is told
+OF_LISTS = ("customer", "relay", "recipients", "last good (UTC)", "last change (UTC)", "last run", "key")
+COLUMNS = (*OF_LISTS, "needs a person")
+
+
+class Need(NamedTuple):
+    """Why a person is needed."""
+
+    kind: str  # a word or two, for a table
+    text: str
 
 
 class Row(NamedTuple):
@@ -26,191 +37,220 @@ class Row(NamedTuple):
 
     customer: str
     relay: str
-    total: int | None  # recipients in force after the last run
-    list: str | None  # SHA-256 of the list accepted last; empty: none has been; None: the relay does not say
-    good: int  # when the last good upload came, epoch seconds; 0: none
-    last: str  # what the last run came to
-    key: str  # the key used last
-    key_days: int | None  # its age
-    needs: tuple[str, ...]  # a person, and why
+    needs: tuple[Need, ...]
+    total: int | None = None  # recipients in force
+    list: str | None = None  # their SHA-256; empty: there is no list; None: the relay does not say
+    good: int = 0  # when the last good upload came, epoch seconds; 0: none has
+    changed: int = 0  # when the list in force last changed; 0: there is none
+    did: str = ""  # what the last run did
+    key: str = ""  # the one used last
+    key_days: int | None = None  # its age
+    heard: int = 0  # when the last usable export came; 0: none has
 
 
 class Look(NamedTuple):
     """What one relay said, and what differs there from what is wanted."""
 
     now: Now
+    clock: int  # ours, at that moment
     spools: Mapping[str, Any]
     plan: Plan
+
+
+Looks = Mapping[str, Look | HostError | Refused]
 
 
 def status(customer: str, as_json: bool) -> int:
     """Ask every relay once, show a row for each customer on it; PERSON if anything needs one."""
     everything = inventory.load(inventory.where())
     customers = fleet.chosen(everything, customer, every=not customer)
-    found = fleet.side_by_side(fleet.relays_of(everything, customers), lambda relay: _look(relay, customers), "asking")
-    rows = _alike(list(_rows(everything, customers, found, datetime.now(UTC))))
-    relays = {name: _relay_needs(look) for name, look in found.items()}
+    relays = fleet.relays_of(everything, customers) if customer else _known(everything)
+    found = fleet.side_by_side(relays, partial(_look, customers=customers), "asking")
+    rows = _alike([row for one in customers for row in _rows(one, found)])
+    needs = {name: tuple(_relay_needs(name, look, everything, rows)) for name, look in found.items()}
+    rows = [_without_outage(row, needs[row.relay]) for row in rows]
     if as_json:
-        screen.document({"relays": relays, "customers": [row._asdict() for row in rows]})
+        screen.document(_document(needs, rows))
     else:
-        _show(rows, relays)
-    return report.PERSON if any(relays.values()) or any(row.needs for row in rows) else report.DONE
-
-
-def verify(customer: str) -> int:
-    """Have every relay of the customer asked over SMTP; PROOF if one does not answer as it should."""
-    everything = inventory.load(inventory.where())
-    customers = fleet.chosen(everything, customer, every=False)
-
-    def ask(relay: Relay) -> str:
-        with fleet.reached(relay) as host:
-            (said,) = host.read([postfix.answers(relay, customers)])
-        wrong = list(_wrong(said or {}))
-        if wrong:
-            raise _WrongAnswerError("\n".join(wrong))
-        return f"{sum(map(len, (said or {}).values()))} addresses asked, all answered as they should be"
-
-    answers = fleet.side_by_side(fleet.relays_of(everything, customers), ask, "asking")
-    return report.worst([fleet.told(name, answer) for name, answer in answers.items()])
-
-
-class _WrongAnswerError(HostError):
-    """A relay takes whom it should refuse, or the other way."""
-
-    code = report.PROOF
-
-
-def _wrong(said: Mapping[str, Sequence[Sequence[str]]]) -> Iterator[str]:
-    for asked in said.values():
-        for address, wanted, answer in asked:
-            if not answer.startswith(wanted):
-                yield f"{address}: should get {wanted}, got {answer}"
+        _show(needs, rows)
+    return report.PERSON if any(needs.values()) or any(row.needs for row in rows) else report.DONE
 
 
 # ---- what the relays say
 
 
+def _known(everything: Inventory) -> tuple[Relay, ...]:
+    """Give the relays that can be asked, or must be: one that was only written down is nobody's relay yet."""
+    theirs = {relay.name for relay in fleet.relays_of(everything, everything.customers.values())}
+    return tuple(relay for name, relay in everything.relays.items() if relay.host_keys or name in theirs)
+
+
 def _look(relay: Relay, customers: Sequence[Customer]) -> Look:
     theirs = [customer for customer in customers if relay.name in customer.relays]
     with fleet.reached(relay) as host:
-        *asked, spools = host.read([*postfix.asked(relay), postfix.spools(theirs)])
+        *asked, spools = host.read([*postfix.asked(relay), postfix.spools(theirs, lists=True)])
         now = Now.of(asked[0])
-        return Look(now, spools or {}, Plan.of(host, postfix.items(relay, theirs, now)))
+        return Look(now, int(time.time()), spools or {}, Plan.of(host, postfix.items(relay, theirs, now)))
 
 
-def _relay_needs(look: Look | HostError | Refused) -> tuple[str, ...]:
+def _relay_needs(
+    name: str, look: Look | HostError | Refused, everything: Inventory, rows: Sequence[Row]
+) -> Iterator[Need]:
     """Say what of a relay as a whole needs a person."""
     if not isinstance(look, Look):
-        return (f"not reached: {look}",)
-    drift = sorted({f"{change.item.kind} {change.item.name}" for change in look.plan.changes if not change.item.about})
-    release = (f"has release {look.now.release or 'none'}, this is {RELEASE}",) if look.now.release != RELEASE else ()
-    return (*release, *((f"is not as wanted: {', '.join(drift)}",) if drift and not release else ()))
+        yield Need("not reached", f"not reached: {look}")
+        return
+    changed = {f"{one.item.kind} {one.item.name}" for one in look.plan.changes if not one.item.about}
+    if look.now.release != RELEASE:
+        yield Need("release", f"has release {look.now.release or 'none'}, this is {RELEASE}")
+    elif changed:
+        yield Need("drift", f"is not as wanted: {', '.join(sorted(changed))}")
+    if abs(ahead := look.now.clock - look.clock) > AHEAD:
+        way = "ahead of" if ahead > 0 else "behind"
+        yield Need("clock", f"its clock is {abs(ahead) // 60} minutes {way} this machine's")
+    theirs = {one.id for one in everything.customers.values() if name in one.relays}
+    if strangers := sorted({*look.now.customers} - theirs):
+        help_ = f"pull the inventory, or `inv retire {strangers[0]} --relay {name}`"
+        yield Need("customers", f"has customers this inventory does not put on it: {', '.join(strangers)}; {help_}")
+    here = [row for row in rows if row.relay == name]
+    stale = [row.customer for row in here if any(need.kind == STALE for need in row.needs)]
+    if text := schedule.outage(stale, sum(1 for row in here if row.heard)):
+        yield Need(STALE, text)
 
 
 # ---- what that means for the customers
 
 
-def _rows(
-    everything: Inventory,
-    customers: Sequence[Customer],
-    found: Mapping[str, Look | HostError | Refused],
-    now: datetime,
-) -> Iterator[Row]:
-    for customer in customers:
-        for relay in customer.relays:
-            look = found[everything.relays[relay].name]
-            if isinstance(look, Look):
-                yield _row(customer, relay, look, now)
-            else:
-                yield Row(customer.id, relay, None, None, 0, "relay not reached", "", None, ("relay not reached",))
+def _rows(customer: Customer, found: Looks) -> Iterator[Row]:
+    """Give a row for each relay that was reached; what was not is told of the relay, once."""
+    for relay in customer.relays:
+        look = found[relay]
+        if isinstance(look, Look):
+            yield _row(customer, relay, look)
 
 
-def _row(customer: Customer, relay: str, look: Look, now: datetime) -> Row:
-    spool = look.spools.get(customer.id)
-    if not isinstance(spool, Mapping):
-        return Row(customer.id, relay, None, None, 0, "", "", None, (spool or "not set up here: provision it",))
-    damaged = tuple(said for said in spool.values() if isinstance(said, str))
-    facts = {name: said if isinstance(said, Mapping) else {} for name, said in spool.items()}
-    accepted, last, keys = facts["accepted"].get("domains", {}), facts["last_run"], facts["keys"]
+def _row(customer: Customer, relay: str, look: Look) -> Row:
     drift = [change for change in look.plan.changes if change.item.about == customer.id]
-    losses = [loss for change in drift for loss in change.losses()]
+    facts = look.spools.get(customer.id)
+    if facts is None:
+        return Row(customer.id, relay, (Need("not set up", "not set up here: provision it"),))
+    try:
+        if isinstance(facts, str):
+            raise Damaged(facts)
+        seen = spool.found(postfix.settings(customer), facts, look.clock)
+    except Damaged as error:
+        return Row(customer.id, relay, (Need("damaged", str(error)),))
+    today = datetime.fromtimestamp(look.clock, UTC).date()
+    keys = seen.status.keys
     in_use = max(keys, key=lambda name: keys[name]["last"], default="")
+    losses = [loss for change in drift for loss in change.losses()]
     return Row(
         customer.id,
         relay,
-        last.get("total"),
-        str(facts["accepted"].get("list", "")),
-        min((int(accepted.get(domain, 0)) for domain in customer.domains), default=0),
-        str(last.get("line", "nothing has come yet")).removeprefix(f"{customer.id}: "),
-        in_use,
-        next((key.age(now.date()) for key in customer.keys if key.name == in_use), None),
         (
-            *damaged,
-            *(f"{change.item.name} is not as wanted" for change in drift),
-            *_list_needs(customer, facts, now),
-            *standing.needs(customer, keys, losses, now.date()),
+            *_drifted(drift, look.now.release),
+            *_list_needs(customer, seen),
+            *(Need("key", text) for text in standing.needs(customer, keys, losses, today)),
         ),
+        seen.total,
+        seen.digest,
+        seen.good,
+        seen.changed,
+        seen.status.last.did if seen.status.last else "",
+        in_use,
+        next((key.age(today) for key in customer.keys if key.name == in_use), None),
+        seen.status.heard,
     )
 
 
-def _list_needs(customer: Customer, facts: Mapping[str, Mapping[str, Any]], now: datetime) -> Iterator[str]:
-    accepted, held, last = facts["accepted"].get("domains", {}), facts["held"], facts["last_run"]
-    waiting = [domain for domain in customer.domains if domain not in accepted]
-    if held.get("reasons"):
-        yield f"held since {moment(held['since'])}: {'; '.join(held['reasons'])}"
-    elif waiting:
-        yield f"open, no accepted list yet: {', '.join(waiting)}"
-    if facts["pinned"]:
-        yield f"pinned since {moment(facts['pinned'].get('since', 0))}"
-    if last.get("did") in ("refused", "failed") or last.get("trouble"):
-        yield f"last upload: {last['did']}: {last.get('trouble') or last.get('why')}"
-    if accepted:
-        yield from _age_needs(customer, min(accepted.values()), now)
+def _drifted(drift: Iterable[Change], release: str) -> Iterator[Need]:
+    """Say what of a customer's tree differs; on another release settings.json does anyway."""
+    for change in drift:
+        before, wanted = ((state or {}).get("files", {}) for state in (change.before, change.item.wanted))
+        files = {name for name in {*before, *wanted} if before.get(name) != wanted.get(name)}
+        if release != RELEASE and files == {"settings.json"}:
+            continue
+        named = f": {', '.join(sorted(files))}" if before and files else ""
+        yield Need("drift", f"{change.item.name} is not as wanted{named}")
 
 
-def _age_needs(customer: Customer, good: int, now: datetime) -> Iterator[str]:
-    schedule = customer.exchange.schedule
-    due = schedule.last_start(customer.id, now - timedelta(minutes=LATE * schedule.every_minutes))
-    came = datetime.fromtimestamp(good, UTC)
-    if came > now + CLOCKS:
-        yield f"last good upload is in the future ({moment(good)}): a clock is wrong"
-    elif came < due:
-        yield f"stale: last good upload {moment(good)}, the schedule wanted one at {due:%Y-%m-%d %H:%M %Z}"
+def _list_needs(customer: Customer, seen: Found) -> Iterator[Need]:
+    """Say what the relay's own timer would, what came to nothing just now, and which domains wait for their first."""
+    for alarm in seen.alarms:
+        yield Need(alarm.kind.partition(" ")[0], alarm.text)
+    known = {alarm.kind.partition(" ")[0] for alarm in seen.alarms}
+    last = seen.status.last
+    if last and last.code in (report.REFUSED, report.FAILED) and not known & {"refused", "unproven"}:
+        yield Need("refused" if last.code == report.REFUSED else "failed", f"last upload: {_after_name(seen.line)}")
+    waiting = [domain for domain in customer.domains if domain not in seen.status.in_force.accepted.domains]
+    if waiting and "held" not in known:
+        yield Need("first list", f"open, no accepted list yet: {', '.join(waiting)}")
 
 
-def _alike(rows: list[Row]) -> list[Row]:
+def _after_name(line: str) -> str:
+    return line.partition(": ")[2]
+
+
+def _alike(rows: Sequence[Row]) -> list[Row]:
     """Add to each row whether another relay of the customer has another list, as far as they say."""
-    lists: dict[str, set[tuple[int | None, str]]] = {}
+    lists: dict[str, set[str]] = {}
     for row in rows:
         if row.list is not None:
-            lists.setdefault(row.customer, set()).add((row.total, row.list))
+            lists.setdefault(row.customer, set()).add(row.list)
+    differ = Need("differ", "its relays have different lists")
     return [
-        row._replace(needs=(*row.needs, "its relays have different lists"))
-        if row.list is not None and len(lists[row.customer]) > 1
-        else row
+        row._replace(needs=(*row.needs, differ)) if row.list is not None and len(lists[row.customer]) > 1 else row
         for row in rows
     ]
+
+
+def _without_outage(row: Row, relay: Sequence[Need]) -> Row:
+    """Say of a customer that it is stale only where that is not said of its whole relay."""
+    if not any(need.kind == STALE for need in relay):
+        return row
+    return row._replace(needs=tuple(need for need in row.needs if need.kind != STALE))
 
 
 # ---- show
 
 
-def _show(rows: Sequence[Row], relays: Mapping[str, tuple[str, ...]]) -> None:
-    screen.table(
-        ("customer", "relay", "recipients", "last good upload", "key", "last run", "needs a person"),
-        [
-            (
-                row.customer,
-                row.relay,
-                "" if row.total is None else str(row.total),
-                moment(row.good) if row.good else "never",
-                row.key if row.key_days is None else f"{row.key}, {row.key_days} days",
-                row.last,
-                "; ".join(row.needs),
-            )
-            for row in rows
-        ],
-    )
-    for name, needs in relays.items():
-        for text in needs:
-            screen.note(f"{name}: {text}")
+def _document(needs: Mapping[str, Sequence[Need]], rows: Sequence[Row]) -> dict[str, Any]:
+    customers = [{**row._asdict(), "needs": [need._asdict() for need in row.needs]} for row in rows]
+    return {"relays": {name: [need._asdict() for need in each] for name, each in needs.items()}, "customers": customers}
+
+
+def _show(needs: Mapping[str, Sequence[Need]], rows: Sequence[Row]) -> None:
+    """Print a row for each list, and for each relay that needs somebody; on a terminal the sentences come below."""
+    brief = screen.is_terminal()
+    none = [""] * len(OF_LISTS[2:])
+    of_relays = [("(relay)", name, *none, _needs(each, brief)) for name, each in needs.items() if each]
+    screen.table(COLUMNS, [*of_relays, *((*_cells(row), _needs(row.needs, brief)) for row in rows)])
+    if brief:
+        _show_sentences(needs, rows)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    key = row.key if row.key_days is None else f"{row.key}, {row.key_days} days"
+    total = "" if row.total is None else str(row.total)
+    return (row.customer, row.relay, total, _shown(row.good), _shown(row.changed), row.did, key)
+
+
+def _needs(needs: Iterable[Need], brief: bool) -> str:
+    return ", ".join(dict.fromkeys(need.kind for need in needs)) if brief else "; ".join(need.text for need in needs)
+
+
+def _shown(when: int) -> str:
+    return moment(when).removesuffix(" UTC") if when else "never"
+
+
+def _show_sentences(needs: Mapping[str, Sequence[Need]], rows: Sequence[Row]) -> None:
+    """Print each sentence once, with all the relays it is true of."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for need in row.needs:
+            where.setdefault((row.customer, need.text), []).append(row.relay)
+    for name, each in needs.items():
+        for need in each:
+            screen.note(f"{name}: {need.text}")
+    for (customer, text), relays in where.items():
+        screen.note(f"{customer} on {', '.join(relays)}: {text}")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import fnmatch
 import zlib
 from collections.abc import Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import date
 from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias
-from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -114,7 +113,7 @@ class Schedule(Table):
         60, ge=15, le=1440, description="From one export to the next; below 60 means many `at` jobs on NT 4."
     )
     timezone: words.TimeZone = Field(
-        "UTC", description="The server's time zone, as Europe/Berlin: `status` judges lateness by it."
+        "UTC", description="The server's time zone, as Europe/Berlin: lateness is judged by it."
     )
 
     @field_validator("until")
@@ -129,19 +128,6 @@ class Schedule(Table):
         first, last = _minutes(self.start), _minutes(self.until)
         moved = zlib.crc32(customer.encode()) % min(60, self.every_minutes, last - first)
         return tuple(range(first + moved, last + 1, self.every_minutes))
-
-    def last_start(self, customer: str, now: datetime) -> datetime:
-        """Return when the latest export before `now` (aware) was to start."""
-        here = now.astimezone(ZoneInfo(self.timezone))
-        for back in range(8):
-            day = here.date() - timedelta(days=back)
-            if words.DAYS[day.weekday()] not in self.days:
-                continue
-            for minutes in reversed(self.starts(customer)):
-                moment = datetime.combine(day, time(*divmod(minutes, 60)), here.tzinfo)
-                if moment <= now:
-                    return moment
-        raise AssertionError("a week without a day of the schedule")
 
 
 def _minutes(clock: str) -> int:

@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from receiver import child, disk
+from receiver import child, disk, schedule
 from receiver.report import DONE, Failed, moment, shown
 from receiver.settings import Places, RelaySettings, Settings
 from receiver.spool import DAY
 from receiver.status import Status
 
 REFUSED_FOR = DAY  # seconds without a good upload, after which refused ones are an alarm
+STALE = "stale"
 UNPROVEN_FOR = 600  # seconds that a list may take into the tables: two runs of the timer
 AHEAD = 300  # seconds that another clock may be ahead
 _CALL = 60  # seconds that the operator's program may take
@@ -44,8 +45,18 @@ class Alarm(NamedTuple):
 
 def of(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:
     """Give all there is to say of one customer."""
-    for watch in (_held, _pinned, _refused, _unproven, _ageing, _opened, _ahead):
+    for watch in (_held, _pinned, _refused, _unproven, _stale, _ageing, _opened, _ahead):
         yield from watch(status, settings, now)
+
+
+def together(alarms: Iterable[Alarm], watched: int) -> list[Alarm]:
+    """Make one alarm of customers that are stale at once, if they are most of the `watched`: it is not their fault."""
+    every = list(alarms)
+    stale = [alarm.customer for alarm in every if alarm.kind.startswith(STALE)]
+    text = schedule.outage(stale, watched)
+    if not text:
+        return every
+    return [Alarm("", STALE, text), *(alarm for alarm in every if not alarm.kind.startswith(STALE))]
 
 
 def tell(alarms: Iterable[Alarm], places: Places, relay: RelaySettings, now: int) -> list[Alarm]:
@@ -104,6 +115,12 @@ def _unproven(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
         why = f": {status.last.trouble}" if status.last and status.last.trouble else ""
         text = f"the list of {moment(status.unproven)} is not in the tables{why}"
         yield Alarm(status.customer, f"unproven {status.unproven}", text)
+
+
+def _stale(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:
+    text = schedule.late(settings, status.heard, now)
+    if text:
+        yield Alarm(status.customer, f"{STALE} {status.heard}", text)
 
 
 def _ageing(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:

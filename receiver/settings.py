@@ -56,6 +56,9 @@ class Settings(NamedTuple):
     growth_factor: float = 3.0
     max_recipients: int = 100_000
     max_megabytes: int = 64  # of an export, 1 MB = 1,048,576 bytes
+    days: str = ""  # of the customer's schedule, as MON TUE; this and the next in words, to be short lines of a plan
+    starts: str = ""  # of its exports on each of them, as 07:05 08:05
+    timezone: str = "UTC"  # of both
 
     def text(self) -> str:
         """The content of settings.json. Exclusions are not in it: their only place is exclude-users.txt."""
@@ -104,7 +107,8 @@ def _fields(path: str, kind: Any) -> dict[str, Any]:
             raise BadSettings(f"{path}: not of a format this release of Postern reads; provision this relay again")
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise BadSettings(f"{path}: {type(error).__name__}: {error}") from error
-    known = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items() if name in kind._fields}
+    read = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    known = {name: value for name, value in read.items() if name in kind._fields}
     missing = [name for name in kind._fields if name not in known and name not in kind._field_defaults]
     if missing:
         raise BadSettings(f"{path}: lacks {', '.join(missing)}; provision this relay again")

@@ -31,6 +31,13 @@ class Status(NamedTuple):
         state = (spool.held(), spool.pinned(), spool.keys(), spool.last_run())
         return cls(spool.customer, settings.domains, in_force, opens, begun.when if begun else 0, *state)
 
+    @property
+    def heard(self) -> int:
+        """Give when the last usable export came, be its list in force, held, or kept back by a pin; 0: none has."""
+        accepted = self.in_force.accepted.domains
+        good = min((accepted[name] for name in self.domains if name in accepted), default=0)
+        return max(good, self.held.origin.when if self.held else 0)
+
     def answer(self) -> Answer:
         """Tell it."""
         return Answer.done(

@@ -40,14 +40,15 @@ def _done(places: Places, tables: Tables, relay: RelaySettings, run: int, now: i
     seen = [each for each in looked if isinstance(each, Seen)]
     found = [each for each in looked if isinstance(each, Alarm)]
     found += _opened(tables, seen, run)
-    found += [alarm for each in seen for alarm in alarms.of(each.status, each.settings, now)]
+    every = (alarm for each in seen for alarm in alarms.of(each.status, each.settings, now))
+    found += alarms.together(every, sum(1 for each in seen if each.status.heard))
     try:
         metrics.write(relay.metrics, [each.status for each in seen], now)
     except OSError as error:
         found.append(Alarm("", "metrics", f"metrics cannot be written: {error}"))
     told = alarms.tell(found, places, relay, now)
-    every, new = ([alarm.line for alarm in some] for some in (found, told))
-    return Answer.done([], customers=len(seen), alarms=every, told=new)  # without a word: cron would mail it
+    lines, new = ([alarm.line for alarm in some] for some in (found, told))
+    return Answer.done([], customers=len(seen), alarms=lines, told=new)  # without a word: cron would mail it
 
 
 def _customers(places: Places) -> list[str]:

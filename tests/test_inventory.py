@@ -4,7 +4,6 @@ import re
 import time
 import tomllib
 from collections.abc import Callable
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -435,26 +434,6 @@ def test_a_window_of_a_minute_still_has_an_export_in_it() -> None:
     narrow = Schedule.model_validate({"from": "07:00", "to": "07:01"})
     assert all(420 <= start <= 421 for start in narrow.starts("acme"))
     assert narrow.starts("acme")
-
-
-@pytest.mark.parametrize(
-    ("now", "last"),
-    [
-        ("2026-11-25T12:00", "2026-11-25T11"),  # a Wednesday
-        ("2026-11-25T05:00", "2026-11-24T18"),
-        ("2026-11-29T12:00", "2026-11-27T18"),  # a Sunday: Friday's last
-    ],
-)
-def test_the_last_export_that_was_due_is_found_over_nights_and_weekends(now: str, last: str) -> None:
-    schedule = Schedule()
-    moment = schedule.last_start("acme", datetime.fromisoformat(now).replace(tzinfo=UTC))
-    assert moment.isoformat().startswith(last)
-
-
-def test_the_schedule_is_in_the_server_s_own_time() -> None:
-    berlin = Schedule(timezone="Europe/Berlin").last_start("acme", datetime(2026, 7, 1, 12, tzinfo=UTC))
-    utc = Schedule().last_start("acme", datetime(2026, 7, 1, 14, tzinfo=UTC))
-    assert (utc - berlin).total_seconds() == 2 * 3600
 
 
 # ---- the page and the file to fill in

@@ -211,13 +211,21 @@ def test_trees_of_customers_whom_this_checkout_does_not_know_are_not_touched() -
 @pytest.mark.parametrize(
     ("now", "more", "wanted"),
     [
-        (FRESH, {}, ["postfix", "make", "sudo", "cron", "passwd"]),
-        (FRESH._replace(manager="dnf"), {}, ["postfix", "make", "sudo", "cronie", "shadow-utils"]),
-        (FRESH, {"table_type": "cdb"}, ["postfix", "postfix-cdb", "make", "sudo", "cron", "passwd"]),
-        (FRESH._replace(types=("hash", "cdb")), {"table_type": "cdb"}, ["postfix", "make", "sudo", "cron", "passwd"]),
-        (FRESH._replace(types=("cdb",)), {"table_type": "hash"}, ["postfix", "make", "sudo", "cron", "passwd"]),
-        (BLANK, {}, ["postfix", "make", "sudo", "cron", "passwd"]),
-        (BLANK, {"table_type": "lmdb"}, ["postfix", "postfix-lmdb", "make", "sudo", "cron", "passwd"]),
+        (FRESH, {}, ["postfix", "make", "sudo", "cron", "passwd", "tzdata"]),
+        (FRESH._replace(manager="dnf"), {}, ["postfix", "make", "sudo", "cronie", "shadow-utils", "tzdata"]),
+        (FRESH, {"table_type": "cdb"}, ["postfix", "postfix-cdb", "make", "sudo", "cron", "passwd", "tzdata"]),
+        (
+            FRESH._replace(types=("hash", "cdb")),
+            {"table_type": "cdb"},
+            ["postfix", "make", "sudo", "cron", "passwd", "tzdata"],
+        ),
+        (
+            FRESH._replace(types=("cdb",)),
+            {"table_type": "hash"},
+            ["postfix", "make", "sudo", "cron", "passwd", "tzdata"],
+        ),
+        (BLANK, {}, ["postfix", "make", "sudo", "cron", "passwd", "tzdata"]),
+        (BLANK, {"table_type": "lmdb"}, ["postfix", "postfix-lmdb", "make", "sudo", "cron", "passwd", "tzdata"]),
     ],
 )
 def test_the_packages_are_those_the_machine_has_not(now: Now, more: dict[str, str], wanted: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -606,9 +607,11 @@ def test_verify_asks_about_listed_addresses_and_one_that_is_not(machine: Start) 
     mx.upload("acme", *(f"user{number}@acme.example" for number in range(30)))
     (said,) = mx.ssh.read([postfix.answers(mx.relay, [customer("acme"), customer("bolt")])])
     assert said is not None
-    assert [wanted for _, wanted, _ in said["acme.example"]] == ["250"] * 5 + ["550"]
-    assert [wanted for _, wanted, _ in said["bolt.example"]] == ["250", "250"]
-    assert all(answer.startswith(wanted) for asked in said.values() for _, wanted, answer in asked)
+    found = said["asked"]
+    assert [wanted for _, wanted, _ in found["acme.example"]] == ["250"] * 5 + ["550"]
+    assert [wanted for _, wanted, _ in found["bolt.example"]] == ["250", "250"]
+    assert all(answer.startswith(wanted) for asked in found.values() for _, wanted, answer in asked)
+    assert [said["listed"][domain][0] for domain in found] == [31, 1]
 
 
 def test_verify_tells_when_a_relay_takes_whom_it_should_refuse(machine: Start) -> None:
@@ -617,7 +620,7 @@ def test_verify_tells_when_a_relay_takes_whom_it_should_refuse(machine: Start) -
     mx.upload("acme", "bob@acme.example")
     mx.set("relay_recipient_maps =")
     (said,) = mx.ssh.read([postfix.answers(mx.relay, [customer()])])
-    assert [(wanted, answer[:3]) for _, wanted, answer in (said or {})["acme.example"]][-1] == ("550", "250")
+    assert [(wanted, answer[:3]) for _, wanted, answer in (said or {})["asked"]["acme.example"]][-1] == ("550", "250")
 
 
 def test_spools_say_how_lists_stand(machine: Start) -> None:
@@ -635,10 +638,27 @@ def test_spools_say_how_lists_stand(machine: Start) -> None:
             "held": {"postern": 1, "reasons": ["x"]},
             "pinned": None,
             "keys": {"k1": {"first": 1, "last": 2}},
+            "begun": None,
+            "unproven": None,
+            "list": None,
         },
         "bolt": None,
     }
     assert postfix.keys_seen(said) == {"acme": frozenset({"k1"}), "bolt": frozenset()}
+
+
+def test_spools_tell_of_a_list_by_its_hash_where_that_is_asked_for(machine: Start) -> None:
+    mx = machine(stopped=True)
+    folder, text = "/var/lib/postern/customers/acme", b"a@acme.example\nb@acme.example\n"
+    mx.lab.run("mkdir", "-p", folder)
+    mx.lab.run("tee", f"{folder}/recipients", stdin=text)
+    ((brief,), (whole,)) = (mx.ssh.read([postfix.spools([customer()], lists=asked)]) for asked in (False, True))
+    told = {"bytes": len(text), "changed": int((mx.lab.root / folder[1:] / "recipients").stat().st_mtime)}
+    assert (brief or {})["acme"]["list"] == told
+    assert (whole or {})["acme"]["list"] == {**told, "total": 2, "digest": hashlib.sha256(text).hexdigest()}
+    mx.lab.run("truncate", "--size=4G", f"{folder}/recipients")
+    (said,) = mx.ssh.read([postfix.spools([customer()], lists=True)])
+    assert (said or {})["acme"]["list"] == "recipients has more than 32100000 bytes"
 
 
 ATTACKS = [
@@ -650,10 +670,15 @@ ATTACKS = [
     "{ printf '{\"k1\": '; head -c 900000 /dev/zero | tr '\\0' 1; printf '}'; } > keys.json",
     "printf '{\"k1\": NaN}' > keys.json",
     "printf '\\377\\376' > keys.json",
+    "ln -s /etc/shadow recipients",
+    "mkfifo recipients",
     "ln -s /etc held",
     "mkfifo held",
     "cd ..; rmdir acme; ln -s /etc acme",
 ]
+
+
+HARMED = {"recipients": "list", "held": "held"}
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -664,7 +689,7 @@ def test_attack_on_root_who_reads_a_spool(machine: Start, attack: str) -> None:
     (said,) = mx.ssh.read([postfix.spools([customer()])])
     assert "root:" not in json.dumps(said)
     spool = (said or {})["acme"]
-    harmed = spool if isinstance(spool, str) else spool["held" if "held" in attack else "keys"]
+    harmed = spool if isinstance(spool, str) else spool[HARMED.get(attack.split()[-1], "keys")]
     assert "k1" in harmed if "k1" in attack else "cannot be read" in harmed
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import re
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from receiver import lock, pin, review
+from receiver import lock, pin, review, schedule
 from receiver.disk import opened
 from receiver.kept import Origin
 from receiver.pin import Which
@@ -130,6 +131,56 @@ def test_a_partial_domain_is_open_anyway_and_not_told(relay: SmallRelay) -> None
 def test_an_upload_from_the_future_is_told(relay: SmallRelay) -> None:
     (line,) = told(relay, -3 * 3600)
     assert "which is to come: this relay's clock was wrong then, or is now" in line
+
+
+ALWAYS = {"days": " ".join(schedule.DAYS), "starts": "00:00 08:00 16:00"}  # an export every eight hours
+
+
+def test_a_list_that_is_late_by_its_schedule_is_told_once_a_day(relay: SmallRelay) -> None:
+    relay.provision(**ALWAYS)
+    assert told(relay, 8 * 3600) == []
+    (line,) = told(relay, 17 * 3600 + 1800)
+    assert line.startswith("acme: stale: no usable export since ")
+    assert told(relay, 17 * 3600 + 2100) == []
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_exports_that_come_and_are_held_or_kept_back_are_not_late(relay: SmallRelay, pinned: bool) -> None:
+    relay.provision(**ALWAYS)
+    age(relay, 3)
+    if pinned:
+        with relay.spool() as spool:
+            pin.rollback(spool, Which(back=0), Origin(int(time.time()), by="olga"), relay.tables)
+    relay.offer(people(20))
+    assert [line for line in told(relay) if "stale" in line] == []
+
+
+def add_customers(relay: SmallRelay, count: int) -> None:
+    """More customers, who are as acme is."""
+    for name in (f"bolt{number}" for number in range(count)):
+        tree, spool = Path(relay.places.tree(name)), Path(relay.places.spool(name))
+        shutil.copytree(relay.places.tree("acme"), tree)
+        (tree / "settings.json").write_text(relay.settings._replace(customer=name).text())
+        shutil.copytree(relay.folder, spool)
+
+
+def test_most_customers_late_at_once_are_one_alarm_of_the_relay(relay: SmallRelay) -> None:
+    relay.provision(**ALWAYS)
+    add_customers(relay, 3)
+    (line,) = told(relay, 2 * DAY)
+    assert line.startswith("4 of 4 customers are stale at once: is it this relay, its address or its sshd? acme, bolt0")
+
+
+def test_a_few_late_customers_of_many_are_told_by_name(relay: SmallRelay) -> None:
+    relay.provision(**ALWAYS)
+    add_customers(relay, 3)
+    now = int(time.time())
+    for name in ("bolt1", "bolt2"):
+        shutil.copy(relay.folder / "accepted.json", Path(relay.places.spool(name)) / "accepted.json")
+    late = {"postern": 1, "domains": {"acme.example": now - 2 * DAY}, "list": ""}
+    for name in ("acme", "bolt0"):
+        (Path(relay.places.spool(name)) / "accepted.json").write_text(json.dumps(late))
+    assert [line.partition(":")[0] for line in told(relay)] == ["acme", "bolt0"]
 
 
 def test_a_customer_that_is_broken_is_told_and_does_not_hide_the_others(relay: SmallRelay) -> None:

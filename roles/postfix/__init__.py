@@ -50,6 +50,7 @@ LAUNCHERS = {
     "/usr/local/bin/parse-exchange-users": "receiver.parse",
 }
 PLACES = Places()
+ADDRESS = 321  # octets of the longest address, 64 @ 255, and its line end
 
 
 def items(
@@ -94,6 +95,7 @@ def packages(relay: Relay, now: Now | None) -> Iterator[Item]:
     yield package("sudo")
     yield package("cron" if now.manager == "apt-get" else "cronie")
     yield package("passwd" if now.manager == "apt-get" else "shadow-utils")  # useradd; a small Debian 14 has none
+    yield package("tzdata")  # lateness is judged in the customers' own time zones; a small Debian 12 has none
     if not now.has_postfix:
         yield Item("service", "postfix", {"running": True, "starts with the machine": True})
 
@@ -111,9 +113,13 @@ def notes(relay: Relay, now: Now | None, changes: Iterable[tuple[Item, State | N
     return found
 
 
-def spools(customers: Iterable[Customer]) -> Item:
-    """Return what is read to know how these customers' lists stand on a relay: by customer, what its spool says."""
-    return Item("spools", PLACES.var, {"customers": [customer.id for customer in customers]})
+def spools(customers: Iterable[Customer], *, lists: bool = False) -> Item:
+    """Return what is read to know how these customers' lists stand on a relay: by customer, what its spool says.
+
+    `lists`: the hash and the length of the lists in force as well, for which they are read whole.
+    """
+    bounds = {customer.id: customer.guard.max_recipients * ADDRESS if lists else 0 for customer in customers}
+    return Item("spools", PLACES.var, {"customers": bounds})
 
 
 def keys_seen(state: State | None) -> dict[str, frozenset[str]]:

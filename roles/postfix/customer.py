@@ -60,7 +60,7 @@ def _sources(customer: Customer) -> str:
 
 def settings(customer: Customer) -> Settings:
     """Return what the receiver goes by, here as there."""
-    guard = customer.guard
+    guard, schedule = customer.guard, customer.exchange.schedule
     return Settings(
         customer=customer.id,
         format=customer.exchange.source,
@@ -77,4 +77,7 @@ def settings(customer: Customer) -> Settings:
         growth_factor=guard.growth_factor,
         max_recipients=guard.max_recipients,
         max_megabytes=guard.max_megabytes,
+        days=" ".join(schedule.days),
+        starts=" ".join(f"{minutes // 60:02}:{minutes % 60:02}" for minutes in schedule.starts(customer.id)),
+        timezone=schedule.timezone,
     )

@@ -25,6 +25,7 @@ class Now(NamedTuple):
     customers: tuple[str, ...]  # whose trees are there
     foreign: tuple[str, ...]  # relay domains that are not ours, listed where a plan is going to touch them
     release: str  # of the receiver there; empty: none
+    clock: int  # there, in epoch seconds
 
     @classmethod
     def of(cls, state: State | None) -> Now:
@@ -47,6 +48,7 @@ BLANK = Now(
     customers=(),
     foreign=(),
     release="",
+    clock=0,
 )
 
 

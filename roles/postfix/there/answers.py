@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable
+from typing import Any
 
 from deploy.agent import Asked, Kind, State
 from roles.postfix.there.members import REJECT, TABLES
@@ -16,16 +18,23 @@ TAKEN = "250"
 
 
 class Sample:
-    """What a table lists of a domain: whether everybody, and a few addresses, each as likely as any other."""
+    """What a table lists of a domain: whether everybody, how many, and a few of them, each as likely as any other."""
 
     def __init__(self) -> None:
         """Nothing seen yet."""
         self.everybody = False
         self.addresses: list[str] = []
+        self.all = hashlib.sha256()  # what two relays compare
         self._seen = 0
+
+    @property
+    def listed(self) -> list[Any]:
+        """How many addresses, and their name: the same on every relay that has the same, in the same order."""
+        return [self._seen, self.all.hexdigest()]
 
     def take(self, address: str) -> None:
         """Take in one entry; one without a local part stands for everybody."""
+        self.all.update(f"{address}\n".encode())
         if address.startswith("@"):
             self.everybody = True
             return
@@ -41,20 +50,24 @@ def _read(asked: list[Asked]) -> list[State | None]:
 
 
 def _answers(postfix: Postfix, domains: Iterable[str]) -> State:
-    """Tell by domain, for some listed addresses and one that is not: address, code it should get, answer it got."""
-    code = postfix.value(REJECT)
+    """Tell by domain, for some listed addresses and one that is not: address, code it should get, answer it got.
+
+    And what is listed of each domain.
+    """
+    code, samples = postfix.value(REJECT), _samples(domains)
     expected = {
         domain: {
             **dict.fromkeys(sample.addresses, TAKEN),
             f"q{os.urandom(12).hex()}@{domain}": TAKEN if sample.everybody else code,
         }
-        for domain, sample in _samples(domains).items()
+        for domain, sample in samples.items()
     }
     said = ask(endpoint(postfix), [address for addresses in expected.values() for address in addresses])
-    return {
+    asked = {
         domain: [[address, wanted, said[address]] for address, wanted in addresses.items()]
         for domain, addresses in expected.items()
     }
+    return {"asked": asked, "listed": {domain: sample.listed for domain, sample in samples.items()}}
 
 
 def _samples(domains: Iterable[str]) -> dict[str, Sample]:

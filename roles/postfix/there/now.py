@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from typing import Any
 
 from deploy.agent import Asked, Failed, Kind, State, run, tail, tool
@@ -29,6 +30,7 @@ def _now(postfix: Postfix, relay: State) -> State:
         "manager": os.path.basename(tool("apt-get", "dnf", "yum") or ""),
         "customers": customers(),
         "release": text(RELEASE).strip(),
+        "clock": int(time.time()),
         "record": record(),
     }
     if not postfix.is_there():

@@ -5,10 +5,11 @@ It is read as root, so by descriptor, through no link, of plain files alone and 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from deploy.agent import Asked, Kind, State
@@ -21,26 +22,32 @@ FILES = {
     "held": "held/why.json",
     "pinned": "pinned.json",
     "keys": "keys.json",
+    "begun": "begun.json",
+    "unproven": "unproven.json",
 }
+LIST = "recipients"
 
 
 def _read(asked: list[Asked]) -> list[State | None]:
     return [_spools(one.name, (one.wanted or {})["customers"]) for one in asked]
 
 
-def _spools(home: str, customers: Iterable[str]) -> State | None:
-    """Each customer's files as the receiver wrote them: null what is not there, a text what cannot be read."""
+def _spools(home: str, customers: Mapping[str, int]) -> State | None:
+    """Each customer's files as the receiver wrote them: null what is not there, a text what cannot be read.
+
+    By customer, how many bytes its list may have; 0: it is not to be read.
+    """
     try:
         folder = _directory(os.path.join(home, "customers"), None)
     except FileNotFoundError:
         return None
     try:
-        return {customer: _spool(folder, customer) for customer in customers}
+        return {customer: _spool(folder, customer, bound) for customer, bound in customers.items()}
     finally:
         os.close(folder)
 
 
-def _spool(folder: int, customer: str) -> dict[str, Any] | str | None:
+def _spool(folder: int, customer: str, bound: int) -> dict[str, Any] | str | None:
     try:
         spool = _directory(customer, folder)
     except FileNotFoundError:
@@ -48,9 +55,26 @@ def _spool(folder: int, customer: str) -> dict[str, Any] | str | None:
     except OSError as error:
         return f"{customer} cannot be read: {error}"
     try:
-        return {name: _content(spool, path) for name, path in FILES.items()}
+        return {**{name: _content(spool, path) for name, path in FILES.items()}, "list": _list(spool, bound)}
     finally:
         os.close(spool)
+
+
+def _list(spool: int, bound: int) -> State | str | None:
+    """Tell of the list in force when it changed and, within the bound, its SHA-256 and how many it has."""
+    try:
+        descriptor = _opened(spool, LIST)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        return f"{LIST} cannot be read: {error}"
+    with open(descriptor, "rb") as file:
+        there = os.fstat(descriptor)
+        told: State = {"bytes": there.st_size, "changed": int(there.st_mtime)}
+        if bound and there.st_size > bound:
+            return f"{LIST} has more than {bound} bytes"
+        content = file.read(there.st_size)  # which makes room for as many at once
+    return {**told, "digest": hashlib.sha256(content).hexdigest(), "total": content.count(b"\n")} if bound else told
 
 
 def _content(folder: int, path: str) -> Any:
@@ -70,11 +94,7 @@ def _content(folder: int, path: str) -> Any:
 
 
 def _json(folder: int, name: str) -> Any:
-    """Read one file: opening does not wait for the other end of a pipe."""
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("it is no plain file")
+    with open(_opened(folder, name), "rb") as file:
         content = file.read(BOUND + 1)
     if len(content) > BOUND:
         raise ValueError(f"it has more than {BOUND} bytes")
@@ -82,6 +102,15 @@ def _json(folder: int, name: str) -> Any:
     if not isinstance(fields, dict):
         raise ValueError("it is no JSON object")
     return fields
+
+
+def _opened(folder: int, name: str) -> int:
+    """Open a plain file, and nothing else: opening does not wait for the other end of a pipe."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError("it is no plain file")
+    return descriptor
 
 
 def _directory(path: str, within: int | None) -> int:

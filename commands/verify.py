@@ -1,0 +1,50 @@
+"""Every relay of a customer asked over SMTP: whether each takes whom it should, and whether they answer alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import inventory
+from commands import fleet, screen
+from commands.fleet import Refused
+from deploy.items import State
+from deploy.plan import HostError, ProofFailed
+from inventory.model import Relay
+from receiver import report
+from roles import postfix
+
+
+def verify(customer: str) -> int:
+    """Have every relay of the customer asked; PROOF if one does not answer as it should, or not as the others do."""
+    everything = inventory.load(inventory.where())
+    customers = fleet.chosen(everything, customer, every=False)
+
+    def ask(relay: Relay) -> State:
+        with fleet.reached(relay) as host:
+            (said,) = host.read([postfix.answers(relay, customers)])
+        return said or {"asked": {}, "listed": {}}
+
+    answers = fleet.side_by_side(fleet.relays_of(everything, customers), ask, "asking")
+    codes = [fleet.told(name, _judged(answer)) for name, answer in answers.items()]
+    return report.worst([*codes, *_differences(answers)])
+
+
+def _judged(answer: State | HostError | Refused) -> str | HostError | Refused:
+    if isinstance(answer, Exception):
+        return answer
+    asked = [one for each in answer["asked"].values() for one in each]
+    wrong = [one for one in asked if not one[2].startswith(one[1])]
+    faults = [f"{address}: should get {wanted}, got {said}" for address, wanted, said in wrong]
+    return ProofFailed("\n".join(faults)) if faults else f"{len(asked)} addresses asked, all answered as they should be"
+
+
+def _differences(answers: Mapping[str, Any]) -> Iterator[int]:
+    """Say of which domains relays list different addresses; gives an exit code for each."""
+    listed = {name: answer["listed"] for name, answer in answers.items() if not isinstance(answer, Exception)}
+    for domain in dict.fromkeys(domain for each in listed.values() for domain in each):
+        there = {name: each[domain] for name, each in listed.items()}
+        if len({digest for _, digest in there.values()}) > 1:
+            counts = ", ".join(f"{name} {total}" for name, (total, _) in there.items())
+            screen.fault(f"{domain}: its relays list different addresses ({counts}); see `inv status`")
+            yield report.PROOF

@@ -64,3 +64,12 @@ def unicode_form(a_labels: str) -> str | None:
     if ".".join(labels) == a_labels or not all(_is_unicode_label(label) for label in labels):
         return None
     return ".".join(labels)
+
+
+def table_form(a_labels: str) -> str | None:
+    """Return the U-labels that Postfix may be asked for, or None where it folds them into those of another domain.
+
+    It folds as Unicode has it, so that straße.example, were it listed, would stand for strasse.example.
+    """
+    written = unicode_form(a_labels)
+    return written if written and written == written.casefold() else None

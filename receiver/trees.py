@@ -81,7 +81,9 @@ def _forms(settings: Settings, domain: str) -> Sequence[str]:
     written = settings.unicode.get(domain, domain)
     if not _DOMAIN.fullmatch(domain) or _ascii(written) != domain:
         raise Damaged(f"settings.json: {shown(domain)!r} is no domain")
-    return list(dict.fromkeys((domain, written.casefold())))
+    if written != written.casefold():  # Postfix would take it for another domain, as straße for strasse
+        return [domain]
+    return list(dict.fromkeys((domain, written)))
 
 
 def _ascii(domain: str) -> str:

@@ -120,6 +120,26 @@ def test_an_internationalised_domain_stands_in_both_forms_everywhere(relay: Buil
 _FORMS = ("müller.example", "xn--mller-kva.example")
 
 
+def test_attack_a_domain_that_postfix_folds_into_another_customers_is_listed_as_itself_alone(
+    relay: BuiltRelay,
+) -> None:
+    relay.tree("acme", "strasse.example")
+    relay.upload("acme", "ann@strasse.example")
+    route = {"xn--strae-oqa.example": "relay:[203.0.113.66]:25"}
+    tree = relay.tree("bolt", *route, routes=route, unicode=dict.fromkeys(route, "straße.example"))
+    (tree / "relay_domains").write_text("xn--strae-oqa.example OK\n")
+    relay.upload("bolt", "bob@xn--strae-oqa.example")
+    found = tables(relay)
+    assert [line for line in recipients(relay) if "strasse" in line] == [
+        "ann@strasse.example",
+        "postmaster@strasse.example",
+    ]
+    assert found["relay_domains"] == ["strasse.example OK", "xn--strae-oqa.example OK"]
+    assert found["transport"] == [f"strasse.example {ROUTE}", "xn--strae-oqa.example relay:[203.0.113.66]:25"]
+    (tree / "relay_domains").write_text("xn--strae-oqa.example OK\nstraße.example OK\n")
+    assert "holds the foreign domain strasse.example" in why(relay, "bolt")
+
+
 def test_others_lists_every_domain_but_ours(relay: BuiltRelay) -> None:
     relay.tree("acme", "acme.example", "a-b.co.example")
     assert tables(relay)["others"] == [r"!/@(a-b\.co\.example|acme\.example)$/ OK"]
@@ -457,6 +477,7 @@ ROLE_CUSTOMERS: dict[str, dict[str, Any]] = {
         "include": ("info@xn--mller-kva.example",),
         "partial": ("acme.example",),
     },
+    "with a domain that Postfix would fold": {"domains": ("xn--strae-oqa.example",), "include": ()},
 }
 
 

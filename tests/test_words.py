@@ -202,6 +202,13 @@ def test_an_a_label_and_its_u_label_are_one_domain_in_two_forms() -> None:
     assert domains.unicode_form("xn--strae-oqa.example") == "straße.example"
 
 
+def test_a_u_label_that_postfix_folds_into_another_is_no_form_for_its_tables() -> None:
+    assert domains.table_form("xn--mller-kva.example") == "müller.example"
+    assert domains.table_form("acme.example") is None
+    for folded in ("straße.example", "βόλος.example", "ǰ.example"):
+        assert domains.table_form(domains.ascii_form(folded)) is None
+
+
 def test_a_domain_in_plain_letters_has_one_form() -> None:
     assert domains.unicode_form("acme.example") is None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from deploy.items import Item, Keep, State, tree
+from inventory import domains
 from inventory.model import Customer
 from inventory.words import ANYWHERE
 from receiver.settings import Places, Settings
@@ -36,7 +37,7 @@ def no_tree(customer_id: str) -> Item:
 
 def names(customer: Customer) -> list[str]:
     """Return the domains, an internationalised one in both its forms: Postfix makes neither of the other."""
-    return [name for domain in customer.domains for name in (domain, customer.unicode.get(domain)) if name]
+    return [name for domain in customer.domains for name in (domain, domains.table_form(domain)) if name]
 
 
 def has_new_choice(before: State, after: State) -> bool:

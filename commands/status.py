@@ -100,7 +100,8 @@ def _relay_needs(
     if not isinstance(look, Look):
         yield Need("not reached", f"not reached: {look}")
         return
-    changed = {f"{one.item.kind} {one.item.name}" for one in look.plan.changes if not one.item.about}
+    own = [one for one in look.plan.changes if not one.item.about and one.before != one.item.wanted]
+    changed = {f"{one.item.kind} {one.item.name}" for one in own}
     if look.now.release != RELEASE:
         yield Need("release", f"has release {look.now.release or 'none'}, this is {RELEASE}")
     elif changed:

@@ -1,10 +1,13 @@
-"""Item, the one word for a thing a machine must have, and the five kinds every machine knows."""
+"""Item, the one word for a thing a machine must have; the five kinds every relay knows, and Windows' own two."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
+
+from deploy.access import closed
+from deploy.task import as_system, told
 
 State: TypeAlias = Mapping[str, Any]
 """Flat JSON: what two machines can compare by digest."""
@@ -63,3 +66,13 @@ def settled(name: str, *argv: str) -> Item:
     whenever an item before it changed.
     """
     return Item("settled", name, {"argv": list(argv), "stale": []})
+
+
+def access(path: str, *, about: str = "") -> Item:
+    """A file or folder of a Windows machine that administrators and the system alone may open."""
+    return Item("access", path, closed(), about)
+
+
+def task(name: str, file: str, xml: str, *, about: str = "") -> Item:
+    """A task of a Windows machine, made from a file there that holds this XML, and run by the system itself."""
+    return Item("task", name, {"file": file, **as_system(told(xml))}, about)

@@ -12,9 +12,10 @@ import pytest
 
 from lab import keys, roots
 from lab.host import LabHost
+from tests.windows_host import windows_host
 from tests.windows_server import windows_programs, windows_server, wine
 
-__all__ = ["windows_programs", "windows_server", "wine"]
+__all__ = ["windows_host", "windows_programs", "windows_server", "wine"]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -3,6 +3,8 @@
    What is set for a file is kept in D:\access, by the file's number, so that it goes with a file that is renamed: a line
    that says whether it asks the folder above (0, 1), a line with its owner, then an entry of its own on each line. */
 
+#define _WIN32_WINNT 0x0602
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,13 +17,13 @@ struct list {
 
 static int record(const char *path, char *name)
 {
-    BY_HANDLE_FILE_INFORMATION info;
+    FILE_ID_INFO info;
     HANDLE file = CreateFileA(path, 0, 7, NULL, OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS, NULL);
-    if (file == INVALID_HANDLE_VALUE || !GetFileInformationByHandle(file, &info))
+    if (file == INVALID_HANDLE_VALUE || !GetFileInformationByHandleEx(file, FileIdInfo, &info, sizeof info))
         return 0;
     CloseHandle(file);
     CreateDirectoryA("D:\\access", NULL);
-    sprintf(name, "D:\\access\\%08lx%08lx", info.nFileIndexHigh, info.nFileIndexLow);
+    sprintf(name, "D:\\access\\%llx", *(unsigned long long *)&info.FileId);
     return 1;
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import inventory
 from commands import fleet, screen
 from commands.wish import Wish
 from deploy.folder import Folder
+from deploy.items import file
 from deploy.keys import Pair, openssh, ppk
 from deploy.plan import ExchangeEnd, HostError, Machine, Plan
 from inventory import Inventory
@@ -21,6 +23,7 @@ from roles import exchange
 Ends: TypeAlias = Callable[[Customer], AbstractContextManager[ExchangeEnd]]
 """How the customers' ends are reached: `reached`, with what the command line said of it."""
 
+WAIT, PAUSE = 120.0, 0.2  # seconds for a run of the batch to end, and between two looks
 _READS = {"plink": ppk, "openssh": openssh}
 """The form in which a client reads a private key."""
 
@@ -70,6 +73,17 @@ def prove(machine: Machine, customer: Customer, relays: Sequence[Relay], key_nam
             said = " ".join(f"{done.out} {done.err}".split())
             found.append(f"{relay.name}: key {key_name} does not open it from {machine.name}: {said or done.code}")
     return found
+
+
+def at_rest(end: ExchangeEnd) -> bool:
+    """Tell whether no run of the batch is at work there, after waiting a while for its end."""
+    lock = file("runexport.lck", None)  # a directory, and so no state of a file, as long as a run is at work
+    began = time.monotonic()
+    while end.read([lock]) != [None]:
+        if time.monotonic() > began + WAIT:
+            return False
+        time.sleep(PAUSE)
+    return True
 
 
 def provision(

@@ -1,4 +1,4 @@
-"""A customer's new key: taken from a file or made, planned with, placed at the customer's end, recorded."""
+"""Keys that come and go: taken from a file or made, placed at the customer's end, recorded; forgotten, deleted."""
 
 from __future__ import annotations
 
@@ -78,6 +78,38 @@ class NewKeys(NamedTuple):
                 return self.given
             exchange.place(end, customer, name, pair)
             return pair.public
+
+
+class Going(NamedTuple):
+    """Keys that a customer is to lose."""
+
+    customer: Customer
+    names: tuple[str, ...]
+    ours: bool = True  # their files as well; a key made elsewhere is its maker's
+
+    def rest(self) -> Customer:
+        """Give the customer without them."""
+        kept = tuple(key for key in self.customer.keys if key.name not in self.names)
+        return self.customer.model_copy(update={"keys": kept})
+
+    def forget(self, where: Path, ends: Ends) -> int:
+        """Take them off record, which commits, and delete their files; gives an exit code.
+
+        Relays come after this: what a killed run leaves there shows as keys that nobody has on record.
+        """
+        if not self.names:
+            return report.DONE
+        try:
+            with unchanged(where, self.customer):
+                for key in self.customer.keys:
+                    if key.name in self.names:
+                        keys.forget(where, self.customer.id, key.name)
+            with ends(self.customer) as end:
+                for name in self.names if self.ours else ():
+                    exchange.forget(end, self.customer, name)
+        except HostError as error:
+            return fleet.told(self.customer.id, error)
+        return report.DONE
 
 
 @contextmanager

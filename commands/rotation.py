@@ -15,13 +15,12 @@ import inventory
 from commands import exchange, fleet, keys, screen
 from commands.exchange import Ends
 from commands.fleet import Refused
-from commands.keys import NewKeys
+from commands.keys import Going, NewKeys
 from commands.provision import Brought, bring
 from commands.standing import Look, Standing, standings
 from commands.wish import Wish
-from deploy.plan import HostError, Machine
+from deploy.plan import Busy, HostError, Machine
 from inventory import Inventory
-from inventory.keys import forget
 from inventory.model import Customer, Key
 from receiver import report
 from roles.exchange import key_file
@@ -34,19 +33,6 @@ class Turn(NamedTuple):
     finish: bool = False
     undo: bool = False
     force: bool = False
-
-
-class Going(NamedTuple):
-    """Keys that a customer is to lose."""
-
-    customer: Customer
-    names: tuple[str, ...]
-    ours: bool = True  # their files as well; a key made elsewhere is its maker's
-
-    def rest(self) -> Customer:
-        """Give the customer without them."""
-        kept = tuple(key for key in self.customer.keys if key.name not in self.names)
-        return self.customer.model_copy(update={"keys": kept})
 
 
 def rotate_key(customer: str, every: bool, turn: Turn, wish: Wish) -> int:
@@ -144,8 +130,19 @@ class Rotation(NamedTuple):
     def _settle(self, customers: Sequence[Customer]) -> int:
         """Let the customers' ends use the key that was proved, and only then take the old ones away."""
         came = self._bring(customers)
-        using = [Going(one, _names(one.keys[:-1])) for one in customers if not came.behind[one.id]]
-        return report.worst([came.code, self._without(using)])
+        codes = {one.id: self._rested(one) for one in customers if not came.behind[one.id]}
+        using = [Going(one, _names(one.keys[:-1])) for one in customers if codes.get(one.id) == report.DONE]
+        return report.worst([came.code, *codes.values(), self._without(using)])
+
+    def _rested(self, customer: Customer) -> int:
+        """Wait for the end of a run that began with the old key; gives an exit code."""
+        try:
+            with self.ends(customer) as end:
+                if not exchange.at_rest(end):
+                    raise Busy(f"a run is at work on {end.name}, maybe with the old key: both stay; run the same again")
+        except HostError as error:
+            return fleet.told(customer.id, error)
+        return report.DONE
 
     # ---- only one of them
 
@@ -180,7 +177,7 @@ class Rotation(NamedTuple):
 
     def _without(self, going: Sequence[Going]) -> int:
         """Take keys off record and bring both ends to that state."""
-        codes = [self._forget(one) if one.names and not self.wish.dry_run else report.DONE for one in going]
+        codes = [report.DONE if self.wish.dry_run else one.forget(inventory.where(), self.ends) for one in going]
         going = [one for one, code in zip(going, codes, strict=True) if not code]
         meant = {(one.customer.id, f"key:{name}") for one in going for name in one.names}
         came = self._bring([one.rest() for one in going], meant)
@@ -188,20 +185,6 @@ class Rotation(NamedTuple):
             if one.names and not self.wish.dry_run:
                 _tell_gone(one, came.behind[one.customer.id])
         return report.worst([*codes, came.code])
-
-    def _forget(self, going: Going) -> int:
-        """Take keys off record, which commits, and delete their files. Relays come last, so that a killed run shows."""
-        customer = going.customer
-        try:
-            with keys.unchanged(inventory.where(), customer):
-                for name in _names(key for key in customer.keys if key.name in going.names):
-                    forget(inventory.where(), customer.id, name)
-            with self.ends(customer) as end:
-                for name in going.names if going.ours else ():
-                    exchange.forget(end, customer, name)
-        except HostError as error:
-            return fleet.told(customer.id, error)
-        return report.DONE
 
     def _bring(
         self,

@@ -37,16 +37,19 @@ def list_(_: Context, json: bool = False) -> None:
     ended(records.list_customers, json)
 
 
-@task(help={"relay": "its name in relays.toml", "yes": "record without asking"})
-def trust(_: Context, relay: str, yes: bool = False) -> None:
-    """Show the host keys a relay offers and, when you say yes, pin them in the inventory's known_hosts.
+@task(
+    help={"name": "a relay; or a customer whose server is reached over SSH", "yes": "record without asking"},
+)
+def trust(_: Context, name: str, yes: bool = False) -> None:
+    r"""Show the host keys a machine offers and, when you say yes, pin them in the inventory's known_hosts.
 
-    Compare the fingerprints with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the relay itself:
-    this is the only moment at which another machine could pass for it.
+    Compare the fingerprints with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the machine itself (on
+    Windows `ssh-keygen -lf C:\ProgramData\ssh\ssh_host_ed25519_key.pub`): this is the only moment at which another
+    machine could pass for it.
     """
     from commands import ended, records
 
-    ended(records.trust, relay, yes)
+    ended(records.trust, name, yes)
 
 
 @task(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
 import inventory
 from commands import screen
 from commands.fleet import Refused
 from deploy.ssh import fetch_host_keys, fingerprint
-from inventory import words
+from inventory import Inventory, words
 from inventory.keys import trust as pin
+from inventory.model import Relay, Ssh
 from receiver import report
 from templates import render
 
@@ -54,21 +59,44 @@ def init(customer: str) -> int:
 
 
 def trust(name: str, yes: bool) -> int:
-    """Show the host keys a relay offers, ask, and pin them."""
+    """Show the host keys that a relay, or a customer's server, offers, ask, and pin them."""
     where = inventory.where()
-    relay = inventory.find_relay(inventory.load(where), name)
-    offered = fetch_host_keys(relay.address, user=relay.user, port=relay.port)
-    rows = [(key.split()[0], fingerprint(key), _standing(key, relay.host_keys)) for key in offered]
+    codes = [_trust(where, one, yes) for one in _machines(inventory.load(where), name)]
+    return report.worst(codes)
+
+
+class _Machine(NamedTuple):
+    """What is to be trusted."""
+
+    name: str
+    place: Relay | Ssh
+    pinned: tuple[str, ...]
+
+
+def _machines(everything: Inventory, name: str) -> Iterator[_Machine]:
+    """Find the relay of that name, the server of the customer of that name, or both."""
+    customers = {id_: one for id_, one in everything.customers.items() if one.exchange.reach == "ssh"}
+    if name not in customers or name in everything.relays:
+        relay = inventory.find_relay(everything, name)
+        yield _Machine(name, relay, relay.host_keys)
+    if customer := customers.get(name):
+        yield _Machine(f"{name}'s server {customer.exchange.server}", customer.exchange.ssh, customer.host_keys)
+
+
+def _trust(where: Path, machine: _Machine, yes: bool) -> int:
+    place = machine.place
+    offered = fetch_host_keys(str(place.address), user=place.user, port=place.port)
+    rows = [(key.split()[0], fingerprint(key), _standing(key, machine.pinned)) for key in offered]
     screen.table(("type", "fingerprint", "standing"), rows)
-    for key in set(relay.host_keys) - set(offered):
+    for key in set(machine.pinned) - set(offered):
         screen.note(f"pinned until now and no longer offered: {key.split()[0]} {fingerprint(key)}")
-    if set(offered) == set(relay.host_keys):
-        screen.say(f"{name}: nothing to change")
+    if set(offered) == set(machine.pinned):
+        screen.say(f"{machine.name}: nothing to change")
         return report.DONE
-    if not (yes or screen.agreed(f"pin these for {name}?")):
+    if not (yes or screen.agreed(f"pin these for {machine.name}?")):
         raise Refused("nothing recorded; say --yes where no question can be asked")
-    pin(where, relay, offered)
-    screen.say(f"{name}: {len(offered)} host keys pinned in {where / 'known_hosts'}")
+    pin(where, place, offered)
+    screen.say(f"{machine.name}: {len(offered)} host keys pinned in {where / 'known_hosts'}")
     return report.DONE
 
 

@@ -50,8 +50,10 @@ def load(where: Path) -> Inventory:
     faults: list[str] = []
     relay_tables = _relay_tables(where, faults)
     customer_tables = _customer_tables(where, faults)
-    relays = _relays(where, relay_tables or {}, faults)
-    customers = _customers(where, customer_tables, faults)
+    known, known_faults = keys.known(where)
+    faults += known_faults
+    relays = _relays(relay_tables or {}, known, faults)
+    customers = _customers(where, customer_tables, known, faults)
     if relay_tables is not None:
         faults += _unknown_relays(relay_tables, customer_tables)
     faults += _claimed_twice(customer_tables)
@@ -134,9 +136,10 @@ def _toml(path: Path, shown: str, faults: list[str]) -> dict[str, Any] | None:
 # ---- tables to relays and customers
 
 
-def _relays(where: Path, tables: Tables, faults: list[str]) -> dict[str, Relay]:
-    known, known_faults = keys.known(where)
-    faults += known_faults
+HostKeys = Mapping[str, tuple[str, ...]]  # by name in known_hosts
+
+
+def _relays(tables: Tables, known: HostKeys, faults: list[str]) -> dict[str, Relay]:
     relays = {}
     for name, table in tables.items():
         relay = _checked(Relay, f"relays.toml: {name}.", table or {}, {"name": name}, faults)
@@ -145,7 +148,7 @@ def _relays(where: Path, tables: Tables, faults: list[str]) -> dict[str, Relay]:
     return relays
 
 
-def _customers(where: Path, tables: Tables, faults: list[str]) -> dict[str, Customer]:
+def _customers(where: Path, tables: Tables, known: HostKeys, faults: list[str]) -> dict[str, Customer]:
     customers = {}
     for stem, table in tables.items():
         recorded, key_faults = keys.read(where, stem)
@@ -153,7 +156,9 @@ def _customers(where: Path, tables: Tables, faults: list[str]) -> dict[str, Cust
         if table is not None:
             given = {"id": stem, "keys": recorded}
             customer = _checked(Customer, f"customers/{stem}.toml: ", table, given, faults)
-            customers.update({stem: customer} if customer else {})
+            if customer:
+                of_server = known.get(keys.host_field(customer.exchange.ssh), ())
+                customers[stem] = customer.model_copy(update={"host_keys": of_server})
     return customers
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from inventory.model import Key, Relay
+from inventory.model import Key, Relay, Ssh
 
 _FILE = re.compile(r"k([1-9][0-9]*)\.pub")
 _TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
@@ -82,16 +82,17 @@ def next_name(where: Path, customer: str, seen: Iterable[str] = ()) -> str:
     return f"k{max([_highest(where, customer), *numbers]) + 1}"
 
 
-def trust(where: Path, relay: Relay, host_keys: Sequence[str]) -> None:
-    """Make these ("TYPE BLOB") the relay's only host keys in known_hosts; the lines of other hosts stay as they are."""
-    path, field = where / "known_hosts", host_field(relay)
+def trust(where: Path, machine: Relay | Ssh, host_keys: Sequence[str]) -> None:
+    """Make these ("TYPE BLOB") the machine's only host keys in known_hosts; the lines of other hosts stay."""
+    path, field = where / "known_hosts", host_field(machine)
     kept = [line for line in _lines(path) if field not in _fields(line)[0].split(",")]
     _write(path, "".join(f"{line}\n" for line in [*kept, *(f"{field} {key}" for key in host_keys)]))
 
 
-def host_field(relay: Relay) -> str:
-    """Return the relay's name in known_hosts, as OpenSSH writes it."""
-    return relay.address if relay.port in (None, 22) else f"[{relay.address}]:{relay.port}"
+def host_field(machine: Relay | Ssh) -> str:
+    """Return the machine's name in known_hosts, as OpenSSH writes it."""
+    address = machine.address or ""  # of a server that nobody reaches over SSH
+    return address if machine.port in (None, 22) else f"[{address}]:{machine.port}"
 
 
 def known(where: Path) -> tuple[dict[str, tuple[str, ...]], list[str]]:

@@ -16,7 +16,7 @@ from inventory import domains, words
 # receiver/formats, its - and . written _.
 Source: TypeAlias = Literal["exchange-5.5", "csvde", "powershell"]
 Client: TypeAlias = Literal["plink", "openssh"]
-Reach: TypeAlias = Literal["kit"]
+Reach: TypeAlias = Literal["kit", "ssh"]
 
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 
@@ -165,6 +165,16 @@ class Take(Table):
         return tuple(name.replace("_", " ") for name, taken in self if not taken)
 
 
+class Ssh(Table):
+    """How the server is reached over SSH: `[exchange.ssh]`."""
+
+    address: words.Host | None = Field(None, description="Where we connect; ~/.ssh/config applies to it.")
+    user: words.WindowsUser | None = Field(
+        None, description=r"Who we log in as: an administrator there, `bob` or `ACME\bob`."
+    )
+    port: int | None = Field(None, ge=1, le=65535, description="Left out: ~/.ssh/config decides, then 22.")
+
+
 class Exchange(Table):
     """The customer's end: `[exchange]`."""
 
@@ -186,13 +196,17 @@ class Exchange(Table):
         "it, spelled as Exchange does; csvde: DC=acme,DC=example for a domain and those below it, left out the "
         "server's own; powershell: always all of the forest.",
     )
-    reach: Reach = Field("kit", description="How files get there: `kit`, a folder that somebody carries.")
+    reach: Reach = Field(
+        "kit",
+        description="How files get there: `kit`, in a folder that somebody carries; `ssh`, to Windows' own OpenSSH.",
+    )
     client: Client = Field("plink", description="The SSH client that uploads; docs/clients.md.")
     key_type: Literal["ed25519", "rsa"] = Field("ed25519", description="rsa only for PuTTY before 0.68.")
     addresses: tuple[words.KeyFrom, ...] = Field(
         min_length=1,
         description='Where uploads come from (from= of the key): addresses or networks, IPv6 too; "any" must be said.',
     )
+    ssh: Ssh = Field(Ssh(), validate_default=True, description="How it is reached.")
     schedule: Schedule = Field(Schedule(), description="When the server exports.")
     take: Take = Field(Take(), description="Which kinds of recipients are taken.")
 
@@ -207,6 +221,16 @@ class Exchange(Table):
         if basepoint is None or source is None:
             return basepoint
         return words.domain_root(basepoint) if source == "csvde" else words.base_point(basepoint)
+
+    @field_validator("ssh")
+    @classmethod
+    def _as_it_is_reached(cls, ssh: Ssh, info: ValidationInfo) -> Ssh:
+        reach = info.data.get("reach")
+        if reach == "ssh" and (ssh.address is None or ssh.user is None):
+            raise ValueError('must say address and user, as reach is "ssh"')
+        if reach == "kit" and ssh != Ssh():
+            raise ValueError('must be left out, or reach = "ssh" be said')
+        return ssh
 
     @field_validator("take")
     @classmethod
@@ -250,9 +274,10 @@ class Guard(Table):
 class Customer(Table):
     """One customer, a file of customers/; the file's stem is the permanent id."""
 
-    given: ClassVar[frozenset[str]] = frozenset({"id", "keys"})
+    given: ClassVar[frozenset[str]] = frozenset({"id", "keys", "host_keys"})
     id: words.CustomerId
     keys: tuple[Key, ...] = ()  # oldest first; all open the gate, the batch prefers the last
+    host_keys: tuple[str, ...] = ()  # of the server, where it is reached over SSH: "TYPE BLOB", from known_hosts
 
     name: words.Line = Field(max_length=100, description="What people call the customer; may change, the id may not.")
     domains: tuple[words.Domain, ...] = Field(

@@ -9,7 +9,7 @@ from typing import get_args
 
 from pydantic.fields import FieldInfo
 
-from inventory.model import Customer, Exchange, Guard, Relay, Schedule, Table, Take
+from inventory.model import Customer, Exchange, Guard, Relay, Schedule, Ssh, Table, Take
 
 _HEAD = """# The inventory
 
@@ -23,7 +23,7 @@ A directory, named by `POSTERN_INVENTORY` (left out: `inventory/` of this reposi
 | `customers/ID.toml` | a customer each; ID is permanent: up to 31 of `a-z`, `0-9` and `-`, a letter first |
 | `customers/retired/` | files of customers that went |
 | `keys/ID/k1.pub`, ... | public halves of the customer's keys, written by `provision` and `rotate-key` |
-| `known_hosts` | host keys of the relays, written by `inv trust RELAY` |
+| `known_hosts` | host keys of the relays, and of the servers we reach over SSH, written by `inv trust NAME` |
 
 TOML in UTF-8. Keys not named here are refused, and so is a value that the file it ends up in could not carry.
 `inv check` tells every fault of every file. No secret belongs here.
@@ -32,6 +32,7 @@ _TABLES: tuple[tuple[str, str, type[Table]], ...] = (
     ("relays.toml: `[NAME]`", "The table's name is the relay's name, spelled as a customer's ID.", Relay),
     ("customers/ID.toml", "", Customer),
     ("customers/ID.toml: `[exchange]`", "", Exchange),
+    ("customers/ID.toml: `[exchange.ssh]`", 'Must be given where `reach = "ssh"`, and nowhere else.', Ssh),
     ("customers/ID.toml: `[exchange.schedule]`", "May be left out.", Schedule),
     (
         "customers/ID.toml: `[exchange.take]`",

@@ -226,6 +226,13 @@ def user(text: str) -> str:
     return text
 
 
+def windows_user(text: str) -> str:
+    r"""Return a login name of Windows: `bob`, `ACME\bob` or `bob@acme.example`."""
+    if not re.fullmatch(r"([A-Za-z0-9._-]+\\)?[A-Za-z0-9_][A-Za-z0-9._-]{0,63}(@[A-Za-z0-9.-]+)?", text):
+        raise ValueError(r"must be a login name: bob, ACME\bob or bob@acme.example")
+    return text
+
+
 def clock(text: str) -> str:
     """Return a time of day, as `07:00`."""
     if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):
@@ -276,6 +283,7 @@ PlainWindowsPath = Annotated[str, AfterValidator(plain_windows_path)]
 ServerName = Annotated[str, AfterValidator(server_name)]
 UnixPath = Annotated[str, AfterValidator(unix_path)]
 User = Annotated[str, AfterValidator(user)]
+WindowsUser = Annotated[str, AfterValidator(windows_user)]
 Clock = Annotated[str, AfterValidator(clock)]
 Days = Annotated[tuple[str, ...], BeforeValidator(days)]
 TimeZone = Annotated[str, AfterValidator(time_zone)]

@@ -11,7 +11,7 @@ import pytest
 
 import inventory
 from inventory import InventoryError, reference
-from inventory.model import Customer, Exchange, Guard, Relay, Schedule, Table, Take
+from inventory.model import Customer, Exchange, Guard, Relay, Schedule, Ssh, Table, Take
 from receiver.formats.kinds import KINDS
 from templates import render
 
@@ -26,6 +26,7 @@ server = "NTSERVER"
 basepoint = "/o=Acme"
 addresses = ["198.51.100.7"]
 """
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTEx"
 Write = Callable[..., Path]
 
 
@@ -454,11 +455,25 @@ def keys_of(model: type[Table]) -> set[str]:
     return {field.alias or name for name, field in model.model_fields.items() if name not in model.given}
 
 
+def test_a_server_reached_over_ssh_is_said_where_and_as_whom_and_no_other_is(write: Write) -> None:
+    def said(reach: str, table: str) -> list[str]:
+        return faults(write(acme=ACME.replace("[exchange]", f'[exchange]\nreach = "{reach}"') + table))
+
+    assert said("ssh", "") == ['customers/acme.toml: exchange.ssh: must say address and user, as reach is "ssh"']
+    assert said("ssh", '[exchange.ssh]\naddress = "10.0.0.5"\n') == said("ssh", "")
+    there = """[exchange.ssh]\naddress = "10.0.0.5"\nuser = 'ACME\\bob'\n"""
+    assert said("kit", there) == ['customers/acme.toml: exchange.ssh: must be left out, or reach = "ssh" be said']
+    where = write(acme=ACME.replace("[exchange]", '[exchange]\nreach = "ssh"') + there)
+    (where / "known_hosts").write_text(f"10.0.0.5 {HOST_KEY}\n")
+    assert inventory.load(where).customers["acme"].host_keys == (HOST_KEY,)
+
+
 def test_the_file_to_fill_in_names_every_key() -> None:
     text = render("inventory/customer.toml.j2", customer="acme", relays=["mx1"])
     named = set(re.findall(r"^(?:# )?([a-z_]+) = ", text, re.MULTILINE))
     known = keys_of(Customer) | keys_of(Exchange) | keys_of(Schedule) | keys_of(Take) | keys_of(Guard)
-    assert named == known - {"exchange", "guard", "schedule", "take"}
+    assert named == known - {"exchange", "guard", "schedule", "ssh", "take"}
+    assert set(re.findall(r"^#     ([a-z_]+) = ", text, re.MULTILINE)) == keys_of(Ssh) - {"port"}
 
 
 def test_the_file_to_fill_in_is_complete_once_it_is_filled_in(write: Write) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import signal
 import subprocess
@@ -10,14 +11,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 import inventory
+from commands import exchange
 from commands.rotation import Rotation, Turn
 from commands.wish import Wish
+from deploy.keys import make_pair
 from deploy.plan import HostError
+from inventory.keys import record
+from inventory.model import Key
 from lab.host import LabHost
 from tests.operators import REPO, AtOnce, Operator
 from tests.servers import Event, FarEnd, Server, Uploads, nothing
@@ -397,6 +403,21 @@ def test_a_server_that_cannot_be_asked_leaves_both_keys_and_the_next_run_goes_on
     assert server.knock() == WORKS.format(customer, "k2")
 
 
+def test_a_run_that_does_not_end_on_the_server_leaves_both_keys_and_the_next_rotation_goes_on(
+    relay: Callable[..., LabHost], operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = relay()
+    customer, server = provisioned(operator, host)
+    monkeypatch.setattr(exchange, "WAIT", 0.3)
+    (server.folder / "runexport.lck").mkdir()
+    assert proved(operator, customer, far(operator, customer, server)) == 75
+    assert operator.public_keys(customer) == opened_by(host, customer) == ["k1", "k2"]
+    assert server.knock("k1") == WORKS.format(customer, "k1")  # with which that run may have begun
+    (server.folder / "runexport.lck").rmdir()
+    assert proved(operator, customer, far(operator, customer, server)) == 0
+    assert operator.public_keys(customer) == opened_by(host, customer) == ["k2"]
+
+
 def test_a_relay_that_dies_before_it_has_the_new_key_keeps_both_keys_until_it_is_back(
     relay: Callable[..., LabHost], operator: Operator
 ) -> None:
@@ -446,3 +467,131 @@ def die(host: LabHost) -> None:
     """End its sshd, if it runs, and every connection that it serves."""
     tree = "end() { for child in $(ps -o pid= --ppid $1); do end $child; done; kill -9 $1; }; "
     host.run("sh", "-c", f"{tree} cd /run; test ! -e sshd.pid || {{ end $(cat sshd.pid); rm sshd.pid; }}")
+
+
+# ---- keys made elsewhere, and of the older kind
+
+
+def made_there(folder: Path, name: str, *form: str) -> str:
+    """Make a key in a folder with PuTTYgen, and save its public half in one of its forms."""
+    folder.mkdir(exist_ok=True)
+    key, public = folder / name, folder / f"{name}.pub"
+    subprocess.run(["puttygen", "-t", "ed25519", "-q", "--new-passphrase", "/dev/null", "-o", key], check=True)
+    subprocess.run(["puttygen", key, *form, "-o", public], check=True)
+    return str(public)
+
+
+def test_keys_made_on_the_server_are_taken_in_puttys_form_and_in_opensshs_and_are_rotated(
+    relay: Callable[..., LabHost], operator: Operator
+) -> None:
+    host, customer = relay(), next(IDS)
+    folder = operator.home.parent / f"server-{customer}"
+    first = made_there(folder, "exchupdate-k1.ppk", "-p")
+    second = made_there(folder, "exchupdate-k2.ppk", "-L")
+    operator.relay("mx1", host)
+    operator.customer(customer)
+    operator.done(f"provision {customer} --public-key {first}")
+    assert private_keys(operator) == []
+    server = Server(operator, customer)
+    assert server.knock() == WORKS.format(customer, "k1")
+    operator.done(f"provision {customer} --public-key {first}")
+    assert operator.public_keys(customer) == ["k1"]
+    ran = operator.done(f"provision {customer} --public-key {second}", code=2)
+    assert f"{customer} has a key already, k1; `inv rotate-key {customer} --public-key FILE`" in ran.err
+    ran = operator.done(f"rotate-key {customer} --public-key {first}", code=2)
+    assert f"{customer}: that is the key it has, k1" in ran.err
+
+    for _ in range(2):
+        operator.done(f"rotate-key {customer} --public-key {second}")
+        assert operator.public_keys(customer) == opened_by(host, customer) == ["k1", "k2"]
+    line = host.run("cat", f"/etc/postern/customers/{customer}/authorized_keys").stdout.splitlines()[1]
+    assert line.startswith(
+        f'restrict,from="127.77.0.0/24",command="/usr/local/sbin/postern-receive {customer} k2" ssh-'
+    )
+    assert line.endswith(f" {customer} k2")
+    third = made_there(folder, "exchupdate-k3.ppk", "-p")
+    ran = operator.done(f"rotate-key {customer} --public-key {third}", code=2)
+    assert f"{customer} has a rotation open (k1, k2): --finish or --undo it first" in ran.err
+    server.carry()
+    assert server.knock() == WORKS.format(customer, "k2")
+    operator.done(f"rotate-key {customer} --finish")
+    assert server.knock("k1") == ""
+
+    operator.customer("other")
+    ran = operator.done(f"provision other --public-key {second}", code=2)
+    assert f"{second}: this key is {customer}'s: a key says who uploads, so each customer needs its own" in ran.err
+    assert operator.public_keys("other") == []
+
+
+def refused(folder: Path) -> dict[str, tuple[Path, str]]:
+    """Files that hold no key to be taken, and why not."""
+    for name, *kind in (("key", "ed25519"), ("short", "rsa", "-b", "1024")):
+        subprocess.run(["ssh-keygen", "-q", "-t", *kind, "-N", "", "-f", folder / name], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-s", folder / "key", "-I", "x", folder / "key.pub"], check=True)
+    return {
+        "a private key": (folder / "key", "this is a PRIVATE key; it must not leave its machine. Count it as known "),
+        "a short RSA key": (folder / "short.pub", "an RSA key of 1024 bits is too short: make one of 3072, or an Ed"),
+        "a certificate": (folder / "key-cert.pub", "this is a certificate; give the plain public key it was made from"),
+        "no file": (folder / "nowhere.pub", "No such file or directory"),
+    }
+
+
+def test_a_key_that_is_no_good_is_refused_with_the_reason_before_anything_is_asked(
+    operator: Operator, tmp_path: Path
+) -> None:
+    operator.table("relays.toml#mx1", {"address": "192.0.2.1"})
+    operator.customer("acme")
+    record(operator.inventory, "acme", Key("k1", make_pair("ed25519").public))
+    for what, (file, reason) in refused(tmp_path).items():
+        ran = operator.done(f"rotate-key acme --public-key {file}", code=2)
+        assert ran.text.startswith(f"{file}: {reason}"), what
+        assert "b3BlbnNzaC1rZXk" not in ran.text
+    assert operator.public_keys() == ["k1"]
+
+
+@pytest.mark.parametrize(("release", "client"), [("bookworm", "openssh"), ("trixie", "plink")])
+def test_an_rsa_key_of_3072_bits_comes_after_an_ed25519_one_and_works_from_end_to_end(
+    relay: Callable[..., LabHost], operator: Operator, release: str, client: str
+) -> None:
+    host = relay(release)
+    customer, server = provisioned(operator, host, client=client)
+    operator.customer(customer, exchange={"client": client, "key_type": "rsa"})
+    operator.done(f"rotate-key {customer}")
+    server.carry()
+    assert server.knock() == WORKS.format(customer, "k2")
+    assert server.upload().code == 3
+    shown = subprocess.run(
+        ["ssh-keygen", "-lf", operator.inventory / "keys" / customer / "k2.pub"], capture_output=True, text=True
+    )
+    assert shown.stdout.startswith("3072 ")
+    assert shown.stdout.endswith("(RSA)\n")
+
+
+# ---- age
+
+
+def test_status_shows_a_key_and_its_age_and_a_month_ahead_due_rotates_those_that_need_it_and_no_other(
+    relay: Callable[..., LabHost], operator: Operator
+) -> None:
+    host = relay()
+    old, server = provisioned(operator, host)
+    young = next(IDS)
+    operator.customer(young)
+    operator.done(f"provision {young}")
+    server.knock()
+    assert operator.done("rotate-key --due").out == "no key is due, and no rotation is open\n"
+    file = operator.inventory / "keys" / old / "k1.pub"
+    today = datetime.now(UTC).date()
+    file.write_text(file.read_text().replace(str(today), str(today - timedelta(days=335))))
+    ran = operator.done("status", code=1)
+    assert "\tk1, 335 days\t" in ran.out
+    assert f"key k1 is 335 days old, 365 is wanted at most: `inv rotate-key {old}`" in ran.out
+
+    operator.done("rotate-key --due")
+    assert (operator.public_keys(old), operator.public_keys(young)) == (["k1", "k2"], ["k1"])
+    server.carry()
+    server.knock()
+    operator.done("rotate-key --due --finish")
+    assert (operator.public_keys(old), operator.public_keys(young)) == (["k2"], ["k1"])
+    rows = {row["customer"]: row for row in json.loads(operator.run("status --json").out)["customers"]}
+    assert (rows[old]["key"], rows[old]["key_days"]) == ("k2", 0)

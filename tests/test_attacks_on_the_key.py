@@ -17,7 +17,6 @@ from tests.operators import MARK, OUTSIDE, AtOnce, Operator, Ran
 
 pytestmark = pytest.mark.host
 
-WORKS = "acme: key k1 works; it may receive, look and ask for status\n"
 CLIENTS = pytest.mark.parametrize("client", ["ssh", "plink"])
 OBLIGING = (
     *("AcceptEnv *", "PermitUserEnvironment yes", "AllowTcpForwarding yes", "AllowAgentForwarding yes"),
@@ -28,9 +27,10 @@ OBLIGING = (
 class Relay:
     """A relay with two customers, and somebody who has the key of one."""
 
-    def __init__(self, host: LabHost, operator: Operator) -> None:
-        self.host, self.operator = host, operator
+    def __init__(self, host: LabHost, operator: Operator, key: str) -> None:
+        self.host, self.operator, self.key = host, operator, key
         self.postern = f"postern@{host.address}"
+        self.works = f"acme: key {key} works; it may receive, look and ask for status\n"
 
     def call(self, client: str, *words: str, more: tuple[str, ...] = (), stdin: bytes = b"") -> Ran:
         """Call with the key; `more` are options of the client."""
@@ -53,12 +53,15 @@ class Relay:
 
     def calls(self) -> list[str]:
         """What the gate has logged of calls."""
-        return [line for line in self.host.log().splitlines() if " key k1 from " in line]
+        return [line for line in self.host.log().splitlines() if f" key {self.key} from " in line]
 
 
-@pytest.fixture(scope="module")
-def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
-    """Its sshd is as ready to oblige as it can be. No attack may leave anything there."""
+@pytest.fixture(scope="module", params=["k1", "k2"])
+def relay(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
+    """Its sshd is as ready to oblige as it can be. No attack may leave anything there.
+
+    The key is the customer's first and only one, or the second beside the first, while a rotation is open.
+    """
     with LabHost("bookworm", sshd=OBLIGING) as host:
         host.start_postfix()
         operator = AtOnce(tmp_path_factory.mktemp("operator"))
@@ -66,13 +69,16 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
         operator.customer("acme")
         operator.customer("bolt", exchange={"addresses": ["198.51.100.7"]})
         operator.done("provision --all")
-        yield Relay(host, operator)
+        if request.param == "k2":
+            operator.upload(b"")  # a first key that has been used is none of the kit's any more
+            operator.done("rotate-key acme")
+        yield Relay(host, operator, request.param)
         assert operator.done("provision --all --dry-run").out.startswith("mx1: nothing to change")
 
 
 @CLIENTS
 def test_the_key_opens_the_gate(relay: Relay, client: str) -> None:
-    assert relay.call(client).out == WORKS
+    assert relay.call(client).out == relay.works
     assert relay.call(client, "status").out.startswith("acme: 0 recipients")
 
 
@@ -103,13 +109,13 @@ def test_attack_a_shell_another_command_or_another_customer_s_name_is_refused(re
 @CLIENTS
 def test_attack_no_command_is_no_shell_whatever_is_typed(relay: Relay, client: str) -> None:
     ran = relay.call(client, stdin=b"id\ncat /etc/passwd\nexit 7\n")
-    assert (ran.code, ran.out) == (0, WORKS)
+    assert (ran.code, ran.out) == (0, relay.works)
 
 
 def test_attack_a_call_cannot_write_a_second_line_into_the_log(relay: Relay) -> None:
     relay.call("ssh", "rm -rf /\nacme: 5 recipients (+5 -0)")
     line = next(line for line in relay.host.log(until="rm -rf").splitlines() if "rm -rf" in line)
-    assert line.endswith(f"acme key k1 from {relay.host.address}: rm -rf /\\nacme: 5 recipients (+5 -0)")
+    assert line.endswith(f"acme key {relay.key} from {relay.host.address}: rm -rf /\\nacme: 5 recipients (+5 -0)")
 
 
 @CLIENTS
@@ -250,7 +256,7 @@ def test_attack_an_environment_changes_nothing(relay: Relay, client: str) -> Non
     assert ran.code == 0
     assert ran.out.startswith("acme: 0 recipients")
     assert "evil" not in ran.text
-    assert f"acme key k1 from {relay.host.address}: status" in relay.calls()[before]
+    assert f"acme key {relay.key} from {relay.host.address}: status" in relay.calls()[before]
 
 
 def test_attack_from_another_address_a_key_opens_nothing(relay: Relay) -> None:

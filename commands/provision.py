@@ -132,8 +132,9 @@ def _lost(plan: Plan, wish: Wish) -> list[str]:
 
 
 def _is_named(loss: str, removing: Sequence[str]) -> bool:
+    """Tell whether it was named; all that goes with a domain is named by the domain."""
     noun, _, name = loss.partition(":")
-    return loss in removing or (noun == "route" and f"domain:{name}" in removing)
+    return loss in removing or (noun != "key" and f"domain:{name.rpartition('@')[2]}" in removing)
 
 
 def _refuse_unknown_names(looks: Sequence[Look], removing: Sequence[str]) -> None:

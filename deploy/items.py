@@ -16,6 +16,7 @@ State: TypeAlias = Mapping[str, Any]
 class Keep(NamedTuple):
     """Lines of one file of a tree that go only when named on the command line, as `NOUN:WORD`.
 
+    `file` may be FILE#KEY: the words of a list in a JSON file, each as a line.
     `word` is the place of the naming word among the line's blank-separated ones, counted as Python counts; `same` that
     of a word without which it is another line under an old name.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -148,12 +149,22 @@ class Plan:
 
 
 def _kept(state: State | None, keep: Keep) -> set[tuple[str, str]]:
-    lines = ((state or {}).get("files") or {}).get(keep.file, "").splitlines()
+    file, _, key = keep.file.partition("#")
+    text = ((state or {}).get("files") or {}).get(file, "")
+    lines = _listed(text, key) if key else text.splitlines()
     return {
         (_word(line, keep.word), "" if keep.same is None else _word(line, keep.same))
         for line in lines
         if line.strip() and not line.startswith("#")
     }
+
+
+def _listed(text: str, key: str) -> list[str]:
+    """Read a list of a JSON file as lines; one that is not there, or no such list, has none."""
+    try:
+        return [str(word) for word in json.loads(text)[key]]
+    except (ValueError, LookupError, TypeError):
+        return []
 
 
 def _word(line: str, word: int) -> str:

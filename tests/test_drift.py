@@ -109,3 +109,23 @@ def test_a_lost_key_folder_stops_the_run_before_the_key_in_use_is_replaced_by_on
     assert operator.public_keys() == ["k2"]  # k1 has been seen in use: its name is not given again
     assert (operator.kits / "acme" / "exchupdate-k2.ppk").exists()
     assert operator.upload(export("bob")).code == 3
+
+
+def test_a_domain_is_closed_to_mailboxes_elsewhere_and_an_address_let_go_only_when_that_is_said(
+    relay: tuple[LabHost, Operator], tmp_path: Path
+) -> None:
+    """An older checkout, which knows neither yet, must not have mail refused."""
+    host, operator = relay
+    domains = DOMAINS[:2]
+    operator.customer("acme", domains=domains, partial=domains[1:], include=[f"helpdesk@{domains[0]}"])
+    operator.done("provision acme")
+    (tmp_path / "export.txt").write_bytes(export("carl", f"eve@{domains[1]}"))
+    operator.done(f"sync acme --export-file {tmp_path / 'export.txt'}", code=3)
+    operator.done("accept acme --first 2")
+    asked = [f"elsewhere@{domains[1]}", f"helpdesk@{domains[0]}"]
+    operator.customer("acme", domains=domains)
+    lost = f"partial:{domains[1]}, include:helpdesk@{domains[0]}"
+    assert f"mx1: would remove {lost}; nothing is done" in operator.done("provision acme", code=2).err
+    assert set(answers(host, *asked).values()) == {"250"}
+    operator.done(f"provision acme --removing partial:{domains[1]} --removing include:helpdesk@{domains[0]}")
+    assert set(answers(host, *asked).values()) == {"550"}

@@ -186,6 +186,15 @@ def test_a_line_that_is_another_one_under_an_old_name_is_a_loss() -> None:
         assert lost(before, {"files": {"authorized_keys": f"{line}\n"}}, keys) == losses
 
 
+def test_a_word_that_goes_from_a_list_in_a_json_file_is_a_loss_by_name() -> None:
+    keep = Keep("settings.json#partial", "partial", 0)
+    texts = ('{"partial": ["a.example", "b.example"]}', '{"partial": ["b.example"]}', "{}", "no JSON", '{"partial": 1}')
+    states: list[State] = [{"files": {"settings.json": text}} for text in texts]
+    assert lost(states[0], states[1], keep) == ("partial:a.example",)
+    assert lost(states[0], states[2], keep) == ("partial:a.example", "partial:b.example")
+    assert [lost(before, states[2], keep) for before in states[2:]] == [(), (), ()]
+
+
 def test_a_kept_file_that_vanishes_loses_all_its_lines() -> None:
     before = {"files": {"transport": "a.example x\nb.example x\n"}}
     assert lost(before, {"files": {}}, ROUTES) == ("route:a.example", "route:b.example")

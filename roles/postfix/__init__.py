@@ -109,7 +109,7 @@ def notes(relay: Relay, now: Now | None, changes: Iterable[tuple[Item, State | N
             touched = ", ".join((now or BLANK).foreign) or "none"
             found.append(f'reject = "soft" is for the whole relay; domains of others it touches there: {touched}')
         if item.kind == "tree" and item.about and before and wanted and has_new_choice(before, wanted):
-            found.append(f"{item.about}: a changed exclude, include or take takes effect with the next list")
+            found.append(f"{item.about}: a changed exclude or take takes effect with the next list")
     return found
 
 

@@ -15,6 +15,8 @@ KEPT = (
     Keep("authorized_keys", "key", -1, same=-3),  # another key of the same name is another checkout's
     Keep("relay_domains", "domain", 0),
     Keep("transport", "route", 0),
+    Keep("settings.json#partial", "partial", 0),  # a domain that closes refuses those whose mailboxes are elsewhere
+    Keep("settings.json#include", "include", 0),
 )
 """What goes from a tree only when it is named on the command line."""
 
@@ -51,7 +53,7 @@ def _choice(state: State) -> tuple[object, ...]:
         told = json.loads(files["settings.json"])
     except (KeyError, ValueError):
         told = {}
-    return told.get("include"), told.get("leave_out", []), files.get("exclude-users.txt")
+    return told.get("leave_out", []), files.get("exclude-users.txt")
 
 
 def _sources(customer: Customer) -> str:

@@ -15,6 +15,7 @@ from deploy.plan import Busy, HostError
 from inventory import Inventory, keys
 from inventory.model import Customer, Key
 from receiver import report
+from roles.exchange import key_file
 
 NOT_MADE_YET = "ssh-ed25519 (made-when-this-is-applied)"
 
@@ -67,6 +68,9 @@ class NewKeys(NamedTuple):
         except HostError as error:
             return fleet.told(customer.id, error)
         screen.say(f"{customer.id}: key {name} recorded; commit {self.where / 'keys' / customer.id}")
+        if self.given:
+            place = f"{customer.exchange.directory} as {key_file(customer, name)}"
+            screen.say(f"{customer.id}: its private half must lie in {place} on the customer's server")
         return report.DONE
 
     def _placed(self, customer: Customer, name: str) -> str:

@@ -76,7 +76,7 @@ def provision(
     kit_dir: str = "",
     full: bool = False,
 ) -> None:
-    """Set up both ends for a customer: its relays over SSH, its Exchange server by a kit.
+    """Set up both ends for a customer: its relays over SSH, its Exchange server by a kit or over SSH.
 
     Prints the plan as a diff, carries it out and looks again; a second run says "nothing to change". What a plan would
     remove (a key, a domain, a route) stops it until each is named with --removing. Relays are treated side by side,
@@ -139,9 +139,10 @@ def rotate_key(
     }
 )
 def sync(_: Context, customer: str, export_file: str = "", dry_run: bool = False, json: bool = False) -> None:
-    """Bring a customer's list up to date on all its relays now, from an export file.
+    """Bring a customer's list up to date on all its relays now: from its server over SSH, or from an export file.
 
-    Ends with the receiver's own exit code: 0 published or unchanged, 2 the export was refused, 3 held by the guard.
+    Shows what the server says as it comes. Ends with the receiver's own exit code, the worst of all relays: 0 published
+    or unchanged, 2 the export was refused, 3 held by the guard.
     """
     from commands import ended, lists
 

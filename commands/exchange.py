@@ -15,6 +15,7 @@ from deploy.folder import Folder
 from deploy.items import file
 from deploy.keys import Pair, openssh, ppk
 from deploy.plan import ExchangeEnd, HostError, Machine, Plan
+from deploy.windows import Windows
 from inventory import Inventory
 from inventory.model import Customer, Relay
 from receiver import report
@@ -38,7 +39,28 @@ class Known(NamedTuple):
 @contextmanager
 def reached(customer: Customer, kit_dir: str = "") -> Iterator[ExchangeEnd]:
     """Reach the place the customer's files go to. One that is a Machine can be made to use a key, a kit cannot."""
-    yield Folder(Path(kit_dir) if kit_dir else inventory.where().absolute().parent / "kits" / customer.id)
+    if customer.exchange.reach == "ssh":
+        with server(customer) as machine:
+            yield machine
+    else:
+        yield Folder(Path(kit_dir) if kit_dir else inventory.where().absolute().parent / "kits" / customer.id)
+
+
+@contextmanager
+def server(customer: Customer) -> Iterator[Windows]:
+    """Reach a server that is reached over SSH, pinned to its recorded host keys. Raises HostError."""
+    there = customer.exchange.ssh
+    if not customer.host_keys:
+        raise HostError(f"no host key of its server is pinned yet: `inv trust {customer.id}` shows and records them")
+    with Windows(
+        customer.exchange.server,
+        str(there.address),
+        user=str(there.user),
+        port=there.port,
+        host_keys=customer.host_keys,
+        folder=customer.exchange.directory,
+    ) as machine:
+        yield machine
 
 
 def place(end: ExchangeEnd, customer: Customer, key_name: str, pair: Pair) -> None:
@@ -98,11 +120,12 @@ def _one(everything: Inventory, customer: Customer, known: Known, wish: Wish, en
     relays = [everything.relays[name] for name in customer.relays]
     if refusals := exchange.refusals(customer, relays):
         for text in refusals:
-            screen.fault(f"{customer.id}: no kit: {text}")
+            screen.fault(f"{customer.id}: nothing is put at its end: {text}")
         return report.REFUSED
     if not customer.keys:
         if wish.dry_run:
-            screen.say(f"{customer.id}: a key is made and a kit written once a relay is ready for it")
+            brought = "a kit written" if customer.exchange.reach == "kit" else f"{customer.exchange.server} set up"
+            screen.say(f"{customer.id}: a key is made and {brought} once a relay is ready for it")
         return report.DONE
     if len(customer.keys) > 1 and known.behind:
         lacking = f"{', '.join(known.behind)} may not know key {customer.keys[-1].name} yet"
@@ -117,10 +140,11 @@ def _one(everything: Inventory, customer: Customer, known: Known, wish: Wish, en
 
 def _write(end: ExchangeEnd, customer: Customer, relays: Sequence[Relay], seen: frozenset[str], wish: Wish) -> int:
     plan = Plan.of(end, exchange.items(_naming(customer, end, seen), relays))
+    place = f"{customer.id}: {'server' if isinstance(end, Machine) else 'kit'} {end.name}"
     if plan.changes:
-        screen.plan(f"{customer.id}: kit {end.name}:", plan.text(brief=not wish.full))
+        screen.plan(f"{place}:", plan.text(brief=not wish.full))
     else:
-        screen.say(f"{customer.id}: kit {end.name}: nothing to change")
+        screen.say(f"{place}: nothing to change")
     if wish.dry_run:
         return report.DONE
     plan.apply()

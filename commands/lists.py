@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from commands import desk, screen
+from commands import batch, desk, screen
 from commands.desk import Answers, Place, answered
 from commands.fleet import Refused
 from receiver import formats, intake, report
@@ -16,8 +16,10 @@ from roles import postfix
 
 
 def sync(customer: str, export_file: str, look: bool, as_json: bool) -> int:
-    """Take an export file through the desk of every relay. Raises InventoryError, Refused."""
+    """Have the server export now, or take an export file through every desk. Raises InventoryError, Refused."""
     place = Place.of(customer)
+    if not export_file and place.customer.exchange.reach == "ssh":
+        return batch.run(place.customer, look, as_json)
     if not export_file:
         raise Refused(
             f"{customer}'s server is reached by a kit, so it runs the export itself; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from deploy.items import Item, file
+from deploy.items import Item, access, file, task
 from inventory.model import Customer, Relay
 from templates import names, render
 
@@ -13,7 +13,8 @@ LONGEST_LINE = 2047  # of NT 4's cmd.exe
 _END_MARK = "endmark.txt"
 _INSIDE = ("export.bat.j2", "check.bat.j2", "upload.bat.j2", "proof.txt.j2", "README.txt.j2")
 """Of a source's or a client's folder: what becomes part of another file, or of a command."""
-_BY_HAND = ("README.txt.j2", "install.bat.j2")  # of use only where somebody carries the files
+_BY_HAND = ("README.txt.j2", "install.bat.j2", "schedule.bat.j2")  # of use only where somebody carries the files
+_TASK = "schedule.xml"
 _AT_DAYS = {"MON": "M", "TUE": "T", "WED": "W", "THU": "Th", "FRI": "F", "SAT": "S", "SUN": "Su"}
 _WEEKDAYS = {
     "MON": "Monday",
@@ -60,17 +61,34 @@ def key_file(customer: Customer, key_name: str) -> str:
 
 
 def items(customer: Customer, relays: Sequence[Relay]) -> Iterator[Item]:
-    """Yield the files of the customer's directory, relative to it. The customer has a key, each relay host keys."""
+    """Yield what the customer's directory must have, names relative to it. It has a key, each relay host keys.
+
+    A kit has files. Where we reach the server, it has closed its directory and keys to others, and runs our task.
+    """
     if not customer.keys:
         raise ValueError(f"{customer.id} has no key on record: there is nothing to upload with")
+    files = dict(_files(customer, relays))
+    reached = customer.exchange.reach == "ssh"
+    if reached:
+        yield access(".", about=customer.id)
+    yield from (file(name, text, about=customer.id) for name, text in files.items())
+    if reached:
+        yield from (access(key_file(customer, key.name), about=customer.id) for key in customer.keys)
+        yield task(_task(customer), _TASK, files[_TASK], about=customer.id)
+
+
+def _files(customer: Customer, relays: Sequence[Relay]) -> Iterator[tuple[str, str]]:
     facts = _facts(customer, relays)
     parts = f"exchange/sources/{customer.exchange.source}", f"exchange/clients/{customer.exchange.client}"
     beside = [f"{part}/{name}" for part in parts for name in names(part) if name not in _INSIDE]
     shared = [f"exchange/{name}" for name in names("exchange")]
     unused = [*_unused(customer)]
     for template in (template for template in (*beside, *shared) if template.rpartition("/")[2] not in unused):
-        name = template.rpartition("/")[2].removesuffix(".j2")
-        yield file(name, render(template, **facts), about=customer.id)
+        yield template.rpartition("/")[2].removesuffix(".j2"), render(template, **facts)
+
+
+def _task(customer: Customer) -> str:
+    return f"Postern {customer.id}"
 
 
 def proof(customer: Customer, relay: Relay, key_name: str) -> tuple[str, ...]:
@@ -135,7 +153,7 @@ def _facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
         "key_type": exchange.key_type,
         "relays": [_upload_to(by_name[name]) for name in customer.relays],
         "marks": [f"mark{number}" for number in range(1, -(-120 // every) + 1)],
-        "task": f"Postern {customer.id}",
+        "task": _task(customer),
         "every_minutes": every,
         "times": [f"{start // 60:02}:{start % 60:02}" for start in starts],
         "days": schedule.days,

@@ -41,7 +41,9 @@ class WindowsHost:
         self.host = host
         self.commands: list[str] = []
         (host.root / "D:").mkdir()
-        (drive / "programs").mkdir(parents=True)
+        self.home = drive / "home"  # where commands start
+        for folder in ("programs", "home"):
+            (drive / folder).mkdir(parents=True)
         there = roots.cache() / "at" / "host" / "D:"
         subprocess.run(["nsenter", f"--target={host.pid}", "--mount", "mount", "--bind", drive, there], check=True)
         for name in ("icacls", "schtasks"):
@@ -77,8 +79,8 @@ class WindowsHost:
         command, streams, _, _ = socket.recv_fds(asked, 1 << 16, 3)
         self.commands.append(command.decode())
         environment = {**self.there.environment, "SSH_COMMAND": command.decode()}
-        given, out, err = streams
-        process = subprocess.Popen([str(WINE), str(self._shell)], env=environment, stdin=given, stdout=out, stderr=err)
+        argv, (given, out, err) = [str(WINE), str(self._shell)], streams
+        process = subprocess.Popen(argv, cwd=self.home, env=environment, stdin=given, stdout=out, stderr=err)
         for stream in streams:
             os.close(stream)
         asked.sendall(str(process.wait()).encode())

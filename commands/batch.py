@@ -1,0 +1,51 @@
+"""The batch on a server that is reached over SSH: run now, followed line by line, its end told."""
+
+from __future__ import annotations
+
+from commands import exchange, screen
+from inventory.model import Customer
+from receiver import report
+
+
+def run(customer: Customer, look: bool, as_json: bool) -> int:
+    """Export and send, or only look; the batch's exit code, which is the worst of what the relays said.
+
+    Raises HostError when the server cannot be asked.
+    """
+    words = [rf"{customer.exchange.directory}\runexport.bat", *(["look"] if look else [])]
+    with exchange.server(customer) as machine:
+        said = _Said(machine.name, quiet=as_json)
+        done = machine.run(*words, hear=said.more)
+        said.end(done.err)
+    code = report.worst([done.code])
+    if as_json:
+        screen.document({machine.name: {"code": code, "lines": said.lines}})
+    return code
+
+
+class _Said:
+    """What the server says, line by line as it comes."""
+
+    def __init__(self, name: str, quiet: bool) -> None:
+        self.lines: list[str] = []
+        self._name = name
+        self._quiet = quiet
+        self._rest = b""
+
+    def more(self, chunk: bytes) -> None:
+        """Take what has come."""
+        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        for line in whole:
+            self._line(line.decode("utf-8", "replace"))
+
+    def end(self, err: str) -> None:
+        """Take what is left when it has ended."""
+        for line in (self._rest.decode("utf-8", "replace"), *err.splitlines()):
+            self._line(line)
+
+    def _line(self, line: str) -> None:
+        if not line.strip():
+            return
+        self.lines.append(line.strip())
+        if not self._quiet:
+            screen.answer([self._name], line.strip())

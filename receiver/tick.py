@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from typing import NamedTuple
 
 from receiver import alarms, disk, lock, metrics, publishing
 from receiver.alarms import Alarm
 from receiver.offer import finish
-from receiver.report import Answer, Failed, Stopped, shown
+from receiver.report import Answer, Busy, Failed, Stopped, shown
 from receiver.settings import BadSettings, Places, RelaySettings, Settings, load_relay, load_settings
 from receiver.spool import Spool
 from receiver.status import Status
@@ -62,21 +63,31 @@ def _seen(places: Places, tables: Tables, customer: str, now: int) -> Seen | Ala
         with Spool(places, customer) as spool:
             if publishing.unfinished(spool):
                 finish(spool, tables)
-            return Seen(settings, Status.of(spool, settings, now))
+            status = Status.of(spool, settings, now)
+            if status.in_force.accepted.domains.keys() - set(settings.domains):
+                _forget(spool, settings)
+            return Seen(settings, status)
     except (Stopped, BadSettings, OSError) as error:
         return Alarm(customer, "broken", str(error))
 
 
+def _forget(spool: Spool, settings: Settings) -> None:
+    """Forget that lists were accepted in domains that went: one that comes back is open, as a new one is."""
+    with suppress(Busy), spool.locked(0):
+        accepted = spool.accepted()
+        staying = {name: when for name, when in accepted.domains.items() if name in settings.domains}
+        spool.accept(accepted._replace(domains=staying))
+
+
 def _opened(tables: Tables, seen: list[Seen], run: int) -> list[Alarm]:
-    """Have the tables built when time has opened a domain, by rule 5; uploads have theirs built themselves."""
+    """Have the tables built when time has opened a domain, by rule 5, or a clock that was put right has closed it."""
     opens = {each.status.customer: list(each.status.opens) for each in seen}
     before = (disk.load(run, _OPENED) or {}).get("open", {})
     left_out: dict[str, str] = {}
-    if any(set(domains) - set(before.get(customer, ())) for customer, domains in opens.items()):
+    if opens != before:
         try:
             left_out = tables.build()
         except Failed as error:
-            return [Alarm("", "build", f"a domain is to open, and the tables cannot be built: {error}")]
-    if opens != before:
+            return [Alarm("", "build", f"a domain is to open or to close, and the tables cannot be built: {error}")]
         disk.store(run, _OPENED, {"open": opens})
     return [Alarm(name, "left-out", f"left out of the tables: {shown(why)}") for name, why in left_out.items()]

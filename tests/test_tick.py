@@ -247,11 +247,32 @@ def test_a_domain_that_closed_in_between_is_opened_again(relay: SmallRelay) -> N
     assert relay.builds() == builds + 1
 
 
+def test_a_domain_that_a_wrong_clock_opened_is_closed_when_the_clock_is_right(relay: SmallRelay) -> None:
+    builds = relay.builds()
+    run(relay, 3650 * DAY)
+    run(relay)
+    run(relay)
+    assert relay.builds() == builds + 2
+
+
+def test_a_domain_that_went_and_comes_back_between_two_uploads_is_open(relay: SmallRelay) -> None:
+    relay.provision(domains=("acme.example", "acme.co.example"))
+    relay.offer([*people(40), *people(9, "acme.co.example")])
+    with relay.spool() as spool:
+        review.accept(spool, Number("first", 9), "", "olga", relay.tables)
+    relay.provision(domains=("acme.example",))
+    run(relay)
+    assert relay.accepted().keys() == {"acme.example"}
+    relay.provision(domains=("acme.example", "acme.co.example"))
+    assert relay.offer([*people(40), *people(9, "acme.co.example")]).did == "held"
+    assert {*people(40), *people(9, "acme.co.example")} <= relay.in_force()
+
+
 def test_a_build_that_fails_is_told_and_tried_again(relay: SmallRelay) -> None:
     works = (relay.etc / "rebuild").read_text()
     relay.program("rebuild", "#!/bin/sh\necho no room >&2; exit 4\n")
     lines = told(relay, 31 * DAY)
-    assert "a domain is to open, and the tables cannot be built: rebuild-relay-recips ended 4: no room" in lines
+    assert "a domain is to open or to close, and the tables cannot be built: rebuild-relay-recips ended 4: no room" in lines
     relay.program("rebuild", works)
     builds = relay.builds()
     run(relay, 31 * DAY + 300)

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -307,6 +308,69 @@ def test_never_are_all_jobs_deleted_at_once(server: Server) -> None:
     deletions = [call for call in server.read("at.calls").splitlines() if "/delete" in call]
     assert all(re.fullmatch(r"\S+ /delete", call) for call in deletions)
     assert "/delete /delete" not in deletions
+
+
+NAME = "Postern demo at "
+
+
+def schedule_on_2003(server: Server, programs: Path, word: str = "") -> subprocess.CompletedProcess[str]:
+    for place in ("userexport", "winnt/System32"):  # which find it at all, and which is looked into
+        shutil.copy(programs / "schtasks.exe", server.drive / place)
+    return schedule_on_nt_4(server, word)
+
+
+def tasks(server: Server) -> list[str]:
+    return sorted(path.name for path in (server.drive / "tasks").iterdir())
+
+
+def test_on_2003_there_is_a_task_for_each_time_of_day_and_scheduling_twice_does_not_double_them(
+    server: Server, windows_programs: Path
+) -> None:
+    for _ in range(2):
+        assert schedule_on_2003(server, windows_programs).returncode == 0
+        assert tasks(server) == [f"{NAME}{hour:02}.48" for hour in range(7, 19)]
+        assert (server.drive / "tasks" / f"{NAME}07.48").read_text() == (
+            f"/create /tn {NAME}07.48 /tr D:\\userexport\\runexport.bat /sc weekly /d MON,TUE,WED,THU,FRI "
+            "/st 07:48:00 /ru SYSTEM\n"
+        )
+    assert jobs(server) == []
+
+
+def test_on_2003_tasks_run_as_an_account_that_is_named(server: Server, windows_programs: Path) -> None:
+    schedule_on_2003(server, windows_programs, r"ACME\exchange")
+    assert (server.drive / "tasks" / f"{NAME}18.48").read_text().endswith("/ru ACME\\exchange\n")
+
+
+def test_on_2003_tasks_of_others_stay_ours_go_and_jobs_that_an_older_kit_left_too(
+    server: Server, windows_programs: Path
+) -> None:
+    schedule_on_2003(server, windows_programs)
+    others = ["Backup", "My Postern demo at 07.48", "Postern demo", "Postern demo-b at 07.48"]
+    for name in others:
+        (server.drive / "tasks" / name).touch()
+    server.write("at.jobs", f"1 cmd /c D:\\backup.bat\n2 {OURS}\n")
+    assert schedule_on_2003(server, windows_programs, "remove").returncode == 0
+    assert tasks(server) == others
+    assert jobs(server) == ["1 cmd /c D:\\backup.bat"]
+    assert not {"schedule.tmp", "schedule.our"} & {path.name for path in server.folder.iterdir()}
+
+
+def test_on_2003_a_task_that_is_not_taken_is_told_and_ends_with_4(server: Server, windows_programs: Path) -> None:
+    (server.drive / "schtasks.denied").touch()
+    ended = schedule_on_2003(server, windows_programs)
+    assert ended.returncode == 4
+    assert "The task was not taken" in ended.stdout
+
+
+def test_on_later_windows_one_task_replaces_itself_and_goes_alone(server: Server, windows_programs: Path) -> None:
+    shutil.copy(windows_programs / "schtasks.exe", server.folder)
+    (server.drive / "tasks").mkdir()
+    (server.drive / "tasks" / "Postern demo-b").touch()
+    for _ in range(2):
+        assert server.cmd(r"D:\userexport\schedule.bat").returncode == 0
+        assert tasks(server) == ["Postern demo", "Postern demo-b"]
+    assert server.cmd(r"D:\userexport\schedule.bat remove").returncode == 0
+    assert tasks(server) == ["Postern demo-b"]
 
 
 def test_on_later_windows_there_is_one_task_that_replaces_itself(server: Server) -> None:

@@ -47,7 +47,19 @@ def test_all_commands_are_listed_with_a_line_each_and_no_machinery_is_loaded_for
         )
     )
     *listed, loaded = program(operator, code).splitlines()
-    for name in ("init", "check", "list", "trust", "provision", "sync", "parse", "review", "accept", "status"):
+    for name in (
+        "init",
+        "check",
+        "list",
+        "trust",
+        "provision",
+        "sync",
+        "parse",
+        "review",
+        "accept",
+        "status",
+        "rotate-key",
+    ):
         assert any(line.split()[:1] == [name] for line in listed), name
     assert loaded == "[]"
 
@@ -90,6 +102,14 @@ WRONG = {
     "accept acme": "name one number, as `inv review acme` says",
     "accept acme --removing some": "name one number",
     "accept acme --removing 1 --adding 1": "name one number",
+    "rotate-key": "which customer? Name one, or say --all",
+    "rotate-key acmee": "did you mean 'acme'?",
+    "rotate-key acme --all": "either 'acme' or --all, not both",
+    "rotate-key acme": "acme has no key yet: `inv provision acme` makes its first",
+    "rotate-key acme --finish --undo": "either --finish or --undo, not both",
+    "rotate-key acme --force": "--force goes with --finish or --undo",
+    "rotate-key --due --kit-dir /tmp/x": "--public-key and --kit-dir are for one customer",
+    "rotate-key acme --finish --public-key x": "--public-key brings a new key in, --finish and --undo do not",
     "init acme": "acme.toml is there already",
     "init ../acme": "cannot be an id",
     "init Acme": "cannot be an id",
@@ -185,6 +205,7 @@ def test_a_reader_that_has_seen_enough_ends_it_without_a_traceback(operator: Ope
     assert "BrokenPipe" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["list", "check", "init carol", "status acmee"])
 def test_plain_invoke_works_from_the_same_tasks(operator: Operator, words: str) -> None:
     argv = [sys.executable, "-m", "invoke", *words.split()]

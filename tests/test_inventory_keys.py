@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -125,6 +125,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_anywhere_leaves_a_key_whole_or_none_and_an_inventory_without_fault(where: Path) -> None:
     for n in range(12):
         with subprocess.Popen(
@@ -189,6 +190,37 @@ def test_a_damaged_counter_is_a_fault_and_no_traceback(where: Path) -> None:
     keys.record(where, "acme", Key("k1", public()))
     (where / "keys/acme/last").write_text("many")
     assert faults(where) == ["keys/acme/last: must be the number of the highest key ever recorded, and nothing else"]
+
+
+def test_a_name_was_recorded_while_it_is_not_above_the_highest_ever_whether_it_is_there_or_gone(where: Path) -> None:
+    keys.record(where, "acme", Key("k1", public()))
+    keys.record(where, "acme", Key("k2", public(fill=1)))
+    keys.forget(where, "acme", "k1")
+    keys.forget(where, "acme", "k2")
+    known = [name for name in ("k1", "k2", "k3", "k02", "mallory", "") if keys.was_recorded(where, "acme", name)]
+    assert known == ["k1", "k2"]
+
+
+def test_one_alone_changes_a_customers_keys_and_others_meanwhile_their_own(where: Path) -> None:
+    with keys.changing(where, "acme"):
+        with pytest.raises(BlockingIOError), keys.changing(where, "acme"):
+            pass
+        with keys.changing(where, "bolt"):
+            pass
+    with keys.changing(where, "acme"):
+        pass
+
+
+@pytest.mark.parametrize(("most", "age", "due"), [(365, 334, 0), (365, 335, 1), (365, 800, 1), (20, 9, 0), (20, 10, 1)])
+def test_a_key_is_due_a_month_before_it_is_too_old_or_half_way_where_that_is_less(
+    where: Path, most: int, age: int, due: int
+) -> None:
+    (where / "customers" / "acme.toml").write_text(f"key_max_age_days = {most}\n{ACME}")
+    assert not inventory.load(where).customers["acme"].key_due(TODAY)  # it has none
+    keys.record(where, "acme", Key("k1", public(), TODAY - timedelta(days=age)))
+    assert inventory.load(where).customers["acme"].key_due(TODAY) == bool(due)
+    keys.record(where, "acme", Key("k2", public(fill=1)))  # while a rotation is open, the new key's age counts
+    assert not inventory.load(where).customers["acme"].key_due(TODAY)
 
 
 # ---- relays' host keys

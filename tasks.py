@@ -248,7 +248,7 @@ def demo(_: Context, keep: bool = False) -> None:
     ended(story, keep)
 
 
-@task(help={"fast": "only those that need no lab host", "words": "handed to pytest, e.g. --words='-k guard'"})
+@task(help={"fast": "only those that need no lab host and take no seconds", "words": "handed to pytest, e.g. --words='-k guard'"})
 def test(_: Context, fast: bool = False, words: str = "") -> None:
     """Install what the tests need and run them all."""
     from commands import ended

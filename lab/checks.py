@@ -20,7 +20,7 @@ def run(fast: bool, words: str) -> int:
     _install_tools()
     argv = [sys.executable, "-m", "pytest", "-n", str(os.cpu_count() or 1), *words.split()]
     if fast:
-        argv += ["-m", "not host"]
+        argv += ["-m", "not host and not slow"]
     else:
         _prepare()
     return subprocess.run(argv, cwd=REPO).returncode

@@ -569,6 +569,7 @@ OLD = {"x": "old\n", "s/y": "old\n"}
 NEW = {"x": "new\n", "s/z": "new\n"}
 
 
+@pytest.mark.slow
 def test_killed_between_any_two_steps_a_name_has_the_old_or_the_new_and_the_next_run_finishes(
     start: Start, tmp_path: Path
 ) -> None:

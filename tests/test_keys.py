@@ -68,6 +68,7 @@ def test_an_ed25519_ppk_is_byte_for_byte_what_puttygen_writes(tmp_path: Path, na
     assert saved_again(tmp_path, private) == private
 
 
+@pytest.mark.slow
 @needs_putty
 def test_many_random_ed25519_ppks_are_byte_for_byte_what_puttygen_writes(tmp_path: Path) -> None:
     chance = random.Random(SEED)
@@ -76,6 +77,7 @@ def test_many_random_ed25519_ppks_are_byte_for_byte_what_puttygen_writes(tmp_pat
         assert saved_again(tmp_path, private) == private
 
 
+@pytest.mark.slow
 @needs_putty
 def test_an_rsa_ppk_is_byte_for_byte_what_puttygen_writes(tmp_path: Path) -> None:
     for _ in range(3):

@@ -180,6 +180,7 @@ def _prepared(relay: SmallRelay, act: Callable[[SmallRelay], None]) -> None:
 STORIES = [_add_and_remove, _shrink, _accept, _rollback, _resume, _drop_domain]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("act", STORIES)
 def test_a_crash_at_any_step_leaves_the_old_list_or_the_new_one_and_the_next_run_finishes(

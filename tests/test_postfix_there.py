@@ -51,11 +51,16 @@ class Machine:
     def now(self) -> Now:
         return Now.of(self.ssh.read(postfix.asked(self.relay))[0])
 
-    def plan(self, *customers: Customer, **more: Any) -> Plan:
-        return Plan.of(self.ssh, postfix.items(self.relay, customers, self.now(), **more))
+    def plan(self, *customers: Customer) -> Plan:
+        return Plan.of(self.ssh, postfix.items(self.relay, customers, self.now()))
 
-    def provision(self, *customers: Customer, **more: Any) -> Plan:
-        plan = self.plan(*customers, **more)
+    def provision(self, *customers: Customer) -> Plan:
+        plan = self.plan(*customers)
+        plan.apply()
+        return plan
+
+    def without(self, customer_id: str) -> Plan:
+        plan = Plan.of(self.ssh, postfix.without(self.relay, customer_id, self.now()))
         plan.apply()
         return plan
 
@@ -243,11 +248,59 @@ def test_when_the_last_customer_goes_main_cf_is_as_it_was_before_the_first(machi
     relays_others(mx, with_map=with_map)
     settings, answers = mx.settings(), mx.answers(NOT_OURS)
     mx.provision(customer())
-    mx.provision(leaving=["acme"])
+    mx.without("acme")
     assert mx.settings() == settings
     assert mx.answers(NOT_OURS) == answers
     assert mx.lab.run("sh", "-c", "ls /etc/postern/main.cf.*", check=False).stdout == ""
     assert mx.plan().text() == ""
+
+
+MAIN_CF = b"""\
+# mine
+relay_domains=old.example
+# in between
+   , open.example,
+
+\tparent.example
+# no UTF-8: \xff
+relay_recipient_maps =
+relay_recipient_maps = hash:/etc/postfix/listed
+smtpd_banner = without a line end"""
+
+
+def own_main_cf(mx: Machine) -> bytes:
+    """One written by hand: a list over several lines, one twice, no blanks, no UTF-8, no end of the last line."""
+    mx.table("listed", "good@old.example OK\n")
+    path = mx.lab.root / "etc/postfix/main.cf"
+    path.write_bytes(path.read_bytes() + MAIN_CF)
+    mx.lab.run("postfix", "reload")
+    return path.read_bytes()
+
+
+def test_when_the_last_customer_goes_main_cf_is_byte_for_byte_what_it_was(machine: Start) -> None:
+    mx = machine()
+    path, before = mx.lab.root / "etc/postfix/main.cf", own_main_cf(mx)
+    mx.provision(customer(), customer("bolt"))
+    assert path.read_bytes() != before
+    assert mx.lab.run("postconf", "-h", "smtpd_banner").stdout == "without a line end\n"
+    mx.without("acme")
+    mx.without("bolt")
+    assert path.read_bytes() == before
+    assert mx.lab.run("sh", "-c", "ls /etc/postern/main.cf.*", check=False).stdout == ""
+
+
+def test_after_somebody_else_s_edit_only_our_members_go_from_main_cf(machine: Start) -> None:
+    mx = machine()
+    path, before = mx.lab.root / "etc/postfix/main.cf", own_main_cf(mx)
+    mx.provision(customer())
+    mx.set("always_bcc = root")
+    mx.without("acme")
+    now = path.read_bytes()
+    assert now != before
+    assert b"postern" not in now
+    assert b"always_bcc = root\n" in now
+    assert b"# no UTF-8: \xff\n" in now
+    assert mx.lab.run("sh", "-c", "ls /etc/postern/main.cf.*", check=False).stdout == ""
 
 
 def test_what_an_admin_added_meanwhile_stays(machine: Start) -> None:
@@ -257,7 +310,7 @@ def test_what_an_admin_added_meanwhile_stays(machine: Start) -> None:
     mx.set(f"relay_domains = {own}, new.example")
     assert mx.plan(customer()).text() == ""
     assert mx.lab.ask("x@new.example", from_address=OUTSIDE) == "250 2.1.5 Ok"
-    mx.provision(leaving=["acme"])
+    mx.without("acme")
     assert mx.lab.ask("x@new.example", from_address=OUTSIDE) == "250 2.1.5 Ok"
 
 
@@ -433,7 +486,7 @@ def test_killed_between_any_two_steps_an_edit_is_finished_by_the_next_run(provin
             assert (proving.settings(), proving.now().record) == (own, {}), steps
         before_us(proving)
         steps += 1
-    assert (code, steps) == ((0, 7) if proved else (5, 9))
+    assert (code, steps) == ((0, 8) if proved else (5, 11))
 
 
 def test_what_is_written_by_hand_after_a_killed_edit_is_not_undone(proving: Machine) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import receiver
@@ -26,17 +26,19 @@ __all__ = [
     "keys_seen",
     "notes",
     "packages",
+    "queue",
     "refusals",
     "settings",
     "spools",
     "surveyed",
+    "without",
 ]
 
 SENT = tuple(
     Path(__file__).parent / "there" / f"{name}.py"
     for name in (
         *("members", "postfix", "domains", "smtp", "resolver", "mx", "proof"),
-        *("now", "survey", "main_cf", "spools", "answers"),
+        *("now", "survey", "original", "main_cf", "spools", "queue", "answers"),
     )
 )
 """The modules that travel with the agent, in an order in which each finds what it imports."""
@@ -53,13 +55,8 @@ PLACES = Places()
 ADDRESS = 321  # octets of the longest address, 64 @ 255, and its line end
 
 
-def items(
-    relay: Relay, customers: Iterable[Customer], now: Now | None, *, leaving: Sequence[str] = ()
-) -> Iterator[Item]:
-    """Yield all that the relay must have for these customers; trees of others stay as they are.
-
-    `leaving`: ids of customers whose trees go. Once the last has gone, main.cf is as it was before the first.
-    """
+def items(relay: Relay, customers: Iterable[Customer], now: Now | None) -> Iterator[Item]:
+    """Yield all that the relay must have for these customers; trees of others stay as they are."""
     now = now or BLANK
     customers = sorted(customers, key=lambda customer: customer.id)
     yield from packages(relay, now)
@@ -72,13 +69,26 @@ def items(
     yield file("/etc/sudoers.d/postern", render("postfix/sudoers.j2", rebuild=REBUILD), mode="0440")
     yield file("/etc/cron.d/postern", render("postfix/cron.j2"))
     yield from map(customer_tree, customers)
-    yield from map(no_tree, leaving)
     yield settled("tables", REBUILD)
-    stay = {*now.customers, *(customer.id for customer in customers)} - {*leaving}
+    stay = now.customers or customers
     yield Item("main.cf", config_directory(relay), main_cf(relay, now) if stay else main_cf_without_us(now))
     routes = {name: customer.next_hop for customer in customers if customer.next_hop for name in names(customer)}
     if routes:
         yield Item("routes", config_directory(relay), routes)
+
+
+def without(relay: Relay, customer_id: str, now: Now) -> Iterator[Item]:
+    """Yield what must be gone with a customer. Once the last has gone, main.cf is as it was before the first."""
+    yield no_tree(customer_id)
+    if now.release:
+        yield settled("tables", REBUILD)  # which takes its keys away first, then its domains, then its addresses
+    if now.has_postfix and not {*now.customers} - {customer_id}:
+        yield Item("main.cf", config_directory(relay), main_cf_without_us(now))
+
+
+def queue(relay: Relay, domains: Iterable[str]) -> Item:
+    """Return what is read to know how much mail for these domains waits: by domain, how many messages."""
+    return Item("queue", config_directory(relay), {"domains": sorted(domains)})
 
 
 def packages(relay: Relay, now: Now | None) -> Iterator[Item]:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from deploy.agent import Asked, Failed, Kind, Proof, State
 from roles.postfix.there.members import PARAMETERS, RECIPIENTS, TABLE_OF, Setting, members, shown, theirs
 from roles.postfix.there.now import ETC, RECORD, record
+from roles.postfix.there.original import keep_original, restore_original
 from roles.postfix.there.postfix import Postfix
 from roles.postfix.there.proof import Answer, Answers, asked, faults, rehearse
 
@@ -41,7 +42,7 @@ def _state(postfix: Postfix) -> State | None:
 def _make(name: str, wanted: State | None) -> None:
     postfix, edit = Postfix(name), wanted or {}
     journal = _begun(postfix) or _begin(postfix, edit)
-    _remember(journal, edit)
+    _remember(postfix, journal, edit)
     try:
         _edit(postfix, edit)
         found = list(faults(postfix, journal.answers))
@@ -80,11 +81,13 @@ def _begin(postfix: Postfix, edit: State) -> Journal:
     return journal
 
 
-def _remember(journal: Journal, edit: State) -> None:
+def _remember(postfix: Postfix, journal: Journal, edit: State) -> None:
     """Record what the edit changes for the first time."""
     known = record()
     now = shown(journal.before)
     first = {name: journal.before[name] for name in PARAMETERS if name not in known and now.get(name) != edit.get(name)}
+    if first and not known:
+        keep_original(postfix.directory)
     if first:
         _write(RECORD, {**first, **known})
 
@@ -96,6 +99,7 @@ def _forget(postfix: Postfix) -> None:
     if known:
         _write(RECORD, known)
     elif os.path.exists(RECORD):
+        restore_original(postfix.directory)
         os.unlink(RECORD)
 
 

@@ -59,10 +59,17 @@ class Postfix:
         """Set parameters, and unset those that are None. main.cf is replaced by a rename, one for each of the two."""
         given = [f"{name}={value}" for name, value in wanted.items() if value is not None]
         unset = [name for name, value in wanted.items() if value is None]
+        self._end_last_line()
         if given:
             self._must("postconf", "-e", *given)
         if unset:
             self._must("postconf", "-X", *unset)
+
+    def _end_last_line(self) -> None:
+        """Give main.cf a line end: without one, postconf of 3.7 writes what it adds into its last word."""
+        with open(os.path.join(self.directory, "main.cf"), "r+b") as file:
+            if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) and file.read() != b"\n":
+                file.write(b"\n")
 
     def types(self) -> list[str]:
         """List the types of table it has; not all of them can be loaded."""

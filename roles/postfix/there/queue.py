@@ -1,0 +1,36 @@
+"""Runs on the relay: kind `queue`, how much mail waits for some domains, and whether Postfix runs to deliver it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+
+from deploy.agent import Asked, Failed, Kind, State, tail
+from roles.postfix.there.now import nothing_to_make
+from roles.postfix.there.postfix import Postfix
+
+
+def _read(asked: list[Asked]) -> list[State | None]:
+    return [_queue(Postfix(one.name), (one.wanted or {})["domains"]) for one in asked]
+
+
+def _queue(postfix: Postfix, domains: Iterable[str]) -> State | None:
+    """Count messages by domain; one for two domains is one of each. Held, deferred and on its way are all waiting."""
+    if not postfix.is_there():
+        return None
+    ran = postfix.run("postqueue", "-j")
+    if ran.code:
+        raise Failed(f"postqueue -j ended {ran.code}: {tail(ran.err)}")
+    ours, waiting = {*domains}, Counter[str]()
+    for line in ran.out.splitlines():
+        waiting.update(_domains(line) & ours)
+    return {"running": postfix.is_running(), "waiting": dict(sorted(waiting.items()))}
+
+
+def _domains(line: str) -> set[str]:
+    addresses = (recipient["address"] for recipient in json.loads(line)["recipients"])
+    return {str(address).rpartition("@")[2].lower() for address in addresses}
+
+
+KINDS = {"queue": Kind(_read, nothing_to_make)}

@@ -8,6 +8,7 @@ import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import NamedTuple
 
 from receiver import ground
@@ -44,11 +45,12 @@ class Draft(NamedTuple):
 
     directory: str
     files: Sequence[str]  # as they are put in place: what Postfix reads, then the text it was built from
+    beside: Sequence[str] = ()  # the same as another type, which Postfix reads as well, or still
 
     def install(self) -> None:
         """Put it in force. Each rename is whole; Postfix sees it without a reload."""
         tables = os.path.dirname(self.directory)
-        for name in self.files:
+        for name in (*self.beside, *self.files):
             os.rename(os.path.join(self.directory, name), os.path.join(tables, name))
         _flush(tables)
         os.rmdir(self.directory)
@@ -66,20 +68,25 @@ class Postmap(NamedTuple):
         os.mkdir(directory, 0o755)
         put(os.path.join(directory, table.name), table.text)
         if table.built:
-            self._build(os.path.join(directory, table.name), table)
+            self._build(self.type, directory, table)
         files = sorted(os.listdir(directory), key=lambda name: name == table.name)
         if len(files) != 1 + table.built:
             raise Failed(f"postmap made {', '.join(files[:-1]) or 'nothing'} of {self.type}:{table.name}, not one file")
-        for name in files:
+        if table.built and self._left(tables, table.name, files):
+            for kind in sorted(self._named(tables, table.name)):
+                with suppress(Failed):  # this machine may have lost that type, which is why there is another now
+                    self._build(kind, directory, table)
+        beside = sorted({*os.listdir(directory)} - {*files})
+        for name in (*files, *beside):
             _flush(os.path.join(directory, name))
-        return Draft(directory, files)
+        return Draft(directory, files, beside)
 
-    def _build(self, path: str, table: Table) -> None:
+    def _build(self, kind: str, directory: str, table: Table) -> None:
         """Build it and ask it for every key: exactly the answers there should be, so also as many as there should be.
 
         postmap ends 0 though it skipped lines, so whatever it says is a failure.
         """
-        name = f"{self.type}:{path}"
+        name = f"{kind}:{os.path.join(directory, table.name)}"
         self._run(name)
         share = max(_SHARE, len(table.keys) // (os.cpu_count() or 1) + 1)
         shares = [table.keys[start : start + share] for start in range(0, len(table.keys), share)]
@@ -106,13 +113,19 @@ class Postmap(NamedTuple):
 
         Between the build of a new type and the edit of main.cf the old file is the one in force.
         """
-        found = [file for file in os.listdir(tables) if file.startswith(f"{name}.") and file not in own]
-        if not found:
-            return []
+        found = self._left(tables, name, own)
+        return found if found and not self._named(tables, name) else []
+
+    def _left(self, tables: str, name: str, own: Sequence[str]) -> list[str]:
+        return [file for file in os.listdir(tables) if file.startswith(f"{name}.") and file not in own]
+
+    def _named(self, tables: str, name: str) -> set[str]:
+        """Name the other types as which Postfix's configuration has a table. Raises Failed where it cannot be read."""
         named = re.compile(rf"(\w+):{re.escape(os.path.join(tables, name))}(?![\w./-])".encode())
         says = [run("/usr/sbin/postconf", "-c", self.config_directory, option, "-x") for option in ("-n", "-P")]
-        others = {kind for code, out, _ in says for kind in named.findall(out)} - {self.type.encode()}
-        return [] if others or any(code for code, _, _ in says) else found
+        if any(code for code, _, _ in says):
+            raise Failed("postconf cannot tell which tables Postfix reads")
+        return {kind.decode() for _, out, _ in says for kind in named.findall(out)} - {self.type}
 
 
 def put(path: str, content: bytes, mode: int = 0o644) -> None:

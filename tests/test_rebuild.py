@@ -353,6 +353,23 @@ def test_another_type_is_built_beside_the_old_which_goes_when_main_cf_no_longer_
     assert sorted(path.name for path in relay.tables.glob("*.*b")) == [f"{name}.lmdb" for name in sorted(BUILT)]
 
 
+def test_while_main_cf_names_the_old_type_a_list_that_comes_is_in_the_tables_of_both(relay: HostRelay) -> None:
+    """A change of type whose edit of main.cf was put back, or is not done yet: mail meets the old tables."""
+    relay.tree("acme")
+    relay.build()
+    name_type(relay, "hash")
+    relay.kind("lmdb")
+    relay.build()
+    relay.upload("acme", "ann@acme.example", "new@acme.example")
+    relay.build()
+    assert [relay.finds("new@acme.example", kind=kind) for kind in ("hash", "lmdb")] == ["OK", "OK"]
+    assert relay.build("--check").stdout == ""
+    name_type(relay, "lmdb")
+    relay.upload("acme", "ann@acme.example")
+    relay.build()
+    assert sorted(path.name for path in relay.tables.glob("*.*b")) == [f"{name}.lmdb" for name in sorted(BUILT)]
+
+
 def test_a_main_cf_that_sets_something_twice_stops_no_build(relay: HostRelay) -> None:
     relay.tree("acme")
     with (relay.host.root / "etc/postfix/main.cf").open("a") as main_cf:

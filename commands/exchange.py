@@ -14,7 +14,7 @@ from commands.wish import Wish
 from deploy.folder import Folder
 from deploy.items import file
 from deploy.keys import Pair, openssh, ppk
-from deploy.plan import ExchangeEnd, HostError, Machine, Plan
+from deploy.plan import Busy, ExchangeEnd, HostError, Machine, Plan
 from deploy.windows import Windows
 from inventory import Inventory
 from inventory.model import Customer, Relay
@@ -97,15 +97,14 @@ def prove(machine: Machine, customer: Customer, relays: Sequence[Relay], key_nam
     return found
 
 
-def at_rest(end: ExchangeEnd) -> bool:
-    """Tell whether no run of the batch is at work there, after waiting a while for its end."""
+def wait_for_rest(end: ExchangeEnd) -> None:
+    """Wait for the end of a run of the batch there. Raises Busy."""
     lock = file("runexport.lck", None)  # a directory, and so no state of a file, as long as a run is at work
     began = time.monotonic()
     while end.read([lock]) != [None]:
         if time.monotonic() > began + WAIT:
-            return False
+            raise Busy(f"runexport.bat is at work on {end.name}: run the same again when it has ended")
         time.sleep(PAUSE)
-    return True
 
 
 def provision(
@@ -147,6 +146,8 @@ def _write(end: ExchangeEnd, customer: Customer, relays: Sequence[Relay], seen: 
         screen.say(f"{place}: nothing to change")
     if wish.dry_run:
         return report.DONE
+    if isinstance(end, Machine) and "runexport.bat" in {change.item.name for change in plan.changes}:
+        wait_for_rest(end)  # cmd.exe reads a batch as it goes: one that is replaced goes on in the middle of the other
     plan.apply()
     if not isinstance(end, Machine):  # a kit has been carried; a machine is where the key is used
         for key in seen:

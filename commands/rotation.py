@@ -19,7 +19,7 @@ from commands.keys import Going, NewKeys
 from commands.provision import Brought, bring
 from commands.standing import Look, Standing, standings
 from commands.wish import Wish
-from deploy.plan import Busy, HostError, Machine
+from deploy.plan import HostError, Machine
 from inventory import Inventory
 from inventory.model import Customer, Key
 from receiver import report
@@ -138,8 +138,7 @@ class Rotation(NamedTuple):
         """Wait for the end of a run that began with the old key; gives an exit code."""
         try:
             with self.ends(customer) as end:
-                if not exchange.at_rest(end):
-                    raise Busy(f"a run is at work on {end.name}, maybe with the old key: both stay; run the same again")
+                exchange.wait_for_rest(end)
         except HostError as error:
             return fleet.told(customer.id, error)
         return report.DONE

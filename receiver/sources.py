@@ -144,8 +144,9 @@ def _pair(places: Places, source: Source, theirs: Owner) -> Pair:
     try:
         spool = disk.opened(places.spool(tree.customer))
         try:
-            recipients = _content(spool, "recipients", theirs, tree.max_recipients * LINE)
+            # Dates first: what comes in between is listed in a domain still open, and none closes without its list.
             accepted = _content(spool, "accepted.json", theirs, disk.SMALL)
+            recipients = _content(spool, "recipients", theirs, tree.max_recipients * LINE)
         finally:
             os.close(spool)
     except OSError as error:

@@ -168,6 +168,28 @@ def test_the_tables_do_not_depend_on_the_order_in_which_customers_came(relay: Bu
     assert tables(relay)["relay_domains"] == ["acme.example OK", "mid.example OK", "zoo.example OK"]
 
 
+def test_a_list_that_comes_between_the_two_files_of_a_spool_closes_no_domain_without_its_addresses(
+    relay: BuiltRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After rule 5 a good upload brings an address and closes its domain, and another customer's build reads it."""
+    relay.tree("acme")
+    relay.upload("acme", "ann@acme.example", age_days=31)
+    really, came = os.open, iter((True,))
+
+    def opened(path: str, *arguments: Any, **more: Any) -> int:
+        descriptor = really(path, *arguments, **more)
+        if path in ("recipients", "accepted.json") and next(came, False):
+            relay.upload("acme", "ann@acme.example", "new@acme.example")
+        return descriptor
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", opened)
+        source = sources.read(relay.places, "acme", relay.owner)[0]
+    assert source
+    found = part.checked(source, NOW)
+    assert b"new@acme.example" in found.own or "acme.example" in found.open
+
+
 # ---- a domain that moves
 
 

@@ -52,7 +52,11 @@ class Record(NamedTuple):
     def holds(self, tables: str, sources: str, kind: str) -> bool:
         """Tell whether all is as it was built, of these sources and as this type."""
         same = sources and sources == self.sources and {built.type for built in self.tables.values()} <= {kind, ""}
-        return bool(same) and all(built.intact(tables) for built in self.tables.values())
+        return bool(same) and not self.touched(tables)
+
+    def touched(self, tables: str) -> bool:
+        """Tell whether somebody has changed or removed what was built; who reads Postfix's tables may ask."""
+        return not all(built.intact(tables) for built in self.tables.values())
 
     def fault(self, tables: str, table: Table, kind: str) -> str:
         """Say why a table has to be built; nothing: it is in force."""

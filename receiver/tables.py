@@ -7,6 +7,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from receiver import child, kept
+from receiver.record import Record
 from receiver.report import DONE, Failed, shown
 from receiver.settings import BadSettings, Places, load_relay
 
@@ -30,6 +31,10 @@ class Tables(NamedTuple):
             said = shown((err or out).strip().rpartition("\n")[2]) or "it said nothing"
             raise Failed(f"rebuild-relay-recips ended {code}: {said}")
         return {name: why for name, colon, why in (line.partition(": ") for line in out.splitlines()) if colon}
+
+    def touched(self) -> bool:
+        """Tell whether somebody has changed or removed what was built: Postfix then has no answer, or a wrong one."""
+        return Record.read(self.places.tables).touched(self.places.tables)
 
     def missing(self, recipients: Iterable[str]) -> list[str]:
         """Give those that Postfix would not find. Raises Failed when the table cannot be read."""

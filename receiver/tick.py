@@ -80,14 +80,17 @@ def _forget(spool: Spool, settings: Settings) -> None:
 
 
 def _opened(tables: Tables, seen: list[Seen], run: int) -> list[Alarm]:
-    """Have the tables built when time has opened a domain, by rule 5, or a clock that was put right has closed it."""
+    """Have the tables built when time has opened a domain, by rule 5, or a clock that was put right has closed it.
+
+    And when somebody has removed or changed them: an upload that changes nothing builds nothing.
+    """
     opens = {each.status.customer: list(each.status.opens) for each in seen}
     before = (disk.load(run, _OPENED) or {}).get("open", {})
     left_out: dict[str, str] = {}
-    if opens != before:
+    if opens != before or tables.touched():
         try:
             left_out = tables.build()
         except Failed as error:
-            return [Alarm("", "build", f"a domain is to open or to close, and the tables cannot be built: {error}")]
+            return [Alarm("", "build", f"the tables are out of date, and cannot be built: {error}")]
         disk.store(run, _OPENED, {"open": opens})
     return [Alarm(name, "left-out", f"left out of the tables: {shown(why)}") for name, why in left_out.items()]

@@ -227,3 +227,12 @@ def test_an_upload_of_a_thousand_costs_a_fifth_of_a_second_of_the_relay_with_sud
         return sum(int(m) * 60 + float(s) for m, s in re.findall(r"(\d+)m([\d.]+)s", children))
 
     assert min(seconds(f"new{number}") for number in range(5)) < 0.2
+
+
+def test_the_timer_builds_anew_a_table_that_somebody_removed(relay: Relay) -> None:
+    relay.accepted("ann", "bob")
+    relay.host.run("rm", "/etc/postern/tables/exchange_recipients.db")
+    assert relay.upload("ann", "bob").startswith("acme: 2 recipients, unchanged")
+    relay.desk("tick", user="postern")
+    relay.host.run("postfix", "reload")
+    assert relay.answers("ann", "nobody") == ["250", "550"]

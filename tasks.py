@@ -248,6 +248,22 @@ def demo(_: Context, keep: bool = False) -> None:
     ended(story, keep)
 
 
+@task(
+    iterable=["only"],
+    help={"only": "one question; repeat it for more", "quick": "few runs, small numbers: to see that it works"},
+)
+def bench(_: Context, only: list[str] | None = None, quick: bool = False) -> None:
+    """Measure Postern beside its peers and its limits, and write docs/performance.md; half an hour on a quiet machine.
+
+    Questions: provisioning customers receiving parsing building fleet startup. Needs root on Debian; Ansible, pyinfra
+    and what draws the plots go into .venv-bench. Exit code 1 when a goal is missed.
+    """
+    from benchmarks.bench import bench as story
+    from commands import ended
+
+    ended(story, tuple(only or ()), quick)
+
+
 @task(help={"fast": "only those that need no lab host and take no seconds", "words": "handed to pytest, e.g. --words='-k guard'"})
 def test(_: Context, fast: bool = False, words: str = "") -> None:
     """Install what the tests need and run them all."""

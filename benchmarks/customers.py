@@ -1,0 +1,128 @@
+"""Many customers on one relay: what it costs when nothing changed, and when one did."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks import relays, tools
+from benchmarks.measuring import Run, Spread, figure, quotients, rounds, seconds
+from benchmarks.relays import Seen
+from benchmarks.report import Answer, Plot, Table, Target
+from benchmarks.tools import Door, Tool
+from lab.host import LabHost
+from receiver.report import PERSON
+from tests.operators import Operator
+
+CUSTOMERS = {1: 9, 10: 9, 100: 5, 200: 5, 1_000: 3}  # so many customers: so many rounds
+QUICK = {1: 2, 10: 2}
+AIMED = 200
+NOTHING, SINGLE, CHANGED, STATUS, FLOOR = NAMES = (
+    "`provision --all`, nothing changed",
+    "`provision c0`",
+    "`provision --all`, one changed",
+    "`status`",
+    "Fabric, `true`",
+)
+HOW = """\
+One relay, and so many customers on it, each with a domain, a route, a key and a kit. The floor is Fabric opening the
+connection and running `true`. A look at an unchanged relay takes in every customer's tree, spool and key line, the
+tables and main.cf; `--all` also compares every customer's kit."""
+
+
+class Found(NamedTuple):
+    """What was found with some number of customers."""
+
+    times: Mapping[str, list[float]]
+    seen: Mapping[str, Seen]  # in one run each
+    added: float  # seconds that provisioning those took who came
+
+
+def measure(quick: bool) -> Answer:
+    """Measure it."""
+    found = {}
+    with relays.started(1) as (host,), tempfile.TemporaryDirectory(prefix="postern-bench-") as place:
+        operator = Operator(Path(place) / "operator")
+        operator.relay("mx1", host)
+        floor = tools.floor(Path(place) / "floor", [Door.of(host)])
+        for count, repeats in (QUICK if quick else CUSTOMERS).items():
+            found[count] = _found(operator, host, floor, count, repeats)
+    return Answer(
+        title="Many customers on one relay",
+        how=HOW,
+        targets=_targets(found[max(count for count in found if count <= AIMED)], min(AIMED, max(found))),
+        tables=(_times(found), _costs(found)),
+        plot=Plot(
+            title="One relay, many customers",
+            x="customers",
+            y="seconds",
+            log="xy",
+            lines={name: [(count, Spread.of(each.times[name])) for count, each in found.items()] for name in NAMES},
+        ),
+        notes=NOTES,
+    )
+
+
+NOTES = ""
+
+
+def _found(operator: Operator, host: LabHost, floor: Tool, count: int, repeats: int) -> Found:
+    """Bring the customers to this number and look at them."""
+    for number in range(len(list(operator.inventory.glob("customers/*"))), count):
+        operator.customer(f"c{number}")
+    added = tools.inv(operator, "provision --all").seconds
+    ones = itertools.cycle((["one"], ["other"]))
+
+    def change() -> Run:
+        operator.customer("c0", exclude=next(ones))
+        return tools.inv(operator, "provision --all")
+
+    commands: dict[str, Tool] = {
+        NOTHING: lambda: tools.inv(operator, "provision --all"),
+        SINGLE: lambda: tools.inv(operator, "provision c0"),
+        CHANGED: change,
+        STATUS: lambda: tools.inv(operator, "status", codes=(PERSON,)),
+        FLOOR: floor,
+    }
+    change()
+    times = {name: seconds(ran) for name, ran in rounds(repeats, commands).items()}
+    seen = {name: relays.seen_by(host, command) for name, command in commands.items()}
+    return Found(times, seen, added)
+
+
+# ---- tell
+
+
+def _targets(found: Found, count: int) -> tuple[Target, ...]:
+    seen, says = found.seen[NOTHING], f"`provision --all`, {count} customers on one relay, nothing changed"
+    counted = {"connections": seen.connections, "remote commands": seen.commands}
+    return tuple(
+        Target(says=f"{says}: {what}", found=Spread.of([number]), limit=1, unit=what)
+        for what, number in counted.items()
+    )
+
+
+def _times(found: Mapping[int, Found]) -> Table:
+    rows = tuple(
+        (
+            figure(count),
+            *(Spread.of(each.times[name]).text("s") for name in NAMES),
+            figure(quotients(each.times[NOTHING], each.times[FLOOR]).median),
+            f"{figure(each.added)} s",
+        )
+        for count, each in found.items()
+    )
+    columns = ("customers", *NAMES, "nothing changed / floor", "adding those who came, once")
+    return Table(says="Time from start to end:", columns=columns, rows=rows)
+
+
+def _costs(found: Mapping[int, Found]) -> Table:
+    rows = tuple(
+        (figure(count), *(f"{each.seen[name].connections}, {each.seen[name].commands}" for name in NAMES))
+        for count, each in found.items()
+    )
+    says = "Connections and remote commands of one run, as the relay's sshd logs them:"
+    return Table(says=says, columns=("customers", *NAMES), rows=rows)

@@ -12,12 +12,16 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from receiver import ground
+from receiver.changes import changes
 from receiver.report import Failed, shown
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 _SECONDS = 600  # a million addresses take about five
 _SHARE = 50_000  # keys that one process is asked for; more are shared among the processors
 _BESIDE = ".build-"
+_EDITED = ("btree", "hash", "lmdb")  # types that postmap can also change
+_FEW = 200  # lines that came or went; with more of them a table is built anew
+_SOME = 1_000  # keys of a table that was edited are looked up besides those that came or went
 
 
 class Table:
@@ -32,12 +36,13 @@ class Table:
         self.text = self.lines(b" ")
         self.digest = hashlib.sha256(self.text).hexdigest()
 
-    def lines(self, between: bytes) -> bytes:
-        """Give its lines: with a blank what postmap reads, with a tab what it answers."""
+    def lines(self, between: bytes, keys: Sequence[bytes] | None = None) -> bytes:
+        """Give its lines, or those of some keys: with a blank what postmap reads, with a tab what it answers."""
+        keys = self.keys if keys is None else keys
         if self._values:
-            return b"".join(key + between + self._values[key] + b"\n" for key in self.keys)
+            return b"".join(key + between + self._values[key] + b"\n" for key in keys)
         ending = between + b"OK\n"
-        return ending.join((*self.keys, b""))
+        return ending.join((*keys, b""))
 
 
 class Draft(NamedTuple):
@@ -56,18 +61,28 @@ class Draft(NamedTuple):
         os.rmdir(self.directory)
 
 
+class Standing(NamedTuple):
+    """A built table in force that nobody has touched since it was proved."""
+
+    text: bytes  # it was built from
+    file: str  # Postfix reads
+
+
 class Postmap(NamedTuple):
     """The relay's own postmap, for the table type it uses."""
 
     config_directory: str
     type: str
 
-    def draft(self, tables: str, table: Table) -> Draft:
-        """Build a table beside those in force, every key looked up. Raises Failed and OSError."""
+    def draft(self, tables: str, table: Table, standing: Standing | None = None) -> Draft:
+        """Build a table beside those in force, every key looked up. Raises Failed and OSError.
+
+        Where it differs little from the one that stands, a copy of that is edited.
+        """
         directory = os.path.join(tables, _BESIDE + os.urandom(8).hex())
         os.mkdir(directory, 0o755)
         put(os.path.join(directory, table.name), table.text)
-        if table.built:
+        if table.built and not (standing and self._edited(standing, directory, table)):
             self._build(self.type, directory, table)
         files = sorted(os.listdir(directory), key=lambda name: name == table.name)
         if len(files) != 1 + table.built:
@@ -88,15 +103,48 @@ class Postmap(NamedTuple):
         """
         name = f"{kind}:{os.path.join(directory, table.name)}"
         self._run(name)
-        share = max(_SHARE, len(table.keys) // (os.cpu_count() or 1) + 1)
-        shares = [table.keys[start : start + share] for start in range(0, len(table.keys), share)]
-        with ThreadPoolExecutor() as askers:
-            found = askers.map(lambda keys: self._run("-q", "-", name, stdin=b"\n".join((*keys, b""))), shares)
-            answers, right = b"".join(found), table.lines(b"\t")
+        answers, right = self._found(name, table.keys), table.lines(b"\t")
         if answers != right:
             lost = sorted(set(right.split(b"\n")) - set(answers.split(b"\n")))
             first = shown(lost[0].decode(errors="replace")) if lost else "more was found than is there"
             raise Failed(f"{table.name}: {len(lost)} of {len(table.keys)} keys cannot be looked up: {first}")
+
+    def _edited(self, standing: Standing, directory: str, table: Table) -> bool:
+        """Make it of the one that stands, if they differ little; tell whether it has been made."""
+        gone, come = ([line.rpartition(b" ")[0] for line in lines] for lines in changes(standing.text, table.text))
+        if self.type not in _EDITED or len(gone) + len(come) > _FEW:
+            return False
+        copy = os.path.join(directory, os.path.basename(standing.file))
+        try:
+            _copy(standing.file, copy)
+            self._edit(os.path.join(directory, table.name), table, gone, come)
+        except (Failed, OSError):  # then it is built anew, and says why if that fails as well
+            with suppress(FileNotFoundError):
+                os.unlink(copy)
+            return False
+        return True
+
+    def _edit(self, path: str, table: Table, gone: Sequence[bytes], come: Sequence[bytes]) -> None:
+        """Take out of a built table the keys that went and put in those that came, and look all of them up.
+
+        And some of the rest; that all of it can be looked up was seen when it was built.
+        """
+        name = f"{self.type}:{path}"
+        if gone:
+            self._run("-d", "-", name, stdin=b"\n".join((*gone, b"")))
+        if come:
+            self._run("-i", name, stdin=table.lines(b" ", come))
+        there = sorted({*come, *table.keys[:: len(table.keys) // _SOME + 1]})
+        if self._found(name, [*there, *sorted({*gone}.difference(come))]) != table.lines(b"\t", there):
+            raise Failed(f"{table.name} could not be edited")
+
+    def _found(self, name: str, keys: Sequence[bytes]) -> bytes:
+        """Ask a built table for these keys; a line for each that it has, in their order."""
+        share = max(_SHARE, len(keys) // (os.cpu_count() or 1) + 1)
+        shares = [keys[start : start + share] for start in range(0, len(keys), share)]
+        with ThreadPoolExecutor() as askers:
+            found = askers.map(lambda keys: self._run("-q", "-", name, stdin=b"\n".join((*keys, b""))), shares)
+            return b"".join(found)
 
     def _run(self, *argv: str, stdin: bytes = b"") -> bytes:
         code, out, said = run("/usr/sbin/postmap", "-c", self.config_directory, *argv, stdin=stdin)
@@ -138,6 +186,13 @@ def put(path: str, content: bytes, mode: int = 0o644) -> None:
         os.fsync(file.fileno())
     os.rename(beside, path)
     _flush(os.path.dirname(path))
+
+
+def _copy(path: str, to: str) -> None:
+    with open(path, "rb") as whole, open(to, "xb") as copy:
+        os.fchmod(copy.fileno(), 0o644)
+        while os.sendfile(copy.fileno(), whole.fileno(), None, 1 << 30):
+            pass
 
 
 def sweep(tables: str) -> None:

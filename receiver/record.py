@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from receiver.postmap import Draft, Table, put
+from receiver.postmap import Draft, Standing, Table, put
 
 _FORMAT = 1
 
@@ -68,6 +69,17 @@ class Record(NamedTuple):
         if table.built and built.type != kind:
             return f"is not built as {kind}"
         return "" if built.intact(tables) else "was changed since it was built"
+
+    def standing(self, tables: str, table: Table, kind: str) -> Standing | None:
+        """Give the table that is in force, where it is beyond doubt which text it was built from, as this type."""
+        built = self.tables.get(table.name)
+        if built and table.built and built.type == kind and built.intact(tables):
+            with suppress(OSError), open(os.path.join(tables, table.name), "rb") as file:
+                text = file.read()
+                if hashlib.sha256(text).hexdigest() == built.text:
+                    (file_,) = set(built.files) - {table.name}
+                    return Standing(text, os.path.join(tables, file_))
+        return None
 
     def noting(self, tables: str, table: Table, kind: str, draft: Draft) -> Record:
         """Give a record that knows of a table put in force."""

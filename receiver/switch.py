@@ -28,7 +28,7 @@ def switch(tables: str, record: Record, wanted: Sequence[Table], maker: Postmap)
     postmap.sweep(tables)
     try:
         steps = [table for table in order(wanted, set(in_force(tables, "relay_domains"))) if table.name in due]
-        drafts = [maker.draft(tables, table) for table in steps]
+        drafts = [maker.draft(tables, table, record.standing(tables, table, maker.type)) for table in steps]
         for table, draft in zip(steps, drafts):
             draft.install()
             record = record.noting(tables, table, maker.type, draft)

@@ -26,7 +26,7 @@ Ends: TypeAlias = Callable[[Customer], AbstractContextManager[ExchangeEnd]]
 
 WAIT, PAUSE = 120.0, 0.2  # seconds for a run of the batch to end, and between two looks
 _READS = {"plink": ppk, "openssh": openssh}
-"""The form in which a client reads a private key."""
+"""The form in which a client reads a private key, where that is known."""
 
 
 class Known(NamedTuple):
@@ -61,6 +61,11 @@ def server(customer: Customer) -> Iterator[Windows]:
         folder=customer.exchange.directory,
     ) as machine:
         yield machine
+
+
+def makes_its_own(customer: Customer) -> bool:
+    """Tell whether only the customer's own client can make its key."""
+    return customer.exchange.client not in _READS
 
 
 def place(end: ExchangeEnd, customer: Customer, key_name: str, pair: Pair) -> None:
@@ -122,7 +127,9 @@ def _one(everything: Inventory, customer: Customer, known: Known, wish: Wish, en
             screen.fault(f"{customer.id}: nothing is put at its end: {text}")
         return report.REFUSED
     if not customer.keys:
-        if wish.dry_run:
+        if wish.dry_run and makes_its_own(customer):
+            screen.say(f"{customer.id}: its key is made by its own client, and taken with --public-key FILE")
+        elif wish.dry_run:
             brought = "a kit written" if customer.exchange.reach == "kit" else f"{customer.exchange.server} set up"
             screen.say(f"{customer.id}: a key is made and {brought} once a relay is ready for it")
         return report.DONE

@@ -60,6 +60,9 @@ class NewKeys(NamedTuple):
 
         `seen`: keys its relays know of, whose names are not given again.
         """
+        if not self.given and exchange.makes_its_own(customer):
+            how = "makes its own key: --public-key FILE takes the public half; docs/clients.md says how it is made"
+            return fleet.told(customer.id, fleet.Refused(f"client {customer.exchange.client} {how}"))
         try:
             with unchanged(self.where, customer):
                 name = keys.next_name(self.where, customer.id, seen)

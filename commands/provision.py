@@ -222,13 +222,15 @@ def _loses_key(customer: Customer, plan: Plan) -> bool:
 
 
 def _apply(ready: Sequence[Look], customers: Sequence[Customer], wish: Wish) -> Mapping[str, str | HostError | Refused]:
-    changing = {look.relay.name: look for look in ready if look.plan.changes}
-    keyed = {customer.id: customer for customer in customers if customer.keys}
+    """Carry out what was planned, for the customers that have a key by now; a relay of none of them is left alone."""
+    keyed = {
+        look.relay.name: [one for one in customers if one.keys and look.relay.name in one.relays] for look in ready
+    }
+    changing = {look.relay.name: look for look in ready if look.plan.changes and keyed[look.relay.name]}
 
     def apply(relay: Relay) -> str:
         look = changing[relay.name]
-        theirs = [keyed[one] for one in keyed if relay.name in keyed[one].relays]
-        plan = _final(look, theirs, wish)
+        plan = _final(look, keyed[relay.name], wish)
         plan.apply()
         return f"{_counted(len(plan.changes), 'change')} made ({_cost(look.host)})"
 

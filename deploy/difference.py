@@ -72,7 +72,9 @@ def _of_parameters(item: Item, now: State | None, _most: int) -> Iterator[str]:
     for key in _changed(now or {}, item.wanted or {}):
         for sign, state in (("-", now), ("+", item.wanted)):
             if state is not None and key in state:
-                yield f"{sign} {key} = {_value(state[key])}"
+                first, *more = _value(state[key]).splitlines() or [""]
+                yield f"{sign} {key} = {first}"
+                yield from (f"{sign}     {line}" for line in more)
 
 
 _KINDS: Mapping[str, Callable[[Item, State | None, int], Iterator[str]]] = {

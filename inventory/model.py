@@ -15,11 +15,12 @@ from inventory import domains, words
 # A word here is a folder of templates/exchange/sources or templates/exchange/clients; a source is also a module of
 # receiver/formats, its - and . written _.
 Source: TypeAlias = Literal["exchange-5.5", "csvde", "powershell"]
-Client: TypeAlias = Literal["plink", "openssh"]
+Client: TypeAlias = Literal["plink", "openssh", "securecrt"]
 Reach: TypeAlias = Literal["kit", "ssh"]
 
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 
+LONGEST_ACCOUNT = 32  # letters of a user's name
 KEY_NOTICE = 30  # days before key_max_age_days from which a key is due; half of key_max_age_days where that is less
 
 
@@ -222,6 +223,18 @@ class Exchange(Table):
             return basepoint
         return words.domain_root(basepoint) if source == "csvde" else words.base_point(basepoint)
 
+    @field_validator("client")
+    @classmethod
+    def _runs_where_it_is_reached(cls, client: str, info: ValidationInfo) -> str:
+        if client == "securecrt" and info.data.get("reach") == "ssh":
+            raise ValueError("wants somebody at the server, who makes its key and takes the relays': reach must be kit")
+        return client
+
+    @property
+    def copies_files(self) -> bool:
+        """Tell whether its client cannot send to a command: the list goes into a drop, from where it is collected."""
+        return self.client == "securecrt"
+
     @field_validator("ssh")
     @classmethod
     def _as_it_is_reached(cls, ssh: Ssh, info: ValidationInfo) -> Ssh:
@@ -323,6 +336,16 @@ class Customer(Table):
                 raise ValueError(f"{domain!r} is not one of domains{words.near(domain, own)}")
         return partial
 
+    @field_validator("exchange")
+    @classmethod
+    def _account_has_a_name(cls, exchange: Exchange, info: ValidationInfo) -> Exchange:
+        if exchange.copies_files and len(info.data.get("id", "")) > LONGEST_ACCOUNT - len("postern-"):
+            raise ValueError(
+                f"client securecrt needs an account postern-ID on the relays, of {LONGEST_ACCOUNT} letters at most: "
+                "the customer's id is too long for it"
+            )
+        return exchange
+
     @field_validator("include", "canaries")
     @classmethod
     def _own_addresses(cls, addresses: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
@@ -341,6 +364,11 @@ class Customer(Table):
         notice = min(KEY_NOTICE, self.key_max_age_days // 2)
         age = self.keys[-1].age(today) if self.keys else None
         return age is not None and age >= self.key_max_age_days - notice
+
+    @property
+    def upload_account(self) -> str:
+        """Its own account on the relays, where its client only copies files."""
+        return f"postern-{self.id}"
 
     @property
     def unicode(self) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from receiver import RELEASE, ground, keyfile, listing, lock, part, sources, surroundings, switch, trees
+from receiver import RELEASE, drops, ground, keyfile, listing, lock, part, sources, surroundings, switch, trees
 from receiver.ground import Owner
 from receiver.part import Part
 from receiver.postmap import Postmap, Table
@@ -75,6 +75,7 @@ def build(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
         found = _find(places, customers, theirs)
         left_out.update(found.left_out)
         keyfile.settle(places, (source.tree for source in found.sources))
+        drops.settle(places, (source.tree for source in found.sources), theirs)
         record = Record.read(places.tables)
         if not record.holds(places.tables, found.digest(), relay.table_type):
             left_out.update(_settle(places, relay, found, record))
@@ -92,6 +93,7 @@ def stale(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
         found = _find(places, customers, theirs)
         lines = ground.faults(places, relay.metrics, customers, theirs)
         lines += keyfile.faults(places, (source.tree for source in found.sources))
+        lines += drops.faults(places, (source.tree for source in found.sources), theirs)
         record = Record.read(places.tables)
         if record.holds(places.tables, found.digest(), relay.table_type):
             return lines

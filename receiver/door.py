@@ -10,7 +10,7 @@ import syslog
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 
-from receiver import intake
+from receiver import drop, intake
 from receiver.formats import BadExport
 from receiver.kept import Origin
 from receiver.offer import offer, refused
@@ -54,6 +54,15 @@ def receive(settings: Settings, spool: Spool, origin: Origin, tables: Tables, *,
     """Take an export from stdin and offer it; `marked`: only with its end mark."""
     try:
         export = intake.ended(intake.take(0, spool.places.run, settings.max_megabytes), marked)
+    except BadExport as error:
+        return refused(spool, origin, error, look)
+    return offer(settings, export, spool, origin, tables, look)
+
+
+def collect(settings: Settings, spool: Spool, origin: Origin, tables: Tables, *, look: bool) -> Outcome:
+    """Take an export, only with its end mark, from the customer's drop and offer it."""
+    try:
+        export = drop.take(spool.places, settings.customer, settings.max_megabytes)
     except BadExport as error:
         return refused(spool, origin, error, look)
     return offer(settings, export, spool, origin, tables, look)

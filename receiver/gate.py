@@ -1,6 +1,6 @@
 """postern-receive: the one door a customer's key opens, as `command="postern-receive CUSTOMER KEYNAME"` in its line.
 
-Who is there comes from that line alone. What the client says is one of four words, or refused: it is never a path, an
+Who is there comes from that line alone. What the client says is one of a few words, or refused: it is never a path, an
 option or a name.
 """
 
@@ -27,6 +27,7 @@ from receiver.tables import Tables
 _CUSTOMER = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 _VERBS = ("receive", "look", "status", "")
+_OF_DROP = ("collect", "collect-look")  # as receive and look, of customers who have a drop
 _NOTE = 1.0  # seconds that the lock is tried for noting that a key was seen
 
 
@@ -54,8 +55,8 @@ def gate(places: Places, tables: Tables, arguments: Sequence[str], environ: Muta
     except ValueError:
         return _end(FAILED, "this key's line is damaged: it must name a customer and a key; provision this relay again")
     syslog.syslog(f"{customer} key {key} from {shown(client) or 'nowhere'}: {shown(verb) or 'no verb'}")
-    if verb not in _VERBS:
-        return _end(REFUSED, f"{customer}: refused: {shown(verb)} is none of receive, look, status")
+    if verb not in (*_VERBS, *_OF_DROP):
+        return _end(REFUSED, _unknown(customer, verb))
     answer = _answer(places, tables, Call(customer, Origin(int(time.time()), key, client), verb))
     return _end(answer.code, *answer.lines)
 
@@ -81,9 +82,16 @@ def _done(settings: Settings, spool: Spool, tables: Tables, call: Call) -> Answe
         return Answer.done([works])
     if call.verb == "status":
         return Answer.done(Status.of(spool, settings, call.origin.when).brief())
-    look = call.verb == "look"
-    run = partial(door.receive, settings, spool, call.origin, tables, look=look, marked=True)
+    if call.verb in _OF_DROP and not settings.drop:
+        return Answer(REFUSED, [_unknown(call.customer, call.verb)], {})
+    run = partial(door.receive, settings, spool, call.origin, tables, look=call.verb == "look", marked=True)
+    if call.verb in _OF_DROP:
+        run = partial(door.collect, settings, spool, call.origin, tables, look=call.verb == "collect-look")
     return _logged(door.outcome(spool, call.origin, run))
+
+
+def _unknown(customer: str, verb: str) -> str:
+    return f"{customer}: refused: {shown(verb)} is none of receive, look, status"
 
 
 def _logged(outcome: Outcome) -> Answer:

@@ -27,6 +27,10 @@ class Places(NamedTuple):
         """Where account `postern` keeps the customer's lists."""
         return os.path.join(self.var, "customers", customer)
 
+    def drop(self, customer: str) -> str:
+        """Where a client that only copies files puts the customer's list."""
+        return os.path.join(self.var, "drop", customer)
+
     @property
     def tables(self) -> str:
         """Where root builds what Postfix looks up."""
@@ -56,6 +60,7 @@ class Settings(NamedTuple):
     growth_factor: float = 3.0
     max_recipients: int = 100_000
     max_megabytes: int = 64  # of an export, 1 MB = 1,048,576 bytes
+    drop: bool = False  # its client only copies files: verb `collect` takes the list from the customer's drop
     days: str = ""  # of the customer's schedule, as MON TUE; this and the next in words, to be short lines of a plan
     starts: str = ""  # of its exports on each of them, as 07:05 08:05
     timezone: str = "UTC"  # of both

@@ -36,6 +36,7 @@ class Tree(NamedTuple):
     max_recipients: int
     routes: Mapping[str, str]  # form of a domain: transport:nexthop
     keys: Sequence[str]  # lines of authorized_keys
+    drop: bool = False  # it has an upload account and a drop
 
 
 def customers(places: Places) -> list[str]:
@@ -74,6 +75,7 @@ def _tree(places: Places, settings: Settings, customer: str) -> Tree:
         max_recipients=int(settings.max_recipients),
         routes=routes,
         keys=[_key(line, customer) for line in _lines(places, customer, "authorized_keys")],
+        drop=bool(settings.drop),
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -52,6 +55,7 @@ class _Client(NamedTuple):
 _CLIENTS = {
     "plink": _Client("plink.exe", key_ends=".ppk"),
     "openssh": _Client("ssh.exe"),
+    "securecrt": _Client("vsh.exe"),
 }
 
 
@@ -109,6 +113,12 @@ def refusals(customer: Customer, relays: Sequence[Relay]) -> list[str]:
         for relay in relays
         if not relay.host_keys
     ]
+    if customer.exchange.client == "securecrt":
+        found += [
+            f"{relay.name}: how vcp and vsh are told a port is not known, so uploads must go to port 22 of it"
+            for relay in relays
+            if relay.uploads_to[1] != 22
+        ]
     if customer.keys and not found:
         batch = next(item for item in items(customer, relays) if item.name == "runexport.bat")
         longest = max(map(len, str((batch.wanted or {})["content"]).splitlines()))
@@ -149,6 +159,7 @@ def _facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
         "check": f"exchange/clients/{exchange.client}/check.bat.j2",
         "upload": f"exchange/clients/{exchange.client}/upload.bat.j2",
         "client_readme": f"exchange/clients/{exchange.client}/README.txt.j2",
+        "account": customer.upload_account,
         "keys": [key_file(customer, key.name) for key in reversed(customer.keys)],
         "key_type": exchange.key_type,
         "relays": [_upload_to(by_name[name]) for name in customer.relays],
@@ -162,6 +173,15 @@ def _facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
     }
 
 
+def _fingerprint(key: str) -> Mapping[str, str]:
+    """A host key as people compare it: SecureCRT shows MD5 before it showed SHA-256."""
+    kind, blob = key.split()
+    content = base64.b64decode(blob)
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    sha256 = base64.b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+    return {"type": kind, "md5": ":".join(textwrap.wrap(md5, 2)), "sha256": f"SHA256:{sha256}"}
+
+
 def _upload_to(relay: Relay) -> Mapping[str, Any]:
     """Where a relay takes uploads, and its host keys: whole, and as blobs, the one form PuTTY takes since 0.64."""
     host, port = relay.uploads_to
@@ -169,6 +189,7 @@ def _upload_to(relay: Relay) -> Mapping[str, Any]:
         "name": relay.name,
         "host": host,
         "port": port,
+        "fingerprints": [_fingerprint(key) for key in relay.host_keys],
         "known_as": host if port == 22 else f"[{host}]:{port}",
         "public_keys": relay.host_keys,
         "host_keys": [key.split()[1] for key in relay.host_keys],

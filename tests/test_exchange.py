@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 import inventory
+from deploy.plan import Blank, Plan
 from inventory import Customer, Key, Relay
 from receiver.formats import csvde
 from roles import exchange
@@ -51,6 +52,7 @@ CASES = {
     "two-relays-rotating": (customer("k1", "k2", relays=("mx1", "mx2")), TWO),
     "csvde": (customer(exchange=DIRECTORY), TWO[:1]),
     "powershell": (customer(exchange=SCRIPT), TWO[:1]),
+    "securecrt": (customer("k1", "k2", exchange={"client": "securecrt"}), TWO[:1]),
     "openssh": (customer("k1", "k2", exchange={"client": "openssh"}, relays=("mx1", "mx2")), TWO),
 }
 
@@ -67,6 +69,16 @@ def test_the_files_of_the_exchange_end_are_those_a_person_has_read(case: str) ->
     assert {path.name for path in where.iterdir()} == set(made)
     for name, content in made.items():
         assert (where / name).read_bytes().decode() == content, name
+
+
+def test_the_plan_for_a_server_reached_over_ssh_is_the_one_a_person_has_read() -> None:
+    """POSTERN_GOLDEN=write writes it anew; read the difference before you commit it."""
+    reached = customer(exchange={"client": "openssh", "reach": "ssh", "source": "csvde", "basepoint": None})
+    text = Plan.of(Blank(), exchange.items(reached, TWO[:1])).text()
+    where = GOLDEN.parent / "exchange-ssh.plan"
+    if os.environ.get("POSTERN_GOLDEN") == "write":
+        where.write_text(text)
+    assert where.read_text() == text
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from deploy.items import Item, State, account, file, package, settled, tree
 from inventory.model import Customer, Relay
 from receiver.settings import Places, RelaySettings
 from roles.postfix.customer import customer_tree, has_new_choice, names, no_tree, settings
+from roles.postfix.drop import confinement, no_drop, upload_account
 from roles.postfix.main_cf import main_cf, main_cf_without_us
 from roles.postfix.now import BLANK, Now, asked, config_directory
 from roles.postfix.obstacles import refusals, surveyed
@@ -38,7 +39,7 @@ SENT = tuple(
     Path(__file__).parent / "there" / f"{name}.py"
     for name in (
         *("members", "postfix", "domains", "smtp", "resolver", "mx", "proof"),
-        *("now", "survey", "original", "main_cf", "spools", "queue", "answers"),
+        *("now", "sshd", "survey", "original", "main_cf", "spools", "queue", "answers"),
     )
 )
 """The modules that travel with the agent, in an order in which each finds what it imports."""
@@ -68,8 +69,13 @@ def items(relay: Relay, customers: Iterable[Customer], now: Now | None) -> Itera
     yield file(f"{PLACES.tables}/Makefile", render("postfix/Makefile.j2", rebuild=REBUILD))
     yield file("/etc/sudoers.d/postern", render("postfix/sudoers.j2", rebuild=REBUILD), mode="0440")
     yield file("/etc/cron.d/postern", render("postfix/cron.j2"))
+    copying = [customer for customer in customers if customer.exchange.copies_files]
+    yield from map(upload_account, copying)
     yield from map(customer_tree, customers)
     yield settled("tables", REBUILD)
+    yield from (item for customer in copying for item in confinement(customer))
+    left = {customer.id for customer in customers if customer not in copying} & {*now.drops}
+    yield from (item for customer_id in sorted(left) for item in no_drop(customer_id))
     stay = now.customers or customers
     yield Item("main.cf", config_directory(relay), main_cf(relay, now) if stay else main_cf_without_us(now))
     routes = {name: customer.next_hop for customer in customers if customer.next_hop for name in names(customer)}
@@ -79,6 +85,8 @@ def items(relay: Relay, customers: Iterable[Customer], now: Now | None) -> Itera
 
 def without(relay: Relay, customer_id: str, now: Now) -> Iterator[Item]:
     """Yield what must be gone with a customer. Once the last has gone, main.cf is as it was before the first."""
+    if customer_id in now.drops:
+        yield from no_drop(customer_id)
     yield no_tree(customer_id)
     if now.release:
         yield settled("tables", REBUILD)  # which takes its keys away first, then its domains, then its addresses

@@ -23,6 +23,7 @@ class Now(NamedTuple):
     settings: Mapping[str, Setting]  # the parameters we edit
     record: Mapping[str, Setting]  # those we have edited, as they were before
     customers: tuple[str, ...]  # whose trees are there
+    drops: tuple[str, ...]  # customers who have an upload account, or what is left of one
     foreign: tuple[str, ...]  # relay domains that are not ours, listed where a plan is going to touch them
     release: str  # of the receiver there; empty: none
     clock: int  # there, in epoch seconds
@@ -46,6 +47,7 @@ BLANK = Now(
     settings=dict.fromkeys(PARAMETERS, Setting(is_set=False, value="")),
     record={},
     customers=(),
+    drops=(),
     foreign=(),
     release="",
     clock=0,

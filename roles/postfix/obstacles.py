@@ -29,6 +29,7 @@ def surveyed(relay: Relay, customers: Sequence[Customer], now: Now) -> tuple[Ite
         "domains": {name: customer.next_hop for customer in customers for name in names(customer)},
         "addresses": sorted({address for customer in customers for address in customer.exchange.addresses}),
         "table_type": relay.table_type or now.table_type,
+        "accounts": [customer.upload_account for customer in customers if customer.exchange.copies_files],
     }
     return (Item("survey", config_directory(relay), facts),)
 
@@ -44,6 +45,7 @@ def refusals(
     return [
         *_release(now.release, downgrade),
         *_sshd(facts),
+        *_upload_accounts(facts.get("uploads")),
         *_sudo(facts),
         *_instances(relay, facts),
         *_postfix(facts),
@@ -155,11 +157,24 @@ def _sshd(facts: State) -> Iterator[str]:
     yield from dict.fromkeys(found)
 
 
+def _upload_accounts(uploads: State | None) -> Iterator[str]:
+    """Judge what confines the accounts of customers whose client only copies files."""
+    if uploads is None:
+        return
+    if not uploads["include"]:
+        yield (
+            "/etc/ssh/sshd_config does not read /etc/ssh/sshd_config.d, where an upload account is locked into its "
+            "folder: add, as the first line, Include /etc/ssh/sshd_config.d/*.conf (OpenSSH 8.2 or later)"
+        )
+    for account, options in uploads["options"].items():
+        yield from _listed(options, account, [account])
+
+
 def _options(options: Mapping[str, list[str]], groups: Sequence[str]) -> Iterator[str]:
     def says(name: str) -> str:
         return f"sshd says {name} {' '.join(options.get(name.lower(), []))}"
 
-    yield from _listed(options, groups)
+    yield from _listed(options, ACCOUNT, groups)
     if options.get("pubkeyauthentication") == ["no"]:
         yield f"{says('PubkeyAuthentication')}: account {ACCOUNT} has nothing but keys; allow them in a Match block"
     if not any(_expanded(path) == f"{HOME}/.ssh/authorized_keys" for path in options.get("authorizedkeysfile", [])):
@@ -172,14 +187,14 @@ def _options(options: Mapping[str, list[str]], groups: Sequence[str]) -> Iterato
         yield f"{says('AuthenticationMethods')}: a key alone must do; add publickey in a Match User {ACCOUNT} block"
 
 
-def _listed(options: Mapping[str, list[str]], groups: Sequence[str]) -> Iterator[str]:
+def _listed(options: Mapping[str, list[str]], account: str, groups: Sequence[str]) -> Iterator[str]:
     """Judge deny and allow lists; patterns may be USER@HOST, of which only the user is known to matter here."""
-    for name, mine in (("Users", [ACCOUNT]), ("Groups", groups)):
+    for name, mine in (("Users", [account]), ("Groups", groups)):
         denied, allowed = options.get(f"deny{name.lower()}", []), options.get(f"allow{name.lower()}", [])
         if _matches(mine, denied):
-            yield f"sshd says Deny{name} {' '.join(denied)}: that shuts out {ACCOUNT}; exempt it"
+            yield f"sshd says Deny{name} {' '.join(denied)}: that shuts out {account}; exempt it"
         if allowed and not _matches(mine, allowed):
-            yield f"sshd says Allow{name} {' '.join(allowed)}: add {ACCOUNT}"
+            yield f"sshd says Allow{name} {' '.join(allowed)}: add {account}"
 
 
 def _matches(mine: Iterable[str], patterns: Iterable[str]) -> bool:

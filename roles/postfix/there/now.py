@@ -14,6 +14,9 @@ from roles.postfix.there.members import BUILT_IN, PARAMETERS, REJECT, SOFT
 from roles.postfix.there.postfix import Postfix
 
 ETC = "/etc/postern"
+DROPS = "/var/lib/postern/drop"
+UPLOADER = "postern-"
+PIECES = ("/etc/ssh/sshd_config.d", "/etc/security/limits.d")
 RECORD = f"{ETC}/main.cf.before"
 RELEASE = "/usr/local/lib/postern/release"
 SYSTEMD = "/run/systemd/system"
@@ -29,6 +32,7 @@ def _now(postfix: Postfix, relay: State) -> State:
         "python": sys.executable,
         "manager": os.path.basename(tool("apt-get", "dnf", "yum") or ""),
         "customers": customers(),
+        "drops": drops(),
         "release": text(RELEASE).strip(),
         "clock": int(time.time()),
         "record": record(),
@@ -56,6 +60,14 @@ def customers() -> list[str]:
         return sorted(name for name in os.listdir(f"{ETC}/customers") if not name.startswith("."))
     except FileNotFoundError:
         return []
+
+
+def drops() -> list[str]:
+    """List who has an upload account, or a part of one that a killed run left."""
+    accounts = [line.partition(":")[0] for line in text("/etc/passwd").splitlines() if f":{DROPS}/" in line]
+    pieces = [name for folder in PIECES if os.path.isdir(folder) for name in os.listdir(folder)]
+    names = [*accounts, *(name[: -len(".conf")] for name in pieces if name.endswith(".conf"))]
+    return sorted({name[len(UPLOADER) :] for name in names if name.startswith(UPLOADER)})
 
 
 def record() -> dict[str, Any]:

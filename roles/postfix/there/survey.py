@@ -15,6 +15,7 @@ from roles.postfix.there.now import nothing_to_make, text
 from roles.postfix.there.postfix import Postfix, Service
 from roles.postfix.there.resolver import Resolved, resolve
 from roles.postfix.there.smtp import endpoint, fault, public
+from roles.postfix.there.sshd import reads_pieces
 
 ACCOUNT = "postern"
 SUDOERS = "/etc/sudoers"
@@ -41,6 +42,8 @@ def _survey(postfix: Postfix, wanted: State) -> State:
         "groups": _groups(),
         "sudoers.d": _reads_sudoers_d(),
     }
+    if wanted["accounts"]:
+        found["uploads"] = {"include": reads_pieces(), "options": {one: _lists(one) for one in wanted["accounts"]}}
     if not postfix.is_there():
         return found
     found.update(
@@ -69,6 +72,12 @@ def _sshd(sources: Iterable[str]) -> dict[str, Any]:
             return {"fault": f"sshd -T ended {ran.code}: {tail(ran.err)}"}
         found[address] = _options(ran.out)
     return found
+
+
+def _lists(account: str) -> dict[str, list[str]]:
+    """Ask sshd who may log in at all, as far as an account is concerned."""
+    options = _options(run(tool("sshd") or "sshd", "-T", "-C", f"user={account},host={SOMEWHERE},addr={SOMEWHERE}").out)
+    return {name: words for name, words in options.items() if name.startswith(("allow", "deny"))}
 
 
 def _one_of(source: str) -> str:

@@ -1,0 +1,144 @@
+"""Runs on the relay: kind `sshd`, a file of sshd_config.d, put there so that sshd goes on taking logins.
+
+An edit is one step here: note what was there, write, have sshd test it, put back what it would not take, reload. A note
+that is still there is an edit nobody has finished; the next run does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+
+from deploy.agent import Asked, Failed, Kind, State, run, tail, tool
+from roles.postfix.there.now import ETC, SYSTEMD, text
+
+CONFIG = "/etc/ssh/sshd_config"
+INCLUDE = re.compile(r"^\s*Include\s+(.*\s)?\"?(/etc/ssh/)?sshd_config\.d/\*(\.conf)?\"?(\s|$)", re.IGNORECASE)
+NOTE = f"{ETC}/sshd.pending"
+SERVICES = ("ssh", "sshd")  # Debian's name, and everybody else's
+
+
+def _read(asked: list[Asked]) -> list[State | None]:
+    return [_state(one.name) for one in asked]
+
+
+def _state(path: str) -> State | None:
+    pending = _noted().get("path") == path
+    if not os.path.lexists(path):
+        return {"content": None, "in force": False} if pending else None
+    return {"content": text(path), "in force": not pending}
+
+
+def _make(path: str, wanted: State | None) -> None:
+    before = _noted()
+    if before.get("path") != path:
+        _settle_other(before)
+        _must_be_sound()
+        before = {"path": path, "content": text(path) if os.path.lexists(path) else None}
+        _write(NOTE, json.dumps(before), 0o600)
+    _put(path, wanted["content"] if wanted else None)
+    found = list(_faults(wanted["content"] if wanted else ""))
+    if found:
+        _put(path, before["content"])
+    _reload()
+    os.unlink(NOTE)
+    if found:
+        raise Failed("sshd does not take it; it is as it was before:\n" + "\n".join(found))
+
+
+def reads_pieces() -> bool:
+    """Tell whether sshd reads what lies in sshd_config.d, for everybody: not only within a Match block."""
+    for line in text(CONFIG).splitlines():
+        if INCLUDE.match(line):
+            return True
+        if line.strip().lower().startswith("match "):
+            return False
+    return False
+
+
+def _settle_other(before: State) -> None:
+    """Finish what a killed run began with another file: what sshd takes stays, what it does not is put back."""
+    if before:
+        if run(_sshd(), "-t").code:
+            _put(before["path"], before["content"])
+        _reload()
+        os.unlink(NOTE)
+
+
+def _must_be_sound() -> None:
+    ran = run(_sshd(), "-t")
+    if ran.code:
+        raise Failed(f"sshd would not start again with its own configuration, which comes first: {tail(ran.err)}")
+
+
+def _faults(content: str) -> Iterator[str]:
+    """Say what sshd has against it: that it cannot read it, or that something else there overrules it."""
+    ran = run(_sshd(), "-t")
+    if ran.code:
+        yield tail(ran.err)
+        return
+    user = re.search(r"^Match User (\S+)$", content, re.MULTILINE)
+    if not user:
+        return
+    ran = run(_sshd(), "-T", "-C", f"user={user[1]},host=localhost,addr=127.0.0.1")
+    says = {name.lower(): value for name, _, value in (line.partition(" ") for line in ran.out.splitlines())}
+    for name, value in re.findall(r"^ +(\w+) (.+)$", content, re.MULTILINE):
+        if says.get(name.lower()) != value:
+            yield f"for {user[1]} it says {name} {says.get(name.lower())}, not {value}: another Match block comes first"
+
+
+def _reload() -> None:
+    """Have the running sshd read its configuration again; one that does not run will when it starts."""
+    systemctl = tool("systemctl")
+    if systemctl and os.path.isdir(SYSTEMD):
+        for service in SERVICES:
+            if run(systemctl, "is-active", "--quiet", service).code == 0:
+                ran = run(systemctl, "reload", service)
+                if ran.code:
+                    raise Failed(f"sshd does not reload: {tail(ran.err)}")
+        return
+    with suppress(ValueError, ProcessLookupError):
+        os.kill(int(text(_pid_file())), signal.SIGHUP)
+
+
+def _pid_file() -> str:
+    ran = run(_sshd(), "-T")
+    return next((line.split()[1] for line in ran.out.splitlines() if line.startswith("pidfile ")), "/run/sshd.pid")
+
+
+def _sshd() -> str:
+    sshd = tool("sshd")
+    if sshd is None:
+        raise Failed("sshd is not in any system directory")
+    return sshd
+
+
+def _noted() -> State:
+    written = text(NOTE)
+    return dict(json.loads(written)) if written else {}
+
+
+def _put(path: str, content: str | None) -> None:
+    if content is not None:
+        _write(path, content, 0o644)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def _write(path: str, content: str, mode: int) -> None:
+    draft = f"{path}.postern"  # sshd reads *.conf only
+    with open(
+        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode), "w", encoding="utf-8"
+    ) as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(draft, path)
+
+
+KINDS = {"sshd": Kind(_read, _make)}

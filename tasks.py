@@ -215,6 +215,31 @@ def history(_: Context, customer: str, diff: str = "", json: bool = False) -> No
     ended(lists.history, customer, diff, json)
 
 
+@task(
+    help={
+        "customer": _CUSTOMER,
+        "relay": "from this relay only; the customer's file no longer names it",
+        "force": "although mail for its domains waits in a relay's queue",
+        "yes": "do not ask",
+        "dry_run": _DRY,
+    }
+)
+def retire(
+    _: Context, customer: str, relay: str = "", force: bool = False, yes: bool = False, dry_run: bool = False
+) -> None:
+    """Let a customer go: its keys, list, domains and routes from every relay, its kit, its public keys.
+
+    Says what will go, and asks. Other customers and what was written by hand stay as they are; with the last customer
+    main.cf is as it was before the first. Its file is kept in customers/retired, its lists on the relays for 30 days.
+    What was cut short, or a relay that was down, the next run completes.
+    """
+    from commands import ended
+    from commands.retire import Farewell
+    from commands.retire import retire as story
+
+    ended(story, customer, Farewell(yes, force, relay, dry_run))
+
+
 @task(help={"customer": "its id; left out: all", "json": _JSON})
 def status(_: Context, customer: str, json: bool = False) -> None:
     """Show, per customer and relay, how fresh the list is, what is held, and what has drifted.

@@ -100,6 +100,9 @@ def _relay_needs(
     if not isinstance(look, Look):
         yield Need("not reached", f"not reached: {look}")
         return
+    theirs = {one.id for one in everything.customers.values() if name in one.relays}
+    if not (theirs or look.now.customers):
+        return  # it is nobody's relay, or no longer
     own = [one for one in look.plan.changes if not one.item.about and one.before != one.item.wanted]
     changed = {f"{one.item.kind} {one.item.name}" for one in own}
     if look.now.release != RELEASE:
@@ -109,14 +112,21 @@ def _relay_needs(
     if abs(ahead := look.now.clock - look.clock) > AHEAD:
         way = "ahead of" if ahead > 0 else "behind"
         yield Need("clock", f"its clock is {abs(ahead) // 60} minutes {way} this machine's")
-    theirs = {one.id for one in everything.customers.values() if name in one.relays}
     if strangers := sorted({*look.now.customers} - theirs):
-        help_ = f"pull the inventory, or `inv retire {strangers[0]} --relay {name}`"
-        yield Need("customers", f"has customers this inventory does not put on it: {', '.join(strangers)}; {help_}")
+        what = f"has customers this inventory does not put on it: {', '.join(strangers)}"
+        yield Need("customers", f"{what}; {_farewell(everything, strangers[0], name)}")
     here = [row for row in rows if row.relay == name]
     stale = [row.customer for row in here if any(need.kind == STALE for need in row.needs)]
     if text := schedule.outage(stale, sum(1 for row in here if row.heard)):
         yield Need(STALE, text)
+
+
+def _farewell(everything: Inventory, stranger: str, relay: str) -> str:
+    if stranger in everything.customers:
+        return f"pull the inventory, or `inv retire {stranger} --relay {relay}`"
+    if inventory.retired(inventory.where(), stranger):
+        return f"`inv retire {stranger}` finishes that"
+    return "pull the inventory: whose are they?"
 
 
 # ---- what that means for the customers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deploy import files
@@ -46,6 +46,11 @@ class Folder:
         with self._ready(name) as path:
             files.make_file(path, None)
         return True
+
+    def leave(self) -> None:
+        """Remove the folder itself, if nobody has put anything into it."""
+        with suppress(OSError):
+            self._path.rmdir()
 
     def _read(self, item: Item) -> State | None:
         if item.kind != "file":

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from inventory import domains, keys
+from inventory import domains, keys, words
 from inventory.faults import InventoryError, follows, told
 from inventory.model import Customer, Key, Relay, Table
 from inventory.words import near
@@ -26,6 +26,9 @@ __all__ = [
     "load",
     "near",
     "relay_names",
+    "retire",
+    "retired",
+    "retired_file",
     "where",
 ]
 
@@ -68,6 +71,35 @@ def relay_names(where: Path) -> tuple[str, ...]:
     """Name the relays that are written down, be the rest of the inventory as wrong as it likes."""
     _must_be_there(where)
     return tuple(_relay_tables(where, []) or ())
+
+
+def retired_file(where: Path, customer_id: str) -> Path:
+    """Return where the file of a customer that went is kept."""
+    return where / "customers" / "retired" / f"{customer_id}.toml"
+
+
+def retired(where: Path, customer_id: str) -> Customer | None:
+    """Return a customer that went, with the keys still on record; None: there is none. Raises InventoryError."""
+    path = retired_file(where, customer_id)
+    try:
+        words.name(customer_id)
+    except ValueError:
+        return None
+    if not path.is_file():
+        return None
+    faults: list[str] = []
+    tables = {customer_id: _toml(path, f"customers/{path.name}", faults)}
+    found = _customers(where, tables, keys.known(where)[0], faults)
+    if faults:
+        raise InventoryError([fault.replace("customers/", "customers/retired/", 1) for fault in faults])
+    return found[customer_id]
+
+
+def retire(where: Path, customer_id: str) -> None:
+    """Move a customer's file to those that went, which commits: it is nobody's to provision any more."""
+    place = retired_file(where, customer_id)
+    place.parent.mkdir(exist_ok=True)
+    (where / "customers" / place.name).rename(place)
 
 
 def find(inventory: Inventory, customer_id: str) -> Customer:
@@ -215,7 +247,7 @@ def _shared_keys(customers: Mapping[str, Customer]) -> Iterator[str]:
 
 def _orphaned_keys(where: Path, customers: Tables) -> Iterator[str]:
     for customer in keys.recorded_customers(where):
-        if customer not in customers:
+        if customer not in customers and not retired_file(where, customer).exists():
             help_ = near(customer, customers) or "; move the folder to where the customer's file went"
             yield f"keys/{customer}: no customer {customer!r} in customers{help_}"
 

@@ -79,6 +79,20 @@ def test_attack_a_key_of_two_customers_is_refused_and_both_files_are_named(where
     assert faults(where) == [f"keys/bolt/k2.pub: is the key of keys/acme/k1.pub too: {own}"]
 
 
+def test_the_keys_of_a_customer_that_went_are_no_fault_and_go_with_the_next_run(where: Path) -> None:
+    keys.record(where, "acme", Key("k1", public()))
+    assert inventory.retired(where, "acme") is None
+    inventory.retire(where, "acme")
+    assert inventory.load(where).customers == {}
+    gone = inventory.retired(where, "acme")
+    assert gone is not None
+    assert [key.name for key in gone.keys] == ["k1"]
+    assert inventory.retired(where, "../acme") is None
+    inventory.retired_file(where, "acme").write_text("name = 1\n")
+    with pytest.raises(InventoryError, match=r"^customers/retired/acme\.toml: name: "):
+        inventory.retired(where, "acme")
+
+
 def test_names_go_up_and_are_never_given_twice(where: Path) -> None:
     assert keys.next_name(where, "acme") == "k1"
     keys.record(where, "acme", Key("k1", public()))

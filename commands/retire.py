@@ -1,0 +1,209 @@
+"""A customer goes, in order: from its relays, keys first; its own end; its public keys. Or from one relay alone.
+
+The file's way to customers/retired commits: from then on nobody provisions the customer again, and the next run
+finishes what was cut short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import inventory
+from commands import exchange, fleet, screen
+from commands.fleet import Refused
+from deploy.folder import Folder
+from deploy.plan import HostError, Plan
+from deploy.ssh import SSHHost
+from inventory import Inventory, keys
+from inventory.model import Customer, Relay
+from receiver import report
+from roles import exchange as its_end
+from roles import postfix
+from roles.postfix import Now
+
+
+class Farewell(NamedTuple):
+    """How it is to be done."""
+
+    yes: bool = False  # nobody is asked
+    force: bool = False  # mail may wait in a queue
+    relay: str = ""  # only from this one
+    dry_run: bool = False
+
+
+class Look(NamedTuple):
+    """One relay as it was found, what would go from it, and what stands in the way of that."""
+
+    relay: Relay
+    host: SSHHost
+    plan: Plan
+    refusals: tuple[str, ...]
+
+
+Looks = Mapping[str, Look | HostError | Refused]
+
+
+def retire(customer_id: str, farewell: Farewell) -> int:
+    """Look, say what will go, stop at mail that waits, ask, and let it go. Raises InventoryError, Refused."""
+    where = inventory.where()
+    everything = inventory.load(where)
+    customer = _leaving(where, everything, customer_id)
+    with ExitStack() as connections:
+        found = _look_at_all(_relays(everything, customer, farewell), customer, farewell, connections)
+        codes = [*_show(found)]
+        if report.REFUSED in codes:
+            return report.worst(codes)
+        looks = [look for look in found.values() if isinstance(look, Look) and look.plan.changes]
+        whole = not farewell.relay
+        here = [*_here(where, everything, customer)] if whole else []
+        for text in here:
+            screen.say(f"{customer.id}: {text} goes as well")
+        if not (looks or here):
+            screen.say(f"{customer.id}: nothing to change")
+        if not (looks or here) or farewell.dry_run:
+            return report.worst(codes)
+        _ask(customer, farewell)
+        if whole and customer_id in everything.customers:
+            inventory.retire(where, customer_id)
+        gone = fleet.side_by_side([look.relay for look in looks], partial(_apply, found), "retiring from")
+    codes += [fleet.told(name, result) for name, result in gone.items()]
+    if whole:
+        codes += [_leave_end(everything, customer)]
+        _tell_by_hand(where, customer)
+    return report.worst(codes)
+
+
+def _leaving(where: Path, everything: Inventory, customer_id: str) -> Customer:
+    """Find who goes, or is already on the way. Raises InventoryError."""
+    if customer_id in everything.customers:
+        if inventory.retired_file(where, customer_id).exists():
+            raise Refused(f"{inventory.retired_file(where, customer_id)} is there already: move it elsewhere first")
+        return everything.customers[customer_id]
+    if not customer_id:
+        raise Refused("which customer? Name one; `inv list` shows them")
+    return inventory.retired(where, customer_id) or inventory.find(everything, customer_id)
+
+
+def _relays(everything: Inventory, customer: Customer, farewell: Farewell) -> tuple[Relay, ...]:
+    if not farewell.relay:
+        return fleet.relays_of(everything, [customer])
+    relay = inventory.find_relay(everything, farewell.relay)
+    if customer.id in everything.customers and relay.name in customer.relays:
+        raise Refused(
+            f"customers/{customer.id}.toml still has {relay.name} in relays, so the next provision would put it back: "
+            f"take it out there, provision, and carry the new kit first; then no upload fails"
+        )
+    return (relay,)
+
+
+# ---- look
+
+
+def _look_at_all(relays: Sequence[Relay], customer: Customer, farewell: Farewell, connections: ExitStack) -> Looks:
+    def look(relay: Relay) -> Look:
+        host = connections.enter_context(fleet.reached(relay))
+        now = Now.of(host.read(postfix.asked(relay))[0])
+        plan = Plan.of(host, postfix.without(relay, customer.id, now))
+        return Look(relay, host, plan, tuple(_obstacles(relay, host, plan, farewell)))
+
+    return fleet.side_by_side(relays, look, "looking at")
+
+
+def _obstacles(relay: Relay, host: SSHHost, plan: Plan, farewell: Farewell) -> Iterator[str]:
+    """Say what keeps its tree from going: mail for the domains in it, which are no others than it has there."""
+    domains = [loss.partition(":")[2] for loss in plan.losses() if loss.startswith("domain:")]
+    (queue,) = host.read([postfix.queue(relay, domains)]) if plan.changes else (None,)
+    if queue is None:
+        return
+    if not queue["running"]:
+        yield "Postfix is stopped: start it, as it is asked before and after a change what it answers"
+    waiting = ", ".join(f"{count} for {domain}" for domain, count in queue["waiting"].items())
+    if waiting and not farewell.force:
+        yield (
+            f"mail waits in its queue ({waiting}) and has no way on without the customer: have it delivered "
+            "(postqueue -f, or postqueue -s DOMAIN), or say --force"
+        )
+
+
+# ---- print, and ask
+
+
+def _show(found: Looks) -> Iterator[int]:
+    """Print what would go from each relay; gives an exit code for each."""
+    for name, look in found.items():
+        if not isinstance(look, Look):
+            yield fleet.told(name, look)
+            continue
+        if look.plan.changes:
+            screen.plan(f"{name}:", look.plan.text(brief=True))
+        else:
+            screen.say(f"{name}: nothing to change")
+        if losses := look.plan.losses():
+            screen.say(f"{name}: {', '.join(losses)} will be gone")
+        for text in look.refusals:
+            screen.fault(f"{name}: {text}")
+        yield report.REFUSED if look.refusals else report.DONE
+
+
+def _here(where: Path, everything: Inventory, customer: Customer) -> Iterator[str]:
+    """Name what is to go from this machine, and the customer's end."""
+    if customer.id in everything.customers:
+        yield f"{where / 'customers' / customer.id}.toml (to {inventory.retired_file(where, customer.id).parent})"
+    if customer.keys:
+        with exchange.reached(customer) as end:
+            yield f"what we put into {end.name}"
+        yield f"{where / 'keys' / customer.id} ({', '.join(key.name for key in customer.keys)})"
+
+
+def _ask(customer: Customer, farewell: Farewell) -> None:
+    place = f" from {farewell.relay}" if farewell.relay else ""
+    if not (farewell.yes or screen.agreed(f"retire {customer.id}{place}?")):
+        raise Refused("nothing is done; say --yes where no question can be asked")
+
+
+# ---- go
+
+
+def _apply(found: Looks, relay: Relay) -> str:
+    look = found[relay.name]
+    assert isinstance(look, Look)
+    look.plan.apply()
+    return f"{len(look.plan.changes)} change{'' if len(look.plan.changes) == 1 else 's'} made"
+
+
+def _leave_end(everything: Inventory, customer: Customer) -> int:
+    """Take our files from the customer's end, and only then its keys off record; gives an exit code."""
+    if not customer.keys:
+        return report.DONE
+    known = tuple(name for name in customer.relays if name in everything.relays)
+    wanted = its_end.items(customer.model_copy(update={"relays": known}), [everything.relays[name] for name in known])
+    gone = [replace(item, wanted=None) for item in wanted if item.kind != "access"]
+    try:
+        with exchange.reached(customer) as end:
+            Plan.of(end, reversed(gone)).apply()
+            for key in customer.keys:
+                exchange.forget(end, customer, key.name)
+            if isinstance(end, Folder):
+                end.leave()
+    except HostError as error:
+        return fleet.told(customer.id, error)
+    for key in customer.keys:
+        keys.forget(inventory.where(), customer.id, key.name)
+    return report.DONE
+
+
+def _tell_by_hand(where: Path, customer: Customer) -> None:
+    """Say what is left for somebody to do."""
+    there = customer.exchange
+    if there.reach == "kit" and customer.keys:
+        files = ", ".join(its_end.key_file(customer, key.name) for key in customer.keys)
+        screen.say(
+            f"{customer.id}: by hand on its server: run {there.directory}\\schedule.bat remove, "
+            f"then delete {there.directory}, {files} above all; and kits that were written elsewhere (--kit-dir)"
+        )
+    screen.say(f"{customer.id}: commit {where}; its MX records should name none of {', '.join(customer.relays)}")

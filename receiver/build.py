@@ -18,11 +18,12 @@ from typing import NamedTuple
 from receiver import RELEASE, drops, ground, keyfile, listing, lock, part, sources, surroundings, switch, trees
 from receiver.ground import Owner
 from receiver.part import Part
-from receiver.postmap import Postmap, Table
+from receiver.postmap import Postmap
 from receiver.record import Record
 from receiver.report import DONE, FAILED, REFUSED, Failed, Stopped
 from receiver.settings import BadSettings, Places, RelaySettings, load_relay
 from receiver.sources import Source
+from receiver.table import Table
 
 WAIT = 30.0  # seconds for the build that runs
 

@@ -6,9 +6,9 @@ import os
 import stat
 from collections.abc import Iterable
 
-from receiver.postmap import put
 from receiver.report import shown
 from receiver.settings import Places
+from receiver.table import put
 from receiver.trees import Tree
 
 _MODE = 0o644

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from receiver.part import Part
-from receiver.postmap import Table
+from receiver.table import Table
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import subprocess
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from receiver import ground
 from receiver.changes import changes
 from receiver.report import Failed, shown
+from receiver.table import Draft, Standing, Table, flush, put
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 _SECONDS = 600  # a million addresses take about five
@@ -22,50 +20,6 @@ _BESIDE = ".build-"
 _EDITED = ("btree", "hash", "lmdb")  # types that postmap can also change
 _FEW = 200  # lines that came or went; with more of them a table is built anew
 _SOME = 1_000  # keys of a table that was edited are looked up besides those that came or went
-
-
-class Table:
-    """A table as it is to be: folded keys, each once, and their values; no values: each is OK."""
-
-    def __init__(
-        self, name: str, keys: Sequence[bytes], values: Mapping[bytes, bytes] | None = None, *, built: bool = True
-    ) -> None:
-        """Compose its text. `built`: Postfix reads what postmap makes of it; else the text itself."""
-        self.name, self.keys, self.built = name, keys, built
-        self._values = values or {}
-        self.text = self.lines(b" ")
-        self.digest = hashlib.sha256(self.text).hexdigest()
-
-    def lines(self, between: bytes, keys: Sequence[bytes] | None = None) -> bytes:
-        """Give its lines, or those of some keys: with a blank what postmap reads, with a tab what it answers."""
-        keys = self.keys if keys is None else keys
-        if self._values:
-            return b"".join(key + between + self._values[key] + b"\n" for key in keys)
-        ending = between + b"OK\n"
-        return ending.join((*keys, b""))
-
-
-class Draft(NamedTuple):
-    """A table, built and proved, in a directory of its own beside those in force."""
-
-    directory: str
-    files: Sequence[str]  # as they are put in place: what Postfix reads, then the text it was built from
-    beside: Sequence[str] = ()  # the same as another type, which Postfix reads as well, or still
-
-    def install(self) -> None:
-        """Put it in force. Each rename is whole; Postfix sees it without a reload."""
-        tables = os.path.dirname(self.directory)
-        for name in (*self.beside, *self.files):
-            os.rename(os.path.join(self.directory, name), os.path.join(tables, name))
-        _flush(tables)
-        os.rmdir(self.directory)
-
-
-class Standing(NamedTuple):
-    """A built table in force that nobody has touched since it was proved."""
-
-    text: bytes  # it was built from
-    file: str  # Postfix reads
 
 
 class Postmap(NamedTuple):
@@ -93,7 +47,7 @@ class Postmap(NamedTuple):
                     self._build(kind, directory, table)
         beside = sorted({*os.listdir(directory)} - {*files})
         for name in (*files, *beside):
-            _flush(os.path.join(directory, name))
+            flush(os.path.join(directory, name))
         return Draft(directory, files, beside)
 
     def _build(self, kind: str, directory: str, table: Table) -> None:
@@ -142,9 +96,16 @@ class Postmap(NamedTuple):
         """Ask a built table for these keys; a line for each that it has, in their order."""
         share = max(_SHARE, len(keys) // (os.cpu_count() or 1) + 1)
         shares = [keys[start : start + share] for start in range(0, len(keys), share)]
+
+        def ask(keys: Sequence[bytes]) -> bytes:
+            return self._run("-q", "-", name, stdin=b"\n".join((*keys, b"")))
+
+        if len(shares) < 2:
+            return b"".join(map(ask, shares))
+        from concurrent.futures import ThreadPoolExecutor  # takes 10 ms to load, which most builds can do without
+
         with ThreadPoolExecutor() as askers:
-            found = askers.map(lambda keys: self._run("-q", "-", name, stdin=b"\n".join((*keys, b""))), shares)
-            return b"".join(found)
+            return b"".join(askers.map(ask, shares))
 
     def _run(self, *argv: str, stdin: bytes = b"") -> bytes:
         code, out, said = run("/usr/sbin/postmap", "-c", self.config_directory, *argv, stdin=stdin)
@@ -176,18 +137,6 @@ class Postmap(NamedTuple):
         return {kind.decode() for _, out, _ in says for kind in named.findall(out)} - {self.type}
 
 
-def put(path: str, content: bytes, mode: int = 0o644) -> None:
-    """Write a file whole and see it on the disk, or leave the one that is there. Raises OSError."""
-    beside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}")
-    with open(beside, "wb") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(beside, path)
-    _flush(os.path.dirname(path))
-
-
 def _copy(path: str, to: str) -> None:
     with open(path, "rb") as whole, open(to, "xb") as copy:
         os.fchmod(copy.fileno(), 0o644)
@@ -203,17 +152,14 @@ def sweep(tables: str) -> None:
 
 
 def run(*argv: str, stdin: bytes = b"") -> tuple[int, bytes, str]:
-    """Run a program of Postfix to its end: exit code, output, what it said on stderr. Raises Failed."""
+    """Run a program of Postfix to its end: exit code, output, what it said on stderr. Raises Failed.
+
+    subprocess is imported here: a run that finds nothing to build needs none, and it costs 5 ms.
+    """
+    import subprocess
+
     try:
         done = subprocess.run(argv, input=stdin, capture_output=True, env=ENVIRONMENT, timeout=_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Failed(f"{argv[0]}: {error}") from error
     return done.returncode, done.stdout, done.stderr.decode(errors="replace").strip()
-
-
-def _flush(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -212,7 +212,7 @@ def test_a_relay_is_asked_as_it_listens(machine: Start, setting: str) -> None:
     assert mx.refusals(customer()) == []
     mx.provision(customer())
     (said,) = mx.ssh.read([postfix.answers(mx.relay, [customer()])])
-    assert [answer for _, _, answer in (said or {})["acme.example"]] == ["250 2.1.5 Ok"] * 2
+    assert [answer for _, _, answer in (said or {})["asked"]["acme.example"]] == ["250 2.1.5 Ok"] * 2
 
 
 def test_an_unset_relay_domains_keeps_its_default_and_main_cf_stays_readable(machine: Start) -> None:

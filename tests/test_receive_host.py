@@ -85,12 +85,13 @@ def test_from_the_first_list_to_a_rollback_postfix_answers_as_it_should(
 
 
 def test_every_call_is_logged_before_anything_is_read_and_what_it_came_to_after(relay: Relay) -> None:
-    relay.operator.plink("receive", stdin=b"")
+    to = f"postern@{relay.host.address}"
+    relay.operator.call([*relay.operator.client("plink", relay.host), to, "receive"])
     log = relay.host.log("nothing was sent")
     called, ended = (log.index(text) for text in ("acme key k1 from 127.", "acme: refused: "))
     assert log[called:].split("\n")[0].endswith(": receive")
     assert called < ended
-    relay.operator.ssh(relay.host, "rm -rf /; \x1b[31mowned\nacme key k9")
+    relay.operator.call([*relay.operator.client("ssh", relay.host), to, "rm -rf /; \x1b[31mowned\nacme key k9"])
     assert r"rm -rf /; \x1b[31mowned\nacme key k9" in relay.host.log("owned")
 
 
@@ -100,7 +101,7 @@ def test_an_attack_by_copying_files_reaches_none(relay: Relay, program: str, tmp
     (tmp_path / "list").write_text("x@acme.example\n")
     to = f"postern@{relay.host.address}:/{SPOOL}/recipients"
     words = ("-O", str(tmp_path / "list"), to) if program == "scp" else (to.partition(":")[0],)
-    ran = relay.operator.ssh(relay.host, *words, program=program, stdin=b"put list\n")
+    ran = relay.operator.call([*relay.operator.client(program, relay.host), *words], stdin=b"put list\n")
     assert ran.code != 0
     assert relay.file("recipients").read_text() == "ann@acme.example\n"
 

@@ -18,7 +18,7 @@ WINDOWS = ("wine64", "gcc-mingw-w64-x86-64-win32")
 def run(fast: bool, words: str) -> int:
     """Run the tests, `fast` without those that need lab hosts; gives pytest's exit code."""
     _install_tools()
-    argv = [sys.executable, "-m", "pytest", "-n", str(os.cpu_count() or 1), *words.split()]
+    argv = [sys.executable, "-m", "pytest", "-n", str(2 * (os.cpu_count() or 1)), *words.split()]
     if fast:
         argv += ["-m", "not host and not slow"]
     else:

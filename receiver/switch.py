@@ -35,10 +35,10 @@ def switch(tables: str, record: Record, wanted: Sequence[Table], maker: Postmap)
         steps = [table for table in order(wanted, set(in_force(tables, "relay_domains"))) if table.name in due]
         drafts = [maker.draft(tables, table, record.standing(tables, table, maker.type)) for table in steps]
         for table, draft in zip(steps, drafts):
-            before = set(in_force(tables, table.name))
+            is_news = table.name == "relay_domains" and {*in_force(tables, table.name)} != {*map(bytes.decode, table.keys)}
             draft.install()
             record = record.noting(tables, table, maker.type, draft)
-            if table.name == "relay_domains" and before != {key.decode() for key in table.keys}:
+            if is_news:
                 _told(maker.config_directory)
     finally:
         postmap.sweep(tables)

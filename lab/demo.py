@@ -1,4 +1,4 @@
-"""The demo: a real relay in a private root, a customer, a list, and SMTP's answers at each step, all on this machine."""
+"""The demo: a real relay in a private root, a customer, a list, and what SMTP says at each step, on this machine."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ import pytest
 
 REPO = Path(__file__).parent.parent
 STANDARD = set(sys.stdlib_module_names)
-# Besides the standard library and the room itself. A word that ends in a dot stands for all below it too; of the rooms a
-# file is in, the first counts.
+# Besides the standard library and the room itself. A word that ends in a dot stands for all below it too.
+# Of the rooms a file is in, the first counts.
 ALLOWED: dict[str, set[str]] = {
     "receiver": set(),
     "deploy/agent.py": set(),

@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 import inventory
-from commands import exchange, fleet, keys, screen
+from commands import exchange, fleet, keys, moves, screen
 from commands.exchange import Known
 from commands.fleet import Refused
 from commands.keys import NewKeys
@@ -16,6 +16,7 @@ from commands.wish import Wish
 from deploy.plan import HostError, NoPython, Plan
 from deploy.ssh import SSHHost
 from inventory import Inventory
+from inventory.domains import ascii_form
 from inventory.model import Customer, Relay
 from receiver import report
 from roles import postfix
@@ -30,6 +31,7 @@ class Look(NamedTuple):
     now: Now
     plan: Plan
     refusals: tuple[str, ...]
+    givers: tuple[Customer, ...]  # who give a domain away to one of those who are provisioned
     seen: Mapping[str, frozenset[str]]  # customer: names of the keys that have been used there
 
 
@@ -91,22 +93,24 @@ def _look_at_all(
 
     def look(relay: Relay) -> Look:
         host = connections.enter_context(fleet.reached(relay, install_python=not wish.dry_run))
-        return _look(host, relay, [one for one in customers if relay.name in one.relays], wish)
+        return _look(host, relay, everything, [one for one in customers if relay.name in one.relays], wish)
 
     return fleet.side_by_side(fleet.relays_of(everything, customers), look, "looking at")
 
 
-def _look(host: SSHHost, relay: Relay, customers: Sequence[Customer], wish: Wish) -> Look:
+def _look(host: SSHHost, relay: Relay, everything: Inventory, customers: Sequence[Customer], wish: Wish) -> Look:
     now, seen = _read(host, relay, customers)
-    plan = Plan.of(host, postfix.items(relay, customers, now))
-    refusals = _lost(plan, wish)
+    givers = moves.givers(everything, customers, now)
+    every = [*customers, *givers]
+    plan = Plan.of(host, postfix.items(relay, every, now))
+    refusals = [*moves.obstacles(everything, relay, every, now, plan)] or _lost(plan, every, wish)
     if plan.changes and not refusals:
         refusals = _surveyed(host, relay, customers, now, wish)
-    return Look(relay, host, now, plan, tuple(refusals), seen)
+    return Look(relay, host, now, plan, tuple(refusals), givers, seen)
 
 
 def _read(host: SSHHost, relay: Relay, customers: Sequence[Customer]) -> tuple[Now, Mapping[str, frozenset[str]]]:
-    asked = (*postfix.asked(relay), postfix.spools(customers))
+    asked = (*postfix.asked(relay, customers), postfix.spools(customers))
     *states, spools = host.read(asked)
     return Now.of(states[0]), postfix.keys_seen(spools)
 
@@ -119,22 +123,32 @@ def _surveyed(host: SSHHost, relay: Relay, customers: Sequence[Customer], now: N
 # ---- stop
 
 
-def _lost(plan: Plan, wish: Wish) -> list[str]:
+def _lost(plan: Plan, customers: Sequence[Customer], wish: Wish) -> list[str]:
     """Say what would go without having been named. Leaving a thing out of the inventory does not remove it."""
     losses = [(change.item.about, loss) for change in plan.changes for loss in change.losses()]
     lost = {
-        loss: None for owner, loss in losses if (owner, loss) not in wish.meant and not _is_named(loss, wish.removing)
+        loss: owner for owner, loss in losses if (owner, loss) not in wish.meant and not _is_named(loss, wish.removing)
     }
     if not lost:
         return []
-    options = " ".join(f"--removing {name}" for name in lost)
-    return [f"would remove {', '.join(lost)}; nothing is done. If that is meant, say {options}"]
+    takers = {f"domain:{name}": taker for name, taker in moves.owners(customers).items()}
+    told = [f"{loss} ({owner}'s, for {takers[loss]})" if loss in takers else loss for loss, owner in lost.items()]
+    options = " ".join(f"--removing {name}" for name in lost if not _is_named(name, [*lost.keys() - {name}]))
+    return [f"would remove {', '.join(told)}; nothing is done. If that is meant, say {options}"]
 
 
 def _is_named(loss: str, removing: Sequence[str]) -> bool:
-    """Tell whether it was named; all that goes with a domain is named by the domain."""
+    """Tell whether it was named; all that goes with a domain is named by the domain, in either of its forms."""
     noun, _, name = loss.partition(":")
-    return loss in removing or (noun != "key" and f"domain:{name.rpartition('@')[2]}" in removing)
+    domains = {_ascii(one.removeprefix("domain:")) for one in removing if one.startswith("domain:")}
+    return loss in removing or (noun != "key" and _ascii(name.rpartition("@")[2]) in domains)
+
+
+def _ascii(domain: str) -> str:
+    try:
+        return ascii_form(domain)
+    except ValueError:  # it is no domain of an inventory: somebody's hand wrote it there
+        return domain
 
 
 def _refuse_unknown_names(looks: Sequence[Look], removing: Sequence[str]) -> None:
@@ -226,18 +240,19 @@ def _apply(ready: Sequence[Look], customers: Sequence[Customer], wish: Wish) -> 
     keyed = {
         look.relay.name: [one for one in customers if one.keys and look.relay.name in one.relays] for look in ready
     }
+    everything = inventory.load(inventory.where())
     changing = {look.relay.name: look for look in ready if look.plan.changes and keyed[look.relay.name]}
 
     def apply(relay: Relay) -> str:
         look = changing[relay.name]
-        plan = _final(look, keyed[relay.name], wish)
+        plan = _final(look, everything, keyed[relay.name], wish)
         plan.apply()
         return f"{_counted(len(plan.changes), 'change')} made ({_cost(look.host)})"
 
     return fleet.side_by_side([look.relay for look in changing.values()], apply, "changing")
 
 
-def _final(look: Look, customers: Sequence[Customer], wish: Wish) -> Plan:
+def _final(look: Look, everything: Inventory, customers: Sequence[Customer], wish: Wish) -> Plan:
     """Install what is missing, and plan again with what is known then: the keys, and Postfix's own word on itself."""
     now = look.now
     first = Plan.of(look.host, postfix.packages(look.relay, now))
@@ -246,8 +261,10 @@ def _final(look: Look, customers: Sequence[Customer], wish: Wish) -> Plan:
         now, _ = _read(look.host, look.relay, customers)
         if refusals := _surveyed(look.host, look.relay, customers, now, wish):
             raise Refused("; ".join(refusals))
-    plan = Plan.of(look.host, postfix.items(look.relay, customers, now))
-    if lost := _lost(plan, wish):  # another checkout was here since the look
+    every = [*customers, *look.givers]
+    plan = Plan.of(look.host, postfix.items(look.relay, every, now))
+    # Another checkout was here since the look, or a customer who was to take a domain over got no key.
+    if lost := [*moves.obstacles(everything, look.relay, every, now, plan)] or _lost(plan, every, wish):
         raise Refused("; ".join(lost))
     return plan
 

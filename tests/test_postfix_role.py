@@ -197,6 +197,16 @@ def test_what_would_go_from_a_customer_must_be_named(changes: dict[str, Any], lo
     assert [*Change(after, before.wanted).losses()] == losses
 
 
+@pytest.mark.parametrize(("taker", "order"), [("bolt", ["bolt", "acme"]), ("acme", ["acme", "bolt"])])
+def test_who_takes_a_domain_over_comes_before_who_gives_it_away(taker: str, order: list[str]) -> None:
+    """Killed in between, the domain is two's, and not nobody's."""
+    both = [
+        customer(one, domains=(f"{one}.example", *(["shared.example"] * (one == taker)))) for one in ("acme", "bolt")
+    ]
+    now = FRESH._replace(others={"shared.example": "acme" if taker == "bolt" else "bolt"})
+    assert [item.about for item in postfix.items(relay(), both, now) if item.kind == "tree" and item.about] == order
+
+
 def test_all_of_a_customer_who_leaves_is_a_loss() -> None:
     gone = next(item for item in postfix.without(relay(), "acme", FRESH) if item.about == "acme")
     losses = [*Change(gone, tree_item(customer()).wanted).losses()]

@@ -25,6 +25,7 @@ __all__ = [
     "customer_tree",
     "items",
     "keys_seen",
+    "names",
     "notes",
     "packages",
     "queue",
@@ -59,7 +60,10 @@ ADDRESS = 321  # octets of the longest address, 64 @ 255, and its line end
 def items(relay: Relay, customers: Iterable[Customer], now: Now | None) -> Iterator[Item]:
     """Yield all that the relay must have for these customers; trees of others stay as they are."""
     now = now or BLANK
-    customers = sorted(customers, key=lambda customer: customer.id)
+    taken = frozenset(
+        now.others
+    )  # who takes a domain over comes first: killed in between, it is two's and not nobody's
+    customers = sorted(customers, key=lambda customer: (taken.isdisjoint(names(customer)), customer.id))
     yield from packages(relay, now)
     yield account("postern", home=PLACES.var, shell="/bin/sh")  # noqa: S604  # no subprocess
     yield tree(LIBRARY, _receiver())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from deploy.items import Item, State
-from inventory.model import Relay
+from inventory.model import Customer, Relay
+from roles.postfix.customer import names
 from roles.postfix.there.members import PARAMETERS, Setting
 
 CONFIG = "/etc/postfix"
@@ -23,6 +24,7 @@ class Now(NamedTuple):
     settings: Mapping[str, Setting]  # the parameters we edit
     record: Mapping[str, Setting]  # those we have edited, as they were before
     customers: tuple[str, ...]  # whose trees are there
+    others: Mapping[str, str]  # domains that were asked about, and whose they are there besides, or still
     drops: tuple[str, ...]  # customers who have an upload account, or what is left of one
     foreign: tuple[str, ...]  # relay domains that are not ours, listed where a plan is going to touch them
     release: str  # of the receiver there; empty: none
@@ -47,6 +49,7 @@ BLANK = Now(
     settings=dict.fromkeys(PARAMETERS, Setting(is_set=False, value="")),
     record={},
     customers=(),
+    others={},
     drops=(),
     foreign=(),
     release="",
@@ -54,9 +57,11 @@ BLANK = Now(
 )
 
 
-def asked(relay: Relay) -> tuple[Item, ...]:
-    """List what is to be read first; Now.of() takes in the answer."""
-    return (Item("now", config_directory(relay), {"reject": relay.reject, "table_type": relay.table_type}),)
+def asked(relay: Relay, customers: Iterable[Customer] = ()) -> tuple[Item, ...]:
+    """List what is to be read first; Now.of() takes in the answer. `customers`: whose domains others may have."""
+    domains = {name: customer.id for customer in customers for name in names(customer)}
+    facts = {"reject": relay.reject, "table_type": relay.table_type, "domains": domains}
+    return (Item("now", config_directory(relay), facts),)
 
 
 def config_directory(relay: Relay) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from deploy.agent import Asked, Failed, Kind, State, run, tail, tool
@@ -32,6 +33,7 @@ def _now(postfix: Postfix, relay: State) -> State:
         "python": sys.executable,
         "manager": os.path.basename(tool("apt-get", "dnf", "yum") or ""),
         "customers": customers(),
+        "others": others(relay["domains"]),
         "drops": drops(),
         "release": text(RELEASE).strip(),
         "clock": int(time.time()),
@@ -60,6 +62,16 @@ def customers() -> list[str]:
         return sorted(name for name in os.listdir(f"{ETC}/customers") if not name.startswith("."))
     except FileNotFoundError:
         return []
+
+
+def others(domains: Mapping[str, str]) -> dict[str, str]:
+    """Find those of these domains that a tree has whose they are not to be, and whose that is."""
+    found = {}
+    for customer in customers() if domains else ():
+        lines = text(f"{ETC}/customers/{customer}/relay_domains").splitlines()
+        names = {line.partition(" ")[0] for line in lines}
+        found.update({name: customer for name in names if domains.get(name, customer) != customer})
+    return found
 
 
 def drops() -> list[str]:

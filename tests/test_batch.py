@@ -6,11 +6,13 @@ import os
 import re
 import shutil
 import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.windows_server import KITS, Server, Start, needs_wine
+from tests.windows_server import KITS, WINE, Server, Start, needs_wine
 
 KIT = KITS / "two-relays-rotating"
 HEADER = "Obj-Class\tE-mail addresses\tSecondary-Proxy-Addresses\r\n"
@@ -240,7 +242,88 @@ def test_a_run_that_wakes_after_its_lock_was_broken_sends_nothing_of_the_other_s
     assert server.read("runexport.lck/owner") == "another run\r\n"
 
 
+@pytest.fixture
+def hanging(server: Server, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A run whose ADMIN waits for somebody to press OK; what it says is in the file `screen`."""
+    server.write("admin.say", "hang")
+    line = r"set SystemRoot=D:\winnt&& D:\userexport\runexport.bat"
+    with (tmp_path / "screen").open("wb") as screen:  # no pipe: ADMIN would keep it open when the run is killed
+        process = subprocess.Popen(
+            [str(WINE), "cmd", "/c", line], env=server.environment, stdin=subprocess.DEVNULL, stdout=screen
+        )
+    while not server.read("runexport.run"):
+        time.sleep(0.01)
+    yield process
+    server.write("admin.go", "")
+    process.wait(60)
+
+
+def test_while_a_run_waits_for_admin_others_are_turned_away_and_it_goes_on_when_somebody_presses_ok(
+    server: Server, hanging: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    assert server.export().returncode == 75
+    assert server.calls == []
+    server.write("admin.go", "")
+    assert hanging.wait(60) == 0
+    assert "runexport ends with 0" in (tmp_path / "screen").read_text()
+    assert len(server.calls) == 2
+    assert not (server.folder / "runexport.lck").exists()
+
+
+def test_a_run_that_was_given_up_and_then_wakes_sends_nothing(server: Server, hanging: subprocess.Popen[bytes]) -> None:
+    assert [server.export().returncode for _ in range(2)] == [75, 75]
+    server.write("admin.say", "rows")
+    assert server.export().returncode == 0
+    server.write("admin.go", "")
+    assert hanging.wait(60) == 4
+    assert "its lock was broken" in server.read("runexport.log")
+    assert len(server.calls) == 2
+
+
+def test_after_a_run_was_killed_others_wait_two_hours_and_then_one_goes_on_and_keeps_what_it_had_said(
+    server: Server, hanging: subprocess.Popen[bytes]
+) -> None:
+    hanging.kill()
+    hanging.wait()
+    server.write("admin.go", "")
+    assert [server.export().returncode for _ in range(3)] == [75, 75, 0]
+    log = said(server.read("runexport.log"))
+    assert len([line for line in log if line.endswith(": runexport")]) == 2
+    assert log[-1] == "runexport ends with 0"
+    assert len(server.calls) == 2
+
+
 # ---- the log
+
+
+def said(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def test_a_log_that_cannot_be_written_does_not_keep_a_list_from_being_sent(server: Server) -> None:
+    (server.folder / "runexport.log").mkdir()
+    ended = server.export()
+    assert ended.returncode == 0
+    assert len(server.calls) == 2
+    assert "runexport ends with 0" in ended.stdout
+
+
+@pytest.mark.parametrize("room", [0, 40, 90])  # kilobytes; an export of these rows needs 71, and to send it 142
+def test_on_a_full_disk_nothing_is_sent_that_is_not_whole_and_the_run_ends_with_4(server: Server, room: int) -> None:
+    server.write("admin.rows", "".join(f"Mailbox\tSMTP:user{n:05}@demo.example\t\r\n" for n in range(2000)))
+    shelf = server.folder.rename(server.drive / "shelf")
+    taken = sum(-(-path.stat().st_size // 4096) * 4 for path in shelf.iterdir())
+    server.folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={taken + room}k", "tmpfs", server.folder], check=True)
+    try:
+        shutil.copytree(shelf, server.folder, dirs_exist_ok=True)
+        ended = server.export()
+        assert ended.returncode == 4, ended.stdout
+        assert ("upload.txt could not be written: is the disk full?" in ended.stdout) == (room > 0)
+        assert server.calls == []
+        assert not (server.folder / "runexport.lck").exists()
+    finally:
+        subprocess.run(["umount", server.folder], check=True)
 
 
 def test_what_a_run_said_that_was_cut_short_is_kept_by_the_next(server: Server) -> None:

@@ -5,7 +5,8 @@
    - It exits with 0 whatever happens, and says nothing.
 
    admin.say in the current directory chooses what happens: "rows" (default; they are in admin.rows), "none" (only the
-   header), "nothing" (no file), "late" (another run has broken the lock meanwhile), "long" (the archive is FILE.txt.C00). */
+   header), "nothing" (no file), "late" (another run has broken the lock meanwhile), "long" (the archive is FILE.txt.C00),
+   "hang" (it waits, as for somebody to press OK, until there is a file admin.go). */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +48,8 @@ int main(int argc, char **argv)
             options_name = argv[++n];
     }
     text_of("admin.say", say, sizeof say);
+    while (!strncmp(say, "hang", 4) && GetFileAttributesA("admin.go") == INVALID_FILE_ATTRIBUTES)
+        Sleep(10);
     if (!name || !options_name)
         return 0;
     text_of(options_name, options, sizeof options);

@@ -34,7 +34,8 @@ def take(descriptor: int, folder: str, megabytes: int, seconds: float = SECONDS)
         while piece := _piece(descriptor, until, seconds):
             size += len(piece)
             if size > megabytes * MEGABYTE:
-                raise BadExport(None, f"the export is larger than {megabytes} MB, max_megabytes of the customer's file")
+                why = "which is max_megabytes in the customer's file"
+                raise BadExport(None, f"the export is larger than {megabytes} MB, {why}")
             _spare(folder)
             _write(file.fileno(), piece)
         file.seek(0)

@@ -58,7 +58,7 @@ def trust(_: Context, name: str, yes: bool = False) -> None:
         "customer": f"{_CUSTOMER}; or --all",
         "all_": _ALL,
         "dry_run": _DRY,
-        "removing": "a name the plan would remove (key:NAME, domain:D, route:D); repeat it for more",
+        "removing": "a name the plan would remove: key:NAME, domain:D, route:D, partial:D or include:A; may be repeated",
         "downgrade": "install this release although the relay has a newer one",
         "public_key": "take this public key (PuTTY's or OpenSSH's form), whose private half stays where it was made",
         "full": "print long files of the plan whole, instead of counting their lines",
@@ -289,7 +289,12 @@ def bench(_: Context, only: list[str] | None = None, quick: bool = False) -> Non
     ended(story, tuple(only or ()), quick)
 
 
-@task(help={"fast": "only those that need no lab host and take no seconds", "words": "handed to pytest, e.g. --words='-k guard'"})
+@task(
+    help={
+        "fast": "only those that need no lab host and take no seconds",
+        "words": "handed to pytest, e.g. --words='-k guard'",
+    }
+)
 def test(_: Context, fast: bool = False, words: str = "") -> None:
     """Install what the tests need and run them all."""
     from commands import ended

@@ -35,7 +35,7 @@ def switch(tables: str, record: Record, wanted: Sequence[Table], maker: Postmap)
         steps = [table for table in order(wanted, set(in_force(tables, "relay_domains"))) if table.name in due]
         drafts = [maker.draft(tables, table, record.standing(tables, table, maker.type)) for table in steps]
         for table, draft in zip(steps, drafts):
-            is_news = table.name == "relay_domains" and {*in_force(tables, table.name)} != {*map(bytes.decode, table.keys)}
+            is_news = table.name == "relay_domains" and set(in_force(tables, table.name)) != _domains(table)
             draft.install()
             record = record.noting(tables, table, maker.type, draft)
             if is_news:
@@ -52,13 +52,17 @@ def order(wanted: Sequence[Table], before: set[str]) -> list[Table]:
     those that come; where there are both, it first says only what stays.
     """
     recipients, transport, others, ours = wanted
-    after = {key.decode() for key in ours.keys}
+    after = _domains(ours)
     if not before - after:
         return [recipients, transport, others, ours]
     if not after - before:
         return [others, ours, recipients, transport]
     staying = sorted(before & after)
     return [listing.others(staying), listing.ours(staying), recipients, transport, others, ours]
+
+
+def _domains(ours: Table) -> set[str]:
+    return {key.decode() for key in ours.keys}
 
 
 def _told(config_directory: str) -> None:

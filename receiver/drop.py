@@ -13,10 +13,7 @@ from contextlib import contextmanager
 
 from receiver import intake
 from receiver.report import Busy, Failed
-from receiver.settings import Places
-
-FILE = "exchusers.txt"
-OPEN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+from receiver.settings import DROPPED, Places
 
 
 def take(places: Places, customer: str, megabytes: int) -> bytes:
@@ -39,7 +36,7 @@ def _opened(places: Places, customer: str) -> Iterator[int]:
     try:
         within = os.open(places.drop(customer), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            descriptor = os.open(FILE, os.O_RDWR | OPEN, dir_fd=within)
+            descriptor = os.open(DROPPED, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=within)
         finally:
             os.close(within)
     except OSError as error:
@@ -54,7 +51,7 @@ def _opened(places: Places, customer: str) -> Iterator[int]:
 def _check(descriptor: int) -> None:
     there = os.fstat(descriptor)
     if not stat.S_ISREG(there.st_mode) or there.st_nlink != 1:
-        raise Failed(f"{FILE} in its drop is no plain file of its own; provision this relay again")
+        raise Failed(f"{DROPPED} in its drop is no plain file of its own; provision this relay again")
 
 
 def _stamp(descriptor: int) -> tuple[int, int]:

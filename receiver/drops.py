@@ -9,9 +9,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from receiver import ground
-from receiver.drop import FILE, OPEN
 from receiver.ground import Ground, Owner
-from receiver.settings import Places
+from receiver.settings import DROPPED, Places
 from receiver.trees import CUSTOMER, Tree
 
 _MODE = 0o660
@@ -45,7 +44,7 @@ def _faults(places: Places, customer: str, theirs: Owner) -> list[str]:
     path = places.drop(customer)
     try:
         owner = _owner(customer, theirs)
-        there = os.lstat(os.path.join(path, FILE))
+        there = os.lstat(os.path.join(path, DROPPED))
     except KeyError:
         return [f"there is no account {account(customer)}"]
     except OSError as error:
@@ -54,9 +53,9 @@ def _faults(places: Places, customer: str, theirs: Owner) -> list[str]:
         return [wrong]
     is_right = stat.S_ISREG(there.st_mode) and stat.S_IMODE(there.st_mode) == _MODE
     if not is_right or (there.st_uid, there.st_gid) != tuple(owner) or there.st_nlink != 1:
-        return [f"{FILE} is no plain file of {account(customer)}, or not of mode {_MODE:04o}"]
-    others = sorted(set(os.listdir(path)) - {FILE})
-    return [f"holds {len(others)} files besides {FILE}"] if others else []
+        return [f"{DROPPED} is no plain file of {account(customer)}, or not of mode {_MODE:04o}"]
+    others = sorted(set(os.listdir(path)) - {DROPPED})
+    return [f"holds {len(others)} files besides {DROPPED}"] if others else []
 
 
 def _make(places: Places, customer: str, theirs: Owner) -> None:
@@ -67,9 +66,10 @@ def _make(places: Places, customer: str, theirs: Owner) -> None:
     try:
         for name in os.listdir(within):
             there = os.stat(name, dir_fd=within, follow_symlinks=False)
-            if name != FILE or not stat.S_ISREG(there.st_mode) or there.st_nlink != 1:
+            if name != DROPPED or not stat.S_ISREG(there.st_mode) or there.st_nlink != 1:
                 os.unlink(name, dir_fd=within)
-        descriptor = os.open(FILE, os.O_RDWR | os.O_CREAT | OPEN, 0o600, dir_fd=within)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(DROPPED, flags, 0o600, dir_fd=within)
         try:
             os.fchown(descriptor, *owner)
             os.fchmod(descriptor, _MODE)

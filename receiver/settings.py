@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+DROPPED = "exchusers.txt"  # the one file in a drop
 FORMAT = 1  # of the two JSON files; the receiver also reads the format of the release before
 
 

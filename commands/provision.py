@@ -8,11 +8,13 @@ from functools import partial
 from typing import NamedTuple
 
 import inventory
-from commands import exchange, fleet, keys, moves, screen
+from commands import exchange, fleet, keys, moves, screen, seeding
 from commands.exchange import Known
 from commands.fleet import Refused
 from commands.keys import NewKeys
+from commands.seeding import Reached
 from commands.wish import Wish
+from deploy.items import State
 from deploy.plan import HostError, NoPython, Plan
 from deploy.ssh import SSHHost
 from inventory import Inventory
@@ -33,6 +35,7 @@ class Look(NamedTuple):
     refusals: tuple[str, ...]
     givers: tuple[Customer, ...]  # who give a domain away to one of those who are provisioned
     seen: Mapping[str, frozenset[str]]  # customer: names of the keys that have been used there
+    lists: Mapping[str, int]  # customer: when the last good upload came, as postfix.lists_seen() tells it
 
 
 class Brought(NamedTuple):
@@ -74,6 +77,8 @@ def bring(everything: Inventory, customers: Sequence[Customer], wish: Wish, new_
             changed = _apply(ready, customers, wish)
             codes += [fleet.told(name, result) for name, result in changed.items()]
             as_wanted -= {name for name, result in changed.items() if not isinstance(result, str)}
+        reached = {look.relay.name: Reached(look.host, look.lists, look.relay.name in as_wanted) for look in looks}
+        codes += seeding.seed(customers, reached, wish.dry_run)
     known = {one.id: _known(one, found, as_wanted) for one in customers}
     ends = exchange.provision(everything, customers, known, wish, new_keys.ends)
     behind = {one.id: known[one.id].behind for one in customers}
@@ -99,20 +104,21 @@ def _look_at_all(
 
 
 def _look(host: SSHHost, relay: Relay, everything: Inventory, customers: Sequence[Customer], wish: Wish) -> Look:
-    now, seen = _read(host, relay, customers)
+    now, spools = _read(host, relay, customers)
     givers = moves.givers(everything, customers, now)
     every = [*customers, *givers]
     plan = Plan.of(host, postfix.items(relay, every, now))
     refusals = [*moves.obstacles(everything, relay, every, now, plan)] or _lost(plan, every, wish)
     if plan.changes and not refusals:
         refusals = _surveyed(host, relay, customers, now, wish)
-    return Look(relay, host, now, plan, tuple(refusals), givers, seen)
+    known = postfix.keys_seen(spools), postfix.lists_seen(spools)
+    return Look(relay, host, now, plan, tuple(refusals), givers, *known)
 
 
-def _read(host: SSHHost, relay: Relay, customers: Sequence[Customer]) -> tuple[Now, Mapping[str, frozenset[str]]]:
+def _read(host: SSHHost, relay: Relay, customers: Sequence[Customer]) -> tuple[Now, State | None]:
     asked = (*postfix.asked(relay, customers), postfix.spools(customers))
     *states, spools = host.read(asked)
-    return Now.of(states[0]), postfix.keys_seen(spools)
+    return Now.of(states[0]), spools
 
 
 def _surveyed(host: SSHHost, relay: Relay, customers: Sequence[Customer], now: Now, wish: Wish) -> list[str]:

@@ -415,6 +415,22 @@ def test_keys_seen_are_told_of_whatever_a_spool_says() -> None:
     }
 
 
+def test_lists_seen_are_told_of_whatever_a_spool_says() -> None:
+    some = {"bytes": 10, "changed": 1}
+    spools = {
+        "acme": {"accepted": {"domains": {"a.example": 5, "b.example": 7}}, "list": some},
+        "held": {"accepted": None, "list": some},
+        "empty": {"accepted": None, "list": None},
+        "new": {"accepted": {"domains": {}}, "list": None},
+        "far": {"accepted": {"domains": {"a.example": 10**19, "b.example": "x"}}, "list": some},
+        "odd": {"accepted": {"domains": 7}, "list": None},
+        "damaged": "damaged cannot be read",
+        "gone": None,
+    }
+    assert postfix.lists_seen(spools) == {"acme": 7, "held": 0, "far": 1 << 40, "odd": 0, "damaged": 0}
+    assert postfix.lists_seen(None) == {}
+
+
 # ---- what stands in the way
 
 SSHD = {

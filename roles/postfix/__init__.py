@@ -25,6 +25,7 @@ __all__ = [
     "customer_tree",
     "items",
     "keys_seen",
+    "lists_seen",
     "names",
     "notes",
     "packages",
@@ -54,6 +55,7 @@ LAUNCHERS = {
     "/usr/local/bin/parse-exchange-users": "receiver.parse",
 }
 PLACES = Places()
+LATEST = 1 << 40  # epoch seconds; later ones can be no date
 ADDRESS = 321  # octets of the longest address, 64 @ 255, and its line end
 
 
@@ -147,6 +149,25 @@ def spools(customers: Iterable[Customer], *, lists: bool = False) -> Item:
 def keys_seen(state: State | None) -> dict[str, frozenset[str]]:
     """Tell by customer the names of the keys that have been used, from what was read of spools()."""
     return {customer: frozenset(_keys(spool)) for customer, spool in (state or {}).items()}
+
+
+def lists_seen(state: State | None) -> dict[str, int]:
+    """Tell by customer when its last good upload came, from what was read of spools().
+
+    0: there is a list that nobody has accepted yet, or one that cannot be read. Left out: there is none.
+    """
+    return {customer: good for customer, spool in (state or {}).items() if (good := _good(spool)) is not None}
+
+
+def _good(spool: object) -> int | None:
+    if not isinstance(spool, dict):
+        return None if spool is None else 0
+    accepted, there = spool.get("accepted"), spool.get("list")
+    domains = accepted.get("domains") if isinstance(accepted, dict) else accepted
+    if isinstance(domains, dict):
+        dates = [min(when, LATEST) for when in domains.values() if isinstance(when, int)]
+        return max(dates, default=0 if there else None)
+    return None if domains is None and not there else 0
 
 
 def _keys(spool: object) -> Mapping[str, object]:

@@ -1,0 +1,107 @@
+"""A new release is installed, and taken back, while uploads run all the time: none of them fails."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import cycle
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from lab.host import LabHost
+from receiver import RELEASE
+from tests import watching
+from tests.operators import MARK, REPO, AtOnce, Ran, export, people
+from tests.watching import Server
+
+pytestmark = pytest.mark.host
+
+NEWER = "9.9.9"
+PARTS = ("commands", "deploy", "inventory", "lab", "receiver", "roles", "templates")
+
+
+class Place(NamedTuple):
+    """Two relays, a customer who uploads to both, and two checkouts: this one, and one that is a release ahead."""
+
+    hosts: dict[str, LabHost]
+    operator: AtOnce
+    newer: Path
+
+    def newer_done(self, words: str, code: int = 0) -> Ran:
+        ran = self.operator.call([sys.executable, str(self.newer / "cli.py"), *words.split()], seconds=120)
+        assert ran.code == code, ran.text
+        return ran
+
+    def releases(self) -> set[str]:
+        return {host.run("cat", "/usr/local/lib/postern/release").stdout.strip() for host in self.hosts.values()}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("operator")
+    with LabHost("bookworm") as mx1, LabHost("trixie") as mx2:
+        operator, hosts = AtOnce(folder), {"mx1": mx1, "mx2": mx2}
+        for name, host in hosts.items():
+            host.start_postfix()
+            operator.relay(name, host)
+        operator.customer(relays=[*hosts])
+        operator.done("provision acme")
+        yield Place(hosts, operator, _checkout(folder / "newer"))
+
+
+def _checkout(folder: Path) -> Path:
+    """This repository as its next release."""
+    for part in PARTS:
+        shutil.copytree(REPO / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("cli.py", "tasks.py"):
+        shutil.copy(REPO / file, folder / file)
+    init = folder / "receiver" / "__init__.py"
+    init.write_text(init.read_text().replace(f'"{RELEASE}"', f'"{NEWER}"'))
+    return folder
+
+
+def test_an_upload_every_200_ms_notices_no_upgrade_and_no_downgrade(place: Place) -> None:
+    operator, plink = place.operator, Server(place.operator, "acme")
+    lists = [export(*people(40)), export(*people(40), "one-more")]
+    ssh = {name: operator.client("ssh", host) for name, host in place.hosts.items()}
+    for number in range(2):
+        assert plink.upload(lists[0], number).code == 3
+    operator.done("accept acme --first 40")
+
+    def by_ssh(name: str, export_: bytes) -> int:
+        host = place.hosts[name]
+        return operator.call([*ssh[name], f"postern@{host.address}", "receive"], stdin=export_ + MARK).code
+
+    with ExitStack() as running:
+        codes = []
+        for number, name in enumerate(place.hosts):
+            some, others = cycle(lists), cycle(lists)
+            by_plink = watching.again(lambda n=number, s=some: plink.upload(next(s), n).code)  # type: ignore[misc]
+            codes.append(running.enter_context(by_plink))
+            by_other = watching.again(lambda n=name, s=others: by_ssh(n, next(s)))  # type: ignore[misc]
+            codes.append(running.enter_context(by_other))
+        time.sleep(1)
+        place.newer_done("provision --all")
+        assert place.releases() == {NEWER}
+
+        refused = operator.done("provision --all", code=2)
+        help_ = "use the newer checkout, or say --downgrade"
+        assert f"mx1: it has release {NEWER} of our receiver and this is {RELEASE}: {help_}" in refused.err
+        assert place.releases() == {NEWER}
+        told = json.loads(operator.done("status --json", code=1).out)["relays"]
+        assert [need["text"] for need in told["mx2"]] == [f"has release {NEWER}, this is {RELEASE}"]
+
+        operator.done("provision --all --downgrade")
+        assert place.releases() == {RELEASE}
+        place.newer_done("provision --all")
+        time.sleep(1)
+    assert [set(each) for each in codes] == [{0}] * 4
+    assert min(map(len, codes)) > 5
+    assert place.newer_done("provision --all").out.startswith("mx1: nothing to change")
+    operator.done("provision --all --downgrade")

@@ -12,7 +12,8 @@ from deploy.difference import difference
 from deploy.items import Item, Keep, State
 from deploy.keys import Secret
 
-SECOND_LOOK = 2.0  # seconds: a program there may be between writing a source and settling what is derived from it
+PAUSE = 1.0  # seconds from one look to the next
+LOOKS = 6  # a program there may be between writing a source and settling what is derived of it, again and again
 
 
 class HostError(Exception):
@@ -139,13 +140,13 @@ class Plan:
         if not self.changes:
             return
         self.host.make(self.changes)
-        left = Plan.of(self.host, self.items).changes
-        if left:
-            time.sleep(SECOND_LOOK)
+        for look in range(LOOKS):
+            time.sleep(PAUSE if look else 0)
             left = Plan.of(self.host, self.items).changes
-        if left:
-            what = "".join(difference(change.item, change.before) for change in left)
-            raise HostError(f"still not as wanted after the change:\n{what[:4000]}".rstrip())
+            if not left:
+                return
+        what = "".join(difference(change.item, change.before) for change in left)
+        raise HostError(f"still not as wanted after the change:\n{what[:4000]}".rstrip())
 
 
 def _kept(state: State | None, keep: Keep) -> set[tuple[str, str]]:

@@ -240,7 +240,7 @@ class Forgetful:
 
 
 def test_what_is_still_not_as_wanted_after_applying_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deploy.plan.SECOND_LOOK", 0)
+    monkeypatch.setattr("deploy.plan.PAUSE", 0)
     host = Forgetful()
     with pytest.raises(HostError, match=r"(?s)still not as wanted.*/etc/x.*\+hello"):
         Plan.of(host, [file("/etc/x", "hello\n")]).apply()

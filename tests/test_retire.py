@@ -13,6 +13,7 @@ import pytest
 
 from lab import smtp
 from lab.host import LabHost
+from tests import watching
 from tests.operators import OUTSIDE, AtOnce, Operator, answers, export
 
 pytestmark = pytest.mark.host
@@ -96,7 +97,9 @@ def test_the_first_the_middle_and_the_last_of_three_go_and_nothing_else_does(pla
     assert (host.root / "etc/postfix/main.cf").read_bytes() != place.main_cf
     for one in ("acme", "bolt"):
         seen, key = Seen.of(host), (operator.kits / one / "exchupdate-k1.ppk").read_bytes()
-        ran = operator.done(f"retire {one} --yes")
+        with watching.asked(host, [f"bob@{one}.example"], host.address) as answered:
+            ran = operator.done(f"retire {one} --yes")
+        assert answered == {f"bob@{one}.example": {"250"}}  # from inside: as ours, then as anybody else's
         assert f"mx1: key:k1, domain:{one}.example, route:{one}.example will be gone" in ran.out
         assert r"C:\userexport\schedule.bat remove, then delete C:\userexport, exchupdate-k1.ppk above all" in ran.out
         assert Seen.of(host) == seen.without(one)

@@ -19,12 +19,15 @@ from typing import Any, NamedTuple
 import pytest
 
 from lab.host import LabHost
-from tests.operators import REPO, Operator
+from tests.operators import REPO, Operator, answers
 
 pytestmark = pytest.mark.host
 
 CUSTOMERS = tuple(f"c{number:02}" for number in range(50))
 NOW = int(time.time())
+DAY = 86_400
+ALARMS = "/var/lib/postern/run/told"
+PROM = "/var/lib/postern/metrics/postern.prom"
 # What the receiver leaves in a spool after good uploads, written by its own code on the relay itself.
 FILL = """
 import sys; sys.path.insert(0, "/usr/local/lib/postern")
@@ -72,7 +75,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         operator, hosts = Operator(tmp_path_factory.mktemp("operator")), {"mx1": mx1, "mx2": mx2, "mx3": mx3}
         for name, host in hosts.items():
             host.start_postfix()
-            operator.relay(name, host)
+            operator.relay(name, host, alarm=["/usr/bin/tee", "-a", ALARMS])
         always = {"days": ["MON-SUN"], "from": "00:00", "to": "23:59", "every_minutes": 15}
         for one in CUSTOMERS:
             operator.customer(one, relays=relays_of(one), exchange={"schedule": always})
@@ -174,6 +177,32 @@ def test_most_customers_of_a_relay_stale_at_once_are_told_as_one(fleet: Fleet) -
     asked = "is it this relay, its address or its sshd?"
     assert need["text"].startswith(f"13 of 13 customers are stale at once: {asked} c00, c04")
     assert {row["relay"] for row in said["customers"] for need in row["needs"] if need["kind"] == "stale"} == {"mx1"}
+
+
+def test_the_relay_s_own_timer_tells_the_same_without_us_and_opens_what_is_too_old(fleet: Fleet) -> None:
+    host = fleet.hosts["mx2"]
+    fleet.fill("mx2", NOW - 31 * DAY, "c00")
+    fleet.fill("mx2", NOW - 20 * DAY, "c04")
+    user, *tick = host.run("grep", "tick", "/etc/cron.d/postern").stdout.split()[5:]
+    host.run(*tick, user=user)
+    told = host.run("cat", ALARMS).stdout.splitlines()[1:]
+    opened, ageing = (
+        "OPEN, no good list for 31 days: c00.example",
+        "no good list for 20 days; after 30, everybody can be written to in c04.example",
+    )
+    assert {f"c00: {opened}", f"c04: {ageing}"} <= set(told)
+    assert [line[:10] for line in told if "stale" in line] == ["c00: stale", "c04: stale"]
+    assert answers(host, "x@c00.example", "x@c04.example") == {"x@c00.example": "250", "x@c04.example": "550"}
+    assert 'postern_open{customer="c00",domain="c00.example"} 1' in host.run("cat", PROM).stdout
+    assert "alarm: c00: OPEN" in host.log(until="alarm: c00: OPEN")
+    said = json.loads(fleet.operator.done("status --json", code=1).out)["customers"]
+    here = {row["customer"]: [need["text"] for need in row["needs"]] for row in said if row["relay"] == "mx2"}
+    assert opened in here["c00"]
+    assert ageing in here["c04"]
+    host.run(*tick, user=user)
+    assert len(host.run("cat", ALARMS).stdout.splitlines()) == len(told) + 1
+    fleet.fill("mx2", NOW, "c00", "c04")
+    host.run("rebuild-relay-recips")
 
 
 def test_a_relay_whose_clock_is_wrong_says_so_once(fleet: Fleet, tmp_path: Path) -> None:

@@ -200,7 +200,11 @@ def _leave_end(everything: Inventory, customer: Customer) -> int:
 def _tell_by_hand(where: Path, customer: Customer) -> None:
     """Say what is left for somebody to do."""
     there = customer.exchange
-    if there.reach == "kit" and customer.keys:
+    if there.reach == "ssh" and customer.keys:
+        screen.say(
+            f"{customer.id}: what is left in {there.directory} on its server, its last export above all, is its own"
+        )
+    elif customer.keys:
         files = ", ".join(its_end.key_file(customer, key.name) for key in customer.keys)
         screen.say(
             f"{customer.id}: by hand on its server: run {there.directory}\\schedule.bat remove, "

@@ -161,3 +161,17 @@ def test_a_rotation_proves_the_new_key_from_the_server_and_its_task_goes_on(sett
         assert sorted(path.name for path in setting.folder.glob("exchupdate-*")) == ["exchupdate-k2"]
         setting.operator.done("sync acme", code=3)
     assert setting.operator.done("provision acme").out.splitlines()[1] == "acme: server NTSERVER: nothing to change"
+
+
+def test_a_customer_who_leaves_keeps_of_us_nothing_but_what_the_batch_made(setting: Setting) -> None:
+    setting.trust()
+    setting.operator.done("provision acme")
+    (setting.folder / "theirs.txt").write_text("theirs")
+    tasks = setting.windows.there.drive / "tasks"
+    assert [path.name for path in tasks.iterdir()] == ["Postern acme"]
+    ran = setting.operator.done("retire acme --yes")
+    assert r"acme: what is left in D:\userexport on its server, its last export above all, is its own" in ran.out
+    assert {path.name for path in setting.folder.iterdir()} == {"theirs.txt"}
+    assert [*tasks.iterdir()] == []
+    assert setting.operator.public_keys() == []
+    assert setting.operator.done("retire acme --yes").out == "mx1: nothing to change\nacme: nothing to change\n"

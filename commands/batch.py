@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from commands import exchange, screen
+from deploy import errand
 from inventory.model import Customer
 from receiver import report
+from roles.exchange import task_name
 
 
 def run(customer: Customer, look: bool, as_json: bool) -> int:
@@ -12,12 +14,11 @@ def run(customer: Customer, look: bool, as_json: bool) -> int:
 
     Raises HostError when the server cannot be asked.
     """
-    words = [rf"{customer.exchange.directory}\runexport.bat", *(["look"] if look else [])]
     with exchange.server(customer) as machine:
         said = _Said(machine.name, quiet=as_json)
-        done = machine.run(*words, hear=said.more)
-        said.end(done.err)
-    code = report.worst([done.code])
+        ended = errand.run(machine, task_name(customer), f"runexport.bat{' look' if look else ''}", said.more)
+        said.end()
+    code = report.worst([ended])
     if as_json:
         screen.document({machine.name: {"code": code, "lines": said.lines}})
     return code
@@ -38,10 +39,9 @@ class _Said:
         for line in whole:
             self._line(line.decode("utf-8", "replace"))
 
-    def end(self, err: str) -> None:
+    def end(self) -> None:
         """Take what is left when it has ended."""
-        for line in (self._rest.decode("utf-8", "replace"), *err.splitlines()):
-            self._line(line)
+        self._line(self._rest.decode("utf-8", "replace"))
 
     def _line(self, line: str) -> None:
         if not line.strip():

@@ -100,6 +100,28 @@ class Windows:
 
     def forget_key(self, name: str) -> bool:
         """Remove a key file; whether there was one."""
+        return self.remove(name)
+
+    # ---- files by name
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file; whoever reads finds the old one or the new one."""
+        self._make_folder()
+        draft = self._fresh(name)
+        self._write(draft, content, "wx")
+        self._rename(draft, self._path(name))
+
+    def get(self, name: str) -> bytes | None:
+        """Read a file as it is now; None: there is none."""
+        path = self._path(name)
+        try:
+            with _in_words(path), self._console.files().open(path) as file:
+                return file.read(LARGEST)
+        except FileNotFoundError:
+            return None
+
+    def remove(self, name: str) -> bool:
+        """Remove a file; whether there was one."""
         with _in_words(name):
             try:
                 self._console.files().remove(self._path(name))
@@ -127,10 +149,7 @@ class Windows:
             with _in_words(path):
                 self._console.files().remove(path)
             return
-        self._make_folder()
-        draft = self._fresh(item.name)
-        self._write(draft, str(item.wanted["content"]).encode("utf-8", "surrogateescape"), "wx")
-        self._rename(draft, path)
+        self.put(item.name, str(item.wanted["content"]).encode("utf-8", "surrogateescape"))
 
     # ---- kind access
 
@@ -165,7 +184,7 @@ class Windows:
         return state
 
     def _shut(self, path: str, is_folder: bool) -> None:
-        self._must(*access.closing(path, is_folder))
+        self.must(*access.closing(path, is_folder))
 
     # ---- kind task
 
@@ -181,10 +200,10 @@ class Windows:
 
     def _make_task(self, item: Item) -> None:
         if item.wanted is None:
-            self._must(("schtasks", "/delete", "/f", "/tn", item.name))
+            self.must(("schtasks", "/delete", "/f", "/tn", item.name))
         else:
             xml = _windows(self._path(str(item.wanted["file"])))
-            self._must(("schtasks", "/create", "/f", "/tn", item.name, "/xml", xml, "/ru", "SYSTEM"))
+            self.must(("schtasks", "/create", "/f", "/tn", item.name, "/xml", xml, "/ru", "SYSTEM"))
 
     # ---- files
 
@@ -242,7 +261,7 @@ class Windows:
             raise HostError(f"Windows has {', '.join(self._kinds)} and no {item.kind} ({item.name})")
         return self._kinds[item.kind]
 
-    def _must(self, *calls: Sequence[str]) -> None:
+    def must(self, *calls: Sequence[str]) -> None:
         """Have programs run one after the other, each only when the one before did not fail."""
         words = " && ".join(map(line, calls))
         done = self._console.command(words)

@@ -78,7 +78,7 @@ def items(customer: Customer, relays: Sequence[Relay]) -> Iterator[Item]:
     yield from (file(name, text, about=customer.id) for name, text in files.items())
     if reached:
         yield from (access(key_file(customer, key.name), about=customer.id) for key in customer.keys)
-        yield task(_task(customer), _TASK, files[_TASK], about=customer.id)
+        yield task(task_name(customer), _TASK, files[_TASK], about=customer.id)
 
 
 def _files(customer: Customer, relays: Sequence[Relay]) -> Iterator[tuple[str, str]]:
@@ -91,7 +91,8 @@ def _files(customer: Customer, relays: Sequence[Relay]) -> Iterator[tuple[str, s
         yield template.rpartition("/")[2].removesuffix(".j2"), render(template, **facts)
 
 
-def _task(customer: Customer) -> str:
+def task_name(customer: Customer) -> str:
+    """Name the task that Windows runs the batch by."""
     return f"Postern {customer.id}"
 
 
@@ -164,7 +165,7 @@ def _facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
         "key_type": exchange.key_type,
         "relays": [_upload_to(by_name[name]) for name in customer.relays],
         "marks": [f"mark{number}" for number in range(1, -(-120 // every) + 1)],
-        "task": _task(customer),
+        "task": task_name(customer),
         "every_minutes": every,
         "times": [f"{start // 60:02}:{start % 60:02}" for start in starts],
         "days": schedule.days,

@@ -5,15 +5,23 @@ vcp speaks SFTP and is stood in for by sftp, vsh by ssh, with the customer's own
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
+import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from lab.host import LabHost
+from receiver import drop
+from receiver.formats import BadExport
+from receiver.report import Stopped
+from receiver.settings import DROPPED, Places
 from tests.operators import MARK, AtOnce, Operator, Ran, answers, export
 
 pytestmark = pytest.mark.host
@@ -118,6 +126,38 @@ def test_a_longer_list_before_leaves_nothing_in_a_shorter_one(acme: Customer) ->
     acme.copy(export(*(f"user{number}" for number in range(500))))
     acme.copy(export("bob") + MARK)
     assert "held; 1 added" in acme.call("collect").out
+
+
+def test_of_two_lists_that_are_written_at_once_one_is_taken_or_none_and_never_a_mixture(tmp_path: Path) -> None:
+    places = Places(str(tmp_path / "etc"), str(tmp_path / "var"))
+    for folder in (places.run, places.drop("acme")):
+        Path(folder).mkdir(parents=True)
+    file = Path(places.drop("acme")) / DROPPED
+    # long enough that one is written anew while it is read, and alike enough that nothing else would tell
+    lists = [b"".join(b"Mailbox\tSMTP:%c%06d@acme.example\t\r\n" % (one, n) for n in range(200_000)) for one in b"ab"]
+    over = threading.Event()
+
+    def write() -> None:
+        for content in itertools.cycle(lists):
+            with file.open("wb", buffering=0) as out:  # as sftp-server does: emptied first
+                out.write(content + MARK)
+            if over.wait(0.01):
+                return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    came: Counter[str] = Counter()
+    began = time.monotonic()
+    while time.monotonic() < began + (1 if came["list"] and came["Busy"] else 30):
+        try:
+            came["list" if drop.take(places, "acme", 64) in lists else "mixture"] += 1
+        except (BadExport, Stopped) as error:
+            came[type(error).__name__] += 1
+    over.set()
+    writer.join()
+    assert came["mixture"] == 0, came
+    assert came["list"] > 0, came
+    assert came["Busy"] > 0, came
 
 
 # ---- what the account may not

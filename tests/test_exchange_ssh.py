@@ -99,6 +99,12 @@ def test_both_ends_are_set_up_by_one_command_and_exports_run_on_demand(setting: 
         as_json = json.loads(operator.done("sync acme --json").out)
         assert as_json["NTSERVER"]["code"] == 0
         assert any("2 recipients, unchanged" in line for line in as_json["NTSERVER"]["lines"])
+    # it was run by Task Scheduler, as the scheduled run is, and nothing of that is left
+    tasks = (setting.windows.there.drive / "schtasks.calls").read_text().splitlines()
+    assert len([call for call in tasks if call.startswith("/run /tn Postern acme now-")]) == 3
+    assert all("/ru SYSTEM" in call for call in tasks if call.startswith("/create"))
+    assert [path.name for path in (setting.windows.there.drive / "tasks").iterdir()] == ["Postern acme"]
+    assert list(setting.folder.glob("now-*")) == []
     assert answers(setting.relay, "bob@acme.example", "nobody@acme.example") == {
         "bob@acme.example": "250",
         "nobody@acme.example": "550",

@@ -83,6 +83,21 @@ static int list(void)
     return 0;
 }
 
+/* Starts what a task of this kind says, and does not wait. */
+static int start(const char *call)
+{
+    static char line[2000];
+    const char *from = strstr(call, " /tr ") + 5, *to = strstr(call, " /sc ");
+    SECURITY_ATTRIBUTES inherited = {sizeof inherited, NULL, TRUE};
+    HANDLE nothing = CreateFileA("NUL", GENERIC_READ | GENERIC_WRITE, 3, &inherited, OPEN_EXISTING, 0, NULL);
+    STARTUPINFOA how = {sizeof how};
+    PROCESS_INFORMATION made;
+    how.dwFlags = STARTF_USESTDHANDLES;
+    how.hStdInput = how.hStdOutput = how.hStdError = nothing;
+    sprintf(line, "cmd.exe /c %.*s", (int)(to - from), from);
+    return !CreateProcessA(NULL, line, NULL, NULL, TRUE, CREATE_NO_WINDOW, NULL, "C:\\windows\\system32", &how, &made);
+}
+
 int main(int argc, char **argv)
 {
     static char path[MAX_PATH], text[20000];
@@ -109,6 +124,8 @@ int main(int argc, char **argv)
     }
     text[fread(text, 1, sizeof text - 1, file)] = 0;
     fclose(file);
+    if (has(argc, argv, "/run"))
+        return start(text);
     if (has(argc, argv, "/delete"))
         return !DeleteFileA(path);
     fwrite(text, 1, strlen(text), stdout);

@@ -8,6 +8,7 @@ import platform
 import re
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -126,10 +127,9 @@ class Session:
         if not self._sent:
             agent = json.dumps(AGENT.read_text("utf-8")).encode() + b"\n"
             data = agent + json.dumps(self._load).encode() + b"\n" + data
-        try:
+        # A program that ended before it had read all has said why, before its end.
+        with suppress(OSError, EOFError):
             self._line.send(data)
-        except (OSError, EOFError) as error:
-            raise self._broken_off(b"") from error
         if not self._sent:
             self._greeted()
             self._sent = True

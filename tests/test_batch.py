@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy import access
 from tests.windows_server import KITS, WINE, Server, Start, needs_wine
 
 KIT = KITS / "two-relays-rotating"
@@ -349,6 +350,56 @@ def test_the_log_is_put_away_after_500_runs_and_a_new_one_begun(server: Server) 
 def test_a_damaged_counter_stops_nothing(server: Server, damaged: str) -> None:
     server.write("runexport.cnt", damaged)
     assert server.export().returncode == 0
+
+
+# ---- install.bat
+
+
+@pytest.fixture
+def closing(windows_server: Start, windows_programs: Path) -> Server:
+    made = windows_server("openssh")
+    shutil.copy(windows_programs / "icacls.exe", made.folder)
+    for key in ("exchupdate-k1", "exchupdate-k2"):
+        made.write(key, "private")
+    return made
+
+
+def lists(server: Server) -> dict[str, bytes]:
+    """Who may open what, as icacls saves it."""
+    found = {}
+    for name in ("", "exchupdate-k1", "exchupdate-k2"):
+        server.cmd(rf"D:\userexport\icacls D:\userexport\{name} /save D:\saved".replace("\\ /save", " /save"))
+        found[name] = (server.drive / "saved").read_bytes()
+    return found
+
+
+def test_install_closes_the_folder_and_the_keys_to_all_but_administrators_and_the_system(closing: Server) -> None:
+    for _ in range(2):
+        ended = closing.cmd(r"D:\userexport\install.bat")
+        assert ended.returncode == 0
+        assert "Nobody else opens D:\\userexport" in ended.stdout
+        assert {name: access.told(saved) for name, saved in lists(closing).items()} == dict.fromkeys(
+            ("", "exchupdate-k1", "exchupdate-k2"), access.closed()
+        )
+    (closing.folder / "exchupdate-k1").unlink()
+    assert closing.cmd(r"D:\userexport\install.bat").returncode == 0
+
+
+def test_install_lets_an_account_run_the_batch_and_read_the_key_and_no_more(closing: Server) -> None:
+    assert closing.cmd(r"D:\userexport\install.bat ACME\exchange").returncode == 0
+    text = {name: saved.replace(b"\0", b"").decode() for name, saved in lists(closing).items()}
+    assert r"(A;OICI;0x1301bf;;;ACME\exchange)" in text[""]
+    for key in ("exchupdate-k1", "exchupdate-k2"):
+        assert r"(A;;FR;;;ACME\exchange)" in text[key]
+        assert "D:PAI" in text[key]
+
+
+def test_install_without_rights_says_so_and_ends_with_4(closing: Server, windows_programs: Path) -> None:
+    shutil.copy(windows_programs / "recorder.exe", closing.folder / "icacls.exe")
+    closing.write("icacls.codes", "5\n5\n")
+    ended = closing.cmd(r"D:\userexport\install.bat")
+    assert ended.returncode == 4
+    assert "Run as administrator" in ended.stdout
 
 
 # ---- schedule.bat

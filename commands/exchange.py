@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -34,6 +35,14 @@ class Known(NamedTuple):
 
     seen: frozenset[str]  # used on every one of them
     behind: tuple[str, ...]  # relays that may lack what is on record
+
+
+def ends(customers: Sequence[Customer], kit_dir: str) -> Ends:
+    """Say how these customers' ends are reached. Raises Refused for a kit of one who has none."""
+    for customer in customers if kit_dir else ():
+        if customer.exchange.reach != "kit":
+            raise fleet.Refused(f"--kit-dir: {customer.id} has no kit, its server is reached over SSH")
+    return partial(reached, kit_dir=kit_dir)
 
 
 @contextmanager

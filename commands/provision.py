@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from typing import NamedTuple
 
 import inventory
@@ -54,9 +53,7 @@ def provision(customer: str, every: bool, wish: Wish) -> int:
         raise Refused("--kit-dir and --public-key are for one customer, not for --all")
     given = keys.given(wish.public_key, everything, customers)
     _refuse_second_key(customers, given)
-    return bring(
-        everything, customers, wish, NewKeys(where, partial(exchange.reached, kit_dir=wish.kit_dir), given)
-    ).code
+    return bring(everything, customers, wish, NewKeys(where, exchange.ends(customers, wish.kit_dir), given)).code
 
 
 def bring(everything: Inventory, customers: Sequence[Customer], wish: Wish, new_keys: NewKeys) -> Brought:

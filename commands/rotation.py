@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import NamedTuple
 
 import inventory
@@ -49,7 +48,7 @@ def rotate_key(customer: str, every: bool, turn: Turn, wish: Wish) -> int:
     if not customers:
         screen.say("no key is due, and no rotation is open" if turn.due else "no customer has a key yet")
         return report.DONE
-    return Rotation(turn, wish, partial(exchange.reached, kit_dir=wish.kit_dir)).run(customers)
+    return Rotation(turn, wish, exchange.ends(customers, wish.kit_dir)).run(customers)
 
 
 def _chosen(customer: str, every: bool, turn: Turn) -> Sequence[Customer]:

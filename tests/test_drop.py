@@ -69,8 +69,8 @@ class Customer:
 
 
 @pytest.fixture
-def relay(lab_host: StartHost, tmp_path: Path) -> tuple[LabHost, Operator]:
-    host = lab_host("bookworm", sshd=["LogLevel VERBOSE"])
+def relay(request: pytest.FixtureRequest, lab_host: StartHost, tmp_path: Path) -> tuple[LabHost, Operator]:
+    host = lab_host(getattr(request, "param", "bookworm"))
     host.start_postfix()
     operator = AtOnce(tmp_path)
     operator.relay("mx1", host)
@@ -85,6 +85,7 @@ def acme(relay: tuple[LabHost, Operator]) -> Customer:
     return made
 
 
+@pytest.mark.parametrize("relay", ["bookworm", "trixie", "forky"], indirect=True)
 def test_a_list_that_is_copied_and_collected_is_in_the_table_and_the_drop_empty_for_the_next(acme: Customer) -> None:
     assert acme.copy(export("bob", "ann") + MARK).code == 0
     looked = acme.call("collect-look")
@@ -315,6 +316,15 @@ def test_what_confines_it_goes_with_the_client_and_nothing_of_it_stays(acme: Cus
     assert operator.done("provision acme").out.startswith("mx1: nothing to change")
     assert acme.sftp("put upload.txt exchusers.txt").code == 255
     assert acme.call("status").code == 0
+
+
+def test_what_confines_it_goes_when_the_customer_goes(acme: Customer) -> None:
+    host = acme.host
+    acme.operator.done("retire acme --yes")
+    assert not (host.root / PIECE).exists()
+    assert "postern-acme" not in (host.root / "etc/passwd").read_text()
+    assert list((host.root / "var/lib/postern/drop").iterdir()) == []
+    assert host.run("sshd", "-t", check=False).returncode == 0
 
 
 def test_a_relay_whose_sshd_config_reads_no_pieces_is_refused_with_the_line_that_helps(

@@ -468,6 +468,20 @@ def test_a_server_reached_over_ssh_is_said_where_and_as_whom_and_no_other_is(wri
     assert inventory.load(where).customers["acme"].host_keys == (HOST_KEY,)
 
 
+def test_securecrt_wants_an_id_that_fits_an_account_and_somebody_at_the_server(write: Write) -> None:
+    text = ACME.replace("[exchange]", '[exchange]\nclient = "securecrt"')
+    fits, too_long = "a" * 24, "a" * 25
+    assert inventory.load(write(**{fits: text})).customers[fits].upload_account == f"postern-{fits}"
+    (write() / "customers" / f"{fits}.toml").unlink()
+    (fault,) = faults(write(**{too_long: text}))
+    assert "needs an account postern-ID on the relays, of 32 letters at most" in fault
+    (write() / "customers" / f"{too_long}.toml").unlink()
+    reached = text.replace("[exchange]", '[exchange]\nreach = "ssh"')
+    there = '[exchange.ssh]\naddress = "10.0.0.5"\nuser = "bob"\n'
+    (fault,) = faults(write(acme=reached + there))
+    assert "wants somebody at the server" in fault
+
+
 def test_the_file_to_fill_in_names_every_key() -> None:
     text = render("inventory/customer.toml.j2", customer="acme", relays=["mx1"])
     named = set(re.findall(r"^(?:# )?([a-z_]+) = ", text, re.MULTILINE))

@@ -137,6 +137,16 @@ def test_a_kind_of_a_role_is_shown_by_the_keys_that_differ() -> None:
     """)
 
 
+def test_a_value_of_several_lines_is_shown_as_such() -> None:
+    piece = {"content": "Match User x\n    PermitTTY no\n", "in force": True}
+    assert text(Item("sshd", "/etc/ssh/x.conf", piece)) == shown("""
+        sshd /etc/ssh/x.conf
+        + content = Match User x
+        +         PermitTTY no
+        + in force = true
+    """)
+
+
 @pytest.mark.parametrize("content", ["\0abc", b"\xff\xfe".decode("utf-8", "surrogateescape")])
 def test_binary_content_is_never_shown(content: str) -> None:
     shown_text = text(file("/f", "a\n"), {"content": content, "mode": "0644"})

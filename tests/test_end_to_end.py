@@ -169,7 +169,7 @@ def test_a_list_in_another_form_is_refused_with_the_line_that_is_wrong(
 
 
 CANNOT = {
-    "plink": ("refused", "Host key not in manually configured list", "Server refused our key"),
+    "plink": ("Connection refused", "Host key not in manually configured list", "Server refused our key"),
     "openssh": ("Connection refused", "Host key verification failed", "Permission denied"),
 }
 
@@ -191,6 +191,7 @@ def test_a_relay_that_cannot_be_reached_is_not_ours_or_does_not_know_the_key_is_
         assert ran.returncode == 4, ran.stdout
         assert message in ran.stdout
         assert message in windows.read("runexport.log")
+        assert message in windows.read("README.txt")  # where the admin looks it up
         assert said(ran.stdout)[-1] == "runexport ends with 4"
 
     windows.write("runexport.bat", batch.replace(" -P 22 ", " -P 1 ").replace(" -p 22 ", " -p 1 "))

@@ -311,7 +311,11 @@ def test_the_page_for_the_customer_s_admin_fits_a_diskette_reader_s_screen(case:
 
 
 @pytest.mark.parametrize(
-    ("case", "count"), [("one-relay-one-key", 11), ("two-relays-rotating", 11), ("csvde", 12), ("powershell", 11)]
+    ("case", "count"),
+    [
+        *(("one-relay-one-key", 11), ("two-relays-rotating", 11), ("csvde", 12), ("powershell", 11)),
+        *(("openssh", 11), ("securecrt", 10)),
+    ],
 )
 def test_the_page_explains_every_message_the_batch_can_end_with(case: str, count: int) -> None:
     made = files(*CASES[case])

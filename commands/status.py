@@ -9,27 +9,21 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import inventory
-from commands import fleet, screen, spool, standing
+from commands import fleet, needs, screen, spool, standing
 from commands.fleet import Refused
-from commands.spool import Damaged, Found
-from deploy.plan import Change, HostError, Plan
+from commands.needs import Need
+from commands.spool import Damaged
+from deploy.plan import HostError, Plan
 from inventory import Inventory
 from inventory.model import Customer, Relay
-from receiver import RELEASE, report, schedule
-from receiver.alarms import AHEAD, STALE
+from receiver import report, schedule
+from receiver.alarms import STALE
 from receiver.report import moment
 from roles import postfix
 from roles.postfix import Now
 
 OF_LISTS = ("customer", "relay", "recipients", "last good (UTC)", "last change (UTC)", "last run", "key")
 COLUMNS = (*OF_LISTS, "needs a person")
-
-
-class Need(NamedTuple):
-    """Why a person is needed."""
-
-    kind: str  # a word or two, for a table
-    text: str
 
 
 class Row(NamedTuple):
@@ -67,13 +61,13 @@ def status(customer: str, as_json: bool) -> int:
     relays = fleet.relays_of(everything, customers) if customer else _known(everything)
     found = fleet.side_by_side(relays, partial(_look, customers=customers), "asking")
     rows = _alike([row for one in customers for row in _rows(one, found)])
-    needs = {name: tuple(_relay_needs(name, look, everything, rows)) for name, look in found.items()}
-    rows = [_without_outage(row, needs[row.relay]) for row in rows]
+    relays_need = {name: tuple(_relay_needs(name, look, everything, rows)) for name, look in found.items()}
+    rows = [_without_outage(row, relays_need[row.relay]) for row in rows]
     if as_json:
-        screen.document(_document(needs, rows))
+        screen.document(_document(relays_need, rows))
     else:
-        _show(needs, rows)
-    return report.PERSON if any(needs.values()) or any(row.needs for row in rows) else report.DONE
+        _show(relays_need, rows)
+    return report.PERSON if any(relays_need.values()) or any(row.needs for row in rows) else report.DONE
 
 
 # ---- what the relays say
@@ -100,33 +94,11 @@ def _relay_needs(
     if not isinstance(look, Look):
         yield Need("not reached", f"not reached: {look}")
         return
-    theirs = {one.id for one in everything.customers.values() if name in one.relays}
-    if not (theirs or look.now.customers):
-        return  # it is nobody's relay, or no longer
-    own = [one for one in look.plan.changes if not one.item.about and one.before != one.item.wanted]
-    changed = {f"{one.item.kind} {one.item.name}" for one in own}
-    if look.now.release != RELEASE:
-        yield Need("release", f"has release {look.now.release or 'none'}, this is {RELEASE}")
-    elif changed:
-        yield Need("drift", f"is not as wanted: {', '.join(sorted(changed))}")
-    if abs(ahead := look.now.clock - look.clock) > AHEAD:
-        way = "ahead of" if ahead > 0 else "behind"
-        yield Need("clock", f"its clock is {abs(ahead) // 60} minutes {way} this machine's")
-    if strangers := sorted({*look.now.customers} - theirs):
-        what = f"has customers this inventory does not put on it: {', '.join(strangers)}"
-        yield Need("customers", f"{what}; {_farewell(everything, strangers[0], name)}")
+    yield from needs.of_relay(name, everything, look.now, look.clock, look.plan.changes)
     here = [row for row in rows if row.relay == name]
     stale = [row.customer for row in here if any(need.kind == STALE for need in row.needs)]
     if text := schedule.outage(stale, sum(1 for row in here if row.heard)):
         yield Need(STALE, text)
-
-
-def _farewell(everything: Inventory, stranger: str, relay: str) -> str:
-    if stranger in everything.customers:
-        return f"pull the inventory, or `inv retire {stranger} --relay {relay}`"
-    if inventory.retired(inventory.where(), stranger):
-        return f"`inv retire {stranger}` finishes that"
-    return "pull the inventory: whose are they?"
 
 
 # ---- what that means for the customers
@@ -159,8 +131,8 @@ def _row(customer: Customer, relay: str, look: Look) -> Row:
         customer.id,
         relay,
         (
-            *_drifted(drift, look.now.release),
-            *_list_needs(customer, seen),
+            *needs.of_tree(drift, look.now.release),
+            *needs.of_list(customer, seen),
             *(Need("key", text) for text in standing.needs(customer, keys, losses, today)),
         ),
         seen.total,
@@ -172,34 +144,6 @@ def _row(customer: Customer, relay: str, look: Look) -> Row:
         next((key.age(today) for key in customer.keys if key.name == in_use), None),
         seen.status.heard,
     )
-
-
-def _drifted(drift: Iterable[Change], release: str) -> Iterator[Need]:
-    """Say what of a customer's tree differs; on another release settings.json does anyway."""
-    for change in drift:
-        before, wanted = ((state or {}).get("files", {}) for state in (change.before, change.item.wanted))
-        files = {name for name in {*before, *wanted} if before.get(name) != wanted.get(name)}
-        if release != RELEASE and files == {"settings.json"}:
-            continue
-        named = f": {', '.join(sorted(files))}" if before and files else ""
-        yield Need("drift", f"{change.item.name} is not as wanted{named}")
-
-
-def _list_needs(customer: Customer, seen: Found) -> Iterator[Need]:
-    """Say what the relay's own timer would, what came to nothing just now, and which domains wait for their first."""
-    for alarm in seen.alarms:
-        yield Need(alarm.kind.partition(" ")[0], alarm.text)
-    known = {alarm.kind.partition(" ")[0] for alarm in seen.alarms}
-    last = seen.status.last
-    if last and last.code in (report.REFUSED, report.FAILED) and not known & {"refused", "unproven"}:
-        yield Need("refused" if last.code == report.REFUSED else "failed", f"last upload: {_after_name(seen.line)}")
-    waiting = [domain for domain in customer.domains if domain not in seen.status.in_force.accepted.domains]
-    if waiting and "held" not in known:
-        yield Need("first list", f"open, no accepted list yet: {', '.join(waiting)}")
-
-
-def _after_name(line: str) -> str:
-    return line.partition(": ")[2]
 
 
 def _alike(rows: Sequence[Row]) -> list[Row]:
@@ -225,19 +169,19 @@ def _without_outage(row: Row, relay: Sequence[Need]) -> Row:
 # ---- show
 
 
-def _document(needs: Mapping[str, Sequence[Need]], rows: Sequence[Row]) -> dict[str, Any]:
+def _document(relays: Mapping[str, Sequence[Need]], rows: Sequence[Row]) -> dict[str, Any]:
     customers = [{**row._asdict(), "needs": [need._asdict() for need in row.needs]} for row in rows]
-    return {"relays": {name: [need._asdict() for need in each] for name, each in needs.items()}, "customers": customers}
+    return {"relays": {name: [one._asdict() for one in each] for name, each in relays.items()}, "customers": customers}
 
 
-def _show(needs: Mapping[str, Sequence[Need]], rows: Sequence[Row]) -> None:
+def _show(relays: Mapping[str, Sequence[Need]], rows: Sequence[Row]) -> None:
     """Print a row for each list, and for each relay that needs somebody; on a terminal the sentences come below."""
     brief = screen.is_terminal()
     none = [""] * len(OF_LISTS[2:])
-    of_relays = [("(relay)", name, *none, _needs(each, brief)) for name, each in needs.items() if each]
-    screen.table(COLUMNS, [*of_relays, *((*_cells(row), _needs(row.needs, brief)) for row in rows)])
+    of_relays = [("(relay)", name, *none, _told(each, brief)) for name, each in relays.items() if each]
+    screen.table(COLUMNS, [*of_relays, *((*_cells(row), _told(row.needs, brief)) for row in rows)])
     if brief:
-        _show_sentences(needs, rows)
+        _show_sentences(relays, rows)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -246,22 +190,22 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (row.customer, row.relay, total, _shown(row.good), _shown(row.changed), row.did, key)
 
 
-def _needs(needs: Iterable[Need], brief: bool) -> str:
-    return ", ".join(dict.fromkeys(need.kind for need in needs)) if brief else "; ".join(need.text for need in needs)
+def _told(some: Iterable[Need], brief: bool) -> str:
+    return ", ".join(dict.fromkeys(need.kind for need in some)) if brief else "; ".join(need.text for need in some)
 
 
 def _shown(when: int) -> str:
     return moment(when).removesuffix(" UTC") if when else "never"
 
 
-def _show_sentences(needs: Mapping[str, Sequence[Need]], rows: Sequence[Row]) -> None:
+def _show_sentences(relays: Mapping[str, Sequence[Need]], rows: Sequence[Row]) -> None:
     """Print each sentence once, with all the relays it is true of."""
     where: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         for need in row.needs:
             where.setdefault((row.customer, need.text), []).append(row.relay)
-    for name, each in needs.items():
+    for name, each in relays.items():
         for need in each:
             screen.note(f"{name}: {need.text}")
-    for (customer, text), relays in where.items():
-        screen.note(f"{customer} on {', '.join(relays)}: {text}")
+    for (customer, text), there in where.items():
+        screen.note(f"{customer} on {', '.join(there)}: {text}")

@@ -18,11 +18,13 @@ WINDOWS = ("wine64", "gcc-mingw-w64-x86-64-win32")
 def run(fast: bool, words: str) -> int:
     """Run the tests, `fast` without those that need lab hosts; gives pytest's exit code."""
     _install_tools()
-    argv = [sys.executable, "-m", "pytest", "-n", str(2 * (os.cpu_count() or 1)), *words.split()]
+    at_once = os.cpu_count() or 1
     if fast:
-        argv += ["-m", "not host and not slow"]
+        chosen = ["-m", "not host and not slow"]
     else:
         _prepare()
+        chosen, at_once = [], 2 * at_once  # a test of lab hosts waits for half of its time
+    argv = [sys.executable, "-m", "pytest", "-n", str(at_once), *chosen, *words.split()]
     return subprocess.run(argv, cwd=REPO).returncode
 
 

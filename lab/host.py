@@ -165,6 +165,14 @@ class LabHost:
         options = f"size={size},mode={was.st_mode & 0o7777:o},uid={was.st_uid},gid={was.st_gid}"
         self._tell({"at": path, "options": options})
 
+    def show(self, folder: Path, at: str) -> None:
+        """Show a folder of this machine there too, e.g. at "/D:": what either writes the other reads."""
+        (self.root / at.lstrip("/")).mkdir()
+        # Its first process has its mounts and our root, which need not be this machine's: we may be in a chroot.
+        enter = ["nsenter", f"--target={self._init.pid}", "--mount", "--root", "--wd", "--"]
+        there = f"{roots.cache()}/at/host/{at.lstrip('/')}"
+        subprocess.run([*enter, "mount", "--bind", str(folder), there], check=True)
+
     def _boot(self, base: Path) -> None:
         own_keys = keys.host_keys(self._address.number)
         self.host_keys = tuple(" ".join(path.read_text().split()[:2]) for path in sorted(own_keys.glob("*.pub")))

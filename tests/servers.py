@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -79,7 +80,8 @@ class Uploads:
     def __init__(self, *servers: Server) -> None:
         self.ended: Counter[tuple[int, str]] = Counter()  # exit code and what was said: how often
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._upload, args=[server]) for server in servers]
+        self._counts = [0] * len(servers)
+        self._threads = [threading.Thread(target=self._upload, args=one) for one in enumerate(servers)]
 
     def __enter__(self) -> Uploads:
         for thread in self._threads:
@@ -93,10 +95,18 @@ class Uploads:
         for thread in self._threads:
             thread.join()
 
-    def _upload(self, server: Server) -> None:
+    def each(self) -> None:
+        """Wait until each server has had an upload that began after this call: the second that ends from now on."""
+        before = list(self._counts)
+        while any(now < was + 2 for now, was in zip(self._counts, before, strict=True)):
+            assert all(thread.is_alive() for thread in self._threads)
+            time.sleep(0.02)
+
+    def _upload(self, place: int, server: Server) -> None:
         while not self._over.wait(0.2):
             ran = server.upload()
             self.ended[ran.code, ran.text.strip()] += 1
+            self._counts[place] += 1
 
 
 class FarEnd(Folder):

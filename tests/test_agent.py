@@ -307,6 +307,7 @@ def test_two_applying_the_same_plan_at_once_both_succeed(start: Start, tmp_path:
     second.apply()
 
 
+@pytest.mark.slow
 def test_a_lock_held_too_long_is_busy_and_its_holder_named(start: Start, tmp_path: Path) -> None:
     slow = settler(tmp_path, f"touch {tmp_path}/held; sleep 1")
     working = Thread(target=Plan.of(start(), [file(str(tmp_path / "a"), "1\n"), slow]).apply)
@@ -384,6 +385,7 @@ def test_what_a_failing_program_said_last_is_told_with_what_was_made_before_it(h
     assert len(str(caught.value)) < 2000
 
 
+@pytest.mark.slow
 def test_a_program_that_does_not_end_is_killed_with_all_it_started(tmp_path: Path) -> None:
     slow = program(tmp_path / "slow", f"(sleep 0.6; touch {tmp_path}/lived-on) & sleep 30")
     with pytest.raises(Failed, match="slow did not end within 0 s and was killed"):

@@ -82,6 +82,7 @@ def test_what_is_kept_reads_as_it_was_written(tmp_path: Path) -> None:
     assert (tmp_path / report.PAGE).read_text() == report.page({"provisioning": written}, "bookworm")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not peers.program("python").exists(), reason="matplotlib comes with the first ./inv bench")
 def test_a_plot_is_drawn_the_same_each_time(tmp_path: Path) -> None:
     for name in ("one.svg", "two.svg"):

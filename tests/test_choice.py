@@ -11,6 +11,7 @@ from receiver import choice
 from receiver.choice import choose, refusal
 from receiver.formats import Block, Values
 from receiver.settings import Settings
+from tests.dice import seeds
 
 ACME = Settings(customer="acme", format="exchange-5.5", domains=("acme.example", "acme.co.example"))
 IDN = ACME._replace(
@@ -291,7 +292,7 @@ def made_up(dice: random.Random) -> Iterator[str]:
         yield kind + "".join(dice.choices(PIECES, k=dice.randrange(5))) + end
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(20))
 @pytest.mark.parametrize("settings", [ACME, IDN, ANY, ACME._replace(exclude=("anna", "*-internal@*"))])
 def test_values_in_bulk_are_chosen_as_each_would_be_by_itself(settings: Settings, seed: int) -> None:
     values = [value for value in made_up(random.Random(seed)) if value]

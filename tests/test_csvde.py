@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from receiver.formats import BadExport, Block, csvde
+from tests.dice import seeds
 
 HEADER = (
     "DN,objectClass,userAccountControl,proxyAddresses,msExchHideFromAddressLists,msExchRequireAuthToSendTo,"
@@ -129,13 +130,13 @@ def made_up(dice: random.Random) -> tuple[bytes, list[str]]:
     return text.encode(dice.choice(["utf-8", "utf-8-sig", "utf-16"])), every
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", seeds(40))
 def test_what_was_put_into_an_export_comes_out_whichever_way_its_rows_are_read(seed: int) -> None:
     export, every = made_up(random.Random(seed))
     assert Counter(csvde.values(export)) == Counter(every)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", seeds(40))
 def test_any_bytes_are_either_read_or_refused(seed: int) -> None:
     dice = random.Random(seed)
     export = bytearray(made_up(dice)[0])

@@ -177,6 +177,7 @@ def sibling(tmp_path: Path) -> SmallRelay:
     return SmallRelay(tmp_path / "sibling")
 
 
+@pytest.mark.slow
 def test_a_new_relay_takes_over_all_that_its_sibling_has(relay: SmallRelay, sibling: SmallRelay) -> None:
     relay.offer(people(38))
     relay.offer(people(20))
@@ -202,6 +203,7 @@ def test_a_relay_without_a_list_hands_over_that_it_has_none(sibling: SmallRelay,
     assert told(sibling, "take-over", "acme", stdin=given) == ["acme: 0 recipients, unchanged"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -11,6 +11,7 @@ from lab.host import LabHost
 from receiver.changes import changes
 from receiver.postmap import _FEW as FEW
 from tests.built_relay import HostRelay
+from tests.dice import seeds
 
 MakeHost = Callable[..., LabHost]
 LOGGED = '#!/bin/sh\necho "$*" >> /var/tmp/postmap.log\nexec /usr/sbin/postmap.real "$@"\n'
@@ -26,7 +27,7 @@ def told(before: set[bytes], after: set[bytes]) -> tuple[set[bytes], set[bytes]]
     return {line[:-1] for line in gone}, {line[:-1] for line in come}
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", seeds(60))
 def test_two_texts_differ_by_what_sets_say(seed: int) -> None:
     dice = random.Random(seed)
     alphabet = [b"a", b"aa", b"aaa" * 200, b"ab", b"b" * dice.randrange(1, 600)]

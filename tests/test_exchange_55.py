@@ -8,6 +8,7 @@ import pytest
 from receiver import formats
 from receiver.formats import BadExport, exchange_55
 from receiver.settings import BadSettings
+from tests.dice import seeds
 
 HEADER = "Obj-Class\tE-mail addresses\tSecondary-Proxy-Addresses\r\n"
 
@@ -106,13 +107,13 @@ def made_up(dice: random.Random) -> tuple[bytes, list[str]]:
     return bom + text.encode(encoding), [value for value in every if value]
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", seeds(40))
 def test_what_was_put_into_an_export_comes_out_whichever_way_its_rows_are_read(seed: int) -> None:
     export, every = made_up(random.Random(seed))
     assert Counter(exchange_55.values(export)) == Counter(every)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", seeds(40))
 def test_any_bytes_are_either_read_or_refused(seed: int) -> None:
     dice = random.Random(seed)
     export = bytearray(made_up(dice)[0])

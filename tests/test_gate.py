@@ -160,6 +160,7 @@ def test_an_attack_by_a_bomb_of_a_million_values_stays_within_memory(relay: Smal
     assert relay.in_force() == set(people(40))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("greedy", "told"),
     [

@@ -106,6 +106,7 @@ def test_an_openssh_key_is_what_ssh_keygen_and_cryptography_read(tmp_path: Path,
     assert read.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()) == pair.private.reveal()
 
 
+@pytest.mark.slow
 def test_an_rsa_pair_has_3072_bits() -> None:
     numbers = load_ssh_private_key(openssh(make_pair("rsa"), "").reveal(), None)
     assert isinstance(numbers, rsa.RSAPrivateKey)

@@ -8,6 +8,7 @@ import pytest
 
 from receiver.formats import BadExport, powershell
 from receiver.intake import ended
+from tests.dice import seeds
 
 HEADER = "Type\tFlags\tAddresses\r\n"
 
@@ -102,7 +103,7 @@ PIECES = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(20))
 def test_what_was_put_into_an_export_comes_out(seed: int) -> None:
     dice = random.Random(seed)
     rows, every = [], []

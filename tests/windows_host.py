@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pytest
 
-from lab import roots
 from lab.host import LabHost
 from tests.windows_server import WINE, Server
 
@@ -40,12 +39,10 @@ class WindowsHost:
     def __init__(self, host: LabHost, wine: dict[str, str], programs: Path, drive: Path) -> None:
         self.host = host
         self.commands: list[str] = []
-        (host.root / "D:").mkdir()
         self.home = drive / "home"  # where commands start
         for folder in ("programs", "home"):
             (drive / folder).mkdir(parents=True)
-        there = roots.cache() / "at" / "host" / "D:"
-        subprocess.run(["nsenter", f"--target={host.pid}", "--mount", "mount", "--bind", drive, there], check=True)
+        host.show(drive, "/D:")
         for name in ("icacls", "schtasks"):
             shutil.copy(programs / f"{name}.exe", drive / "programs")
         letter = Path(wine["WINEPREFIX"]) / "dosdevices" / "d:"

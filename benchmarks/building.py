@@ -124,7 +124,7 @@ def measure(quick: bool) -> Answer:
             relays.unbuild(host)
             relay.build()
         relays.unbuild(host)
-        stages = relays.stages(host, "receiver.build")
+        stages = relays.stages(host, "receiver.root.build")
         shared = [_shared(relay, count) for count in (1, size.at_once)]
         spent = [_hour(relay) for _ in range(size.repeats)]
     return Answer(

@@ -118,7 +118,7 @@ class Relay:
         export = self.exports[self._sent].read_bytes()
         gate = relays.stages(self.host, "receiver.gate", CUSTOMER, "k1", told=told, user="postern", stdin=export)
         relays.unbuild(self.host)
-        return gate, relays.stages(self.host, "receiver.build")
+        return gate, relays.stages(self.host, "receiver.root.build")
 
     def _ssh(self, account: str, command: str, stdin: Path | None, code: int = 0) -> Run:
         argv = [*self.operator.client("ssh", self.host, CUSTOMER), f"{account}@{self.host.address}", command]

@@ -26,15 +26,15 @@ JOINTS = {
         ("sudo and build", "receiver.tables", "Tables.build"),
         ("look up", "receiver.tables", "Tables.missing"),
     ),
-    "receiver.build": (
-        ("directories and keys", "receiver.ground", "settle"),
-        ("directories and keys", "receiver.keyfile", "settle"),
-        ("read the sources", "receiver.build", "_find"),
-        ("name them by their content", "receiver.sources", "digest"),
-        ("check every address", "receiver.part", "checked"),
-        ("compose the tables", "receiver.listing", "tables"),
-        ("postmap, look-ups, fsync", "receiver.postmap", "Postmap.draft"),
-        ("keep root's copies", "receiver.sources", "Copy.keep"),
+    "receiver.root.build": (
+        ("directories and keys", "receiver.root.ground", "settle"),
+        ("directories and keys", "receiver.root.keyfile", "settle"),
+        ("read the sources", "receiver.root.build", "_find"),
+        ("name them by their content", "receiver.root.sources", "digest"),
+        ("check every address", "receiver.root.part", "checked"),
+        ("compose the tables", "receiver.root.listing", "tables"),
+        ("postmap, look-ups, fsync", "receiver.root.postmap", "Postmap.draft"),
+        ("keep root's copies", "receiver.root.sources", "Copy.keep"),
     ),
 }
 

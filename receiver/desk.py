@@ -17,7 +17,7 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from receiver import door, ground, handover, maillog, pin, publishing, review, telling
+from receiver import account, door, handover, maillog, pin, publishing, review, telling
 from receiver.handover import Given
 from receiver.kept import Origin
 from receiver.maillog import Log
@@ -31,7 +31,6 @@ from receiver.status import Status
 from receiver.tables import Tables
 from receiver.tick import tick
 
-ACCOUNT = "postern"
 _NOTE = 5.0  # seconds that the lock is tried for noting that a list was reviewed
 
 
@@ -59,7 +58,7 @@ def desk(
     places: Places, tables: Tables, asked: argparse.Namespace, environ: MutableMapping[str, str], log: Log | None
 ) -> int:
     """Answer one call as the account; the exit code."""
-    by = environ.get("SUDO_USER") or environ.get("LOGNAME") or ACCOUNT
+    by = environ.get("SUDO_USER") or environ.get("LOGNAME") or account.NAME
     client = environ.get("SSH_CONNECTION", "").partition(" ")[0]
     door.prepare(environ)
     call = Desk(places, tables, asked, Origin(int(time.time()), client=client, by=by), log)
@@ -120,15 +119,15 @@ def _hash(text: str) -> str:
 
 def _become_postern(places: Places, review: bool) -> Log | None:
     """Give up root for good. A review needs the mail log, which only root may open."""
-    account = ground.account(ACCOUNT)
-    if os.geteuid() == account.uid:
+    theirs = account.find()
+    if os.geteuid() == theirs.uid:
         return None
     if os.geteuid() != 0:
-        raise Refused(f"only root and account {ACCOUNT} may use this: sudo postern ...")
+        raise Refused(f"only root and account {account.NAME} may use this: sudo postern ...")
     log = maillog.opened(load_relay(places).config_directory, time.time()) if review else None
-    os.setgroups([account.gid])
-    os.setresgid(account.gid, account.gid, account.gid)
-    os.setresuid(account.uid, account.uid, account.uid)
+    os.setgroups([theirs.gid])
+    os.setresgid(theirs.gid, theirs.gid, theirs.gid)
+    os.setresuid(theirs.uid, theirs.uid, theirs.uid)
     return log
 
 

@@ -7,8 +7,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from receiver import child, kept
-from receiver.record import Record
 from receiver.report import DONE, Failed, shown
+from receiver.root.record import Record
 from receiver.settings import BadSettings, Places, load_relay
 
 ADDED = 1_000  # of the addresses that came are looked up

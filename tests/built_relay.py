@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.host import LabHost
-from receiver.ground import Owner
+from receiver.account import Owner
 from receiver.settings import Places, RelaySettings, Settings
 from roles.postfix import LIBRARY, REBUILD
 from templates import render
@@ -111,7 +111,7 @@ class HostRelay(BuiltRelay):
         shutil.copytree(
             REPO / "receiver", host.root / LIBRARY[1:] / "receiver", ignore=shutil.ignore_patterns("__pycache__")
         )
-        facts = {"python": "/usr/bin/python3", "library": LIBRARY, "module": "receiver.build"}
+        facts = {"python": "/usr/bin/python3", "library": LIBRARY, "module": "receiver.root.build"}
         self._file(REBUILD, render("postfix/launcher.j2", **facts), 0o755)
         self._file("/etc/sudoers.d/postern", render("postfix/sudoers.j2", rebuild=REBUILD), 0o440)
         self.var.mkdir(mode=0o755)

@@ -243,7 +243,7 @@ def test_attack_what_a_process_inherits_changes_no_build(relay: HostRelay, what:
 SURROUNDINGS = """
 import os, resource, signal, sys
 sys.path.insert(0, "/usr/local/lib/postern")
-from receiver import surroundings
+from receiver.root import surroundings
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
 for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE):  # soft ones: hard ones not every lab may raise again

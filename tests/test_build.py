@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from receiver import build, ground, keyfile, listing, part, sources, switch, trees
-from receiver.ground import Owner
+from receiver.account import Owner
 from receiver.report import Busy, Failed
+from receiver.root import build, ground, keyfile, listing, part, sources, switch, trees
+from receiver.root.sources import Pair
+from receiver.root.table import Table
 from receiver.settings import Settings
-from receiver.sources import Pair
-from receiver.table import Table
 from roles import postfix
 from tests.built_relay import DAY, ROUTE, BuiltRelay, key_line
 from tests.test_postfix_role import FRESH

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from lab.host import LabHost
-from receiver.changes import changes
-from receiver.postmap import _FEW as FEW
+from receiver.root.changes import changes
+from receiver.root.postmap import _FEW as FEW
 from tests.built_relay import HostRelay
 from tests.dice import seeds
 

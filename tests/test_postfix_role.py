@@ -117,7 +117,7 @@ def test_the_receiver_is_installed_whole_and_stamped() -> None:
     files = (library.wanted or {})["files"]
     assert files["release"] == f"{receiver.RELEASE}\n"
     assert files["receiver/settings.py"] == Path(receiver.__file__).with_name("settings.py").read_text("utf-8")
-    assert {"receiver/__init__.py", "receiver/formats/__init__.py", "receiver/build.py"} <= set(files)
+    assert {"receiver/__init__.py", "receiver/formats/__init__.py", "receiver/root/build.py"} <= set(files)
 
 
 def test_nothing_but_the_standard_library_and_what_is_sent_before_it_is_imported_there() -> None:

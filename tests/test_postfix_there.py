@@ -568,6 +568,20 @@ def test_a_type_that_postfix_lists_and_cannot_load_is_found_out_with_a_scratch_t
     assert mx.lab.run("sh", "-c", "ls -d /var/tmp/postern*", check=False).stdout == ""
 
 
+@pytest.mark.parametrize("twice", ["mynetworks = 127.0.0.0/8", "relay_domains = other.example"])
+def test_a_main_cf_that_sets_something_twice_is_no_obstacle_and_is_left_as_it_was(machine: Start, twice: str) -> None:
+    mx = machine()
+    with (mx.lab.root / "etc/postfix/main.cf").open("a") as main_cf:
+        main_cf.write(f"{twice}\n{twice}\n")
+    before = (mx.lab.root / "etc/postfix/main.cf").read_text()
+    assert mx.refusals(customer()) == []
+    mx.provision(customer())
+    assert mx.lab.ask("x@acme.example", from_address=OUTSIDE) == "250 2.1.5 Ok"
+    assert mx.plan(customer()).text() == ""
+    mx.without("acme")
+    assert (mx.lab.root / "etc/postfix/main.cf").read_text() == before
+
+
 def test_a_postfix_that_was_there_and_is_stopped_stays_stopped(machine: Start) -> None:
     mx = machine(stopped=True)
     assert any("Postfix is stopped" in one for one in mx.refusals(customer()))

@@ -464,7 +464,7 @@ def test_a_relay_that_is_not_provisioned_is_told_in_one_line(relay: HostRelay, s
 OUR_CHECK = """
 import sys
 sys.path.insert(0, "/usr/local/lib/postern")
-from receiver import part
+from receiver.root import part
 for line in sys.stdin.buffer.read().splitlines(True):
     try:
         part._lines(line)

@@ -48,10 +48,11 @@ SENT = tuple(
 
 LIBRARY = "/usr/local/lib/postern"
 REBUILD = "/usr/local/sbin/rebuild-relay-recips"
+# An upgrade replaces the library and then each of these: what they name stays where it is, or uploads fail in between.
 LAUNCHERS = {
     "/usr/local/sbin/postern-receive": "receiver.gate",
     "/usr/local/sbin/postern": "receiver.desk",
-    REBUILD: "receiver.build",
+    REBUILD: "receiver.root.build",
     "/usr/local/bin/parse-exchange-users": "receiver.parse",
 }
 PLACES = Places()

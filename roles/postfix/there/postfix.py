@@ -113,6 +113,11 @@ class Postfix(NamedTuple):
             return [line.split("\t", 1)[0] for line in listed.out.splitlines()]
         return first_words(table.partition(":")[2])
 
+    def about(self, said: str) -> str:
+        """Take what postmap says of any table, such as that main.cf sets something twice, out of what it said of one."""
+        of_any = self.run("postmap", "-q", "postern", "static:OK").err.splitlines() if said else []
+        return "\n".join(line for line in said.splitlines() if line not in of_any)
+
     def run(self, program: str, *words: str, stdin: bytes = b"") -> Ran:
         """Run one of its programs. Raises Failed if it is not there."""
         path = tool(program)

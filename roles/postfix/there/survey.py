@@ -125,8 +125,8 @@ def _scratch_in(folder: str, postfix: Postfix, table_type: str) -> str:
     with open(os.path.join(folder, "scratch"), "w", encoding="utf-8") as file:
         file.write("scratch@postern.invalid OK\n")
     ran = postfix.run("postmap", table)
-    if ran.code or ran.err:
-        return tail(ran.err)
+    if ran.code or postfix.about(ran.err):
+        return tail(postfix.about(ran.err) or ran.err)
     try:
         found = postfix.lookup(table, ["scratch@postern.invalid"])
     except Failed as error:

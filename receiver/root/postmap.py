@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from receiver import ground
-from receiver.changes import changes
 from receiver.report import Failed, shown
-from receiver.table import Draft, Standing, Table, flush, put
+from receiver.root import ground
+from receiver.root.changes import changes
+from receiver.root.table import Draft, Standing, Table, flush, put
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 _SECONDS = 600  # a million addresses take about five

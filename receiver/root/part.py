@@ -10,8 +10,8 @@ from operator import lt
 from typing import NamedTuple
 
 from receiver.report import shown
-from receiver.sources import LINE, Pair, Source
-from receiver.trees import Damaged
+from receiver.root.sources import LINE, Pair, Source
+from receiver.root.trees import Damaged
 
 _ATOM = rb'[^\x00-\x20"(),:;<>@\[\\\].\x7f]+'
 _LOCAL = rb'(?!#|\*@)(?:%b(?:\.%b)*|"(?:[^"\\]|\\.)+")' % (_ATOM, _ATOM)  # postmap skips a line that begins with #

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from receiver.table import Draft, Standing, Table, put
+from receiver.root.table import Draft, Standing, Table, put
 
 _FORMAT = 1
 

@@ -15,15 +15,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from receiver import RELEASE, drops, ground, keyfile, listing, lock, part, sources, surroundings, switch, trees
-from receiver.ground import Owner
-from receiver.part import Part
-from receiver.postmap import Postmap
-from receiver.record import Record
+from receiver import RELEASE, account, lock
+from receiver.account import Owner
 from receiver.report import DONE, FAILED, REFUSED, Failed, Stopped
+from receiver.root import drops, ground, keyfile, listing, part, sources, surroundings, switch, trees
+from receiver.root.part import Part
+from receiver.root.postmap import Postmap
+from receiver.root.record import Record
+from receiver.root.sources import Source
+from receiver.root.table import Table
 from receiver.settings import BadSettings, Places, RelaySettings, load_relay
-from receiver.sources import Source
-from receiver.table import Table
 
 WAIT = 30.0  # seconds for the build that runs
 
@@ -54,7 +55,7 @@ def main() -> int:
         return _end(REFUSED, "tables are root's to build: sudo -n /usr/local/sbin/rebuild-relay-recips")
     surroundings.own()
     try:
-        lines = (stale if arguments else build)(Places(), ground.account())
+        lines = (stale if arguments else build)(Places(), account.find())
     except Stopped as error:
         return _end(error.code, str(error))
     except (OSError, BadSettings) as error:

@@ -7,9 +7,9 @@ import stat
 from collections.abc import Iterable
 
 from receiver.report import shown
+from receiver.root.table import put
+from receiver.root.trees import Tree
 from receiver.settings import Places
-from receiver.table import put
-from receiver.trees import Tree
 
 _MODE = 0o644
 _HEAD = "# rebuild-relay-recips makes this from /etc/postern/customers; what is changed here is lost"

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
-from receiver.part import Part
-from receiver.table import Table
+from receiver.root.part import Part
+from receiver.root.table import Table
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 

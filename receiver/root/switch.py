@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from receiver import listing, postmap
-from receiver.postmap import Postmap
-from receiver.record import Record
 from receiver.report import Failed
-from receiver.table import Table
+from receiver.root import listing, postmap
+from receiver.root.postmap import Postmap
+from receiver.root.record import Record
+from receiver.root.table import Table
 
 _TURN = 0.5  # seconds after a reload until nobody new asks the old trivial-rewrite
 

@@ -8,10 +8,11 @@ import stat
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from receiver import ground
-from receiver.ground import Ground, Owner
+from receiver.account import Owner
+from receiver.root import ground
+from receiver.root.ground import Ground
+from receiver.root.trees import CUSTOMER, Tree
 from receiver.settings import DROPPED, Places
-from receiver.trees import CUSTOMER, Tree
 
 _MODE = 0o660
 

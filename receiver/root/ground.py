@@ -7,7 +7,6 @@ open parent, opened without following links, and given away by descriptor.
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import stat
 import time
@@ -15,20 +14,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from receiver.account import Owner
 from receiver.report import Failed
+from receiver.root.trees import CUSTOMER
 from receiver.settings import Places
-from receiver.trees import CUSTOMER
 
 KEPT_DAYS = 30  # of a spool whose customer left
 _RETIRED = re.compile(r".+-([0-9]{4}-[0-9]{2}-[0-9]{2})(\.[0-9]+)?")
 _PLACES = 100  # that one customer may leave in a day
-
-
-class Owner(NamedTuple):
-    """Whose a directory is."""
-
-    uid: int
-    gid: int
 
 
 class Ground(NamedTuple):
@@ -37,15 +30,6 @@ class Ground(NamedTuple):
     path: str
     mode: int
     owner: Owner
-
-
-def account(name: str = "postern") -> Owner:
-    """Find the account that uploads run as. Raises Failed."""
-    try:
-        entry = pwd.getpwnam(name)
-    except KeyError as error:
-        raise Failed(f"there is no account {name!r}; provision this relay again") from error
-    return Owner(entry.pw_uid, entry.pw_gid)
 
 
 def grounds(places: Places, metrics: str, theirs: Owner) -> Iterator[Ground]:

@@ -14,10 +14,11 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-from receiver import disk, ground, trees
-from receiver.ground import Owner
+from receiver import disk
+from receiver.account import Owner
+from receiver.root import ground, trees
+from receiver.root.trees import Damaged, Tree
 from receiver.settings import Places
-from receiver.trees import Damaged, Tree
 
 LINE = 321  # octets of the longest address, 64 @ 255, and its line end
 _DAY = 86400

@@ -7,7 +7,7 @@ import resource
 import signal
 from contextlib import suppress
 
-from receiver.postmap import ENVIRONMENT
+from receiver.root.postmap import ENVIRONMENT
 
 _LIMITS = ("AS", "CPU", "DATA", "FSIZE", "NPROC", "STACK")
 _FILES = 4096  # open at once; a build needs some ten

@@ -445,7 +445,7 @@ def step(function, counts=lambda *_: True):
         return function(*words, **more)
     return counted
 
-os.replace, os.unlink = step(os.replace), step(os.unlink)
+os.rename, os.unlink = step(os.rename), step(os.unlink)
 postfix.run = step(postfix.run, lambda *words: {"-e", "-X", "reload"} & set(words))
 try:
     main_cf._make("/etc/postfix", json.loads(sys.argv[2]))
@@ -458,7 +458,7 @@ def send_modules(machine: Machine) -> None:
     """Lay what is sent where a program of the test's can import it."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        for path in (REPO / "deploy" / "agent.py", *postfix.SENT):
+        for path in (REPO / "deploy" / "agent.py", REPO / "deploy" / "files.py", *postfix.SENT):
             tar.add(path, Path("postern-test") / path.relative_to(REPO))
     machine.lab.run("tar", "-x", "-C", "/opt", stdin=packed.getvalue())
 

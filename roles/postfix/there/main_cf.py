@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from deploy.agent import Asked, Failed, Kind, Proof, State
+from deploy.files import replace, tidy
 from roles.postfix.there.members import PARAMETERS, RECIPIENTS, TABLE_OF, Setting, members, shown, theirs
 from roles.postfix.there.now import ETC, RECORD, record
 from roles.postfix.there.original import keep_original, restore_original
@@ -77,7 +78,7 @@ def _begin(postfix: Postfix, edit: State) -> Journal:
     """Ask, and write down what is there. Nothing has been changed when this fails."""
     journal = Journal(postfix.settings(), asked(postfix))
     rehearse(postfix, journal.answers, not members(journal.before[RECIPIENTS].value), edit)
-    _write(JOURNAL, journal._asdict())
+    _keep(JOURNAL, journal._asdict())
     return journal
 
 
@@ -89,7 +90,7 @@ def _remember(postfix: Postfix, journal: Journal, edit: State) -> None:
     if first and not known:
         keep_original(postfix.directory)
     if first:
-        _write(RECORD, {**first, **known})
+        _keep(RECORD, {**first, **known})
 
 
 def _forget(postfix: Postfix) -> None:
@@ -97,7 +98,7 @@ def _forget(postfix: Postfix) -> None:
     now = postfix.settings()
     known = {name: setting for name, setting in record().items() if _is_edited(name, now[name], Setting(*setting))}
     if known:
-        _write(RECORD, known)
+        _keep(RECORD, known)
     elif os.path.exists(RECORD):
         restore_original(postfix.directory)
         os.unlink(RECORD)
@@ -107,18 +108,12 @@ def _is_edited(name: str, now: Setting, before: Setting) -> bool:
     return theirs(name, now.value) != members(now.value) if name in TABLE_OF else now != before
 
 
-def _write(path: str, content: object) -> None:
-    draft = f"{path}.draft"
-    with open(draft, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
-    folder = os.open(os.path.dirname(path), os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _keep(path: str, content: object) -> None:
+    replace(path, json.dumps(content, indent=2).encode(), 0o644)
+
+
+def _tidy(names: list[str]) -> None:
+    tidy([RECORD, *(os.path.join(name, "main.cf") for name in names)])
 
 
 # ---- the edit
@@ -141,4 +136,4 @@ def _put_back(postfix: Postfix, journal: Journal, found: list[str]) -> None:
         ) from error
 
 
-KINDS = {"main.cf": Kind(_read, _make)}
+KINDS = {"main.cf": Kind(_read, _make, _tidy)}

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 
+from deploy.files import replace
 from roles.postfix.there.members import PARAMETERS
 from roles.postfix.there.now import ETC
 
@@ -17,7 +18,7 @@ ORIGINAL = f"{ETC}/main.cf.original"
 
 def keep_original(directory: str) -> None:
     """Keep main.cf as it is now."""
-    _replace(ORIGINAL, _read(os.path.join(directory, "main.cf")), 0o600)
+    replace(ORIGINAL, _bytes(_read(os.path.join(directory, "main.cf"))), 0o600)
 
 
 def restore_original(directory: str) -> None:
@@ -26,7 +27,7 @@ def restore_original(directory: str) -> None:
     with suppress(FileNotFoundError):
         before, now = _read(ORIGINAL), _read(path)
         if before != now and (_values(before), _rest(before)) == (_values(now), _rest(now)):
-            _replace(path, before, os.stat(path).st_mode & 0o7777)
+            replace(path, _bytes(before), os.stat(path).st_mode & 0o7777)
         os.unlink(ORIGINAL)
 
 
@@ -63,16 +64,5 @@ def _read(path: str) -> str:
         return file.read()
 
 
-def _replace(path: str, text: str, mode: int) -> None:
-    draft = f"{path}.postern-draft"
-    with open(draft, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
-    folder = os.open(os.path.dirname(path), os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

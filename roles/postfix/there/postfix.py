@@ -114,7 +114,7 @@ class Postfix(NamedTuple):
         return first_words(table.partition(":")[2])
 
     def about(self, said: str) -> str:
-        """Take what postmap says of any table, such as that main.cf sets something twice, out of what it said of one."""
+        """Take what postmap says of any table out of what it said of one, e.g. that main.cf sets something twice."""
         of_any = self.run("postmap", "-q", "postern", "static:OK").err.splitlines() if said else []
         return "\n".join(line for line in said.splitlines() if line not in of_any)
 

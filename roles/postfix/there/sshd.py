@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from deploy.agent import Asked, Failed, Kind, State, run, tail, tool
+from deploy.files import replace, tidy
 from roles.postfix.there.now import ETC, SYSTEMD, text
 
 CONFIG = "/etc/ssh/sshd_config"
@@ -39,7 +40,7 @@ def _make(path: str, wanted: State | None) -> None:
         _settle_other(before)
         _must_be_sound()
         before = {"path": path, "content": text(path) if os.path.lexists(path) else None}
-        _write(NOTE, json.dumps(before), 0o600)
+        replace(NOTE, json.dumps(before).encode(), 0o600)
     _put(path, wanted["content"] if wanted else None)
     found = list(_faults(wanted["content"] if wanted else ""))
     if found:
@@ -124,21 +125,9 @@ def _noted() -> State:
 
 def _put(path: str, content: str | None) -> None:
     if content is not None:
-        _write(path, content, 0o644)
+        replace(path, content.encode(), 0o644)  # what it drafts is hidden: sshd reads *.conf only
     elif os.path.lexists(path):
         os.unlink(path)
 
 
-def _write(path: str, content: str, mode: int) -> None:
-    draft = f"{path}.postern"  # sshd reads *.conf only
-    with open(
-        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode), "w", encoding="utf-8"
-    ) as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(draft, path)
-
-
-KINDS = {"sshd": Kind(_read, _make)}
+KINDS = {"sshd": Kind(_read, _make, tidy)}

@@ -11,12 +11,12 @@ import re
 import sys
 import syslog
 import time
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from receiver import door
+from receiver import door, lock
 from receiver.kept import Origin
 from receiver.report import FAILED, REFUSED, Answer, Busy, Outcome, Stopped, shown
 from receiver.settings import BadSettings, Places, Settings, load_settings
@@ -87,7 +87,12 @@ def _done(settings: Settings, spool: Spool, tables: Tables, call: Call) -> Answe
     run = partial(door.receive, settings, spool, call.origin, tables, look=call.verb == "look", marked=True)
     if call.verb in _OF_DROP:
         run = partial(door.collect, settings, spool, call.origin, tables, look=call.verb == "collect-look")
-    return _logged(door.outcome(spool, call.origin, run))
+    return _logged(door.outcome(spool, call.origin, partial(_in_a_place, spool, run)))
+
+
+def _in_a_place(spool: Spool, run: Callable[[], Outcome]) -> Outcome:
+    with lock.upload(spool.places, spool.customer):
+        return run()
 
 
 def _unknown(customer: str, verb: str) -> str:

@@ -14,6 +14,7 @@ from receiver.settings import Places
 CUSTOMER = 5.0  # seconds that a customer's lock is tried
 SETTINGS = 60.0  # as long as deploy tries for the same lock
 SLOTS = 2  # exports parsed at once on a relay
+UPLOADS = 8  # exports of one customer that may be on their way in at once; a server sends one
 _STEP = 0.05
 
 
@@ -41,10 +42,25 @@ def settings(places: Places) -> Iterator[None]:
 @contextmanager
 def slot(places: Places, seconds: float) -> Iterator[None]:
     """Hold one of the relay's places for parsing: memory and CPU are bounded by it, not by who calls. Raises Busy."""
+    busy = "this relay is reading other exports; try again in some minutes"
+    with _one_of(SLOTS, os.path.join(places.run, "slot"), seconds, busy):
+        yield
+
+
+@contextmanager
+def upload(places: Places, customer: str) -> Iterator[None]:
+    """Hold one of a customer's places for exports on their way in: one key alone fills no disk. Raises Busy."""
+    busy = f"{UPLOADS} uploads of this customer are running already; wait until they have ended"
+    with _one_of(UPLOADS, os.path.join(places.spool(customer), "upload"), 0, busy):
+        yield
+
+
+@contextmanager
+def _one_of(count: int, path: str, seconds: float, busy: str) -> Iterator[None]:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-    slots = [os.open(os.path.join(places.run, f"slot-{number}"), flags, 0o600) for number in range(SLOTS)]
+    slots = [os.open(f"{path}-{number}", flags, 0o600) for number in range(count)]
     try:
-        _taken(slots, fcntl.LOCK_EX, seconds, "this relay is reading other exports; try again in some minutes")
+        _taken(slots, fcntl.LOCK_EX, seconds, busy)
         yield
     finally:
         for descriptor in slots:

@@ -6,6 +6,7 @@ history/NUMBER.gz     the last lists in force, this one included  keys.json     
 reference/DAY.gz      the largest list of each of the last days   last-run.json  the Outcome of the last run
 held/                 the list that waits for an operator, and    pinned.json    there while uploads do not take effect
                       which one somebody has reviewed last
+upload-NUMBER         empty: locked while an export is taken
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,16 @@ def test_a_customer_whose_settings_are_damaged_is_told_and_nobody_sees_a_traceba
     done = relay.gate("receive", export(people(40)) + MARK)
     assert done.returncode == FAILED
     assert "settings.json" in said(done)
+
+
+def test_an_attack_by_uploads_without_end_leaves_room_for_those_of_others(relay: SmallRelay) -> None:
+    with ExitStack() as running:
+        for _ in range(lock.UPLOADS):
+            running.enter_context(lock.upload(relay.places, "acme"))
+        done = relay.gate("receive", export(people(39)) + MARK)
+        assert (done.returncode, b"8 uploads of this customer are running already" in done.stdout) == (75, True)
+        assert relay.gate("status").returncode == DONE
+    assert relay.gate("receive", export(people(39)) + MARK).returncode == DONE
 
 
 def test_a_key_waits_for_a_place_to_parse_in_while_two_are_taken(relay: SmallRelay) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import peers, relays, report
 from benchmarks.report import Answer, Record
-from lab import roots
+from lab import checks, roots
 from receiver.report import DONE, PERSON, REFUSED
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -23,6 +23,7 @@ def bench(only: Sequence[str], quick: bool) -> int:
     if unknown := [name for name in only if name not in QUESTIONS]:
         _say(f"no question {', '.join(unknown)}; there are {', '.join(QUESTIONS)}")
         return REFUSED
+    checks.install_tools()
     roots.install_needed(say=_say)
     roots.root(relays.RELEASE, say=_say)
     peers.install(_say)

@@ -17,7 +17,7 @@ WINDOWS = ("wine64", "gcc-mingw-w64-x86-64-win32")
 
 def run(fast: bool, words: str) -> int:
     """Run the tests, `fast` without those that need lab hosts; gives pytest's exit code."""
-    _install_tools()
+    install_tools()
     at_once = os.cpu_count() or 1
     if fast:
         chosen = ["-m", "not host and not slow"]
@@ -37,8 +37,8 @@ def _prepare() -> None:
             roots.root(release, say=_say)
 
 
-def _install_tools() -> None:
-    """Bring the tests' own Python packages into .venv, as their lock file has them."""
+def install_tools() -> None:
+    """Bring the tests' own Python packages into .venv, as their lock file has them; the benchmarks want them too."""
     done = Path(sys.prefix) / LOCK.name
     if sys.prefix == sys.base_prefix or (done.exists() and done.read_bytes() == LOCK.read_bytes()):
         return

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from receiver.report import shown
@@ -63,6 +61,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for row in [columns, *rows]:
             print("\t".join(shown(cell, 2000) for cell in row))
         return
+    from rich.table import Table  # like the progress bar, for nobody's eyes but a person's
+
     grid = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         grid.add_row(*(Text(shown(cell, 2000)) for cell in row))
@@ -89,8 +89,13 @@ def agreed(question: str) -> bool:
 @contextmanager
 def progress(doing: str, names: Sequence[str]) -> Iterator[Callable[[str], None]]:
     """Show how many of the names have ended, on a terminal; yields the function that tells one has."""
+    if not err.is_terminal or not names:
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal or len(names) < 1) as bar:
+    with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task(doing, total=len(names))
         waiting = list(names)
 

@@ -157,6 +157,8 @@ def _below(folder: str, prefix: str) -> Iterator[tuple[str, State]]:
             if not entry.is_dir(follow_symlinks=False):
                 yield name, read_file(entry.path) or {}
                 continue
+            if entry.name == "__pycache__":
+                continue  # what Python made of what lies beside it
             yield f"{name}/", {"odd": list(_folder_faults(entry.path, entry.stat(follow_symlinks=False)))}
             yield from _below(entry.path, f"{name}/")
 

@@ -23,7 +23,7 @@ def run(fast: bool, words: str) -> int:
         chosen = ["-m", "not host and not slow"]
     else:
         _prepare()
-        chosen, at_once = ["--dist", "worksteal"], 3 * at_once  # a test of lab hosts waits for most of its time
+        chosen, at_once = [], 3 * at_once  # a test of lab hosts waits for most of its time
     argv = [sys.executable, "-m", "pytest", "-n", str(at_once), *chosen, *words.split()]
     return subprocess.run(argv, cwd=REPO).returncode
 

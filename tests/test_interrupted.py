@@ -22,7 +22,9 @@ OURS = (
     *("etc/postern", "usr/local", "etc/sudoers.d", "etc/cron.d", "etc/postfix"),
     *("var/lib/postern", "etc/passwd", "etc/shadow", "etc/group"),
 )
-BUILT = re.compile(r"/tables/[^/]*\.db |/built\.json|/\.holder|/\.lock|\.db$")  # hold times, or what is in others
+BUILT = re.compile(
+    r"/tables/[^/]*\.db |/built\.json|/\.holder|/\.lock|\.db$|/__pycache__"
+)  # hold times, or what is in others
 
 
 def set_up(host: LabHost, folder: Path) -> Operator:

@@ -500,3 +500,16 @@ def test_postmap_takes_every_address_that_our_check_takes(lab_host: MakeHost, re
     relay.upload("acme", *taken)
     assert relay.build().stdout == ""
     assert len(relay.text()) == len(taken) + 1
+
+
+def test_root_makes_the_receiver_s_bytecode_once_where_the_account_cannot_write(relay: HostRelay) -> None:
+    relay.tree("acme")
+    relay.build()
+    library = relay.host.root / "usr/local/lib/postern/receiver"
+    sources = {path.relative_to(library) for path in library.rglob("*.py")}
+    made = {path: path.stat() for path in library.rglob("*.pyc")}
+    assert {path.parent.parent.relative_to(library) / f"{path.name.partition('.')[0]}.py" for path in made} == sources
+    assert {(state.st_uid, state.st_mode & 0o777) for state in made.values()} == {(0, 0o644)}
+    assert {(path.parent.stat().st_uid, path.parent.stat().st_mode & 0o777) for path in made} == {(0, 0o755)}
+    relay.build()
+    assert {path: path.stat().st_mtime_ns for path in made} == {path: made[path].st_mtime_ns for path in made}

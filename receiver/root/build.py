@@ -18,7 +18,7 @@ from typing import NamedTuple
 from receiver import RELEASE, account, lock
 from receiver.account import Owner
 from receiver.report import DONE, FAILED, REFUSED, Failed, Stopped
-from receiver.root import drops, ground, keyfile, listing, part, sources, surroundings, switch, trees
+from receiver.root import bytecode, drops, ground, keyfile, listing, part, sources, surroundings, switch, trees
 from receiver.root.part import Part
 from receiver.root.postmap import Postmap
 from receiver.root.record import Record
@@ -82,6 +82,7 @@ def build(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
         if not record.holds(places.tables, found.digest(), relay.table_type):
             left_out.update(_settle(places, relay, found, record))
         _tidy(places, relay, found)
+        bytecode.settle()
     return [f"{customer}: {why}" for customer, why in sorted(left_out.items())]
 
 

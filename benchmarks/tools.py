@@ -153,7 +153,8 @@ def state_of(host: LabHost) -> list[str]:
 
 
 def _found(host: LabHost, folder: str) -> list[str]:
-    return sorted(host.run("find", "-L", folder, "-type", "f").stdout.split())
+    own = ("-name", "__pycache__", "-prune", "-o")  # what the receiver made there by itself
+    return sorted(host.run("find", "-L", folder, *own, "-type", "f", "-print").stdout.split())
 
 
 def _text(host: LabHost, path: str) -> str:

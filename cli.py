@@ -54,6 +54,8 @@ class Postern(Program):
             return []
         context = contexts[name]
         words = ["--dry-run" if word in ("--dry", "-R") else word for word in words]
+        if self.args["dry"].value:  # Invoke's own, said before the task's name, would let us do it all
+            words = [*words, "--dry-run"]
         positional = self._positional(context, words)
         room = len(context.positional_args)
         if positional > room:

@@ -189,7 +189,7 @@ def accept(_: Context, customer: str, removing: str = "", adding: str = "", firs
         "to": "how many lists back, as `inv history` numbers them; the previous one unless said",
     }
 )
-def rollback(_: Context, customer: str, to: str = "1") -> None:
+def rollback(_: Context, customer: str, to: str = "") -> None:
     """Put an earlier list back on every relay of the customer, and pin it there.
 
     Later exports are checked and kept but not published until `inv resume`; status and the uploads' reports say so.

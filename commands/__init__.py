@@ -12,6 +12,7 @@ from commands.fleet import Refused, code_of
 from deploy.keys import BadKey
 from deploy.plan import HostError
 from inventory import InventoryError
+from receiver import report
 
 P = ParamSpec("P")
 
@@ -23,6 +24,11 @@ def ended(story: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> None:
     except (InventoryError, BadKey, Refused, HostError) as error:
         screen.fault(str(error))
         code = code_of(error)
+    except OSError as error:
+        if not error.filename:
+            raise
+        screen.fault(f"{error.filename}: {error.strerror}")
+        code = report.FAILED
     except KeyboardInterrupt:
         screen.fault("stopped; run the same again, it goes on from what is there")
         code = 130

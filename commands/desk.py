@@ -25,10 +25,7 @@ class Said(NamedTuple):
     @property
     def text(self) -> str:
         """The answer as it is told to people."""
-        told = self.record.get("lines") or [str(self.record.get("line", ""))]
-        names = (("+", self.record.get("coming", ())), ("-", self.record.get("going", ())))
-        looked = self.record.get("did") == "looked"
-        return "\n".join([*told, *(f"{sign} {name}" for sign, each in names if looked for name in each)])
+        return "\n".join(self.record.get("lines") or [str(self.record.get("line", ""))])
 
 
 Answers: TypeAlias = Mapping[str, Said | HostError | Refused]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ class Known(NamedTuple):
     """What a customer's relays know of its keys."""
 
     seen: frozenset[str]  # used on every one of them
+    used: frozenset[str]  # used on one of them at least
     behind: tuple[str, ...]  # relays that may lack what is on record
 
 
@@ -148,14 +149,18 @@ def _one(everything: Inventory, customer: Customer, known: Known, wish: Wish, en
         return report.DONE
     try:
         with ends(customer) as end:
-            return _write(end, customer, relays, known.seen, wish)
+            return _write(end, customer, relays, known, wish)
     except HostError as error:
         return fleet.told(customer.id, error)
 
 
-def _write(end: ExchangeEnd, customer: Customer, relays: Sequence[Relay], seen: frozenset[str], wish: Wish) -> int:
-    plan = Plan.of(end, exchange.items(_naming(customer, end, seen), relays))
+def _write(end: ExchangeEnd, customer: Customer, relays: Sequence[Relay], known: Known, wish: Wish) -> int:
+    plan = Plan.of(end, exchange.items(_naming(customer, end, known.seen), relays))
     place = f"{customer.id}: {'server' if isinstance(end, Machine) else 'kit'} {end.name}"
+    if known.behind and any(change.before is not None for change in plan.changes):
+        # It works as it is. What it would name now, e.g. another host key, a relay has not borne out.
+        screen.note(f"{place} is left as it is, until {', '.join(known.behind)} is as wanted")
+        return report.DONE
     if plan.changes:
         screen.plan(f"{place}:", plan.text(brief=not wish.full))
     else:
@@ -166,9 +171,25 @@ def _write(end: ExchangeEnd, customer: Customer, relays: Sequence[Relay], seen: 
         wait_for_rest(end)  # cmd.exe reads a batch as it goes: one that is replaced goes on in the middle of the other
     plan.apply()
     if not isinstance(end, Machine):  # a kit has been carried; a machine is where the key is used
-        for key in seen:
+        for key in known.seen:
             forget(end, customer, key)
+        _tell_carrier(end, customer, known, {change.item.name for change in plan.changes})
     return report.DONE
+
+
+def _tell_carrier(end: ExchangeEnd, customer: Customer, known: Known, changed: Collection[str]) -> None:
+    """Say what is to be done with a kit; of an open rotation its own story tells."""
+    if len(customer.keys) > 1:
+        return
+    (key,) = customer.keys
+    if changed:
+        again = "; run schedule.bat there again" if "schedule.bat" in changed else ""
+        how = "by a way you would trust with a key, and let its admin follow README.txt"
+        screen.say(f"{customer.id}: carry {end.name} to {customer.exchange.directory} on its server, {how}{again}")
+    held = isinstance(end, Folder) and end.holds(exchange.key_file(customer, key.name))
+    if key.name not in known.used and not held:
+        cure = f"if it never reached the server, `inv rotate-key {customer.id}` makes another"
+        screen.note(f"{customer.id}: nobody has used {key.name} yet, and its private half is not in the kit: {cure}")
 
 
 def _naming(customer: Customer, end: ExchangeEnd, seen: frozenset[str]) -> Customer:

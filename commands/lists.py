@@ -65,23 +65,35 @@ def accept(customer: str, numbers: Mapping[str, str]) -> int:
     name = _one_list(holding, f"the relays hold different lists; look at each: `inv review {customer}`")
     option, number = given[0]
     answers = desk.ask(_only(place, holding), "accepting on", "accept", f"--{option}", number, "--list", name)
-    return desk.tell(_with_failed(asked, answers))
+    code = desk.tell(_with_failed(asked, answers))
+    if option == "first" and code == report.DONE:
+        screen.say(f"{customer}: from now on who is not listed is refused; `inv verify {customer}` asks its relays")
+    return code
 
 
 def rollback(customer: str, back: str) -> int:
-    """Put the same earlier list back on every relay, and pin it. Raises Refused when it is not the same."""
-    if not back.isdigit():
+    """Put the same earlier list back on every relay, and pin it. Raises Refused when it is not the same.
+
+    Without a number it is the previous list, or where another relay is pinned already, the one that is pinned there.
+    """
+    if back and not back.isdigit():
         raise Refused(f"--to {back}: how many lists back, a number as in `inv history {customer}`")
     place = Place.of(customer)
-    histories = desk.ask(place, "asking", "history")
-    if not answered(histories):
-        return desk.tell(histories)
-    earlier = {name: _kept(said.record["history"], int(back)) for name, said in answered(histories).items()}
+    asked = desk.ask(place, "asking", "history")
+    told = {name: said.record for name, said in answered(asked).items()}
+    pinned = {name: str(said["pinned"]["list"]) for name, said in told.items() if said.get("pinned") and not back}
+    if not told:
+        return desk.tell(asked)
+    if len(pinned) == len(told):
+        names = ", ".join(dict.fromkeys(name[:12] for name in pinned.values()))
+        way = f"`inv resume {customer}` ends that, --to N takes another of `inv history {customer}`"
+        raise Refused(f"rolled back and pinned already, to list {names}; {way}")
+    earlier = pinned or {name: _kept(said["history"], int(back or 1)) for name, said in told.items()}
     if short := [name for name, found in earlier.items() if not found]:
-        raise Refused(f"no list is kept {back} back on {', '.join(short)}; see `inv history {customer}`")
-    name = _one_list(earlier, f"number {back} is not the same list on every relay; see `inv history {customer}`")
-    answers = desk.ask(_only(place, earlier), "rolling back on", "rollback", "--list", name)
-    return desk.tell(_with_failed(histories, answers))
+        raise Refused(f"no list is kept {back or 1} back on {', '.join(short)}; see `inv history {customer}`")
+    name = _one_list(earlier, f"number {back or 1} is not the same list on every relay; see `inv history {customer}`")
+    answers = desk.ask(_only(place, told.keys() - pinned.keys()), "rolling back on", "rollback", "--list", name)
+    return desk.tell(_with_failed(asked, answers))
 
 
 def resume(customer: str, as_json: bool) -> int:

@@ -276,4 +276,5 @@ def _known(customer: Customer, found: Mapping[str, Look | HostError | Refused], 
     """Tell what the customer's relays know of its keys."""
     looks = [found.get(name) for name in customer.relays]
     seen = [look.seen.get(customer.id, frozenset()) if isinstance(look, Look) else frozenset() for look in looks]
-    return Known(frozenset.intersection(*seen), tuple(name for name in customer.relays if name not in as_wanted))
+    behind = tuple(name for name in customer.relays if name not in as_wanted)
+    return Known(frozenset.intersection(*seen), frozenset.union(*seen), behind)

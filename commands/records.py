@@ -94,7 +94,7 @@ def _trust(where: Path, machine: _Machine, yes: bool) -> int:
         screen.say(f"{machine.name}: nothing to change")
         return report.DONE
     if not (yes or screen.agreed(f"pin these for {machine.name}?")):
-        raise Refused("nothing recorded; say --yes where no question can be asked")
+        raise Refused("nothing recorded" + ("" if screen.can_ask() else "; say --yes where no question can be asked"))
     pin(where, place, offered)
     screen.say(f"{machine.name}: {len(offered)} host keys pinned in {where / 'known_hosts'}")
     return report.DONE

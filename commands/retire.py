@@ -163,7 +163,7 @@ def _here(where: Path, everything: Inventory, customer: Customer) -> Iterator[st
 def _ask(customer: Customer, farewell: Farewell) -> None:
     place = f" from {farewell.relay}" if farewell.relay else ""
     if not (farewell.yes or screen.agreed(f"retire {customer.id}{place}?")):
-        raise Refused("nothing is done; say --yes where no question can be asked")
+        raise Refused("nothing is done" + ("" if screen.can_ask() else "; say --yes where no question can be asked"))
 
 
 # ---- go

@@ -63,7 +63,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         return
     from rich.table import Table  # like the progress bar, for nobody's eyes but a person's
 
-    grid = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        grid.add_column(name, overflow="fold")  # a fingerprint with its end cut off would be compared all the same
     for row in rows:
         grid.add_row(*(Text(shown(cell, 2000)) for cell in row))
     out.print(grid)
@@ -79,9 +81,14 @@ def stream(lines: Iterator[str]) -> None:
     sys.stdout.writelines(line + "\n" for line in lines)
 
 
+def can_ask() -> bool:
+    """Tell whether there is somebody to answer."""
+    return sys.stdin.isatty()
+
+
 def agreed(question: str) -> bool:
     """Ask for a yes. Without a terminal to ask on, the answer is no."""
-    if not sys.stdin.isatty():
+    if not can_ask():
         return False
     return err.input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 

@@ -47,6 +47,10 @@ class Folder:
             files.make_file(path, None)
         return True
 
+    def holds(self, name: str) -> bool:
+        """Tell whether there is a file of that name; a key is not read for it."""
+        return self._place(name).exists()
+
     def leave(self) -> None:
         """Remove the folder itself, if nobody has put anything into it."""
         with suppress(OSError):

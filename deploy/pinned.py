@@ -267,7 +267,10 @@ def _else(error: Exception, connection: Connection, what: str) -> str:
             "more keys were tried than it likes; name the right one in ~/.ssh/config (IdentityFile), it is tried first"
         )
         return f"{what} hung up while {connection.user} was logging in: {why}"
-    return f"no connection to {connection.host} port {connection.port}: {error or 'it hung up on us'}"
+    if "No authentication methods available" in str(error):
+        return f"{what} answers, but there is no SSH key to log in with: ssh-add one, or name it in ~/.ssh/config"
+    why = str(error).removeprefix("[Errno None] ") or "it hung up on us"
+    return f"no connection to {connection.host} port {connection.port}: {why}"
 
 
 WORDS: Sequence[tuple[type[Exception], Callable[[Any, Connection, str], str]]] = (

@@ -114,7 +114,10 @@ def find_relay(inventory: Inventory, name: str) -> Relay:
 
 def _find(having: Mapping[str, T], word: str, noun: str, place: str) -> T:
     if word not in having:
-        raise InventoryError([f"no {noun} {word!r} in {place}{near(word, having)}"])
+        help_ = near(word, having)
+        if not help_ and not os.environ.get("POSTERN_INVENTORY"):
+            help_ = "; POSTERN_INVENTORY is not set, so that is this repository's own"
+        raise InventoryError([f"no {noun} {word!r} in {place}{help_}"])
     return having[word]
 
 
@@ -160,7 +163,9 @@ def _toml(path: Path, shown: str, faults: list[str]) -> dict[str, Any] | None:
     except UnicodeDecodeError as error:
         faults.append(f"{shown}: line {text.count(10, 0, error.start) + 1}: is not UTF-8; save it as UTF-8 text")
     except tomllib.TOMLDecodeError as error:
-        help_ = "; write Windows paths between single quotes" if "'\\'" in str(error) else ""
+        escaped = any(hint in str(error) for hint in ("'\\'", "hex value", "escape"))
+        help_ = "; write Windows paths between single quotes" if escaped else ""
+        help_ += "; is a key given twice, or a [table]?" if "overwrite" in str(error) else ""
         faults.append(f"{shown}: is not TOML: {error}{help_}")
     return None
 

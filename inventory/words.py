@@ -41,6 +41,8 @@ def line(text: str) -> str:
     """Text of one line that can be shown anywhere: no control characters, no other line ends Unicode knows."""
     if not text.strip():
         raise ValueError("must not be empty")
+    if text.startswith("<") and text.endswith(">"):
+        raise ValueError("is still what `inv init` wrote there")
     for character in text:
         if unicodedata.category(character)[0] == "C" or unicodedata.category(character) in ("Zl", "Zp"):
             help_ = (

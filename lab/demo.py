@@ -28,6 +28,9 @@ class _WrongError(Exception):
 def demo(keep: bool) -> int:
     """Run it; gives 0 when everything answered as it should, else 5."""
     roots.install_needed(say=_say)
+    if reason := roots.missing():
+        _say(reason)
+        return 2
     began = time.monotonic()
     with LabHost("bookworm", say=_say) as relay, tempfile.TemporaryDirectory(prefix="postern-demo-") as folder:
         stage = _Stage(relay, Path(folder))

@@ -41,7 +41,8 @@ def rollback(spool: Spool, which: Which, origin: Origin, tables: Tables) -> Outc
         pin = Pin(origin.when, origin.by, entry.kept.list)
         decision = Decision(recipients, text, accepted, origin, f"{origin.by}, rolling back", pin, clears=False)
         publishing.publish(spool, settings, in_force, decision, origin.when)
-        outcome = Outcome(spool.customer, "pinned", *origin, total=len(recipients), why=moment(origin.when))
+        why = f"{moment(origin.when)} to list {entry.kept.list[:12]} of {moment(entry.kept.origin.when)}"
+        outcome = Outcome(spool.customer, "pinned", *origin, total=len(recipients), why=why)
         added, removed = recipients - in_force.recipients, in_force.recipients - recipients
         outcome = outcome._replace(added=len(added), removed=len(removed))
         spool.record(outcome)

@@ -56,7 +56,11 @@ def listed(spool: Spool) -> Answer:
     entries = history.entries(spool.folder)
     lines = [f"{back:2}  {_entry(entry)}" for back, entry in enumerate(entries)]
     records = [_record(back, entry) for back, entry in enumerate(entries)]
-    return Answer.done(lines or ["no list has been in force yet"], customer=spool.customer, history=records)
+    pin = spool.pinned()
+    if pin:
+        lines.append(f"pinned since {moment(pin.since)} by {shown(pin.by)}, to list {pin.list[:12]}")
+    told = lines or ["no list has been in force yet"]
+    return Answer.done(told, customer=spool.customer, history=records, pinned=pin and pin._asdict())
 
 
 def difference(spool: Spool, back: int) -> Answer:

@@ -31,6 +31,7 @@ class Spread(LoadScopeScheduling):  # type: ignore[misc]
         return module if Path(module).stem.removeprefix("test_") in STORIES else nodeid
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread:
     """Say who runs what."""
     return Spread(config, log)

@@ -83,6 +83,7 @@ WRONG = {
     "provison acme": "no task 'provison'; did you mean 'provision'?",
     "provision acme --dryrun": "no option '--dryrun'; did you mean '--dry-run'?",
     "provision acme bolt": "one name was expected, and 2 came",
+    "--dry check": "check: no option '--dry-run'",
     "check acme": "no name was expected, and 1 came",
     "provision": "which customer? Name one, or say --all",
     "provision acme --all": "either 'acme' or --all, not both",

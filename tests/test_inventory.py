@@ -510,6 +510,7 @@ def test_the_file_to_fill_in_is_complete_once_it_is_filled_in(write: Write) -> N
 def test_the_file_to_fill_in_is_refused_while_it_is_not_filled_in(write: Write) -> None:
     told = faults(write(acme=render("inventory/customer.toml.j2", customer="acme", relays=["mx1"])))
     assert {fault.split(": ")[1] for fault in told} == {
+        "name",
         "domains",
         "exchange.server",
         "exchange.basepoint",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import stat
 import subprocess
 from collections.abc import Callable
@@ -72,18 +73,18 @@ def test_a_dry_run_writes_nothing_anywhere_the_run_does_what_it_said_and_the_nex
     host.start_postfix()
     operator.relay("mx1", host)
     there, here = everything(host.root), everything(operator.home.parent)
-    for words in ("provision acme --dry-run", "provision acme --dry"):
+    for words in ("provision acme --dry-run", "provision acme --dry", "-R provision acme"):
         dry = operator.done(words)
         assert everything(host.root) == there
         assert everything(operator.home.parent) == here
-    assert sessions(host) == (2, 2)
+    assert sessions(host) == (3, 3)
     assert "acme: a key is made and a kit written once a relay is ready for it" in dry.out
 
     run = operator.done("provision acme")
     relay_plan = run.out.partition("acme: key k1 recorded")[0]
     assert body(relay_plan) == body(dry.out)
     assert any(line.startswith("  +restrict,from=") for line in body(relay_plan))
-    assert sessions(host) == (3, 3)
+    assert sessions(host) == (4, 4)
     assert operator.public_keys() == ["k1"]
     assert stat.S_IMODE((operator.kits / "acme").stat().st_mode) == 0o700
     key = operator.kits / "acme" / "exchupdate-k1.ppk"
@@ -94,7 +95,7 @@ def test_a_dry_run_writes_nothing_anywhere_the_run_does_what_it_said_and_the_nex
     again = operator.done("provision acme")
     assert again.out == f"mx1: {ONE_OF_EACH}\nacme: kit {operator.kits / 'acme'}: nothing to change\n"
     assert again.err == ""
-    assert sessions(host) == (4, 4)
+    assert sessions(host) == (5, 5)
     assert everything(host.root) == there
     assert everything(operator.home.parent) == here
 
@@ -253,6 +254,30 @@ def test_one_relay_down_of_two_does_not_stop_the_other_and_the_next_run_complete
     assert operator.upload(export("bob")).code == 3
     ran = operator.done("provision acme")
     assert ran.out.splitlines()[:2] == [f"mx1: {ONE_OF_EACH}", f"mx2: {ONE_OF_EACH}"]
+
+    down.run("sh", "-c", "kill $(cat /run/sshd.pid)")
+    kit = {path.name: path.read_bytes() for path in (operator.kits / "acme").iterdir()}
+    operator.customer("acme", relays=["mx1", "mx2"], exchange={"install": r"D:\elsewhere"})
+    ran = operator.done("provision acme", code=4)
+    assert f"acme: kit {operator.kits / 'acme'} is left as it is, until mx1 is as wanted" in ran.err
+    assert {path.name: path.read_bytes() for path in (operator.kits / "acme").iterdir()} == kit
+    down.run("/usr/sbin/sshd")
+    ran = operator.done("provision acme")
+    assert rf"acme: carry {operator.kits / 'acme'} to " in ran.out
+
+
+def test_a_kit_without_its_key_that_nobody_has_used_is_told_with_the_cure(
+    lab_host: StartHost, operator: Operator
+) -> None:
+    host = lab_host("bookworm")
+    host.start_postfix()
+    operator.relay("mx1", host)
+    operator.customer("acme")
+    operator.done("provision acme")
+    shutil.rmtree(operator.kits / "acme")
+    ran = operator.done("provision acme")
+    assert "acme: nobody has used k1 yet, and its private half is not in the kit" in ran.err
+    assert "`inv rotate-key acme` makes another" in ran.err
 
 
 def test_a_public_key_as_putty_saves_it_is_taken_and_its_private_half_stays_where_it_was_made(

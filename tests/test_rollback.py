@@ -98,6 +98,21 @@ def test_one_relay_down_does_not_keep_the_other_from_rolling_back(two: Two) -> N
     assert two.operator.done("history acme", code=4).out
 
 
+def test_a_rollback_said_twice_does_not_undo_the_first_and_completes_on_a_relay_that_was_down(two: Two) -> None:
+    two.upload(*EVERYBODY, "mallory")
+    two.hosts[1].run("sh", "-c", "kill $(cat /run/sshd.pid)")
+    two.operator.done("rollback acme", code=4)
+    two.hosts[1].run("/usr/sbin/sshd")
+    assert two.ask("mallory") == ["550", "250"]
+    assert "mx2: acme: 50 recipients (+0 -1), pinned since " in two.operator.done("rollback acme").out
+    assert two.ask("mallory") == ["550", "550"]
+    again = two.operator.done("rollback acme", code=2)
+    assert "rolled back and pinned already, to list " in again.err
+    assert "`inv resume acme` ends that" in again.err
+    assert two.ask("mallory") == ["550", "550"]
+    assert ", to list " in two.operator.done("history acme").out
+
+
 def test_a_rollback_holds_while_uploads_keep_coming(two: Two) -> None:
     two.upload(*EVERYBODY, "mallory")
     stop, codes = threading.Event(), []

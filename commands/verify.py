@@ -14,6 +14,8 @@ from inventory.model import Relay
 from receiver import report
 from roles import postfix
 
+TAKEN = "250"
+
 
 def verify(customer: str) -> int:
     """Have every relay of the customer asked; PROOF if one does not answer as it should, or not as the others do."""
@@ -36,7 +38,11 @@ def _judged(answer: State | HostError | Refused) -> str | HostError | Refused:
     asked = [one for each in answer["asked"].values() for one in each]
     wrong = [one for one in asked if not one[2].startswith(one[1])]
     faults = [f"{address}: should get {wanted}, got {said}" for address, wanted, said in wrong]
-    return ProofFailed("\n".join(faults)) if faults else f"{len(asked)} addresses asked, all answered as they should be"
+    if faults:
+        return ProofFailed("\n".join(faults))
+    taking = [domain for domain, each in answer["asked"].items() if all(wanted == TAKEN for _, wanted, _ in each)]
+    everybody = f"; nobody is refused at {', '.join(taking)}: open" if taking else ""
+    return f"{len(asked)} addresses asked, all answered as they should be{everybody}"
 
 
 def _differences(answers: Mapping[str, Any]) -> Iterator[int]:

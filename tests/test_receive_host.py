@@ -190,7 +190,7 @@ KILL = """
 sleep {after}
 for process in /proc/[0-9]*; do
     case $(tr '\\0' ' ' < $process/cmdline) in
-        "/usr/bin/python3 -I /usr/local/sbin/postern-receive acme"*) kill -9 ${{process#/proc/}} ;;
+        "/usr/bin/python3 -IS /usr/local/sbin/postern-receive acme"*) kill -9 ${{process#/proc/}} ;;
     esac
 done
 """

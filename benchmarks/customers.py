@@ -67,8 +67,8 @@ def measure(quick: bool) -> Answer:
 
 
 NOTES = """\
-The relay is asked once whatever their number: what grows is the operator's own reading of the inventory and composing of
-trees, and on the relay the reading and hashing of six files a customer."""
+The relay is asked once whatever their number: what grows is the operator's own reading of the inventory and composing
+of trees, and on the relay the reading and hashing of six files a customer."""
 
 
 def _found(operator: Operator, host: LabHost, floor: Tool, count: int, repeats: int) -> Found:

@@ -116,11 +116,7 @@ def measure(quick: bool) -> Answer:
             y="seconds",
             lines={"seconds": [(name, Spread.of(seconds(ran[name]))) for name in NAMES]},
         ),
-        notes=NOTES,
     )
-
-
-NOTES = ""
 
 
 class Watched(NamedTuple):

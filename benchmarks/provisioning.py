@@ -72,20 +72,21 @@ def measure(quick: bool) -> Answer:
 
 
 NOTES = """\
-Two goals are missed. Ten relays keep both cores of this machine busy, which carries the relays as well, so what counts is
-processor time. From ten relays to twenty each more takes 59 ms, and the floor 9 ms. On the relay it is 82 ms of processor
-(Python's start 16, compiling what is sent 24, `postconf` 7, reading files and `rebuild-relay-recips --check` 35). pyinfra
-asks 51 commands and takes their word; Postern compares every file by content, asks Postfix, and has the built tables
-checked against their sources. What was tried:
+Two goals are missed. Ten relays keep both cores of this machine busy, which carries the relays as well, so what
+counts is processor time. From ten relays to twenty each more takes 59 ms, and the floor 9 ms. On the relay it is 82
+ms of processor (Python's start 16, compiling what is sent 24, `postconf` 7, reading files and `rebuild-relay-recips
+--check` 35). pyinfra asks 51 commands and takes their word; Postern compares every file by content, asks Postfix, and
+has the built tables checked against their sources. What was tried:
 
 - One `postconf` in a look instead of three: 14 ms less.
-- The receiver's bytecode, made once by root, instead of compiling its modules at each start: the relay's part went from
-  110 to 82 ms, and ten relays from 3.98 to 4.31 times faster than pyinfra (two runs of this benchmark).
+- The receiver's bytecode, made once by root, instead of compiling its modules at each start: the relay's part went
+  from 110 to 82 ms, and ten relays from 3.98 to 4.31 times faster than pyinfra (two runs of this benchmark).
 - Python without `site` in the launchers: 3 ms less (not in the figures above).
 - Progress bar and tables loaded only for a terminal: 15 ms of the operator's start.
-- Loading of what is sent only the modules that are asked for: 5 ms of the 24, and an agent that is harder to read. Not done.
-- Checking the tables in the agent's own process: some 15 ms. The agent would run what is installed there instead of asking it. Not
-  done."""
+- Loading of what is sent only the modules that are asked for: 5 ms of the 24, and an agent that is harder to read.
+  Not done.
+- Checking the tables in the agent's own process: some 15 ms. The agent would run what is installed there instead of
+  asking it. Not done."""
 
 
 def _facts(folder: Path) -> dict[str, Any]:

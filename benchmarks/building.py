@@ -157,8 +157,7 @@ type, are built so; a day's uploads are not. What was tried:
   tells nothing more.
 - Asking for the keys in as many processes as there are processors, where there are more than 50,000: kept.
 - Editing a copy of the table in force where little changed, for the types that `postmap` can edit: a build after one
-  change went from twice `postmap` to 0.38 of it (hash) and from 3.6 to 1.8 (lmdb), and a day of hourly uploads round
-  the clock from over 5 % of a core to under 4 %.
+  change went from twice `postmap` to 0.38 of it (hash) and from 3.6 to 1.8 (lmdb).
 - Leaving out the look-up: the build would be within the goal, and a key that Postfix does not find would be found by
   its sender. Not done."""
 

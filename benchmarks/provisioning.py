@@ -75,7 +75,7 @@ NOTES = """\
 Two goals are missed. Ten relays keep both cores of this machine busy, which carries the relays as well, so what
 counts is processor time. From ten relays to twenty each more takes 59 ms, and the floor 9 ms. On the relay it is 82
 ms of processor (Python's start 16, compiling what is sent 24, `postconf` 7, reading files and `rebuild-relay-recips
---check` 35). pyinfra asks 51 commands and takes their word; Postern compares every file by content, asks Postfix, and
+--check` 35). pyinfra runs 51 commands there; Postern compares every file by content, asks Postfix, and
 has the built tables checked against their sources. What was tried:
 
 - One `postconf` in a look instead of three: 14 ms less.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ def run(fast: bool, words: str) -> int:
     else:
         _prepare()
         chosen, at_once = [], 3 * at_once  # a test of lab hosts waits for most of its time
-    argv = [sys.executable, "-m", "pytest", "-n", str(at_once), *chosen, *words.split()]
+    argv = [sys.executable, "-m", "pytest", "-n", str(at_once), *chosen, *shlex.split(words)]
     return subprocess.run(argv, cwd=REPO).returncode
 
 

@@ -67,6 +67,12 @@ static void grant(struct list *list, const char *word)
     sprintf(list->entry[list->count++], "(A;%s;%s;;;%s)", inherits ? "OICI" : "", mask, group);
 }
 
+static void put(const char *text, FILE *out) /* UTF-16, as icacls saves */
+{
+    for (; *text; text++)
+        fputc(*text, out), fputc(0, out);
+}
+
 static void inherited(const char *path, FILE *out)
 {
     struct list above;
@@ -75,27 +81,24 @@ static void inherited(const char *path, FILE *out)
     if (strrchr(parent, '\\'))
         *strrchr(parent, '\\') = 0;
     if (parent[2] == 0 || !read_list(parent, &above) || above.asks) {
-        fputs("(A;ID;FA;;;BA)(A;ID;FA;;;SY)(A;ID;0x1301bf;;;AU)(A;ID;0x1200a9;;;BU)", out);
+        put("(A;ID;FA;;;BA)(A;ID;FA;;;SY)(A;ID;0x1301bf;;;AU)(A;ID;0x1200a9;;;BU)", out);
         return;
     }
     for (int n = 0; n < above.count; n++)
         if (!strncmp(above.entry[n], "(A;OICI;", 8))
-            fprintf(out, "(A;ID;%s", above.entry[n] + 8);
+            put("(A;ID;", out), put(above.entry[n] + 8, out);
 }
 
 static void save(const char *path, const struct list *list, const char *to)
 {
-    FILE *file = tmpfile(), *out = fopen(to, "wb");
-    const char *name = strrchr(path, '\\') ? strrchr(path, '\\') + 1 : path;
-    fprintf(file, "%s\r\nD:%s", name, list->asks ? "AI" : "PAI");
+    FILE *out = fopen(to, "wb");
+    put(strrchr(path, '\\') ? strrchr(path, '\\') + 1 : path, out);
+    put(list->asks ? "\r\nD:AI" : "\r\nD:PAI", out);
     for (int n = 0; n < list->count; n++)
-        fputs(list->entry[n], file);
+        put(list->entry[n], out);
     if (list->asks)
-        inherited(path, file);
-    fputs("\r\n", file);
-    rewind(file);
-    for (int c; (c = fgetc(file)) != EOF;)
-        fputc(c, out), fputc(0, out);
+        inherited(path, out);
+    put("\r\n", out);
     fclose(out);
 }
 

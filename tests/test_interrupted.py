@@ -138,5 +138,8 @@ def test_two_checkouts_that_make_a_customer_s_first_key_at_once_never_replace_ea
     first, second = (anna, bert) if codes[0] == 0 else (bert, anna)
     assert "mx1: would remove key:k1" in second.done("provision acme", code=2).err
     assert first.upload(export("bob")).code == 3
-    assert second.upload(export("bob")).code not in (0, 3)
+    if second.public_keys():  # it looked before the first was done, and made a key that opens nothing
+        assert second.upload(export("bob")).code not in (0, 3)
+    else:
+        assert not second.kits.exists()
     assert first.done("provision acme").out.startswith(NOTHING)

@@ -292,12 +292,16 @@ def bench(_: Context, only: list[str] | None = None, quick: bool = False) -> Non
 @task(
     help={
         "fast": "only those that need no lab host and take no seconds",
+        "long": "only those that a usual run leaves out: the other Debian releases, big inputs, more made-up inputs",
         "words": "handed to pytest, e.g. --words='-k guard'",
     }
 )
-def test(_: Context, fast: bool = False, words: str = "") -> None:
-    """Install what the tests need and run them all."""
+def test(_: Context, fast: bool = False, long: bool = False, words: str = "") -> None:
+    """Install what the tests need and run them: on Debian 12, in a few minutes; the rest is in --long.
+
+    Ends with pytest's exit code.
+    """
     from commands import ended
     from lab.checks import run as story
 
-    ended(story, fast, words)
+    ended(story, fast, long, words)

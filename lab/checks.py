@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab import roots
@@ -16,25 +17,37 @@ WINDOWS = ("wine64", "gcc-mingw-w64-x86-64-win32")
 """Debian's packages that run a customer's batch file and build the programs it calls."""
 
 
-def run(fast: bool, words: str) -> int:
-    """Run the tests, `fast` without those that need lab hosts; gives pytest's exit code."""
+USUAL_RELEASE = "bookworm"
+"""The release of which `./inv test` boots hosts; those of the others are in `./inv test --long`."""
+
+
+def run(fast: bool, long: bool, words: str) -> int:
+    """Run a tier of the tests and return pytest's exit code; 2: both tiers were asked for at once."""
+    if fast and long:
+        _say("--fast and --long are two runs: name one of them")
+        return 2
     install_tools()
     at_once = os.cpu_count() or 1
-    if fast:
-        chosen = ["-m", "not host and not slow"]
-    else:
-        _prepare()
-        chosen, at_once = [], 3 * at_once  # a test of lab hosts waits for most of its time
-    argv = [sys.executable, "-m", "pytest", "-n", str(at_once), *chosen, *shlex.split(words)]
+    if not fast:
+        _prepare(roots.RELEASES if long else (USUAL_RELEASE,))
+        at_once *= 3  # a test of lab hosts waits for most of its time
+    argv = [sys.executable, "-m", "pytest", "-n", str(at_once), "-m", _marks(fast, long), *shlex.split(words)]
     return subprocess.run(argv, cwd=REPO).returncode
 
 
-def _prepare() -> None:
-    """Make what takes long beforehand, where it can be told: a test that makes a Debian root says nothing meanwhile."""
+def _marks(fast: bool, long: bool) -> str:
+    """Return the tests of a tier, as pytest's -m takes them."""
+    if fast:
+        return "not host and not slow and not long"
+    return "long" if long else "not long"
+
+
+def _prepare(releases: Sequence[str]) -> None:
+    """Install packages and make Debian roots first, where progress is seen: pytest shows none of a test's."""
     if os.geteuid() == 0:
         roots.install_needed((*roots.PACKAGES, *WINDOWS), say=_say)
     if roots.missing() is None:
-        for release in roots.RELEASES:
+        for release in releases:
             roots.root(release, say=_say)
 
 

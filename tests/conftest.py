@@ -58,27 +58,9 @@ def lab_host() -> Iterator[Callable[..., LabHost]]:
 
 
 @pytest.fixture
-def bullseye(lab_host: Callable[..., LabHost]) -> LabHost:
-    """Debian 11: Python 3.9."""
-    return lab_host("bullseye")
-
-
-@pytest.fixture
 def bookworm(lab_host: Callable[..., LabHost]) -> LabHost:
     """Debian 12: Postfix 3.7, default table type hash."""
     return lab_host("bookworm")
-
-
-@pytest.fixture
-def trixie(lab_host: Callable[..., LabHost]) -> LabHost:
-    """Debian 13: Postfix 3.10, OpenSSH 10."""
-    return lab_host("trixie")
-
-
-@pytest.fixture
-def forky(lab_host: Callable[..., LabHost]) -> LabHost:
-    """Debian 14, testing: Postfix 3.11, default table type cdb, the newest Python."""
-    return lab_host("forky")
 
 
 @pytest.fixture

@@ -268,6 +268,7 @@ def test_attack_nothing_of_what_was_set_before_is_left(relay: HostRelay) -> None
     assert second == "0 set()"
 
 
+@pytest.mark.long  # it is Debian 13 that has this pair
 def test_attack_two_letters_that_postfix_folds_into_one_and_our_python_does_not(lab_host: MakeHost) -> None:
     """Debian 13's Python knows Unicode 15, its Postfix 16: a duplicate stops postmap, and so the tables of all."""
     relay = HostRelay(lab_host("trixie"))
@@ -281,6 +282,7 @@ def test_attack_two_letters_that_postfix_folds_into_one_and_our_python_does_not(
     assert relay.closed("ann@bolt.example", "bob@bolt.example", domain="bolt.example")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["a number of a million digits", "JSON nested beyond measure"])
 def test_attack_numbers_and_nests_on_the_oldest_python(lab_host: MakeHost, what: str) -> None:
     """Python 3.9 has no limit of its own on either."""

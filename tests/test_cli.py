@@ -220,3 +220,9 @@ def test_a_relay_whose_host_keys_nobody_has_looked_at_is_not_connected_to(operat
     assert "mx1: no host key is pinned for it yet: `inv trust mx1` shows and records them" in ran.err
     assert operator.public_keys() == []
     assert not operator.kits.exists()
+
+
+def test_two_tiers_of_the_tests_at_once_are_refused(operator: Operator) -> None:
+    ran = operator.run("test --fast --long")
+    assert ran.code == 2
+    assert "--fast and --long are two runs" in ran.err

@@ -23,6 +23,7 @@ from receiver.formats import BadExport
 from receiver.report import Stopped
 from receiver.settings import DROPPED, Places
 from tests.operators import MARK, AtOnce, Operator, Ran, answers, export
+from tests.releases import releases
 
 pytestmark = pytest.mark.host
 
@@ -85,7 +86,7 @@ def acme(relay: tuple[LabHost, Operator]) -> Customer:
     return made
 
 
-@pytest.mark.parametrize("relay", ["bookworm", "trixie", "forky"], indirect=True)
+@pytest.mark.parametrize("relay", releases("bookworm", "trixie", "forky"), indirect=True)
 def test_a_list_that_is_copied_and_collected_is_in_the_table_and_the_drop_empty_for_the_next(acme: Customer) -> None:
     assert acme.copy(export("bob", "ann") + MARK).code == 0
     looked = acme.call("collect-look")

@@ -12,6 +12,7 @@ from receiver.root.changes import changes
 from receiver.root.postmap import _FEW as FEW
 from tests.built_relay import HostRelay
 from tests.dice import seeds
+from tests.releases import releases
 
 MakeHost = Callable[..., LabHost]
 LOGGED = '#!/bin/sh\necho "$*" >> /var/tmp/postmap.log\nexec /usr/sbin/postmap.real "$@"\n'
@@ -70,7 +71,8 @@ def held(relay: HostRelay, kind: str) -> set[str]:
 
 @pytest.mark.host
 @pytest.mark.parametrize(
-    ("release", "kind"), [("bullseye", "hash"), ("bookworm", "lmdb"), ("bookworm", "hash"), ("trixie", "btree")]
+    ("release", "kind"),
+    releases(("bullseye", "hash"), ("bookworm", "lmdb"), ("bookworm", "hash"), ("trixie", "btree")),
 )
 def test_after_many_small_changes_a_table_holds_just_what_its_text_says(
     lab_host: MakeHost, release: str, kind: str

@@ -20,6 +20,7 @@ import pytest
 
 from lab.host import LabHost
 from tests.operators import REPO, Operator, answers
+from tests.releases import releases
 
 pytestmark = pytest.mark.host
 
@@ -68,10 +69,10 @@ def relays_of(customer: str) -> list[str]:
     return ["mx1", *more]
 
 
-@pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+@pytest.fixture(scope="module", params=releases("bookworm", "trixie"))
+def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """One relay is down, two customers are stale, one is held, one has drifted."""
-    with LabHost("bookworm") as mx1, LabHost("trixie") as mx2, LabHost("bookworm") as mx3:
+    with LabHost("bookworm") as mx1, LabHost(request.param) as mx2, LabHost("bookworm") as mx3:
         operator, hosts = Operator(tmp_path_factory.mktemp("operator")), {"mx1": mx1, "mx2": mx2, "mx3": mx3}
         for name, host in hosts.items():
             host.start_postfix()

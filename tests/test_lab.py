@@ -17,6 +17,7 @@ import pytest
 from lab import mirror, roots, smtp
 from lab.address import Address
 from lab.host import LabHost
+from tests.releases import releases
 
 REPO = Path(__file__).parents[1]
 MakeHost = Callable[..., LabHost]
@@ -73,7 +74,7 @@ def relay_for_acme(host: LabHost, table_type: str, *settings: str) -> None:
 @pytest.mark.host
 @pytest.mark.parametrize(
     ("release", "table_type"),
-    [("bullseye", "hash"), ("bookworm", "hash"), ("trixie", "hash"), ("trixie", "lmdb"), ("forky", "cdb")],
+    releases(("bullseye", "hash"), ("bookworm", "hash"), ("trixie", "hash"), ("trixie", "lmdb"), ("forky", "cdb")),
 )
 def test_postfix_takes_a_listed_recipient_and_refuses_another(
     release: str, table_type: str, lab_host: MakeHost
@@ -91,7 +92,9 @@ def test_postfix_takes_a_listed_recipient_and_refuses_another(
 @pytest.mark.host
 @pytest.mark.parametrize(
     ("release", "python", "default_type"),
-    [("bullseye", "3.9", "hash"), ("bookworm", "3.11", "hash"), ("trixie", "3.13", "hash"), ("forky", "3.14", "cdb")],
+    releases(
+        ("bullseye", "3.9", "hash"), ("bookworm", "3.11", "hash"), ("trixie", "3.13", "hash"), ("forky", "3.14", "cdb")
+    ),
 )
 def test_a_release_has_the_python_and_the_default_table_type_it_is_in_the_lab_for(
     release: str, python: str, default_type: str, lab_host: MakeHost
@@ -103,7 +106,7 @@ def test_a_release_has_the_python_and_the_default_table_type_it_is_in_the_lab_fo
 
 
 @pytest.mark.host
-@pytest.mark.parametrize("release", roots.RELEASES)
+@pytest.mark.parametrize("release", releases(*roots.RELEASES))
 def test_the_operator_logs_in_as_root_and_finds_the_pinned_host_keys(
     release: str, lab_host: MakeHost, operator_home: Path
 ) -> None:
@@ -120,6 +123,7 @@ def test_a_key_file_that_others_may_write_is_not_believed(bookworm: LabHost, ope
 
 
 @pytest.mark.host
+@pytest.mark.long
 def test_failing_logins_lock_nobody_out_unless_the_test_asks_for_it(lab_host: MakeHost, operator_home: Path) -> None:
     lenient = lab_host("trixie")
     strict = lab_host("trixie", sshd=["PerSourcePenalties authfail:60s min:1s"])
@@ -132,7 +136,7 @@ def test_failing_logins_lock_nobody_out_unless_the_test_asks_for_it(lab_host: Ma
 
 @pytest.mark.host
 def test_two_hosts_stand_side_by_side(lab_host: MakeHost) -> None:
-    one, two = lab_host("bookworm"), lab_host("trixie")
+    one, two = lab_host("bookworm"), lab_host("bookworm")
     for host in (one, two):
         host.start_postfix()
     assert one.address != two.address
@@ -195,7 +199,7 @@ def test_relayed_mail_reaches_the_sink(bookworm: LabHost) -> None:
 
 
 @pytest.mark.host
-@pytest.mark.parametrize("release", ["bookworm", "trixie", "forky"])
+@pytest.mark.parametrize("release", releases("bookworm", "trixie", "forky"))
 def test_mail_for_the_world_stays_here_and_no_look_up_waits(release: str, lab_host: MakeHost) -> None:
     host = lab_host(release)
     host.start_postfix()

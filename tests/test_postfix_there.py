@@ -23,13 +23,14 @@ from roles import postfix
 from roles.postfix import Now
 from roles.postfix.there import members
 from tests.nameserver import ADDRESS, NameServer
+from tests.releases import releases
 
 pytestmark = pytest.mark.host
 
 REPO = Path(__file__).parent.parent
 OUTSIDE = "127.77.254.1"  # in nobody's mynetworks
 HOP = "relay:[203.0.113.25]:25"
-RELEASES = [("bullseye", "hash"), ("bookworm", "hash"), ("trixie", "lmdb"), ("forky", "cdb")]
+RELEASES = releases(("bullseye", "hash"), ("bookworm", "hash"), ("trixie", "lmdb"), ("forky", "cdb"))
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEXkJ2JmLMO4oNR5eKrHYd0K5yD7J1qA8Vc0cJ7bQW3o"
 
 
@@ -541,7 +542,7 @@ def test_what_stands_in_the_way_is_found(machine: Start, words: str) -> None:
     assert re.search(words, found), found
 
 
-@pytest.mark.parametrize("release", ["bullseye", "bookworm", "trixie", "forky"])
+@pytest.mark.parametrize("release", releases("bullseye", "bookworm", "trixie", "forky"))
 def test_a_relay_as_a_distribution_sets_it_up_is_fine(machine: Start, release: str) -> None:
     mx = machine(release)
     assert mx.refusals(customer()) == []
@@ -763,7 +764,7 @@ def test_attack_on_root_who_reads_a_spool(machine: Start, attack: str) -> None:
 # ---- files others read
 
 
-@pytest.mark.parametrize("release", ["bullseye", "bookworm", "trixie", "forky"])
+@pytest.mark.parametrize("release", releases("bullseye", "bookworm", "trixie", "forky"))
 def test_sudo_cron_and_make_take_what_is_written_for_them(machine: Start, release: str) -> None:
     mx = machine(release)
     mx.provision(customer())

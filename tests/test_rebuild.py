@@ -13,6 +13,7 @@ import pytest
 
 from lab.host import LabHost
 from tests.built_relay import DAY, ROUTE, HostRelay, key_line
+from tests.releases import releases
 
 pytestmark = pytest.mark.host
 MakeHost = Callable[..., LabHost]
@@ -31,7 +32,7 @@ def stamps(relay: HostRelay) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     ("release", "kind"),
-    [("bullseye", "hash"), ("bookworm", "lmdb"), ("bookworm", "hash"), ("trixie", "btree"), ("forky", "cdb")],
+    releases(("bullseye", "hash"), ("bookworm", "lmdb"), ("bookworm", "hash"), ("trixie", "btree"), ("forky", "cdb")),
 )
 def test_every_release_and_type_builds_what_its_postfix_finds(lab_host: MakeHost, release: str, kind: str) -> None:
     relay = HostRelay(lab_host(release), kind)
@@ -487,7 +488,7 @@ def strange_address(chance: random.Random) -> str:
     return f'"{name}, \\" \\\\"@acme.example' if chance.random() < 0.2 else f"{name}@acme.example"
 
 
-@pytest.mark.parametrize("release", ["bullseye", "bookworm", "trixie", "forky"])
+@pytest.mark.parametrize("release", releases("bullseye", "bookworm", "trixie", "forky"))
 def test_postmap_takes_every_address_that_our_check_takes(lab_host: MakeHost, release: str) -> None:
     """What our check lets pass and postmap would not would stop the tables of all."""
     relay = HostRelay(lab_host(release), "lmdb")

@@ -13,6 +13,7 @@ import pytest
 from lab.host import LabHost
 from tests import small_relay
 from tests.operators import MARK, Operator, answers, people
+from tests.releases import releases
 
 pytestmark = pytest.mark.host
 
@@ -62,7 +63,7 @@ def relay(bookworm: LabHost, tmp_path: Path) -> Relay:
     return Relay(bookworm, Operator(tmp_path))
 
 
-@pytest.mark.parametrize("release", ["bullseye", "bookworm", "trixie", "forky"])
+@pytest.mark.parametrize("release", releases("bullseye", "bookworm", "trixie", "forky"))
 def test_from_the_first_list_to_a_rollback_postfix_answers_as_it_should(
     lab_host: Callable[..., LabHost], tmp_path: Path, release: str
 ) -> None:

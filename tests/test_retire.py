@@ -15,6 +15,7 @@ from lab import smtp
 from lab.host import LabHost
 from tests import watching
 from tests.operators import OUTSIDE, AtOnce, Operator, answers, export
+from tests.releases import releases
 
 pytestmark = pytest.mark.host
 
@@ -50,9 +51,9 @@ class Place(NamedTuple):
         return not left and not os.path.lexists(host.root / "etc/postern/customers" / customer)
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with LabHost("bookworm") as mx1, LabHost("trixie") as mx2:
+@pytest.fixture(scope="module", params=releases("bookworm", "trixie"))
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with LabHost("bookworm") as mx1, LabHost(request.param) as mx2:
         operator = AtOnce(tmp_path_factory.mktemp("operator"))
         for name, host in (("mx1", mx1), ("mx2", mx2)):
             host.run("tee", "/etc/postfix/listed", stdin=b"good@old.example OK\n")

@@ -12,6 +12,7 @@ import pytest
 
 from lab.host import LabHost
 from tests.operators import Operator, answers, export, people
+from tests.releases import releases
 
 pytestmark = pytest.mark.host
 
@@ -35,9 +36,9 @@ class Two:
         return [code for host in self.hosts for code in answers(host, f"{local}@acme.example").values()]
 
 
-@pytest.fixture
-def two(tmp_path: Path) -> Iterator[Two]:
-    with LabHost("bookworm") as first, LabHost("trixie") as second:
+@pytest.fixture(params=releases("bookworm", "trixie"))
+def two(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Two]:
+    with LabHost("bookworm") as first, LabHost(request.param) as second:
         operator = Operator(tmp_path)
         for name, host in (("mx1", first), ("mx2", second)):
             host.start_postfix()

@@ -26,6 +26,7 @@ from inventory.keys import record
 from inventory.model import Key
 from lab.host import LabHost
 from tests.operators import REPO, AtOnce, Operator
+from tests.releases import releases
 from tests.servers import Event, FarEnd, Server, Uploads, nothing
 
 pytestmark = pytest.mark.host
@@ -106,7 +107,7 @@ def until(true: Callable[[], bool]) -> None:
 # ---- a kit
 
 
-@pytest.mark.parametrize("release", ["bookworm", "trixie"])
+@pytest.mark.parametrize("release", releases("bookworm", "trixie"))
 def test_uploads_every_200_ms_by_plink_and_by_openssh_lose_none_in_a_whole_rotation_and_the_old_keys_are_refused(
     relay: Callable[..., LabHost], operator: Operator, release: str
 ) -> None:
@@ -555,7 +556,7 @@ def test_a_key_that_is_no_good_is_refused_with_the_reason_before_anything_is_ask
     assert operator.public_keys() == ["k1"]
 
 
-@pytest.mark.parametrize(("release", "client"), [("bookworm", "openssh"), ("trixie", "plink")])
+@pytest.mark.parametrize(("release", "client"), releases(("bookworm", "openssh"), ("trixie", "plink")))
 def test_an_rsa_key_of_3072_bits_comes_after_an_ed25519_one_and_works_from_end_to_end(
     relay: Callable[..., LabHost], operator: Operator, release: str, client: str
 ) -> None:

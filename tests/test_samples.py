@@ -16,6 +16,7 @@ from receiver import formats
 from receiver.choice import choose
 from receiver.formats import BadExport
 from receiver.settings import Settings
+from tests.releases import releases
 
 REPO = Path(__file__).resolve().parent.parent
 SAMPLES = REPO / "tests" / "exports"
@@ -78,7 +79,7 @@ for source in sorted(os.listdir(sys.argv[2])):
 
 
 @pytest.mark.host
-@pytest.mark.parametrize("release", ["bullseye", "forky"])  # Python 3.9 and 3.14
+@pytest.mark.parametrize("release", releases("bullseye", "forky"))  # Python 3.9 and 3.14
 def test_a_relay_of_any_age_reads_the_samples_alike(release: str, lab_host: Callable[..., LabHost]) -> None:
     host = lab_host(release)
     place = host.root / "usr/local/lib/postern"

@@ -12,6 +12,7 @@ import pytest
 
 from lab.host import LabHost
 from tests.operators import AtOnce, answers, export, people
+from tests.releases import releases
 from tests.watching import Server
 
 pytestmark = pytest.mark.host
@@ -54,9 +55,9 @@ class Place(NamedTuple):
         self.hosts[name].run("/usr/sbin/sshd")
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with LabHost("bookworm") as mx1, LabHost("trixie") as mx2, LabHost("bookworm") as mx3:
+@pytest.fixture(scope="module", params=releases("bookworm", "trixie"))
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with LabHost("bookworm") as mx1, LabHost(request.param) as mx2, LabHost("bookworm") as mx3:
         operator, hosts = AtOnce(tmp_path_factory.mktemp("operator")), {"mx1": mx1, "mx2": mx2, "mx3": mx3}
         for name, host in hosts.items():
             host.start_postfix()

@@ -19,6 +19,7 @@ from deploy.items import Item, account, file, package, settled, tree
 from deploy.plan import Busy, HostError, NoPython, Plan
 from deploy.ssh import SSHHost, fetch_host_keys, fingerprint
 from lab.host import LabHost
+from tests.releases import releases
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("operator_home")]
 
@@ -64,7 +65,7 @@ ITEMS = (
 # ---- one connection, one remote command
 
 
-@pytest.mark.parametrize("release", ["bullseye", "bookworm", "trixie", "forky"])
+@pytest.mark.parametrize("release", releases("bullseye", "bookworm", "trixie", "forky"))
 def test_a_change_and_no_change_are_one_connection_and_one_remote_command(lab_host: StartHost, release: str) -> None:
     host = lab_host(release, sshd=["LogLevel VERBOSE"])
     counts = []
@@ -467,7 +468,7 @@ def bob(bookworm: LabHost) -> LabHost:
     return with_bob(bookworm)
 
 
-@pytest.mark.parametrize("release", ["bullseye", "bookworm", "trixie"])
+@pytest.mark.parametrize("release", releases("bullseye", "bookworm", "trixie"))
 def test_an_account_may_work_through_sudo(lab_host: StartHost, release: str) -> None:
     bob = with_bob(lab_host(release))
     put(bob, "/etc/sudoers.d/bob", "bob ALL=(ALL) NOPASSWD: ALL\n", 0o440)
@@ -578,7 +579,7 @@ def test_packages_are_installed_while_uploads_hold_the_lock(bookworm: LabHost) -
 POSTERN = account("postern", home="/var/lib/postern", shell="/bin/sh")
 
 
-@pytest.mark.parametrize("release", ["bullseye", "bookworm", "forky"])
+@pytest.mark.parametrize("release", releases("bullseye", "bookworm", "forky"))
 def test_an_account_is_made_with_a_home_that_is_roots_and_no_password(lab_host: StartHost, release: str) -> None:
     host = lab_host(release)
     items = [package("passwd"), POSTERN]

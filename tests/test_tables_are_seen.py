@@ -11,22 +11,18 @@ import pytest
 from lab import smtp
 from lab.host import LabHost
 from tests.operators import OUTSIDE, AtOnce, answers, export
+from tests.releases import releases
 
 pytestmark = pytest.mark.host
 
-TYPES = {
-    "bookworm, which says hash": ("bookworm", None, "hash"),
-    "trixie, which says hash": ("trixie", None, "hash"),
-    "trixie with lmdb": ("trixie", "lmdb", "lmdb"),
-    "forky, which says cdb": ("forky", None, "cdb"),
-}
 
-
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize(
+    ("release", "given", "table_type"),
+    releases(("bookworm", None, "hash"), ("trixie", None, "hash"), ("trixie", "lmdb", "lmdb"), ("forky", None, "cdb")),
+)
 def test_a_new_list_is_seen_at_once_though_nobody_reloads_postfix(
-    lab_host: Callable[..., LabHost], tmp_path: Path, kind: str
+    lab_host: Callable[..., LabHost], tmp_path: Path, release: str, given: str | None, table_type: str
 ) -> None:
-    release, given, table_type = TYPES[kind]
     host, operator = lab_host(release), AtOnce(tmp_path)
     chrooted = host.run("postconf", "-Fh", "smtp/inet/chroot").stdout.strip()
     assert chrooted == ("n" if release == "forky" else "y")  # as Debian has it

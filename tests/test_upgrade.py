@@ -18,6 +18,7 @@ from lab.host import LabHost
 from receiver import RELEASE
 from tests import watching
 from tests.operators import MARK, REPO, AtOnce, Ran, export, people
+from tests.releases import releases
 from tests.watching import Server
 
 pytestmark = pytest.mark.host
@@ -42,10 +43,10 @@ class Place(NamedTuple):
         return {host.run("cat", "/usr/local/lib/postern/release").stdout.strip() for host in self.hosts.values()}
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+@pytest.fixture(scope="module", params=releases("bookworm", "trixie"))
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("operator")
-    with LabHost("bookworm") as mx1, LabHost("trixie") as mx2:
+    with LabHost("bookworm") as mx1, LabHost(request.param) as mx2:
         operator, hosts = AtOnce(folder), {"mx1": mx1, "mx2": mx2}
         for name, host in hosts.items():
             host.start_postfix()

@@ -74,7 +74,7 @@ class LabHost:
         assert self._init.stdin is not None
         self._init.stdin.close()
         try:
-            self._init.wait(10)
+            self._init.wait(60)
         except subprocess.TimeoutExpired:
             self._init.kill()
             self._init.wait()
@@ -113,7 +113,7 @@ class LabHost:
         return Path(f"/proc/{self.pid}/root")
 
     def run(
-        self, *argv: str, stdin: bytes = b"", check: bool = True, user: str | None = None, timeout: float = 300
+        self, *argv: str, stdin: bytes = b"", check: bool = True, user: str | None = None, timeout: float = 600
     ) -> subprocess.CompletedProcess[str]:
         """Run a program there, as root or as `user`; what it says is text, bytes that are not UTF-8 as surrogates."""
         enter = ["nsenter", f"--target={self.pid}", "--mount", "--uts", "--pid", "--root", "--wd", "--"]
@@ -147,7 +147,7 @@ class LabHost:
         """Its answer to RCPT TO: "250 2.1.5 Ok". From here it is asked as from itself, or else from a 127.x.y.z."""
         return smtp.ask(self.address, recipient, sender=sender, from_address=from_address or self.address)
 
-    def log(self, until: str = "", timeout: float = 10) -> str:
+    def log(self, until: str = "", timeout: float = 300) -> str:
         """What mail.log says; waits until it holds the text, as what is logged takes a moment."""
         end = time.monotonic() + timeout
         while True:

@@ -19,7 +19,7 @@ from typing import Any
 
 MS_REC, MS_PRIVATE = 1 << 14, 1 << 18
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
-PATIENCE = 20.0  # seconds for the daemons to be ready; they need some hundredths
+PATIENCE = 300.0  # seconds for the daemons to be ready; they need some hundredths
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -13,7 +13,7 @@ class Refused(Exception):
 class Conversation:
     """One SMTP session, greeted; `from_address` is the address it comes from."""
 
-    def __init__(self, address: str, *, from_address: str | None = None, port: int = 25, timeout: float = 30) -> None:
+    def __init__(self, address: str, *, from_address: str | None = None, port: int = 25, timeout: float = 300) -> None:
         """Connect and say EHLO. Raises Refused, and OSError if nobody answers there."""
         source = (from_address, 0) if from_address else None
         self._socket = socket.create_connection((address, port), timeout=timeout, source_address=source)

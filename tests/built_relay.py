@@ -17,6 +17,7 @@ from receiver.account import Owner
 from receiver.settings import Places, RelaySettings, Settings
 from roles.postfix import LIBRARY, REBUILD
 from templates import render
+from tests.waiting import HANGS
 
 REPO = Path(__file__).resolve().parent.parent
 DAY = 86400
@@ -121,11 +122,13 @@ class HostRelay(BuiltRelay):
         (self.host.root / path[1:]).chmod(mode)
 
     def build(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return self.host.run(REBUILD, *arguments, check=check, timeout=60)
+        return self.host.run(REBUILD, *arguments, check=check, timeout=HANGS)
 
-    def as_postern(self, script: str, *, check: bool = False, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def as_postern(
+        self, script: str, *, check: bool = False, timeout: float = HANGS
+    ) -> subprocess.CompletedProcess[str]:
         """Run a shell script as somebody would who has taken over the account."""
-        return self.host.run("sh", "-c", script, user="postern", check=check, timeout=timeout)
+        return self.host.run("sh", "-c", script, user="postern", check=check, timeout=HANGS)
 
     def finds(self, key: str, table: str = "exchange_recipients", kind: str | None = None) -> str:
         """Ask the built table as Postfix does; an empty answer: it is not there."""

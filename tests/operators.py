@@ -26,6 +26,7 @@ from cli import Postern
 from lab import keys
 from lab.host import LabHost
 from receiver import RELEASE
+from tests.waiting import HANGS
 
 REPO = Path(__file__).resolve().parent.parent
 OUTSIDE = "127.77.254.1"  # of this machine, and in no relay's mynetworks and no customer's from=
@@ -99,7 +100,7 @@ class Operator:
 
     def run(self, words: str, *more: str) -> Ran:
         """Run `./inv` with these words; `more` are not cut at blanks."""
-        return self.call([sys.executable, str(REPO / "cli.py"), *shlex.split(words), *more], seconds=300)
+        return self.call([sys.executable, str(REPO / "cli.py"), *shlex.split(words), *more])
 
     def start(self, words: str) -> subprocess.Popen[str]:
         """Start `./inv` with these words and do not wait for its end."""
@@ -137,10 +138,10 @@ class Operator:
         words = [word for option in (*options, known) for word in ("-o", option)]
         return [program, "-F", "none", "-i", str(self.openssh_key(customer)), *words]
 
-    def call(self, argv: Sequence[str], stdin: bytes = b"", cwd: Path | None = None, seconds: float = 60) -> Ran:
+    def call(self, argv: Sequence[str], stdin: bytes = b"", cwd: Path | None = None) -> Ran:
         """Run a program of this machine to its end."""
         done = subprocess.run(
-            argv, input=stdin, capture_output=True, env=self.environment, cwd=cwd or self.home, timeout=seconds
+            argv, input=stdin, capture_output=True, env=self.environment, cwd=cwd or self.home, timeout=HANGS
         )
         return Ran(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 

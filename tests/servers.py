@@ -20,6 +20,7 @@ from deploy.folder import Folder
 from deploy.keys import Secret
 from deploy.plan import Done
 from tests.operators import MARK, Operator, Ran, export
+from tests.waiting import HANGS
 
 Event: TypeAlias = Callable[[Path], None]
 UPLOAD = re.compile(
@@ -70,7 +71,7 @@ class Server:
 
     def call(self, argv: list[str], stdin: bytes = b"") -> Ran:
         """Run a client to its end."""
-        done = subprocess.run(argv, input=stdin, capture_output=True, cwd=self.folder, timeout=60)
+        done = subprocess.run(argv, input=stdin, capture_output=True, cwd=self.folder, timeout=HANGS)
         return Ran(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 
@@ -135,5 +136,5 @@ class FarEnd(Folder):
         here = [word.replace(f"{self._directory}\\", "") for word in argv]
         here = [word.replace(self._directory.replace("\\", "/"), str(self._folder)) for word in here]
         here[0] = here[0].removesuffix(".exe")
-        done = subprocess.run(here, input=stdin, capture_output=True, cwd=self._folder, timeout=60)
+        done = subprocess.run(here, input=stdin, capture_output=True, cwd=self._folder, timeout=HANGS)
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())

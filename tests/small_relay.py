@@ -21,6 +21,7 @@ from receiver.report import Outcome
 from receiver.settings import Places, RelaySettings, Settings
 from receiver.spool import Spool
 from receiver.tables import Tables
+from tests.waiting import HANGS
 
 REPO = Path(__file__).resolve().parent.parent
 MARK = b"#postern end\r\n"
@@ -125,7 +126,9 @@ class SmallRelay:
     ) -> subprocess.CompletedProcess[bytes]:
         """Run code of the receiver in a process of its own, as a launcher does, with `places` and `tables` known."""
         argv = [sys.executable, "-I", "-c", self.start + code, *arguments]
-        return subprocess.run(argv, input=stdin, capture_output=True, env=dict(environ or {}), timeout=60, check=False)
+        return subprocess.run(
+            argv, input=stdin, capture_output=True, env=dict(environ or {}), timeout=HANGS, check=False
+        )
 
     def gate(self, verb: str | None, stdin: bytes = b"", key: str = "k1") -> subprocess.CompletedProcess[bytes]:
         """Call as a customer's key does; None: no command at all."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +21,7 @@ from deploy.agent import Failed, run
 from deploy.items import Item, State, file, settled, tree
 from deploy.plan import Busy, Change, HostError, Plan, ProofFailed
 from deploy.session import BOOTSTRAP, Ended, Lock, Session
+from tests.waiting import HANGS, wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the agent works as root")
 
@@ -97,13 +98,6 @@ def here(start: Start) -> Here:
 
 def hidden(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
-
-
-def wait_for(path: Path) -> None:
-    end = time.monotonic() + 10
-    while not path.exists():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def program(path: Path, text: str) -> str:
@@ -309,12 +303,13 @@ def test_two_applying_the_same_plan_at_once_both_succeed(start: Start, tmp_path:
 
 @pytest.mark.slow
 def test_a_lock_held_too_long_is_busy_and_its_holder_named(start: Start, tmp_path: Path) -> None:
-    slow = settler(tmp_path, f"touch {tmp_path}/held; sleep 1")
+    slow = settler(tmp_path, f"touch {tmp_path}/held; while [ ! -e {tmp_path}/over ]; do sleep 0.05; done")
     working = Thread(target=Plan.of(start(), [file(str(tmp_path / "a"), "1\n"), slow]).apply)
     working.start()
-    wait_for(tmp_path / "held")
+    wait_until((tmp_path / "held").exists)
     with pytest.raises(Busy, match=r"lock has been locked for 0 s by \S+ at \S+, process \d+, since 2"):
         start(seconds=0.3).apply(file(str(tmp_path / "b"), "1\n"))
+    (tmp_path / "over").touch()
     working.join()
     start(seconds=0.3).apply(file(str(tmp_path / "b"), "1\n"))
 
@@ -342,6 +337,14 @@ def test_a_killed_run_leaves_no_lock_and_is_not_named_as_its_holder(start: Start
 
 
 # ---- settled
+
+
+def is_running(process: int) -> bool:
+    """Return whether it is there and not a zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def settler(folder: Path, work: str) -> Item:
@@ -387,11 +390,11 @@ def test_what_a_failing_program_said_last_is_told_with_what_was_made_before_it(h
 
 @pytest.mark.slow
 def test_a_program_that_does_not_end_is_killed_with_all_it_started(tmp_path: Path) -> None:
-    slow = program(tmp_path / "slow", f"(sleep 0.6; touch {tmp_path}/lived-on) & sleep 30")
-    with pytest.raises(Failed, match="slow did not end within 0 s and was killed"):
-        run(slow, seconds=0.2)
-    time.sleep(0.7)
-    assert not (tmp_path / "lived-on").exists()
+    begun = tmp_path / "begun"
+    slow = program(tmp_path / "slow", f"sleep {HANGS} & echo $! > {begun}; sleep {HANGS}")
+    with pytest.raises(Failed, match="slow did not end within 1 s and was killed"):
+        run(slow, seconds=1)
+    wait_until(lambda: not begun.exists() or not is_running(int(begun.read_text())))
 
 
 def test_a_program_is_given_its_input_and_an_environment_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -402,10 +405,11 @@ def test_a_program_is_given_its_input_and_an_environment_of_its_own(monkeypatch:
 
 
 def test_a_program_left_behind_holds_neither_the_lock_nor_the_line(here: Here, tmp_path: Path) -> None:
-    began = time.monotonic()
-    here.apply(settler(tmp_path, "sleep 6 &"))
+    here.apply(settler(tmp_path, f"sleep {HANGS} & echo $! > {tmp_path}/left"))
     here.apply(file(str(tmp_path / "b"), "1\n"))
-    assert time.monotonic() - began < 4
+    left = int((tmp_path / "left").read_text())
+    assert is_running(left)
+    os.kill(left, signal.SIGKILL)
 
 
 # ---- modules sent with it

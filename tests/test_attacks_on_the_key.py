@@ -14,6 +14,7 @@ import pytest
 
 from lab.host import LabHost
 from tests.operators import MARK, OUTSIDE, AtOnce, Operator, Ran
+from tests.waiting import HANGS
 
 pytestmark = pytest.mark.host
 
@@ -49,7 +50,7 @@ class Relay:
                     time.sleep(0.02)
                 yield
             finally:
-                upload.communicate(MARK, timeout=20)
+                upload.communicate(MARK, timeout=HANGS)
 
     def calls(self) -> list[str]:
         """What the gate has logged of calls."""
@@ -166,7 +167,7 @@ def test_attack_minus_l_does_not_make_us_the_relay_itself_to_its_smtp(relay: Rel
 def test_attack_minus_r_does_not_make_the_relay_listen_for_us(relay: Relay, client: str) -> None:
     port = free_port()
     with relay.upload_under_way(client, "-R", f"{relay.host.address}:{port}:127.0.0.1:25"):
-        time.sleep(0.2)
+        # Both clients ask for the port before they send the command, which has come.
         assert f":{port} " not in relay.host.run("ss", "-Htln").stdout
 
 
@@ -203,9 +204,9 @@ def free_port() -> int:
 
 def greeting(port: int, first: bytes = b"") -> bytes:
     """What comes through a tunnel, nothing if it is closed; the client may not listen yet."""
-    for _ in range(250):
+    for _ in range(50 * HANGS):
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=10) as tunnel:
+            with socket.create_connection(("127.0.0.1", port), timeout=HANGS) as tunnel:
                 tunnel.sendall(first)
                 return tunnel.recv(100)
         except ConnectionRefusedError:

@@ -115,7 +115,7 @@ def test_a_run_is_told_with_its_memory() -> None:
     ran = measuring.run(["python3", "-c", "held = b'x' * 50_000_000; import time; time.sleep(0.1); print('held')"])
     assert 50_000_000 < ran.peak < 80_000_000
     assert ran.out == "held\n"
-    assert 0.1 < ran.seconds < 5
+    assert ran.seconds > 0.1
 
 
 def test_exports_are_always_the_same_and_whole(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from receiver.report import Stopped
 from receiver.settings import DROPPED, Places
 from tests.operators import MARK, AtOnce, Operator, Ran, answers, export
 from tests.releases import releases
+from tests.waiting import HANGS
 
 pytestmark = pytest.mark.host
 
@@ -149,8 +150,8 @@ def test_of_two_lists_that_are_written_at_once_one_is_taken_or_none_and_never_a_
     writer = threading.Thread(target=write)
     writer.start()
     came: Counter[str] = Counter()
-    began = time.monotonic()
-    while time.monotonic() < began + (1 if came["list"] and came["Busy"] else 30):
+    end = time.monotonic() + HANGS
+    while time.monotonic() < end and not (came["list"] > 3 and came["Busy"] > 3):
         try:
             came["list" if drop.take(places, "acme", 64) in lists else "mixture"] += 1
         except (BadExport, Stopped) as error:

@@ -16,6 +16,7 @@ from deploy.plan import Blank, Plan
 from inventory import Customer, Key, Relay
 from receiver.formats import csvde
 from roles import exchange
+from tests.waiting import HANGS
 
 GOLDEN = Path(__file__).parent / "golden" / "exchange"
 
@@ -202,7 +203,9 @@ def test_known_hosts_has_every_host_key_of_every_relay_by_the_name_and_port_that
 def test_plink_takes_every_argument_of_an_upload_and_fails_for_want_of_a_relay_alone(made: dict[str, str]) -> None:
     for line in uploads(made):
         call = re.sub(r"@\S+", "@127.0.0.1", re.sub(r"-P \d+", "-P 1", line.partition(" <")[0])).split()
-        ended = subprocess.run(call, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False)
+        ended = subprocess.run(
+            call, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=HANGS, check=False
+        )
         assert ended.returncode == 1
         assert "Connection refused" in ended.stderr
 

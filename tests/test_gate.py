@@ -16,6 +16,7 @@ from receiver import lock, review
 from receiver.report import DONE, FAILED, HELD, REFUSED
 from receiver.review import Number
 from tests.small_relay import MARK, REPO, SmallRelay, export, people
+from tests.waiting import HANGS
 
 PROLOGUE = (
     f"import sys; sys.path.insert(0, {str(REPO)!r})\n"
@@ -177,7 +178,7 @@ def test_what_wants_too_much_is_stopped_and_told(tmp_path: Path, greedy: str, to
         "except BaseException as error:\n    print(door.stopped('acme', (), error).line)\n"
     )
     argv = [sys.executable, "-c", code, str(tmp_path / "large")]
-    assert told in subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30).stdout
+    assert told in subprocess.run(argv, capture_output=True, text=True, check=True, timeout=HANGS).stdout
 
 
 def test_a_full_disk_is_told_and_recorded_and_the_old_list_stays(relay: SmallRelay) -> None:
@@ -205,7 +206,7 @@ def test_a_client_that_hangs_up_before_the_answer_does_not_break_the_publication
         stdout=writing,
         stderr=subprocess.PIPE,
         env={"SSH_ORIGINAL_COMMAND": "receive"},
-        timeout=60,
+        timeout=HANGS,
         check=False,
     )
     os.close(writing)

@@ -96,10 +96,8 @@ def test_a_client_that_never_ends_is_given_up(tmp_path: Path) -> None:
 
 
 def test_a_client_that_trickles_does_not_win_time_with_each_byte(tmp_path: Path) -> None:
-    began = time.monotonic()
     with sending(*[b"x"] * 100, pause=0.05) as stdin, pytest.raises(BadExport, match=r"did not end within 0\.3 s"):
         take(stdin, str(tmp_path), megabytes=1, seconds=0.3)
-    assert time.monotonic() - began < 2
 
 
 def test_an_upload_that_is_killed_leaves_no_file_and_others_cannot_open_it(tmp_path: Path) -> None:

@@ -8,16 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lab import mirror, roots, smtp
+from lab import mirror, roots, seed, smtp
 from lab.address import Address
 from lab.host import LabHost
 from tests.releases import releases
+from tests.waiting import wait_until
 
 REPO = Path(__file__).parents[1]
 MakeHost = Callable[..., LabHost]
@@ -49,15 +49,6 @@ def elsewhere(program: str, *, cache: Path | None = None) -> subprocess.Popen[st
 
 def on_lo() -> str:
     return subprocess.run(["ip", "address", "show", "dev", "lo"], capture_output=True, text=True, check=True).stdout
-
-
-def wait_until(what: Callable[[], bool], seconds: float = 5) -> bool:
-    end = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def relay_for_acme(host: LabHost, table_type: str, *settings: str) -> None:
@@ -126,12 +117,12 @@ def test_a_key_file_that_others_may_write_is_not_believed(bookworm: LabHost, ope
 @pytest.mark.long
 def test_failing_logins_lock_nobody_out_unless_the_test_asks_for_it(lab_host: MakeHost, operator_home: Path) -> None:
     lenient = lab_host("trixie")
-    strict = lab_host("trixie", sshd=["PerSourcePenalties authfail:60s min:1s"])
+    strict = lab_host("trixie", sshd=["PerSourcePenalties authfail:600s min:1s"])
     for host in (lenient, strict):
         for _ in range(4):
             assert ssh(host, operator_home, user="nobody").returncode == 255
     assert ssh(lenient, operator_home, "true").returncode == 0
-    assert ssh(strict, operator_home, "true").returncode == 255
+    wait_until(lambda: ssh(strict, operator_home, "true").returncode == 255)  # sshd counts once a login has ended
 
 
 @pytest.mark.host
@@ -150,13 +141,6 @@ def test_two_hosts_stand_side_by_side(lab_host: MakeHost) -> None:
 
 
 @pytest.mark.host
-def test_a_host_starts_in_well_under_a_second(bookworm: LabHost, lab_host: MakeHost) -> None:
-    began = time.monotonic()
-    lab_host("bookworm")
-    assert time.monotonic() - began < 0.8
-
-
-@pytest.mark.host
 def test_what_runs_there_gets_its_stdin_its_user_and_its_exit_code_through(bookworm: LabHost) -> None:
     assert bookworm.run("cat", stdin="Grüße".encode()).stdout == "Grüße"
     assert bookworm.run("id", "-un", user="nobody").stdout == "nobody\n"
@@ -169,9 +153,8 @@ def test_what_runs_there_gets_its_stdin_its_user_and_its_exit_code_through(bookw
 @pytest.mark.host
 def test_a_host_sees_its_own_processes_only_and_buries_orphans(bookworm: LabHost) -> None:
     bookworm.run("sh", "-c", "(sleep 0.05 &) ; exit 0")
-    time.sleep(0.2)
+    wait_until(lambda: "sleep" not in bookworm.run("ps", "-eo", "comm").stdout)  # nor <defunct>, as a zombie is
     seen = bookworm.run("ps", "-eo", "pid,stat,comm").stdout
-    assert "Z" not in [line.split()[1] for line in seen.splitlines()[1:]], seen
     assert re.search(r"(?m)^ +1 .* python", seen)
     assert str(os.getpid()) not in seen.split()
 
@@ -203,14 +186,15 @@ def test_relayed_mail_reaches_the_sink(bookworm: LabHost) -> None:
 def test_mail_for_the_world_stays_here_and_no_look_up_waits(release: str, lab_host: MakeHost) -> None:
     host = lab_host(release)
     host.start_postfix()
-    began = time.monotonic()
+    look_up = f"import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.connect(({seed.NOWHERE!r}, 53)); "
+    refused = host.run("python3", "-c", f"{look_up}s.send(b'x'); s.recv(1)", check=False)
+    assert "ConnectionRefusedError" in refused.stderr
     with smtp.Conversation(host.address) as session:
         for recipient in ("joe@[192.0.2.1]", "joe@example.org"):
             session.send(recipient, "Subject: out\n\n")
     log = host.log(until="to=<joe@[192.0.2.1]>") + host.log(until="to=<joe@example.org>")
     assert "status=sent" not in log
     assert log.count("status=deferred") >= 2
-    assert time.monotonic() - began < 5
 
 
 @pytest.mark.host
@@ -261,7 +245,7 @@ def test_a_killed_test_process_leaves_nothing_that_stops_the_next() -> None:
     address, pid = process.stdout.readline().split()
     process.kill()
     process.communicate()
-    assert wait_until(lambda: not Path(f"/proc/{pid}").exists())
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
     assert str(roots.cache()) not in Path("/proc/self/mounts").read_text()
     later = Address()  # whichever it is, taking one sweeps what nobody holds any more
     try:
@@ -365,7 +349,7 @@ def test_the_mirror_is_the_one_that_this_machine_installs_debian_from(path: str,
     sources.write_text(text)
     assert mirror.of_this_machine(tmp_path) == "http://mirror.example/debian"
     (tmp_path / "os-release").write_text("ID=ubuntu\nVERSION_CODENAME=bookworm\n")
-    assert mirror.of_this_machine(tmp_path) == mirror.DEBIAN
+    assert mirror.of_this_machine(tmp_path) is None
 
 
 @pytest.mark.host
@@ -377,3 +361,23 @@ def test_where_there_can_be_no_lab_its_tests_are_skipped_and_in_ci_they_fail(ci:
     done = subprocess.run(argv, cwd=REPO, env={**os.environ, "CI": ci}, capture_output=True, text=True)
     assert outcome in done.stdout
     assert "lab hosts need the right to mount" in done.stdout
+
+
+GONE = """#!/bin/sh
+echo "E: The repository 'http://mirror.example/debian $8 Release' does not have a Release file." >&2
+exit 25
+"""
+
+
+@pytest.mark.host
+def test_a_release_that_has_left_the_mirrors_skips_its_tests_and_says_so(tmp_path: Path) -> None:
+    program = tmp_path / "bin/mmdebstrap"
+    program.parent.mkdir()
+    program.write_text(GONE)
+    program.chmod(0o755)
+    own = {"PATH": f"{program.parent}:{os.environ['PATH']}", "POSTERN_LAB_CACHE": str(tmp_path / "cache"), "CI": "true"}
+    one = "tests/test_lab.py::test_the_operator_logs_in_as_root_and_finds_the_pinned_host_keys"
+    argv = [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", f"{one}[bullseye]"]
+    done = subprocess.run(argv, cwd=REPO, env={**os.environ, **own}, capture_output=True, text=True)
+    assert "1 skipped" in done.stdout
+    assert "Debian bullseye is no longer on the package mirrors" in done.stdout

@@ -153,10 +153,15 @@ def test_roots_copy_follows_every_good_list_and_grows_old_like_one(relay: HostRe
 
 def test_a_domain_opens_by_time_alone(relay: HostRelay) -> None:
     relay.tree("acme")
-    relay.upload("acme", "ann@acme.example", age_days=30 - 3 / DAY)
-    relay.build()
-    assert relay.closed("ann@acme.example")
-    time.sleep(3)
+    for seconds in (4, 16, 64, 256):  # as many as a busy machine needs to see it closed before
+        opens = time.time() + seconds
+        relay.upload("acme", "ann@acme.example", age_days=30 - seconds / DAY)
+        relay.build()
+        is_closed = relay.closed("ann@acme.example")
+        if time.time() < opens - 1:
+            break
+    assert is_closed
+    time.sleep(max(0, opens + 1 - time.time()))
     assert "exchange_recipients" in relay.build("--check").stdout
     relay.build()
     assert relay.finds("@acme.example") == "OK"
@@ -269,7 +274,7 @@ def test_while_tables_are_rebuilt_no_listed_address_is_ever_refused(relay: HostR
 
 
 def test_a_killed_build_leaves_tables_that_go_together_and_the_next_run_finishes(relay: HostRelay) -> None:
-    """Killed at thirty moments, while one domain comes and one goes in each build."""
+    """Killed at sixteen moments, while one domain comes and one goes in each build."""
     chance = random.Random(7)
     relay.tree("stays")
     relay.upload("stays", *(f"u{number}@stays.example" for number in range(20_000)))
@@ -278,12 +283,16 @@ def test_a_killed_build_leaves_tables_that_go_together_and_the_next_run_finishes
     relay.tree("d0")
     relay.build()
     whole = time.monotonic() - start
-    killed = 0
-    for number in range(1, 31):
+    killed, number = 0, 0
+    while killed < 16:
+        number += 1
         relay.leaves(f"d{number - 1}")
         relay.tree(f"d{number}")
         relay.upload("stays", *(f"u{each}@stays.example" for each in range(20_000)), f"new{number}@stays.example")
-        killed += kill_after(relay, chance.uniform(0.1, 1) * whole)
+        if kill_after(relay, chance.uniform(0.1, 1) * whole):
+            killed += 1
+        else:
+            whole *= 0.9  # it was done before: the machine has become quicker
         ours = relay.host.run("postmap", "-s", "hash:/etc/postern/tables/relay_domains").stdout.split()[::2]
         for domain in ours:
             assert relay.finds(domain, "transport") == ROUTE
@@ -295,7 +304,6 @@ def test_a_killed_build_leaves_tables_that_go_together_and_the_next_run_finishes
             assert relay.build("--check").stdout == ""
             assert relay.closed(f"new{number}@stays.example", domain="stays.example")
             assert not list(relay.tables.glob(".build-*"))
-    assert killed > 15
 
 
 def kill_after(relay: HostRelay, seconds: float) -> bool:

@@ -16,6 +16,7 @@ from lab.host import LabHost
 from tests import watching
 from tests.operators import OUTSIDE, AtOnce, Operator, answers, export
 from tests.releases import releases
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.host
 
@@ -140,7 +141,7 @@ def test_nobody_goes_unasked_nor_while_mail_waits_for_them(place: Place) -> None
     for recipient in ("bob@elm.example", "bob@fern.example"):
         with smtp.Conversation(place.mx1.address, from_address=place.mx1.address) as session:
             session.send(recipient, "Subject: hello\n\nStill here.")
-    _until(lambda: place.mx1.run("postqueue", "-p").stdout.count("refused") == 2)
+    wait_until(lambda: place.mx1.run("postqueue", "-p").stdout.count("refused") == 2)
     seen = Seen.of(place.mx1)
     for words in ("retire elm --yes", "retire elm --dry-run"):
         ran = place.operator.done(words, code=2)
@@ -155,13 +156,6 @@ def test_nobody_goes_unasked_nor_while_mail_waits_for_them(place: Place) -> None
     assert place.gone("elm", place.mx1)
     place.operator.done("retire fern --yes --force")
     place.mx1.run("postsuper", "-d", "ALL")
-
-
-def _until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 MOMENTS: dict[str, Callable[[Place, str], bool]] = {

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
 from datetime import UTC, datetime, timedelta
@@ -28,6 +27,7 @@ from lab.host import LabHost
 from tests.operators import REPO, AtOnce, Operator
 from tests.releases import releases
 from tests.servers import Event, FarEnd, Server, Uploads, nothing
+from tests.waiting import HANGS, wait_until
 
 pytestmark = pytest.mark.host
 
@@ -96,14 +96,6 @@ def private_keys(operator: Operator) -> list[str]:
     return [path.name for path in files if path.is_file() and any(mark in path.read_bytes() for mark in marks)]
 
 
-def until(true: Callable[[], bool]) -> None:
-    """Wait for it."""
-    end = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 # ---- a kit
 
 
@@ -128,7 +120,7 @@ def test_uploads_every_200_ms_by_plink_and_by_openssh_lose_none_in_a_whole_rotat
         plink.carry()
         ssh.carry()
         uploads.each()
-        until(lambda: operator.run("rotate-key --all --finish").code == 0)
+        wait_until(lambda: operator.run("rotate-key --all --finish").code == 0)
         uploads.each()
         plink.carry()
         ssh.carry()
@@ -281,7 +273,7 @@ def test_one_relay_down_is_reported_keeps_the_kit_as_it_is_and_is_completed_by_t
 def killed(operator: Operator, moment: int, words: str) -> bool:
     """Run a command that is killed before it moves or removes a file of the operator's for the (moment + 1)th time."""
     argv = [sys.executable, "-c", KILLER, str(moment), str(operator.home.parent), *words.split()]
-    done = subprocess.run(argv, cwd=REPO, env=operator.environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, cwd=REPO, env=operator.environment, capture_output=True, text=True, timeout=HANGS)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode != 0
 

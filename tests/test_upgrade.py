@@ -35,7 +35,7 @@ class Place(NamedTuple):
     newer: Path
 
     def newer_done(self, words: str, code: int = 0) -> Ran:
-        ran = self.operator.call([sys.executable, str(self.newer / "cli.py"), *words.split()], seconds=120)
+        ran = self.operator.call([sys.executable, str(self.newer / "cli.py"), *words.split()])
         assert ran.code == code, ran.text
         return ran
 

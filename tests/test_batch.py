@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deploy import access
-from tests.windows_server import KITS, WINE, Server, Start, needs_wine
+from tests.windows_server import KITS, Server, Start, needs_wine, wine_command
 
 KIT = KITS / "two-relays-rotating"
 HEADER = "Obj-Class\tE-mail addresses\tSecondary-Proxy-Addresses\r\n"
@@ -250,7 +250,7 @@ def hanging(server: Server, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]
     line = r"set SystemRoot=D:\winnt&& D:\userexport\runexport.bat"
     with (tmp_path / "screen").open("wb") as screen:  # no pipe: ADMIN would keep it open when the run is killed
         process = subprocess.Popen(
-            [str(WINE), "cmd", "/c", line], env=server.environment, stdin=subprocess.DEVNULL, stdout=screen
+            [*wine_command(), "cmd", "/c", line], env=server.environment, stdin=subprocess.DEVNULL, stdout=screen
         )
     while not server.read("runexport.run"):
         time.sleep(0.01)

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from lab.host import LabHost
-from tests.windows_server import WINE, Server
+from tests.windows_server import Server, wine_command
 
 SOCKET = "run/cmd.exe"
 SHELL = f"""#!/usr/bin/python3
@@ -76,7 +76,7 @@ class WindowsHost:
         command, streams, _, _ = socket.recv_fds(asked, 1 << 16, 3)
         self.commands.append(command.decode())
         environment = {**self.there.environment, "SSH_COMMAND": command.decode()}
-        argv, (given, out, err) = [str(WINE), str(self._shell)], streams
+        argv, (given, out, err) = [*wine_command(), str(self._shell)], streams
         process = subprocess.Popen(argv, cwd=self.home, env=environment, stdin=given, stdout=out, stderr=err)
         for stream in streams:
             os.close(stream)

@@ -6,23 +6,40 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from subprocess import DEVNULL
 from typing import NamedTuple, TypeAlias
 
 import pytest
 
+from tests.waiting import HANGS
+
 HERE = Path(__file__).parent
 KITS = HERE / "golden" / "exchange"
-WINE = shutil.which("wine64") or shutil.which("wine64", path="/usr/lib/wine") or shutil.which("wine")
+WINE64 = shutil.which("wine64") or shutil.which("wine64", path="/usr/lib/wine") or shutil.which("wine")
+SAME_ADDRESSES = ("setarch", "-R")
+"""Run a program with its memory where it always is.
+
+Linux puts the heap of wine64 at a random place within 1 GiB, in about one of 2,000 starts where Windows has what all
+its programs share (0x7ffe0000). That program then does not start ("failed to map the shared user data"), and cmd.exe,
+which started it, says that it "can't recognize" the command. What Wine starts inherits this.
+"""
 COMPILER = shutil.which("x86_64-w64-mingw32-gcc")
 
 needs_wine = [
     pytest.mark.host,
-    pytest.mark.skipif(not WINE, reason="Wine is not installed: its cmd.exe runs the batch files (apt install wine64)"),
+    pytest.mark.skipif(not WINE64, reason="Wine is not installed: its cmd.exe runs batch files (apt install wine64)"),
     pytest.mark.skipif(not COMPILER, reason="mingw-w64 is not installed: it makes the stand-ins for Windows' programs"),
 ]
 """The marks of a module that uses `windows_server`."""
+
+
+@cache
+def wine_command() -> tuple[str, ...]:
+    """Return how Wine is called; by its name alone where a container forbids personality(2)."""
+    may = subprocess.run([*SAME_ADDRESSES, "true"], stderr=DEVNULL, check=False).returncode == 0
+    return (*(SAME_ADDRESSES if may else ()), str(WINE64))
 
 
 class Server(NamedTuple):
@@ -39,12 +56,12 @@ class Server(NamedTuple):
     def cmd(self, line: str) -> subprocess.CompletedProcess[str]:
         """Run a line as a command window would."""
         return subprocess.run(
-            [str(WINE), "cmd", "/c", line],
+            [*wine_command(), "cmd", "/c", line],
             env=self.environment,
             stdin=DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=HANGS,
             check=False,
         )
 
@@ -101,7 +118,7 @@ def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     subprocess.run([str(server), "-p"], env=made, check=True)  # stays, so that not every command boots Windows
     try:  # what is booted here keeps its output open: a pipe would never end
         subprocess.run(
-            [str(WINE), "cmd", "/c", "ver"], env=made, check=True, stdout=DEVNULL, stderr=DEVNULL, timeout=120
+            [*wine_command(), "cmd", "/c", "ver"], env=made, check=True, stdout=DEVNULL, stderr=DEVNULL, timeout=HANGS
         )
         yield made
     finally:

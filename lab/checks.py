@@ -13,8 +13,8 @@ from lab import roots
 
 REPO = Path(__file__).parent.parent
 LOCK = REPO / "requirements-dev.lock"
-WINDOWS = ("wine64", "gcc-mingw-w64-x86-64-win32")
-"""Debian's packages that run a customer's batch file and build the programs it calls."""
+PACKAGES = ("gcc-mingw-w64-x86-64-win32", "git", "wine64")
+"""Debian's packages that the tests want besides: Wine runs a batch file, mingw builds the programs it calls."""
 
 
 USUAL_RELEASE = "bookworm"
@@ -28,8 +28,10 @@ def run(fast: bool, long: bool, words: str) -> int:
         return 2
     install_tools()
     at_once = os.cpu_count() or 1
-    if not fast:
-        _prepare(roots.RELEASES if long else (USUAL_RELEASE,))
+    if fast:
+        _prepare(roots.PACKAGES, ())
+    else:
+        _prepare((*roots.PACKAGES, *PACKAGES), roots.RELEASES if long else (USUAL_RELEASE,))
         at_once *= 3  # a test of lab hosts waits for most of its time
     argv = [sys.executable, "-m", "pytest", "-n", str(at_once), "-m", _marks(fast, long), *shlex.split(words)]
     return subprocess.run(argv, cwd=REPO).returncode
@@ -42,13 +44,20 @@ def _marks(fast: bool, long: bool) -> str:
     return "long" if long else "not long"
 
 
-def _prepare(releases: Sequence[str]) -> None:
+def _prepare(packages: Sequence[str], releases: Sequence[str]) -> None:
     """Install packages and make Debian roots first, where progress is seen: pytest shows none of a test's."""
     if os.geteuid() == 0:
-        roots.install_needed((*roots.PACKAGES, *WINDOWS), say=_say)
+        roots.install_needed(packages, say=_say)
     if roots.missing() is None:
         for release in releases:
-            roots.root(release, say=_say)
+            _prepare_root(release)
+
+
+def _prepare_root(release: str) -> None:
+    try:
+        roots.root(release, say=_say)
+    except roots.ReleaseGoneError as gone:
+        _say(f"{gone}; its tests are skipped")
 
 
 def install_tools() -> None:

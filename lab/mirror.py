@@ -12,19 +12,17 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-DEBIAN = "http://deb.debian.org/debian"
-ARCHIVE = "http://archive.debian.org/debian"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 
-def of_this_machine(etc: Path = Path("/etc")) -> str:
-    """The first mirror this machine's own apt uses for Debian itself, else deb.debian.org."""
+def of_this_machine(etc: Path = Path("/etc")) -> str | None:
+    """Return the first mirror this machine's own apt uses for Debian itself; None: it uses none."""
     system = _os_release(etc / "os-release")
     for uri, suite, components in _apt_sources(etc / "apt"):
         ours = system.get("ID") == "debian" and suite == system.get("VERSION_CODENAME") and "main" in components
         if ours and uri.startswith(("http://", "https://")):
             return uri.rstrip("/")
-    return DEBIAN
+    return None
 
 
 def _os_release(path: Path) -> dict[str, str]:
@@ -52,13 +50,13 @@ def _stanza(stanza: str) -> Iterator[tuple[str, str, list[str]]]:
 
 
 def way_there(root: Path) -> dict[str, str]:
-    """What the files of a host must hold besides to reach this root's mirror, the one name outside that it knows."""
-    uri = (root / "etc/apt/sources.list").read_text().split()[1]
+    """Return what the files of a host must hold besides to reach this root's mirrors, all it knows of outside."""
+    uris = re.findall(r"(?m)^deb\s+(?:\[[^]]*\]\s+)?(\S+)", (root / "etc/apt/sources.list").read_text())
     settings = _apt_settings()
     proxies = re.findall(r'::Proxy(?:::\S+)? "(http[^"]+)"', settings)
-    names = [urlsplit(each).hostname or "" for each in (proxies or [uri])]
+    names = [urlsplit(each).hostname or "" for each in (proxies or dict.fromkeys(uris))]
     files = {"/etc/hosts": "".join(f"{address} {name}\n" for name in names for address in _addresses(name))}
-    if any(each.startswith("https:") for each in (uri, *proxies)) and Path(CERTIFICATES).exists():
+    if any(each.startswith("https:") for each in (*uris, *proxies)) and Path(CERTIFICATES).exists():
         settings += 'Acquire::https::CAInfo "/etc/apt/lab-certificates.crt";\n'
         files["/etc/apt/lab-certificates.crt"] = Path(CERTIFICATES).read_text()
     return {**files, "/etc/apt/apt.conf.d/90lab": settings + 'Acquire::EnableSrvRecords "false";\n'}

@@ -6,6 +6,7 @@ import fcntl
 import functools
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,9 +36,11 @@ class LabError(Exception):
     """The lab cannot do what was asked of it; the text says why and what would help."""
 
 
+class ReleaseGoneError(LabError):
+    """The package mirrors no longer have a Debian release; what needs a host of it cannot run."""
+
+
 RELEASES = ("bullseye", "bookworm", "trixie", "forky")
-MOVED = ("bullseye",)
-"""Those that may be gone from the mirrors, to the archive."""
 
 BARE = ("openssh-server", "iproute2", "procps", "rsyslog")
 FULL = (*BARE, "cron", "make", "passwd", "perl", "postfix", "python3", "sudo", "tzdata", "postfix-lmdb", "postfix-cdb")
@@ -52,6 +55,9 @@ APART = (
     'mount --make-rprivate / 2> /dev/null; exec "$@"',
     "sh",
 )
+
+_GONE = re.compile(r"does not have a Release file|404 +Not Found")
+"""What apt says of a release that is not on a mirror."""
 
 FINISH = """\
 set -e
@@ -148,16 +154,20 @@ def _recipe(release: str, bare: bool) -> list[str]:
 
 
 def _make(argv: list[str], release: str, draft: Path, lock: int, say: Say) -> None:
-    archive = [mirror.ARCHIVE] if release in MOVED else []
-    candidates = dict.fromkeys([mirror.of_this_machine(), mirror.DEBIAN, *archive])
-    said = ""
-    for uri in candidates:
+    """Make a root from this machine's mirror, else from the one mmdebstrap takes by itself."""
+    own = mirror.of_this_machine()
+    candidates = {own: [f"deb {own} {release} main"]} if own else {}
+    told = []
+    for name, sources in {**candidates, "mmdebstrap's own mirror": []}.items():
         subprocess.run(["rm", "-rf", "--one-file-system", draft], check=True)  # what a killed run left
-        code, said = _say_as_it_runs([*APART, *argv, str(draft), f"deb {uri} {release} main"], lock, say)
+        code, said = _say_as_it_runs([*APART, *argv, str(draft), *sources], lock, say)
         if code == 0:
             return
-        say(f"{uri} did not do for {release}")
-    raise LabError(f"mmdebstrap could not make a root of {release} from {', '.join(candidates)}:\n{_last_lines(said)}")
+        say(f"no root of {release} from {name}")
+        told.append(said)
+    if all(_GONE.search(said) for said in told):
+        raise ReleaseGoneError(f"Debian {release} is no longer on the package mirrors: no host of it can be made")
+    raise LabError(f"mmdebstrap could not make a root of {release}:\n{_last_lines(told[-1])}")
 
 
 def _say_as_it_runs(argv: Sequence[str], lock: int, say: Say) -> tuple[int, str]:

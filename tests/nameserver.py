@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 import threading
+from contextlib import suppress
 from types import TracebackType
 
-ADDRESS = f"127.77.254.{100 + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])}"  # each worker has its own
+NETWORK = "127.77.254"
 MOST = 3  # records an answer over UDP may have
 
 
 class NameServer:
-    """Runs while it is entered; `mx` is what it knows: domain, then preferences and hosts."""
+    """Runs while it is entered; `address` is where, `mx` what it knows: domain, then preferences and hosts."""
 
     def __init__(self) -> None:
         self.mx: dict[str, list[tuple[int, str]]] = {}
+        self.address, self._streams = _first_free()
         self._datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._datagrams.bind((ADDRESS, 53))
-        self._streams = socket.create_server((ADDRESS, 53))
+        self._datagrams.bind((self.address, 53))
         self._threads = [threading.Thread(target=serve, daemon=True) for serve in (self._over_udp, self._over_tcp)]
 
     def __enter__(self) -> NameServer:
@@ -31,8 +31,8 @@ class NameServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
-            end.sendto(b"", (ADDRESS, 53))
-        socket.create_connection((ADDRESS, 53)).close()
+            end.sendto(b"", (self.address, 53))
+        socket.create_connection((self.address, 53)).close()
         for thread in self._threads:
             thread.join()
         self._datagrams.close()
@@ -59,6 +59,15 @@ class NameServer:
         shown = [] if cut else records
         head = question[:2] + struct.pack(">BBHHHH", 0x83 if cut else 0x81, 0x80, 1, len(shown), 0, 0)
         return head + question[12 : end + 4] + b"".join(map(_record, shown))
+
+
+def _first_free() -> tuple[str, socket.socket]:
+    """Listen on an address that no other name server of these tests has, in whichever checkout."""
+    for number in range(100, 250):
+        address = f"{NETWORK}.{number}"
+        with suppress(OSError):
+            return address, socket.create_server((address, 53))
+    raise OSError(f"every address from {NETWORK}.100 on is in use")
 
 
 def _name(question: bytes) -> tuple[str, int]:

@@ -76,22 +76,32 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         return state(host)
 
 
+def was_killed(host: LabHost, operator: Operator, victim: str, has_come: Moment) -> bool:
+    """Kill a provision, or what it runs on the relay, as soon as the moment has come; False: it was over before."""
+    run = operator.start("provision acme")
+    while not has_come(host, operator) and run.poll() is None:
+        time.sleep(0.001)
+    if victim == "agent":
+        host.run("sh", "-c", "kill -9 $(pgrep -f '[d]eploy.agent')", check=False)
+    else:
+        run.kill()
+    _, err = run.communicate()
+    assert run.returncode in (0, 4 if victim == "agent" else -signal.SIGKILL), err
+    return run.returncode != 0
+
+
 @pytest.mark.parametrize(("victim", "moment"), KILLS)
 def test_killed_at_any_moment_the_next_run_ends_as_an_undisturbed_one(
     lab_host: StartHost, tmp_path: Path, undisturbed: dict[str, str], victim: str, moment: str
 ) -> None:
-    host = lab_host("bookworm")
-    operator = set_up(host, tmp_path)
-    run = operator.start("provision acme")
-    while not MOMENTS[moment](host, operator):
-        assert run.poll() is None, run.communicate()
-        time.sleep(0.001)
-    if victim == "agent":
-        host.run("sh", "-c", "kill -9 $(pgrep -f '[d]eploy.agent')")
+    for attempt in range(20):  # on a busy machine a moment may pass before it is seen
+        host = lab_host("bookworm")
+        (home := tmp_path / str(attempt)).mkdir()
+        operator = set_up(host, home)
+        if was_killed(host, operator, victim, MOMENTS[moment]):
+            break
     else:
-        run.kill()
-    _, err = run.communicate()
-    assert run.returncode == (4 if victim == "agent" else -signal.SIGKILL), err
+        pytest.fail("it was over each time before it could be killed")
 
     operator.done("provision acme")
     again = operator.done("provision acme")

@@ -22,7 +22,7 @@ from lab.host import LabHost
 from roles import postfix
 from roles.postfix import Now
 from roles.postfix.there import members
-from tests.nameserver import ADDRESS, NameServer
+from tests.nameserver import NameServer
 from tests.releases import releases
 
 pytestmark = pytest.mark.host
@@ -638,7 +638,7 @@ def test_a_domain_that_only_dns_has_a_way_for_needs_an_mx_before_the_relay(
     machine: Start, nameserver: NameServer, records: list[tuple[int, str]], why: str
 ) -> None:
     mx = machine()
-    mx.write("/etc/resolv.conf", f"nameserver {ADDRESS}\n")
+    mx.write("/etc/resolv.conf", f"nameserver {nameserver.address}\n")
     nameserver.mx["acme.example"] = [(preference, host.replace("SELF", mx.lab.name)) for preference, host in records]
     found = mx.refusals(customer(next_hop=None))
     assert len(found) == bool(why)

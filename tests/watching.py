@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from lab import smtp
 from lab.host import LabHost
 from tests.operators import MARK, PLINK, Operator, Ran
+from tests.waiting import HANGS
 
 PAUSE = 0.02  # seconds from one question to the next
 
@@ -68,9 +69,11 @@ def _again(once: Callable[[], None], pause: float) -> Iterator[None]:
 
 
 def _asked(host: LabHost, recipient: str, from_address: str) -> str:
-    for _ in range(50):  # while Postfix reloads, nobody listens for a moment; a sender comes back then
+    end = time.monotonic() + HANGS
+    while True:  # while Postfix reloads, nobody listens for a moment; a sender comes back then
         try:
             return smtp.ask(host.address, recipient, from_address=from_address)[:3]
         except ConnectionRefusedError:
+            if time.monotonic() > end:
+                return "refused"
             time.sleep(PAUSE)
-    return "refused"

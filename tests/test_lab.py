@@ -290,6 +290,7 @@ def test_an_sshd_that_cannot_start_is_reported_with_its_own_words() -> None:
 
 
 @pytest.mark.host
+@pytest.mark.long  # unpacks Debian twice: a minute where nothing else runs, eight on a busy machine
 def test_a_root_is_made_once_by_two_at_a_time_and_a_killed_run_leaves_nothing_half(tmp_path: Path) -> None:
     program = (
         "from lab import roots; print(roots.root('bookworm', bare=True, say=lambda line: print(line, flush=True)))"

@@ -28,7 +28,8 @@ class Said(NamedTuple):
         return "\n".join(self.record.get("lines") or [str(self.record.get("line", ""))])
 
 
-Answers: TypeAlias = Mapping[str, Said | HostError | Refused]
+Answer: TypeAlias = Said | HostError | Refused
+Answers: TypeAlias = Mapping[str, Answer]
 
 
 class Place(NamedTuple):

@@ -74,6 +74,8 @@ def _found(entries: list[Entry], which: Which, pinned: Pin | None) -> Entry:
         found = [entry for entry in entries if entry.kept.list.startswith(which.list)]
         if not found:
             raise Refused(f"no kept list is named {shown(which.list)}; `history` names them")
+        if len({entry.kept.list for entry in found}) > 1:
+            raise Refused(f"several kept lists are named {shown(which.list)}...; `history --json` has the whole names")
         return found[0]
     if pinned and which.back is None:
         since = f"pinned already, since {moment(pinned.since)}"

@@ -62,6 +62,13 @@ class Held(NamedTuple):
     left_out: Mapping[str, int]
 
 
+class Reviewed(NamedTuple):
+    """What somebody has looked at last, of the lists held in a row; empty: nobody has."""
+
+    list: str = ""  # SHA-256 of the list that was held
+    effect: str = ""  # SHA-256 of what accepting it would have done to the list that was in force
+
+
 class Pin(NamedTuple):
     """Why uploads do not take effect."""
 
@@ -151,17 +158,18 @@ class Spool:
             for name in ("why.json", "recipients", "reviewed.json"):
                 disk.remove(directory, name)
 
-    def reviewed(self) -> str:
-        """Give the SHA-256 of the list that somebody has looked at last, of those held in a row; nothing: none."""
+    def reviewed(self) -> Reviewed:
+        """Return what somebody has looked at last. What the first release noted has no effect, and so fits no list."""
         with suppress(FileNotFoundError), disk.inside(self.folder, "held") as directory:
-            return str((disk.load(directory, "reviewed.json") or {}).get("list", ""))
-        return ""
+            fields = disk.load(directory, "reviewed.json") or {}
+            return Reviewed(str(fields.get("list", "")), str(fields.get("effect", "")))
+        return Reviewed()
 
-    def review(self, held: Held) -> None:
-        """Note that somebody has looked at this list. What has been let go of meanwhile is not noted."""
+    def review(self, reviewed: Reviewed) -> None:
+        """Note what somebody has looked at. Where nothing is held any more, nothing is noted."""
         if self.held():
             with disk.inside(self.folder, "held") as directory:
-                disk.store(directory, "reviewed.json", {"list": held.list})
+                disk.store(directory, "reviewed.json", reviewed._asdict())
 
     def pinned(self) -> Pin | None:
         """Tell why uploads do not take effect; a damaged pin still holds."""

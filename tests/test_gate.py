@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver import lock, review
+from receiver import lock
 from receiver.report import DONE, FAILED, HELD, REFUSED
-from receiver.review import Number
 from tests.small_relay import MARK, REPO, SmallRelay, export, people
 
 PROLOGUE = (
@@ -29,8 +28,7 @@ def relay(tmp_path: Path) -> SmallRelay:
     """A relay whose first list, of 40, has been accepted."""
     relay = SmallRelay(tmp_path, max_megabytes=1)
     relay.offer(people(40))
-    with relay.spool() as spool:
-        review.accept(spool, Number("first", 40), "", "olga", relay.tables)
+    relay.accept("first", 40)
     return relay
 
 

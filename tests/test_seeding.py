@@ -69,14 +69,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def test_one_relay_down_when_a_list_is_accepted_the_next_accept_completes(place: Place) -> None:
     assert [place.upload(*EVERYBODY, to=number) for number in range(3)] == [3, 3, 3]
     with place.down("mx3"):
-        ran = place.operator.done("accept acme --first 40", code=4)
+        ran = place.operator.accept("acme", "--first 40", code=4)
         assert "mx3: " in ran.err
         assert place.operator.done("verify acme", code=4).out.startswith("mx1: ")
     assert place.ask("user0000", "x") == {"mx1": ["250", "550"], "mx2": ["250", "550"], "mx3": ["250", "250"]}
     ran = place.operator.done("verify acme", code=5)
     assert "acme.example: its relays list different addresses (mx1 41, mx2 41, mx3 41); see `inv status`" in ran.err
     assert [row["needs"][0]["kind"] for row in _rows(place)] == ["held"]
-    place.operator.done("accept acme --first 40")
+    place.operator.accept("acme", "--first 40")
     assert place.ask("user0000", "x") == {name: ["250", "550"] for name in place.hosts}
     place.operator.done("verify acme")
     place.operator.done("status")

@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from receiver import history, kept, lock, pin, publishing, review
+from receiver import history, kept, lock, pin, publishing
 from receiver.kept import Origin
 from receiver.offer import finish
 from receiver.pin import Which
 from receiver.report import Busy, Failed, Outcome, Refused
-from receiver.review import Number
 from receiver.settings import Places
 from receiver.spool import Accepted, Spool
 from receiver.tick import tick
@@ -39,9 +38,7 @@ def relay() -> Iterator[SmallRelay]:
 
 
 def accept(relay: SmallRelay, option: str, size: int) -> Outcome:
-    with relay.spool() as spool:
-        finish(spool, relay.tables)  # as the desk does before each verb
-        return review.accept(spool, Number(option, size), "", "olga", relay.tables)
+    return relay.accept(option, size)
 
 
 def accepted(relay: SmallRelay, recipients: list[str], when: float | None = None) -> SmallRelay:

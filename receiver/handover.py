@@ -55,7 +55,7 @@ class Given(NamedTuple):
             if (record["postern"], record["customer"]) != (FORMAT, customer):
                 raise ValueError(f"it is not format {FORMAT} of {customer}")
             files = tuple(_placed(path, content) for path, content in record["files"].items())
-            accepted = Accepted(dict(record["accepted"]["domains"]), str(record["accepted"]["list"]))
+            accepted = Accepted.read(record["accepted"])
             packed = _bytes(record["list"])
             if packed:
                 kept.recipients(kept.content(packed))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from receiver import history, kept, lock, publishing
 from receiver.choice import Choice
-from receiver.guard import domain
+from receiver.guard import counted, domain
 from receiver.history import Entry
 from receiver.kept import Origin
 from receiver.offer import enter, prove
@@ -37,7 +37,8 @@ def rollback(spool: Spool, which: Which, origin: Origin, tables: Tables) -> Outc
         entry = _found(history.entries(spool.folder), which, spool.pinned())
         recipients = own(kept.recipients(history.text(spool.folder, entry.number)), settings)
         text = kept.text(recipients)
-        accepted = Accepted(_still(in_force.accepted, entry, recipients, settings), kept.digest(text))
+        domains = _still(in_force.accepted, entry, recipients, settings)
+        accepted = Accepted(domains, kept.digest(text), counted(recipients, settings))
         pin = Pin(origin.when, origin.by, entry.kept.list)
         decision = Decision(recipients, text, accepted, origin, f"{origin.by}, rolling back", pin, clears=False)
         publishing.publish(spool, settings, in_force, decision, origin.when)

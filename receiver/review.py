@@ -12,7 +12,7 @@ from receiver.offer import passed, prove
 from receiver.publishing import Decision
 from receiver.report import Outcome, Refused, moment, shown
 from receiver.settings import Settings, load_settings
-from receiver.spool import Accepted, Held, InForce, Reviewed, Spool
+from receiver.spool import Held, InForce, Reviewed, Spool
 from receiver.tables import Tables
 
 
@@ -90,7 +90,7 @@ def accept(spool: Spool, number: Number, expected: str, by: str, tables: Tables)
         _looked_at(spool, reviewed)
         _addressed(reviewed, in_force, settings)
         text, origin = kept.text(reviewed.recipients), reviewed.held.origin
-        accepted = Accepted(passed(settings, reviewed.recipients, in_force.accepted, origin), kept.digest(text))
+        accepted = passed(settings, reviewed.recipients, in_force.accepted, origin, kept.digest(text))
         decision = Decision(reviewed.recipients, text, accepted, origin, by=by)
         publishing.publish(spool, settings, in_force, decision, int(time.time()))
         outcome = _accepted(spool.customer, reviewed, in_force, by)

@@ -16,7 +16,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from receiver import disk, kept, lock
 from receiver.kept import Origin
@@ -32,6 +32,14 @@ class Accepted(NamedTuple):
 
     domains: Mapping[str, int] = {}  # those with an accepted list: when their last good upload came
     list: str = ""  # SHA-256 of the list that passed or was accepted last
+    counts: Mapping[str, int] = {}  # its recipients in each domain; empty: the first release wrote this
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> Accepted:
+        """Return what _asdict() gave, without what another release may have added; nothing where it is damaged."""
+        if not isinstance(fields.get("domains"), dict):
+            return cls()
+        return cls(_numbers(fields["domains"]), str(fields.get("list", "")), _numbers(fields.get("counts")))
 
     def opens(self, settings: Settings, now: int) -> tuple[str, ...]:
         """Give the domains the build keeps open: partial, or without an accepted list as young as is wanted.
@@ -119,12 +127,7 @@ class Spool:
 
     def accepted(self) -> Accepted:
         """Read accepted.json alone, as the build does."""
-        fields = disk.load(self.folder, "accepted.json") or {}
-        domains = fields.get("domains")
-        if not isinstance(domains, dict):
-            return Accepted()
-        known = {str(name): when for name, when in domains.items() if isinstance(when, int)}
-        return Accepted(known, str(fields.get("list", "")))
+        return Accepted.read(disk.load(self.folder, "accepted.json") or {})
 
     def accept(self, accepted: Accepted) -> None:
         """Replace accepted.json."""
@@ -209,3 +212,7 @@ class Spool:
     def record(self, outcome: Outcome) -> None:
         """Write what this run came to."""
         disk.replace(self.folder, "last-run.json", disk.text(outcome.record()))
+
+
+def _numbers(found: object) -> dict[str, int]:
+    return {str(name): n for name, n in found.items() if isinstance(n, int)} if isinstance(found, dict) else {}

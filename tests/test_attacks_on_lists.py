@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,69 @@ def test_attack_a_list_that_begins_with_the_same_letters_is_not_accepted(relay: 
     with relay.spool() as spool, pytest.raises(Refused, match="changed since it was reviewed"):
         review.accept(spool, found.number, found.held.list[:12], "olga", relay.tables)
     assert relay.in_force() == set(EVERYBODY)
+
+
+# ---- growth past every limit by lists that are held
+
+
+def strangers(size: int, round_: int, domain: str = "acme.example") -> list[str]:
+    return [f"x{round_}-{number}@{domain}" for number in range(size)]
+
+
+@pytest.mark.parametrize("uploads", [6, 15])
+def test_attack_disjoint_lists_that_are_all_held_do_not_compound(relay: SmallRelay, uploads: int) -> None:
+    """Also when the list that was accepted has left history, which keeps ten."""
+    for number in range(uploads):
+        relay.offer(strangers(2 * len(relay.in_force()), number))
+    assert len(relay.in_force()) <= 150, "three times the list that was accepted"
+    assert set(EVERYBODY) <= relay.in_force()
+
+
+def test_attack_small_disjoint_lists_that_are_held_do_not_add_up(relay: SmallRelay) -> None:
+    for number in range(15):
+        relay.offer(strangers(20, number))
+    assert len(relay.in_force()) <= 150
+
+
+def test_attack_lists_held_for_a_canary_or_a_first_list_do_not_compound(relay: SmallRelay) -> None:
+    relay.provision(domains=("acme.example", "acme.co.example"), canaries=(EVERYBODY[0],))
+    for number in range(6):
+        some = strangers(len(relay.in_force()), number)
+        relay.offer([*EVERYBODY[1:], *some, f"x{number}@acme.co.example"])
+    assert len([one for one in relay.in_force() if one.endswith("@acme.example")]) <= 150
+
+
+def test_attack_a_list_cannot_pass_by_what_held_ones_have_added(relay: SmallRelay) -> None:
+    relay.offer(strangers(100, 1))
+    assert len(relay.in_force()) == 150
+    outcome = relay.offer([*EVERYBODY, *strangers(100, 1), *strangers(200, 2)])
+    assert outcome.reasons == ("grows from 50 to 350, limit 3 times",)
+    assert len(relay.in_force()) == 150
+
+
+def test_attack_held_lists_that_are_each_below_the_maximum_do_not_pass_it(tmp_path: Path) -> None:
+    relay = SmallRelay(tmp_path, max_recipients=120, growth_factor=10)
+    for number in range(6):
+        relay.offer(strangers(50, number))  # first lists: nothing has been accepted to count against
+    assert len(relay.in_force()) == 100
+    relay.offer(EVERYBODY)
+    relay.accept("adding", 50)
+    for number in range(6):
+        assert relay.offer(strangers(50, number)).code == 3
+    assert len(relay.in_force()) == 100
+
+
+def test_a_held_list_that_adds_nobody_new_is_not_held_for_growth(relay: SmallRelay) -> None:
+    relay.offer(strangers(100, 1))
+    assert "grows" not in relay.offer(strangers(90, 1)).line
+
+
+def test_what_the_first_release_left_on_a_relay_is_counted_too(relay: SmallRelay) -> None:
+    """Its accepted.json has no counts: the list it names is looked up in history, and the counts are kept."""
+    path = relay.folder / "accepted.json"
+    fields = json.loads(path.read_text())
+    del fields["counts"]
+    path.write_text(json.dumps(fields))
+    for number in range(15):
+        relay.offer(strangers(2 * len(relay.in_force()), number))
+    assert len(relay.in_force()) <= 150

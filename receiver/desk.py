@@ -17,7 +17,6 @@ from functools import partial
 from typing import NamedTuple
 
 from receiver import account, door, handover, maillog, pin, publishing, review, telling
-from receiver.handover import Given
 from receiver.kept import Origin
 from receiver.maillog import Log
 from receiver.offer import finish
@@ -99,7 +98,7 @@ _HELP = {
     "history": "Show the lists that were in force.",
     "status": "Show how the customer's list stands.",
     "hand-over": "Print the list and its history for a sibling relay.",
-    "take-over": "Fill an empty spool from stdin with what a sibling printed.",
+    "take-over": "Fill an empty spool from stdin with what siblings printed, a line each, the newest list first.",
     "tick": "What the timer does: finish, warn, count.",
 }
 
@@ -211,8 +210,8 @@ def _hand_over(_: Desk, __: Settings, spool: Spool) -> Answer:
 
 
 def _take_over(call: Desk, _: Settings, spool: Spool) -> Answer:
-    given = Given.read(sys.stdin.buffer.read(handover.LIMIT + 1), spool.customer)
-    return _changed(call, spool, partial(handover.take_over, spool, given, call.origin, call.tables))
+    givens = handover.read(sys.stdin.buffer.read(handover.LIMIT + 1), spool.customer, call.origin.when)
+    return _changed(call, spool, partial(handover.take_over, spool, givens, call.origin, call.tables))
 
 
 _VERBS: Mapping[str, Callable[[Desk, Settings, Spool], Answer]] = {

@@ -16,6 +16,7 @@ BUSY = 75  # try again
 
 WORST_FIRST = (FAILED, PROOF, REFUSED, HELD, BUSY, PERSON, DONE)
 FORMAT = 1  # of Outcome as JSON; the format of the release before is read as well
+AHEAD = 300  # seconds that another machine's clock may be ahead
 NAMED = 1_000  # names of each kind that a look lists
 
 _CODES = {"refused": REFUSED, "held": HELD, "busy": BUSY, "failed": FAILED}

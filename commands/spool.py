@@ -10,7 +10,7 @@ from receiver.alarms import Alarm
 from receiver.kept import Origin
 from receiver.report import Outcome
 from receiver.settings import Settings
-from receiver.spool import Accepted, Held, InForce, Pin
+from receiver.spool import Accepted, Held, Pin, Summary
 from receiver.status import Status
 
 Facts: TypeAlias = Mapping[str, Any]
@@ -60,7 +60,7 @@ def _status(settings: Settings, spool: Facts, now: int) -> Status:
     return Status(
         settings.customer,
         settings.domains,
-        InForce(accepted=accepted),
+        Summary(accepted=accepted),
         accepted.opens(settings, now),
         _when(begun["when"]) if begun else 0,
         _held(spool["held"]),

@@ -28,7 +28,7 @@ def offer(
     Raises Busy, Failed, BadSettings and OSError, and whatever it is, the list in force is the old one or the new one.
     """
     try:
-        with lock.slot(spool.places, WAIT):
+        with lock.slot(spool.places, spool.customer, WAIT):
             choice = _chosen(settings, export)
         if look:
             return _looked(settings, choice, spool, origin)

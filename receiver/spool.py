@@ -6,12 +6,14 @@ history/NUMBER.gz     the last lists in force, this one included  keys.json     
 reference/DAY.gz      the largest list of each of the last days   last-run.json  the Outcome of the last run
 held/                 the list that waits for an operator, and    pinned.json    there while uploads do not take effect
                       which one somebody has reviewed last
-upload-NUMBER         empty: locked while an export is taken
+upload-, call-NUMBER  empty: locked while an export is taken, while a call through a key is answered
+parse-NUMBER          empty: locked while an export waits to be parsed, or is
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -59,6 +61,14 @@ class InForce(NamedTuple):
     accepted: Accepted = Accepted()
 
 
+class Summary(NamedTuple):
+    """What is told of the list in force, without its recipients."""
+
+    total: int = 0
+    list: str = ""  # its SHA-256; empty: there is none
+    accepted: Accepted = Accepted()
+
+
 class Held(NamedTuple):
     """The list that waits: for `accept`, or while pinned for `resume`."""
 
@@ -68,6 +78,13 @@ class Held(NamedTuple):
     since: int  # when the first of the lists held in a row came
     reasons: tuple[str, ...]  # empty: it passes, and waits because of the pin
     left_out: Mapping[str, int]
+    total: int = 0  # of its recipients, where they are not read
+
+    @classmethod
+    def read(cls, why: Mapping[str, Any]) -> Held:
+        """Return what why.json says, without the recipients. Raises KeyError, TypeError."""
+        origin, reasons, total = Origin(**why["origin"]), tuple(why["reasons"]), why["recipients"]
+        return cls(why["list"], frozenset(), origin, why["since"], reasons, why["left_out"], total)
 
 
 class Reviewed(NamedTuple):
@@ -119,6 +136,15 @@ class Spool:
         except ValueError:
             return InForce()
 
+    def summary(self) -> Summary:
+        """Count the list in force and name it, a piece at a time: who asks for it holds no list in memory."""
+        total, name = 0, hashlib.sha256()
+        with suppress(Failed):
+            for piece in disk.pieces(self.folder, "recipients", kept.LIMIT):
+                total += piece.count(b"\n")
+                name.update(piece)
+        return Summary(total, name.hexdigest(), self.accepted()) if total else Summary()
+
     def text(self) -> bytes:
         """Read the list in force as it is written; nothing where there is none."""
         with suppress(Failed):
@@ -140,16 +166,25 @@ class Spool:
                 why, text = disk.load(directory, "why.json"), disk.read(directory, "recipients", kept.LIMIT)
             if why is None or text is None or kept.digest(text) != why["list"]:
                 return None
-            origin, reasons = Origin(**why["origin"]), tuple(why["reasons"])
-            return Held(why["list"], kept.recipients(text), origin, why["since"], reasons, why["left_out"])
+            return Held.read(why)._replace(recipients=kept.recipients(text))
         except (FileNotFoundError, Failed, ValueError, KeyError, TypeError):
+            return None
+
+    def waits(self) -> Held | None:
+        """Read what is told of the list that waits, without its recipients."""
+        try:
+            with disk.inside(self.folder, "held") as directory:
+                why = disk.load(directory, "why.json")
+            return None if why is None else Held.read(why)
+        except (FileNotFoundError, KeyError, TypeError):
             return None
 
     def hold(self, held: Held, text: bytes) -> None:
         """Let a list, written as `text`, wait in the place of the one that waits, and since when that one does."""
         before = self.held()
         since = before.since if before and before.reasons else held.since
-        why = {**held._asdict(), "recipients": len(held.recipients), "since": since, "origin": held.origin._asdict()}
+        count = len(held.recipients)
+        why = {**held._asdict(), "recipients": count, "total": count, "since": since, "origin": held.origin._asdict()}
         disk.make(self.folder, "held")
         with disk.inside(self.folder, "held") as directory:
             disk.replace(directory, "recipients", text)

@@ -49,7 +49,7 @@ def found(settings: Settings, spool: Facts, now: int) -> Found:
         list_ = spool["list"] or {"digest": "", "total": 0, "changed": 0}
         raised, line = tuple(alarms.of(status, settings, now)), status.last.line if status.last else ""
         return Found(status, raised, line, str(list_["digest"]), int(list_["total"]), _when(list_["changed"]))
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise Damaged(f"its files on the relay are damaged: {error!r}") from error
 
 

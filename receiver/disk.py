@@ -124,7 +124,7 @@ def load(directory: int, name: str) -> dict[str, Any] | None:
     """Read a JSON file of ours. None: there is none, or it is damaged, which the caller takes for the safe case."""
     try:
         fields = json.loads(read(directory, name, SMALL) or b"")
-    except (Failed, ValueError):
+    except (Failed, ValueError, RecursionError):
         return None
     known = isinstance(fields, dict) and fields.pop("postern", None) in (_FORMAT, _FORMAT - 1)
     return fields if known else None

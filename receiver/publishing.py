@@ -155,6 +155,9 @@ def _read(spool: Spool, name: str) -> Begun | None:
     try:
         known = {name: value for name, value in fields.items() if name in Begun._fields}
         accepted, pin = Accepted.read(fields["accepted"]), fields["pin"] and Pin(**fields["pin"])
-        return Begun(**{**known, "accepted": accepted, "pin": pin})
+        begun = Begun(**{**known, "accepted": accepted, "pin": pin})
+        if not all(isinstance(number, int) for number in (begun.when, begun.number, begun.replaces)):
+            raise TypeError
+        return begun
     except (TypeError, KeyError, AttributeError):  # there is none, or it is damaged
         return None

@@ -114,7 +114,14 @@ class Outcome(NamedTuple):
         known = {name: value for name, value in record.items() if name in cls._fields}
         for name in ("reasons", "coming", "going"):
             known[name] = tuple(known.get(name, ()))
-        return cls(**known)
+        outcome = cls(**known)
+        words = (outcome.customer, outcome.did, outcome.key, outcome.client, outcome.by, outcome.offered)
+        if not all(isinstance(word, str) for word in (*words, outcome.why, outcome.trouble, *outcome.reasons)):
+            raise ValueError("an outcome in which something is no text")
+        numbers = (outcome.when, outcome.total, outcome.added, outcome.removed, outcome.kept_back)
+        if not all(isinstance(number, int) for number in (*numbers, *outcome.left_out.values())):
+            raise ValueError("an outcome in which something is no number")
+        return outcome
 
 
 class Answer(NamedTuple):

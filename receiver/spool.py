@@ -82,9 +82,11 @@ class Held(NamedTuple):
 
     @classmethod
     def read(cls, why: Mapping[str, Any]) -> Held:
-        """Return what why.json says, without the recipients. Raises KeyError, TypeError."""
+        """Return what why.json says, without the recipients. Raises KeyError, TypeError: it may be anybody's work."""
         origin, reasons, total = Origin(**why["origin"]), tuple(why["reasons"]), why["recipients"]
-        return cls(why["list"], frozenset(), origin, why["since"], reasons, why["left_out"], total)
+        _check(str, why["list"], origin.key, origin.client, origin.by, *reasons)
+        _check(int, origin.when, why["since"], total, *_numbers(why["left_out"]).values())
+        return cls(why["list"], frozenset(), origin, why["since"], reasons, _numbers(why["left_out"]), total)
 
 
 class Reviewed(NamedTuple):
@@ -214,7 +216,8 @@ class Spool:
         fields = disk.load(self.folder, "pinned.json")
         if fields is None:
             return Pin(0, "", "") if "pinned.json" in os.listdir(self.folder) else None
-        return Pin(fields.get("since", 0), fields.get("by", ""), fields.get("list", ""))
+        since = fields.get("since", 0)
+        return Pin(since if isinstance(since, int) else 0, str(fields.get("by", "")), str(fields.get("list", "")))
 
     def pin(self, pin: Pin) -> None:
         """Let no upload take effect."""
@@ -226,7 +229,7 @@ class Spool:
 
     def keys(self) -> dict[str, dict[str, int]]:
         """Tell when each key was seen first and last."""
-        with suppress(Failed, ValueError, TypeError, KeyError, AttributeError):
+        with suppress(Failed, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             seen = json.loads(disk.read(self.folder, "keys.json", disk.SMALL) or b"{}")
             return {name: {"first": int(at["first"]), "last": int(at["last"])} for name, at in seen.items()}
         return {}
@@ -240,7 +243,7 @@ class Spool:
 
     def last_run(self) -> Outcome | None:
         """Read what the last run came to."""
-        with suppress(Failed, ValueError, TypeError, AttributeError):
+        with suppress(Failed, ValueError, TypeError, AttributeError, RecursionError):
             return Outcome.read(json.loads(disk.read(self.folder, "last-run.json", disk.SMALL) or b"{}"))
         return None
 
@@ -251,3 +254,8 @@ class Spool:
 
 def _numbers(found: object) -> dict[str, int]:
     return {str(name): n for name, n in found.items() if isinstance(n, int)} if isinstance(found, dict) else {}
+
+
+def _check(kind: type, *values: object) -> None:
+    if not all(isinstance(value, kind) for value in values):
+        raise TypeError(f"something is no {kind.__name__}")

@@ -174,13 +174,17 @@ def review(_: Context, customer: str, json: bool = False) -> None:
         "removing": "how many recipients the held list would remove, as `inv review` says",
         "adding": "how many it would add, where growth is held",
         "first": "how many it has in domains without an accepted list",
+        "list_": "the list's hash, as the command that `inv review` prints has it; no other list is taken",
     }
 )
-def accept(_: Context, customer: str, removing: str = "", adding: str = "", first: str = "") -> None:
-    """Take the whole held list on every relay of the customer, naming its number; a wrong number takes nothing."""
+def accept(_: Context, customer: str, removing: str = "", adding: str = "", first: str = "", list_: str = "") -> None:
+    """Take the whole held list on every relay of the customer, naming it and its number, as `inv review` prints them.
+
+    A wrong number, another list or one that nobody has reviewed takes nothing.
+    """
     from commands import ended, lists
 
-    ended(lists.accept, customer, {"removing": removing, "adding": adding, "first": first})
+    ended(lists.accept, customer, {"removing": removing, "adding": adding, "first": first}, list_)
 
 
 @task(

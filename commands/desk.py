@@ -14,6 +14,8 @@ from inventory.model import Customer, Relay
 from receiver import report
 
 DESK = "/usr/local/sbin/postern"
+_SHAPELESS = "it is not of the shape that a desk's answer has"
+MOST = 64 << 20  # bytes of an answer: a review names everybody
 
 
 class Said(NamedTuple):
@@ -28,7 +30,8 @@ class Said(NamedTuple):
         return "\n".join(self.record.get("lines") or [str(self.record.get("line", ""))])
 
 
-Answers: TypeAlias = Mapping[str, Said | HostError | Refused]
+Answer: TypeAlias = Said | HostError | Refused
+Answers: TypeAlias = Mapping[str, Answer]
 
 
 class Place(NamedTuple):
@@ -50,13 +53,31 @@ def ask(place: Place, doing: str, verb: str, *words: str, stdin: bytes = b"") ->
 
     def one(relay: Relay) -> Said:
         with fleet.reached(relay) as host:
-            done = host.run(DESK, verb, place.customer.id, *words, "--json", stdin=stdin)
+            done = host.run(DESK, verb, place.customer.id, *words, "--json", stdin=stdin, most=MOST)
             try:
-                return Said(done.code, json.loads(done.out))
-            except ValueError:
+                return Said(done.code, shaped(json.loads(done.out)))
+            except (ValueError, RecursionError):
                 raise HostError(_no_answer(done.code, done.err, place.customer.id)) from None
 
     return fleet.side_by_side(place.relays, one, doing)
+
+
+def shaped(record: Any) -> Mapping[str, Any]:
+    """Return an answer of which what is used here has the right shape: it may be anybody's work. Raises ValueError."""
+    if not isinstance(record, dict):
+        raise ValueError(_SHAPELESS)
+    wrong = [name for name in ("line", "list", "command") if not isinstance(record.get(name, ""), str)]
+    texts, history = record.get("lines") or [], record.get("history") or []
+    if wrong or not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(_SHAPELESS)
+    listed = [record.get(name) or {"list": ""} for name in ("held", "pinned")]
+    if not isinstance(history, list) or not all(_names_a_list(each) for each in (*listed, *history)):
+        raise ValueError(_SHAPELESS)
+    return record
+
+
+def _names_a_list(fields: object) -> bool:
+    return isinstance(fields, dict) and isinstance(fields.get("list"), str) and isinstance(fields.get("back", 0), int)
 
 
 def tell(answers: Answers, as_json: bool = False) -> int:

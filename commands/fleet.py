@@ -16,6 +16,7 @@ from receiver import report
 from receiver.settings import Places
 from roles import postfix
 
+NONSENSE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError)
 AT_ONCE = 16  # connections; more would only queue on the operator's own processor
 
 Told = TypeVar("Told")
@@ -77,6 +78,8 @@ def side_by_side(
                 return told(relay)
             except (HostError, Refused) as error:
                 return error
+            except NONSENSE as error:  # what it answered has not the shape it must have: it is that relay's row
+                return HostError(f"what it answers cannot be understood ({type(error).__name__}: {error})")
             finally:
                 ended(relay.name)
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from commands import batch, desk, screen
-from commands.desk import Answers, Place, answered
+from commands.desk import Answer, Answers, Place, Said, answered
 from commands.fleet import Refused
 from receiver import formats, intake, report
 from receiver.choice import choose
 from receiver.formats import BadExport
+from receiver.report import shown
 from roles import postfix
+
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def sync(customer: str, export_file: str, look: bool, as_json: bool) -> int:
@@ -46,14 +50,26 @@ def parse(file: str, customer: str) -> int:
 
 def review(customer: str, as_json: bool) -> int:
     """Show what is held on every relay; once where all hold the same."""
-    return desk.tell(desk.ask(Place.of(customer), "asking", "review"), as_json)
+    asked = desk.ask(Place.of(customer), "asking", "review")
+    return desk.tell({name: _naming_its_list(said) for name, said in asked.items()}, as_json)
 
 
-def accept(customer: str, numbers: Mapping[str, str]) -> int:
-    """Take the held list on every relay, by its number, if all that hold one hold the same. Raises Refused."""
+def _naming_its_list(said: Answer) -> Answer:
+    """Return a review whose command names the list: that of a relay with the first release does not."""
+    if not isinstance(said, Said) or not said.record.get("number") or "--list" in (command := said.record["command"]):
+        return said
+    whole = f"{command} --list {said.record['list']}" if command.startswith("accept ") else command
+    lines = [*said.record["lines"][:-1], f"inv {whole}"]
+    return said._replace(record={**said.record, "command": whole, "lines": lines})
+
+
+def accept(customer: str, numbers: Mapping[str, str], expected: str) -> int:
+    """Take the held list on every relay, by its number and its hash, if all that hold one hold it. Raises Refused."""
     given = [(option, number) for option, number in numbers.items() if number]
     if len(given) != 1 or not given[0][1].isdigit():
         raise Refused(f"name one number, as `inv review {customer}` says: --removing N, --adding N or --first N")
+    if not _HASH.fullmatch(expected):
+        raise Refused(f"name the list, as the command that `inv review {customer}` prints does: --list HASH, all of it")
     place = Place.of(customer)
     asked = desk.ask(place, "asking", "status")  # not "review", after which the list counts as looked at
     holding = {name: said.record["held"]["list"] for name, said in answered(asked).items() if said.record.get("held")}
@@ -63,6 +79,9 @@ def accept(customer: str, numbers: Mapping[str, str]) -> int:
     if not holding:
         return desk.tell(asked)
     name = _one_list(holding, f"the relays hold different lists; look at each: `inv review {customer}`")
+    if name != expected:
+        changed = f"the list held now is {shown(name[:12])}, not {expected[:12]}"
+        raise Refused(f"{changed}: it changed since it was reviewed; see `inv review {customer}`")
     option, number = given[0]
     answers = desk.ask(_only(place, holding), "accepting on", "accept", f"--{option}", number, "--list", name)
     code = desk.tell(_with_failed(asked, answers))

@@ -11,7 +11,7 @@ from deploy.plan import Change
 from inventory import Inventory
 from inventory.model import Customer
 from receiver import RELEASE, report
-from receiver.alarms import AHEAD
+from receiver.report import AHEAD
 from roles.postfix import Now
 
 

@@ -1,8 +1,13 @@
-"""What people see: tables on a terminal, plain lines in a pipe, JSON for programs. The only room that prints."""
+"""What people see: tables on a terminal, plain lines in a pipe, JSON for programs. The only room that prints.
+
+Whatever it prints is made safe here, line by line: a relay's own words may be in any of it, and who took over an
+account there would write to the operator's terminal with them.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +18,8 @@ from rich.text import Text
 
 from receiver.report import shown
 
+LONGEST = 20_000  # characters of a line that are shown
+_CONTROLS = re.compile(r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 _DIFF = {"+": "green", "-": "red", "@": "cyan"}
 
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -20,8 +27,9 @@ err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=
 
 
 def say(text: str, style: str | None = None) -> None:
-    """Print lines of ours to stdout."""
-    out.print(text, style=style)
+    """Print lines to stdout."""
+    for line in text.split("\n"):
+        out.print(shown(line, LONGEST), style=style)
 
 
 def fault(text: str) -> None:
@@ -37,7 +45,7 @@ def note(text: str) -> None:
 
 def plan(title: str, text: str) -> None:
     """Print a plan as the diff it is, line by line made safe: files on a relay may hold anything."""
-    out.print(title, style="bold")
+    out.print(shown(title, LONGEST), style="bold")
     for line in text.splitlines():
         out.print(Text("  " + shown(line, 2000), style=_DIFF.get(line[:1], "")))
 
@@ -72,8 +80,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def document(value: Any) -> None:
-    """Print one JSON document."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    """Print one JSON document; controls stand in it as escapes, those that JSON itself lets through too."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    print(_CONTROLS.sub(lambda found: json.dumps(found[0])[1:-1], text))
 
 
 def stream(lines: Iterator[str]) -> None:
@@ -90,7 +99,7 @@ def agreed(question: str) -> bool:
     """Ask for a yes. Without a terminal to ask on, the answer is no."""
     if not can_ask():
         return False
-    return err.input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    return err.input(f"{shown(question, LONGEST)} [y/N] ").strip().lower() in ("y", "yes")
 
 
 @contextmanager

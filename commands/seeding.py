@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -26,17 +27,19 @@ class Reached(NamedTuple):
 def seed(customers: Sequence[Customer], relays: Mapping[str, Reached], dry_run: bool) -> Iterator[int]:
     """Fill empty spools; gives an exit code for each. A relay without a list has its customer's domains open."""
     with screen.progress("handing lists over", list(_names(customers, relays))) as ended:
-        for customer, name, sibling in _due(customers, relays):
+        for customer, name, siblings in due(customers, relays, int(time.time())):
+            newest, *others = siblings
+            beside = f", beside {', '.join(others)}" if others else ""
             if dry_run:
-                screen.say(f"{name}: {customer.id}'s list would be taken over from {sibling}")
+                screen.say(f"{name}: {customer.id}'s list would be taken over from {newest}{beside}")
                 continue
             try:
-                said = _hand_over(customer.id, relays[sibling].host, relays[name].host)
-                since = moment(relays[sibling].lists[customer.id])
+                code, said = _hand_over(customer.id, [relays[one].host for one in siblings], relays[name].host)
+                since = moment(relays[newest].lists[customer.id])
                 screen.say(
-                    f"{name}: {customer.id}'s list of {since}, history and pin taken over from {sibling}: {said}"
+                    f"{name}: {customer.id}'s list of {since}, history and pin taken over from {newest}{beside}: {said}"
                 )
-                yield report.DONE
+                yield code
             except HostError as error:
                 yield fleet.told(name, error)
             finally:
@@ -44,30 +47,42 @@ def seed(customers: Sequence[Customer], relays: Mapping[str, Reached], dry_run: 
 
 
 def _names(customers: Sequence[Customer], relays: Mapping[str, Reached]) -> Iterable[str]:
-    return (f"{customer.id} to {name}" for customer, name, _ in _due(customers, relays))
+    return (f"{customer.id} to {name}" for customer, name, _ in due(customers, relays, int(time.time())))
 
 
-def _due(customers: Sequence[Customer], relays: Mapping[str, Reached]) -> Iterator[tuple[Customer, str, str]]:
-    """Yield who lacks a list where, and the relay that has the newest that was accepted."""
+def due(
+    customers: Sequence[Customer], relays: Mapping[str, Reached], now: int
+) -> Iterator[tuple[Customer, str, list[str]]]:
+    """Yield who lacks a list where, and the relays that have one, that with the newest accepted one first.
+
+    A date to come is none: who could write there could write any.
+    """
     for customer in customers:
         theirs = {name: relays[name] for name in customer.relays if name in relays and customer.keys}
-        accepted = {name: relay.lists[customer.id] for name, relay in theirs.items() if relay.lists.get(customer.id)}
+        lists = {name: relay.lists[customer.id] for name, relay in theirs.items() if customer.id in relay.lists}
+        dates = {name: when if when <= now + report.AHEAD else 0 for name, when in lists.items()}
         for name, relay in theirs.items():
-            if accepted and relay.is_ready and customer.id not in relay.lists:
-                yield customer, name, max(accepted, key=lambda one: accepted[one])
+            if any(dates.values()) and relay.is_ready and customer.id not in relay.lists:
+                yield customer, name, sorted(dates, key=lambda one: -dates[one])
 
 
-def _hand_over(customer_id: str, sibling: SSHHost, to: SSHHost) -> str:
-    """Carry it from one desk to the other; gives what the second says. Raises HostError."""
+def _hand_over(customer_id: str, siblings: Sequence[SSHHost], to: SSHHost) -> tuple[int, str]:
+    """Carry it from the siblings' desks to the other; gives its exit code and what it says. Raises HostError."""
+    given = b"".join(_given(customer_id, sibling) for sibling in siblings)
+    taken = to.run(DESK, "take-over", customer_id, "--json", stdin=given)
+    if taken.code not in (report.DONE, report.HELD, report.REFUSED):  # an upload may have come first, and stays
+        raise HostError(f"{customer_id}'s list cannot be taken over: {_line(taken.out) or taken.err.strip()}")
+    code = report.HELD if taken.code == report.HELD else report.DONE
+    return code, _line(taken.out).removeprefix(f"{customer_id}: ")
+
+
+def _given(customer_id: str, sibling: SSHHost) -> bytes:
+    """Return the one line that a sibling hands over. Raises HostError."""
     given = sibling.run(DESK, "hand-over", customer_id, "--json")
     if given.code:
-        raise HostError(
-            f"{customer_id}'s list cannot be had from {sibling.name}: {_line(given.out) or given.err.strip()}"
-        )
-    taken = to.run(DESK, "take-over", customer_id, "--json", stdin=given.out.encode())
-    if taken.code not in (report.DONE, report.REFUSED):  # an upload may have come first, and is left as it is
-        raise HostError(f"{customer_id}'s list cannot be taken over: {_line(taken.out) or taken.err.strip()}")
-    return _line(taken.out).removeprefix(f"{customer_id}: ")
+        said = _line(given.out) or given.err.strip()
+        raise HostError(f"{customer_id}'s list cannot be had from {sibling.name}: {said}")
+    return given.out.strip().partition("\n")[0].encode() + b"\n"
 
 
 def _line(out: str) -> str:

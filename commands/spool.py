@@ -10,7 +10,7 @@ from receiver.alarms import Alarm
 from receiver.kept import Origin
 from receiver.report import Outcome
 from receiver.settings import Settings
-from receiver.spool import Accepted, Held, InForce, Pin
+from receiver.spool import Accepted, Held, Pin, Summary
 from receiver.status import Status
 
 Facts: TypeAlias = Mapping[str, Any]
@@ -49,7 +49,7 @@ def found(settings: Settings, spool: Facts, now: int) -> Found:
         list_ = spool["list"] or {"digest": "", "total": 0, "changed": 0}
         raised, line = tuple(alarms.of(status, settings, now)), status.last.line if status.last else ""
         return Found(status, raised, line, str(list_["digest"]), int(list_["total"]), _when(list_["changed"]))
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise Damaged(f"its files on the relay are damaged: {error!r}") from error
 
 
@@ -60,7 +60,7 @@ def _status(settings: Settings, spool: Facts, now: int) -> Status:
     return Status(
         settings.customer,
         settings.domains,
-        InForce(accepted=accepted),
+        Summary(accepted=accepted),
         accepted.opens(settings, now),
         _when(begun["when"]) if begun else 0,
         _held(spool["held"]),

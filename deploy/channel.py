@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +14,7 @@ from deploy.session import Ended
 
 SILENCE = 3600.0  # seconds without a word; packages take their time, and a dead connection is noticed long before
 MOST = 1 << 28  # bytes of a program's output; a machine that sends more is not well
+LINE = 1 << 24  # bytes of an answer of the agent's: a thousand customers' spools take some three million
 
 
 class Channel:
@@ -37,14 +39,15 @@ class Channel:
         """See Line."""
         self._channel.sendall(data)
 
-    def receive(self) -> bytes:
+    def receive(self, seconds: float = SILENCE) -> bytes:
         """See Line."""
-        looked = 0
+        looked, until = 0, time.monotonic() + seconds
         while (end := self._received.find(b"\n", looked) + 1) == 0:
             looked = len(self._received)
+            self._channel.settimeout(max(0.0, until - time.monotonic()))
             chunk = self._channel.recv(1 << 16)
             self._received += chunk
-            if not chunk or looked > MOST:
+            if not chunk or looked > LINE:
                 end = len(self._received)
                 break
         line = bytes(self._received[:end])
@@ -55,15 +58,17 @@ class Channel:
         """See Line."""
         return self._ended(_end_of(self._channel.recv_stderr))
 
-    def converse(self, stdin: bytes, hear: Callable[[bytes], None] | None = None) -> tuple[bytes, Ended]:
+    def converse(
+        self, stdin: bytes, hear: Callable[[bytes], None] | None = None, most: int = MOST
+    ) -> tuple[bytes, Ended]:
         """Send all, and receive all meanwhile: a program that answers before it has read all would stand still.
 
-        `hear` is given the output piece by piece as it comes.
+        `hear` is given the output piece by piece as it comes; `most`: bytes of it. Raises HostError for more.
         """
         with ThreadPoolExecutor(2) as side:
             side.submit(self._send_all, stdin)
             err = side.submit(_end_of, self._channel.recv_stderr)
-            out = self._all(hear or _ignore)
+            out = self._all(hear or _ignore, most)
         return out, self._ended(err.result())
 
     def _ended(self, err: bytes) -> Ended:
@@ -78,14 +83,14 @@ class Channel:
         except (OSError, EOFError):
             return  # a program may end without reading all; its exit code says what that means
 
-    def _all(self, hear: Callable[[bytes], None]) -> bytes:
+    def _all(self, hear: Callable[[bytes], None], most: int) -> bytes:
         received = bytearray()
         while chunk := self._channel.recv(1 << 16):
             received += chunk
             hear(chunk)
-            if len(received) > MOST:
+            if len(received) > most:
                 self._channel.close()
-                raise HostError(f"it sends more than {MOST >> 20} MB")
+                raise HostError(f"it sends more than {most >> 20} MB")
         return bytes(received)
 
 

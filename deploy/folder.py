@@ -1,4 +1,7 @@
-"""Folder: a kit, the files carried by hand to a server that nobody reaches over SSH."""
+"""Folder: a kit, the files carried by hand to a server that nobody reaches over SSH.
+
+It lies beside an inventory that is kept in git, and holds a private key: git is told to take nothing of it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from deploy.keys import Secret
 from deploy.plan import Busy, Change, HostError
 
 KEY_MODE = 0o600
+IGNORE = ".gitignore"
 
 
 class Folder:
@@ -54,6 +58,8 @@ class Folder:
     def leave(self) -> None:
         """Remove the folder itself, if nobody has put anything into it."""
         with suppress(OSError):
+            if [one.name for one in self._path.iterdir()] == [IGNORE]:
+                (self._path / IGNORE).unlink()
             self._path.rmdir()
 
     def _read(self, item: Item) -> State | None:
@@ -71,10 +77,19 @@ class Folder:
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._path.chmod(0o700)
+            self._keep_out_of_git()
             files.tidy([path])
             yield path
         except OSError as error:
             raise HostError(f"{error.filename}: {error.strerror}") from error
+
+    def _keep_out_of_git(self) -> None:
+        """Have git take nothing of this folder, before anything is in it. Raises HostError where somebody else does."""
+        ignore = self._path / IGNORE
+        if not ignore.exists():
+            files.replace(str(ignore), b"*\n", 0o644)
+        elif "*" not in ignore.read_text("utf-8", "replace").splitlines():
+            raise HostError(f"{ignore} does not keep private keys out of git: it needs a line with nothing but *")
 
     def _place(self, name: str) -> Path:
         place = self._path / name

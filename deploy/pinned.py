@@ -99,7 +99,10 @@ def _configured(address: str, user: str | None, port: int | None) -> Connection:
     try:
         config = Config()
         user = user or config.base_ssh_config.lookup(address).get("user", "root")
-        return Connection(address, user=user, port=port, config=config)
+        connection = Connection(address, user=user, port=port, config=config)
+        for hop in (connection, *_jumps(connection)):
+            hop.forward_agent = False  # whatever ~/.ssh/config says: a relay could use the operator's keys
+        return connection
     except (paramiko.SSHException, ValueError) as error:
         raise HostError(f"~/.ssh/config cannot be understood: {error}") from error
 

@@ -60,6 +60,8 @@ SUDO_REFUSES = re.compile(
     "(password|terminal|authentication) is required|must have a tty|not in the sudoers file|not allowed to|"
     "I'm afraid I can't|sudo.*: (command not found|No such file)"
 )
+READ = 600.0  # seconds for an answer to a question; what is asked over SMTP takes its time
+MAKE = 3600.0  # for changes made: packages take longer still
 NOISE = 1 << 16  # bytes a login script may print before the agent's first answer
 
 
@@ -82,7 +84,7 @@ class Line(Protocol):
     def send(self, data: bytes) -> None:
         """Send. Raises OSError or EOFError when nobody listens any more."""
 
-    def receive(self) -> bytes:
+    def receive(self, seconds: float) -> bytes:
         """Receive one line with its end; what there is without an end is the last. Raises TimeoutError."""
 
     def end(self) -> Ended:
@@ -110,15 +112,17 @@ class Session:
     def read(self, items: Sequence[Item]) -> list[State | None]:
         """Read what is there now; see Host."""
         asked = [(i.kind, i.name, None if i.kind in BY_DIGEST else i.wanted, digest(i.wanted)) for i in items]
-        states = self._ask({"read": asked})["states"]
-        return [item.wanted if state == "same" else state for item, state in zip(items, states, strict=True)]
+        states = self._ask({"read": asked}, READ).get("states")
+        if not isinstance(states, list) or len(states) != len(items):
+            raise HostError("its answer cannot be understood: it is not about what was asked")
+        return [item.wanted if state == "same" else _state(state) for item, state in zip(items, states, strict=True)]
 
     def make(self, changes: Sequence[Change]) -> None:
         """Make the changes; see Host."""
         made = [(c.item.kind, c.item.name, c.item.wanted, digest(c.before)) for c in changes]
-        self._ask({"make": made, "lock": self._lock})
+        self._ask({"make": made, "lock": self._lock}, MAKE)
 
-    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any]:
         """Ask, and take the answer. The first question goes out together with the agent: that saves a round trip."""
         if self._over:
             raise HostError("the line to it was given up after the failure before")
@@ -131,52 +135,46 @@ class Session:
         with suppress(OSError, EOFError):
             self._line.send(data)
         if not self._sent:
-            self._greeted()
+            self._greeted(seconds)
             self._sent = True
-        answer = self._answer()
+        answer = self._answer(seconds)
         self._over = False
         if "error" in answer:
             raise self._error(answer["error"])
         return answer
 
-    def _greeted(self) -> None:
+    def _greeted(self, seconds: float) -> None:
         """Wait for the agent's first answer; a login script may have printed something before it."""
         noise = b""
         while len(noise) < NOISE:
-            line = self._receive()
+            line = self._receive(seconds)
             if not line.endswith(b"\n"):
                 raise self._broken_off(noise + line)
             if line.startswith(b'{"loaded":'):
-                self._check_root(json.loads(line)["user"])
+                self._check_root(_understood(line).get("user"))
                 return
             if line.startswith(b'{"error":'):
-                raise self._error(json.loads(line)["error"])
+                raise self._error(_understood(line)["error"])
             noise += line
         raise HostError(f"its login scripts print too much before our program starts:\n{_bounded(noise)}")
 
     @staticmethod
-    def _check_root(user: int) -> None:
+    def _check_root(user: object) -> None:
         if user != 0:
             raise HostError(
                 f"our program runs there as user {user} and not as root: connect as root, "
                 "or say sudo = true in relays.toml and let the account use sudo without a password"
             )
 
-    def _answer(self) -> dict[str, Any]:
-        line = self._receive()
+    def _answer(self, seconds: float) -> dict[str, Any]:
+        line = self._receive(seconds)
         if not line.endswith(b"\n"):
             raise self._broken_off(line)
-        try:
-            answer = json.loads(line)
-        except ValueError as error:
-            raise HostError(f"its answer cannot be understood:\n{_bounded(line)}") from error
-        if not isinstance(answer, dict):
-            raise HostError(f"its answer cannot be understood:\n{_bounded(line)}")
-        return answer
+        return _understood(line)
 
-    def _receive(self) -> bytes:
+    def _receive(self, seconds: float) -> bytes:
         try:
-            return self._line.receive()
+            return self._line.receive(seconds)
         except TimeoutError as error:
             raise HostError(
                 "it does not answer any more; run it again: the next run finishes what was begun"
@@ -184,12 +182,13 @@ class Session:
         except OSError:
             return b""
 
-    def _error(self, error: dict[str, str]) -> HostError:
-        text = _bounded(error["text"].encode())
-        if error["kind"] == "nopython":
+    def _error(self, said: object) -> HostError:
+        error = said if isinstance(said, dict) else {"text": "it says that something is wrong, and not what"}
+        text = _bounded(str(error.get("text")).encode(errors="replace"))
+        if error.get("kind") == "nopython":
             return self._no_python(text)
         kinds = {"busy": Busy, "changed": Busy, "proof": ProofFailed}
-        return kinds.get(error["kind"], HostError)(text)
+        return kinds.get(str(error.get("kind")), HostError)(text)
 
     def _no_python(self, remedy: str) -> NoPython:
         said = _bounded(self._line.end().err.encode())
@@ -222,6 +221,23 @@ def _module(path: Path) -> str:
     place = path.resolve()
     place = place.relative_to(ROOT) if place.is_relative_to(ROOT) else Path(place.name)
     return ".".join(place.with_suffix("").parts)
+
+
+def _understood(line: bytes) -> dict[str, Any]:
+    """Read an answer. Raises HostError: it may be anybody's work."""
+    try:
+        answer = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise HostError(f"its answer cannot be understood:\n{_bounded(line)}") from error
+    if not isinstance(answer, dict):
+        raise HostError(f"its answer cannot be understood:\n{_bounded(line)}")
+    return answer
+
+
+def _state(state: object) -> State | None:
+    if state is not None and not isinstance(state, dict):
+        raise HostError(f"its answer cannot be understood: a state is no {type(state).__name__}")
+    return state
 
 
 def _bounded(said: bytes) -> str:

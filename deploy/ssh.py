@@ -10,7 +10,7 @@ from types import TracebackType
 from fabric import Connection
 
 from deploy import pinned
-from deploy.channel import Channel
+from deploy.channel import MOST, Channel
 from deploy.items import Item, State
 from deploy.pinned import fetch_host_keys, fingerprint
 from deploy.plan import Change, Done, HostError
@@ -71,11 +71,11 @@ class SSHHost:
         if changes:
             self._agent().make(changes)
 
-    def run(self, *argv: str, stdin: bytes = b"") -> Done:
-        """Run a program there, as root; see Machine."""
+    def run(self, *argv: str, stdin: bytes = b"", most: int = MOST) -> Done:
+        """Run a program there, as root; see Machine. `most`: bytes of its output; with more it is a HostError."""
         line = self._start(shlex.join([*SUDO, *argv] if self._sudo else argv))
         try:
-            out, ended = line.converse(stdin)
+            out, ended = line.converse(stdin, most=most)
         except OSError as error:
             raise HostError(f"{argv[0]} there gives no sign of life any more: {error}") from error
         if ended.code is None:

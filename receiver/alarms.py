@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from receiver import child, disk, schedule
-from receiver.report import DONE, Failed, moment, shown
+from receiver.report import AHEAD, DONE, Failed, moment, shown
 from receiver.settings import Places, RelaySettings, Settings
 from receiver.spool import DAY
 from receiver.status import Status
@@ -20,7 +20,6 @@ from receiver.status import Status
 REFUSED_FOR = DAY  # seconds without a good upload, after which refused ones are an alarm
 STALE = "stale"
 UNPROVEN_FOR = 600  # seconds that a list may take into the tables: two runs of the timer
-AHEAD = 300  # seconds that another clock may be ahead
 _CALL = 60  # seconds that the operator's program may take
 _TOLD = "alarms.json"
 

@@ -13,17 +13,15 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
 from receiver import account, door, handover, maillog, pin, publishing, review, telling
-from receiver.handover import Given
 from receiver.kept import Origin
 from receiver.maillog import Log
 from receiver.offer import finish
 from receiver.pin import Which
-from receiver.report import DONE, Answer, Busy, Outcome, Refused, Stopped
+from receiver.report import DONE, Answer, Outcome, Refused, Stopped
 from receiver.review import Number
 from receiver.settings import BadSettings, Places, Settings, load_relay, load_settings
 from receiver.spool import Spool
@@ -83,7 +81,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     number = made["accept"].add_mutually_exclusive_group(required=True)
     for option in ("removing", "adding", "first"):
         number.add_argument(f"--{option}", type=_count, metavar="N")
-    made["accept"].add_argument("--list", type=_hash, metavar="HASH", help="refuse any other list")
+    made["accept"].add_argument("--list", type=_hash, default="", metavar="HASH", help="as review names it; no other")
     which = made["rollback"].add_mutually_exclusive_group()
     which.add_argument("--to", type=_count, metavar="N", help="so many back in history; default 1")
     which.add_argument("--list", type=_hash, metavar="HASH")
@@ -100,7 +98,7 @@ _HELP = {
     "history": "Show the lists that were in force.",
     "status": "Show how the customer's list stands.",
     "hand-over": "Print the list and its history for a sibling relay.",
-    "take-over": "Fill an empty spool from stdin with what a sibling printed.",
+    "take-over": "Fill an empty spool from stdin with what siblings printed, a line each, the newest list first.",
     "tick": "What the timer does: finish, warn, count.",
 }
 
@@ -176,18 +174,18 @@ def _review(call: Desk, settings: Settings, spool: Spool) -> Answer:
     if spool.held() is None:
         return telling.nothing(spool.customer)
     found = review.review(spool, settings)
-    with suppress(Busy, OSError), spool.locked(_NOTE):
-        spool.review(found.held)
+    with spool.locked(_NOTE):  # what cannot be noted cannot be accepted
+        spool.review(found.record)
     lately = maillog.lately(call.log, found.going, settings, call.origin.when) if call.log else None
     return telling.reviewed(spool.customer, found, spool.pinned(), lately)
 
 
 def _accept(call: Desk, _: Settings, spool: Spool) -> Answer:
+    if not call.asked.list:
+        raise Refused(f"which list? `review {spool.customer}` names it: --list HASH")
     options = ("removing", "adding", "first")
     number = next(Number(option, size) for option in options if (size := getattr(call.asked, option)) is not None)
-    return _changed(
-        call, spool, partial(review.accept, spool, number, call.asked.list or "", call.origin.by, call.tables)
-    )
+    return _changed(call, spool, partial(review.accept, spool, number, call.asked.list, call.origin.by, call.tables))
 
 
 def _rollback(call: Desk, _: Settings, spool: Spool) -> Answer:
@@ -212,8 +210,8 @@ def _hand_over(_: Desk, __: Settings, spool: Spool) -> Answer:
 
 
 def _take_over(call: Desk, _: Settings, spool: Spool) -> Answer:
-    given = Given.read(sys.stdin.buffer.read(handover.LIMIT + 1), spool.customer)
-    return _changed(call, spool, partial(handover.take_over, spool, given, call.origin, call.tables))
+    givens = handover.read(sys.stdin.buffer.read(handover.LIMIT + 1), spool.customer, call.origin.when)
+    return _changed(call, spool, partial(handover.take_over, spool, givens, call.origin, call.tables))
 
 
 _VERBS: Mapping[str, Callable[[Desk, Settings, Spool], Answer]] = {

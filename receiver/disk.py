@@ -12,6 +12,7 @@ from typing import Any
 from receiver.report import Failed
 
 SMALL = 1 << 20  # bytes of a JSON file of ours
+_PIECE = 1 << 20  # bytes
 _FORMAT = 1  # of those files; the format of the release before is read as well
 
 
@@ -53,19 +54,40 @@ def read(directory: int, name: str, limit: int) -> bytes | None:
     return content
 
 
+def pieces(directory: int, name: str, limit: int) -> Iterator[bytes]:
+    """Yield a file a piece at a time; nothing where there is none. Raises Failed as start(), and beyond the limit."""
+    descriptor = _plain(directory, name)
+    if descriptor is None:
+        return
+    with open(descriptor, "rb") as file:
+        while piece := file.read(_PIECE):
+            limit -= len(piece)
+            if limit < 0:
+                raise Failed(f"{name}: is larger than it may be")
+            yield piece
+
+
 def start(directory: int, name: str, size: int) -> bytes | None:
     """Give the first `size` bytes of a file; None: there is none. Raises Failed for what is no plain file."""
+    descriptor = _plain(directory, name)
+    if descriptor is None:
+        return None
+    with open(descriptor, "rb") as file:
+        return file.read(min(size, os.fstat(descriptor).st_size))  # which makes room for as many at once
+
+
+def _plain(directory: int, name: str) -> int | None:
+    """Open a plain file; None: there is none. Raises Failed for anything else."""
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise Failed(f"{name}: {error.strerror}") from error
-    with open(descriptor, "rb") as file:
-        there = os.fstat(descriptor)
-        if not stat.S_ISREG(there.st_mode):
-            raise Failed(f"{name}: is not a plain file")
-        return file.read(min(size, there.st_size))  # which makes room for as many at once
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Failed(f"{name}: is not a plain file")
+    return descriptor
 
 
 def write(directory: int, name: str, content: bytes, mode: int = 0o600) -> None:
@@ -102,7 +124,7 @@ def load(directory: int, name: str) -> dict[str, Any] | None:
     """Read a JSON file of ours. None: there is none, or it is damaged, which the caller takes for the safe case."""
     try:
         fields = json.loads(read(directory, name, SMALL) or b"")
-    except (Failed, ValueError):
+    except (Failed, ValueError, RecursionError):
         return None
     known = isinstance(fields, dict) and fields.pop("postern", None) in (_FORMAT, _FORMAT - 1)
     return fields if known else None

@@ -48,6 +48,7 @@ def gate(places: Places, tables: Tables, arguments: Sequence[str], environ: Muta
     """Log the call before anything of it is read, then answer it; the exit code."""
     client, verb = environ.get("SSH_CONNECTION", "").partition(" ")[0], environ.get("SSH_ORIGINAL_COMMAND", "")
     door.prepare(environ)
+    door.give_way()
     try:
         customer, key = arguments
         if not _CUSTOMER.fullmatch(customer) or not _KEY.fullmatch(key):
@@ -67,7 +68,7 @@ def _answer(places: Places, tables: Tables, call: Call) -> Answer:
         return _logged(Outcome(call.customer, "refused", *call.origin, why=why))
     try:
         settings = load_settings(places, call.customer)
-        with Spool(places, call.customer) as spool:
+        with Spool(places, call.customer) as spool, lock.call(places, call.customer):
             door.confine(settings)
             with suppress(Busy, OSError), spool.locked(_NOTE):
                 spool.seen(call.origin.key, call.origin.when)

@@ -25,24 +25,33 @@ def judge(
     in_force: frozenset[str],
     reference: frozenset[str],
     accepted: Mapping[str, object],
+    counts: Mapping[str, int],
     choice: Choice,
     settings: Settings,
 ) -> Verdict:
-    """Judge a list against `reference`, the largest of late; publish and keep back against the one in force.
+    """Judge a list's losses against `reference`, the largest of late; what it would publish against `counts`.
 
-    `accepted` has a key for each domain with an accepted list. Addresses in domains the customer no longer has are
-    dropped without a word: provision has already asked for `--removing domain:D`.
+    `accepted` has a key for each domain with an accepted list; `counts` are those of the list that passed or was
+    accepted last: held lists add to what is in force, and what they added is no measure for the next. Addresses in
+    domains the customer no longer has are dropped without a word: provision has asked for `--removing domain:D`.
     """
     offered = choice.recipients
     ours = frozenset(recipient for recipient in in_force if domain(recipient) in settings.domains)
     watched = _Watched.of(reference, accepted, offered, settings)
-    too_many = tuple(_growth(watched, offered, ours, settings))
-    reasons = (*_losses(watched, settings), *_firsts(accepted, offered, settings), *too_many)
+    reasons = (*_losses(watched, settings), *_firsts(accepted, offered, settings))
     if not (reasons or offered):
         reasons = ("no recipient in any domain of the customer's",)
-    if not reasons:
+    would = ours | offered if reasons else offered
+    too_many = () if would <= ours else tuple(_growth(would, accepted, counts, settings))
+    if not (reasons or too_many):
         return Verdict(offered, frozenset(), ())
-    return Verdict(ours if too_many else ours | offered, ours - offered, reasons)
+    return Verdict(ours if too_many else would, ours - offered, (*reasons, *too_many))
+
+
+def counted(recipients: frozenset[str], settings: Settings) -> dict[str, int]:
+    """Return how many recipients of a list each domain has, without those that are always there."""
+    found = _count(recipients - _always(settings), set(settings.domains))
+    return {name: found[name] for name in settings.domains}
 
 
 def domain(recipient: str) -> str:
@@ -66,10 +75,14 @@ class _Watched(NamedTuple):
         cls, reference: frozenset[str], accepted: Mapping[str, object], offered: frozenset[str], settings: Settings
     ) -> _Watched:
         domains = {name for name in settings.domains if name in accepted}
-        always = {*settings.include, *(f"postmaster@{name}" for name in settings.domains)}
+        always = _always(settings)
         missing = tuple(canary for canary in settings.canaries if canary not in offered)
         before, gone = _count(reference - always, domains), _count(reference - offered - always, domains)
         return cls(before, gone, _count(offered - always, domains), missing)
+
+
+def _always(settings: Settings) -> set[str]:
+    return {*settings.include, *(f"postmaster@{name}" for name in settings.domains)}
 
 
 def _count(recipients: Iterable[str], domains: set[str]) -> Counter[str]:
@@ -98,9 +111,13 @@ def _firsts(accepted: Mapping[str, object], offered: frozenset[str], settings: S
         yield f"first list of {name} ({count})"
 
 
-def _growth(watched: _Watched, offered: frozenset[str], ours: frozenset[str], settings: Settings) -> Iterator[str]:
-    before, after = sum(watched.before.values()), sum(watched.after.values())
+def _growth(
+    would: frozenset[str], accepted: Mapping[str, object], counts: Mapping[str, int], settings: Settings
+) -> Iterator[str]:
+    """Say by how much too many would be listed, those that are only kept back among them."""
+    now = counted(would, settings)
+    before, after = (sum(each.get(name, 0) for name in settings.domains if name in accepted) for each in (counts, now))
     if after - before > GROWTH_FLOOR and after > settings.growth_factor * before:
         yield f"grows from {before} to {after}, limit {settings.growth_factor:g} times"
-    if len(offered) > settings.max_recipients and not offered <= ours:
-        yield f"{len(offered)} recipients, limit {settings.max_recipients}"
+    if len(would) > settings.max_recipients:
+        yield f"{len(would)} recipients, limit {settings.max_recipients}"

@@ -1,6 +1,8 @@
 """A list handed over to a relay that has none yet, with all that judging and rolling back the next ones needs.
 
-When keys were seen is not handed over: this relay has seen none yet.
+Where several relays hand over and do not say the same, nobody knows who is right: what any of them lists is listed, a
+domain closes only where all close it, and the list of the newest is held. When keys were seen is not handed over: this
+relay has seen none yet.
 """
 
 from __future__ import annotations
@@ -8,24 +10,30 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from receiver import disk, history, kept, lock, publishing
+from receiver.guard import counted
 from receiver.kept import Kept, Origin
 from receiver.offer import prove
 from receiver.publishing import Begun
-from receiver.report import FORMAT, Failed, Outcome, Refused, shown
-from receiver.settings import load_settings
-from receiver.spool import Accepted, Spool
+from receiver.report import AHEAD, FORMAT, Failed, Outcome, Refused, shown
+from receiver.settings import Settings, load_settings
+from receiver.spool import Accepted, Held, Spool
 from receiver.tables import Tables
 
 LIMIT = 512 << 20  # bytes of JSON
+_ROOM = LIMIT // 2  # bytes of files, which are longer in JSON: eighteen lists of a million, and a held one
+_HEAD = 64 << 10  # bytes of a kept list in which its first line is found
+_LAST = 90_000_000  # number in history: names there have eight digits, and more lists are to come
 _FOLDERS = {
+    ".": re.compile(r"pinned\.json"),
+    "held": re.compile(r"recipients|why\.json"),
     "history": re.compile(r"[0-9]{8}\.gz"),
     "reference": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.gz"),
-    "held": re.compile(r"recipients|why\.json"),
-    ".": re.compile(r"pinned\.json"),
 }
 
 
@@ -46,22 +54,38 @@ class Given(NamedTuple):
     files: tuple[File, ...]
 
     @classmethod
-    def read(cls, text: bytes, customer: str) -> Given:
-        """Read what hand_over() gave, as JSON. Raises Refused."""
+    def read(cls, text: bytes, customer: str, now: int) -> Given:
+        """Read what hand_over() gave, as JSON. A date to come is none. Raises Refused."""
         try:
-            if len(text) > LIMIT:
-                raise ValueError(f"it is larger than {LIMIT} bytes")
             record = json.loads(text)
             if (record["postern"], record["customer"]) != (FORMAT, customer):
                 raise ValueError(f"it is not format {FORMAT} of {customer}")
-            files = tuple(_placed(path, content) for path, content in record["files"].items())
-            accepted = Accepted(dict(record["accepted"]["domains"]), str(record["accepted"]["list"]))
-            packed = _bytes(record["list"])
+            number, accepted, packed = int(record["number"]), Accepted.read(record["accepted"]), _bytes(record["list"])
+            files = tuple(_placed(path, content, number) for path, content in record["files"].items())
             if packed:
                 kept.recipients(kept.content(packed))
-            return cls(int(record["number"]), packed, accepted, files)
-        except (Failed, ValueError, KeyError, TypeError, AttributeError) as error:
+            domains = {name: when for name, when in accepted.domains.items() if when <= now + AHEAD}
+            past = tuple(file for file in files if file.folder != "reference" or file.name <= _dated(now))
+            return cls(number, packed, accepted._replace(domains=domains), past)
+        except (Failed, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise Refused(f"what was handed over cannot be used: {shown(str(error))}") from error
+
+    @property
+    def text(self) -> bytes:
+        """Return the list in force as it is written."""
+        return kept.content(self.packed) if self.packed else b""
+
+    @property
+    def says(self) -> tuple[bytes, frozenset[str]]:
+        """Return in what relays must agree: who is listed, and which domains have an accepted list."""
+        return self.text, frozenset(self.accepted.domains)
+
+
+def read(text: bytes, customer: str, now: int) -> tuple[Given, ...]:
+    """Read what the relays of a customer handed over, a line each, that with the newest list first. Raises Refused."""
+    if len(text) > LIMIT:
+        raise Refused(f"what was handed over cannot be used: it is larger than {LIMIT} bytes")
+    return tuple(Given.read(line, customer, now) for line in text.splitlines() or [text])
 
 
 def hand_over(spool: Spool) -> dict[str, Any]:
@@ -83,39 +107,100 @@ def hand_over(spool: Spool) -> dict[str, Any]:
         }
 
 
-def take_over(spool: Spool, given: Given, origin: Origin, tables: Tables) -> Outcome:
-    """Fill an empty spool with what a sibling handed over. Raises Refused where there is a list already."""
+def take_over(spool: Spool, givens: Sequence[Given], origin: Origin, tables: Tables) -> Outcome:
+    """Fill an empty spool with what its siblings handed over. Raises Refused where there is a list already."""
     with spool.locked(), lock.settings(spool.places):
-        load_settings(spool.places, spool.customer)
+        settings = load_settings(spool.places, spool.customer)
         publishing.finish(spool)
         if spool.in_force().text or spool.accepted().domains:
             raise Refused("there is a list here already; only an empty spool takes one over")
-        for file in given.files:
-            disk.make(spool.folder, file.folder)
-            with disk.inside(spool.folder, file.folder) as directory:
-                disk.replace(directory, file.name, file.content)
+        some = [given for given in givens if given.packed] or [givens[0]]
+        why = _differ(some)
+        given = _united(some, settings, origin) if why else some[0]
+        _fill(spool, (*given.files, *_pins(some)))
         outcome = Outcome(spool.customer, "unchanged", *origin)
+        if why:
+            _hold(spool, some[0], origin, why)
         if given.packed:
-            label, text = kept.label(given.packed), kept.content(given.packed)
+            label = kept.label(given.packed)
             begun = Begun(origin.when, label.list, given.accepted, number=given.number)
-            publishing.begin(spool, begun, label, text)
-            outcome = outcome._replace(did="published", total=label.total, added=label.total)
+            publishing.begin(spool, begun, label, given.text)
+            outcome = outcome._replace(did="held" if why else "published", total=label.total, added=label.total)
+        outcome = outcome._replace(reasons=(why,) if why else ())
         spool.record(outcome)
     return prove(spool, tables, outcome, ())
 
 
+def _differ(givens: Sequence[Given]) -> str:
+    """Say in what the siblings do not agree; nothing: they do."""
+    lists = {given.says[0] for given in givens}
+    if len(lists) > 1:
+        counts = ", ".join(str(text.count(b"\n")) for text in sorted(lists, key=len, reverse=True))
+        return f"its relays list different addresses ({counts}): whom any of them lists is listed"
+    if len({given.says[1] for given in givens}) > 1:
+        return "its relays do not agree on which domains have an accepted list"
+    return ""
+
+
+def _united(givens: Sequence[Given], settings: Settings, origin: Origin) -> Given:
+    """Return what is in force where siblings disagree. No list counts as the one accepted last."""
+    newest = givens[0]
+    recipients = frozenset[str]().union(*(kept.recipients(given.text) for given in givens))
+    closed = frozenset.intersection(*(given.says[1] for given in givens))
+    domains = {name: when for name, when in newest.accepted.domains.items() if name in closed}
+    text = kept.text(recipients)
+    label = Kept(kept.digest(text), len(recipients), 0, 0, origin, tuple(domains))
+    counts = counted(kept.recipients(newest.text), settings)
+    files = tuple(file for file in newest.files if file.folder != "held")
+    return Given(newest.number + 1, kept.packed(label, text), Accepted(domains, "", counts), files)
+
+
+def _pins(givens: Sequence[Given]) -> Iterator[File]:
+    """Yield what says that uploads do not take effect: a person said so, be it on one relay alone."""
+    pins = [file for given in givens for file in given.files if file.folder == "."]
+    yield from pins[:1]
+
+
+def _fill(spool: Spool, files: Iterable[File]) -> None:
+    for file in files:
+        disk.make(spool.folder, file.folder)
+        with disk.inside(spool.folder, file.folder) as directory:
+            disk.replace(directory, file.name, file.content)
+
+
+def _hold(spool: Spool, newest: Given, origin: Origin, why: str) -> None:
+    label = kept.label(newest.packed)
+    held = Held(label.list, kept.recipients(newest.text), origin, origin.when, (why,), {})
+    spool.hold(held, newest.text)
+
+
 def _files(spool: Spool) -> Iterator[File]:
+    """Yield what is handed over, as much as there is room for, the newest lists first.
+
+    Whoever took over the account may have put anything there: what is no kept list is passed over.
+    """
+    room = _ROOM
     for folder, form in _FOLDERS.items():
-        for name in filter(form.fullmatch, disk.names(spool.folder, folder)):
-            with disk.inside(spool.folder, folder) as directory:
-                yield File(folder, name, disk.read(directory, name, kept.LIMIT) or b"")
+        for name in filter(form.fullmatch, reversed(disk.names(spool.folder, folder))):
+            with disk.inside(spool.folder, folder) as directory, suppress(Failed):
+                if name.endswith(".gz"):
+                    kept.label(disk.start(directory, name, _HEAD) or b"")
+                content = disk.read(directory, name, room) or b""
+                room -= len(content)
+                yield File(folder, name, content)
 
 
-def _placed(path: str, content: str) -> File:
+def _placed(path: str, content: str, number: int) -> File:
     folder, _, name = path.rpartition("/")
     if folder not in _FOLDERS or not _FOLDERS[folder].fullmatch(name):
         raise ValueError(f"no spool has a file {path}")
+    if not 0 < number < _LAST or (folder == "history" and int(name[:8]) > number):
+        raise ValueError(f"{path}: history ends with number {number}")
     return File(folder, name, _bytes(content))
+
+
+def _dated(now: int) -> str:
+    return time.strftime("%Y-%m-%d.gz", time.gmtime(now + AHEAD))
 
 
 def _text(content: bytes) -> str:

@@ -66,9 +66,19 @@ def label(file: bytes) -> Kept:
         line, end, _ = zlib.decompressobj(_GZIP).decompress(file, _LABEL).partition(b"\n")
         fields = {name: value for name, value in json.loads(line if end else b"").items() if name in Kept._fields}
         origin = Origin(**fields.pop("origin"))
-        return Kept(**{**fields, "origin": origin, "domains": tuple(fields["domains"])})
-    except (zlib.error, ValueError, TypeError, KeyError, AttributeError) as error:
+        return _typed(Kept(**{**fields, "origin": origin, "domains": tuple(fields["domains"])}))
+    except (zlib.error, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Failed(f"a kept list is damaged: {error}") from error
+
+
+def _typed(kept: Kept) -> Kept:
+    """Return a label in which all is as it must be: it may be anybody's work. Raises TypeError."""
+    origin = kept.origin
+    words = (kept.list, kept.accepted_by, origin.key, origin.client, origin.by, *kept.domains)
+    numbers = (kept.total, kept.added, kept.removed, kept.accepted_when, origin.when)
+    if not (all(isinstance(word, str) for word in words) and all(isinstance(number, int) for number in numbers)):
+        raise TypeError("its label has a word or a number of another kind")
+    return kept
 
 
 def content(file: bytes) -> bytes:

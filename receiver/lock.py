@@ -14,7 +14,10 @@ from receiver.settings import Places
 CUSTOMER = 5.0  # seconds that a customer's lock is tried
 SETTINGS = 60.0  # as long as deploy tries for the same lock
 SLOTS = 2  # exports parsed at once on a relay
-UPLOADS = 8  # exports of one customer that may be on their way in at once; a server sends one
+UPLOADS = 2  # exports of one customer that may be on their way in at once; a server sends one
+CALLS = 4  # of one customer, whatever they ask for: two uploads, and room to ask how they went
+RELAY = 32  # calls of all customers
+_WAIT = 5.0  # seconds that a call waits for its places
 _STEP = 0.05
 
 
@@ -40,10 +43,32 @@ def settings(places: Places) -> Iterator[None]:
 
 
 @contextmanager
-def slot(places: Places, seconds: float) -> Iterator[None]:
-    """Hold one of the relay's places for parsing: memory and CPU are bounded by it, not by who calls. Raises Busy."""
+def call(places: Places, customer: str) -> Iterator[None]:
+    """Hold one of a customer's places, and one of the relay's, for a call through a key. Raises Busy.
+
+    The customer's comes first: one key alone takes no more of the relay's than its customer may have.
+    """
+    busy = f"{CALLS} calls of this customer are being answered already; wait until they have ended"
+    full = "this relay is answering as many calls as it can; try again in a minute"
+    with (
+        _one_of(CALLS, os.path.join(places.spool(customer), "call"), _WAIT, busy),
+        _one_of(RELAY, os.path.join(places.run, "call"), _WAIT, full),
+    ):
+        yield
+
+
+@contextmanager
+def slot(places: Places, customer: str, seconds: float) -> Iterator[None]:
+    """Hold one of the relay's places for parsing: memory and CPU are bounded by it, not by who calls. Raises Busy.
+
+    A customer waits for its own last export first, so that it never stands in the relay's queue twice.
+    """
     busy = "this relay is reading other exports; try again in some minutes"
-    with _one_of(SLOTS, os.path.join(places.run, "slot"), seconds, busy):
+    until = time.monotonic() + seconds
+    with (
+        _one_of(1, os.path.join(places.spool(customer), "parse"), seconds, busy),
+        _one_of(SLOTS, os.path.join(places.run, "slot"), max(0.0, until - time.monotonic()), busy),
+    ):
         yield
 
 

@@ -58,7 +58,7 @@ def text(statuses: Iterable[Status], now: int) -> str:
 
 def _samples(status: Status) -> Iterator[Sample]:
     of = {"customer": status.customer}
-    yield Sample("postern_recipients", of, len(status.in_force.recipients))
+    yield Sample("postern_recipients", of, status.in_force.total)
     for domain, when in status.in_force.accepted.domains.items():
         yield Sample("postern_last_good_upload_seconds", {**of, "domain": domain}, when)
     for domain in status.domains:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from receiver import formats, history, kept, lock, publishing
 from receiver.choice import Choice, choose
 from receiver.formats import BadExport
-from receiver.guard import Verdict, domain, judge
+from receiver.guard import Verdict, counted, domain, judge
 from receiver.kept import Origin
 from receiver.publishing import Decision
-from receiver.report import NAMED, Busy, Outcome, moment
+from receiver.report import NAMED, Busy, Failed, Outcome, moment
 from receiver.settings import Settings, load_settings
 from receiver.spool import Accepted, Held, InForce, Pin, Spool
 from receiver.tables import Tables
@@ -28,7 +28,7 @@ def offer(
     Raises Busy, Failed, BadSettings and OSError, and whatever it is, the list in force is the old one or the new one.
     """
     try:
-        with lock.slot(spool.places, WAIT):
+        with lock.slot(spool.places, spool.customer, WAIT):
             choice = _chosen(settings, export)
         if look:
             return _looked(settings, choice, spool, origin)
@@ -69,24 +69,25 @@ def enter(
         spool.hold(Held(name, choice.recipients, origin, origin.when, verdict.reasons, choice.left_out), text)
     if pin:
         return outcome._replace(why=moment(pin.since)), frozenset()
-    accepted = in_force.accepted
     if verdict.reasons:
+        accepted = in_force.accepted._replace(counts=_counts(settings, in_force, spool))
         text = in_force.text if verdict.published == in_force.recipients else kept.text(verdict.published)
     else:
-        accepted = Accepted(passed(settings, choice.recipients, accepted, origin), name)
+        accepted = passed(settings, choice.recipients, in_force.accepted, origin, name)
     decision = Decision(verdict.published, text, accepted, origin, clears=not verdict.reasons)
     publishing.publish(spool, settings, in_force, decision, now)
     return _changed(outcome, in_force.recipients, verdict)
 
 
-def passed(settings: Settings, recipients: frozenset[str], before: Accepted, origin: Origin) -> dict[str, int]:
-    """Give the domains with an accepted list once this one has passed: those it has recipients in, from its upload on.
+def passed(settings: Settings, recipients: frozenset[str], before: Accepted, origin: Origin, name: str) -> Accepted:
+    """Return what is accepted once this list has passed: the domains it has recipients in, from its upload on.
 
     A domain that lives on `include` alone stays accepted; any other without a recipient is open again.
     """
     there = set(map(domain, recipients))
-    served = {name for name in map(domain, settings.include) if name in before.domains}
-    return {name: origin.when for name in settings.domains if name in there | served}
+    served = {each for each in map(domain, settings.include) if each in before.domains}
+    domains = {each: origin.when for each in settings.domains if each in there | served}
+    return Accepted(domains, name, counted(recipients, settings))
 
 
 def prove(spool: Spool, tables: Tables, outcome: Outcome, added: Iterable[str]) -> Outcome:
@@ -130,7 +131,23 @@ def _judged(settings: Settings, choice: Choice, in_force: InForce, name: str, sp
     if name == accepted.list and accepted.domains.keys() >= set(map(domain, choice.recipients)):
         return Verdict(choice.recipients, frozenset(), ())
     reference = history.reference(spool.folder, in_force.recipients, now)
-    return judge(in_force.recipients, reference, accepted.domains, choice, settings)
+    counts = _counts(settings, in_force, spool)
+    return judge(in_force.recipients, reference, accepted.domains, counts, choice, settings)
+
+
+def _counts(settings: Settings, in_force: InForce, spool: Spool) -> Mapping[str, int]:
+    """Return the counts of the list that passed or was accepted last. The first release did not write them down.
+
+    Where that list has left history, and held ones have taken its place, the list in force has to do, this once.
+    """
+    accepted, text = in_force.accepted, in_force.text
+    if accepted.counts or not accepted.domains:
+        return accepted.counts
+    for entry in history.entries(spool.folder):
+        with suppress(Failed):
+            if entry.kept.list == accepted.list:
+                text = history.text(spool.folder, entry.number)
+    return counted(kept.recipients(text), settings)
 
 
 def _changed(outcome: Outcome, before: frozenset[str], verdict: Verdict) -> tuple[Outcome, frozenset[str]]:

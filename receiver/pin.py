@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from receiver import history, kept, lock, publishing
 from receiver.choice import Choice
-from receiver.guard import domain
+from receiver.guard import counted, domain
 from receiver.history import Entry
 from receiver.kept import Origin
 from receiver.offer import enter, prove
@@ -37,7 +37,8 @@ def rollback(spool: Spool, which: Which, origin: Origin, tables: Tables) -> Outc
         entry = _found(history.entries(spool.folder), which, spool.pinned())
         recipients = own(kept.recipients(history.text(spool.folder, entry.number)), settings)
         text = kept.text(recipients)
-        accepted = Accepted(_still(in_force.accepted, entry, recipients, settings), kept.digest(text))
+        domains = _still(in_force.accepted, entry, recipients, settings)
+        accepted = Accepted(domains, kept.digest(text), counted(recipients, settings))
         pin = Pin(origin.when, origin.by, entry.kept.list)
         decision = Decision(recipients, text, accepted, origin, f"{origin.by}, rolling back", pin, clears=False)
         publishing.publish(spool, settings, in_force, decision, origin.when)
@@ -74,6 +75,8 @@ def _found(entries: list[Entry], which: Which, pinned: Pin | None) -> Entry:
         found = [entry for entry in entries if entry.kept.list.startswith(which.list)]
         if not found:
             raise Refused(f"no kept list is named {shown(which.list)}; `history` names them")
+        if len({entry.kept.list for entry in found}) > 1:
+            raise Refused(f"several kept lists are named {shown(which.list)}...; `history --json` has the whole names")
         return found[0]
     if pinned and which.back is None:
         since = f"pinned already, since {moment(pinned.since)}"

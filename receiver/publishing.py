@@ -153,7 +153,11 @@ def _fields(begun: Begun) -> dict[str, object]:
 def _read(spool: Spool, name: str) -> Begun | None:
     fields = disk.load(spool.folder, name) or {}
     try:
-        accepted, pin = Accepted(**fields["accepted"]), fields["pin"] and Pin(**fields["pin"])
-        return Begun(**{**fields, "accepted": accepted, "pin": pin})
-    except (TypeError, KeyError):  # there is none, or it is damaged
+        known = {name: value for name, value in fields.items() if name in Begun._fields}
+        accepted, pin = Accepted.read(fields["accepted"]), fields["pin"] and Pin(**fields["pin"])
+        begun = Begun(**{**known, "accepted": accepted, "pin": pin})
+        if not all(isinstance(number, int) for number in (begun.when, begun.number, begun.replaces)):
+            raise TypeError
+        return begun
+    except (TypeError, KeyError, AttributeError):  # there is none, or it is damaged
         return None

@@ -16,6 +16,7 @@ BUSY = 75  # try again
 
 WORST_FIRST = (FAILED, PROOF, REFUSED, HELD, BUSY, PERSON, DONE)
 FORMAT = 1  # of Outcome as JSON; the format of the release before is read as well
+AHEAD = 300  # seconds that another machine's clock may be ahead
 NAMED = 1_000  # names of each kind that a look lists
 
 _CODES = {"refused": REFUSED, "held": HELD, "busy": BUSY, "failed": FAILED}
@@ -113,7 +114,14 @@ class Outcome(NamedTuple):
         known = {name: value for name, value in record.items() if name in cls._fields}
         for name in ("reasons", "coming", "going"):
             known[name] = tuple(known.get(name, ()))
-        return cls(**known)
+        outcome = cls(**known)
+        words = (outcome.customer, outcome.did, outcome.key, outcome.client, outcome.by, outcome.offered)
+        if not all(isinstance(word, str) for word in (*words, outcome.why, outcome.trouble, *outcome.reasons)):
+            raise ValueError("an outcome in which something is no text")
+        numbers = (outcome.when, outcome.total, outcome.added, outcome.removed, outcome.kept_back)
+        if not all(isinstance(number, int) for number in (*numbers, *outcome.left_out.values())):
+            raise ValueError("an outcome in which something is no number")
+        return outcome
 
 
 class Answer(NamedTuple):

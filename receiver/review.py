@@ -12,7 +12,7 @@ from receiver.offer import passed, prove
 from receiver.publishing import Decision
 from receiver.report import Outcome, Refused, moment, shown
 from receiver.settings import Settings, load_settings
-from receiver.spool import Accepted, Held, InForce, Spool
+from receiver.spool import Held, InForce, Reviewed, Spool
 from receiver.tables import Tables
 
 
@@ -31,6 +31,7 @@ class Review(NamedTuple):
     coming: tuple[str, ...]  # not in force, because the list grows too much
     going: tuple[str, ...]  # in force, and not in the held list
     first: tuple[str, ...]  # in domains without an accepted list
+    effect: str  # SHA-256 that names who goes and which domains close, however many others would be as many
 
     @classmethod
     def of(cls, held: Held, in_force: InForce, settings: Settings) -> Review:
@@ -38,7 +39,8 @@ class Review(NamedTuple):
         ours = own(held.recipients, settings)
         coming, going = sorted(ours - in_force.recipients), sorted(in_force.recipients - ours)
         first = sorted(name for name in ours if domain(name) not in in_force.accepted.domains)
-        return cls(held, ours, tuple(coming), tuple(going), tuple(first))
+        effect = kept.digest(kept.text({*going, *(f"@{domain(name)}" for name in first)}))
+        return cls(held, ours, tuple(coming), tuple(going), tuple(first), effect)
 
     @property
     def number(self) -> Number:
@@ -49,7 +51,12 @@ class Review(NamedTuple):
 
     def command(self, customer: str) -> str:
         """Give the exact command, for `inv` and for `postern` alike."""
-        return f"accept {customer} --{self.number.option} {self.number.size}"
+        return f"accept {customer} --{self.number.option} {self.number.size} --list {self.held.list}"
+
+    @property
+    def record(self) -> Reviewed:
+        """Return what is noted of it once somebody has looked."""
+        return Reviewed(self.held.list, self.effect)
 
 
 def own(recipients: Iterable[str], settings: Settings) -> frozenset[str]:
@@ -68,8 +75,8 @@ def review(spool: Spool, settings: Settings) -> Review:
 def accept(spool: Spool, number: Number, expected: str, by: str, tables: Tables) -> Outcome:
     """Make the list in force exactly the held one.
 
-    Raises Refused for a wrong number, a list whose hash does not begin with `expected` or is not that of the list
-    reviewed last, and one that would leave a closed domain without an address.
+    Raises Refused for a list whose SHA-256 is not `expected`, a wrong number, a list that nobody has reviewed beside
+    the list in force, and one that would leave a closed domain without an address.
     """
     with spool.locked(), lock.settings(spool.places):
         settings = load_settings(spool.places, spool.customer)
@@ -78,12 +85,12 @@ def accept(spool: Spool, number: Number, expected: str, by: str, tables: Tables)
         if pin:
             raise Refused(f"pinned since {moment(pin.since)}; `resume {spool.customer}` comes first")
         in_force, reviewed = spool.in_force(), review(spool, settings)
-        for name in filter(None, (expected, spool.reviewed())):
-            _unchanged(spool.customer, reviewed.held, name)
+        _unchanged(spool.customer, reviewed.held, expected)
         _agreed(spool.customer, reviewed, number)
+        _looked_at(spool, reviewed)
         _addressed(reviewed, in_force, settings)
         text, origin = kept.text(reviewed.recipients), reviewed.held.origin
-        accepted = Accepted(passed(settings, reviewed.recipients, in_force.accepted, origin), kept.digest(text))
+        accepted = passed(settings, reviewed.recipients, in_force.accepted, origin, kept.digest(text))
         decision = Decision(reviewed.recipients, text, accepted, origin, by=by)
         publishing.publish(spool, settings, in_force, decision, int(time.time()))
         outcome = _accepted(spool.customer, reviewed, in_force, by)
@@ -92,7 +99,7 @@ def accept(spool: Spool, number: Number, expected: str, by: str, tables: Tables)
 
 
 def _unchanged(customer: str, held: Held, expected: str) -> None:
-    if not held.list.startswith(expected):
+    if held.list != expected:  # the whole of it: a list that begins with the same letters can be made
         changed = f"the list held now is {held.list[:12]}, not {shown(expected[:12])}"
         raise Refused(f"{changed}: it changed since it was reviewed; see `review {customer}`")
 
@@ -101,6 +108,16 @@ def _agreed(customer: str, reviewed: Review, number: Number) -> None:
     if number != reviewed.number:
         wrong = f"--{number.option} {number.size} is not what is held"
         raise Refused(f"{wrong}; after a look at `review {customer}`: `{reviewed.command(customer)}`")
+
+
+def _looked_at(spool: Spool, reviewed: Review) -> None:
+    """Raise Refused where the held list or the list in force is not as it was in the last review.
+
+    A list that passes ends a review. The same list may be held afterwards, and as many others would go by it.
+    """
+    if spool.reviewed() != reviewed.record:
+        what = "nobody has reviewed this list beside the one that is in force now"
+        raise Refused(f"{what}: `review {spool.customer}` comes first, on this relay too")
 
 
 def _addressed(reviewed: Review, in_force: InForce, settings: Settings) -> None:

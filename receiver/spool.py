@@ -6,17 +6,19 @@ history/NUMBER.gz     the last lists in force, this one included  keys.json     
 reference/DAY.gz      the largest list of each of the last days   last-run.json  the Outcome of the last run
 held/                 the list that waits for an operator, and    pinned.json    there while uploads do not take effect
                       which one somebody has reviewed last
-upload-NUMBER         empty: locked while an export is taken
+upload-, call-NUMBER  empty: locked while an export is taken, while a call through a key is answered
+parse-NUMBER          empty: locked while an export waits to be parsed, or is
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from receiver import disk, kept, lock
 from receiver.kept import Origin
@@ -32,6 +34,14 @@ class Accepted(NamedTuple):
 
     domains: Mapping[str, int] = {}  # those with an accepted list: when their last good upload came
     list: str = ""  # SHA-256 of the list that passed or was accepted last
+    counts: Mapping[str, int] = {}  # its recipients in each domain; empty: the first release wrote this
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> Accepted:
+        """Return what _asdict() gave, without what another release may have added; nothing where it is damaged."""
+        if not isinstance(fields.get("domains"), dict):
+            return cls()
+        return cls(_numbers(fields["domains"]), str(fields.get("list", "")), _numbers(fields.get("counts")))
 
     def opens(self, settings: Settings, now: int) -> tuple[str, ...]:
         """Give the domains the build keeps open: partial, or without an accepted list as young as is wanted.
@@ -51,6 +61,14 @@ class InForce(NamedTuple):
     accepted: Accepted = Accepted()
 
 
+class Summary(NamedTuple):
+    """What is told of the list in force, without its recipients."""
+
+    total: int = 0
+    list: str = ""  # its SHA-256; empty: there is none
+    accepted: Accepted = Accepted()
+
+
 class Held(NamedTuple):
     """The list that waits: for `accept`, or while pinned for `resume`."""
 
@@ -60,6 +78,22 @@ class Held(NamedTuple):
     since: int  # when the first of the lists held in a row came
     reasons: tuple[str, ...]  # empty: it passes, and waits because of the pin
     left_out: Mapping[str, int]
+    total: int = 0  # of its recipients, where they are not read
+
+    @classmethod
+    def read(cls, why: Mapping[str, Any]) -> Held:
+        """Return what why.json says, without the recipients. Raises KeyError, TypeError: it may be anybody's work."""
+        origin, reasons, total = Origin(**why["origin"]), tuple(why["reasons"]), why["recipients"]
+        _check(str, why["list"], origin.key, origin.client, origin.by, *reasons)
+        _check(int, origin.when, why["since"], total, *_numbers(why["left_out"]).values())
+        return cls(why["list"], frozenset(), origin, why["since"], reasons, _numbers(why["left_out"]), total)
+
+
+class Reviewed(NamedTuple):
+    """What somebody has looked at last, of the lists held in a row; empty: nobody has."""
+
+    list: str = ""  # SHA-256 of the list that was held
+    effect: str = ""  # SHA-256 of what accepting it would have done to the list that was in force
 
 
 class Pin(NamedTuple):
@@ -104,6 +138,15 @@ class Spool:
         except ValueError:
             return InForce()
 
+    def summary(self) -> Summary:
+        """Count the list in force and name it, a piece at a time: who asks for it holds no list in memory."""
+        total, name = 0, hashlib.sha256()
+        with suppress(Failed):
+            for piece in disk.pieces(self.folder, "recipients", kept.LIMIT):
+                total += piece.count(b"\n")
+                name.update(piece)
+        return Summary(total, name.hexdigest(), self.accepted()) if total else Summary()
+
     def text(self) -> bytes:
         """Read the list in force as it is written; nothing where there is none."""
         with suppress(Failed):
@@ -112,12 +155,7 @@ class Spool:
 
     def accepted(self) -> Accepted:
         """Read accepted.json alone, as the build does."""
-        fields = disk.load(self.folder, "accepted.json") or {}
-        domains = fields.get("domains")
-        if not isinstance(domains, dict):
-            return Accepted()
-        known = {str(name): when for name, when in domains.items() if isinstance(when, int)}
-        return Accepted(known, str(fields.get("list", "")))
+        return Accepted.read(disk.load(self.folder, "accepted.json") or {})
 
     def accept(self, accepted: Accepted) -> None:
         """Replace accepted.json."""
@@ -130,16 +168,25 @@ class Spool:
                 why, text = disk.load(directory, "why.json"), disk.read(directory, "recipients", kept.LIMIT)
             if why is None or text is None or kept.digest(text) != why["list"]:
                 return None
-            origin, reasons = Origin(**why["origin"]), tuple(why["reasons"])
-            return Held(why["list"], kept.recipients(text), origin, why["since"], reasons, why["left_out"])
+            return Held.read(why)._replace(recipients=kept.recipients(text))
         except (FileNotFoundError, Failed, ValueError, KeyError, TypeError):
+            return None
+
+    def waits(self) -> Held | None:
+        """Read what is told of the list that waits, without its recipients."""
+        try:
+            with disk.inside(self.folder, "held") as directory:
+                why = disk.load(directory, "why.json")
+            return None if why is None else Held.read(why)
+        except (FileNotFoundError, KeyError, TypeError):
             return None
 
     def hold(self, held: Held, text: bytes) -> None:
         """Let a list, written as `text`, wait in the place of the one that waits, and since when that one does."""
         before = self.held()
         since = before.since if before and before.reasons else held.since
-        why = {**held._asdict(), "recipients": len(held.recipients), "since": since, "origin": held.origin._asdict()}
+        count = len(held.recipients)
+        why = {**held._asdict(), "recipients": count, "total": count, "since": since, "origin": held.origin._asdict()}
         disk.make(self.folder, "held")
         with disk.inside(self.folder, "held") as directory:
             disk.replace(directory, "recipients", text)
@@ -151,24 +198,26 @@ class Spool:
             for name in ("why.json", "recipients", "reviewed.json"):
                 disk.remove(directory, name)
 
-    def reviewed(self) -> str:
-        """Give the SHA-256 of the list that somebody has looked at last, of those held in a row; nothing: none."""
+    def reviewed(self) -> Reviewed:
+        """Return what somebody has looked at last. What the first release noted has no effect, and so fits no list."""
         with suppress(FileNotFoundError), disk.inside(self.folder, "held") as directory:
-            return str((disk.load(directory, "reviewed.json") or {}).get("list", ""))
-        return ""
+            fields = disk.load(directory, "reviewed.json") or {}
+            return Reviewed(str(fields.get("list", "")), str(fields.get("effect", "")))
+        return Reviewed()
 
-    def review(self, held: Held) -> None:
-        """Note that somebody has looked at this list. What has been let go of meanwhile is not noted."""
+    def review(self, reviewed: Reviewed) -> None:
+        """Note what somebody has looked at. Where nothing is held any more, nothing is noted."""
         if self.held():
             with disk.inside(self.folder, "held") as directory:
-                disk.store(directory, "reviewed.json", {"list": held.list})
+                disk.store(directory, "reviewed.json", reviewed._asdict())
 
     def pinned(self) -> Pin | None:
         """Tell why uploads do not take effect; a damaged pin still holds."""
         fields = disk.load(self.folder, "pinned.json")
         if fields is None:
             return Pin(0, "", "") if "pinned.json" in os.listdir(self.folder) else None
-        return Pin(fields.get("since", 0), fields.get("by", ""), fields.get("list", ""))
+        since = fields.get("since", 0)
+        return Pin(since if isinstance(since, int) else 0, str(fields.get("by", "")), str(fields.get("list", "")))
 
     def pin(self, pin: Pin) -> None:
         """Let no upload take effect."""
@@ -180,7 +229,7 @@ class Spool:
 
     def keys(self) -> dict[str, dict[str, int]]:
         """Tell when each key was seen first and last."""
-        with suppress(Failed, ValueError, TypeError, KeyError, AttributeError):
+        with suppress(Failed, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             seen = json.loads(disk.read(self.folder, "keys.json", disk.SMALL) or b"{}")
             return {name: {"first": int(at["first"]), "last": int(at["last"])} for name, at in seen.items()}
         return {}
@@ -194,10 +243,19 @@ class Spool:
 
     def last_run(self) -> Outcome | None:
         """Read what the last run came to."""
-        with suppress(Failed, ValueError, TypeError, AttributeError):
+        with suppress(Failed, ValueError, TypeError, AttributeError, RecursionError):
             return Outcome.read(json.loads(disk.read(self.folder, "last-run.json", disk.SMALL) or b"{}"))
         return None
 
     def record(self, outcome: Outcome) -> None:
         """Write what this run came to."""
         disk.replace(self.folder, "last-run.json", disk.text(outcome.record()))
+
+
+def _numbers(found: object) -> dict[str, int]:
+    return {str(name): n for name, n in found.items() if isinstance(n, int)} if isinstance(found, dict) else {}
+
+
+def _check(kind: type, *values: object) -> None:
+    if not all(isinstance(value, kind) for value in values):
+        raise TypeError(f"something is no {kind.__name__}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from receiver import RELEASE, kept, publishing
+from receiver import RELEASE, publishing
 from receiver.report import Answer, Outcome, hand, moment, shown
 from receiver.settings import Settings
-from receiver.spool import Held, InForce, Pin, Spool
+from receiver.spool import Held, Pin, Spool, Summary
 
 
 class Status(NamedTuple):
@@ -15,7 +15,7 @@ class Status(NamedTuple):
 
     customer: str
     domains: tuple[str, ...]
-    in_force: InForce
+    in_force: Summary
     opens: tuple[str, ...]  # those in which nothing is rejected
     unproven: int  # when the list came that the tables have not been seen to hold; 0: they hold it
     held: Held | None
@@ -25,10 +25,10 @@ class Status(NamedTuple):
 
     @classmethod
     def of(cls, spool: Spool, settings: Settings, now: int) -> Status:
-        """Read it, without a lock: a run that is going on may be half seen."""
-        in_force, begun = spool.in_force(), publishing.unfinished(spool)
+        """Read it, without a lock: a run that is going on may be half seen. No list is read into memory."""
+        in_force, begun = spool.summary(), publishing.unfinished(spool)
         opens = in_force.accepted.opens(settings, now)
-        state = (spool.held(), spool.pinned(), spool.keys(), spool.last_run())
+        state = (spool.waits(), spool.pinned(), spool.keys(), spool.last_run())
         return cls(spool.customer, settings.domains, in_force, opens, begun.when if begun else 0, *state)
 
     @property
@@ -44,8 +44,8 @@ class Status(NamedTuple):
             [self._standing(), *self._waiting(self._by()), *self._runs()],
             customer=self.customer,
             release=RELEASE,
-            total=len(self.in_force.recipients),
-            list=kept.digest(self.in_force.text) if self.in_force.text else "",
+            total=self.in_force.total,
+            list=self.in_force.list,
             accepted=dict(self.in_force.accepted.domains),
             open=list(self.opens),
             unproven=self.unproven,
@@ -61,7 +61,7 @@ class Status(NamedTuple):
         return [self._standing(), *self._waiting(""), *last]
 
     def _standing(self) -> str:
-        total, accepted = len(self.in_force.recipients), self.in_force.accepted.domains
+        total, accepted = self.in_force.total, self.in_force.accepted.domains
         good = f"last good upload {moment(max(accepted.values()))}" if accepted else "no accepted list yet"
         opens = f"; open: {', '.join(self.opens)}" if self.opens else ""
         return f"{self.customer}: {total} recipients, {good}{opens}"
@@ -90,5 +90,5 @@ class Status(NamedTuple):
     def _held(self) -> dict[str, Any] | None:
         if self.held is None:
             return None
-        fields = {**self.held._asdict(), **self.held.origin._asdict(), "total": len(self.held.recipients)}
+        fields = {**self.held._asdict(), **self.held.origin._asdict()}
         return {name: value for name, value in fields.items() if name not in ("recipients", "origin")}

@@ -31,6 +31,7 @@ from tests.waiting import HANGS
 REPO = Path(__file__).resolve().parent.parent
 OUTSIDE = "127.77.254.1"  # of this machine, and in no relay's mynetworks and no customer's from=
 MARK = b"#postern end\r\n"
+ACCEPT = re.compile(r"^  inv (accept .*)$", re.MULTILINE)
 PLINK = re.compile(r"^plink (-batch .* receive) < upload.txt", re.MULTILINE)
 DEMO = {
     "name": "Demo Ltd",
@@ -114,6 +115,12 @@ class Operator:
         assert ran.code == code, f"inv {words} ended with {ran.code}, not {code}:\n{ran.text}"
         assert "Traceback" not in ran.text, ran.text
         return ran
+
+    def accept(self, customer: str, number: str, code: int = 0) -> Ran:
+        """Review what is held, and run the command that the review ends with, which must be of this number."""
+        (command,) = {*ACCEPT.findall(self.run(f"review {customer}").out)}
+        assert command.startswith(f"accept {customer} {number} --list "), command
+        return self.done(command, code=code)
 
     @property
     def environment(self) -> dict[str, str]:

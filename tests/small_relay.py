@@ -15,9 +15,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from receiver import review
 from receiver.kept import Origin
-from receiver.offer import offer
+from receiver.offer import finish, offer
 from receiver.report import Outcome
+from receiver.review import Number
 from receiver.settings import Places, RelaySettings, Settings
 from receiver.spool import Spool
 from receiver.tables import Tables
@@ -98,6 +100,14 @@ class SmallRelay:
         origin = Origin(int(time.time() if when is None else when), "k1", "198.51.100.7")
         with self.spool() as spool:
             return offer(self.settings, export(recipients), spool, origin, self.tables, look)
+
+    def accept(self, option: str, size: int) -> Outcome:
+        """Review what is held and accept it, as the desk does."""
+        with self.spool() as spool:
+            finish(spool, self.tables)
+            found = review.review(spool, self.settings)
+            spool.review(found.record)
+            return review.accept(spool, Number(option, size), found.held.list, "olga", self.tables)
 
     def in_force(self) -> set[str]:
         return lines(self.folder / "recipients")

@@ -40,7 +40,7 @@ class Process:
         self.child.stdin.write(data)
         self.child.stdin.flush()
 
-    def receive(self) -> bytes:
+    def receive(self, seconds: float) -> bytes:
         line: bytes = self.child.stdout.readline()
         return line
 
@@ -503,8 +503,8 @@ class Cut:
         self.line.send(data[:-1])
         self.line.child.stdin.close()
 
-    def receive(self) -> bytes:
-        return self.line.receive()
+    def receive(self, seconds: float) -> bytes:
+        return self.line.receive(seconds)
 
     def end(self) -> Ended:
         return Ended(None, "")
@@ -538,7 +538,7 @@ class Deaf(Cut):
         self.line.child.stdin.close()
         self.line.child.stdout.close()
 
-    def receive(self) -> bytes:
+    def receive(self, seconds: float) -> bytes:
         return b""
 
 

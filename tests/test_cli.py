@@ -103,6 +103,8 @@ WRONG = {
     "accept acme": "name one number, as `inv review acme` says",
     "accept acme --removing some": "name one number",
     "accept acme --removing 1 --adding 1": "name one number",
+    "accept acme --removing 1": "name the list, as the command that `inv review acme` prints does: --list HASH",
+    "accept acme --removing 1 --list 0123456789ab": "all of it",
     "rotate-key": "which customer? Name one, or say --all",
     "rotate-key acmee": "did you mean 'acme'?",
     "rotate-key acme --all": "either 'acme' or --all, not both",

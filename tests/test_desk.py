@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from receiver import maillog, review
+from receiver import maillog
 from receiver.maillog import Delivered, Log
 from receiver.report import DONE, FAILED, REFUSED, Outcome
-from receiver.review import Number
 from receiver.settings import Settings
 from tests.small_relay import MARK, SmallRelay, export, people
 
@@ -28,8 +27,7 @@ def relay(tmp_path: Path) -> SmallRelay:
     """A relay whose first list, of 40, has been accepted."""
     relay = SmallRelay(tmp_path / "relay")
     relay.offer(people(40))
-    with relay.spool() as spool:
-        review.accept(spool, Number("first", 40), "", "olga", relay.tables)
+    relay.accept("first", 40)
     return relay
 
 
@@ -44,6 +42,18 @@ def record(relay: SmallRelay, *arguments: str, stdin: bytes = b"", code: int = D
     found: dict[str, Any] = json.loads(line)
     assert (found["postern"], found["code"]) == (1, code)
     return found
+
+
+def reviewed(relay: SmallRelay) -> list[str]:
+    """Review what is held; the words of the command that the review ends with."""
+    return told(relay, "review", "acme")[-1].split()[1:]
+
+
+def accept(relay: SmallRelay, option: str, size: int) -> None:
+    """Review what is held and accept it, which must be by this number."""
+    command = reviewed(relay)
+    assert command[:4] == ["accept", "acme", f"--{option}", str(size)]
+    told(relay, *command)
 
 
 # ---- each verb, as people see it
@@ -69,7 +79,7 @@ def test_offer_refuses_an_export_with_an_end_mark_that_says_what_is_not_so(relay
 
 
 def test_review_names_all_that_is_held_and_ends_with_the_command_that_takes_it(relay: SmallRelay) -> None:
-    relay.offer(people(36)[1:])
+    held = relay.offer(people(36)[1:])
     lines = told(relay, "review", "acme")
     assert lines[0].startswith("acme: 12.5 % would go (5 of 40), limit 10 %; held since ")
     assert lines[2:] == [
@@ -80,7 +90,7 @@ def test_review_names_all_that_is_held_and_ends_with_the_command_that_takes_it(r
         "  - user00038@acme.example",
         "  - user00039@acme.example",
         "mail log not readable: who of them has had mail lately is not known",
-        "inv accept acme --removing 5",
+        f"inv accept acme --removing 5 --list {held.offered}",
     ]
 
 
@@ -94,30 +104,29 @@ def test_review_as_json_has_what_accept_needs(relay: SmallRelay) -> None:
 
 def test_accept_refuses_a_list_that_changed_since_somebody_reviewed_it_whoever_that_was(relay: SmallRelay) -> None:
     relay.offer(people(20))
-    told(relay, "review", "acme")
+    command = reviewed(relay)
     relay.offer([*people(19), NEW])
-    (refused,) = told(relay, "accept", "acme", "--removing", "21", code=REFUSED)
+    (refused,) = told(relay, *command, code=REFUSED)
     assert "it changed since it was reviewed; see `review acme`" in refused
     assert len(relay.in_force()) == 41
-    told(relay, "review", "acme")
-    told(relay, "accept", "acme", "--removing", "21")
+    accept(relay, "removing", 21)
     assert len(relay.in_force()) == 20
 
 
 def test_a_review_does_not_outlive_what_was_held(relay: SmallRelay) -> None:
     relay.offer(people(20))
-    told(relay, "review", "acme")
+    command = reviewed(relay)
     relay.offer(people(40))
     relay.offer(people(19))
-    told(relay, "accept", "acme", "--removing", "21")
-    assert len(relay.in_force()) == 19
+    assert "it changed since it was reviewed" in told(relay, *command, code=REFUSED)[0]
+    assert len(relay.in_force()) == 40
 
 
 def test_a_list_that_comes_again_as_it_was_reviewed_has_not_changed(relay: SmallRelay) -> None:
     relay.offer(people(20))
-    told(relay, "review", "acme")
+    command = reviewed(relay)
     relay.offer(people(20))
-    told(relay, "accept", "acme", "--removing", "20")
+    told(relay, *command)
     assert len(relay.in_force()) == 20
 
 
@@ -133,7 +142,7 @@ def test_review_while_pinned_ends_with_resume(relay: SmallRelay) -> None:
 
 def test_accept_is_told_in_the_log_of_history_with_who_did_it(relay: SmallRelay) -> None:
     relay.offer(people(20))
-    told(relay, "accept", "acme", "--removing", "20")
+    accept(relay, "removing", 20)
     newest, first = told(relay, "history", "acme")
     assert "20 (+0 -20)  key k1 from 198.51.100.7; accepted by olga" in newest
     assert "40 (+40 -0)  key k1 from 198.51.100.7; accepted by olga" in first

@@ -121,7 +121,7 @@ def test_a_domain_is_closed_to_mailboxes_elsewhere_and_an_address_let_go_only_wh
     operator.done("provision acme")
     (tmp_path / "export.txt").write_bytes(export("carl", f"eve@{domains[1]}"))
     operator.done(f"sync acme --export-file {tmp_path / 'export.txt'}", code=3)
-    operator.done("accept acme --first 2")
+    operator.accept("acme", "--first 2")
     asked = [f"elsewhere@{domains[1]}", f"helpdesk@{domains[0]}"]
     operator.customer("acme", domains=domains)
     lost = f"partial:{domains[1]}, include:helpdesk@{domains[0]}"

@@ -102,7 +102,7 @@ def test_a_list_that_is_copied_and_collected_is_in_the_table_and_the_drop_empty_
     held = acme.call("collect")
     assert held.code == 3
     assert "held; 2 added" in held.out
-    acme.operator.done("accept acme --first 2")
+    acme.operator.accept("acme", "--first 2")
     acme.copy(export("bob", "ann", "carol") + MARK)
     assert acme.call("collect").code == 0
     assert answers(acme.host, "carol@acme.example", "nobody@acme.example") == {

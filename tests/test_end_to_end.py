@@ -141,7 +141,7 @@ def test_a_list_goes_from_cmd_exe_into_the_relay_s_table(
     held = f"{customer}: first list of {domain} ({len(listed)}): held; {len(listed)} added; {case.left_out}"
     assert said(ran.stdout)[-2:] == [held, "runexport ends with 3"], ran.stdout
     assert ran.returncode == 3
-    provider.operator.done(f"accept {customer} --first {len(listed)}")
+    provider.operator.accept(customer, f"--first {len(listed)}")
     asked = [f"{local}@{domain}" for local in (*listed, "staff", "healthmailbox0123456")]
     assert list(answers(provider.host, *asked).values()) == ["250"] * len(listed) + ["550"] * 2
     again = run(windows)

@@ -95,7 +95,7 @@ def test_both_ends_are_set_up_by_one_command_and_exports_run_on_demand(setting: 
             f"NTSERVER: Calling {setting.relay.address} ...",
         ]
         assert lines[-1] == "NTSERVER: runexport ends with 3"
-        operator.done("accept acme --first 2")
+        operator.accept("acme", "--first 2")
         as_json = json.loads(operator.done("sync acme --json").out)
         assert as_json["NTSERVER"]["code"] == 0
         assert any("2 recipients, unchanged" in line for line in as_json["NTSERVER"]["lines"])

@@ -11,7 +11,7 @@ import pytest
 
 from lab import smtp
 from lab.host import LabHost
-from tests.operators import MARK, AtOnce, Operator, Ran, answers, export, people
+from tests.operators import ACCEPT, MARK, AtOnce, Operator, Ran, answers, export, people
 
 pytestmark = pytest.mark.host
 
@@ -51,16 +51,17 @@ def test_a_customer_s_first_lists_as_smtp_sees_them(relay: tuple[LabHost, Operat
     acme, operator = Customer("acme", relay), relay[1]
     assert acme.ask("anybody", "user0000") == ["250", "250"]
     assert "open, no accepted list yet: acme.example" in operator.done("status acme", code=1).out
-    assert "nothing is held" in operator.done("accept acme --first 200", code=2).err
+    assert "nothing is held" in operator.done(f"accept acme --first 200 --list {'0' * 64}", code=2).err
 
     first = acme.upload(*people(200))
     assert (first.code, first.err) == (3, "")
     assert first.out == "acme: first list of acme.example (200): held; 200 added; left out 200: 200 not internet\n"
     assert acme.ask("anybody", "user0000") == ["250", "250"]
-    assert operator.done("review acme").out.endswith("  inv accept acme --first 200\n")
-    assert "--first 199 is not what is held" in operator.done("accept acme --first 199", code=2).out
+    name = re.search(r"  inv accept acme --first 200 (--list [0-9a-f]{64})\n$", operator.done("review acme").out)
+    assert name
+    assert "--first 199 is not what is held" in operator.done(f"accept acme --first 199 {name[1]}", code=2).out
     assert acme.ask("anybody") == ["250"]
-    operator.done("accept acme --first 200")
+    operator.accept("acme", "--first 200")
     assert acme.ask("anybody2", "user0000", "USER0199", "postmaster") == ["550", "250", "250", "250"]
     operator.done("status acme")
     operator.done("verify acme")
@@ -73,12 +74,13 @@ def test_a_customer_s_first_lists_as_smtp_sees_them(relay: tuple[LabHost, Operat
 
     review = operator.done("review acme").out
     assert len(re.findall(r"^ +- user\d{4}@acme.example$", review, re.MULTILINE)) == 198
-    assert review.endswith("  inv accept acme --removing 198\n")
+    name = re.search(r"  inv accept acme --removing 198 (--list [0-9a-f]{64})\n$", review)
+    assert name
     for wrong in ("--removing 197", "--adding 198", "--first 198"):
-        assert "is not what is held" in operator.done(f"accept acme {wrong}", code=2).out
+        assert "is not what is held" in operator.done(f"accept acme {wrong} {name[1]}", code=2).out
     assert acme.ask("user0199") == ["250"]
 
-    operator.done("accept acme --removing 198")
+    operator.accept("acme", "--removing 198")
     assert acme.ask("newcomer", "user0001", "user0150", "postmaster") == ["250", "250", "550", "250"]
     operator.done("status acme")
 
@@ -87,19 +89,20 @@ def test_twenty_small_cuts_in_a_row_are_held_as_one_big_one(relay: tuple[LabHost
     bolt, operator = Customer("bolt", relay), relay[1]
     left = people(100)
     bolt.upload(*left)
-    operator.done("accept bolt --first 100")
+    operator.accept("bolt", "--first 100")
     codes = []
     for _ in range(20):
         left = left[2:]
         codes.append(bolt.upload(*left).code)
     assert codes == [0] * 5 + [3] * 15  # 10 of the 100 there were at first may go, one more may not
     assert bolt.ask("user0000", "user0009", "user0010", "user0039") == ["550", "550", "250", "250"]
-    assert "40.0 % would go (40 of 100), limit 10 %" in operator.done("review bolt").out
+    review = operator.done("review bolt").out
+    assert "40.0 % would go (40 of 100), limit 10 %" in review
     bolt.upload(*left[1:])
-    assert "changed since it was reviewed" in operator.done("accept bolt --removing 31", code=2).text
+    (command,) = ACCEPT.findall(review)
+    assert "changed since it was reviewed" in operator.done(command, code=2).text
     assert bolt.ask("user0039", "user0040") == ["250", "250"]
-    operator.done("review bolt")
-    operator.done("accept bolt --removing 31")
+    operator.accept("bolt", "--removing 31")
     assert bolt.ask("user0040", "user0041") == ["550", "250"]
 
 
@@ -113,7 +116,7 @@ def test_an_export_file_goes_through_the_same_guard(relay: tuple[LabHost, Operat
     assert "nothing is held" in operator.done("review corp").out
 
     assert "first list of corp.example (2): held" in operator.done(f"sync corp --export-file {file}", code=3).out
-    operator.done("accept corp --first 2")
+    operator.accept("corp", "--first 2")
     file.write_bytes(export("anna", "bob", "carol", domain=corp.domain) + MARK)
     said = json.loads(operator.done(f"sync corp --export-file {file} --json").out)["mx1"]
     assert (said["did"], said["added"], said["total"]) == ("published", 1, 3)
@@ -127,7 +130,7 @@ def test_an_export_file_goes_through_the_same_guard(relay: tuple[LabHost, Operat
 def test_a_review_says_who_of_those_that_would_go_had_mail_lately(relay: tuple[LabHost, Operator]) -> None:
     dart, operator = Customer("dart", relay), relay[1]
     dart.upload("anna", "bob", "carol", "dave")
-    operator.done("accept dart --first 4")
+    operator.accept("dart", "--first 4")
     with smtp.Conversation(dart.relay.address, from_address=dart.relay.address) as session:
         session.send("carol@dart.example", "Subject: hello\n\nStill here.")
     dart.relay.log(until="status=sent")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -72,14 +73,15 @@ def test_a_key_is_for_its_owners_eyes_and_is_forgotten_by_name(kit: Folder, tmp_
 def test_a_key_placed_again_overwrites_one_that_was_never_recorded(kit: Folder, tmp_path: Path) -> None:
     kit.place("k1.ppk", Secret(b"lost"))
     kit.place("k1.ppk", Secret(b"new"))
-    assert [(path.name, path.read_bytes()) for path in (tmp_path / "kits/acme").iterdir()] == [("k1.ppk", b"new")]
+    found = {path.name: path.read_bytes() for path in (tmp_path / "kits/acme").iterdir()}
+    assert found == {".gitignore": b"*\n", "k1.ppk": b"new"}
 
 
 def test_a_killed_run_leaves_no_draft_of_a_key_for_long(kit: Folder, tmp_path: Path) -> None:
     kit.place("k1.ppk", Secret(b"key"))
     (tmp_path / "kits/acme/.k1.ppk.postern-0123456789ab").write_bytes(b"half a key")
     Plan.of(kit, [file("README.txt", "hello\r\n")]).apply()
-    assert sorted(path.name for path in (tmp_path / "kits/acme").iterdir()) == ["README.txt", "k1.ppk"]
+    assert sorted(path.name for path in (tmp_path / "kits/acme").iterdir()) == [".gitignore", "README.txt", "k1.ppk"]
 
 
 @pytest.mark.parametrize("name", ["../acme.txt", "/etc/passwd", "a/../../x", ""])
@@ -99,3 +101,28 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Pat
     (tmp_path / "kits").write_text("a file\n")
     with pytest.raises(HostError, match=f"{tmp_path}/kits"):
         Plan.of(Folder(tmp_path / "kits/acme"), [file("a.txt", "1\n")]).apply()
+
+
+def test_attack_git_add_of_everything_takes_no_private_key(kit: Folder, tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    kit.place("exchupdate-k1.ppk", Secret(b"key"))
+    Plan.of(kit, [file("README.txt", "hello")]).apply()
+    (tmp_path / "acme.toml").touch()
+    subprocess.run(["git", "-C", str(tmp_path), "add", "-A"], check=True)
+    taken = subprocess.run(["git", "-C", str(tmp_path), "ls-files"], check=True, capture_output=True, text=True).stdout
+    assert taken == "acme.toml\n"
+
+
+def test_a_gitignore_of_somebody_else_s_that_lets_a_key_in_is_refused(kit: Folder, tmp_path: Path) -> None:
+    (tmp_path / "kits/acme").mkdir(parents=True)
+    (tmp_path / "kits/acme/.gitignore").write_text("*.bak\n")
+    with pytest.raises(HostError, match="does not keep private keys out of git"):
+        kit.place("exchupdate-k1.ppk", Secret(b"key"))
+    assert not kit.holds("exchupdate-k1.ppk")
+
+
+def test_a_folder_with_nothing_left_but_its_gitignore_goes(kit: Folder, tmp_path: Path) -> None:
+    kit.place("k1.ppk", Secret(b"key"))
+    kit.forget_key("k1.ppk")
+    kit.leave()
+    assert not (tmp_path / "kits/acme").exists()

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver import lock, review
+from receiver import lock
 from receiver.report import DONE, FAILED, HELD, REFUSED
-from receiver.review import Number
 from tests.small_relay import MARK, REPO, SmallRelay, export, people
 from tests.waiting import HANGS
 
@@ -30,8 +29,7 @@ def relay(tmp_path: Path) -> SmallRelay:
     """A relay whose first list, of 40, has been accepted."""
     relay = SmallRelay(tmp_path, max_megabytes=1)
     relay.offer(people(40))
-    with relay.spool() as spool:
-        review.accept(spool, Number("first", 40), "", "olga", relay.tables)
+    relay.accept("first", 40)
     return relay
 
 
@@ -234,13 +232,50 @@ def test_an_attack_by_uploads_without_end_leaves_room_for_those_of_others(relay:
         for _ in range(lock.UPLOADS):
             running.enter_context(lock.upload(relay.places, "acme"))
         done = relay.gate("receive", export(people(39)) + MARK)
-        assert (done.returncode, b"8 uploads of this customer are running already" in done.stdout) == (75, True)
+        assert (done.returncode, b"2 uploads of this customer are running already" in done.stdout) == (75, True)
         assert relay.gate("status").returncode == DONE
     assert relay.gate("receive", export(people(39)) + MARK).returncode == DONE
 
 
+@pytest.mark.parametrize("verb", ["", "status", "look", "receive"])
+def test_attack_a_key_that_calls_all_the_time_takes_no_more_than_its_places(relay: SmallRelay, verb: str) -> None:
+    Path(relay.places.spool("bolt")).mkdir()
+    with ExitStack() as running:
+        for _ in range(lock.CALLS):
+            running.enter_context(lock.call(relay.places, "acme"))
+        done = relay.gate(verb)
+        assert (done.returncode, b"4 calls of this customer are being answered" in done.stdout) == (75, True)
+        with lock.call(relay.places, "bolt"):
+            pass
+
+
+def test_attack_status_of_a_long_list_needs_no_memory_for_it(relay: SmallRelay) -> None:
+    """One key asks for it many times at once."""
+    text = b"".join(b"user%08d@acme.example\n" % number for number in range(2_000_000))
+    (relay.folder / "recipients").write_bytes(text)
+    code = (
+        "from receiver.gate import gate\n"
+        "code = gate(places, tables, ['acme', 'k1'], os.environ)\n"
+        "print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])"
+    )
+    done = relay.run(code, environ={"SSH_ORIGINAL_COMMAND": "status"})
+    assert b"2000000 recipients" in done.stdout
+    assert int(done.stdout.split()[-1]) < 40_000, "kilobytes; the list alone has 60,000"
+
+
+def test_attack_where_memory_ends_a_call_ends_before_the_build(relay: SmallRelay) -> None:
+    code = "from receiver.gate import gate\ngate(places, tables, ['acme', 'k1'], os.environ)\n"
+    code += "print(open('/proc/self/oom_score_adj').read())\n"
+    code += "from receiver.root import surroundings\nsurroundings.own()\nprint(open('/proc/self/oom_score_adj').read())"
+    done = relay.run(code, environ={"SSH_ORIGINAL_COMMAND": ""})
+    assert done.stdout.split()[-2:] == [b"1000", b"500"]
+
+
 def test_a_key_waits_for_a_place_to_parse_in_while_two_are_taken(relay: SmallRelay) -> None:
-    with lock.slot(relay.places, 0), lock.slot(relay.places, 0):
+    places = relay.places
+    for name in ("bolt", "corp"):
+        Path(places.spool(name)).mkdir()
+    with lock.slot(places, "bolt", 0), lock.slot(places, "corp", 0):
         code = (
             "from receiver import offer; offer.WAIT = 0.1; from receiver.gate import gate\n"
             "sys.exit(gate(places, tables, ['acme', 'k1'], os.environ))"

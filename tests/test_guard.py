@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from receiver.choice import Choice
-from receiver.guard import Verdict, judge
+from receiver.guard import Verdict, counted, judge
 from receiver.settings import Settings
 from tests.small_relay import people
 
@@ -22,12 +22,14 @@ def judged(
     settings: Settings = ACME,
     accepted: Iterable[str] | None = None,
     reference: Iterable[str] | None = None,
+    passed: Iterable[str] | None = None,
 ) -> Verdict:
-    """Judge a list against the one before it; every domain has an accepted list unless the test says otherwise."""
+    """Judge a list against the one before it, which has passed; every domain is accepted. A test may say otherwise."""
     before = frozenset(before)
     domains = dict.fromkeys(settings.domains if accepted is None else accepted, 1)
     largest = before if reference is None else frozenset(reference)
-    return judge(before, largest, domains, Choice(frozenset(offered), {}), settings)
+    counts = counted(before if passed is None else frozenset(passed), settings)
+    return judge(before, largest, domains, counts, Choice(frozenset(offered), {}), settings)
 
 
 def test_a_list_that_adds_and_removes_a_little_passes_as_it_is() -> None:

@@ -131,7 +131,7 @@ def test_two_checkouts_that_know_nothing_of_each_other_provision_one_relay_at_on
     for operator, customer in ((anna, "acme"), (bert, "bolt")):
         assert operator.done(f"provision {customer}").out.startswith(NOTHING)
         assert operator.upload(export("bob", domain=f"{customer}.example"), customer=customer).code == 3
-        operator.done(f"accept {customer} --first 1")
+        operator.accept(customer, "--first 1")
     wanted = {"bob@acme.example": "250", "x@acme.example": "550", "bob@bolt.example": "250", "x@bolt.example": "550"}
     assert answers(host, *wanted) == wanted
 

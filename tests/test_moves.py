@@ -56,8 +56,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         operator.done("provision --all")
         found.servers.update({one: Server(operator, one) for one in ("old", "new")})
         assert (found.upload("old", "bob", "carol"), found.upload("new", "bob", "anna")) == (3, 3)
-        operator.done("accept old --first 4")
-        operator.done("accept new --first 2")
+        operator.accept("old", "--first 4")
+        operator.accept("new", "--first 2")
         yield found
 
 
@@ -93,7 +93,7 @@ def test_a_domain_moves_while_both_customers_upload_and_is_never_unlisted_or_ref
 
     held = json.loads(operator.done("review new --json").out)["mx1"]
     assert held["reasons"] == ["first list of shared.example (2)"]
-    operator.done("accept new --first 2")
+    operator.accept("new", "--first 2")
     assert place.ask("bob", "anna", "carol", "nobody") == ["250", "250", "550", "550"]
     assert place.upload("old", "bob", "carol", "mallory") == 0
     assert place.ask("carol", "mallory") == ["550", "550"]

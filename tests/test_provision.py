@@ -124,7 +124,7 @@ def test_a_relay_that_relays_three_other_domains_answers_for_them_as_before(
     assert answers(host, "anybody@acme.example") == {"anybody@acme.example": "250"}
 
     operator.upload(export("bob"))
-    operator.done("accept acme --first 1")
+    operator.accept("acme", "--first 1")
     assert answers(host, *OTHERS, "x@elsewhere.example") == before
     assert answers(host, "bob@acme.example", "anybody@acme.example") == {
         "bob@acme.example": "250",
@@ -186,7 +186,7 @@ def test_an_account_with_sudo_works_once_sudo_wants_no_password(lab_host: StartH
     operator.done("provision acme")
     assert operator.done("provision acme").out.startswith(f"mx1: {ONE_OF_EACH}\n")
     assert operator.upload(export("bob")).code == 3
-    operator.done("accept acme --first 1")
+    operator.accept("acme", "--first 1")
     operator.done("verify acme")
 
 

@@ -47,7 +47,13 @@ class Relay:
 
     def accepted(self, *locals_: str) -> Relay:
         self.upload(*locals_, code=3)
-        self.desk("accept", "acme", "--first", str(len(locals_)))
+        return self.accept(len(locals_))
+
+    def accept(self, first: int) -> Relay:
+        """Run the command that a review at the relay itself ends with."""
+        command = self.desk("review", "acme").splitlines()[-1].split()[1:]
+        assert command[:4] == ["accept", "acme", "--first", str(first)]
+        self.desk(*command)
         return self
 
     def answers(self, *locals_: str) -> list[str]:
@@ -70,7 +76,7 @@ def test_from_the_first_list_to_a_rollback_postfix_answers_as_it_should(
     relay = Relay(lab_host(release), Operator(tmp_path))
     assert relay.upload("ann", "bob", code=3) == "acme: first list of acme.example (2): held; 2 added\n"
     assert relay.answers("ann", "bob", "nobody") == ["250", "250", "250"], "the domain is open still"
-    relay.desk("accept", "acme", "--first", "2")
+    relay.accept(2)
     assert relay.answers("ann", "bob", "nobody", "postmaster") == ["250", "250", "550", "250"]
     assert relay.upload("ann", "bob", "cora") == "acme: 3 recipients (+1 -0)\n"
     assert relay.answers("cora", "nobody") == ["250", "550"]

@@ -43,7 +43,7 @@ class Place(NamedTuple):
         for one in customers:
             for number in range(len(relays)):
                 assert self.operator.upload(export("bob", domain=f"{one}.example"), one, number).code == 3
-            self.operator.done(f"accept {one} --first 1")
+            self.operator.accept(one, "--first 1")
 
     def gone(self, customer: str, host: LabHost) -> bool:
         """Whether nothing of it is left in what the relay works with."""

@@ -47,7 +47,7 @@ def two(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Two]:
         operator.done("provision acme")
         place = Two([first, second], operator)
         place.upload(*EVERYBODY, code=3)
-        operator.done(f"accept acme --first {len(EVERYBODY)}")
+        operator.accept("acme", f"--first {len(EVERYBODY)}")
         yield place
 
 
@@ -60,7 +60,8 @@ def test_an_earlier_list_is_back_on_every_relay_and_pinned_until_resume(two: Two
     assert "pinned since" in two.upload(*EVERYBODY, "mallory", "trent")
     assert two.ask("trent") == ["550", "550"]
     assert "pinned since" in two.operator.done("status acme", code=1).out
-    assert "resume acme" in two.operator.done(f"accept acme --first {len(EVERYBODY)}", code=2).text
+    held = json.loads(two.operator.done("review acme --json").out)["mx1"]["list"]
+    assert "resume acme" in two.operator.done(f"accept acme --adding 2 --list {held}", code=2).text
 
     resumed = two.operator.done("resume acme").out
     assert "52 recipients (+2 -0)" in resumed

@@ -111,7 +111,7 @@ def test_uploads_every_200_ms_by_plink_and_by_openssh_lose_none_in_a_whole_rotat
     ssh = Server(operator, by_ssh)
     for customer, server in ((by_plink, plink), (by_ssh, ssh)):
         assert server.upload().code == 3
-        operator.done(f"accept {customer} --first 1")
+        operator.accept(customer, "--first 1")
 
     with Uploads(plink, ssh) as uploads:
         operator.done("rotate-key --all")

@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from receiver import history, kept, lock, pin, publishing, review
+from receiver import history, kept, lock, pin, publishing
 from receiver.kept import Origin
 from receiver.offer import finish
 from receiver.pin import Which
 from receiver.report import Busy, Failed, Outcome, Refused
-from receiver.review import Number
 from receiver.settings import Places
 from receiver.spool import Accepted, Spool
 from receiver.tick import tick
@@ -39,9 +38,7 @@ def relay() -> Iterator[SmallRelay]:
 
 
 def accept(relay: SmallRelay, option: str, size: int) -> Outcome:
-    with relay.spool() as spool:
-        finish(spool, relay.tables)  # as the desk does before each verb
-        return review.accept(spool, Number(option, size), "", "olga", relay.tables)
+    return relay.accept(option, size)
 
 
 def accepted(relay: SmallRelay, recipients: list[str], when: float | None = None) -> SmallRelay:
@@ -399,10 +396,22 @@ def test_a_second_run_for_the_same_customer_is_told_to_come_again(
 
 
 def test_two_exports_are_parsed_at_once_and_the_third_waits(relay: SmallRelay) -> None:
-    with lock.slot(relay.places, 0), lock.slot(relay.places, 0), pytest.raises(Busy), lock.slot(relay.places, 0):
+    places = relay.places
+    for name in ("bolt", "corp"):
+        Path(places.spool(name)).mkdir()
+    with lock.slot(places, "bolt", 0), lock.slot(places, "corp", 0), pytest.raises(Busy), lock.slot(places, "acme", 0):
         pass
-    with lock.slot(relay.places, 0):
+    with lock.slot(places, "acme", 0):
         pass
+
+
+def test_attack_a_customer_never_has_both_places_to_parse_in(relay: SmallRelay) -> None:
+    Path(relay.places.spool("bolt")).mkdir()
+    with lock.slot(relay.places, "acme", 0):
+        with pytest.raises(Busy), lock.slot(relay.places, "acme", 0):
+            pass
+        with lock.slot(relay.places, "bolt", 0):
+            pass
 
 
 def test_a_spool_that_was_never_made_says_who_makes_it(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def relays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relays]:
         assert rows == dict.fromkeys(("mx1", "mx2"), "open, no accepted list yet: acme.example")
         operator.upload(export(*people(20)), relay=0)
         operator.upload(export(*people(20)), relay=1)
-        operator.done("accept acme --first 20")
+        operator.accept("acme", "--first 20")
         yield found
         assert found.status(code=0) == ({"mx1": "", "mx2": ""}, {"mx1": "", "mx2": ""})
 

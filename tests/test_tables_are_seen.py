@@ -38,7 +38,7 @@ def test_a_new_list_is_seen_at_once_though_nobody_reloads_postfix(
     master, reloads = running(host), host.log().count("reload")
 
     operator.upload(export("anna"))
-    operator.done("accept acme --first 1")
+    operator.accept("acme", "--first 1")
     with smtp.Conversation(host.address, from_address=OUTSIDE) as open_since_before:  # whose smtpd has the old table
         assert open_since_before.ask("bob@acme.example").startswith("550")
         assert operator.upload(export("anna", "bob")).code == 0

@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from receiver import lock, pin, review, schedule
+from receiver import lock, pin, schedule
 from receiver.disk import opened
 from receiver.kept import Origin
 from receiver.pin import Which
 from receiver.report import DONE, Answer, Busy
-from receiver.review import Number
 from receiver.tick import tick
 from tests.small_relay import SmallRelay, age, people
 
@@ -32,8 +31,7 @@ def relay(tmp_path: Path) -> SmallRelay:
     mail = relay.program("alarm", f"#!/bin/sh\ncat >> {relay.var}/alarms; echo called >> {relay.var}/calls\n")
     relay.relay(alarm=(str(mail),))
     relay.offer(people(40))
-    with relay.spool() as spool:
-        review.accept(spool, Number("first", 40), "", "olga", relay.tables)
+    relay.accept("first", 40)
     run(relay)
     return relay
 
@@ -258,8 +256,7 @@ def test_a_domain_that_a_wrong_clock_opened_is_closed_when_the_clock_is_right(re
 def test_a_domain_that_went_and_comes_back_between_two_uploads_is_open(relay: SmallRelay) -> None:
     relay.provision(domains=("acme.example", "acme.co.example"))
     relay.offer([*people(40), *people(9, "acme.co.example")])
-    with relay.spool() as spool:
-        review.accept(spool, Number("first", 9), "", "olga", relay.tables)
+    relay.accept("first", 9)
     relay.provision(domains=("acme.example",))
     run(relay)
     assert relay.accepted().keys() == {"acme.example"}

@@ -26,7 +26,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LabHost, O
             operator.customer(customer)
         anna.done("provision acme")
         anna.upload(export("bob"))
-        anna.done("accept acme --first 1")
+        anna.accept("acme", "--first 1")
         yield host, anna, bert
 
 
@@ -62,7 +62,7 @@ def test_attack_a_customer_cannot_list_an_address_in_another_s_domain(
     ran = bert.upload(export(*theirs, "@acme.example", "*@acme.example"), customer="bolt")
     assert "first list of bolt.example (1): held; 1 added" in ran.out
     assert "5 other domain" in ran.out
-    bert.done("accept bolt --first 1")
+    bert.accept("bolt", "--first 1")
     assert answers(host, "mallory@bolt.example", "x@bolt.example", "mallory@acme.example", *ACME) == {
         "mallory@bolt.example": "250",
         "x@bolt.example": "550",

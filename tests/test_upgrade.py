@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ import pytest
 from lab.host import LabHost
 from receiver import RELEASE
 from tests import watching
-from tests.operators import MARK, REPO, AtOnce, Ran, export, people
+from tests.operators import ACCEPT, MARK, REPO, AtOnce, Ran, answers, export, people
 from tests.releases import releases
 from tests.waiting import wait_until
 from tests.watching import Server
@@ -24,6 +25,7 @@ from tests.watching import Server
 pytestmark = pytest.mark.host
 
 NEWER = "9.9.9"
+FIRST_RELEASE = "e91c70b"
 PARTS = ("commands", "deploy", "inventory", "lab", "receiver", "roles", "templates")
 
 
@@ -67,13 +69,87 @@ def _checkout(folder: Path) -> Path:
     return folder
 
 
+class Old(NamedTuple):
+    """A relay that the first release has set up, its customer, and a checkout of that release."""
+
+    host: LabHost
+    operator: AtOnce
+    checkout: Path
+
+    def done(self, words: str, code: int = 0) -> Ran:
+        """Run the first release's own `inv`."""
+        ran = self.operator.call([sys.executable, str(self.checkout / "cli.py"), *words.split()], seconds=120)
+        assert ran.code == code, ran.text
+        return ran
+
+    def ask(self, *locals_: str) -> list[str]:
+        return [*answers(self.host, *(f"{one}@acme.example" for one in locals_)).values()]
+
+
+@pytest.fixture
+def old(tmp_path: Path, bookworm: LabHost) -> Old:
+    checkout = tmp_path / "first"
+    checkout.mkdir()
+    packed = subprocess.run(["git", "archive", FIRST_RELEASE], cwd=REPO, capture_output=True)
+    if packed.returncode:
+        pytest.skip("this copy of the repository has no history with the first release in it")
+    subprocess.run(["tar", "-x"], input=packed.stdout, cwd=checkout, check=True)
+    operator = AtOnce(tmp_path)
+    bookworm.start_postfix()
+    operator.relay("mx1", bookworm)
+    operator.customer()
+    old = Old(bookworm, operator, checkout)
+    old.done("provision acme")
+    return old
+
+
+def test_new_inv_accepts_and_rolls_back_on_a_relay_of_the_first_release(old: Old) -> None:
+    """While uploads run. Such a relay's own review names a number alone, and its accept takes a hash."""
+    operator, everybody = old.operator, people(40)
+    assert operator.upload(export(*everybody)).code == 3
+    operator.accept("acme", "--first 40")
+    assert old.ask("user0039", "nobody") == ["250", "550"]
+
+    plink = Server(operator, "acme")
+    assert plink.upload(export(*everybody[:20])).code == 3
+    with watching.again(lambda: plink.upload(export(*everybody[:20])).code) as codes:
+        operator.accept("acme", "--removing 20")
+        assert old.ask("user0019", "user0039") == ["250", "550"]
+        operator.done("rollback acme --to 1")
+        assert old.ask("user0039", "nobody") == ["250", "550"]
+    assert set(codes) <= {0, 3}
+    operator.done("resume acme", code=3)
+
+
+def test_an_accept_of_a_list_that_a_first_release_relay_no_longer_holds_is_refused(old: Old) -> None:
+    operator, everybody = old.operator, people(40)
+    operator.upload(export(*everybody))
+    operator.accept("acme", "--first 40")
+    operator.upload(export(*everybody[:30]))
+    (command,) = ACCEPT.findall(operator.done("review acme").out)
+    operator.upload(export(*everybody))
+    operator.upload(export(*everybody[10:]))
+    assert "it changed since it was reviewed; see `inv review acme`" in operator.done(command, code=2).err
+    assert old.ask("user0000") == ["250"]
+
+
+def test_the_first_release_s_inv_accepts_on_a_relay_of_this_one_what_it_has_reviewed(old: Old) -> None:
+    operator, everybody = old.operator, people(40)
+    operator.done("provision acme")
+    operator.upload(export(*everybody))
+    assert "nobody has reviewed this list" in old.done("accept acme --first 40", code=2).out
+    old.done("review acme")
+    old.done("accept acme --first 40")
+    assert old.ask("user0039", "nobody") == ["250", "550"]
+
+
 def test_an_upload_every_200_ms_notices_no_upgrade_and_no_downgrade(place: Place) -> None:
     operator, plink = place.operator, Server(place.operator, "acme")
     lists = [export(*people(40)), export(*people(40), "one-more")]
     ssh = {name: operator.client("ssh", host) for name, host in place.hosts.items()}
     for number in range(2):
         assert plink.upload(lists[0], number).code == 3
-    operator.done("accept acme --first 40")
+    operator.accept("acme", "--first 40")
 
     def by_ssh(name: str, export_: bytes) -> int:
         host = place.hosts[name]

@@ -16,6 +16,7 @@ from deploy.agent import Asked, Kind, State
 from roles.postfix.there.now import nothing_to_make
 
 BOUND = 1 << 20  # bytes of a JSON file of the receiver's
+DEPTH = 10  # its objects and lists within each other
 FILES = {
     "last_run": "last-run.json",
     "accepted": "accepted.json",
@@ -101,7 +102,15 @@ def _json(folder: int, name: str) -> Any:
     fields = json.loads(content, parse_int=lambda digits: int(digits[:20]))
     if not isinstance(fields, dict):
         raise ValueError("it is no JSON object")
+    if _is_deeper(fields, DEPTH):
+        raise ValueError("it is nested too deep")
     return fields
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Tell whether it is nested deeper than that: what can be read here need not be where it is sent."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return most == 0 or any(_is_deeper(each, most - 1) for each in inner if isinstance(each, (dict, list)))
 
 
 def _opened(folder: int, name: str) -> int:

@@ -14,6 +14,7 @@ from deploy.items import Item
 from deploy.plan import Blank, Change, Plan
 from inventory import Customer, Key, Relay
 from inventory.model import Take
+from receiver.root import lookup
 from receiver.settings import Places, load_settings
 from roles import postfix
 from roles.postfix import Now
@@ -24,6 +25,7 @@ from roles.postfix.there.members import (
     RECIPIENTS,
     REJECT,
     ROUTES,
+    TABLE_OF,
     Setting,
     is_ours,
     members,
@@ -108,8 +110,12 @@ def test_a_plan_for_a_fresh_relay_is_the_one_a_person_has_read() -> None:
 def test_the_story_of_a_relay_is_told_in_the_order_in_which_each_thing_needs_the_last() -> None:
     kinds = [(item.kind, item.about) for item in postfix.items(relay(), (customer(),), FRESH)]
     assert [kind for place, (kind, _) in enumerate(kinds) if not place or kinds[place - 1][0] != kind] == [
-        *("package", "account", "tree", "file", "tree", "settled", "main.cf", "routes")
+        *("package", "account", "file", "tree", "file", "tree", "settled", "sudo", "main.cf", "routes")
     ]
+
+
+def test_the_timer_looks_for_the_very_tables_that_main_cf_is_given() -> None:
+    assert lookup.LISTS == TABLE_OF
 
 
 def test_the_receiver_is_installed_whole_and_stamped() -> None:

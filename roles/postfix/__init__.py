@@ -40,8 +40,9 @@ __all__ = [
 SENT = tuple(
     Path(__file__).parent / "there" / f"{name}.py"
     for name in (
-        *("members", "postfix", "domains", "smtp", "resolver", "mx", "proof"),
-        *("now", "sshd", "sudo", "survey", "original", "main_cf", "spools", "queue", "answers"),
+        *("members", "postfix", "domains", "listeners", "smtp", "resolver", "mx"),
+        *("now", "outsider", "restrictions", "proof", "sshd", "sudo", "survey"),
+        *("original", "main_cf", "spools", "queue", "answers"),
     )
 )
 """The modules that travel with the agent, in an order in which each finds what it imports."""

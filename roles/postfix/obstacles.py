@@ -82,7 +82,7 @@ def _postfix(facts: State) -> Iterator[str]:
     if facts.get("running") is False:
         yield "Postfix is stopped: start it, as it is asked before and after a change what it answers"
     if facts.get("smtp"):
-        yield f"{facts['smtp']}: it is asked before and after a change what it answers; see its log"
+        yield f"{facts['smtp']}\nit is asked before and after a change what it answers; see its log"
     if facts.get("scratch"):
         yield (
             f"tables of the wanted type cannot be built there: {facts['scratch']}\n"
@@ -139,6 +139,11 @@ def _domains(facts: State, owners: Mapping[str, str]) -> Iterator[str]:
                 f"{table} (virtual_alias_maps) has an entry {key}, so that no address of {domain} ({owners[domain]}) "
                 "is unknown: remove it"
             )
+    for domain, why in facts.get("refused", {}).items():
+        yield (
+            f"{domain} ({owners[domain]}): {why}: strangers' mail to people on the customer's list would be refused; "
+            f"before it, a check_recipient_access table that says `{domain} OK` leaves it to our list, or remove it"
+        )
     for domain, why in facts.get("no way", {}).items():
         yield (
             f"{domain} ({owners[domain]}) has no way on: the customer's file names no next_hop, transport_maps and "

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from deploy.agent import Asked, Failed, Kind, State, run, tail, tool
+from roles.postfix.there.listeners import public
 from roles.postfix.there.members import PARAMETERS, RECIPIENTS, ROUTES, members, theirs
 from roles.postfix.there.mx import obstacle
 from roles.postfix.there.now import nothing_to_make, text
+from roles.postfix.there.outsider import find_way
 from roles.postfix.there.postfix import Postfix, Service
 from roles.postfix.there.resolver import Resolved, resolve
-from roles.postfix.there.smtp import endpoint, fault, public
+from roles.postfix.there.restrictions import refusals
 from roles.postfix.there.sshd import reads_pieces
 
 ACCOUNT = "postern"
@@ -56,8 +58,18 @@ def _survey(postfix: Postfix, wanted: State) -> State:
         nothing=_is_nothing(postfix),
     )
     if found["running"]:
-        found.update(smtp=fault(endpoint(postfix)), **_domains(postfix, wanted["domains"]))
+        found.update(smtp=_way(postfix), **_domains(postfix, wanted["domains"]))
+        found["refused"] = {} if found["smtp"] else refusals(postfix, wanted["domains"])
     return found
+
+
+def _way(postfix: Postfix) -> str:
+    """Say why it cannot be asked over SMTP; nothing if it can."""
+    try:
+        find_way(postfix)
+    except Failed as error:
+        return str(error)
+    return ""
 
 
 def _sshd(sources: Iterable[str]) -> dict[str, Any]:

@@ -522,7 +522,7 @@ HARMS = {
     "10587/inet: smtpd_reject_unlisted_sender = yes": f"postconf -Me '10587/inet={SUBMISSION}'",
     "mail for every name below": "postconf -e 'parent_domain_matches_subdomains = relay_domains, transport_maps'",
     "= .mine says nothing as it stands": "postconf -e 'relay_recipient_maps = $mine' 'mine ='",
-    "it answers a connection with 554 5.7.1 .*Access denied": "postconf -e smtpd_client_restrictions=reject smtpd_delay_reject=no",
+    "answers a connection with 554 .*denied": "postconf -e smtpd_client_restrictions=reject smtpd_delay_reject=no",
     "several instances .*/etc/postfix-out": "postmulti -e init; postmulti -I postfix-out -e create",
     "add the line @includedir": "sed -i 's/^@includedir/#&/' /etc/sudoers",
     "ForceCommand /bin/false": f"printf 'Match User postern\\n ForceCommand /bin/false\\n' {SSHD}",

@@ -33,7 +33,7 @@ def operator(tmp_path: Path) -> Operator:
 
 def everything(root: Path) -> dict[str, tuple[object, ...]]:
     """All that lies on one file system: what each thing is, its age, and of a file the content. Logs are not ours."""
-    there = os.lstat(root).st_dev
+    there = os.stat(root).st_dev  # a host's root is seen through a link
     found: dict[str, tuple[object, ...]] = {}
     for folder, folders, files in os.walk(root):
         folders[:] = [one for one in folders if os.lstat(f"{folder}/{one}").st_dev == there and one != "log"]

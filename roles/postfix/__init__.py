@@ -40,8 +40,8 @@ __all__ = [
 SENT = tuple(
     Path(__file__).parent / "there" / f"{name}.py"
     for name in (
-        *("members", "postfix", "domains", "listeners", "smtp", "resolver", "mx"),
-        *("now", "outsider", "restrictions", "proof", "sshd", "sudo", "survey"),
+        *("members", "main_cf_file", "postfix", "domains", "listeners", "smtp", "resolver", "mx"),
+        *("now", "outsider", "restrictions", "references", "catch_all", "ground", "proof", "sshd", "sudo", "survey"),
         *("original", "main_cf", "spools", "queue", "answers"),
     )
 )

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from deploy.agent import Asked, Failed, Kind, Proof, State
 from deploy.files import replace, tidy
+from roles.postfix.there.main_cf_file import tidy_main_cf
 from roles.postfix.there.members import PARAMETERS, RECIPIENTS, TABLE_OF, Setting, members, shown, theirs
 from roles.postfix.there.now import ETC, RECORD, record
 from roles.postfix.there.original import keep_original, restore_original
@@ -113,7 +114,9 @@ def _keep(path: str, content: object) -> None:
 
 
 def _tidy(names: list[str]) -> None:
-    tidy([RECORD, *(os.path.join(name, "main.cf") for name in names)])
+    tidy([RECORD])
+    for directory in names:
+        tidy_main_cf(directory)
 
 
 # ---- the edit

@@ -77,7 +77,7 @@ def faults(postfix: Postfix, before: Answers) -> Iterator[str]:
 
 
 def _ask_again(postfix: Postfix, addresses: list[str], here: set[str]) -> Answers:
-    """Ask as before the edit; where strangers are put off for the time being, about ours as a client in mynetworks too."""
+    """Ask as before the edit; about ours as a client in mynetworks, too, where strangers are put off for a while."""
     way = find_way(postfix)
     found = dict(_ask(postfix, way, addresses))
     put_off = [one for one, answer in found.items() if _domain(one) in here and is_temporary(answer.reply)]

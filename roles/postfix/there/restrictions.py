@@ -49,6 +49,16 @@ def refusals(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
     return {domain: why for domain, why in found.items() if why}
 
 
+def is_asked(restrictions: Sequence[str], name: str) -> bool:
+    """Tell whether a list comes to this restriction before it lets a stranger pass."""
+    for word in restrictions:
+        if word in PASSING:
+            return False
+        if word == name:
+            return True
+    return False
+
+
 def _first(rules: Rules, lists: Sequence[tuple[str, list[str]]], domain: str) -> str:
     for stage, restrictions in lists:
         why = _judge(rules, restrictions, f"q{os.urandom(8).hex()}@{domain}", DEPTH)

@@ -68,7 +68,7 @@ def bring(everything: Inventory, customers: Sequence[Customer], wish: Wish, new_
         _refuse_unknown_names(looks, wish.removing)
         codes = [*_show(found, wish)]
         ready = [look for look in looks if not look.refusals]
-        as_wanted, unproved = {look.relay.name for look in ready}, set[str]()
+        as_wanted, failed = {look.relay.name for look in ready}, set[str]()
         if wish.dry_run:
             customers = [new if old.keys else old for old, new in zip(customers, planned, strict=True)]
         else:
@@ -76,11 +76,11 @@ def bring(everything: Inventory, customers: Sequence[Customer], wish: Wish, new_
             customers = _fresh(customers)
             changed = _apply(ready, customers, wish)
             codes += [fleet.told(name, result) for name, result in changed.items()]
-            as_wanted -= {name for name, result in changed.items() if not isinstance(result, str)}
-            unproved = {name for name, result in changed.items() if isinstance(result, ProofFailed)}
+            failed = {name for name, result in changed.items() if not isinstance(result, str)}
+            as_wanted -= failed
         reached = {look.relay.name: Reached(look.host, look.lists, look.relay.name in as_wanted) for look in looks}
         codes += seeding.seed(customers, reached, wish.dry_run)
-    known = {one.id: _known(one, found, as_wanted, unproved) for one in customers}
+    known = {one.id: _known(one, found, as_wanted, failed) for one in customers}
     ends = exchange.provision(everything, customers, known, wish, new_keys.ends)
     behind = {one.id: known[one.id].behind for one in customers}
     for one, code in zip(customers, ends, strict=True):
@@ -291,11 +291,11 @@ def _known(
     customer: Customer,
     found: Mapping[str, Look | HostError | Refused],
     as_wanted: Collection[str],
-    unproved: Collection[str],
+    failed: Collection[str],
 ) -> Known:
     """Tell what the customer's relays know of its keys."""
     looks = [found.get(name) for name in customer.relays]
     seen = [look.seen.get(customer.id, frozenset()) if isinstance(look, Look) else frozenset() for look in looks]
     behind = tuple(name for name in customer.relays if name not in as_wanted)
-    failed = tuple(name for name in customer.relays if name in unproved)
-    return Known(frozenset.intersection(*seen), frozenset.union(*seen), behind, failed)
+    broken = tuple(name for name in customer.relays if name in failed)
+    return Known(frozenset.intersection(*seen), frozenset.union(*seen), behind, broken)

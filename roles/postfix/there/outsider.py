@@ -12,15 +12,16 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from deploy.agent import Failed
+from roles.postfix.there.domains import delivered, foreign
 from roles.postfix.there.listeners import Listener, listener
 from roles.postfix.there.members import members
 from roles.postfix.there.now import text
 from roles.postfix.there.postfix import Postfix, first_words
-from roles.postfix.there.smtp import Caller, ask, is_temporary
+from roles.postfix.there.smtp import Caller, ask, is_about_recipient, is_temporary
 
 STRANGERS = ("203.0.113.77", "198.51.100.77", "192.0.2.77")  # nobody's (RFC 5737): what smtpd is told
 LOOPBACK = "127.81.67.1"  # this machine's as well, and in fewer mynetworks than 127.0.0.1
-EVERYWHERE = "postmaster"  # which no restriction on recipients refuses
+POSTMASTER = "postmaster"  # whom Postfix takes whatever the restrictions say, but for its name's sake alone
 
 
 class Way(NamedTuple):
@@ -39,16 +40,29 @@ def find_way(postfix: Postfix) -> Way:
     """Return the first way on which the relay talks: as an outsider if there is any. Raises Failed if there is none."""
     where = listener(postfix)
     why: list[str] = []
+    probes = _probes(postfix)
     for caller in callers(postfix, where):
-        try:
-            answer = ask(where, caller, [EVERYWHERE])[EVERYWHERE]
-        except Failed as error:
-            why.append(str(error))
-            continue
-        if answer.startswith("2"):
+        fault = _fault(where, caller, probes)
+        if not fault:
             return Way(where, caller, "" if caller.is_outside else why[0] if why else _no_address())
-        why.append(f"{where} answers {caller} about {EVERYWHERE}: {answer}")
+        why.append(fault)
     raise Failed("\n".join(why))
+
+
+def _fault(where: Listener, caller: Caller, probes: Sequence[str]) -> str:
+    """Say why a caller learns nothing about recipients: the answer is about who calls, or is put off; empty if it does."""
+    try:
+        answers = ask(where, caller, probes)
+    except Failed as error:
+        return str(error)
+    wrong = [(one, answer) for one, answer in answers.items() if not is_about_recipient(answer)]
+    return f"{where} answers {caller} about {wrong[0][0]}: {wrong[0][1]}" if wrong else ""
+
+
+def _probes(postfix: Postfix) -> list[str]:
+    """Return addresses that the relay takes mail for, or refuses for their own sake alone."""
+    domains = [*delivered(postfix)[:1], *foreign(postfix)[:1]]
+    return [POSTMASTER, *(f"{POSTMASTER}@{domain.lstrip('.')}" for domain in domains)]
 
 
 def inside(way: Way, why: str) -> Way:
@@ -59,7 +73,7 @@ def inside(way: Way, why: str) -> Way:
 
 
 def ask_outside(postfix: Postfix, addresses: Sequence[str]) -> tuple[Way, dict[str, str]]:
-    """Ask as an outsider; where that brings nothing but temporary answers, as greylisting does, as a client of its own.
+    """Ask as an outsider; where that brings nothing but temporary answers, as greylisting does, from inside.
 
     Returns how it was asked as well. Raises Failed.
     """

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from deploy.agent import Failed, State
 from roles.postfix.there.domains import delivered, foreign, open_ours, ours
 from roles.postfix.there.members import RECIPIENTS, REJECT, TABLE_OF, is_others, is_ours, members
-from roles.postfix.there.outsider import Way, find_way, inside
+from roles.postfix.there.outsider import Way, inside
 from roles.postfix.there.postfix import Postfix
 from roles.postfix.there.resolver import RELAY, resolve
 from roles.postfix.there.smtp import TAKEN, UNKNOWN, is_temporary
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 Answers = Mapping[str, Answer]
 
 
-def asked(postfix: Postfix) -> Answers:
+def asked(postfix: Postfix, way: Way) -> Answers:
     """Ask about addresses that nobody has: in relay domains of others, in ours, in domains below ours, and in its own.
 
     Its own are those it delivers itself: what we add may be part of their lists. Raises Failed.
@@ -41,7 +41,7 @@ def asked(postfix: Postfix) -> Answers:
     domains = [*others, *(f"{word}.{domain}" for domain in ours()), *delivered(postfix)]
     mine = [domain for domain in ours() if domain not in domains]
     few = [*domains[:: len(domains) // MOST + 1], *mine[:: len(mine) // MOST + 1]]
-    return _ask(postfix, find_way(postfix), [f"{word}@{domain}" for domain in dict.fromkeys(few)])
+    return _ask(postfix, way, [f"{word}@{domain}" for domain in dict.fromkeys(few)])
 
 
 def rehearse(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -> None:
@@ -61,10 +61,10 @@ def rehearse(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -
         raise Failed(f"our tables would have mail to {lost[0]} refused, which is not ours; main.cf is left as it was")
 
 
-def faults(postfix: Postfix, before: Answers) -> Iterator[str]:
+def faults(postfix: Postfix, way: Way, before: Answers) -> Iterator[str]:
     """Ask again, and tell what is not as it should be now, a line each."""
     here, anyone, code = {*ours()}, open_ours(), postfix.value(REJECT)
-    for address, after in _ask_again(postfix, [*before], here).items():
+    for address, after in _ask_again(postfix, way, [*before], here).items():
         domain, was = _domain(address), before[address]
         if domain not in here:
             if not _is_same(was, after):
@@ -76,9 +76,8 @@ def faults(postfix: Postfix, before: Answers) -> Iterator[str]:
             yield f"an unlisted address in {domain} must be {wanted}; it was {was}, and is now {after}"
 
 
-def _ask_again(postfix: Postfix, addresses: list[str], here: set[str]) -> Answers:
+def _ask_again(postfix: Postfix, way: Way, addresses: list[str], here: set[str]) -> Answers:
     """Ask as before the edit; about ours as a client in mynetworks, too, where strangers are put off for a while."""
-    way = find_way(postfix)
     found = dict(_ask(postfix, way, addresses))
     put_off = [one for one, answer in found.items() if _domain(one) in here and is_temporary(answer.reply)]
     if put_off and way.caller.is_outside:

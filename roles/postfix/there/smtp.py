@@ -150,6 +150,13 @@ def is_temporary(answer: str) -> bool:
     return answer.startswith("4") and UNKNOWN not in answer and DENIED not in answer
 
 
+def is_about_recipient(answer: str) -> bool:
+    """Tell whether an answer takes or refuses the recipient, and not whoever asks, and not for the time being alone."""
+    if answer.startswith("2") or UNKNOWN in answer or DENIED in answer:
+        return True
+    return answer.startswith("5") and "Recipient address rejected" in answer
+
+
 def _session(where: Listener, caller: Caller, addresses: Sequence[str]) -> dict[str, str]:
     """Ask on one connection as many as it takes."""
     found: dict[str, str] = {}

@@ -36,6 +36,7 @@ class Known(NamedTuple):
     seen: frozenset[str]  # used on every one of them
     used: frozenset[str]  # used on one of them at least
     behind: tuple[str, ...]  # relays that may lack what is on record
+    failed: tuple[str, ...] = ()  # those of them that could not be set up: nobody knows whether they can be used
 
 
 def ends(customers: Sequence[Customer], kit_dir: str) -> Ends:
@@ -160,6 +161,9 @@ def _write(end: ExchangeEnd, customer: Customer, relays: Sequence[Relay], known:
     if known.behind and any(change.before is not None for change in plan.changes):
         # It works as it is. What it would name now, e.g. another host key, a relay has not borne out.
         screen.note(f"{place} is left as it is, until {', '.join(known.behind)} is as wanted")
+        return report.DONE
+    if known.failed and plan.changes:
+        screen.note(f"{place} is not written before {', '.join(known.failed)} is as wanted: run the same again")
         return report.DONE
     if plan.changes:
         screen.plan(f"{place}:", plan.text(brief=not wish.full))

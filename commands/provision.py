@@ -14,7 +14,7 @@ from commands.keys import NewKeys
 from commands.seeding import Reached
 from commands.wish import Wish
 from deploy.items import State
-from deploy.plan import HostError, NoPython, Plan
+from deploy.plan import HostError, NoPython, Plan, ProofFailed
 from deploy.ssh import SSHHost
 from inventory import Inventory
 from inventory.domains import ascii_form
@@ -22,6 +22,9 @@ from inventory.model import Customer, Relay
 from receiver import report
 from roles import postfix
 from roles.postfix import Now
+
+_PROVED = ("main.cf", "routes", "sudo", "settled")
+"""Kinds of items that are put back when a proof fails, come after it, or leave nothing of their own."""
 
 
 class Look(NamedTuple):
@@ -65,7 +68,7 @@ def bring(everything: Inventory, customers: Sequence[Customer], wish: Wish, new_
         _refuse_unknown_names(looks, wish.removing)
         codes = [*_show(found, wish)]
         ready = [look for look in looks if not look.refusals]
-        as_wanted = {look.relay.name for look in ready}
+        as_wanted, failed = {look.relay.name for look in ready}, set[str]()
         if wish.dry_run:
             customers = [new if old.keys else old for old, new in zip(customers, planned, strict=True)]
         else:
@@ -73,10 +76,11 @@ def bring(everything: Inventory, customers: Sequence[Customer], wish: Wish, new_
             customers = _fresh(customers)
             changed = _apply(ready, customers, wish)
             codes += [fleet.told(name, result) for name, result in changed.items()]
-            as_wanted -= {name for name, result in changed.items() if not isinstance(result, str)}
+            failed = {name for name, result in changed.items() if not isinstance(result, str)}
+            as_wanted -= failed
         reached = {look.relay.name: Reached(look.host, look.lists, look.relay.name in as_wanted) for look in looks}
         codes += seeding.seed(customers, reached, wish.dry_run)
-    known = {one.id: _known(one, found, as_wanted) for one in customers}
+    known = {one.id: _known(one, found, as_wanted, failed) for one in customers}
     ends = exchange.provision(everything, customers, known, wish, new_keys.ends)
     behind = {one.id: known[one.id].behind for one in customers}
     for one, code in zip(customers, ends, strict=True):
@@ -249,10 +253,21 @@ def _apply(ready: Sequence[Look], customers: Sequence[Customer], wish: Wish) -> 
     def apply(relay: Relay) -> str:
         look = changing[relay.name]
         plan = _final(look, everything, keyed[relay.name], wish)
-        plan.apply()
+        try:
+            plan.apply()
+        except ProofFailed as error:
+            raise ProofFailed(f"{error}\n{_what_stays(plan)}") from error
         return f"{_counted(len(plan.changes), 'change')} made ({_cost(look.host)})"
 
     return fleet.side_by_side([look.relay for look in changing.values()], apply, "changing")
+
+
+def _what_stays(plan: Plan) -> str:
+    """Name what was made before a proof failed: mail does not pass through it, and the next run finds it done."""
+    made = [f"{change.item.kind} {change.item.name}" for change in plan.changes if change.item.kind not in _PROVED]
+    return (
+        f"what was made before it stays, and no mail passes through it: {', '.join(made)}; `inv retire` takes it back"
+    )
 
 
 def _final(look: Look, everything: Inventory, customers: Sequence[Customer], wish: Wish) -> Plan:
@@ -272,9 +287,15 @@ def _final(look: Look, everything: Inventory, customers: Sequence[Customer], wis
     return plan
 
 
-def _known(customer: Customer, found: Mapping[str, Look | HostError | Refused], as_wanted: Collection[str]) -> Known:
+def _known(
+    customer: Customer,
+    found: Mapping[str, Look | HostError | Refused],
+    as_wanted: Collection[str],
+    failed: Collection[str],
+) -> Known:
     """Tell what the customer's relays know of its keys."""
     looks = [found.get(name) for name in customer.relays]
     seen = [look.seen.get(customer.id, frozenset()) if isinstance(look, Look) else frozenset() for look in looks]
     behind = tuple(name for name in customer.relays if name not in as_wanted)
-    return Known(frozenset.intersection(*seen), frozenset.union(*seen), behind)
+    broken = tuple(name for name in customer.relays if name in failed)
+    return Known(frozenset.intersection(*seen), frozenset.union(*seen), behind, broken)

@@ -38,11 +38,22 @@ def _judged(answer: State | HostError | Refused) -> str | HostError | Refused:
     asked = [one for each in answer["asked"].values() for one in each]
     wrong = [one for one in asked if not one[2].startswith(one[1])]
     faults = [f"{address}: should get {wanted}, got {said}" for address, wanted, said in wrong]
+    faults += [f"{domain}: {why}" for domain, why in answer.get("refused", {}).items()]
+    caller = answer.get("caller", {})
     if faults:
-        return ProofFailed("\n".join(faults))
+        return ProofFailed("\n".join([*faults, *_as_whom(caller)]))
     taking = [domain for domain, each in answer["asked"].items() if all(wanted == TAKEN for _, wanted, _ in each)]
     everybody = f"; nobody is refused at {', '.join(taking)}: open" if taking else ""
-    return f"{len(asked)} addresses asked, all answered as they should be{everybody}"
+    said = f"{len(asked)} addresses asked, all answered as they should be{everybody}"
+    return "; ".join([said, *_as_whom(caller)])
+
+
+def _as_whom(caller: Mapping[str, Any]) -> Iterator[str]:
+    """Say as whom the relay was asked, and for whom that holds."""
+    if caller.get("outside"):
+        yield f"asked as {caller['is']}"
+    elif caller:
+        yield f"asked as {caller['is']}, so THIS HOLDS FOR mynetworks ONLY: {caller['why']}"
 
 
 def _differences(answers: Mapping[str, Any]) -> Iterator[int]:

@@ -47,6 +47,11 @@ def _of_settled(item: Item, now: State | None, _most: int) -> Iterator[str]:
     yield f"settle {item.name}" + (f" ({'; '.join(stale[:3])}{more})" if stale else "")
 
 
+def _of_sudo(item: Item, now: State | None, _most: int) -> Iterator[str]:
+    fault = (now or {}).get("fault", "")
+    yield f"try {(item.wanted or {}).get('command')} as account {item.name}" + (f" ({fault})" if fault else "")
+
+
 def _of_file(item: Item, now: State | None, most: int) -> Iterator[str]:
     yield from _odd(item.name, now)
     yield from _mode(item.name, now, item.wanted)
@@ -83,6 +88,7 @@ _KINDS: Mapping[str, Callable[[Item, State | None, int], Iterator[str]]] = {
     "file": _of_file,
     "tree": _of_tree,
     "settled": _of_settled,
+    "sudo": _of_sudo,
 }
 
 

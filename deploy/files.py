@@ -43,11 +43,13 @@ def make_file(path: str, wanted: State | None) -> None:
         replace(path, _bytes(wanted["content"]), int(wanted["mode"], 8))
 
 
-def replace(path: str, content: bytes, mode: int) -> None:
-    """Give a file its content and mode in one step. A symbolic link is replaced, not followed."""
+def replace(path: str, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """Give a file its content, mode and owner (uid, gid) in one step. A symbolic link is replaced, not followed."""
     os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
     draft = _fresh(path)
     _write(draft, content, mode)
+    if owner is not None:
+        os.chown(draft, *owner)
     os.rename(draft, path)
     _flush(os.path.dirname(path))
 

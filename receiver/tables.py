@@ -37,19 +37,40 @@ class Tables(NamedTuple):
         return Record.read(self.places.tables).touched(self.places.tables)
 
     def missing(self, recipients: Iterable[str]) -> list[str]:
-        """Give those that Postfix would not find. Raises Failed when the table cannot be read."""
+        """Give those that Postfix would not find. Raises Failed when the table cannot be read.
+
+        Root looks where the account is not let in: Postfix's directory, or main.cf, may be closed to others.
+        """
         asked = frozenset(recipients)
+        text = kept.text(asked).decode()
+        try:
+            out = self._found(text)
+        except Failed:
+            out = self._ask_root("--look-up", text)
+        return sorted(asked - {line.partition("\t")[0] for line in out.split("\n")})
+
+    def unnamed(self) -> list[str]:
+        """Return the parameters of Postfix that no longer name our tables, as `PARAMETER: why`. Raises Failed."""
+        return self._ask_root("--main-cf").splitlines()
+
+    def _found(self, addresses: str) -> str:
         try:
             relay = load_relay(self.places)
         except BadSettings as error:
             raise Failed(str(error)) from error
         table = f"{relay.table_type}:{self.places.tables}/exchange_recipients"
         argv = (self.postmap, "-c", relay.config_directory, "-q", "-", table)
-        code, out, err = child.run(argv, kept.text(asked).decode(), _LOOK_SECONDS)
+        code, out, err = child.run(argv, addresses, _LOOK_SECONDS)
         if code not in (0, 1) or "fatal:" in err:  # it ends 1 both for "none is there" and for "cannot read it"
             raise Failed(f"{shown(err.strip().rpartition('fatal: ')[2])} (postmap ended {code})")
-        found = {line.partition("\t")[0] for line in out.split("\n")}
-        return sorted(asked - found)
+        return out
+
+    def _ask_root(self, option: str, text: str = "") -> str:
+        code, out, err = child.run((*self.rebuild, option), text, _LOOK_SECONDS)
+        if code != DONE:
+            said = shown((err or out).strip().rpartition("\n")[2]) or "it said nothing"
+            raise Failed(f"rebuild-relay-recips {option} ended {code}: {said}")
+        return out
 
     def trouble(self, customer: str, added: Iterable[str], text: bytes) -> str:
         """Build, and look up what came and some of the rest; say what is wrong, or nothing."""

@@ -41,6 +41,7 @@ def _done(places: Places, tables: Tables, relay: RelaySettings, run: int, now: i
     seen = [each for each in looked if isinstance(each, Seen)]
     found = [each for each in looked if isinstance(each, Alarm)]
     found += _opened(tables, seen, run)
+    found += _unnamed(tables) if looked else []
     every = (alarm for each in seen for alarm in alarms.of(each.status, each.settings, now))
     found += alarms.together(every, sum(1 for each in seen if each.status.heard))
     try:
@@ -94,3 +95,16 @@ def _opened(tables: Tables, seen: list[Seen], run: int) -> list[Alarm]:
             return [Alarm("", "build", f"the tables are out of date, and cannot be built: {error}")]
         disk.store(run, _OPENED, {"open": opens})
     return [Alarm(name, "left-out", f"left out of the tables: {shown(why)}") for name, why in left_out.items()]
+
+
+def _unnamed(tables: Tables) -> list[Alarm]:
+    """Find that Postfix no longer asks our tables: somebody, or configuration management, has put main.cf back."""
+    try:
+        found = tables.unnamed()
+    except Failed as error:
+        return [Alarm("", "main.cf", f"whether Postfix still asks our tables cannot be told: {error}")]
+    if not found:
+        return []
+    text = "; ".join(shown(line) for line in found)
+    cure = "`inv provision CUSTOMER` of any customer here mends it; whatever writes main.cf must keep our members"
+    return [Alarm("", "main.cf", f"POSTFIX DOES NOT ASK OUR TABLES as it should: {text}; {cure}")]

@@ -14,6 +14,7 @@ from deploy.items import Item
 from deploy.plan import Blank, Change, Plan
 from inventory import Customer, Key, Relay
 from inventory.model import Take
+from receiver.root import lookup
 from receiver.settings import Places, load_settings
 from roles import postfix
 from roles.postfix import Now
@@ -24,6 +25,7 @@ from roles.postfix.there.members import (
     RECIPIENTS,
     REJECT,
     ROUTES,
+    TABLE_OF,
     Setting,
     is_ours,
     members,
@@ -108,8 +110,12 @@ def test_a_plan_for_a_fresh_relay_is_the_one_a_person_has_read() -> None:
 def test_the_story_of_a_relay_is_told_in_the_order_in_which_each_thing_needs_the_last() -> None:
     kinds = [(item.kind, item.about) for item in postfix.items(relay(), (customer(),), FRESH)]
     assert [kind for place, (kind, _) in enumerate(kinds) if not place or kinds[place - 1][0] != kind] == [
-        *("package", "account", "tree", "file", "tree", "settled", "main.cf", "routes")
+        *("package", "account", "file", "tree", "file", "tree", "settled", "sudo", "main.cf", "routes")
     ]
+
+
+def test_the_timer_looks_for_the_very_tables_that_main_cf_is_given() -> None:
+    assert lookup.LISTS == TABLE_OF
 
 
 def test_the_receiver_is_installed_whole_and_stamped() -> None:
@@ -450,7 +456,6 @@ FINE: dict[str, Any] = {
     "scratch": "",
     "overrides": [],
     "classes": {"acme.example": "other"},
-    "aliases": {},
     "no way": {},
 }
 
@@ -485,13 +490,24 @@ def test_nothing_stands_in_the_way_of_a_relay_as_it_should_be() -> None:
         ({"sudoers.d": False}, "@includedir /etc/sudoers.d"),
         ({"instances": ["/etc/postfix-out"]}, "/etc/postfix, /etc/postfix-out"),
         ({"running": False, "classes": {}}, "Postfix is stopped"),
-        ({"smtp": "smtpd on 192.0.2.9 port 25 cannot be asked"}, "192.0.2.9 port 25 cannot be asked: it is asked"),
+        ({"smtp": "smtpd on 192.0.2.9 port 25 cannot be asked"}, "192.0.2.9 port 25 cannot be asked\nit is asked"),
         ({"scratch": "unsupported dictionary type: lmdb"}, "unsupported dictionary type: lmdb"),
         ({"overrides": ["main.cf: smtpd_reject_unlisted_recipient = no"]}, "smtpd_reject_unlisted_recipient = no"),
         ({"classes": {"acme.example": "local"}}, "acme.example (acme) is in mydestination"),
         ({"classes": {"acme.example": "virtual alias"}}, "virtual_alias_domains"),
         ({"classes": {"acme.example": "virtual mailbox"}}, "virtual_mailbox_domains"),
-        ({"aliases": {"@acme.example": "hash:/etc/postfix/virtual"}}, "hash:/etc/postfix/virtual"),
+        ({"everybody": [["acme.example", "virtual_alias_maps", "hash:/v", "@acme.example"]]}, "hash:/v (virtual_alias"),
+        ({"everybody": [["acme.example", RECIPIENTS, "regexp:/r", "for any address"]]}, "regexp:/r (relay_recip"),
+        ({"everybody": [["acme.example", "relocated_maps", "hash:/r", "@acme.example"]]}, "all of acme.example"),
+        ({"refused": {"acme.example": "it comes to `reject`"}}, "says `acme.example OK` leaves it to our list"),
+        ({"references": [["main.cf: relay_domains = $transport_maps", "transport_maps"]]}, "not as $transport_maps"),
+        ({"references": [["main.cf: virtual_mailbox_maps = $x", RECIPIENTS]]}, "takes in relay_recipient_maps"),
+        ({"dead ends": {"acme.example": "error:5.1.1"}}, "takes its mail to error:5.1.1"),
+        ({"unreadable": ["relay_recipient_maps: postmap cannot read mysql:/m"]}, "cannot read mysql:/m: Postfix puts"),
+        ({"ground": ["/usr/local/sbin is mounted noexec"]}, "mounted noexec"),
+        (sshd(pubkeyacceptedalgorithms=["rsa-sha2-512,rsa-sha2-256"]), "takes no ssh-ed25519 key"),
+        (sshd(allowusers=["postern@192.0.2.*"]), "add postern (from 198.51.100.7)"),
+        (sshd(denyusers=["postern@198.51.100.0/24"]), "shuts out postern"),
         ({"no way": {"acme.example": "it has no MX"}}, "it has no MX; name next_hop"),
     ],
 )
@@ -505,6 +521,10 @@ def test_an_obstacle_is_named_with_what_would_help(facts: dict[str, Any], words:
     [
         {"allowusers": ["root", "post*"]},
         {"allowusers": ["postern@198.51.100.*"]},
+        {"allowusers": ["postern@198.51.100.0/24"]},
+        {"allowusers": ["postern@*.acme.example"], "usedns": ["yes"]},
+        {"denyusers": ["postern@192.0.2.0/24"]},
+        {"pubkeyacceptedalgorithms": ["ssh-ed25519,rsa-sha2-512"]},
         {"denyusers": ["root"]},
         {"allowgroups": ["postern"]},
         {"authorizedkeysfile": ["%h/.ssh/authorized_keys"]},

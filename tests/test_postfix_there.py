@@ -523,7 +523,7 @@ HARMS = {
     "10587/inet: smtpd_reject_unlisted_sender = yes": f"postconf -Me '10587/inet={SUBMISSION}'",
     "mail for every name below": "postconf -e 'parent_domain_matches_subdomains = relay_domains, transport_maps'",
     "= .mine says nothing as it stands": "postconf -e 'relay_recipient_maps = $mine' 'mine ='",
-    "cannot be asked: 5.7.1 .*Access denied:": "postconf -e smtpd_client_restrictions=reject smtpd_delay_reject=no",
+    "answers a connection with 554 .*denied": "postconf -e smtpd_client_restrictions=reject smtpd_delay_reject=no",
     "several instances .*/etc/postfix-out": "postmulti -e init; postmulti -I postfix-out -e create",
     "add the line @includedir": "sed -i 's/^@includedir/#&/' /etc/sudoers",
     "ForceCommand /bin/false": f"printf 'Match User postern\\n ForceCommand /bin/false\\n' {SSHD}",
@@ -774,3 +774,76 @@ def test_sudo_cron_and_make_take_what_is_written_for_them(machine: Start, releas
     assert refused.returncode != 0
     assert mx.lab.run("make", "-C", "/etc/postern/tables").returncode == 0
     assert mx.lab.run("parse-exchange-users", "--help", check=False).returncode in (0, 2)
+
+
+# ---- what an upload and the timer need of root
+
+
+def test_a_relay_whose_configuration_is_closed_to_others_has_its_lists_looked_up_by_root(machine: Start) -> None:
+    mx = machine()
+    mx.lab.run("chmod", "0700", "/etc/postfix")
+    mx.provision(customer())
+    mx.upload("acme", "bob@acme.example")
+    look = "from receiver.settings import Places; from receiver.tables import Tables; "
+    look += "print(Tables(Places()).missing(['bob@acme.example', 'x@acme.example']))"
+    start = "import sys; sys.path.insert(0, '/usr/local/lib/postern'); "
+    assert mx.lab.run("python3", "-c", start + look, user="postern").stdout == "['x@acme.example']\n"
+
+
+@pytest.mark.parametrize(
+    "defaults",
+    ["Defaults noexec", "Defaults:postern noexec", "Defaults!/usr/local/sbin/rebuild-relay-recips noexec"],
+)
+def test_a_sudo_that_lets_no_program_start_another_lets_the_build(machine: Start, defaults: str) -> None:
+    mx = machine()
+    mx.write("/etc/sudoers.d/zz-hardening", f"{defaults}\n")
+    mx.provision(customer())
+    mx.upload("acme", "bob@acme.example")
+    mx.lab.run("sh", "-c", "echo new@acme.example >> /var/lib/postern/customers/acme/recipients", user="postern")
+    mx.lab.run("sudo", "-n", "/usr/local/sbin/rebuild-relay-recips", user="postern")
+    assert mx.lab.ask("new@acme.example", from_address=OUTSIDE) == "250 2.1.5 Ok"
+
+
+def test_a_sudo_that_does_not_let_the_account_build_is_found_out_before_main_cf_is_edited(machine: Start) -> None:
+    mx = machine()
+    mx.write("/etc/sudoers.d/zz-hardening", "postern ALL=(ALL) PASSWD: ALL\n")
+    with pytest.raises(HostError, match=r"cannot have root build the tables.*password is required"):
+        mx.provision(customer())
+    assert "postern" not in mx.settings()
+
+
+PUT_BACK = {
+    "all of it": ("cp /etc/postfix/main.cf.own /etc/postfix/main.cf", ["relay_domains", "transport", "relay_recip"]),
+    "one list": ("postconf -e 'transport_maps ='", ["transport_maps: names no table"]),
+    "what lets others pass": (
+        "postconf -e relay_recipient_maps=hash:/etc/postern/tables/exchange_recipients",
+        ["lacks"],
+    ),
+    "a service": (
+        "postconf -Pe 'smtp/inet/relay_recipient_maps ='",
+        ["relay_recipient_maps: master.cf, smtp/inet has"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PUT_BACK)
+def test_the_timer_tells_when_postfix_no_longer_asks_our_tables(machine: Start, case: str) -> None:
+    mx = machine()
+    mx.lab.run("cp", "/etc/postfix/main.cf", "/etc/postfix/main.cf.own")
+    mx.provision(customer())
+    mx.lab.run("chmod", "0700", "/etc/postfix")
+    assert timer(mx) == []
+    harm, words = PUT_BACK[case]
+    mx.lab.run("sh", "-c", harm)
+    (line,) = timer(mx)
+    assert "POSTFIX DOES NOT ASK OUR TABLES" in line
+    assert all(word in line for word in words)
+    mx.lab.run("postconf", "-PX", "smtp/inet/relay_recipient_maps")
+    mx.provision(customer())
+    assert timer(mx) == []
+
+
+def timer(machine: Machine) -> list[str]:
+    """What a run of the timer finds."""
+    said = machine.lab.run("/usr/local/sbin/postern", "tick", "--json", user="postern").stdout
+    return [str(line) for line in json.loads(said)["alarms"]]

@@ -20,6 +20,7 @@ from tests.operators import Operator, answers, export
 pytestmark = pytest.mark.host
 
 StartHost = Callable[..., LabHost]
+NOT_OURS = ("var/log", "var/lib/postfix", "var/spool/postfix/pid")
 ONE_OF_EACH = "nothing to change (1 connection, 1 remote command)"
 
 
@@ -32,11 +33,15 @@ def operator(tmp_path: Path) -> Operator:
 
 
 def everything(root: Path) -> dict[str, tuple[object, ...]]:
-    """All that lies on one file system: what each thing is, its age, and of a file the content. Logs are not ours."""
-    there = os.lstat(root).st_dev
+    """All that lies on one file system: what each thing is, its age, and of a file the content.
+
+    Logs are not ours, nor is what Postfix writes for itself while it is asked something.
+    """
+    there = root.stat().st_dev  # a host's root is seen through a link
     found: dict[str, tuple[object, ...]] = {}
     for folder, folders, files in os.walk(root):
-        folders[:] = [one for one in folders if os.lstat(f"{folder}/{one}").st_dev == there and one != "log"]
+        folders[:] = [one for one in folders if os.lstat(f"{folder}/{one}").st_dev == there]
+        folders[:] = [one for one in folders if os.path.relpath(f"{folder}/{one}", root) not in NOT_OURS]
         for path in (f"{folder}/{one}" for one in (*folders, *files)):
             info = os.lstat(path)
             is_file = stat.S_ISREG(info.st_mode)

@@ -276,6 +276,16 @@ def test_a_build_that_fails_is_told_and_tried_again(relay: SmallRelay) -> None:
     assert relay.builds() == builds + 1
 
 
+def test_a_main_cf_that_no_longer_names_our_tables_is_told_once_a_day(relay: SmallRelay) -> None:
+    (relay.etc / "unnamed").write_text("relay_domains: names no table /etc/postern/tables/relay_domains\n")
+    (line,) = told(relay)
+    assert "DOES NOT ASK OUR TABLES as it should: relay_domains: names no table" in line
+    assert "`inv provision CUSTOMER`" in line
+    assert told(relay) == []
+    (relay.etc / "unnamed").unlink()
+    assert told(relay, DAY) == []
+
+
 # ---- metrics
 
 

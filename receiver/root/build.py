@@ -2,7 +2,9 @@
 
 The account may start it through sudo, so nothing it is started with counts: no argument, variable, limit or terminal.
 It prints a line `ID: why` for each customer for whom root's last good copy stands in. `--check` changes nothing and
-prints a line for each thing that is not what its sources say.
+prints a line for each thing that is not what its sources say. The account may also start `--look-up`, which prints
+those of the addresses on stdin that the built table has, and `--main-cf`, which prints which parameters of Postfix no
+longer name our tables.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import NamedTuple
 from receiver import RELEASE, account, lock
 from receiver.account import Owner
 from receiver.report import DONE, FAILED, REFUSED, Failed, Stopped
-from receiver.root import bytecode, drops, ground, keyfile, listing, part, sources, surroundings, switch, trees
+from receiver.root import bytecode, drops, ground, keyfile, listing, lookup, part, sources, surroundings, switch, trees
 from receiver.root.part import Part
 from receiver.root.postmap import Postmap
 from receiver.root.record import Record
@@ -49,19 +51,27 @@ class Found(NamedTuple):
 def main() -> int:
     """Settle, or check; the exit code."""
     arguments = sys.argv[1:]
-    if arguments not in ([], ["--check"]):
-        return _end(REFUSED, "usage: rebuild-relay-recips [--check]")
+    if arguments not in ([], ["--check"], ["--look-up"], ["--main-cf"]):
+        return _end(REFUSED, "usage: rebuild-relay-recips [--check | --look-up | --main-cf]")
     if os.geteuid() != 0:
         return _end(REFUSED, "tables are root's to build: sudo -n /usr/local/sbin/rebuild-relay-recips")
     surroundings.own()
     try:
-        lines = (stale if arguments else build)(Places(), account.find())
+        lines = _lines(Places(), "".join(arguments))
     except Stopped as error:
         return _end(error.code, str(error))
     except (OSError, BadSettings) as error:
         return _end(FAILED, str(error))
     _say(1, lines)  # no sooner than here: a reader who does not read keeps no lock
     return DONE
+
+
+def _lines(places: Places, option: str) -> list[str]:
+    if option == "--look-up":
+        return lookup.find(places, sys.stdin.buffer.read(lookup.LIMIT))
+    if option == "--main-cf":
+        return lookup.unnamed(places)
+    return (stale if option else build)(places, account.find())
 
 
 def build(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:

@@ -40,8 +40,9 @@ __all__ = [
 SENT = tuple(
     Path(__file__).parent / "there" / f"{name}.py"
     for name in (
-        *("members", "postfix", "domains", "smtp", "resolver", "mx", "proof"),
-        *("now", "sshd", "survey", "original", "main_cf", "spools", "queue", "answers"),
+        *("members", "main_cf_file", "postfix", "domains", "listeners", "smtp", "resolver", "mx"),
+        *("now", "outsider", "restrictions", "references", "catch_all", "ground", "proof", "sshd", "sudo", "survey"),
+        *("original", "main_cf", "spools", "queue", "answers"),
     )
 )
 """The modules that travel with the agent, in an order in which each finds what it imports."""
@@ -69,17 +70,19 @@ def items(relay: Relay, customers: Iterable[Customer], now: Now | None) -> Itera
     customers = sorted(customers, key=lambda customer: (taken.isdisjoint(names(customer)), customer.id))
     yield from packages(relay, now)
     yield account("postern", home=PLACES.var, shell="/bin/sh")  # noqa: S604  # no subprocess
+    # Before the receiver: what a new one asks of root, uploads ask from the moment it is there.
+    yield file("/etc/sudoers.d/postern", render("postfix/sudoers.j2", rebuild=REBUILD), mode="0440")
     yield tree(LIBRARY, _receiver())
     for path, module in LAUNCHERS.items():
         yield file(path, render("postfix/launcher.j2", python=now.python, library=LIBRARY, module=module), mode="0755")
     yield file(f"{PLACES.etc}/relay.json", _relay_settings(relay, now).text())
     yield file(f"{PLACES.tables}/Makefile", render("postfix/Makefile.j2", rebuild=REBUILD))
-    yield file("/etc/sudoers.d/postern", render("postfix/sudoers.j2", rebuild=REBUILD), mode="0440")
     yield file("/etc/cron.d/postern", render("postfix/cron.j2"))
     copying = [customer for customer in customers if customer.exchange.copies_files]
     yield from map(upload_account, copying)
     yield from map(customer_tree, customers)
     yield settled("tables", REBUILD)
+    yield Item("sudo", "postern", {"command": REBUILD, "fault": ""})
     yield from (item for customer in copying for item in confinement(customer))
     left = {customer.id for customer in customers if customer not in copying} & {*now.drops}
     yield from (item for customer_id in sorted(left) for item in no_drop(customer_id))

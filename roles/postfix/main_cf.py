@@ -24,7 +24,9 @@ def main_cf(relay: Relay, now: Now) -> State:
     """Return the state with our tables in it."""
     table_type = relay.table_type or now.table_type
     lists = {
-        name: Setting(True, with_ours(name, now.settings[name].value, table_type, name == RECIPIENTS and _others(now)))
+        name: Setting(
+            True, with_ours(name, now.settings[name].value, table_type, name == RECIPIENTS and is_others_needed(now))
+        )
         for name in TABLE_OF
     }
     return {**shown({**lists, REJECT: _reject(relay, now)}), "reloaded": True}
@@ -36,7 +38,7 @@ def main_cf_without_us(now: Now) -> State:
     return {**shown({**lists, REJECT: now.record.get(REJECT, now.settings[REJECT])}), "reloaded": True}
 
 
-def _others(now: Now) -> bool:
+def is_others_needed(now: Now) -> bool:
     """Tell whether recipients of other relay domains must be let pass: nobody had a list of them before us."""
     if RECIPIENTS in now.record:
         return not theirs(RECIPIENTS, now.record[RECIPIENTS].value)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import receiver
 from deploy.items import Item, State
+from inventory.domains import table_form
 from inventory.model import Customer, Relay
 from receiver.settings import Places
 from roles.postfix.customer import names
+from roles.postfix.login import ACCOUNT, HOME, login_refusals
+from roles.postfix.main_cf import is_others_needed
 from roles.postfix.now import Now, config_directory
+from roles.postfix.there.catch_all import RELOCATED
 from roles.postfix.there.members import BUILT_IN, RECIPIENTS, ROUTES, TABLE_OF, TABLES, is_ours, members
+from roles.postfix.there.references import Reference
 
-ACCOUNT = "postern"
-HOME = Places().var
 OTHER_CLASSES = {
     "local": "mydestination",
     "virtual alias": "virtual_alias_domains (unset, that is the keys of virtual_alias_maps)",
@@ -25,11 +27,13 @@ OTHER_CLASSES = {
 
 def surveyed(relay: Relay, customers: Sequence[Customer], now: Now) -> tuple[Item, ...]:
     """List what is read only when something is going to be written: it takes a while."""
+    copying = [customer for customer in customers if customer.exchange.copies_files]
     facts = {
         "domains": {name: customer.next_hop for customer in customers for name in names(customer)},
         "addresses": sorted({address for customer in customers for address in customer.exchange.addresses}),
         "table_type": relay.table_type or now.table_type,
-        "accounts": [customer.upload_account for customer in customers if customer.exchange.copies_files],
+        "accounts": [customer.upload_account for customer in copying],
+        "homes": {ACCOUNT: HOME, **{one.upload_account: Places().drop(one.id) for one in copying}},
     }
     return (Item("survey", config_directory(relay), facts),)
 
@@ -44,14 +48,14 @@ def refusals(
     facts = survey[0] or {}
     return [
         *_release(now.release, downgrade),
-        *_sshd(facts),
-        *_upload_accounts(facts.get("uploads")),
+        *login_refusals(facts, customers),
         *_sudo(facts),
+        *facts.get("ground", ()),
         *_instances(relay, facts),
         *_postfix(facts),
-        *_others(facts),
+        *_others(facts, is_others_needed(now)),
         *_same_file(relay.table_type or now.table_type, now),
-        *_domains(facts, {name: customer.id for customer in customers for name in names(customer)}),
+        *_domains(facts, {name: customer for customer in customers for name in names(customer)}),
     ]
 
 
@@ -82,7 +86,7 @@ def _postfix(facts: State) -> Iterator[str]:
     if facts.get("running") is False:
         yield "Postfix is stopped: start it, as it is asked before and after a change what it answers"
     if facts.get("smtp"):
-        yield f"{facts['smtp']}: it is asked before and after a change what it answers; see its log"
+        yield f"{facts['smtp']}\nit is asked before and after a change what it answers; see its log"
     if facts.get("scratch"):
         yield (
             f"tables of the wanted type cannot be built there: {facts['scratch']}\n"
@@ -92,8 +96,19 @@ def _postfix(facts: State) -> Iterator[str]:
         yield f"{place}: with it our tables are not asked about unknown recipients; remove it"
 
 
-def _others(facts: State) -> Iterator[str]:
-    """Judge what our tables would do to mail that is not to our customers."""
+def _others(facts: State, others: bool) -> Iterator[str]:
+    """Judge what our tables would do to mail that is not to our customers.
+
+    `others`: a table that lets everybody else's recipients pass goes into the list of recipients as well.
+    """
+    for one in (Reference(*each) for each in facts.get("references", ())):
+        if not one.is_harmless(others):
+            yield (
+                f"{one.place} takes in {one.list}, and so would take in our table there, which means something else; "
+                f"write out what it is to have, as a table of its own and not as ${one.list}"
+            )
+    for why in facts.get("unreadable", ()):
+        yield f"{why}: Postfix puts off all mail that it asks that table about; mend it first"
     for place in facts.get("senders", ()):
         yield (
             f"{place}: with it our tables are asked about senders too, and mail from a customer's address that is not "
@@ -125,88 +140,46 @@ def _same_file(wanted: str, now: Now) -> Iterator[str]:
 # ---- the customers' domains
 
 
-def _domains(facts: State, owners: Mapping[str, str]) -> Iterator[str]:
+def _domains(facts: State, owners: Mapping[str, Customer]) -> Iterator[str]:
     for domain, kind in facts.get("classes", {}).items():
         if kind in OTHER_CLASSES:
             yield (
-                f"{domain} ({owners[domain]}) is in {OTHER_CLASSES[kind]} there, which comes before relay_domains: "
+                f"{domain} ({owners[domain].id}) is in {OTHER_CLASSES[kind]} there, which comes before relay_domains: "
                 "take it out, or take the domain out of the customer's file"
             )
-    for key, table in facts.get("aliases", {}).items():
-        domain = key.lstrip("@")
-        if facts["classes"][domain] not in OTHER_CLASSES:
-            yield (
-                f"{table} (virtual_alias_maps) has an entry {key}, so that no address of {domain} ({owners[domain]}) "
-                "is unknown: remove it"
-            )
+    yield from _catch_alls(facts, owners)
+    for domain, why in facts.get("refused", {}).items():
+        yield (
+            f"{domain} ({owners[domain].id}): {why}: strangers' mail to people on the customer's list would be "
+            f"refused; a check_recipient_access table before it that says `{domain} OK` leaves it to our list"
+        )
     for domain, why in facts.get("no way", {}).items():
         yield (
-            f"{domain} ({owners[domain]}) has no way on: the customer's file names no next_hop, transport_maps and "
+            f"{domain} ({owners[domain].id}) has no way on: the customer's file names no next_hop, transport_maps and "
             f"relayhost know nothing of it, and {why}; name next_hop"
         )
-
-
-# ---- sshd, as it would treat the account
-
-
-def _sshd(facts: State) -> Iterator[str]:
-    if fault := facts["sshd"].get("fault"):
-        yield f"uploads need OpenSSH there, and it cannot be asked how it would treat account {ACCOUNT}: {fault}"
-        return
-    found = [text for options in facts["sshd"].values() for text in _options(options, facts["groups"])]
-    yield from dict.fromkeys(found)
-
-
-def _upload_accounts(uploads: State | None) -> Iterator[str]:
-    """Judge what confines the accounts of customers whose client only copies files."""
-    if uploads is None:
-        return
-    if not uploads["include"]:
+    for domain, route in facts.get("dead ends", {}).items():
         yield (
-            "/etc/ssh/sshd_config does not read /etc/ssh/sshd_config.d, where an upload account is locked into its "
-            "folder: add, as the first line, Include /etc/ssh/sshd_config.d/*.conf (OpenSSH 8.2 or later)"
+            f"{domain} ({owners[domain].id}) has no way on: the customer's file names no next_hop, and the relay "
+            f"itself takes its mail to {route}; name next_hop, or mend transport_maps"
         )
-    for account, options in uploads["options"].items():
-        yield from _listed(options, account, [account])
 
 
-def _options(options: Mapping[str, list[str]], groups: Sequence[str]) -> Iterator[str]:
-    def says(name: str) -> str:
-        return f"sshd says {name} {' '.join(options.get(name.lower(), []))}"
-
-    yield from _listed(options, ACCOUNT, groups)
-    if options.get("pubkeyauthentication") == ["no"]:
-        yield f"{says('PubkeyAuthentication')}: account {ACCOUNT} has nothing but keys; allow them in a Match block"
-    if not any(_expanded(path) == f"{HOME}/.ssh/authorized_keys" for path in options.get("authorizedkeysfile", [])):
-        yield f"{says('AuthorizedKeysFile')}: add .ssh/authorized_keys, at least in a Match User {ACCOUNT} block"
-    for name in ("ForceCommand", "ChrootDirectory"):
-        if options.get(name.lower(), ["none"]) != ["none"]:
-            yield f"{says(name)}: it overrules command= of our keys; exempt it (Match User !{ACCOUNT},*)"
-    methods = options.get("authenticationmethods", ["any"])
-    if not {"any", "publickey"} & set(methods):
-        yield f"{says('AuthenticationMethods')}: a key alone must do; add publickey in a Match User {ACCOUNT} block"
+def _catch_alls(facts: State, owners: Mapping[str, Customer]) -> Iterator[str]:
+    """Judge entries that stand for everybody in a domain; in a domain that is never closed everybody may be listed."""
+    for domain, parameter, table, entry in facts.get("everybody", ()):
+        owner = owners[domain]
+        if facts["classes"][domain] in OTHER_CLASSES:
+            continue
+        if parameter == RELOCATED:
+            yield f"{table} ({parameter}) has an entry {entry}: all of {domain} ({owner.id}) is refused: remove it"
+        elif parameter != RECIPIENTS or domain not in _partial(owner):
+            yield (
+                f"{table} ({parameter}) has an entry {entry}, so that no address of {domain} ({owner.id}) "
+                "is unknown: remove it"
+            )
 
 
-def _listed(options: Mapping[str, list[str]], account: str, groups: Sequence[str]) -> Iterator[str]:
-    """Judge deny and allow lists; patterns may be USER@HOST, of which only the user is known to matter here."""
-    for name, mine in (("Users", [account]), ("Groups", groups)):
-        denied, allowed = options.get(f"deny{name.lower()}", []), options.get(f"allow{name.lower()}", [])
-        if _matches(mine, denied):
-            yield f"sshd says Deny{name} {' '.join(denied)}: that shuts out {account}; exempt it"
-        if allowed and not _matches(mine, allowed):
-            yield f"sshd says Allow{name} {' '.join(allowed)}: add {account}"
-
-
-def _matches(mine: Iterable[str], patterns: Iterable[str]) -> bool:
-    positive = [pattern.partition("@")[0] for pattern in patterns if not pattern.startswith("!")]
-    negative = [pattern[1:].partition("@")[0] for pattern in patterns if pattern.startswith("!")]
-    return any(_any(name, positive) and not _any(name, negative) for name in mine)
-
-
-def _any(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _expanded(path: str) -> str:
-    path = path.replace("%u", ACCOUNT).replace("%h", HOME).replace("%%", "%")
-    return path if path.startswith("/") else f"{HOME}/{path}"
+def _partial(customer: Customer) -> set[str]:
+    """Return the domains that are never closed, in both their forms."""
+    return {form for name in customer.partial for form in (name, table_form(name)) if form}

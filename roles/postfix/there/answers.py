@@ -10,11 +10,12 @@ from typing import Any
 from deploy.agent import Asked, Kind, State
 from roles.postfix.there.members import REJECT, TABLES
 from roles.postfix.there.now import nothing_to_make
+from roles.postfix.there.outsider import ask_outside
 from roles.postfix.there.postfix import Postfix
-from roles.postfix.there.smtp import ask, endpoint
+from roles.postfix.there.restrictions import refusals
+from roles.postfix.there.smtp import TAKEN
 
 LISTED = 5  # addresses of a domain that are asked about
-TAKEN = "250"
 
 
 class Sample:
@@ -52,9 +53,10 @@ def _read(asked: list[Asked]) -> list[State | None]:
 def _answers(postfix: Postfix, domains: Iterable[str]) -> State:
     """Tell by domain, for some listed addresses and one that is not: address, code it should get, answer it got.
 
-    And what is listed of each domain.
+    And what is listed of each domain; as whom it was asked, why not as an outsider, and then what by its restrictions
+    an outsider is refused for.
     """
-    code, samples = postfix.value(REJECT), _samples(domains)
+    code, samples = _unknown(postfix), _samples(domains)
     expected = {
         domain: {
             **dict.fromkeys(sample.addresses, TAKEN),
@@ -62,12 +64,23 @@ def _answers(postfix: Postfix, domains: Iterable[str]) -> State:
         }
         for domain, sample in samples.items()
     }
-    said = ask(endpoint(postfix), [address for addresses in expected.values() for address in addresses])
+    way, said = ask_outside(postfix, [address for addresses in expected.values() for address in addresses])
     asked = {
         domain: [[address, wanted, said[address]] for address, wanted in addresses.items()]
         for domain, addresses in expected.items()
     }
-    return {"asked": asked, "listed": {domain: sample.listed for domain, sample in samples.items()}}
+    return {
+        "asked": asked,
+        "listed": {domain: sample.listed for domain, sample in samples.items()},
+        "caller": {"is": str(way.caller), "outside": way.caller.is_outside, "why": way.why},
+        "refused": {} if way.caller.is_outside else refusals(postfix, samples),
+    }
+
+
+def _unknown(postfix: Postfix) -> str:
+    """Return the code for an unknown recipient; where soft_bounce is set every refusal is a temporary one."""
+    values = postfix.values(REJECT, "soft_bounce")
+    return f"4{values[REJECT][1:]}" if values.get("soft_bounce") == "yes" else values[REJECT]
 
 
 def _samples(domains: Iterable[str]) -> dict[str, Sample]:

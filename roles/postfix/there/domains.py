@@ -9,6 +9,8 @@ from roles.postfix.there.postfix import Postfix, first_words
 
 LISTED = ("hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash")  # types whose keys are names and not patterns
 
+OWN = ("mydestination", "virtual_mailbox_domains", "virtual_alias_domains")
+
 
 def ours() -> list[str]:
     """Return the domains of all customers, from the text our table was built from."""
@@ -25,6 +27,15 @@ def foreign(postfix: Postfix) -> list[str]:
     found: set[str] = set()
     for member in members(postfix.value("relay_domains")):
         if not is_ours(DOMAINS, member):
+            found.update(_names(postfix, member))
+    return sorted(found - set(ours()))
+
+
+def delivered(postfix: Postfix) -> list[str]:
+    """List the domains that the relay delivers itself, as far as they can be listed and are not ours."""
+    found: set[str] = set()
+    for name in OWN:
+        for member in members(postfix.value(name)):
             found.update(_names(postfix, member))
     return sorted(found - set(ours()))
 

@@ -14,9 +14,11 @@ from typing import NamedTuple
 
 from deploy.agent import Asked, Failed, Kind, Proof, State
 from deploy.files import replace, tidy
+from roles.postfix.there.main_cf_file import tidy_main_cf
 from roles.postfix.there.members import PARAMETERS, RECIPIENTS, TABLE_OF, Setting, members, shown, theirs
 from roles.postfix.there.now import ETC, RECORD, record
 from roles.postfix.there.original import keep_original, restore_original
+from roles.postfix.there.outsider import Way, find_way
 from roles.postfix.there.postfix import Postfix
 from roles.postfix.there.proof import Answer, Answers, asked, faults, rehearse
 
@@ -42,11 +44,12 @@ def _state(postfix: Postfix) -> State | None:
 
 def _make(name: str, wanted: State | None) -> None:
     postfix, edit = Postfix(name), wanted or {}
-    journal = _begun(postfix) or _begin(postfix, edit)
+    way = find_way(postfix)
+    journal = _begun(postfix) or _begin(postfix, way, edit)
     _remember(postfix, journal, edit)
     try:
         _edit(postfix, edit)
-        found = list(faults(postfix, journal.answers))
+        found = list(faults(postfix, way, journal.answers))
     except (Failed, OSError) as error:
         found = [str(error)]
     if found:
@@ -74,9 +77,9 @@ def _begun(postfix: Postfix) -> Journal | None:
     return Journal(before, {address: Answer(*answer) for address, answer in fields["answers"].items()})
 
 
-def _begin(postfix: Postfix, edit: State) -> Journal:
+def _begin(postfix: Postfix, way: Way, edit: State) -> Journal:
     """Ask, and write down what is there. Nothing has been changed when this fails."""
-    journal = Journal(postfix.settings(), asked(postfix))
+    journal = Journal(postfix.settings(), asked(postfix, way))
     rehearse(postfix, journal.answers, not members(journal.before[RECIPIENTS].value), edit)
     _keep(JOURNAL, journal._asdict())
     return journal
@@ -113,7 +116,9 @@ def _keep(path: str, content: object) -> None:
 
 
 def _tidy(names: list[str]) -> None:
-    tidy([RECORD, *(os.path.join(name, "main.cf") for name in names)])
+    tidy([RECORD])
+    for directory in names:
+        tidy_main_cf(directory)
 
 
 # ---- the edit

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from deploy.files import replace
+from roles.postfix.there.main_cf_file import put_main_cf, read_main_cf
 from roles.postfix.there.members import PARAMETERS
 from roles.postfix.there.now import ETC
 
@@ -18,16 +19,15 @@ ORIGINAL = f"{ETC}/main.cf.original"
 
 def keep_original(directory: str) -> None:
     """Keep main.cf as it is now."""
-    replace(ORIGINAL, _bytes(_read(os.path.join(directory, "main.cf"))), 0o600)
+    replace(ORIGINAL, read_main_cf(directory), 0o600)
 
 
 def restore_original(directory: str) -> None:
     """Put back what was kept, if it says what main.cf says now and all else in it is as it was; keep it no longer."""
-    path = os.path.join(directory, "main.cf")
     with suppress(FileNotFoundError):
-        before, now = _read(ORIGINAL), _read(path)
+        before, now = _read(ORIGINAL), _read(os.path.join(directory, "main.cf"))
         if before != now and (_values(before), _rest(before)) == (_values(now), _rest(now)):
-            replace(path, _bytes(before), os.stat(path).st_mode & 0o7777)
+            put_main_cf(directory, before.encode("utf-8", "surrogateescape"))
         os.unlink(ORIGINAL)
 
 
@@ -62,7 +62,3 @@ def _read(path: str) -> str:
     """Read a file; bytes that are no UTF-8 become surrogates."""
     with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
         return file.read()
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")

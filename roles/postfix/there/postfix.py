@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from deploy.agent import Failed, Ran, run, tail, tool
+from roles.postfix.there.main_cf_file import main_cf_copy
 from roles.postfix.there.members import PARAMETERS, Setting
 
 ANSWERING = ("smtpd", "postscreen", "trivial-rewrite")  # who is asked, and must have read a new main.cf before it is
@@ -51,6 +52,10 @@ class Postfix(NamedTuple):
         """Return one parameter as it is in force."""
         return self.values(name).get(name, "")
 
+    def given(self) -> dict[str, str]:
+        """Return all that main.cf sets, names in it unexpanded."""
+        return _values(self.must("postconf", "-n").out)
+
     def settings(self, found: Mapping[str, str] | None = None) -> dict[str, Setting]:
         """Return the parameters we edit; `found`: their raw values. Which of them are set only main.cf itself tells."""
         with open(os.path.join(self.directory, "main.cf"), encoding="utf-8", errors="replace") as lines:
@@ -59,20 +64,13 @@ class Postfix(NamedTuple):
         return {name: Setting(name in given, found[name]) for name in PARAMETERS}
 
     def edit(self, wanted: Mapping[str, str | None]) -> None:
-        """Set parameters, and unset those that are None. main.cf is replaced by a rename, one for each of the two."""
+        """Set parameters, and unset those that are None. main.cf is replaced by one rename."""
         given = [f"{name}={value}" for name, value in wanted.items() if value is not None]
         unset = [name for name, value in wanted.items() if value is None]
-        self._end_last_line()
-        if given:
-            self.must("postconf", "-e", *given)
-        if unset:
-            self.must("postconf", "-X", *unset)
-
-    def _end_last_line(self) -> None:
-        """Give main.cf a line end: without one, postconf of 3.7 writes what it adds into its last word."""
-        with open(os.path.join(self.directory, "main.cf"), "r+b") as file:
-            if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) and file.read() != b"\n":
-                file.write(b"\n")
+        with main_cf_copy(self.directory) as copy:
+            for words in (["-e", *given] if given else [], ["-X", *unset] if unset else []):
+                if words:
+                    Postfix(copy).must("postconf", *words)
 
     def types(self) -> list[str]:
         """List the types of table it has; not all of them can be loaded."""

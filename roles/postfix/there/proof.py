@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from deploy.agent import Failed, State
-from roles.postfix.there.domains import foreign, open_ours, ours
+from roles.postfix.there.domains import delivered, foreign, open_ours, ours
 from roles.postfix.there.members import RECIPIENTS, REJECT, TABLE_OF, is_others, is_ours, members
+from roles.postfix.there.outsider import Way, inside
 from roles.postfix.there.postfix import Postfix
 from roles.postfix.there.resolver import RELAY, resolve
-from roles.postfix.there.smtp import UNKNOWN, ask, endpoint, is_temporary
+from roles.postfix.there.smtp import TAKEN, UNKNOWN, is_temporary
 
 MOST = 1000  # addresses that are asked about; of more, so many, evenly chosen
-TAKEN = "250"
 
 
 class Answer(NamedTuple):
@@ -31,12 +31,17 @@ class Answer(NamedTuple):
 Answers = Mapping[str, Answer]
 
 
-def asked(postfix: Postfix) -> Answers:
-    """Ask about addresses that nobody has: in relay domains of others, in ours, and in domains below ours."""
+def asked(postfix: Postfix, way: Way) -> Answers:
+    """Ask about addresses that nobody has: in relay domains of others, in ours, in domains below ours, and in its own.
+
+    Its own are those it delivers itself: what we add may be part of their lists. Raises Failed.
+    """
     word = f"q{os.urandom(12).hex()}"
     others = [f"{word}{domain}" if domain.startswith(".") else domain for domain in foreign(postfix)]
-    domains = [*others, *(f"{word}.{domain}" for domain in ours()), *ours()]
-    return _ask(postfix, [f"{word}@{domain}" for domain in domains[:: len(domains) // MOST + 1]])
+    domains = [*others, *(f"{word}.{domain}" for domain in ours()), *delivered(postfix)]
+    mine = [domain for domain in ours() if domain not in domains]
+    few = [*domains[:: len(domains) // MOST + 1], *mine[:: len(mine) // MOST + 1]]
+    return _ask(postfix, way, [f"{word}@{domain}" for domain in dict.fromkeys(few)])
 
 
 def rehearse(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -> None:
@@ -56,21 +61,32 @@ def rehearse(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -
         raise Failed(f"our tables would have mail to {lost[0]} refused, which is not ours; main.cf is left as it was")
 
 
-def faults(postfix: Postfix, before: Answers) -> Iterator[str]:
+def faults(postfix: Postfix, way: Way, before: Answers) -> Iterator[str]:
     """Ask again, and tell what is not as it should be now, a line each."""
     here, anyone, code = {*ours()}, open_ours(), postfix.value(REJECT)
-    for address, after in _ask(postfix, [*before]).items():
+    for address, after in _ask_again(postfix, way, [*before], here).items():
         domain, was = _domain(address), before[address]
         if domain not in here:
             if not _is_same(was, after):
                 yield f"{domain} is not ours, and an unlisted address in it was {was}, and is now {after}"
-        elif not _is_right(was, after, TAKEN if domain in anyone else code):
+        elif is_temporary(after.reply):
+            yield f"an unlisted address in {domain} is {after}: while it is, nothing can be proved of {domain}"
+        elif not _is_right(after, TAKEN if domain in anyone else code):
             wanted = "taken, as all its addresses are listed" if domain in anyone else f"refused with {code}"
             yield f"an unlisted address in {domain} must be {wanted}; it was {was}, and is now {after}"
 
 
-def _ask(postfix: Postfix, addresses: list[str]) -> Answers:
-    replies, found = ask(endpoint(postfix), addresses), resolve(postfix, addresses)
+def _ask_again(postfix: Postfix, way: Way, addresses: list[str], here: set[str]) -> Answers:
+    """Ask as before the edit; about ours as a client in mynetworks, too, where strangers are put off for a while."""
+    found = dict(_ask(postfix, way, addresses))
+    put_off = [one for one, answer in found.items() if _domain(one) in here and is_temporary(answer.reply)]
+    if put_off and way.caller.is_outside:
+        found.update(_ask(postfix, inside(way, ""), put_off))
+    return found
+
+
+def _ask(postfix: Postfix, way: Way, addresses: list[str]) -> Answers:
+    replies, found = way.ask(addresses), resolve(postfix, addresses)
     return {address: Answer(replies[address], found[address].kind) for address in addresses}
 
 
@@ -85,8 +101,7 @@ def _is_same(before: Answer, after: Answer) -> bool:
     return before.kind == after.kind and (over or unknown or before.reply[:9] == after.reply[:9])
 
 
-def _is_right(before: Answer, after: Answer, code: str) -> bool:
-    """Tell whether a domain of ours answers from our tables; trouble that was there before us is not ours."""
-    trouble = is_temporary(after.reply) and before.reply[:9] == after.reply[:9]
-    unknown = code != TAKEN and UNKNOWN in after.reply  # with soft_bounce, in another code
-    return after.kind == RELAY and (after.reply.startswith(code) or unknown or trouble)
+def _is_right(answer: Answer, code: str) -> bool:
+    """Tell whether a domain of ours answers from our tables."""
+    unknown = code != TAKEN and UNKNOWN in answer.reply  # with soft_bounce, in another code
+    return answer.kind == RELAY and (answer.reply.startswith(code) or unknown)

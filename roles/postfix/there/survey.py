@@ -9,12 +9,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from deploy.agent import Asked, Failed, Kind, State, run, tail, tool
+from roles.postfix.there.catch_all import catch_alls
+from roles.postfix.there.ground import faults
+from roles.postfix.there.listeners import public
 from roles.postfix.there.members import PARAMETERS, RECIPIENTS, ROUTES, members, theirs
 from roles.postfix.there.mx import obstacle
 from roles.postfix.there.now import nothing_to_make, text
+from roles.postfix.there.outsider import find_way
 from roles.postfix.there.postfix import Postfix, Service
+from roles.postfix.there.references import references
 from roles.postfix.there.resolver import Resolved, resolve
-from roles.postfix.there.smtp import endpoint, fault, public
+from roles.postfix.there.restrictions import is_asked, refusals
 from roles.postfix.there.sshd import reads_pieces
 
 ACCOUNT = "postern"
@@ -23,11 +28,15 @@ SOMEWHERE = "192.0.2.1"  # where a key may be used from anywhere
 MOST = 50  # addresses sshd is asked about; its answer rarely depends on them
 OPTIONS = (
     *("allowusers", "denyusers", "allowgroups", "denygroups", "pubkeyauthentication", "authenticationmethods"),
-    *("authorizedkeysfile", "forcecommand", "chrootdirectory"),
+    *("authorizedkeysfile", "forcecommand", "chrootdirectory", "usedns"),
+    *("pubkeyacceptedalgorithms", "pubkeyacceptedkeytypes"),
 )
-UNLISTED = {"smtpd_reject_unlisted_recipient": "no", "receive_override_options": "no_unknown_recipient_checks"}
+REJECT_UNLISTED, EXPLICIT = "smtpd_reject_unlisted_recipient", "reject_unlisted_recipient"
+RECIPIENT_STAGE = "smtpd_recipient_restrictions"
+UNLISTED = {REJECT_UNLISTED: "no", "receive_override_options": "no_unknown_recipient_checks"}
 RESTRICTED = [f"smtpd_{stage}_restrictions" for stage in ("client", "helo", "sender", "relay", "recipient", "data")]
 SENDERS = {"smtpd_reject_unlisted_sender": "yes", **dict.fromkeys(RESTRICTED, "reject_unlisted_sender")}
+DEAD_ENDS = ("error", "retry", "discard")  # transports by which nobody gets anything
 PARENTS = {"parent_domain_matches_subdomains": ROUTES}
 
 
@@ -41,6 +50,7 @@ def _survey(postfix: Postfix, wanted: State) -> State:
         "sshd": _sshd(wanted["addresses"]),
         "groups": _groups(),
         "sudoers.d": _reads_sudoers_d(),
+        "ground": faults(postfix.directory, wanted["homes"]),
     }
     if wanted["accounts"]:
         found["uploads"] = {"include": reads_pieces(), "options": {one: _lists(one) for one in wanted["accounts"]}}
@@ -54,10 +64,21 @@ def _survey(postfix: Postfix, wanted: State) -> State:
         senders=[*_told(postfix, SENDERS, [one for one in postfix.services() if one.command == "smtpd"])],
         parents=[*_told(postfix, PARENTS, ())],
         nothing=_is_nothing(postfix),
+        references=references(postfix),
     )
     if found["running"]:
-        found.update(smtp=fault(endpoint(postfix)), **_domains(postfix, wanted["domains"]))
+        found.update(smtp=_way(postfix), **_domains(postfix, wanted["domains"]))
+        found["refused"] = {} if found["smtp"] else refusals(postfix, wanted["domains"])
     return found
+
+
+def _way(postfix: Postfix) -> str:
+    """Say why it cannot be asked over SMTP; nothing if it can."""
+    try:
+        find_way(postfix)
+    except Failed as error:
+        return str(error)
+    return ""
 
 
 def _sshd(sources: Iterable[str]) -> dict[str, Any]:
@@ -135,13 +156,29 @@ def _scratch_in(folder: str, postfix: Postfix, table_type: str) -> str:
 
 
 def _overrides(postfix: Postfix) -> list[str]:
-    """Find where Postfix is told to take unknown recipients, or to look elsewhere than where we edit."""
-    services = [
-        one for one in postfix.services() if (one.type, one.command) in (("pass", "smtpd"), ("unix", "trivial-rewrite"))
+    """Find where strangers' mail is taken for unknown recipients, or looked up elsewhere than where we edit."""
+    strangers, services = public(postfix), postfix.services()
+    if any(one.command == "postscreen" for one in strangers):
+        strangers = [*strangers, *(one for one in services if (one.type, one.command) == ("pass", "smtpd"))]
+    rewriting = [one for one in services if (one.type, one.command) == ("unix", "trivial-rewrite")]
+    elsewhere = [
+        _override(service, name)
+        for service in (*strangers, *rewriting)
+        for name in service.overrides
+        if name in PARAMETERS
     ]
-    services = [*public(postfix), *services]
-    elsewhere = [_override(service, name) for service in services for name in service.overrides if name in PARAMETERS]
-    return [*_told(postfix, UNLISTED, services), *elsewhere]
+    return [*dict.fromkeys(place for one in strangers for place in _unchecked(postfix, one)), *elsewhere]
+
+
+def _unchecked(postfix: Postfix, service: Service) -> Iterator[str]:
+    """Find what keeps a service from refusing unknown recipients, unless a restriction has it do so all the same."""
+    values = postfix.values(*UNLISTED, RECIPIENT_STAGE)
+    restrictions = members(service.overrides.get(RECIPIENT_STAGE, values.get(RECIPIENT_STAGE, "")).lower())
+    for name, word in UNLISTED.items():
+        if word not in members(service.overrides.get(name, values.get(name, ""))):
+            continue
+        if name != REJECT_UNLISTED or not is_asked(restrictions, EXPLICIT):
+            yield _override(service, name) if name in service.overrides else f"main.cf: {name} = {values[name]}"
 
 
 def _told(postfix: Postfix, words: Mapping[str, str], services: Iterable[Service]) -> Iterator[str]:
@@ -174,25 +211,20 @@ def _domains(postfix: Postfix, wanted: State) -> dict[str, Any]:
     lost = [name for name, hop in wanted.items() if hop is None and _is_by_mx(name, found[name])]
     names = postfix.values("myhostname", "proxy_interfaces")
     own = [names["myhostname"].lower(), *members(names.get("proxy_interfaces", ""))]
+    ends = {name: found[name] for name, hop in wanted.items() if hop is None and found[name].transport in DEAD_ENDS}
+    everybody, unreadable = catch_alls(postfix, wanted)
     return {
         "classes": {name: one.kind for name, one in found.items()},
-        "aliases": _aliases(postfix, wanted),
+        "everybody": everybody,
+        "unreadable": unreadable,
         "no way": {name: why for name in lost if (why := obstacle(name, own))},
+        "dead ends": {name: f"{one.transport}:{one.next_hop}" for name, one in ends.items()},
     }
 
 
 def _is_by_mx(name: str, found: Resolved) -> bool:
     """Tell whether only DNS says where its mail goes. A U-label goes where its A-label does, of which DNS is asked."""
     return name.isascii() and found.next_hop.lower() == name
-
-
-def _aliases(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
-    """Find keys of virtual_alias_maps that stand for a whole domain, and the map each is in."""
-    keys = [key for domain in domains for key in (domain, f"@{domain}")]
-    found: dict[str, str] = {}
-    for table in members(postfix.value("virtual_alias_maps")):
-        found.update(dict.fromkeys(postfix.lookup(table, keys), table))
-    return found
 
 
 KINDS = {"survey": Kind(_read, nothing_to_make)}

@@ -1,0 +1,1 @@
+echo "Defaults noexec, requiretty, use_pty" > /etc/sudoers.d/zz-hardening

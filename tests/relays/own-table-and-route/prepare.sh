@@ -1,0 +1,2 @@
+postmap /etc/postfix/relayed
+postmap /etc/postfix/transport

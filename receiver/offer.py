@@ -64,16 +64,17 @@ def enter(
     name = kept.digest(text)
     verdict = _judged(settings, choice, in_force, name, spool, now)
     outcome = Outcome(spool.customer, "pinned", *origin, total=len(in_force.recipients), offered=name)
-    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons)
+    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons, notes=choice.notes)
     if pin or verdict.reasons:
-        spool.hold(Held(name, choice.recipients, origin, origin.when, verdict.reasons, choice.left_out), text)
+        held = Held(name, choice.recipients, origin, origin.when, verdict.reasons, choice.left_out)
+        spool.hold(held._replace(open_domains=tuple(sorted(choice.open_domains))), text)
     if pin:
         return outcome._replace(why=moment(pin.since)), frozenset()
-    accepted = in_force.accepted
+    accepted = in_force.accepted.without(choice.open_domains)
     if verdict.reasons:
         text = in_force.text if verdict.published == in_force.recipients else kept.text(verdict.published)
     else:
-        accepted = Accepted(passed(settings, choice.recipients, accepted, origin), name)
+        accepted = Accepted(passed(settings, choice.recipients, accepted, origin), name).without(choice.open_domains)
     decision = Decision(verdict.published, text, accepted, origin, clears=not verdict.reasons)
     publishing.publish(spool, settings, in_force, decision, now)
     return _changed(outcome, in_force.recipients, verdict)
@@ -121,13 +122,13 @@ def finish(spool: Spool, tables: Tables) -> None:
 
 
 def _chosen(settings: Settings, export: bytes) -> Choice:
-    return choose(formats.named(settings.format).values(export), settings)
+    return choose(formats.read(export, settings), settings)
 
 
 def _judged(settings: Settings, choice: Choice, in_force: InForce, name: str, spool: Spool, now: int) -> Verdict:
     """Judge a list, unless it is the one accepted last: what a person took once is not held again every hour."""
     accepted = in_force.accepted
-    if name == accepted.list and accepted.domains.keys() >= set(map(domain, choice.recipients)):
+    if name == accepted.list and accepted.domains.keys() >= set(map(domain, choice.recipients)) - choice.open_domains:
         return Verdict(choice.recipients, frozenset(), ())
     reference = history.reference(spool.folder, in_force.recipients, now)
     return judge(in_force.recipients, reference, accepted.domains, choice, settings)
@@ -147,5 +148,5 @@ def _looked(settings: Settings, choice: Choice, spool: Spool, origin: Origin) ->
     coming, going = sorted(choice.recipients - in_force.recipients), sorted(in_force.recipients - choice.recipients)
     outcome = Outcome(spool.customer, "looked", *origin, total=len(choice.recipients), offered=name)
     outcome = outcome._replace(added=len(coming), removed=len(going), kept_back=len(verdict.kept_back))
-    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons)
+    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons, notes=choice.notes)
     return outcome._replace(coming=tuple(coming[:NAMED]), going=tuple(going[:NAMED]))

@@ -58,7 +58,7 @@ def resume(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
             raise Refused("not pinned: uploads take effect")
         waiting = spool.held()
         if waiting:
-            choice = Choice(own(waiting.recipients, settings), waiting.left_out)
+            choice = Choice(own(waiting.recipients, settings), waiting.left_out, frozenset(waiting.open_domains))
             outcome, added = enter(settings, choice, spool, waiting.origin, None)
             outcome = outcome._replace(by=origin.by)
         else:

@@ -66,6 +66,7 @@ class Outcome(NamedTuple):
     trouble: str = ""  # the list is recorded, yet not in the tables Postfix reads
     coming: tuple[str, ...] = ()  # when only looked: names, sorted, at most NAMED
     going: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what else somebody should hear of the export
 
     @property
     def code(self) -> int:
@@ -85,6 +86,7 @@ class Outcome(NamedTuple):
         if self.left_out:
             each = ", ".join(f"{count} {reason}" for reason, count in most_first(self.left_out))
             parts.append(f"left out {sum(self.left_out.values())}: {each}")
+        parts += [f"note: {note}" for note in self.notes]
         return f"{self.customer}: {'; '.join(parts)}"
 
     def _said(self) -> str:
@@ -111,7 +113,7 @@ class Outcome(NamedTuple):
         if record.get("postern") not in (FORMAT, FORMAT - 1):
             raise ValueError("an outcome of a format this release of Postern does not read")
         known = {name: value for name, value in record.items() if name in cls._fields}
-        for name in ("reasons", "coming", "going"):
+        for name in ("reasons", "coming", "going", "notes"):
             known[name] = tuple(known.get(name, ()))
         return cls(**known)
 

@@ -37,7 +37,8 @@ class Review(NamedTuple):
         """Compare, counting against the list in force."""
         ours = own(held.recipients, settings)
         coming, going = sorted(ours - in_force.recipients), sorted(in_force.recipients - ours)
-        first = sorted(name for name in ours if domain(name) not in in_force.accepted.domains)
+        known = {*in_force.accepted.domains, *held.open_domains}
+        first = sorted(name for name in ours if domain(name) not in known)
         return cls(held, ours, tuple(coming), tuple(going), tuple(first))
 
     @property
@@ -84,6 +85,7 @@ def accept(spool: Spool, number: Number, expected: str, by: str, tables: Tables)
         _addressed(reviewed, in_force, settings)
         text, origin = kept.text(reviewed.recipients), reviewed.held.origin
         accepted = Accepted(passed(settings, reviewed.recipients, in_force.accepted, origin), kept.digest(text))
+        accepted = accepted.without(reviewed.held.open_domains)
         decision = Decision(reviewed.recipients, text, accepted, origin, by=by)
         publishing.publish(spool, settings, in_force, decision, int(time.time()))
         outcome = _accepted(spool.customer, reviewed, in_force, by)

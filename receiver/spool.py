@@ -14,7 +14,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
@@ -32,6 +32,10 @@ class Accepted(NamedTuple):
 
     domains: Mapping[str, int] = {}  # those with an accepted list: when their last good upload came
     list: str = ""  # SHA-256 of the list that passed or was accepted last
+
+    def without(self, open_domains: Container[str]) -> Accepted:
+        """Return it without domains in which everybody gets mail: they open, and have a first list when that ends."""
+        return self._replace(domains={name: when for name, when in self.domains.items() if name not in open_domains})
 
     def opens(self, settings: Settings, now: int) -> tuple[str, ...]:
         """Give the domains the build keeps open: partial, or without an accepted list as young as is wanted.
@@ -60,6 +64,7 @@ class Held(NamedTuple):
     since: int  # when the first of the lists held in a row came
     reasons: tuple[str, ...]  # empty: it passes, and waits because of the pin
     left_out: Mapping[str, int]
+    open_domains: tuple[str, ...] = ()  # in which everybody gets mail, so that it closes none of them
 
 
 class Pin(NamedTuple):
@@ -131,7 +136,8 @@ class Spool:
             if why is None or text is None or kept.digest(text) != why["list"]:
                 return None
             origin, reasons = Origin(**why["origin"]), tuple(why["reasons"])
-            return Held(why["list"], kept.recipients(text), origin, why["since"], reasons, why["left_out"])
+            held = Held(why["list"], kept.recipients(text), origin, why["since"], reasons, why["left_out"])
+            return held._replace(open_domains=tuple(why.get("open_domains", ())))
         except (FileNotFoundError, Failed, ValueError, KeyError, TypeError):
             return None
 

@@ -15,6 +15,7 @@ import inventory
 from deploy.plan import Blank, Plan
 from inventory import Customer, Key, Relay
 from receiver.formats import csvde
+from receiver.formats.kinds import OWNER
 from roles import exchange
 
 GOLDEN = Path(__file__).parent / "golden" / "exchange"
@@ -149,7 +150,7 @@ def test_csvde_without_a_base_asks_for_all_of_the_server_s_own_domain() -> None:
 def test_csvde_is_asked_for_what_its_format_reads_and_never_for_where_a_contact_s_mail_goes() -> None:
     asked = re.search(r"-l (\S+)", csvde_line())
     assert asked is not None
-    assert set(asked[1].split(",")) == {csvde.ADDRESSES, *csvde.OWNER}
+    assert set(asked[1].split(",")) == {csvde.ADDRESSES, *OWNER}
     assert "targetAddress" not in asked[1]
 
 

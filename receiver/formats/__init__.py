@@ -1,15 +1,15 @@
-"""The sources an export can come from: a module each, all with the same word, `values`."""
+"""The sources an export can come from: a module each, all with the same word, `values`; `read` knows which."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Protocol
 
-from receiver.formats import csvde, exchange_55, powershell
+from receiver.formats import csvde, exchange_55, ldap, powershell
 from receiver.formats.values import BadExport, Block, Values
-from receiver.settings import BadSettings
+from receiver.settings import BadSettings, Settings
 
-__all__ = ["BadExport", "Block", "Format", "Values", "named"]
+__all__ = ["BadExport", "Block", "Format", "Values", "named", "read"]
 
 
 class Format(Protocol):
@@ -30,7 +30,17 @@ _FORMATS: Mapping[str, Format] = {
 
 
 def named(name: str) -> Format:
-    """Give the module for a source, named as in the customer's file. Raises BadSettings."""
+    """Return the module for a source that needs no settings, named as in the customer's file. Raises BadSettings."""
     if name not in _FORMATS:
-        raise BadSettings(f"format {name}: not one of {', '.join(_FORMATS)}; provision this relay again")
+        raise BadSettings(f"format {name}: not one of {', '.join((*_FORMATS, 'ldap'))}; provision this relay again")
     return _FORMATS[name]
+
+
+def read(export: bytes, settings: Settings) -> Values:
+    """Return the values of an export without its end mark, read as the customer's source writes them.
+
+    Raises BadSettings for a source of another release; BadExport now, or when the values are read.
+    """
+    if settings.format == "ldap":  # whose attributes are the operator's choice
+        return ldap.values(export, settings)
+    return named(settings.format).values(export)

@@ -42,8 +42,14 @@ MOVED = ("bullseye",)
 BARE = ("openssh-server", "iproute2", "procps", "rsyslog")
 FULL = (*BARE, "cron", "make", "passwd", "perl", "postfix", "python3", "sudo", "tzdata", "postfix-lmdb", "postfix-cdb")
 
-DIRECTORY = ("busybox", "ldap-utils", "openssl", "slapd")
+DIRECTORY = ("busybox", "cron", "ldap-utils", "openssl", "python3", "slapd")
 """What a host has besides that is an OpenLDAP server, and the customer's host that asks one."""
+
+DOMAIN_CONTROLLER = (
+    *("busybox", "ldap-utils", "openssl", "samba-ad-dc", "samba-ad-provision", "samba-dsdb-modules", "ldb-tools"),
+    *("krb5-user", "libsasl2-modules-gssapi-mit"),
+)
+"""What a host has besides that is a domain controller of Samba's Active Directory, from trixie on."""
 
 # What mmdebstrap mounts is gone with it then, even when it was killed. In a chroot "/" cannot be made private.
 APART = (

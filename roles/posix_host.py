@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from deploy.items import Item, file, settled
+from deploy.items import Item, file, schedule
 from inventory.model import Customer
 from templates import render
 
@@ -21,7 +21,7 @@ def unit(customer: Customer) -> str:
 
 
 def items(customer: Customer, shared: Mapping[str, Any]) -> Iterator[Item]:
-    """Yield what the customer's directory must have; where we reach the host, with whole paths, and its schedule.
+    """Yield what the customer's directory must have, names relative to it; where we reach the host, its schedule too.
 
     `shared` is what the files say on any system.
     """
@@ -31,10 +31,9 @@ def items(customer: Customer, shared: Mapping[str, Any]) -> Iterator[Item]:
     files |= {f"{unit(customer)}.{kind}": (render(f"posix/postern.{kind}.j2", **facts), "0644") for kind in _UNITS}
     if customer.exchange.reach == "kit":
         files["README.txt"] = (render("posix/README.txt.j2", **facts), "0644")
-    above = "" if customer.exchange.reach == "kit" else f"{customer.exchange.directory}/"
-    yield from (file(f"{above}{name}", text, mode=mode, about=customer.id) for name, (text, mode) in files.items())
-    if above:
-        yield settled(f"the schedule of {unit(customer)}", "sh", f"{above}schedule.sh")
+    yield from (file(name, text, mode=mode, about=customer.id) for name, (text, mode) in files.items())
+    if customer.exchange.reach == "ssh":
+        yield schedule(unit(customer), about=customer.id)
 
 
 def proof(customer: Customer, relay: Mapping[str, Any], key: str) -> tuple[str, ...]:

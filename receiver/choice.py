@@ -60,6 +60,7 @@ class Choice(NamedTuple):
     left_out: Mapping[str, int]
     open_domains: frozenset[str] = frozenset()  # in which everybody gets mail, whoever is listed
     notes: tuple[str, ...] = ()  # what else somebody should hear of
+    plus_addresses: bool | None = None  # whether the server takes user+tag@ too; None: the export does not say
 
 
 def choose(values: Iterable[str], settings: Settings) -> Choice:
@@ -68,7 +69,7 @@ def choose(values: Iterable[str], settings: Settings) -> Choice:
     recipients = frozenset(chosen(values, settings, left_out))
     counts = {reason: left_out[reason] for reason in REASONS if left_out[reason]}
     if isinstance(values, Values):
-        return Choice(recipients, counts, frozenset(values.open_domains), values.notes)
+        return Choice(recipients, counts, frozenset(values.open_domains), values.notes, values.plus_addresses)
     return Choice(recipients, counts)
 
 

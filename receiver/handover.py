@@ -25,7 +25,7 @@ _FOLDERS = {
     "history": re.compile(r"[0-9]{8}\.gz"),
     "reference": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.gz"),
     "held": re.compile(r"recipients|why\.json"),
-    ".": re.compile(r"pinned\.json"),
+    ".": re.compile(r"(?:pinned|last-export)\.json"),
 }
 
 

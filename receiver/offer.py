@@ -14,7 +14,7 @@ from receiver.kept import Origin
 from receiver.publishing import Decision
 from receiver.report import NAMED, Busy, Outcome, moment
 from receiver.settings import Settings, load_settings
-from receiver.spool import Accepted, Held, InForce, Pin, Spool
+from receiver.spool import Accepted, Held, InForce, LastExport, Pin, Spool
 from receiver.tables import Tables
 
 WAIT = 300.0  # seconds for a place to parse in
@@ -37,6 +37,7 @@ def offer(
             if current != settings:  # provisioned while we were reading
                 choice = _chosen(current, export)
             publishing.finish(spool)
+            spool.record_export(LastExport(tuple(sorted(choice.open_domains)), choice.plus_addresses))
             outcome, added = enter(current, choice, spool, origin, spool.pinned())
             spool.record(outcome)
     except BadExport as error:

@@ -38,6 +38,7 @@ def rollback(spool: Spool, which: Which, origin: Origin, tables: Tables) -> Outc
         recipients = own(kept.recipients(history.text(spool.folder, entry.number)), settings)
         text = kept.text(recipients)
         accepted = Accepted(_still(in_force.accepted, entry, recipients, settings), kept.digest(text))
+        accepted = accepted.without(spool.last_export().open_domains)
         pin = Pin(origin.when, origin.by, entry.kept.list)
         decision = Decision(recipients, text, accepted, origin, f"{origin.by}, rolling back", pin, clears=False)
         publishing.publish(spool, settings, in_force, decision, origin.when)

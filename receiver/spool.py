@@ -5,7 +5,7 @@ accepted.json         the domains with an accepted list           unproven.json 
 history/NUMBER.gz     the last lists in force, this one included  keys.json      when each key was seen
 reference/DAY.gz      the largest list of each of the last days   last-run.json  the Outcome of the last run
 held/                 the list that waits for an operator, and    pinned.json    there while uploads do not take effect
-                      which one somebody has reviewed last
+                      which one somebody has reviewed last        last-export.json  what the last export said besides
 upload-NUMBER         empty: locked while an export is taken
 """
 
@@ -73,6 +73,13 @@ class Pin(NamedTuple):
     since: int
     by: str
     list: str  # SHA-256 of the list that was rolled back to
+
+
+class LastExport(NamedTuple):
+    """What the last export that could be read said besides its recipients."""
+
+    open_domains: tuple[str, ...] = ()  # in which everybody gets mail, whoever is listed
+    plus_addresses: bool | None = None  # whether the server takes user+tag@ where it takes user@; None: not said
 
 
 class Spool:
@@ -197,6 +204,18 @@ class Spool:
         keys[key] = {"first": keys.get(key, {}).get("first", now), "last": now}
         latest = sorted(keys, key=lambda name: keys[name]["last"])[-KEYS:]
         disk.replace(self.folder, "keys.json", disk.text({name: keys[name] for name in sorted(latest)}))
+
+    def last_export(self) -> LastExport:
+        """Read last-export.json; a damaged one says nothing."""
+        fields = disk.load(self.folder, "last-export.json") or {}
+        domains, plus = fields.get("open_domains"), fields.get("plus_addresses")
+        names = tuple(map(str, domains)) if isinstance(domains, list) else ()
+        return LastExport(names, plus if isinstance(plus, bool) else None)
+
+    def record_export(self, export: LastExport) -> None:
+        """Replace last-export.json, where it says something else."""
+        if export != self.last_export():
+            disk.store(self.folder, "last-export.json", export._asdict())
 
     def last_run(self) -> Outcome | None:
         """Read what the last run came to."""

@@ -27,14 +27,14 @@ needs_pwsh = pytest.mark.skipif(
 )
 
 
-def run_script(script: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a script by -File as a kit does, with the modules of STANDINS and what steers them, and HOME beside it."""
+def run_script(script: Path, modules: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a script by -File as a kit does, with a folder of STANDINS for modules, and what steers them."""
     assert PWSH is not None
     known: Mapping[str, str] = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(script.parent),
         "TMPDIR": str(script.parent),
-        "PSModulePath": str(STANDINS),
+        "PSModulePath": str(STANDINS / modules),
         "TERM": "dumb",
     }
     argv = [PWSH, "-NoProfile", "-NonInteractive", "-File", str(script)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from receiver.formats import csvde, exchange_55, ldap, powershell
+from receiver.formats import csvde, exchange_55, exchange_online, ldap, powershell
 from receiver.formats.values import BadExport, Block, Values
 from receiver.settings import BadSettings, Settings
 
@@ -22,17 +22,29 @@ class Format(Protocol):
         """
 
 
+class FormatBySettings(Protocol):
+    """What a module offers that must know whose export it reads."""
+
+    def values(self, export: bytes, settings: Settings) -> Values:
+        """Return the same as a Format's. Raises BadExport now, or when they are read."""
+
+
 _FORMATS: Mapping[str, Format] = {
     "exchange-5.5": exchange_55,
     "csvde": csvde,
     "powershell": powershell,
+}
+_BY_SETTINGS: Mapping[str, FormatBySettings] = {
+    "ldap": ldap,  # whose attributes are the operator's choice
+    "exchange-online": exchange_online,  # which says of each domain whether it is the customer's there
 }
 
 
 def named(name: str) -> Format:
     """Return the module for a source that needs no settings, named as in the customer's file. Raises BadSettings."""
     if name not in _FORMATS:
-        raise BadSettings(f"format {name}: not one of {', '.join((*_FORMATS, 'ldap'))}; provision this relay again")
+        every = ", ".join((*_FORMATS, *_BY_SETTINGS))
+        raise BadSettings(f"format {name}: not one of {every}; provision this relay again")
     return _FORMATS[name]
 
 
@@ -41,6 +53,5 @@ def read(export: bytes, settings: Settings) -> Values:
 
     Raises BadSettings for a source of another release; BadExport now, or when the values are read.
     """
-    if settings.format == "ldap":  # whose attributes are the operator's choice
-        return ldap.values(export, settings)
-    return named(settings.format).values(export)
+    by_settings = _BY_SETTINGS.get(settings.format)
+    return by_settings.values(export, settings) if by_settings else named(settings.format).values(export)

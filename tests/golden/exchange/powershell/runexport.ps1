@@ -112,7 +112,7 @@ try {
             }
         }
         $asking = ""
-        if ($found -and -not $addressed) { throw "${search}: $found found, not one has an address that can be read" }
+        if ($found -and -not $addressed) { throw "${search}: none of $found has an address that can be read" }
         $cut = @($warned | Where-Object { "$_" -match "ResultSize|more results" })
         if ($cut) { throw "${search} gave only a part of its list: $($cut[0])" }
         if ($warned) { Write-Output "runexport.ps1: ${search}: $($warned.Count) warnings, the first: $($warned[0])" }

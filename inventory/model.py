@@ -14,15 +14,17 @@ from inventory import domains, words
 
 # A word here is a folder of templates/exchange/sources, templates/posix or templates/exchange/clients; a source is also
 # a module of receiver/formats, its - and . written _.
-Source: TypeAlias = Literal["exchange-5.5", "csvde", "powershell", "ldap"]
+Source: TypeAlias = Literal["exchange-5.5", "csvde", "powershell", "ldap", "exchange-online"]
 Client: TypeAlias = Literal["plink", "openssh", "securecrt"]
 Reach: TypeAlias = Literal["kit", "ssh"]
 
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 
-POSIX_SOURCES = ("ldap",)
-POSIX_DEFAULTS = {"server": "ldap-host", "directory": "/opt/userexport", "client": "openssh"}
-"""What holds for them where the file says nothing."""
+SERVERS = {"ldap": "ldap-host", "exchange-online": "exchange-online"}
+"""What messages call the customer's end where the file names no server."""
+POSIX_DEFAULTS = {"directory": "/opt/userexport", "client": "openssh"}
+"""What holds on a POSIX host where the file says nothing."""
+CANARIES_NEEDED = ("ldap", "exchange-online")
 
 LONGEST_ACCOUNT = 32  # letters of a user's name
 KEY_NOTICE = 30  # days before key_max_age_days from which a key is due; half of key_max_age_days where that is less
@@ -239,35 +241,65 @@ class Ldap(Table):
         return self.filter is None or words.presences(self.filter) == {name.casefold() for name in self.attributes}
 
 
+class Online(Table):
+    """How Exchange Online is asked: `[exchange.online]`."""
+
+    organization: words.Organization = Field(description="The tenant's first domain, as acme.onmicrosoft.com.")
+    app_id: words.AppId = Field(description="Application (client) ID of the app registration; docs/sources.md.")
+    thumbprint: words.Thumbprint | None = Field(
+        None, description="The certificate in the store of the Windows machine that asks."
+    )
+    certificate: words.UnixFile | None = Field(
+        None, description="On a Linux host instead: the certificate in PEM; a name: in directory."
+    )
+    key: words.UnixFile | None = Field(
+        None, validate_default=True, description="And its private key in PEM, without a password, 0600."
+    )
+    environment: Literal["O365Default", "O365China", "O365USGovGCCHigh", "O365USGovDoD", "O365GermanyCloud"] = Field(
+        "O365Default", description="Which of Microsoft's clouds."
+    )
+
+    @field_validator("key")
+    @classmethod
+    def _windows_or_linux(cls, key: str | None, info: ValidationInfo) -> str | None:
+        if {"thumbprint", "certificate"} <= info.data.keys():
+            thumbprint, certificate = info.data["thumbprint"], info.data["certificate"]
+            if (key is None) != (certificate is None) or (key is None) == (thumbprint is None):
+                raise ValueError("must be given with certificate (Linux), or thumbprint alone (Windows)")
+        return key
+
+
 class Exchange(Table):
     """The customer's end: `[exchange]`."""
 
     source: Source = Field("exchange-5.5", description="What the list is exported from; docs/sources.md.")
+    online: Online | None = Field(None, validate_default=True, description="How Exchange Online is asked.")
     server: words.ServerName = Field(
         description="The server that is asked. exchange-5.5: ADMIN's DirectoryService; csvde: a global catalog; "
-        "powershell: an Exchange server, only where the one that exports has no Exchange of its own. ldap: the host "
-        "that asks, as messages should call it; may be left out there."
+        "powershell: an Exchange server, only where the one that exports has no Exchange of its own. ldap, "
+        "exchange-online: the machine that asks, as messages should call it; may be left out there."
     )
     install: words.WindowsPath = Field(
         r"C:\exchsrvr", description=r"exchange-5.5: where Exchange lives; `bin\admin.exe` is below it."
     )
     directory: str = Field(
         r"C:\userexport",
-        description="Where our files go; a folder without blanks in its path. Left out for ldap: /opt/userexport.",
+        description="Where our files go; a folder without blanks in its path. Left out on Linux: /opt/userexport.",
     )
     basepoint: str | None = Field(
         None,
         validate_default=True,
         description="Where in the directory the export starts. exchange-5.5: must be given, /o=ORGANISATION for all of "
         "it, spelled as Exchange does; csvde: DC=acme,DC=example for a domain and those below it, left out the "
-        "server's own; powershell: always all of the forest; ldap: base in [exchange.ldap].",
+        "server's own; powershell: always all of the forest; ldap: base in [exchange.ldap]; "
+        "exchange-online: always all of the tenant.",
     )
     reach: Reach = Field(
         "kit",
         description="How files get there: `kit`, in a folder that somebody carries; `ssh`, to Windows' own OpenSSH, or "
-        "for ldap to a Linux host with Python 3.9 or later.",
+        "to the Linux host of ldap or exchange-online, with Python 3.9 or later.",
     )
-    client: Client = Field("plink", description="The SSH client that uploads; docs/clients.md. ldap: openssh.")
+    client: Client = Field("plink", description="The SSH client that uploads; docs/clients.md. On Linux: openssh.")
     key_type: Literal["ed25519", "rsa"] = Field("ed25519", description="rsa only for PuTTY before 0.68.")
     addresses: tuple[words.KeyFrom, ...] = Field(
         min_length=1,
@@ -281,19 +313,31 @@ class Exchange(Table):
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_the_source(cls, given: object) -> object:
-        if isinstance(given, dict) and given.get("source") in POSIX_SOURCES:
-            return {**POSIX_DEFAULTS, **given}
-        return given
+        if not isinstance(given, dict):
+            return given
+        server, online = SERVERS.get(str(given.get("source"))), given.get("online")
+        on_linux = given.get("source") == "ldap" or (isinstance(online, dict) and "certificate" in online)
+        return {**({"server": server} if server else {}), **(POSIX_DEFAULTS if on_linux else {}), **given}
 
     @property
     def is_posix(self) -> bool:
         """Tell whether the host that exports is a POSIX one, and no Windows."""
-        return self.source in POSIX_SOURCES
+        return _is_posix(self.source, self.online)
+
+    @field_validator("online")
+    @classmethod
+    def _where_it_is_the_source(cls, online: Online | None, info: ValidationInfo) -> Online | None:
+        is_source = info.data.get("source") == "exchange-online"
+        if is_source and online is None:
+            raise ValueError("must be given for exchange-online: organization, app_id and a certificate")
+        if not is_source and online is not None and "source" in info.data:
+            raise ValueError('must be left out, or source = "exchange-online" be said')
+        return online
 
     @field_validator("directory")
     @classmethod
     def _path_of_the_system(cls, directory: str, info: ValidationInfo) -> str:
-        if info.data.get("source") in POSIX_SOURCES:
+        if _is_posix(info.data.get("source"), info.data.get("online")):
             return words.unix_path(directory)
         return words.plain_windows_path(directory)
 
@@ -315,6 +359,8 @@ class Exchange(Table):
             raise ValueError("must be given for exchange-5.5: /o= and the organisation's name as Exchange shows it")
         if source == "powershell" and basepoint is not None:
             raise ValueError("must be left out for powershell, which asks for all of the forest")
+        if source == "exchange-online" and basepoint is not None:
+            raise ValueError("must be left out for exchange-online, which asks for all of the tenant")
         if source == "ldap" and basepoint is not None:
             raise ValueError("must be left out for ldap, which has base in [exchange.ldap]")
         if basepoint is None or source is None:
@@ -324,8 +370,8 @@ class Exchange(Table):
     @field_validator("client")
     @classmethod
     def _runs_where_it_is_reached(cls, client: str, info: ValidationInfo) -> str:
-        if info.data.get("source") in POSIX_SOURCES and client != "openssh":
-            raise ValueError(f"must be openssh, or left out, for {info.data['source']}")
+        if _is_posix(info.data.get("source"), info.data.get("online")) and client != "openssh":
+            raise ValueError(f"must be openssh, or left out, for {info.data['source']} on Linux")
         if client == "securecrt" and info.data.get("reach") == "ssh":
             raise ValueError("wants somebody at the server, who makes its key and takes the relays': reach must be kit")
         return client
@@ -363,6 +409,10 @@ class Exchange(Table):
         if words.ANYWHERE in addresses and len(addresses) > 1:
             raise ValueError(f"must be {words.ANYWHERE!r} alone, or addresses without it")
         return addresses
+
+
+def _is_posix(source: object, online: Online | None) -> bool:
+    return source == "ldap" or (online is not None and online.certificate is not None)
 
 
 class Guard(Table):
@@ -438,11 +488,11 @@ class Customer(Table):
 
     @field_validator("exchange")
     @classmethod
-    def _ldap_has_a_canary(cls, exchange: Exchange, info: ValidationInfo) -> Exchange:
-        if exchange.source == "ldap" and "canaries" in info.data and not info.data["canaries"]:
+    def _has_a_canary(cls, exchange: Exchange, info: ValidationInfo) -> Exchange:
+        if exchange.source in CANARIES_NEEDED and "canaries" in info.data and not info.data["canaries"]:
             raise ValueError(
-                "source ldap needs canaries, one for each domain and part of the directory: a search can succeed with "
-                "nearly nothing, where a right is missing"
+                f"source {exchange.source} needs canaries, one for each domain and part of the directory: a search can "
+                "succeed with nearly nothing, where a right is missing"
             )
         return exchange
 

@@ -9,7 +9,7 @@ from typing import get_args
 
 from pydantic.fields import FieldInfo
 
-from inventory.model import Customer, Exchange, Guard, Ldap, Relay, Schedule, Ssh, Table, Take, table_of
+from inventory.model import Customer, Exchange, Guard, Ldap, Online, Relay, Schedule, Ssh, Table, Take, table_of
 
 _HEAD = """# The inventory
 
@@ -34,6 +34,11 @@ _TABLES: tuple[tuple[str, str, type[Table]], ...] = (
     ("customers/ID.toml: `[exchange]`", "", Exchange),
     ("customers/ID.toml: `[exchange.ssh]`", 'Must be given where `reach = "ssh"`, and nowhere else.', Ssh),
     ("customers/ID.toml: `[exchange.ldap]`", 'Must be given where `source = "ldap"`, and nowhere else.', Ldap),
+    (
+        "customers/ID.toml: `[exchange.online]`",
+        'Must be given where `source = "exchange-online"`, and nowhere else.',
+        Online,
+    ),
     ("customers/ID.toml: `[exchange.schedule]`", "May be left out.", Schedule),
     (
         "customers/ID.toml: `[exchange.take]`",

@@ -265,6 +265,27 @@ def unix_file(text: str) -> str:
     return text if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]*", text) else unix_path(text)
 
 
+def organization(text: str) -> str:
+    """Return the primary name of a tenant of Microsoft 365."""
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,60}(\.[A-Za-z0-9-]{1,60})*\.onmicrosoft\.[a-z]{2,3}", text):
+        raise ValueError("must be the tenant's first domain, as acme.onmicrosoft.com: no other is taken there")
+    return text
+
+
+def app_id(text: str) -> str:
+    """Return the Application (client) ID of an app registration."""
+    if not re.fullmatch(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", text):
+        raise ValueError("must be the Application (client) ID, as 11111111-2222-3333-4444-555555555555")
+    return text.lower()
+
+
+def thumbprint(text: str) -> str:
+    """Return the SHA-1 of a certificate as Windows names it."""
+    if not re.fullmatch(r"[0-9A-Fa-f]{40}", text):
+        raise ValueError("must be the certificate's thumbprint: 40 hexadecimal digits without blanks")
+    return text.upper()
+
+
 def server_name(text: str) -> str:
     """Return the name of a Windows server: a NetBIOS or DNS name."""
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", text):
@@ -339,6 +360,9 @@ HostPort = Annotated[str, AfterValidator(host_port)]
 NextHop = Annotated[str, AfterValidator(next_hop)]
 KeyFrom = Annotated[str, AfterValidator(key_from)]
 WindowsPath = Annotated[str, AfterValidator(windows_path)]
+Organization = Annotated[str, AfterValidator(organization)]
+AppId = Annotated[str, AfterValidator(app_id)]
+Thumbprint = Annotated[str, AfterValidator(thumbprint)]
 ServerName = Annotated[str, AfterValidator(server_name)]
 LdapServer = Annotated[str, AfterValidator(ldap_server)]
 DirectoryText = Annotated[str, AfterValidator(directory_text)]

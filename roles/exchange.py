@@ -43,6 +43,7 @@ _EXPORTERS = {
     "exchange-5.5": _Exporter("admin.exe"),
     "csvde": _Exporter("csvde.exe"),
     "powershell": _Exporter("powershell.exe", end_mark="exchusers.end", witness="runexport.ps1"),
+    "exchange-online": _Exporter("powershell.exe", end_mark="exchusers.end", witness="runexport.ps1"),
 }
 
 
@@ -155,6 +156,7 @@ def _facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
         "install": exchange.install,
         "server": exchange.server,
         "basepoint": exchange.basepoint,
+        "online": exchange.online,
         "exporter": exporter.program,
         "end_mark": exporter.end_mark,
         "witness": exporter.witness,

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploy.items import Item, file, schedule
-from inventory.model import Customer
-from templates import render
+from inventory.model import Customer, Ldap
+from templates import names, render
 
 _SCRIPTS = ("runexport.sh", "schedule.sh")
+_INSIDE = ("export.sh.j2", "README.txt.j2")  # of a source's folder: what becomes part of another file
 _UNITS = ("service", "timer", "cron")
 _CRON_DAYS = {"MON": 1, "TUE": 2, "WED": 3, "THU": 4, "FRI": 5, "SAT": 6, "SUN": 0}
 _TIMER_DAYS = {"MON": "Mon", "TUE": "Tue", "WED": "Wed", "THU": "Thu", "FRI": "Fri", "SAT": "Sat", "SUN": "Sun"}
@@ -29,6 +30,10 @@ def items(customer: Customer, shared: Mapping[str, Any]) -> Iterator[Item]:
     files = {name: (render(f"posix/{name}.j2", **facts), "0700") for name in _SCRIPTS}
     files["known_hosts"] = (render("posix/known_hosts.j2", **facts), "0600")
     files |= {f"{unit(customer)}.{kind}": (render(f"posix/postern.{kind}.j2", **facts), "0644") for kind in _UNITS}
+    for name in names(f"posix/{customer.exchange.source}"):
+        if name not in _INSIDE:
+            content = render(f"posix/{customer.exchange.source}/{name}", **facts)
+            files[name.removesuffix(".j2")] = (content, "0600")
     if customer.exchange.reach == "kit":
         files["README.txt"] = (render("posix/README.txt.j2", **facts), "0644")
     yield from (file(name, text, mode=mode, about=customer.id) for name, (text, mode) in files.items())
@@ -44,13 +49,19 @@ def proof(customer: Customer, relay: Mapping[str, Any], key: str) -> tuple[str, 
 
 def _facts(customer: Customer) -> Mapping[str, Any]:
     ldap, days = customer.exchange.ldap, customer.exchange.schedule.days
-    if ldap is None:
-        raise ValueError(f"{customer.id} has no directory to ask")
     return {
         "unit": unit(customer),
         "export": f"posix/{customer.exchange.source}/export.sh.j2",
+        "source_readme": f"posix/{customer.exchange.source}/README.txt.j2",
+        "online": customer.exchange.online,
+        **(_ldap_facts(ldap) if ldap else {}),
         "timer_days": ",".join(_TIMER_DAYS[day] for day in days),
         "cron_days": ",".join(str(_CRON_DAYS[day]) for day in days),
+    }
+
+
+def _ldap_facts(ldap: Ldap) -> Mapping[str, Any]:
+    return {
         "servers": ldap.servers,
         "base": ldap.base,
         "bind_dn": ldap.bind_dn,

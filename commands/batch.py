@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from commands import exchange, screen
 from deploy import errand
+from deploy.posix_host import PosixHost
+from deploy.windows import Windows
 from inventory.model import Customer
 from receiver import report
 from roles.exchange import task_name
@@ -16,12 +20,18 @@ def run(customer: Customer, look: bool, as_json: bool) -> int:
     """
     with exchange.server(customer) as machine:
         said = _Said(machine.name, quiet=as_json)
-        ended = errand.run(machine, task_name(customer), f"runexport.bat{' look' if look else ''}", said.more)
+        ended = _run(machine, customer, ["look"] if look else [], said.more)
         said.end()
     code = report.worst([ended])
     if as_json:
         screen.document({machine.name: {"code": code, "lines": said.lines}})
     return code
+
+
+def _run(machine: Windows | PosixHost, customer: Customer, words: list[str], hear: Callable[[bytes], None]) -> int:
+    if isinstance(machine, PosixHost):
+        return machine.run(f"{machine.folder}/runexport.sh", *words, hear=hear).code
+    return errand.run(machine, task_name(customer), " ".join(["runexport.bat", *words]), hear)
 
 
 class _Said:

@@ -16,6 +16,7 @@ from deploy.folder import Folder
 from deploy.items import file
 from deploy.keys import Pair, openssh, ppk
 from deploy.plan import Busy, ExchangeEnd, HostError, Machine, Plan
+from deploy.posix_host import PosixHost
 from deploy.windows import Windows
 from inventory import Inventory
 from inventory.model import Customer, Relay
@@ -58,12 +59,13 @@ def reached(customer: Customer, kit_dir: str = "") -> Iterator[ExchangeEnd]:
 
 
 @contextmanager
-def server(customer: Customer) -> Iterator[Windows]:
+def server(customer: Customer) -> Iterator[Windows | PosixHost]:
     """Reach a server that is reached over SSH, pinned to its recorded host keys. Raises HostError."""
     there = customer.exchange.ssh
     if not customer.host_keys:
         raise HostError(f"no host key of its server is pinned yet: `inv trust {customer.id}` shows and records them")
-    with Windows(
+    kind = PosixHost if customer.exchange.is_posix else Windows
+    with kind(
         customer.exchange.server,
         str(there.address),
         user=str(there.user),
@@ -119,7 +121,7 @@ def wait_for_rest(end: ExchangeEnd) -> None:
     began = time.monotonic()
     while end.read([lock]) != [None]:
         if time.monotonic() > began + WAIT:
-            raise Busy(f"runexport.bat is at work on {end.name}: run the same again when it has ended")
+            raise Busy(f"an export is at work on {end.name}: run the same again when it has ended")
         time.sleep(PAUSE)
 
 
@@ -187,9 +189,9 @@ def _tell_carrier(end: ExchangeEnd, customer: Customer, known: Known, changed: C
         return
     (key,) = customer.keys
     if changed:
-        again = "; run schedule.bat there again" if "schedule.bat" in changed else ""
-        how = "by a way you would trust with a key, and let its admin follow README.txt"
-        screen.say(f"{customer.id}: carry {end.name} to {customer.exchange.directory} on its server, {how}{again}")
+        again = [f"; run {name} there again" for name in ("schedule.bat", "schedule.sh") if name in changed]
+        how = f"by a way you would trust with a key, and let its admin follow README.txt{''.join(again)}"
+        screen.say(f"{customer.id}: carry {end.name} to {customer.exchange.directory} on its server, {how}")
     held = isinstance(end, Folder) and end.holds(exchange.key_file(customer, key.name))
     if key.name not in known.used and not held:
         cure = f"if it never reached the server, `inv rotate-key {customer.id}` makes another"

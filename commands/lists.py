@@ -39,11 +39,13 @@ def parse(file: str, customer: str) -> int:
         raise Refused("which customer's? --customer CUSTOMER; `inv list` shows them")
     settings = postfix.settings(Place.of(customer).customer)
     try:
-        choice = choose(formats.named(settings.format).values(intake.ended(_read(file), required=False)), settings)
+        choice = choose(formats.read(intake.ended(_read(file), required=False), settings), settings)
     except BadExport as error:
         raise Refused(f"{file}: {error}") from None
     screen.stream(f"{address} OK" for address in sorted(choice.recipients))
     reasons = ", ".join(f"{count} {reason}" for reason, count in report.most_first(choice.left_out))
+    for note in choice.notes:
+        screen.note(note)
     screen.note(f"{len(choice.recipients)} recipients; left out {sum(choice.left_out.values())}: {reasons or 'none'}")
     return report.DONE
 

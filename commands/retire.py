@@ -206,8 +206,9 @@ def _tell_by_hand(where: Path, customer: Customer) -> None:
         )
     elif customer.keys:
         files = ", ".join(its_end.key_file(customer, key.name) for key in customer.keys)
+        script = f"{there.directory}/schedule.sh" if there.is_posix else f"{there.directory}\\schedule.bat"
         screen.say(
-            f"{customer.id}: by hand on its server: run {there.directory}\\schedule.bat remove, "
+            f"{customer.id}: by hand on its server: run {script} remove, "
             f"then delete {there.directory}, {files} above all; and kits that were written elsewhere (--kit-dir)"
         )
     screen.say(f"{customer.id}: commit {where}; its MX records should name none of {', '.join(customer.relays)}")

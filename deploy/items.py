@@ -1,4 +1,4 @@
-"""Item, the one word for a thing a machine must have; the five kinds every relay knows, and Windows' own two."""
+"""Item, the one word for a thing a machine must have; five kinds that every relay knows, and customers' hosts' own."""
 
 from __future__ import annotations
 
@@ -67,6 +67,11 @@ def settled(name: str, *argv: str) -> Item:
     whenever an item before it changed.
     """
     return Item("settled", name, {"argv": list(argv), "stale": []})
+
+
+def schedule(name: str, *, about: str = "") -> Item:
+    """What runs an export by itself on a POSIX host, a timer of systemd or lines of cron, as schedule.sh sets it up."""
+    return Item("schedule", name, {"set": True}, about)
 
 
 def access(path: str, *, about: str = "") -> Item:

@@ -12,6 +12,7 @@ from deploy.difference import difference
 from deploy.items import Item, Keep, State
 from deploy.keys import Secret
 
+DERIVED = ("settled", "schedule")
 PAUSE = 1.0  # seconds from one look to the next
 LOOKS = 6  # a program there may be between writing a source and settling what is derived of it, again and again
 
@@ -39,7 +40,7 @@ class NoPython(HostError):
 
 
 class Host(Protocol):
-    """What a plan is made for: SSHHost, Windows, Folder."""
+    """What a plan is made for: SSHHost, Windows, PosixHost, Folder."""
 
     @property
     def name(self) -> str:
@@ -62,14 +63,14 @@ class Done(NamedTuple):
 
 @runtime_checkable
 class Machine(Host, Protocol):
-    """A host that runs programs: SSHHost and Windows. A Folder has no such method."""
+    """A host that runs programs: SSHHost, Windows and PosixHost. A Folder has no such method."""
 
     def run(self, *argv: str, stdin: bytes = b"") -> Done:
         """Run a program there. Raises HostError if it could not be run; its own failure is its exit code."""
 
 
 class ExchangeEnd(Host, Protocol):
-    """Where a private key may be placed: Windows and Folder."""
+    """Where a private key may be placed: Windows, PosixHost and Folder."""
 
     def place(self, name: str, private: Secret) -> None:
         """Put a private key there: the one way one travels."""
@@ -118,12 +119,12 @@ class Plan:
     def of(cls, host: Host, items: Iterable[Item]) -> Plan:
         """Read the items there and see which differ; writes nothing. Raises HostError.
 
-        What is derived (kind "settled") is settled again after any change before it, although it reads as in order now.
+        What is derived is settled again after any change before it, although it reads as in order now.
         """
         wanted = tuple(items)
         changes: list[Change] = []
         for item, now in zip(wanted, host.read(wanted), strict=True):
-            if now != item.wanted or (item.kind == "settled" and item.wanted is not None and changes):
+            if now != item.wanted or (item.kind in DERIVED and item.wanted is not None and changes):
                 changes.append(Change(item, now))
         return cls(host, wanted, tuple(changes))
 

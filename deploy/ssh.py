@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -71,11 +71,16 @@ class SSHHost:
         if changes:
             self._agent().make(changes)
 
-    def run(self, *argv: str, stdin: bytes = b"", most: int = MOST) -> Done:
-        """Run a program there, as root; see Machine. `most`: bytes of its output; with more it is a HostError."""
+    def run(
+        self, *argv: str, stdin: bytes = b"", hear: Callable[[bytes], None] | None = None, most: int = MOST
+    ) -> Done:
+        """Run a program there, as root; see Machine. `hear` is given what it says as it comes.
+
+        `most`: bytes of its output; with more it is a HostError.
+        """
         line = self._start(shlex.join([*SUDO, *argv] if self._sudo else argv))
         try:
-            out, ended = line.converse(stdin, most=most)
+            out, ended = line.converse(stdin, hear, most)
         except OSError as error:
             raise HostError(f"{argv[0]} there gives no sign of life any more: {error}") from error
         if ended.code is None:

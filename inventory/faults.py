@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from inventory.model import Table
+from inventory.model import Table, table_of
 from inventory.words import near
 
 _MEANS = {
@@ -52,9 +52,7 @@ def _why(detail: Mapping[str, Any]) -> str:
 
 def _table_at(model: type[Table], path: Iterable[str]) -> type[Table]:
     for part in path:
-        inner = model.model_fields[part].annotation
-        if isinstance(inner, type) and issubclass(inner, Table):
-            model = inner
+        model = table_of(model.model_fields[part].annotation) or model
     return model
 
 

@@ -6,19 +6,25 @@ import fnmatch
 import zlib
 from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from inventory import domains, words
 
-# A word here is a folder of templates/exchange/sources or templates/exchange/clients; a source is also a module of
-# receiver/formats, its - and . written _.
-Source: TypeAlias = Literal["exchange-5.5", "csvde", "powershell"]
+# A word here is a folder of templates/exchange/sources, templates/posix or templates/exchange/clients; a source is also
+# a module of receiver/formats, its - and . written _.
+Source: TypeAlias = Literal["exchange-5.5", "csvde", "powershell", "ldap", "exchange-online"]
 Client: TypeAlias = Literal["plink", "openssh", "securecrt"]
 Reach: TypeAlias = Literal["kit", "ssh"]
 
 Count: TypeAlias = Annotated[int, Field(ge=1)]
+
+SERVERS = {"ldap": "ldap-host", "exchange-online": "exchange-online"}
+"""What messages call the customer's end where the file names no server."""
+POSIX_DEFAULTS = {"directory": "/opt/userexport", "client": "openssh"}
+"""What holds on a POSIX host where the file says nothing."""
+CANARIES_NEEDED = ("ldap", "exchange-online")
 
 LONGEST_ACCOUNT = 32  # letters of a user's name
 KEY_NOTICE = 30  # days before key_max_age_days from which a key is due; half of key_max_age_days where that is less
@@ -42,6 +48,12 @@ class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=False)
     given: ClassVar[frozenset[str]] = frozenset()
     """Fields that load() adds from elsewhere; they are no keys of the file."""
+
+
+def table_of(annotation: object) -> type[Table] | None:
+    """Return the table that a field holds, or may hold; None: it holds no table."""
+    parts = (annotation, *get_args(annotation))
+    return next((part for part in parts if isinstance(part, type) and issubclass(part, Table)), None)
 
 
 class Relay(Table):
@@ -176,40 +188,168 @@ class Ssh(Table):
     port: int | None = Field(None, ge=1, le=65535, description="Left out: ~/.ssh/config decides, then 22.")
 
 
+class Ldap(Table):
+    """How an LDAP directory is asked: `[exchange.ldap]`."""
+
+    servers: tuple[words.LdapServer, ...] = Field(
+        min_length=1,
+        description="As `ldaps://dc1.acme.example:3269`, the first one that answers whole counts. Port left out: 636; "
+        "3269 is the global catalog of Active Directory, the whole forest. Plain LDAP is refused.",
+    )
+    base: words.DirectoryText = Field(
+        description='Below which entry people are, as DC=acme,DC=example; empty where the server takes it for all.'
+    )
+    bind_dn: words.DirectoryName = Field(
+        description="Who asks: a DN, or in Active Directory NAME@DOMAIN; with a keytab its principal. The password "
+        "lies on the host that asks, in bind.password, and nowhere here."
+    )
+    attributes: tuple[words.Attribute, ...] = Field(
+        ("proxyAddresses",),
+        min_length=1,
+        description="Those that hold addresses. A value without TYPE: in front is an internet address.",
+    )
+    filter: words.SearchFilter | None = Field(
+        None, description="Which entries are asked for. Left out: all that have one of attributes."
+    )
+    page_size: int = Field(
+        500, ge=0, le=10_000, description="Entries asked for at once; 0 for servers that know no paging."
+    )
+    ca: words.UnixFile = Field(
+        "ca.pem",
+        description="File on that host with the CA of the servers' certificates, in PEM; a name: in directory.",
+    )
+    pins: tuple[words.Pin, ...] = Field(
+        (),
+        alias="pin",
+        description="The key that a server must have besides, as `sha256:BASE64`, or several, one for each server.",
+    )
+
+    @field_validator("pins", mode="before")
+    @classmethod
+    def _one_or_several(cls, pins: object) -> object:
+        return (pins,) if isinstance(pins, str) else pins
+
+    @property
+    def default_filter(self) -> str:
+        """The filter that finds whoever has one of the attributes."""
+        each = "".join(f"({name}=*)" for name in self.attributes)
+        return each if len(self.attributes) == 1 else f"(|{each})"
+
+    @property
+    def finds_addresses_alone(self) -> bool:
+        """Tell whether only who has one of the attributes is asked for; written by hand it is the same filter."""
+        return self.filter is None or words.presences(self.filter) == {name.casefold() for name in self.attributes}
+
+
+class Online(Table):
+    """How Exchange Online is asked: `[exchange.online]`."""
+
+    organization: words.Organization = Field(description="The tenant's first domain, as acme.onmicrosoft.com.")
+    app_id: words.AppId = Field(description="Application (client) ID of the app registration; docs/sources.md.")
+    thumbprint: words.Thumbprint | None = Field(
+        None, description="The certificate in the store of the Windows machine that asks."
+    )
+    certificate: words.UnixFile | None = Field(
+        None, description="On a Linux host instead: the certificate in PEM; a name: in directory."
+    )
+    key: words.UnixFile | None = Field(
+        None, validate_default=True, description="And its private key in PEM, without a password, 0600."
+    )
+    environment: Literal["O365Default", "O365China", "O365USGovGCCHigh", "O365USGovDoD", "O365GermanyCloud"] = Field(
+        "O365Default", description="Which of Microsoft's clouds."
+    )
+
+    @field_validator("key")
+    @classmethod
+    def _windows_or_linux(cls, key: str | None, info: ValidationInfo) -> str | None:
+        if {"thumbprint", "certificate"} <= info.data.keys():
+            thumbprint, certificate = info.data["thumbprint"], info.data["certificate"]
+            if (key is None) != (certificate is None) or (key is None) == (thumbprint is None):
+                raise ValueError("must be given with certificate (Linux), or thumbprint alone (Windows)")
+        return key
+
+
 class Exchange(Table):
     """The customer's end: `[exchange]`."""
 
     source: Source = Field("exchange-5.5", description="What the list is exported from; docs/sources.md.")
+    online: Online | None = Field(None, validate_default=True, description="How Exchange Online is asked.")
     server: words.ServerName = Field(
         description="The server that is asked. exchange-5.5: ADMIN's DirectoryService; csvde: a global catalog; "
-        "powershell: an Exchange server, only where the one that exports has no Exchange of its own."
+        "powershell: an Exchange server, only where the one that exports has no Exchange of its own. ldap, "
+        "exchange-online: the machine that asks, as messages should call it; may be left out there."
     )
     install: words.WindowsPath = Field(
         r"C:\exchsrvr", description=r"exchange-5.5: where Exchange lives; `bin\admin.exe` is below it."
     )
-    directory: words.PlainWindowsPath = Field(
-        r"C:\userexport", description="Where our files go; a folder without blanks in its path."
+    directory: str = Field(
+        r"C:\userexport",
+        description="Where our files go; a folder without blanks in its path. Left out on Linux: /opt/userexport.",
     )
     basepoint: str | None = Field(
         None,
         validate_default=True,
         description="Where in the directory the export starts. exchange-5.5: must be given, /o=ORGANISATION for all of "
         "it, spelled as Exchange does; csvde: DC=acme,DC=example for a domain and those below it, left out the "
-        "server's own; powershell: always all of the forest.",
+        "server's own; powershell: always all of the forest; ldap: base in [exchange.ldap]; "
+        "exchange-online: always all of the tenant.",
     )
     reach: Reach = Field(
         "kit",
-        description="How files get there: `kit`, in a folder that somebody carries; `ssh`, to Windows' own OpenSSH.",
+        description="How files get there: `kit`, in a folder that somebody carries; `ssh`, to Windows' own OpenSSH, or "
+        "to the Linux host of ldap or exchange-online, with Python 3.9 or later.",
     )
-    client: Client = Field("plink", description="The SSH client that uploads; docs/clients.md.")
+    client: Client = Field("plink", description="The SSH client that uploads; docs/clients.md. On Linux: openssh.")
     key_type: Literal["ed25519", "rsa"] = Field("ed25519", description="rsa only for PuTTY before 0.68.")
     addresses: tuple[words.KeyFrom, ...] = Field(
         min_length=1,
         description='Where uploads come from (from= of the key): addresses or networks, IPv6 too; "any" must be said.',
     )
     ssh: Ssh = Field(Ssh(), validate_default=True, description="How it is reached.")
+    ldap: Ldap | None = Field(None, validate_default=True, description="How the directory is asked.")
     schedule: Schedule = Field(Schedule(), description="When the server exports.")
     take: Take = Field(Take(), description="Which kinds of recipients are taken.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_source(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            return given
+        server, online = SERVERS.get(str(given.get("source"))), given.get("online")
+        on_linux = given.get("source") == "ldap" or (isinstance(online, dict) and "certificate" in online)
+        return {**({"server": server} if server else {}), **(POSIX_DEFAULTS if on_linux else {}), **given}
+
+    @property
+    def is_posix(self) -> bool:
+        """Tell whether the host that exports is a POSIX one, and no Windows."""
+        return _is_posix(self.source, self.online)
+
+    @field_validator("online")
+    @classmethod
+    def _where_it_is_the_source(cls, online: Online | None, info: ValidationInfo) -> Online | None:
+        is_source = info.data.get("source") == "exchange-online"
+        if is_source and online is None:
+            raise ValueError("must be given for exchange-online: organization, app_id and a certificate")
+        if not is_source and online is not None and "source" in info.data:
+            raise ValueError('must be left out, or source = "exchange-online" be said')
+        return online
+
+    @field_validator("directory")
+    @classmethod
+    def _path_of_the_system(cls, directory: str, info: ValidationInfo) -> str:
+        if _is_posix(info.data.get("source"), info.data.get("online")):
+            return words.unix_path(directory)
+        return words.plain_windows_path(directory)
+
+    @field_validator("ldap")
+    @classmethod
+    def _where_ldap_is_the_source(cls, ldap: Ldap | None, info: ValidationInfo) -> Ldap | None:
+        is_source = info.data.get("source") == "ldap"
+        if is_source and ldap is None:
+            raise ValueError("must be given for ldap: servers, base and bind_dn")
+        if not is_source and ldap is not None and "source" in info.data:
+            raise ValueError('must be left out, or source = "ldap" be said')
+        return ldap
 
     @field_validator("basepoint")
     @classmethod
@@ -219,6 +359,10 @@ class Exchange(Table):
             raise ValueError("must be given for exchange-5.5: /o= and the organisation's name as Exchange shows it")
         if source == "powershell" and basepoint is not None:
             raise ValueError("must be left out for powershell, which asks for all of the forest")
+        if source == "exchange-online" and basepoint is not None:
+            raise ValueError("must be left out for exchange-online, which asks for all of the tenant")
+        if source == "ldap" and basepoint is not None:
+            raise ValueError("must be left out for ldap, which has base in [exchange.ldap]")
         if basepoint is None or source is None:
             return basepoint
         return words.domain_root(basepoint) if source == "csvde" else words.base_point(basepoint)
@@ -226,6 +370,8 @@ class Exchange(Table):
     @field_validator("client")
     @classmethod
     def _runs_where_it_is_reached(cls, client: str, info: ValidationInfo) -> str:
+        if _is_posix(info.data.get("source"), info.data.get("online")) and client != "openssh":
+            raise ValueError(f"must be openssh, or left out, for {info.data['source']} on Linux")
         if client == "securecrt" and info.data.get("reach") == "ssh":
             raise ValueError("wants somebody at the server, who makes its key and takes the relays': reach must be kit")
         return client
@@ -263,6 +409,10 @@ class Exchange(Table):
         if words.ANYWHERE in addresses and len(addresses) > 1:
             raise ValueError(f"must be {words.ANYWHERE!r} alone, or addresses without it")
         return addresses
+
+
+def _is_posix(source: object, online: Online | None) -> bool:
+    return source == "ldap" or (online is not None and online.certificate is not None)
 
 
 class Guard(Table):
@@ -335,6 +485,16 @@ class Customer(Table):
             if domain not in own:
                 raise ValueError(f"{domain!r} is not one of domains{words.near(domain, own)}")
         return partial
+
+    @field_validator("exchange")
+    @classmethod
+    def _has_a_canary(cls, exchange: Exchange, info: ValidationInfo) -> Exchange:
+        if exchange.source in CANARIES_NEEDED and "canaries" in info.data and not info.data["canaries"]:
+            raise ValueError(
+                f"source {exchange.source} needs canaries, one for each domain and part of the directory: a search can "
+                "succeed with nearly nothing, where a right is missing"
+            )
+        return exchange
 
     @field_validator("exchange")
     @classmethod

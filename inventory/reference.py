@@ -9,7 +9,7 @@ from typing import get_args
 
 from pydantic.fields import FieldInfo
 
-from inventory.model import Customer, Exchange, Guard, Relay, Schedule, Ssh, Table, Take
+from inventory.model import Customer, Exchange, Guard, Ldap, Online, Relay, Schedule, Ssh, Table, Take, table_of
 
 _HEAD = """# The inventory
 
@@ -33,6 +33,12 @@ _TABLES: tuple[tuple[str, str, type[Table]], ...] = (
     ("customers/ID.toml", "", Customer),
     ("customers/ID.toml: `[exchange]`", "", Exchange),
     ("customers/ID.toml: `[exchange.ssh]`", 'Must be given where `reach = "ssh"`, and nowhere else.', Ssh),
+    ("customers/ID.toml: `[exchange.ldap]`", 'Must be given where `source = "ldap"`, and nowhere else.', Ldap),
+    (
+        "customers/ID.toml: `[exchange.online]`",
+        'Must be given where `source = "exchange-online"`, and nowhere else.',
+        Online,
+    ),
     ("customers/ID.toml: `[exchange.schedule]`", "May be left out.", Schedule),
     (
         "customers/ID.toml: `[exchange.take]`",
@@ -55,8 +61,7 @@ def _section(title: str, remark: str, model: type[Table]) -> str:
 
 def _rows(model: type[Table]) -> Iterator[str]:
     for name, field in model.model_fields.items():
-        is_table = isinstance(field.annotation, type) and issubclass(field.annotation, Table)
-        if name not in model.given and not is_table:
+        if name not in model.given and table_of(field.annotation) is None:
             yield f"| `{field.alias or name}` | {_default(field)} | {field.description}{_choices(field)} |\n"
 
 

@@ -38,13 +38,15 @@ class LabHost:
         release: str,
         *,
         bare: bool = False,
+        extra: Sequence[str] = (),
         sshd: Sequence[str] = (),
         on_disk: bool = False,
         say: Say = lambda _: None,
     ) -> None:
         """Nothing starts yet.
 
-        `bare`: nothing that provisioning installs. `sshd`: lines that win over all others of its configuration.
+        `bare`: nothing that provisioning installs. `extra`: packages besides, as roots.DIRECTORY.
+        `sshd`: lines that win over all others of its configuration.
         `on_disk`: what is written goes to this machine's disk and not to its memory, where fsync costs nothing.
         """
         if release not in roots.RELEASES:
@@ -52,6 +54,7 @@ class LabHost:
         self.release = release
         self.port = 22
         self._bare = bare
+        self._extra = tuple(extra)
         self._sshd = tuple(sshd)
         self._on_disk = on_disk
         self._say = say
@@ -60,7 +63,7 @@ class LabHost:
         """Start it, its root being made first if need be. Raises LabError."""
         if reason := roots.missing():
             raise LabError(reason)
-        base = roots.root(self.release, bare=self._bare, say=self._say)
+        base = roots.root(self.release, bare=self._bare, extra=self._extra, say=self._say)
         self.admin_key = keys.admin_key()
         self._address = Address()
         try:

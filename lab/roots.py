@@ -45,6 +45,15 @@ RELEASES = ("bullseye", "bookworm", "trixie", "forky")
 BARE = ("openssh-server", "iproute2", "procps", "rsyslog")
 FULL = (*BARE, "cron", "make", "passwd", "perl", "postfix", "python3", "sudo", "tzdata", "postfix-lmdb", "postfix-cdb")
 
+DIRECTORY = ("busybox", "cron", "ldap-utils", "openssl", "python3", "slapd")
+"""What a host has besides that is an OpenLDAP server, and the customer's host that asks one."""
+
+DOMAIN_CONTROLLER = (
+    *("busybox", "ldap-utils", "openssl", "samba-ad-dc", "samba-ad-provision", "samba-dsdb-modules", "ldb-tools"),
+    *("krb5-user", "libsasl2-modules-gssapi-mit"),
+)
+"""What a host has besides that is a domain controller of Samba's Active Directory, from trixie on."""
+
 # What mmdebstrap mounts is gone with it then, even when it was killed. In a chroot "/" cannot be made private.
 APART = (
     "unshare",
@@ -120,13 +129,14 @@ def install_needed(packages: Sequence[str] = PACKAGES, say: Say = lambda _: None
         raise LabError(f"{' '.join(install)} failed:\n{_last_lines(done.stderr)}")
 
 
-def root(release: str, *, bare: bool = False, say: Say = lambda _: None) -> Path:
+def root(release: str, *, bare: bool = False, extra: Sequence[str] = (), say: Say = lambda _: None) -> Path:
     """The directory of a release's root; made first if it is not there, which takes half a minute.
 
-    A bare root has sshd and what the lab needs, but nothing that provisioning would install. Raises LabError.
+    A bare root has sshd and what the lab needs, but nothing that provisioning would install. `extra` are packages
+    besides. Raises LabError.
     """
-    name = f"{release}{'-bare' if bare else ''}"
-    argv = _recipe(release, bare)
+    name = f"{release}{'-bare' if bare else ''}{'-extra' if extra else ''}"
+    argv = _recipe(release, (*(BARE if bare else FULL), *extra))
     where = cache() / f"{name}-{hashlib.sha256(repr(argv).encode()).hexdigest()[:12]}"
     if where.is_dir():
         return where
@@ -140,12 +150,12 @@ def root(release: str, *, bare: bool = False, say: Say = lambda _: None) -> Path
     return where
 
 
-def _recipe(release: str, bare: bool) -> list[str]:
+def _recipe(release: str, packages: Sequence[str]) -> list[str]:
     return [
         "mmdebstrap",
         "--mode=root",
         "--variant=apt",
-        f"--include={','.join(BARE if bare else FULL)}",
+        f"--include={','.join(packages)}",
         # Of testing, the Release file may be past its date on a mirror that stands still.
         '--aptopt=Acquire::Check-Valid-Until "false"',
         f"--customize-hook={FINISH}",

@@ -44,7 +44,7 @@ class Alarm(NamedTuple):
 
 def of(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:
     """Give all there is to say of one customer."""
-    for watch in (_held, _pinned, _refused, _unproven, _stale, _ageing, _opened, _ahead):
+    for watch in (_held, _pinned, _refused, _unproven, _stale, _ageing, _opened, _ahead, _noted):
         yield from watch(status, settings, now)
 
 
@@ -145,6 +145,12 @@ def _ahead(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
     if latest > now + AHEAD:
         text = f"its last upload is of {moment(latest)}, which is to come: this relay's clock was wrong then, or is now"
         yield Alarm(status.customer, "ahead", text)
+
+
+def _noted(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
+    """Tell what the last export said besides its addresses."""
+    for note in status.last.notes if status.last else ():
+        yield Alarm(status.customer, f"note {note}", note)
 
 
 def _watched(status: Status, settings: Settings) -> list[str]:

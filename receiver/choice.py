@@ -58,13 +58,19 @@ class Choice(NamedTuple):
 
     recipients: frozenset[str]
     left_out: Mapping[str, int]
+    open_domains: frozenset[str] = frozenset()  # in which everybody gets mail, whoever is listed
+    notes: tuple[str, ...] = ()  # what else somebody should hear of
+    plus_addresses: bool | None = None  # whether the server takes user+tag@ too; None: the export does not say
 
 
 def choose(values: Iterable[str], settings: Settings) -> Choice:
     """Choose the recipients; with no domains in the settings, in any domain. Raises what reading the values does."""
     left_out: Counter[str] = Counter()
     recipients = frozenset(chosen(values, settings, left_out))
-    return Choice(recipients, {reason: left_out[reason] for reason in REASONS if left_out[reason]})
+    counts = {reason: left_out[reason] for reason in REASONS if left_out[reason]}
+    if isinstance(values, Values):
+        return Choice(recipients, counts, frozenset(values.open_domains), values.notes, values.plus_addresses)
+    return Choice(recipients, counts)
 
 
 def chosen(values: Iterable[str], settings: Settings, left_out: Counter[str]) -> Iterator[str]:

@@ -38,7 +38,7 @@ def judge(
     offered = choice.recipients
     ours = frozenset(recipient for recipient in in_force if domain(recipient) in settings.domains)
     watched = _Watched.of(reference, accepted, offered, settings)
-    reasons = (*_losses(watched, settings), *_firsts(accepted, offered, settings))
+    reasons = (*_losses(watched, settings), *_firsts(accepted, choice, settings))
     if not (reasons or offered):
         reasons = ("no recipient in any domain of the customer's",)
     would = ours | offered if reasons else offered
@@ -106,8 +106,8 @@ def _shrunk(where: str, gone: int, before: int, settings: Settings) -> Iterator[
         yield f"{gone * 100 / before:.1f} %{where} would go ({gone} of {before}), limit {settings.shrink_percent:g} %"
 
 
-def _firsts(accepted: Mapping[str, object], offered: frozenset[str], settings: Settings) -> Iterator[str]:
-    for name, count in _count(offered, set(settings.domains) - set(accepted)).items():
+def _firsts(accepted: Mapping[str, object], choice: Choice, settings: Settings) -> Iterator[str]:
+    for name, count in _count(choice.recipients, set(settings.domains) - set(accepted) - choice.open_domains).items():
         yield f"first list of {name} ({count})"
 
 

@@ -30,7 +30,7 @@ _ROOM = LIMIT // 2  # bytes of files, which are longer in JSON: eighteen lists o
 _HEAD = 64 << 10  # bytes of a kept list in which its first line is found
 _LAST = 90_000_000  # number in history: names there have eight digits, and more lists are to come
 _FOLDERS = {
-    ".": re.compile(r"pinned\.json"),
+    ".": re.compile(r"(?:pinned|last-export)\.json"),
     "held": re.compile(r"recipients|why\.json"),
     "history": re.compile(r"[0-9]{8}\.gz"),
     "reference": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.gz"),

@@ -14,7 +14,7 @@ from receiver.kept import Origin
 from receiver.publishing import Decision
 from receiver.report import NAMED, Busy, Failed, Outcome, moment
 from receiver.settings import Settings, load_settings
-from receiver.spool import Accepted, Held, InForce, Pin, Spool
+from receiver.spool import Accepted, Held, InForce, LastExport, Pin, Spool
 from receiver.tables import Tables
 
 WAIT = 300.0  # seconds for a place to parse in
@@ -37,6 +37,7 @@ def offer(
             if current != settings:  # provisioned while we were reading
                 choice = _chosen(current, export)
             publishing.finish(spool)
+            spool.record_export(LastExport(tuple(sorted(choice.open_domains)), choice.plus_addresses))
             outcome, added = enter(current, choice, spool, origin, spool.pinned())
             spool.record(outcome)
     except BadExport as error:
@@ -64,16 +65,18 @@ def enter(
     name = kept.digest(text)
     verdict = _judged(settings, choice, in_force, name, spool, now)
     outcome = Outcome(spool.customer, "pinned", *origin, total=len(in_force.recipients), offered=name)
-    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons)
+    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons, notes=choice.notes)
     if pin or verdict.reasons:
-        spool.hold(Held(name, choice.recipients, origin, origin.when, verdict.reasons, choice.left_out), text)
+        held = Held(name, choice.recipients, origin, origin.when, verdict.reasons, choice.left_out)
+        spool.hold(held._replace(open_domains=tuple(sorted(choice.open_domains))), text)
     if pin:
         return outcome._replace(why=moment(pin.since)), frozenset()
+    accepted = in_force.accepted.without(choice.open_domains)
     if verdict.reasons:
-        accepted = in_force.accepted._replace(counts=_counts(settings, in_force, spool))
+        accepted = accepted._replace(counts=_counts(settings, in_force, spool))
         text = in_force.text if verdict.published == in_force.recipients else kept.text(verdict.published)
     else:
-        accepted = passed(settings, choice.recipients, in_force.accepted, origin, name)
+        accepted = passed(settings, choice.recipients, accepted, origin, name).without(choice.open_domains)
     decision = Decision(verdict.published, text, accepted, origin, clears=not verdict.reasons)
     publishing.publish(spool, settings, in_force, decision, now)
     return _changed(outcome, in_force.recipients, verdict)
@@ -122,13 +125,13 @@ def finish(spool: Spool, tables: Tables) -> None:
 
 
 def _chosen(settings: Settings, export: bytes) -> Choice:
-    return choose(formats.named(settings.format).values(export), settings)
+    return choose(formats.read(export, settings), settings)
 
 
 def _judged(settings: Settings, choice: Choice, in_force: InForce, name: str, spool: Spool, now: int) -> Verdict:
     """Judge a list, unless it is the one accepted last: what a person took once is not held again every hour."""
     accepted = in_force.accepted
-    if name == accepted.list and accepted.domains.keys() >= set(map(domain, choice.recipients)):
+    if name == accepted.list and accepted.domains.keys() >= set(map(domain, choice.recipients)) - choice.open_domains:
         return Verdict(choice.recipients, frozenset(), ())
     reference = history.reference(spool.folder, in_force.recipients, now)
     counts = _counts(settings, in_force, spool)
@@ -164,5 +167,5 @@ def _looked(settings: Settings, choice: Choice, spool: Spool, origin: Origin) ->
     coming, going = sorted(choice.recipients - in_force.recipients), sorted(in_force.recipients - choice.recipients)
     outcome = Outcome(spool.customer, "looked", *origin, total=len(choice.recipients), offered=name)
     outcome = outcome._replace(added=len(coming), removed=len(going), kept_back=len(verdict.kept_back))
-    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons)
+    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons, notes=choice.notes)
     return outcome._replace(coming=tuple(coming[:NAMED]), going=tuple(going[:NAMED]))

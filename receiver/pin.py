@@ -39,6 +39,7 @@ def rollback(spool: Spool, which: Which, origin: Origin, tables: Tables) -> Outc
         text = kept.text(recipients)
         domains = _still(in_force.accepted, entry, recipients, settings)
         accepted = Accepted(domains, kept.digest(text), counted(recipients, settings))
+        accepted = accepted.without(spool.last_export().open_domains)
         pin = Pin(origin.when, origin.by, entry.kept.list)
         decision = Decision(recipients, text, accepted, origin, f"{origin.by}, rolling back", pin, clears=False)
         publishing.publish(spool, settings, in_force, decision, origin.when)
@@ -59,7 +60,7 @@ def resume(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
             raise Refused("not pinned: uploads take effect")
         waiting = spool.held()
         if waiting:
-            choice = Choice(own(waiting.recipients, settings), waiting.left_out)
+            choice = Choice(own(waiting.recipients, settings), waiting.left_out, frozenset(waiting.open_domains))
             outcome, added = enter(settings, choice, spool, waiting.origin, None)
             outcome = outcome._replace(by=origin.by)
         else:

@@ -67,6 +67,7 @@ class Outcome(NamedTuple):
     trouble: str = ""  # the list is recorded, yet not in the tables Postfix reads
     coming: tuple[str, ...] = ()  # when only looked: names, sorted, at most NAMED
     going: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what else somebody should hear of the export
 
     @property
     def code(self) -> int:
@@ -86,6 +87,7 @@ class Outcome(NamedTuple):
         if self.left_out:
             each = ", ".join(f"{count} {reason}" for reason, count in most_first(self.left_out))
             parts.append(f"left out {sum(self.left_out.values())}: {each}")
+        parts += [f"note: {note}" for note in self.notes]
         return f"{self.customer}: {'; '.join(parts)}"
 
     def _said(self) -> str:
@@ -112,7 +114,7 @@ class Outcome(NamedTuple):
         if record.get("postern") not in (FORMAT, FORMAT - 1):
             raise ValueError("an outcome of a format this release of Postern does not read")
         known = {name: value for name, value in record.items() if name in cls._fields}
-        for name in ("reasons", "coming", "going"):
+        for name in ("reasons", "coming", "going", "notes"):
             known[name] = tuple(known.get(name, ()))
         outcome = cls(**known)
         words = (outcome.customer, outcome.did, outcome.key, outcome.client, outcome.by, outcome.offered)

@@ -38,7 +38,8 @@ class Review(NamedTuple):
         """Compare, counting against the list in force."""
         ours = own(held.recipients, settings)
         coming, going = sorted(ours - in_force.recipients), sorted(in_force.recipients - ours)
-        first = sorted(name for name in ours if domain(name) not in in_force.accepted.domains)
+        known = {*in_force.accepted.domains, *held.open_domains}
+        first = sorted(name for name in ours if domain(name) not in known)
         effect = kept.digest(kept.text({*going, *(f"@{domain(name)}" for name in first)}))
         return cls(held, ours, tuple(coming), tuple(going), tuple(first), effect)
 
@@ -91,6 +92,7 @@ def accept(spool: Spool, number: Number, expected: str, by: str, tables: Tables)
         _addressed(reviewed, in_force, settings)
         text, origin = kept.text(reviewed.recipients), reviewed.held.origin
         accepted = passed(settings, reviewed.recipients, in_force.accepted, origin, kept.digest(text))
+        accepted = accepted.without(reviewed.held.open_domains)
         decision = Decision(reviewed.recipients, text, accepted, origin, by=by)
         publishing.publish(spool, settings, in_force, decision, int(time.time()))
         outcome = _accepted(spool.customer, reviewed, in_force, by)

@@ -66,6 +66,9 @@ class Settings(NamedTuple):
     days: str = ""  # of the customer's schedule, as MON TUE; this and the next in words, to be short lines of a plan
     starts: str = ""  # of its exports on each of them, as 07:05 08:05
     timezone: str = "UTC"  # of both
+    ldap_attributes: tuple[str, ...] = ()  # of source ldap: those that hold addresses
+    ldap_filter_is_default: bool = True  # so that only who has one of them was asked for
+    ldap_paged: bool = True  # the server was asked for pages
 
     def text(self) -> str:
         """The content of settings.json. Exclusions are not in it: their only place is exclude-users.txt."""

@@ -5,7 +5,7 @@ accepted.json         the domains with an accepted list           unproven.json 
 history/NUMBER.gz     the last lists in force, this one included  keys.json      when each key was seen
 reference/DAY.gz      the largest list of each of the last days   last-run.json  the Outcome of the last run
 held/                 the list that waits for an operator, and    pinned.json    there while uploads do not take effect
-                      which one somebody has reviewed last
+                      which one somebody has reviewed last        last-export.json  what the last export said besides
 upload-, call-NUMBER  empty: locked while an export is taken, while a call through a key is answered
 parse-NUMBER          empty: locked while an export waits to be parsed, or is
 """
@@ -16,7 +16,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -42,6 +42,10 @@ class Accepted(NamedTuple):
         if not isinstance(fields.get("domains"), dict):
             return cls()
         return cls(_numbers(fields["domains"]), str(fields.get("list", "")), _numbers(fields.get("counts")))
+
+    def without(self, open_domains: Container[str]) -> Accepted:
+        """Return it without domains in which everybody gets mail: they open, and have a first list when that ends."""
+        return self._replace(domains={name: when for name, when in self.domains.items() if name not in open_domains})
 
     def opens(self, settings: Settings, now: int) -> tuple[str, ...]:
         """Give the domains the build keeps open: partial, or without an accepted list as young as is wanted.
@@ -79,6 +83,7 @@ class Held(NamedTuple):
     reasons: tuple[str, ...]  # empty: it passes, and waits because of the pin
     left_out: Mapping[str, int]
     total: int = 0  # of its recipients, where they are not read
+    open_domains: tuple[str, ...] = ()  # in which everybody gets mail, so that it closes none of them
 
     @classmethod
     def read(cls, why: Mapping[str, Any]) -> Held:
@@ -86,7 +91,9 @@ class Held(NamedTuple):
         origin, reasons, total = Origin(**why["origin"]), tuple(why["reasons"]), why["recipients"]
         _check(str, why["list"], origin.key, origin.client, origin.by, *reasons)
         _check(int, origin.when, why["since"], total, *_numbers(why["left_out"]).values())
-        return cls(why["list"], frozenset(), origin, why["since"], reasons, _numbers(why["left_out"]), total)
+        opened = tuple(why.get("open_domains", ()))
+        _check(str, *opened)
+        return cls(why["list"], frozenset(), origin, why["since"], reasons, _numbers(why["left_out"]), total, opened)
 
 
 class Reviewed(NamedTuple):
@@ -102,6 +109,13 @@ class Pin(NamedTuple):
     since: int
     by: str
     list: str  # SHA-256 of the list that was rolled back to
+
+
+class LastExport(NamedTuple):
+    """What the last export that could be read said besides its recipients."""
+
+    open_domains: tuple[str, ...] = ()  # in which everybody gets mail, whoever is listed
+    plus_addresses: bool | None = None  # whether the server takes user+tag@ where it takes user@; None: not said
 
 
 class Spool:
@@ -240,6 +254,18 @@ class Spool:
         keys[key] = {"first": keys.get(key, {}).get("first", now), "last": now}
         latest = sorted(keys, key=lambda name: keys[name]["last"])[-KEYS:]
         disk.replace(self.folder, "keys.json", disk.text({name: keys[name] for name in sorted(latest)}))
+
+    def last_export(self) -> LastExport:
+        """Read last-export.json; a damaged one says nothing."""
+        fields = disk.load(self.folder, "last-export.json") or {}
+        domains, plus = fields.get("open_domains"), fields.get("plus_addresses")
+        names = tuple(map(str, domains)) if isinstance(domains, list) else ()
+        return LastExport(names, plus if isinstance(plus, bool) else None)
+
+    def record_export(self, export: LastExport) -> None:
+        """Replace last-export.json, where it says something else."""
+        if export != self.last_export():
+            disk.store(self.folder, "last-export.json", export._asdict())
 
     def last_run(self) -> Outcome | None:
         """Read what the last run came to."""

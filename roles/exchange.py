@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from deploy.items import Item, access, file, task
 from inventory.model import Customer, Relay
+from roles import posix_host
 from templates import names, render
 
 LONGEST_LINE = 2047  # of NT 4's cmd.exe
@@ -42,6 +43,7 @@ _EXPORTERS = {
     "exchange-5.5": _Exporter("admin.exe"),
     "csvde": _Exporter("csvde.exe"),
     "powershell": _Exporter("powershell.exe", end_mark="exchusers.end", witness="runexport.ps1"),
+    "exchange-online": _Exporter("powershell.exe", end_mark="exchusers.end", witness="runexport.ps1"),
 }
 
 
@@ -71,6 +73,9 @@ def items(customer: Customer, relays: Sequence[Relay]) -> Iterator[Item]:
     """
     if not customer.keys:
         raise ValueError(f"{customer.id} has no key on record: there is nothing to upload with")
+    if customer.exchange.is_posix:
+        yield from posix_host.items(customer, _shared_facts(customer, relays))
+        return
     files = dict(_files(customer, relays))
     reached = customer.exchange.reach == "ssh"
     if reached:
@@ -92,12 +97,16 @@ def _files(customer: Customer, relays: Sequence[Relay]) -> Iterator[tuple[str, s
 
 
 def task_name(customer: Customer) -> str:
-    """Name the task that Windows runs the batch by."""
+    """Name the task that Windows runs the batch by; of a POSIX host, the systemd unit or the file of cron."""
+    if customer.exchange.is_posix:
+        return posix_host.unit(customer)
     return f"Postern {customer.id}"
 
 
 def proof(customer: Customer, relay: Relay, key_name: str) -> tuple[str, ...]:
     """Give the words of a command that has the gate of a relay say which key let it in; run at the customer's end."""
+    if customer.exchange.is_posix:
+        return posix_host.proof(customer, _upload_to(relay), key_file(customer, key_name))
     facts = {
         "directory": customer.exchange.directory,
         "folder": customer.exchange.directory.replace("\\", "/"),
@@ -120,7 +129,7 @@ def refusals(customer: Customer, relays: Sequence[Relay]) -> list[str]:
             for relay in relays
             if relay.uploads_to[1] != 22
         ]
-    if customer.keys and not found:
+    if customer.keys and not found and not customer.exchange.is_posix:
         batch = next(item for item in items(customer, relays) if item.name == "runexport.bat")
         longest = max(map(len, str((batch.wanted or {})["content"]).splitlines()))
         if longest > LONGEST_LINE:
@@ -140,17 +149,14 @@ def _unused(customer: Customer) -> Iterator[str]:
 
 def _facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
     exchange, schedule = customer.exchange, customer.exchange.schedule
-    every, starts = schedule.every_minutes, schedule.starts(customer.id)
-    by_name = {relay.name: relay for relay in relays}
+    every = schedule.every_minutes
     exporter = _EXPORTERS[exchange.source]
     return {
-        "customer": customer.id,
-        "domains": customer.domains,
-        "directory": exchange.directory,
+        **_shared_facts(customer, relays),
         "install": exchange.install,
         "server": exchange.server,
         "basepoint": exchange.basepoint,
-        "addresses": exchange.addresses,
+        "online": exchange.online,
         "exporter": exporter.program,
         "end_mark": exporter.end_mark,
         "witness": exporter.witness,
@@ -161,16 +167,29 @@ def _facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
         "upload": f"exchange/clients/{exchange.client}/upload.bat.j2",
         "client_readme": f"exchange/clients/{exchange.client}/README.txt.j2",
         "account": customer.upload_account,
-        "keys": [key_file(customer, key.name) for key in reversed(customer.keys)],
-        "key_type": exchange.key_type,
-        "relays": [_upload_to(by_name[name]) for name in customer.relays],
         "marks": [f"mark{number}" for number in range(1, -(-120 // every) + 1)],
         "task": task_name(customer),
         "every_minutes": every,
-        "times": [f"{start // 60:02}:{start % 60:02}" for start in starts],
-        "days": schedule.days,
         "at_days": ",".join(_AT_DAYS[day] for day in schedule.days),
         "weekdays": [_WEEKDAYS[day] for day in schedule.days],
+    }
+
+
+def _shared_facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
+    """Return what the files say on any system."""
+    exchange, schedule = customer.exchange, customer.exchange.schedule
+    by_name = {relay.name: relay for relay in relays}
+    starts = schedule.starts(customer.id)
+    return {
+        "customer": customer.id,
+        "domains": customer.domains,
+        "directory": exchange.directory,
+        "addresses": exchange.addresses,
+        "keys": [key_file(customer, key.name) for key in reversed(customer.keys)],
+        "key_type": exchange.key_type,
+        "relays": [_upload_to(by_name[name]) for name in customer.relays],
+        "times": [f"{start // 60:02}:{start % 60:02}" for start in starts],
+        "days": schedule.days,
     }
 
 

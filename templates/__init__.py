@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import jinja2
@@ -16,6 +17,9 @@ _HERE = jinja2.Environment(
     keep_trailing_newline=True,
     autoescape=False,  # noqa: S701  # configuration and batch files; the inventory checks values against these formats
 )
+
+
+_HERE.filters["sh"] = shlex.quote
 
 
 def render(name: str, /, **facts: object) -> str:

@@ -99,9 +99,13 @@ class SmallRelay:
 
     def offer(self, recipients: Iterable[str], when: float | None = None, look: bool = False) -> Outcome:
         """Offer a list as the gate does once it has taken it from stdin."""
+        return self.take(export(recipients), when, look)
+
+    def take(self, sent: bytes, when: float | None = None, look: bool = False) -> Outcome:
+        """Offer an export of the customer's source."""
         origin = Origin(int(time.time() if when is None else when), "k1", "198.51.100.7")
         with self.spool() as spool:
-            return offer(self.settings, export(recipients), spool, origin, self.tables, look)
+            return offer(self.settings, sent, spool, origin, self.tables, look)
 
     def accept(self, option: str, size: int) -> Outcome:
         """Review what is held and accept it, as the desk does."""

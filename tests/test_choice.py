@@ -114,7 +114,7 @@ def test_the_type_counts_in_any_case(kind: str) -> None:
 )
 def test_a_value_that_is_no_recipient_is_left_out_and_counted_with_its_reason(value: str, why: str) -> None:
     assert refusal(value, ACME) == why
-    assert choose([value], ACME) == (frozenset(), {why: 1})
+    assert choose([value], ACME)[:2] == (frozenset(), {why: 1})
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_character_unicode_has_not_assigned_is_left_out_as_a_newer_postfix_may
 ) -> None:
     for local in (f"an{character}na", f'"an {character}na"'):
         values = [f"SMTP:{local}@acme.example", "SMTP:bob@acme.example"]
-        assert choose(values, ACME) == (frozenset({"bob@acme.example"}), {choice.UNASSIGNED: 1})
+        assert choose(values, ACME)[:2] == (frozenset({"bob@acme.example"}), {choice.UNASSIGNED: 1})
 
 
 def test_characters_for_private_use_and_those_that_only_join_or_accent_are_assigned() -> None:
@@ -141,8 +141,8 @@ def test_characters_for_private_use_and_those_that_only_join_or_accent_are_assig
 
 
 def test_an_attempt_to_bring_a_second_address_in_behind_a_line_end_fails() -> None:
-    assert choose(["X400:s=a\nsmtp:eve@acme.example"], ACME) == (frozenset(), {choice.NOT_INTERNET: 1})
-    assert choose(["SMTP:a@acme.example\nsmtp:eve@acme.example"], ACME) == (frozenset(), {choice.NOT_AN_ADDRESS: 1})
+    assert choose(["X400:s=a\nsmtp:eve@acme.example"], ACME)[:2] == (frozenset(), {choice.NOT_INTERNET: 1})
+    assert choose(["SMTP:a@acme.example\nsmtp:eve@acme.example"], ACME)[:2] == (frozenset(), {choice.NOT_AN_ADDRESS: 1})
 
 
 def test_an_attempt_to_open_a_whole_domain_fails() -> None:
@@ -152,7 +152,7 @@ def test_an_attempt_to_open_a_whole_domain_fails() -> None:
 
 def test_a_domain_is_matched_whole_and_not_as_a_part_of_a_name() -> None:
     tries = ["a@evil-acme.example", "a@acme.example.evil", "a@sub.acme.example", "a@acmeXexample", "a@acme.exampleb"]
-    assert choose([f"SMTP:{address}" for address in tries], ACME) == (frozenset(), {choice.OTHER_DOMAIN: 5})
+    assert choose([f"SMTP:{address}" for address in tries], ACME)[:2] == (frozenset(), {choice.OTHER_DOMAIN: 5})
 
 
 def test_an_address_that_starts_with_a_hash_or_holds_a_blank_is_left_out_as_postmap_would_lose_it_silently() -> None:
@@ -319,19 +319,19 @@ def test_what_somebody_of_a_kind_to_leave_out_would_add_counts_as_that_kind_and_
     taken = choose(Values(iter([block])), ACME)
     assert taken.recipients == {"anna@acme.example", "a@acme.example"}
     left = choose(Values(iter([block])), ACME._replace(leave_out=("disabled", "hidden")))
-    assert left == (frozenset(), {choice.NOT_INTERNET: 1, choice.OTHER_DOMAIN: 1, "hidden": 2})
+    assert left[:2] == (frozenset(), {choice.NOT_INTERNET: 1, choice.OTHER_DOMAIN: 1, "hidden": 2})
 
 
 def test_an_address_of_two_owners_is_left_out_only_if_both_are() -> None:
     blocks = [Block("SMTP:staff@acme.example", ("hidden",)), Block("smtp:Staff@acme.example")]
     settings = ACME._replace(leave_out=("hidden",))
-    assert choose(Values(iter(blocks)), settings) == (frozenset({"staff@acme.example"}), {"hidden": 1})
+    assert choose(Values(iter(blocks)), settings)[:2] == (frozenset({"staff@acme.example"}), {"hidden": 1})
 
 
 def test_what_is_chosen_is_chosen_again_unchanged() -> None:
     """The build, and whoever reads a list later, may ask again of each recipient and gets the same answer."""
     taken = choose(made_up(random.Random(2)), ACME).recipients
-    assert choose([f"SMTP:{recipient}" for recipient in taken], ACME) == (taken, {})
+    assert choose([f"SMTP:{recipient}" for recipient in taken], ACME)[:2] == (taken, {})
     assert taken
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from receiver.formats import BadExport, Block, csvde
+from receiver.formats.kinds import OWNER
 from tests.dice import seeds
 
 HEADER = (
@@ -109,7 +110,7 @@ def written(values: list[str], dice: random.Random) -> str:
 
 def made_up(dice: random.Random) -> tuple[bytes, list[str]]:
     """Give an export and the values in it. In some a row in two is a trap, in some none is."""
-    columns = ["proxyAddresses", "objectClass", *dice.sample(csvde.OWNER[1:], dice.randrange(5))]
+    columns = ["proxyAddresses", "objectClass", *dice.sample(OWNER[1:], dice.randrange(5))]
     dice.shuffle(columns)
     traps = dice.choice([0, 0.01, 0.5])
     rows, every = [",".join(["DN", *columns])], []

@@ -14,7 +14,9 @@ import pytest
 import inventory
 from deploy.plan import Blank, Plan
 from inventory import Customer, Key, Relay
+from inventory.model import Online
 from receiver.formats import csvde
+from receiver.formats.kinds import OWNER
 from roles import exchange
 from tests.waiting import HANGS
 
@@ -48,11 +50,19 @@ def files(one: Customer, relays: Sequence[Relay]) -> dict[str, str]:
 TWO = (relay("mx1"), relay("mx2", uploads="upload.provider.example:2222"))
 DIRECTORY = {"source": "csvde", "server": "DC1", "basepoint": "DC=demo,DC=example"}
 SCRIPT = {"source": "powershell", "server": "EX1", "basepoint": None}
+TENANT = {"organization": "acme.onmicrosoft.com", "app_id": "11111111-2222-4333-8444-555555555555"}
+ONLINE = {
+    "source": "exchange-online",
+    "basepoint": None,
+    "server": "exchange-online",
+    "online": Online.model_validate({**TENANT, "thumbprint": "0123456789abcdef" * 2 + "01234567"}),
+}
 CASES = {
     "one-relay-one-key": (customer(), TWO[:1]),
     "two-relays-rotating": (customer("k1", "k2", relays=("mx1", "mx2")), TWO),
     "csvde": (customer(exchange=DIRECTORY), TWO[:1]),
     "powershell": (customer(exchange=SCRIPT), TWO[:1]),
+    "exchange-online": (customer(exchange=ONLINE), TWO[:1]),
     "securecrt": (customer("k1", "k2", exchange={"client": "securecrt"}), TWO[:1]),
     "openssh": (customer("k1", "k2", exchange={"client": "openssh"}, relays=("mx1", "mx2")), TWO),
 }
@@ -150,7 +160,7 @@ def test_csvde_without_a_base_asks_for_all_of_the_server_s_own_domain() -> None:
 def test_csvde_is_asked_for_what_its_format_reads_and_never_for_where_a_contact_s_mail_goes() -> None:
     asked = re.search(r"-l (\S+)", csvde_line())
     assert asked is not None
-    assert set(asked[1].split(",")) == {csvde.ADDRESSES, *csvde.OWNER}
+    assert set(asked[1].split(",")) == {csvde.ADDRESSES, *OWNER}
     assert "targetAddress" not in asked[1]
 
 
@@ -316,7 +326,13 @@ def test_the_page_for_the_customer_s_admin_fits_a_diskette_reader_s_screen(case:
 @pytest.mark.parametrize(
     ("case", "count"),
     [
-        *(("one-relay-one-key", 11), ("two-relays-rotating", 11), ("csvde", 12), ("powershell", 11)),
+        *(
+            ("one-relay-one-key", 11),
+            ("two-relays-rotating", 11),
+            ("csvde", 12),
+            ("powershell", 11),
+            ("exchange-online", 11),
+        ),
         *(("openssh", 11), ("securecrt", 10)),
     ],
 )

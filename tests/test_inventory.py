@@ -11,7 +11,7 @@ import pytest
 
 import inventory
 from inventory import InventoryError, reference
-from inventory.model import Customer, Exchange, Guard, Relay, Schedule, Ssh, Table, Take
+from inventory.model import Customer, Exchange, Guard, Ldap, Online, Relay, Schedule, Ssh, Table, Take
 from receiver.formats.kinds import KINDS
 from templates import render
 
@@ -26,6 +26,32 @@ server = "NTSERVER"
 basepoint = "/o=Acme"
 addresses = ["198.51.100.7"]
 """
+CANARY = 'canaries = ["ceo@acme.example"]\n'
+LDAP = """\
+name = "Acme Ltd"
+domains = ["acme.example"]
+relays = ["mx1"]
+[exchange]
+source = "ldap"
+addresses = ["198.51.100.7"]
+[exchange.ldap]
+servers = ["ldaps://dc1.acme.example"]
+base = "dc=acme,dc=example"
+bind_dn = "cn=r"
+"""
+ONLINE = """\
+name = "Acme Ltd"
+domains = ["acme.example"]
+relays = ["mx1"]
+[exchange]
+source = "exchange-online"
+addresses = ["198.51.100.7"]
+[exchange.online]
+organization = "acme.onmicrosoft.com"
+app_id = "11111111-2222-4333-8444-555555555555"
+"""
+THUMBPRINT = 'thumbprint = "0123456789ABCDEF0123456789ABCDEF01234567"\n'
+PEM = 'certificate = "exchange.pem"\nkey = "/etc/ssl/exchange.key"\n'
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTEx"
 Write = Callable[..., Path]
 
@@ -281,7 +307,7 @@ def test_the_text_of_the_error_is_a_line_for_each_fault(write: Write) -> None:
         (changed('basepoint = "/o=Acme"\n', ""), "exchange.basepoint: must be given for exchange-5.5: /o="),
         (ACME + 'source = "csvde"\n', "exchange.basepoint: '/o=Acme' must be the root of a domain as DC=acme"),
         (ACME + 'source = "powershell"\n', "exchange.basepoint: '/o=Acme' must be left out for powershell"),
-        (ACME + 'source = "csvd"\n', "must be one of exchange-5.5, csvde, powershell; did you mean 'csvde'?"),
+        (ACME + 'source = "csvd"\n', "must be one of exchange-5.5, csvde, powershell, ldap, exchange-online; did you"),
         (ACME + "[exchange.take]\nhiden = true\n", "exchange.take.hiden: no such key; did you mean 'hidden'?"),
         (ACME + "[exchange.take]\nhidden = false\n", "exchange.take: must be left out for exchange-5.5: its"),
         (ACTIVE_DIRECTORY + '[exchange.take]\nhidden = "no"\n', "exchange.take.hidden: 'no' must be true or false"),
@@ -293,6 +319,33 @@ def test_the_text_of_the_error_is_a_line_for_each_fault(write: Write) -> None:
         ('partial = ["acme.com"]\n' + ACME, "partial: 'acme.com' is not one of domains; did you mean"),
         ('include = ["x@bolt.example"]\n' + ACME, "include: 'x@bolt.example' is in none of domains"),
         ('canaries = ["x@sub.acme.example"]\n' + ACME, "canaries: 'x@sub.acme.example' is in none of domains"),
+        (LDAP, "exchange: source ldap needs canaries, one for each domain"),
+        (CANARY + LDAP.replace("ldaps://", "ldap://"), "'ldap://dc1.acme.example' must be ldaps://, TLS from the"),
+        (CANARY + LDAP.replace(".example\"]", ".example/x\"]"), "must read ldaps://HOST or ldaps://HOST:PORT"),
+        (CANARY + LDAP.replace('bind_dn = "cn=r"', ""), "exchange.ldap.bind_dn: must be given. Who asks"),
+        (CANARY + LDAP.replace("cn=r", "reader"), "exchange.ldap.bind_dn: 'reader' must be a DN"),
+        (CANARY + LDAP + 'pin = "AAAA"\n', "exchange.ldap.pin: 'AAAA' must be sha256: and the 44 letters"),
+        (CANARY + LDAP + 'atributes = ["mail"]\n', "exchange.ldap.atributes: no such key; did you mean 'attributes'?"),
+        (CANARY + LDAP + 'attributes = ["mail;primary"]\n', "'mail;primary' must be the name of an attribute"),
+        (CANARY + LDAP + 'filter = "mail=*"\n', "exchange.ldap.filter: 'mail=*' must be a filter whose brackets close"),
+        (CANARY + LDAP.partition("[exchange.ldap]")[0], "exchange.ldap: must be given for ldap: servers, base"),
+        (CANARY + LDAP.replace('"ldap"', '"powershell"\nserver = "EX1"'), "exchange.ldap: must be left out, or "),
+        (CANARY + LDAP.replace("[exchange.ldap]", "directory = 'C:\\x'\n[exchange.ldap]"), "must be an absolute path"),
+        (CANARY + LDAP.replace("[exchange.ldap]", 'client = "plink"\n[exchange.ldap]'), "must be openssh, or left out"),
+        (CANARY + LDAP.replace("[exchange.ldap]", 'basepoint = "DC=x"\n[exchange.ldap]'), "must be left out for ldap"),
+        (ONLINE + THUMBPRINT, "exchange: source exchange-online needs canaries, one for each domain"),
+        (CANARY + ONLINE, "exchange.online.key: must be given with certificate (Linux), or thumbprint alone"),
+        (CANARY + ONLINE + PEM + THUMBPRINT, "exchange.online.key: '/etc/ssl/exchange.key' must be given with certifi"),
+        (CANARY + ONLINE + PEM.partition("\n")[0] + "\n", "exchange.online.key: must be given with certificate"),
+        (CANARY + ONLINE + THUMBPRINT.replace("0123", "01:23"), "must be the certificate's thumbprint: 40 hexadec"),
+        (CANARY + ONLINE.replace(".onmicrosoft.com", ".example") + PEM, "must be the tenant's first domain"),
+        (CANARY + ONLINE.replace("11111111-", "") + PEM, "must be the Application (client) ID"),
+        (CANARY + ONLINE + PEM + 'environment = "Mars"\n', "exchange.online.environment: 'Mars' must be one of O365De"),
+        (CANARY + ONLINE.partition("[exchange.online]")[0], "exchange.online: must be given for exchange-online"),
+        (CANARY + ONLINE.replace('"exchange-online"', '"powershell"\nserver = "EX1"') + PEM, "must be left out, or"),
+        (CANARY + ONLINE.replace("[exchange.o", 'basepoint = "DC=x"\n[exchange.o') + PEM, "left out for exchange-on"),
+        (CANARY + ONLINE.replace("[exchange.o", 'client = "plink"\n[exchange.o') + PEM, "must be openssh, or left out"),
+        (CANARY + ONLINE.replace("[exchange.o", 'directory = "/opt"\n[exchange.o') + THUMBPRINT, "directory: '/opt'"),
         ('exclude = ["ceo"]\ncanaries = ["CEO@acme.example"]\n' + ACME, "'ceo@acme.example' is excluded by 'ceo'"),
         ('exclude = ["*@acme.co.example"]\ninclude = ["a@acme.co.example"]\n' + ACME, "excluded by '*@acme.co.exa"),
         (changed('["mx1"]', '["mx1", "mx1"]'), "relays: names 'mx1' twice"),
@@ -488,12 +541,33 @@ def test_securecrt_wants_an_id_that_fits_an_account_and_somebody_at_the_server(w
     assert "wants somebody at the server" in fault
 
 
+@pytest.mark.parametrize(
+    ("lines", "default"),
+    [
+        ("", True),
+        ('filter = "(proxyAddresses=*)"\n', True),
+        ('attributes = ["mail", "alias"]\nfilter = "( | (ALIAS=*)(mail=*) )"\n', True),
+        ('attributes = ["mail", "alias"]\nfilter = "(mail=*)"\n', False),
+        ('attributes = ["mail"]\nfilter = "(&(mail=*)(status=enabled))"\n', False),
+        ('attributes = ["mail"]\nfilter = "(mail=a*)"\n', False),
+    ],
+)
+def test_a_filter_written_by_hand_is_the_default_where_it_finds_the_same(
+    write: Write, lines: str, default: bool
+) -> None:
+    customer = inventory.load(write(acme=CANARY + LDAP + lines)).customers["acme"]
+    assert customer.exchange.ldap
+    assert customer.exchange.ldap.finds_addresses_alone is default
+    assert (customer.exchange.client, customer.exchange.directory) == ("openssh", "/opt/userexport")
+
+
 def test_the_file_to_fill_in_names_every_key() -> None:
     text = render("inventory/customer.toml.j2", customer="acme", relays=["mx1"])
     named = set(re.findall(r"^(?:# )?([a-z_]+) = ", text, re.MULTILINE))
     known = keys_of(Customer) | keys_of(Exchange) | keys_of(Schedule) | keys_of(Take) | keys_of(Guard)
-    assert named == known - {"exchange", "guard", "schedule", "ssh", "take"}
-    assert set(re.findall(r"^#     ([a-z_]+) = ", text, re.MULTILINE)) == keys_of(Ssh) - {"port"}
+    assert named == known - {"exchange", "guard", "schedule", "ssh", "take", "ldap", "online"}
+    tables = {*keys_of(Ssh) - {"port"}, *keys_of(Ldap), *keys_of(Online) - {"environment"}}
+    assert set(re.findall(r"^#     ([a-z_]+) = ", text, re.MULTILINE)) == tables
 
 
 def test_the_file_to_fill_in_is_complete_once_it_is_filled_in(write: Write) -> None:

@@ -53,7 +53,7 @@ def test_a_broken_sample_is_refused_with_the_reason_beside_it(sample: Path) -> N
 
 def test_every_source_has_samples_and_every_sample_says_what_is_expected_of_it() -> None:
     assert {folder.name for folder in SAMPLES.iterdir() if folder.is_dir()} == set(get_args(Source))
-    for folder in filter(Path.is_dir, SAMPLES.iterdir()):
+    for folder in {*filter(Path.is_dir, SAMPLES.iterdir())} - {SAMPLES / "ldap"}:  # test_ldap.py has those
         expected = [path.stem for path in folder.iterdir() if path.suffix in (".recipients", ".refused")]
         assert sorted(expected) == sorted(path.stem for path in folder.glob("*.txt"))
         assert len(list(folder.glob("*.recipients"))) >= 10

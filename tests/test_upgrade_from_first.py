@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,14 +15,12 @@ import pytest
 
 from lab.host import LabHost
 from tests import watching
-from tests.operators import OUTSIDE, REPO, Operator, answers, export, people
-from tests.releases import releases
+from tests.operators import OUTSIDE, Operator, answers, export, people
+from tests.releases import releases, unpack_first_release
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.host
 
-FIRST = "e91c70b1d826e0b301bdeb8804845b89833e5562"
-"""The commit of the first release."""
 CUSTOMERS = ("acme", "held", "frozen")
 LAUNCHERS = (
     "/usr/local/sbin/postern-receive",
@@ -37,18 +33,7 @@ LAUNCHERS = (
 @pytest.fixture(scope="module")
 def first_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first release's tree, taken from git."""
-    argv = ["git", "-c", "safe.directory=*", "-C", str(REPO), "archive", FIRST]
-    try:
-        packed = subprocess.run(argv, capture_output=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        why = getattr(error, "stderr", b"").decode(errors="replace").strip() or str(error)
-        reason = f"git does not give the first release ({FIRST[:7]}): {why}; of a shallow clone: git fetch --unshallow"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("first-release")
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=packed, check=True)
-    return folder
+    return unpack_first_release(tmp_path_factory.mktemp("first-release"))
 
 
 class Relay(NamedTuple):

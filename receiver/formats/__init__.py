@@ -1,15 +1,15 @@
-"""The sources an export can come from: a module each, all with the same word, `values`."""
+"""The sources an export can come from: a module each, all with the same word, `values`; `read` knows which."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Protocol
 
-from receiver.formats import csvde, exchange_55, powershell
+from receiver.formats import csvde, exchange_55, exchange_online, ldap, powershell
 from receiver.formats.values import BadExport, Block, Values
-from receiver.settings import BadSettings
+from receiver.settings import BadSettings, Settings
 
-__all__ = ["BadExport", "Block", "Format", "Values", "named"]
+__all__ = ["BadExport", "Block", "Format", "Values", "named", "read"]
 
 
 class Format(Protocol):
@@ -22,15 +22,36 @@ class Format(Protocol):
         """
 
 
+class FormatBySettings(Protocol):
+    """What a module offers that must know whose export it reads."""
+
+    def values(self, export: bytes, settings: Settings) -> Values:
+        """Return the same as a Format's. Raises BadExport now, or when they are read."""
+
+
 _FORMATS: Mapping[str, Format] = {
     "exchange-5.5": exchange_55,
     "csvde": csvde,
     "powershell": powershell,
 }
+_BY_SETTINGS: Mapping[str, FormatBySettings] = {
+    "ldap": ldap,  # whose attributes are the operator's choice
+    "exchange-online": exchange_online,  # which says of each domain whether it is the customer's there
+}
 
 
 def named(name: str) -> Format:
-    """Give the module for a source, named as in the customer's file. Raises BadSettings."""
+    """Return the module for a source that needs no settings, named as in the customer's file. Raises BadSettings."""
     if name not in _FORMATS:
-        raise BadSettings(f"format {name}: not one of {', '.join(_FORMATS)}; provision this relay again")
+        every = ", ".join((*_FORMATS, *_BY_SETTINGS))
+        raise BadSettings(f"format {name}: not one of {every}; provision this relay again")
     return _FORMATS[name]
+
+
+def read(export: bytes, settings: Settings) -> Values:
+    """Return the values of an export without its end mark, read as the customer's source writes them.
+
+    Raises BadSettings for a source of another release; BadExport now, or when the values are read.
+    """
+    by_settings = _BY_SETTINGS.get(settings.format)
+    return by_settings.values(export, settings) if by_settings else named(settings.format).values(export)

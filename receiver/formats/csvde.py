@@ -8,26 +8,16 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from receiver.formats import cells
-from receiver.formats.kinds import kinds, may_name_a_kind, named_kind, type_numbered
+from receiver.formats.kinds import OWNER, may_name_a_kind, named_kind, owner_kinds
 from receiver.formats.text import Text
 from receiver.formats.values import BadExport, Block, Values
 
 ADDRESSES = "proxyAddresses"
-OWNER = (
-    *("objectClass", "msExchRecipientTypeDetails", "msExchRequireAuthToSendTo"),
-    *("msExchHideFromAddressLists", "userAccountControl"),
-)
-"""What is asked of whoever has the addresses. `targetAddress` is not: it is where a contact's mail goes."""
-
 _REQUIRED = ("DN", ADDRESSES, "objectClass")  # every object has a name and a class
 _RANGE = f"{ADDRESSES};range=".casefold()
-_CLASSES = {"contact": "MailContact", "msexchsystemmailbox": "SystemMailbox"}  # where there is no number of a type
-_DISABLED = 2  # the bit of userAccountControl
-_LONG = 12  # digits no number of Active Directory has: reading a million of them would take minutes
 _HEX = re.compile("^X'((?:[0-9A-Fa-f]{2})*)'$", re.MULTILINE)
 _NEXT = re.compile(";(?=[A-Za-z0-9]{1,8}:)")  # before the type of another address
 
@@ -120,23 +110,12 @@ def _read(columns: Sequence[tuple[str, ...]], table: _Table) -> Iterator[Block]:
     """Give the addresses of rows taken apart, by the kinds of their owners."""
     addresses = columns[table.addresses]
     owner = [("",) * len(addresses) if place is None else columns[place] for place in table.owner]
-    sorts = list(map(_kinds, *owner))
+    sorts = list(map(owner_kinds, *owner))
     numbers = owner[OWNER.index("msExchRecipientTypeDetails")]
     if "" in numbers and may_name_a_kind("\n".join(addresses)):
         sorts = [sort if number else _named(sort, cell) for sort, number, cell in zip(sorts, numbers, addresses)]
     for block in cells.blocks(addresses, sorts):
         yield block._replace(text=_HEX.sub(_meant, block.text)) if "X'" in block.text else block
-
-
-@lru_cache(maxsize=4096)
-def _kinds(class_: str, number: str, internal_only: str, hidden: str, account: str) -> tuple[str, ...]:
-    """Say of what kinds somebody is in whose row the columns of OWNER read so."""
-    return kinds(
-        type_numbered(number) or _CLASSES.get(class_.rpartition(";")[2].casefold(), ""),
-        internal_only=internal_only.casefold() == "true",
-        hidden=hidden.casefold() == "true",
-        disabled=account.isdecimal() and len(account) < _LONG and bool(int(account) & _DISABLED),
-    )
 
 
 def _named(sort: tuple[str, ...], cell: str) -> tuple[str, ...]:

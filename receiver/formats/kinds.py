@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 INTERNAL_ONLY = "internal only"  # Exchange itself refuses for it whatever comes from outside
 SYSTEM = "system objects"
@@ -52,6 +53,16 @@ _TYPES: Mapping[str, tuple[int, str]] = {  # RecipientTypeDetails: its bit in ms
 }
 _NUMBERED: Mapping[str, str] = {str(1 << bit): name for name, (bit, _) in _TYPES.items()}
 
+OWNER = (
+    *("objectClass", "msExchRecipientTypeDetails", "msExchRequireAuthToSendTo"),
+    *("msExchHideFromAddressLists", "userAccountControl"),
+)
+"""What Active Directory is asked of whoever has the addresses. `targetAddress` is not: a contact's mail goes there."""
+
+_CLASSES = {"contact": "MailContact", "msexchsystemmailbox": "SystemMailbox"}  # where there is no number of a type
+_ACCOUNT_DISABLED = 2  # the bit of userAccountControl
+_LONG = 12  # digits no number of Active Directory has: reading a million of them would take minutes
+
 _GUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _NAMES = (
     (rf"systemmailbox\{{{_GUID}\}}", SYSTEM),
@@ -74,6 +85,20 @@ def kinds(type_: str, *, internal_only: bool, hidden: bool, disabled: bool) -> t
     _, kind = _TYPES.get(type_, (0, _NO_LOGIN))
     said = (kind, kind != ""), (INTERNAL_ONLY, internal_only), (HIDDEN, hidden)
     return (*(name for name, true in said if true), *([DISABLED] if disabled and type_ not in _TYPES else []))
+
+
+@lru_cache(maxsize=4096)
+def owner_kinds(class_: str, number: str, internal_only: str, hidden: str, account: str) -> tuple[str, ...]:
+    """Return the kinds of somebody of whom Active Directory says this: the attributes of OWNER, as csvde writes them.
+
+    Of several classes, with `;` between, the last one counts.
+    """
+    return kinds(
+        type_numbered(number) or _CLASSES.get(class_.rpartition(";")[2].casefold(), ""),
+        internal_only=internal_only.casefold() == "true",
+        hidden=hidden.casefold() == "true",
+        disabled=account.isdecimal() and len(account) < _LONG and bool(int(account) & _ACCOUNT_DISABLED),
+    )
 
 
 def may_name_a_kind(text: str) -> bool:

@@ -26,6 +26,11 @@ def _blocks(export: bytes) -> Iterator[Block]:
     text = Text.of(export)
     if tuple(text.header.split("\t")) != COLUMNS:
         raise BadExport(1, f"this is not the header of runexport.ps1: {', '.join(COLUMNS)}, with tabs between")
+    yield from blocks(text)
+
+
+def blocks(text: Text) -> Iterator[Block]:
+    """Yield the addresses of the rows below a header that is right. Raises BadExport."""
     text.check_whole()
     empty = True
     for at, chunk in text.chunks():
@@ -38,7 +43,10 @@ def _blocks(export: bytes) -> Iterator[Block]:
             raise BadExport(text.line(at) + sorts.index(None), why)
         yield from cells.blocks(addresses, [sort or () for sort in sorts])
     if empty:
-        raise BadExport(1, "there is no row below the header: may the account that runs the script see any recipient?")
+        raise BadExport(
+            text.line(text.rows) - 1,
+            "there is no row below the header: may the account that runs the script see any recipient?",
+        )
 
 
 @lru_cache(maxsize=1024)

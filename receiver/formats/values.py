@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import NamedTuple
 
@@ -28,11 +28,23 @@ class Values(Iterator[str]):
     """The values of an export, one by one.
 
     `blocks` holds the same values many at once, and of what kinds their owners are. Read one or the other.
+    `open_domains`: domains in which everybody gets mail whatever the list says, and the sentence that says why.
+    `notes`: sentences for a person, those among them.
+    `plus_addresses`: whether the server takes user+tag@ where it takes user@; None: the export does not say.
     """
 
-    def __init__(self, blocks: Iterator[Block]) -> None:
+    def __init__(
+        self,
+        blocks: Iterator[Block],
+        open_domains: Mapping[str, str] | None = None,
+        notes: tuple[str, ...] = (),
+        plus_addresses: bool | None = None,
+    ) -> None:
         """Take the blocks; nothing is read before it is asked for."""
         self.blocks = blocks
+        self.open_domains = open_domains or {}
+        self.notes = notes
+        self.plus_addresses = plus_addresses
         self._values = chain.from_iterable(filter(None, block.text.split("\n")) for block in blocks)
 
     def __next__(self) -> str:

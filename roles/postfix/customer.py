@@ -63,7 +63,7 @@ def _sources(customer: Customer) -> str:
 
 def settings(customer: Customer) -> Settings:
     """Return what the receiver goes by, here as there."""
-    guard, schedule = customer.guard, customer.exchange.schedule
+    guard, schedule, ldap = customer.guard, customer.exchange.schedule, customer.exchange.ldap
     return Settings(
         customer=customer.id,
         format=customer.exchange.source,
@@ -84,4 +84,7 @@ def settings(customer: Customer) -> Settings:
         days=" ".join(schedule.days),
         starts=" ".join(f"{minutes // 60:02}:{minutes % 60:02}" for minutes in schedule.starts(customer.id)),
         timezone=schedule.timezone,
+        ldap_attributes=ldap.attributes if ldap else (),
+        ldap_filter_is_default=ldap is None or ldap.finds_addresses_alone,
+        ldap_paged=ldap is None or ldap.page_size > 0,
     )

@@ -50,7 +50,7 @@ def find_way(postfix: Postfix) -> Way:
 
 
 def _fault(where: Listener, caller: Caller, probes: Sequence[str]) -> str:
-    """Say why a caller learns nothing about recipients: the answer is about who calls, or is put off; empty if it does."""
+    """Return why the answers to a caller are not about recipients but about the caller, or put off; empty: they are."""
     try:
         answers = ask(where, caller, probes)
     except Failed as error:

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from receiver import alarms
 from receiver.alarms import Alarm
-from receiver.kept import Origin
-from receiver.report import Outcome
+from receiver.report import Origin, Outcome
 from receiver.settings import Settings
 from receiver.spool import Accepted, Held, Pin, Summary
 from receiver.status import Status

@@ -17,11 +17,10 @@ from functools import partial
 from typing import NamedTuple
 
 from receiver import account, door, handover, maillog, pin, publishing, review, telling
-from receiver.kept import Origin
 from receiver.maillog import Log
 from receiver.offer import finish
 from receiver.pin import Which
-from receiver.report import DONE, Answer, Outcome, Refused, Stopped
+from receiver.report import DONE, Answer, Origin, Outcome, Refused, Stopped
 from receiver.review import Number
 from receiver.settings import BadSettings, Places, Settings, load_relay, load_settings
 from receiver.spool import Spool

@@ -12,9 +12,8 @@ from contextlib import suppress
 
 from receiver import drop, intake
 from receiver.formats import BadExport
-from receiver.kept import Origin
 from receiver.offer import offer, refused
-from receiver.report import DONE, Busy, Failed, Outcome, Stopped
+from receiver.report import DONE, Busy, Failed, Origin, Outcome, Stopped
 from receiver.settings import BadSettings, Settings
 from receiver.spool import Spool
 from receiver.tables import Tables

@@ -17,8 +17,7 @@ from functools import partial
 from typing import NamedTuple
 
 from receiver import door, lock
-from receiver.kept import Origin
-from receiver.report import FAILED, REFUSED, Answer, Busy, Outcome, Stopped, shown
+from receiver.report import FAILED, REFUSED, Answer, Busy, Origin, Outcome, Stopped, shown
 from receiver.settings import BadSettings, Places, Settings, load_settings
 from receiver.spool import Spool
 from receiver.status import Status

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 from receiver import disk, history, kept, lock, publishing
 from receiver.guard import counted
-from receiver.kept import Kept, Origin
+from receiver.kept import Kept
 from receiver.offer import prove
 from receiver.publishing import Begun
-from receiver.report import AHEAD, FORMAT, Failed, Outcome, Refused, shown
+from receiver.report import AHEAD, FORMAT, Failed, Origin, Outcome, Refused, shown
 from receiver.settings import Settings, load_settings
 from receiver.spool import Accepted, Held, Spool
 from receiver.tables import Tables

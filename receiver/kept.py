@@ -8,21 +8,12 @@ import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from receiver.report import Failed
+from receiver.report import Failed, Origin
 
 LIMIT = 400 << 20  # bytes of a list as text: a million of the longest addresses
 PACKED = LIMIT // 2  # bytes of it in gzip
 _LABEL = 64 << 10  # bytes in which the first line ends
 _GZIP = 31  # zlib's word for gzip; importing gzip itself costs an upload 4 ms
-
-
-class Origin(NamedTuple):
-    """Where a list came from."""
-
-    when: int  # epoch seconds
-    key: str = ""  # the key's name; empty when it came from the desk
-    client: str = ""  # the client's address
-    by: str = ""  # whose hand it was, when it came from the desk
 
 
 class Kept(NamedTuple):

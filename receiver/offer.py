@@ -10,9 +10,8 @@ from receiver import formats, history, kept, lock, publishing
 from receiver.choice import Choice, choose
 from receiver.formats import BadExport
 from receiver.guard import Verdict, counted, domain, judge
-from receiver.kept import Origin
 from receiver.publishing import Decision
-from receiver.report import NAMED, Busy, Failed, Outcome, moment
+from receiver.report import NAMED, Busy, Failed, Origin, Outcome, moment
 from receiver.settings import Settings, load_settings
 from receiver.spool import Accepted, Held, InForce, LastExport, Pin, Spool
 from receiver.tables import Tables

@@ -8,10 +8,9 @@ from receiver import history, kept, lock, publishing
 from receiver.choice import Choice
 from receiver.guard import counted, domain
 from receiver.history import Entry
-from receiver.kept import Origin
 from receiver.offer import enter, prove
 from receiver.publishing import Decision
-from receiver.report import Outcome, Refused, moment, shown
+from receiver.report import Origin, Outcome, Refused, moment, shown
 from receiver.review import own
 from receiver.settings import Settings, load_settings
 from receiver.spool import Accepted, Pin, Spool

@@ -10,7 +10,8 @@ import os
 from typing import NamedTuple
 
 from receiver import disk, history, kept
-from receiver.kept import Kept, Origin
+from receiver.kept import Kept
+from receiver.report import Origin
 from receiver.settings import Settings
 from receiver.spool import Accepted, InForce, Pin, Spool
 

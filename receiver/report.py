@@ -47,6 +47,15 @@ class Busy(Stopped):
     did = "busy"
 
 
+class Origin(NamedTuple):
+    """Who started a run, from where and when: where its list came from."""
+
+    when: int  # epoch seconds
+    key: str = ""  # the key's name; empty when it came from the desk
+    client: str = ""  # the client's address
+    by: str = ""  # whose hand it was, when it came from the desk
+
+
 class Outcome(NamedTuple):
     """What one run did for one customer: exit code, line, `last-run.json`, `--json` and `inv status` are all this."""
 

@@ -21,8 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from receiver import disk, kept, lock
-from receiver.kept import Origin
-from receiver.report import Failed, Outcome
+from receiver.report import Failed, Origin, Outcome
 from receiver.settings import Places, Settings
 
 DAY = 86_400

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from receiver import review
-from receiver.kept import Origin
 from receiver.offer import finish, offer
-from receiver.report import Outcome
+from receiver.report import Origin, Outcome
 from receiver.review import Number
 from receiver.settings import Places, RelaySettings, Settings
 from receiver.spool import Spool

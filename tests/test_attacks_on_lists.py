@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from receiver import pin, review
-from receiver.kept import Origin
 from receiver.pin import Which
-from receiver.report import Refused
+from receiver.report import Origin, Refused
 from receiver.review import Number, Review
 from tests.small_relay import SmallRelay, people
 

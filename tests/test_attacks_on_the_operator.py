@@ -17,7 +17,7 @@ from deploy.items import file
 from deploy.plan import HostError
 from deploy.session import Ended, Lock, Session
 from receiver import kept
-from receiver.report import Failed
+from receiver.report import Failed, Origin
 from receiver.settings import Settings
 from roles.postfix.there import spools
 from tests.small_relay import SmallRelay, people
@@ -159,7 +159,7 @@ def test_attack_escapes_in_a_relay_s_answer_reach_no_terminal(capsys: pytest.Cap
 
 
 def test_attack_a_label_with_another_kind_of_word_is_no_list_of_history(tmp_path: Path) -> None:
-    label = kept.Kept("0" * 64, 1, 1, 0, kept.Origin(1, by=["x"]), ())  # type: ignore[arg-type]
+    label = kept.Kept("0" * 64, 1, 1, 0, Origin(1, by=["x"]), ())  # type: ignore[arg-type]
     with pytest.raises(Failed):
         kept.label(kept.packed(label, b""))
 

@@ -11,8 +11,8 @@ import pytest
 from receiver import formats, handover, pin, review
 from receiver.choice import Choice, choose
 from receiver.formats import BadExport
-from receiver.kept import Origin
 from receiver.pin import Which
+from receiver.report import Origin
 from receiver.review import Number
 from receiver.settings import Settings
 from receiver.spool import LastExport

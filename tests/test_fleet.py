@@ -33,7 +33,7 @@ PROM = "/var/lib/postern/metrics/postern.prom"
 FILL = """
 import sys; sys.path.insert(0, "/usr/local/lib/postern")
 from receiver import kept
-from receiver.kept import Origin
+from receiver.report import Origin
 from receiver.report import Outcome
 from receiver.settings import Places
 from receiver.spool import Accepted, Held, Spool

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from receiver import history, lock, pin, publishing, review
-from receiver.kept import Origin
 from receiver.offer import finish, offer
 from receiver.pin import Which
-from receiver.report import BUSY, DONE, FAILED, HELD, REFUSED, Busy, Outcome, Refused
+from receiver.report import BUSY, DONE, FAILED, HELD, REFUSED, Busy, Origin, Outcome, Refused
 from receiver.review import Number, Review
 from receiver.settings import BadSettings
 from tests.small_relay import SmallRelay, age, export, people

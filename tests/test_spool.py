@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from receiver import history, kept, lock, pin, publishing
-from receiver.kept import Origin
 from receiver.offer import finish
 from receiver.pin import Which
-from receiver.report import Busy, Failed, Outcome, Refused
+from receiver.report import Busy, Failed, Origin, Outcome, Refused
 from receiver.settings import Places
 from receiver.spool import Accepted, Spool
 from receiver.tick import tick

@@ -14,9 +14,8 @@ import pytest
 
 from receiver import lock, pin, schedule
 from receiver.disk import opened
-from receiver.kept import Origin
 from receiver.pin import Which
-from receiver.report import DONE, Answer, Busy
+from receiver.report import DONE, Answer, Busy, Origin
 from receiver.tick import tick
 from tests.small_relay import SmallRelay, age, people
 

@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from receiver import account, door, handover, maillog, pin, publishing, review, telling
+from receiver import account, handover, maillog, pin, process_limits, publishing, receive, review, telling
 from receiver.maillog import Log
 from receiver.offer import finish
 from receiver.pin import Which
-from receiver.report import DONE, Answer, Origin, Outcome, Refused, Stopped
+from receiver.report import DONE, Answer, Origin, Outcome, Refused, Stopped, log_outcome, stopped, write_answer
 from receiver.review import Number
 from receiver.settings import BadSettings, Places, Settings, load_relay, load_settings
 from receiver.spool import Spool
@@ -47,7 +47,7 @@ def main() -> int:
     try:
         log = _become_postern(places, asked.verb == "review")
     except (Stopped, BadSettings) as error:
-        return _end(Answer.to(door.stopped(asked.customer, Origin(0), error)), asked)
+        return _end(Answer.to(stopped(asked.customer, Origin(0), error)), asked)
     return desk(places, Tables(places), asked, os.environ, log)
 
 
@@ -57,7 +57,7 @@ def desk(
     """Answer one call as the account; the exit code."""
     by = environ.get("SUDO_USER") or environ.get("LOGNAME") or account.NAME
     client = environ.get("SSH_CONNECTION", "").partition(" ")[0]
-    door.prepare(environ)
+    process_limits.reset_environment(environ)
     call = Desk(places, tables, asked, Origin(int(time.time()), client=client, by=by), log)
     return _end(_answer(call), asked)
 
@@ -130,7 +130,7 @@ def _become_postern(places: Places, review: bool) -> Log | None:
 
 def _end(answer: Answer, asked: argparse.Namespace) -> int:
     whole = asked.json or (asked.verb == "hand-over" and answer.code == DONE)
-    door.say(json.dumps(answer.record) + "\n" if whole else "".join(f"{line}\n" for line in answer.lines))
+    write_answer(json.dumps(answer.record) + "\n" if whole else "".join(f"{line}\n" for line in answer.lines))
     return answer.code
 
 
@@ -143,7 +143,7 @@ def _answer(call: Desk) -> Answer:
         with Spool(call.places, call.asked.customer) as spool:
             return _VERBS[call.asked.verb](call, settings, spool)
     except (Stopped, BadSettings, OSError) as error:
-        return Answer.to(door.stopped(call.asked.customer, call.origin, error))
+        return Answer.to(stopped(call.asked.customer, call.origin, error))
 
 
 def _known(places: Places, customer: str) -> None:
@@ -156,16 +156,16 @@ def _known(places: Places, customer: str) -> None:
 def _changed(call: Desk, spool: Spool, run: Callable[[], Outcome]) -> Answer:
     if publishing.unfinished(spool):  # the list that this run is asked about may be in no table yet
         finish(spool, call.tables)
-    outcome = door.outcome(spool, call.origin, run)
-    door.log(outcome)
+    outcome = receive.run_recorded(spool, call.origin, run)
+    log_outcome(outcome)
     return Answer.to(outcome)
 
 
 def _offer(call: Desk, settings: Settings, spool: Spool) -> Answer:
-    door.confine(settings)
+    process_limits.limit_resources(settings)
     look = call.asked.look
     return _changed(
-        call, spool, partial(door.receive, settings, spool, call.origin, call.tables, look=look, marked=False)
+        call, spool, partial(receive.receive, settings, spool, call.origin, call.tables, look=look, marked=False)
     )
 
 

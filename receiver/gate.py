@@ -16,8 +16,20 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from receiver import door, lock
-from receiver.report import FAILED, REFUSED, Answer, Busy, Origin, Outcome, Stopped, shown
+from receiver import lock, process_limits, receive
+from receiver.report import (
+    FAILED,
+    REFUSED,
+    Answer,
+    Busy,
+    Origin,
+    Outcome,
+    Stopped,
+    log_outcome,
+    shown,
+    stopped,
+    write_answer,
+)
 from receiver.settings import BadSettings, Places, Settings, load_settings
 from receiver.spool import Spool
 from receiver.status import Status
@@ -46,8 +58,8 @@ def main() -> int:
 def gate(places: Places, tables: Tables, arguments: Sequence[str], environ: MutableMapping[str, str]) -> int:
     """Log the call before anything of it is read, then answer it; the exit code."""
     client, verb = environ.get("SSH_CONNECTION", "").partition(" ")[0], environ.get("SSH_ORIGINAL_COMMAND", "")
-    door.prepare(environ)
-    door.give_way()
+    process_limits.reset_environment(environ)
+    process_limits.give_way()
     try:
         customer, key = arguments
         if not _CUSTOMER.fullmatch(customer) or not _KEY.fullmatch(key):
@@ -68,12 +80,12 @@ def _answer(places: Places, tables: Tables, call: Call) -> Answer:
     try:
         settings = load_settings(places, call.customer)
         with Spool(places, call.customer) as spool, lock.call(places, call.customer):
-            door.confine(settings)
+            process_limits.limit_resources(settings)
             with suppress(Busy, OSError), spool.locked(_NOTE):
                 spool.seen(call.origin.key, call.origin.when)
             return _done(settings, spool, tables, call)
     except (Stopped, BadSettings) as error:
-        return _logged(door.stopped(call.customer, call.origin, error))
+        return _logged(stopped(call.customer, call.origin, error))
 
 
 def _done(settings: Settings, spool: Spool, tables: Tables, call: Call) -> Answer:
@@ -84,10 +96,10 @@ def _done(settings: Settings, spool: Spool, tables: Tables, call: Call) -> Answe
         return Answer.done(Status.of(spool, settings, call.origin.when).brief())
     if call.verb in _OF_DROP and not settings.drop:
         return Answer(REFUSED, [_unknown(call.customer, call.verb)], {})
-    run = partial(door.receive, settings, spool, call.origin, tables, look=call.verb == "look", marked=True)
+    run = partial(receive.receive, settings, spool, call.origin, tables, look=call.verb == "look", marked=True)
     if call.verb in _OF_DROP:
-        run = partial(door.collect, settings, spool, call.origin, tables, look=call.verb == "collect-look")
-    return _logged(door.outcome(spool, call.origin, partial(_in_a_place, spool, run)))
+        run = partial(receive.collect, settings, spool, call.origin, tables, look=call.verb == "collect-look")
+    return _logged(receive.run_recorded(spool, call.origin, partial(_in_a_place, spool, run)))
 
 
 def _in_a_place(spool: Spool, run: Callable[[], Outcome]) -> Outcome:
@@ -100,10 +112,10 @@ def _unknown(customer: str, verb: str) -> str:
 
 
 def _logged(outcome: Outcome) -> Answer:
-    door.log(outcome)
+    log_outcome(outcome)
     return Answer.to(outcome)
 
 
 def _end(code: int, *lines: str) -> int:
-    door.say("".join(f"{line}\n" for line in lines))
+    write_answer("".join(f"{line}\n" for line in lines))
     return code

@@ -10,8 +10,8 @@ import time
 
 from receiver.formats import BadExport
 from receiver.report import Failed
+from receiver.settings import MEGABYTE
 
-MEGABYTE = 1 << 20  # bytes
 SECONDS = 300.0
 SPARE = 64  # megabytes of the disk that an upload leaves free
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import syslog
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 DONE = 0
@@ -18,6 +23,8 @@ WORST_FIRST = (FAILED, PROOF, REFUSED, HELD, BUSY, PERSON, DONE)
 FORMAT = 1  # of Outcome as JSON; the format of the release before is read as well
 AHEAD = 300  # seconds that another machine's clock may be ahead
 NAMED = 1_000  # names of each kind that a look lists
+_ANSWER = 60  # seconds for the other side to take a piece of the answer
+_PIECE = 1 << 16  # bytes
 
 _CODES = {"refused": REFUSED, "held": HELD, "busy": BUSY, "failed": FAILED}
 
@@ -153,6 +160,34 @@ class Answer(NamedTuple):
     def done(cls, lines: list[str], **record: Any) -> Answer:
         """Tell what was asked for."""
         return cls(DONE, lines, {"postern": FORMAT, "code": DONE, "lines": lines, **record})
+
+
+def stopped(customer: str, origin: Origin, error: BaseException) -> Outcome:
+    """Tell what stopped a run."""
+    why = str(error)
+    if isinstance(error, MemoryError):
+        why = "this export needs more memory than max_megabytes allows for"
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        why = f"no room on the disk: {error.strerror}"
+    return Outcome(customer, error.did if isinstance(error, Stopped) else "failed", *origin, why=why)
+
+
+def log_outcome(outcome: Outcome) -> None:
+    """Write an outcome to the mail log."""
+    priority = syslog.LOG_NOTICE if outcome.code == DONE else syslog.LOG_WARNING
+    syslog.syslog(priority, outcome.line)
+
+
+def write_answer(text: str) -> None:
+    """Tell the other side, if it is still there. What was done stays done without it."""
+    answer = text.encode("utf-8", "backslashreplace")
+    with suppress(OSError):
+        for start in range(0, len(answer), _PIECE):
+            rest = answer[start : start + _PIECE]
+            while rest:
+                signal.alarm(_ANSWER)  # ends a process whose other side takes nothing and does not go either
+                rest = rest[os.write(1, rest) :]
+    signal.alarm(0)
 
 
 def worst(codes: Iterable[int]) -> int:

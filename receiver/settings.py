@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 DROPPED = "exchusers.txt"  # the one file in a drop
+MEGABYTE = 1 << 20  # bytes
 FORMAT = 1  # of the two JSON files; the receiver also reads the format of the release before
 
 

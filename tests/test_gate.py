@@ -19,7 +19,7 @@ from tests.waiting import HANGS
 
 PROLOGUE = (
     f"import sys; sys.path.insert(0, {str(REPO)!r})\n"
-    "from receiver import door; from receiver.settings import Settings\n"
+    "from receiver import process_limits; from receiver.report import stopped; from receiver.settings import Settings\n"
     "settings = Settings('acme', 'exchange-5.5', ('acme.example',), max_megabytes=1)\n"
 )
 
@@ -171,9 +171,9 @@ def test_an_attack_by_a_bomb_of_a_million_values_stays_within_memory(relay: Smal
 )
 def test_what_wants_too_much_is_stopped_and_told(tmp_path: Path, greedy: str, told: str) -> None:
     code = (
-        f"{PROLOGUE}door.CPU = 1\ndoor.confine(settings)\n"
+        f"{PROLOGUE}process_limits.CPU = 1\nprocess_limits.limit_resources(settings)\n"
         f"try:\n    {greedy}\n"
-        "except BaseException as error:\n    print(door.stopped('acme', (), error).line)\n"
+        "except BaseException as error:\n    print(stopped('acme', (), error).line)\n"
     )
     argv = [sys.executable, "-c", code, str(tmp_path / "large")]
     assert told in subprocess.run(argv, capture_output=True, text=True, check=True, timeout=HANGS).stdout
@@ -181,8 +181,8 @@ def test_what_wants_too_much_is_stopped_and_told(tmp_path: Path, greedy: str, to
 
 def test_a_full_disk_is_told_and_recorded_and_the_old_list_stays(relay: SmallRelay) -> None:
     code = (
-        "import resource; from receiver import door; from receiver.gate import gate\n"
-        "door.confine = lambda settings: resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900))\n"
+        "import resource; from receiver import process_limits; from receiver.gate import gate\n"
+        "process_limits.limit_resources = lambda settings: resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900))\n"
         "sys.exit(gate(places, tables, ['acme', 'k1'], os.environ))"
     )
     done = relay.run(code, stdin=export(people(41)) + MARK, environ={"SSH_ORIGINAL_COMMAND": "receive"})

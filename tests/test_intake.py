@@ -14,7 +14,8 @@ import pytest
 
 from lab.host import LabHost
 from receiver.formats import BadExport
-from receiver.intake import MEGABYTE, ended, take
+from receiver.intake import ended, take
+from receiver.settings import MEGABYTE
 
 REPO = Path(__file__).resolve().parent.parent
 EXPORT = b"Obj-Class\tE-mail addresses\tSecondary-Proxy-Addresses\r\nMailbox\tSMTP:anna@acme.example\t\r\n"

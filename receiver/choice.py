@@ -16,6 +16,7 @@ from functools import lru_cache
 from itertools import chain, islice
 from typing import NamedTuple
 
+from receiver.addresses import LOCAL_OCTETS, OCTETS
 from receiver.formats import Block, Values
 from receiver.formats.kinds import KINDS
 from receiver.settings import Settings
@@ -34,8 +35,6 @@ REASONS = (
     *(TOO_LONG, COMMENT, UNASSIGNED, *KINDS),
 )
 
-LOCAL_OCTETS = 64
-OCTETS = 255
 _WRITTEN = 2 * LOCAL_OCTETS + 2 + 1 + OCTETS  # at most, with a backslash before each character of the local part
 
 _BATCH = 1 << 12  # values taken at once where a format has no blocks

@@ -14,9 +14,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from receiver import account, handover, maillog, pin, process_limits, publishing, receive, review, telling
+from receiver import account, handover, history, maillog, pin, process_limits, publishing, receive, review
 from receiver.maillog import Log
 from receiver.offer import finish
 from receiver.pin import Which
@@ -27,6 +27,9 @@ from receiver.spool import Spool
 from receiver.status import Status
 from receiver.tables import Tables
 from receiver.tick import tick
+from receiver.views.history import difference_lines, history_lines
+from receiver.views.review import review_lines
+from receiver.views.status import status_lines
 
 _NOTE = 5.0  # seconds that the lock is tried for noting that a list was reviewed
 
@@ -146,6 +149,10 @@ def _answer(call: Desk) -> Answer:
         return Answer.to(stopped(call.asked.customer, call.origin, error))
 
 
+def _shown(record: dict[str, Any], view: Callable[[dict[str, Any]], list[str]]) -> Answer:
+    return Answer.done(view(record), **record)
+
+
 def _known(places: Places, customer: str) -> None:
     there = sorted(name for name in os.listdir(os.path.join(places.etc, "customers")) if not name.startswith("."))
     if customer not in there:
@@ -171,12 +178,12 @@ def _offer(call: Desk, settings: Settings, spool: Spool) -> Answer:
 
 def _review(call: Desk, settings: Settings, spool: Spool) -> Answer:
     if spool.held() is None:
-        return telling.nothing(spool.customer)
+        return _shown(review.nothing_held(spool.customer), review_lines)
     found = review.review(spool, settings)
     with spool.locked(_NOTE):  # what cannot be noted cannot be accepted
         spool.review(found.record)
     lately = maillog.lately(call.log, found.going, settings, call.origin.when) if call.log else None
-    return telling.reviewed(spool.customer, found, spool.pinned(), lately)
+    return _shown(found.as_json(spool.customer, spool.pinned(), lately), review_lines)
 
 
 def _accept(call: Desk, _: Settings, spool: Spool) -> Answer:
@@ -197,11 +204,16 @@ def _resume(call: Desk, _: Settings, spool: Spool) -> Answer:
 
 
 def _history(call: Desk, _: Settings, spool: Spool) -> Answer:
-    return telling.listed(spool) if call.asked.diff is None else telling.difference(spool, call.asked.diff)
+    if call.asked.diff is not None:
+        found = {"customer": spool.customer, **history.difference(spool.folder, call.asked.diff)}
+        return _shown(found, difference_lines)
+    pin = spool.pinned()
+    found = {"history": history.records(spool.folder), "pinned": pin and pin._asdict()}
+    return _shown({"customer": spool.customer, **found}, history_lines)
 
 
 def _status(call: Desk, settings: Settings, spool: Spool) -> Answer:
-    return Status.of(spool, settings, call.origin.when).answer()
+    return _shown(Status.of(spool, settings, call.origin.when).record(), status_lines)
 
 
 def _hand_over(_: Desk, __: Settings, spool: Spool) -> Answer:

@@ -34,6 +34,7 @@ from receiver.settings import BadSettings, Places, Settings, load_settings
 from receiver.spool import Spool
 from receiver.status import Status
 from receiver.tables import Tables
+from receiver.views.status import customer_lines
 
 _CUSTOMER = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
@@ -93,7 +94,7 @@ def _done(settings: Settings, spool: Spool, tables: Tables, call: Call) -> Answe
         works = f"{call.customer}: key {call.origin.key} works; it may receive, look and ask for status"
         return Answer.done([works])
     if call.verb == "status":
-        return Answer.done(Status.of(spool, settings, call.origin.when).brief())
+        return Answer.done(customer_lines(Status.of(spool, settings, call.origin.when).record()))
     if call.verb in _OF_DROP and not settings.drop:
         return Answer(REFUSED, [_unknown(call.customer, call.verb)], {})
     run = partial(receive.receive, settings, spool, call.origin, tables, look=call.verb == "look", marked=True)

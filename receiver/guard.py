@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from receiver.choice import Choice
+from receiver.addresses import domain
 from receiver.report import shown
 from receiver.settings import Settings
 
@@ -26,7 +26,8 @@ def judge(
     reference: frozenset[str],
     accepted: Mapping[str, object],
     counts: Mapping[str, int],
-    choice: Choice,
+    offered: frozenset[str],
+    open_domains: frozenset[str],
     settings: Settings,
 ) -> Verdict:
     """Judge a list's losses against `reference`, the largest of late; what it would publish against `counts`.
@@ -35,10 +36,9 @@ def judge(
     accepted last: held lists add to what is in force, and what they added is no measure for the next. Addresses in
     domains the customer no longer has are dropped without a word: provision has asked for `--removing domain:D`.
     """
-    offered = choice.recipients
     ours = frozenset(recipient for recipient in in_force if domain(recipient) in settings.domains)
     watched = _Watched.of(reference, accepted, offered, settings)
-    reasons = (*_losses(watched, settings), *_firsts(accepted, choice, settings))
+    reasons = (*_losses(watched, settings), *_firsts(accepted, offered, open_domains, settings))
     if not (reasons or offered):
         reasons = ("no recipient in any domain of the customer's",)
     would = ours | offered if reasons else offered
@@ -52,11 +52,6 @@ def counted(recipients: frozenset[str], settings: Settings) -> dict[str, int]:
     """Return how many recipients of a list each domain has, without those that are always there."""
     found = _count(recipients - _always(settings), set(settings.domains))
     return {name: found[name] for name in settings.domains}
-
-
-def domain(recipient: str) -> str:
-    """Give the part behind the last @: a quoted local part may hold others."""
-    return recipient.rpartition("@")[2]
 
 
 class _Watched(NamedTuple):
@@ -106,8 +101,10 @@ def _shrunk(where: str, gone: int, before: int, settings: Settings) -> Iterator[
         yield f"{gone * 100 / before:.1f} %{where} would go ({gone} of {before}), limit {settings.shrink_percent:g} %"
 
 
-def _firsts(accepted: Mapping[str, object], choice: Choice, settings: Settings) -> Iterator[str]:
-    for name, count in _count(choice.recipients, set(settings.domains) - set(accepted) - choice.open_domains).items():
+def _firsts(
+    accepted: Mapping[str, object], offered: frozenset[str], open_domains: frozenset[str], settings: Settings
+) -> Iterator[str]:
+    for name, count in _count(offered, set(settings.domains) - set(accepted) - open_domains).items():
         yield f"first list of {name} ({count})"
 
 

@@ -6,11 +6,11 @@ import os
 import re
 import time
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from receiver import disk, kept
 from receiver.kept import Kept
-from receiver.report import Failed
+from receiver.report import Failed, Refused
 
 KEEPS = 10  # lists, the one in force among them
 DAYS = 7  # that a list counts as a reference after the last on which it was in force
@@ -36,6 +36,20 @@ def entries(folder: int) -> list[Entry]:
 def text(folder: int, number: int) -> bytes:
     """Read a list of history. Raises Failed when it is damaged, or gone meanwhile."""
     return _content(folder, "history", _numbered(number))
+
+
+def records(folder: int) -> list[dict[str, Any]]:
+    """Return the lists kept as plain JSON, the one in force first: `back` is how many lists ago each was in force."""
+    return [_record(back, entry) for back, entry in enumerate(entries(folder))]
+
+
+def difference(folder: int, back: int) -> dict[str, Any]:
+    """Return one list as plain JSON, with who came and who went with it. Raises Refused."""
+    known = entries(folder)
+    if back + 1 >= len(known):
+        raise Refused(f"the list before number {back} is not kept; history goes {max(0, len(known) - 1)} back")
+    after, before = (kept.recipients(text(folder, known[at].number)) for at in (back, back + 1))
+    return {**_record(back, known[back]), "came": sorted(after - before), "went": sorted(before - after)}
 
 
 def enter(folder: int, staged: str, number: int) -> None:
@@ -85,6 +99,11 @@ def forget(folder: int) -> None:
     for name in _names(folder, "reference", _DATED):
         with disk.inside(folder, "reference") as directory:
             disk.remove(directory, name)
+
+
+def _record(back: int, entry: Entry) -> dict[str, Any]:
+    fields = {name: value for name, value in entry.kept._asdict().items() if name not in ("origin", "domains")}
+    return {"back": back, **fields, **entry.kept.origin._asdict()}
 
 
 def _numbered(number: int) -> str:

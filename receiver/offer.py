@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from receiver import formats, history, kept, lock, publishing
+from receiver.addresses import domain
 from receiver.choice import Choice, choose
 from receiver.formats import BadExport
-from receiver.guard import Verdict, counted, domain, judge
+from receiver.guard import Verdict, counted, judge
 from receiver.publishing import Decision
 from receiver.report import NAMED, Busy, Failed, Origin, Outcome, moment
 from receiver.settings import Settings, load_settings
@@ -134,7 +135,9 @@ def _judged(settings: Settings, choice: Choice, in_force: InForce, name: str, sp
         return Verdict(choice.recipients, frozenset(), ())
     reference = history.reference(spool.folder, in_force.recipients, now)
     counts = _counts(settings, in_force, spool)
-    return judge(in_force.recipients, reference, accepted.domains, counts, choice, settings)
+    return judge(
+        in_force.recipients, reference, accepted.domains, counts, choice.recipients, choice.open_domains, settings
+    )
 
 
 def _counts(settings: Settings, in_force: InForce, spool: Spool) -> Mapping[str, int]:

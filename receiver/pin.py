@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from receiver import history, kept, lock, publishing
+from receiver.addresses import domain
 from receiver.choice import Choice
-from receiver.guard import counted, domain
+from receiver.guard import counted
 from receiver.history import Entry
 from receiver.offer import enter, prove
 from receiver.publishing import Decision

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from receiver import kept, lock, publishing
-from receiver.guard import domain
+from receiver.addresses import domain
+from receiver.maillog import DAYS, Lately
 from receiver.offer import passed, prove
 from receiver.publishing import Decision
 from receiver.report import Outcome, Refused, moment, shown
 from receiver.settings import Settings, load_settings
-from receiver.spool import Held, InForce, Reviewed, Spool
+from receiver.spool import Held, InForce, Pin, Reviewed, Spool
 from receiver.tables import Tables
 
 
@@ -50,6 +51,26 @@ class Review(NamedTuple):
             return Number("adding", len(self.coming))
         return Number("first", len(self.first)) if self.first else Number("removing", len(self.going))
 
+    def as_json(self, customer: str, pin: Pin | None, lately: Lately | None) -> dict[str, Any]:
+        """Return it as plain JSON. `pin`: why uploads do not take effect; `lately`: who would go and has had mail."""
+        return {
+            "customer": customer,
+            "list": self.held.list,
+            "total": len(self.recipients),
+            "reasons": self.held.reasons,
+            "since": self.held.since,
+            "pinned": bool(pin),
+            **self.held.origin._asdict(),
+            "first": self.first,
+            "coming": self.coming,
+            "going": self.going,
+            "mail": {name: seen._asdict() for name, seen in lately.delivered.items()} if lately else None,
+            "mail_whole": bool(lately and lately.whole),
+            "mail_days": DAYS,
+            "number": None if pin else self.number._asdict(),
+            "command": f"resume {customer}" if pin else self.command(customer),
+        }
+
     def command(self, customer: str) -> str:
         """Give the exact command, for `inv` and for `postern` alike."""
         return f"accept {customer} --{self.number.option} {self.number.size} --list {self.held.list}"
@@ -58,6 +79,11 @@ class Review(NamedTuple):
     def record(self) -> Reviewed:
         """Return what is noted of it once somebody has looked."""
         return Reviewed(self.held.list, self.effect)
+
+
+def nothing_held(customer: str) -> dict[str, Any]:
+    """Return the record of a customer of whom nothing is held."""
+    return {"customer": customer, "list": "", "mail": None, "number": None, "command": ""}
 
 
 def own(recipients: Iterable[str], settings: Settings) -> frozenset[str]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from receiver.choice import Choice
 from receiver.guard import Verdict, counted, judge
 from receiver.settings import Settings
 from tests.small_relay import people
@@ -29,7 +28,7 @@ def judged(
     domains = dict.fromkeys(settings.domains if accepted is None else accepted, 1)
     largest = before if reference is None else frozenset(reference)
     counts = counted(before if passed is None else frozenset(passed), settings)
-    return judge(before, largest, domains, counts, Choice(frozenset(offered), {}), settings)
+    return judge(before, largest, domains, counts, frozenset(offered), frozenset(), settings)
 
 
 def test_a_list_that_adds_and_removes_a_little_passes_as_it_is() -> None:

@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "receiver/root": {
         "receiver",
         "receiver.account",
+        "receiver.addresses",
         "receiver.disk",
         "receiver.lock",
         "receiver.report",

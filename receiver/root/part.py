@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, repeat
 from operator import lt
 from typing import NamedTuple
 
+from receiver.addresses import LINE, is_address
 from receiver.report import shown
-from receiver.root.sources import LINE, Pair, Source
+from receiver.root.sources import Pair, Source
 from receiver.root.trees import Damaged
-
-_ATOM = rb'[^\x00-\x20"(),:;<>@\[\\\].\x7f]+'
-_LOCAL = rb'(?!#|\*@)(?:%b(?:\.%b)*|"(?:[^"\\]|\\.)+")' % (_ATOM, _ATOM)  # postmap skips a line that begins with #
-_ADDRESS = re.compile(_LOCAL + rb"@[a-z0-9.-]+").fullmatch
 
 
 class Part(NamedTuple):
@@ -74,8 +70,8 @@ def _lines(recipients: bytes) -> list[bytes]:
         raise Damaged("recipients is not as the receiver writes it: folded, sorted, each address once")
     if not text.replace("\n", "").isprintable() and any(map(_in_no_address, set(text) - {" ", "\n"})):
         raise Damaged("recipients holds blanks, controls or characters that are in no address")
-    if max(map(len, lines), default=0) >= LINE or not all(map(_ADDRESS, lines)):
-        number, line = next((at, each) for at, each in enumerate(lines, 1) if len(each) >= LINE or not _ADDRESS(each))
+    if max(map(len, lines), default=0) >= LINE or not all(map(is_address, lines)):
+        number, line = next((at, each) for at, each in enumerate(lines, 1) if len(each) >= LINE or not is_address(each))
         raise Damaged(f"recipients, line {number}: {shown(line.decode(), 80)!r} is no address")
     return lines
 

@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 from receiver import disk
 from receiver.account import Owner
+from receiver.addresses import LINE
 from receiver.root import ground, trees
 from receiver.root.trees import Damaged, Tree
 from receiver.settings import Places
 
-LINE = 321  # octets of the longest address, 64 @ 255, and its line end
 _DAY = 86400
 
 

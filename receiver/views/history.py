@@ -1,0 +1,34 @@
+"""What `history` prints of the records of the lists that were in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from receiver.report import hand, moment, shown
+from receiver.views.recipients import name_recipients
+
+
+def history_lines(history: Mapping[str, Any]) -> list[str]:
+    """Return a line for each list, the one in force first, and whether one is pinned."""
+    lines = [f"{entry['back']:2}  {_entry(entry)}" for entry in history["history"]]
+    if pinned := history["pinned"]:
+        by = shown(pinned["by"])
+        lines.append(f"pinned since {moment(pinned['since'])} by {by}, to list {pinned['list'][:12]}")
+    return lines or ["no list has been in force yet"]
+
+
+def difference_lines(entry: Mapping[str, Any]) -> list[str]:
+    """Return who came and who went with one list."""
+    came, went = (name_recipients(sign, what, entry[what]) for sign, what in (("+", "came"), ("-", "went")))
+    return [_entry(entry), *came, *went]
+
+
+def _entry(entry: Mapping[str, Any]) -> str:
+    counts = f"{entry['total']} (+{entry['added']} -{entry['removed']})"
+    line = (
+        f"{entry['list'][:12]}  {moment(entry['when'])}  {counts}  {hand(entry['key'], entry['client'], entry['by'])}"
+    )
+    if not entry["accepted_by"]:
+        return line
+    return f"{line}; accepted by {shown(entry['accepted_by'])} {moment(entry['accepted_when'])}"

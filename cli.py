@@ -16,7 +16,7 @@ from invoke.exceptions import ParseError
 from invoke.parser import Parser, ParserContext
 
 import tasks
-from receiver import RELEASE
+from common.release import RELEASE
 
 
 class Postern(Program):
@@ -82,7 +82,7 @@ class Postern(Program):
 
 def near(word: str, choices: Iterable[str | None]) -> str:
     """Suggest the nearest of the choices. Only a wrong call pays for the import."""
-    from inventory.words import near
+    from inventory.validators import near
 
     return near(word, [choice for choice in choices if choice])
 

@@ -16,25 +16,28 @@ _JSON = "print one JSON document instead of text"
 @task(help={"customer": "the new customer's id: small letters, digits and '-'; it can never change"})
 def init(_: Context, customer: str) -> None:
     """Write a commented customer file to fill in: customers/CUSTOMER.toml in the inventory."""
-    from commands import ended, records
+    from commands import run_command
+    from commands.init import init as story
 
-    ended(records.init, customer)
+    run_command(story, customer)
 
 
 @task
 def check(_: Context) -> None:
     """Check the whole inventory, every fault of every file at once; touch nothing."""
-    from commands import ended, records
+    from commands import run_command
+    from commands.check import check as story
 
-    ended(records.check)
+    run_command(story)
 
 
 @task(name="list", help={"json": _JSON})
 def list_(_: Context, json: bool = False) -> None:
     """List the customers with their domains, relays and source."""
-    from commands import ended, records
+    from commands import run_command
+    from commands.list import list_customers as story
 
-    ended(records.list_customers, json)
+    run_command(story, json)
 
 
 @task(
@@ -47,9 +50,10 @@ def trust(_: Context, name: str, yes: bool = False) -> None:
     Windows `ssh-keygen -lf C:\ProgramData\ssh\ssh_host_ed25519_key.pub`): this is the only moment at which another
     machine could pass for it.
     """
-    from commands import ended, records
+    from commands import run_command
+    from commands.trust import trust as story
 
-    ended(records.trust, name, yes)
+    run_command(story, name, yes)
 
 
 @task(
@@ -82,11 +86,13 @@ def provision(
     remove (a key, a domain, a route) stops it until each is named with --removing. Relays are treated side by side,
     and one relay's failure does not stop the others: run it again once that relay is back.
     """
-    from commands import ended
+    from commands import run_command
     from commands.provision import provision as story
-    from commands.wish import Wish
+    from console.options import ProvisionOptions
 
-    ended(story, customer, all_, Wish(dry_run, tuple(removing or ()), downgrade, public_key, kit_dir, full))
+    run_command(
+        story, customer, all_, ProvisionOptions(dry_run, tuple(removing or ()), downgrade, public_key, kit_dir, full)
+    )
 
 
 @task(
@@ -121,13 +127,13 @@ def rotate_key(
     The new kit is written and both keys work, until --finish removes the old one; it refuses while a relay has not
     seen the new one used. Run without --finish it goes on with a rotation that was begun, and never begins a second.
     """
-    from commands import ended
-    from commands.rotation import Turn
-    from commands.rotation import rotate_key as story
-    from commands.wish import Wish
+    from commands import run_command
+    from commands.rotate_key import RotationOptions
+    from commands.rotate_key import rotate_key as story
+    from console.options import ProvisionOptions
 
-    wish = Wish(dry_run, public_key=public_key, kit_dir=kit_dir, full=full)
-    ended(story, customer, all_, Turn(due, finish, undo, force), wish)
+    wish = ProvisionOptions(dry_run, public_key=public_key, kit_dir=kit_dir, full=full)
+    run_command(story, customer, all_, RotationOptions(due, finish, undo, force), wish)
 
 
 @task(
@@ -144,17 +150,19 @@ def sync(_: Context, customer: str, export_file: str = "", dry_run: bool = False
     Shows what the server says as it comes. Ends with the receiver's own exit code, the worst of all relays: 0 published
     or unchanged, 2 the export was refused, 3 held by the guard.
     """
-    from commands import ended, lists
+    from commands import run_command
+    from commands.sync import sync as story
 
-    ended(lists.sync, customer, export_file, dry_run, json)
+    run_command(story, customer, export_file, dry_run, json)
 
 
 @task(positional=["file"], help={"file": "an export, with or without its end mark", "customer": _CUSTOMER})
 def parse(_: Context, file: str, customer: str = "") -> None:
     """Do the parsing step by itself, on this machine: `address OK` lines to stdout, counts and reasons to stderr."""
-    from commands import ended, lists
+    from commands import run_command
+    from commands.parse import parse as story
 
-    ended(lists.parse, file, customer)
+    run_command(story, file, customer)
 
 
 @task(help={"customer": _CUSTOMER, "json": _JSON})
@@ -163,9 +171,10 @@ def review(_: Context, customer: str, json: bool = False) -> None:
 
     Ends with the exact `inv accept` command that would take it.
     """
-    from commands import ended, lists
+    from commands import run_command
+    from commands.review import review as story
 
-    ended(lists.review, customer, json)
+    run_command(story, customer, json)
 
 
 @task(
@@ -182,9 +191,10 @@ def accept(_: Context, customer: str, removing: str = "", adding: str = "", firs
 
     A wrong number, another list or one that nobody has reviewed takes nothing.
     """
-    from commands import ended, lists
+    from commands import run_command
+    from commands.accept import accept as story
 
-    ended(lists.accept, customer, {"removing": removing, "adding": adding, "first": first}, list_)
+    run_command(story, customer, {"removing": removing, "adding": adding, "first": first}, list_)
 
 
 @task(
@@ -198,25 +208,28 @@ def rollback(_: Context, customer: str, to: str = "") -> None:
 
     Later exports are checked and kept but not published until `inv resume`; status and the uploads' reports say so.
     """
-    from commands import ended, lists
+    from commands import run_command
+    from commands.rollback import rollback as story
 
-    ended(lists.rollback, customer, to)
+    run_command(story, customer, to)
 
 
 @task(help={"customer": _CUSTOMER, "json": _JSON})
 def resume(_: Context, customer: str, json: bool = False) -> None:
     """Let a customer's uploads take effect again; the one that waits goes through the guard at once."""
-    from commands import ended, lists
+    from commands import run_command
+    from commands.resume import resume as story
 
-    ended(lists.resume, customer, json)
+    run_command(story, customer, json)
 
 
 @task(help={"customer": _CUSTOMER, "diff": "name who came and who went with this number of it", "json": _JSON})
 def history(_: Context, customer: str, diff: str = "", json: bool = False) -> None:
     """List the kept lists with date, key, client address, how many came and went, and who accepted what."""
-    from commands import ended, lists
+    from commands import run_command
+    from commands.history import history as story
 
-    ended(lists.history, customer, diff, json)
+    run_command(story, customer, diff, json)
 
 
 @task(
@@ -237,11 +250,11 @@ def retire(
     main.cf is as it was before the first. Its file is kept in customers/retired, its lists on the relays for 30 days.
     What was cut short, or a relay that was down, the next run completes.
     """
-    from commands import ended
-    from commands.retire import Farewell
+    from commands import run_command
+    from commands.retire import RetireOptions
     from commands.retire import retire as story
 
-    ended(story, customer, Farewell(yes, force, relay, dry_run))
+    run_command(story, customer, RetireOptions(yes, force, relay, dry_run))
 
 
 @task(help={"customer": "its id; left out: all", "json": _JSON})
@@ -250,19 +263,19 @@ def status(_: Context, customer: str, json: bool = False) -> None:
 
     Exit code 1 when anything needs a person.
     """
-    from commands import ended
+    from commands import run_command
     from commands.status import status as story
 
-    ended(story, customer, json)
+    run_command(story, customer, json)
 
 
 @task(help={"customer": _CUSTOMER})
 def verify(_: Context, customer: str) -> None:
     """Ask every relay over SMTP: listed addresses must get 250, an unlisted one 550 (or 450); mail is never sent."""
-    from commands import ended
+    from commands import run_command
     from commands.verify import verify as story
 
-    ended(story, customer)
+    run_command(story, customer)
 
 
 @task(help={"keep": "leave the relay running and say how to reach it"})
@@ -271,10 +284,10 @@ def demo(_: Context, keep: bool = False) -> None:
 
     Needs root on Debian; installs what it needs.
     """
-    from commands import ended
+    from commands import run_command
     from lab.demo import demo as story
 
-    ended(story, keep)
+    run_command(story, keep)
 
 
 @task(
@@ -288,9 +301,9 @@ def bench(_: Context, only: list[str] | None = None, quick: bool = False) -> Non
     and what draws the plots go into .venv-bench. Exit code 1 when a goal is missed.
     """
     from benchmarks.bench import bench as story
-    from commands import ended
+    from commands import run_command
 
-    ended(story, tuple(only or ()), quick)
+    run_command(story, tuple(only or ()), quick)
 
 
 @task(
@@ -305,7 +318,7 @@ def test(_: Context, fast: bool = False, long: bool = False, words: str = "") ->
 
     Ends with pytest's exit code.
     """
-    from commands import ended
+    from commands import run_command
     from lab.checks import run as story
 
-    ended(story, fast, long, words)
+    run_command(story, fast, long, words)

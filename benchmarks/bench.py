@@ -11,8 +11,8 @@ from pathlib import Path
 
 from benchmarks import peers, relays, report
 from benchmarks.report import Answer, Record
+from common.exit_codes import DONE, PERSON, REFUSED
 from lab import checks, roots
-from receiver.report import DONE, PERSON, REFUSED
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 QUESTIONS = ("provisioning", "customers", "receiving", "parsing", "building", "fleet", "startup")

@@ -17,10 +17,10 @@ from typing import NamedTuple
 from benchmarks import relays, tools
 from benchmarks.measuring import FailedError, Run, Spread, called, figure, quotients, rounds, seconds
 from benchmarks.report import Answer, Plot, Table, Target
+from common.settings import RelaySettings
 from lab.host import LabHost
-from receiver.settings import RelaySettings
-from roles.postfix import REBUILD
-from tests.operators import MARK, Operator, export
+from lab.operators import MARK, Operator, export
+from roles.relay import REBUILD
 
 TYPES = ("hash", "cdb", "lmdb")
 _EITHER = r"\|".join(TYPES)
@@ -125,7 +125,7 @@ def measure(quick: bool) -> Answer:
             relays.unbuild(host)
             relay.build()
         relays.unbuild(host)
-        stages = relays.stages(host, "receiver.root.build")
+        stages = relays.stages(host, "receiver.tables.build")
         shared = [_shared(relay, count) for count in (1, size.at_once)]
         spent = [_hour(relay) for _ in range(size.repeats)]
     built = [target for table_type, ran in found.items() for target in _build_targets(table_type, ran)]

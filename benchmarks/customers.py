@@ -13,9 +13,9 @@ from benchmarks.measuring import Run, Spread, figure, quotients, rounds, seconds
 from benchmarks.relays import Seen
 from benchmarks.report import Answer, Plot, Table, Target
 from benchmarks.tools import Door, Tool
+from common.exit_codes import PERSON
 from lab.host import LabHost
-from receiver.report import PERSON
-from tests.operators import Operator
+from lab.operators import Operator
 
 CUSTOMERS = {1: 9, 10: 9, 100: 5, 200: 5, 1_000: 3}  # so many customers: so many rounds
 QUICK = {1: 2, 10: 2}

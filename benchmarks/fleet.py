@@ -15,10 +15,10 @@ from benchmarks.measuring import Run, Spread, figure, quotients, rounds, seconds
 from benchmarks.relays import Seen
 from benchmarks.report import Answer, Plot, Table, Target
 from benchmarks.tools import Door, Tool
-from commands.fleet import AT_ONCE
+from common.exit_codes import PERSON
+from fleet.relays import AT_ONCE
 from lab.host import LabHost
-from receiver.report import PERSON
-from tests.operators import Operator
+from lab.operators import Operator
 
 STATUS, PROVISION, ROTATE, FLOOR = NAMES = ("`status`", "`provision --all`", "`rotate-key --due`", "Fabric, `true`")
 OLD = timedelta(days=360)  # a key of that age is due: a month ahead of a year
@@ -211,7 +211,7 @@ def _connections(watched: Mapping[str, Watched]) -> Table:
     )
     columns = ("", "open at once, at most", "connections", "remote commands", "refused")
     says = (
-        f"One run each. Postern works on {AT_ONCE} relays at a time (`commands/fleet.py`), one connection to each; "
+        f"One run each. Postern works on {AT_ONCE} relays at a time (`fleet/relays.py`), one connection to each; "
         "`provision` keeps them until all have been looked at:"
     )
     return Table(says=says, columns=columns, rows=rows)

@@ -26,7 +26,7 @@ counts little."""
 
 _LAUNCHER = """\
 import sys; sys.path.insert(0, {place!r}); sys.dont_write_bytecode = True
-from receiver.parse import main; sys.exit(main())
+from receiver.parse_cli import main; sys.exit(main())
 """
 
 

@@ -11,7 +11,7 @@ from benchmarks import exports, relays
 from benchmarks.measuring import Run, Spread, differences, figure, quotients, rounds, run, seconds
 from benchmarks.report import Answer, Plot, Table, Target
 from lab.host import LabHost
-from tests.operators import MARK, OUTSIDE, Operator
+from lab.operators import MARK, OUTSIDE, Operator
 
 HERE = Path(__file__).parent
 ROWS = {100: 7, 1_000: 9, 10_000: 7, 100_000: 3, 1_000_000: 2}  # so many rows: so many rounds
@@ -118,9 +118,11 @@ class Relay:
         self._sent = 1 - self._sent
         told = {"SSH_CONNECTION": f"{OUTSIDE} 1 {self.host.address} 22", "SSH_ORIGINAL_COMMAND": "receive"}
         export = self.exports[self._sent].read_bytes()
-        gate = relays.stages(self.host, "receiver.gate", CUSTOMER, "k1", told=told, user="postern", stdin=export)
+        gate = relays.stages(
+            self.host, "receiver.forced_command", CUSTOMER, "k1", told=told, user="postern", stdin=export
+        )
         relays.unbuild(self.host)
-        return gate, relays.stages(self.host, "receiver.root.build")
+        return gate, relays.stages(self.host, "receiver.tables.build")
 
     def _ssh(self, account: str, command: str, stdin: Path | None, code: int = 0) -> Run:
         argv = [*self.operator.client("ssh", self.host, CUSTOMER), f"{account}@{self.host.address}", command]

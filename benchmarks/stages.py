@@ -18,23 +18,23 @@ from typing import Any  # noqa: E402
 
 LIBRARY = "/usr/local/lib/postern"
 JOINTS = {
-    "receiver.gate": (
-        ("take it from stdin", "receiver.intake", "take"),
-        ("parse and choose", "receiver.offer", "_chosen"),
-        ("guard", "receiver.offer", "_judged"),
-        ("publish", "receiver.publishing", "publish"),
-        ("sudo and build", "receiver.tables", "Tables.build"),
-        ("look up", "receiver.tables", "Tables.missing"),
+    "receiver.forced_command": (
+        ("take it from stdin", "receiver.upload.stream", "read_upload"),
+        ("parse and choose", "receiver.upload.pipeline", "_read_export"),
+        ("guard", "receiver.upload.pipeline", "_judge"),
+        ("publish", "receiver.lists.publishing", "publish"),
+        ("sudo and build", "receiver.tables_client", "Tables.build"),
+        ("look up", "receiver.tables_client", "Tables.missing"),
     ),
-    "receiver.root.build": (
-        ("directories and keys", "receiver.root.ground", "settle"),
-        ("directories and keys", "receiver.root.keyfile", "settle"),
-        ("read the sources", "receiver.root.build", "_find"),
-        ("name them by their content", "receiver.root.sources", "digest"),
-        ("check every address", "receiver.root.part", "checked"),
-        ("compose the tables", "receiver.root.listing", "tables"),
-        ("postmap, look-ups, fsync", "receiver.root.postmap", "Postmap.draft"),
-        ("keep root's copies", "receiver.root.sources", "Copy.keep"),
+    "receiver.tables.build": (
+        ("directories and keys", "receiver.tables.directories", "make_directories"),
+        ("directories and keys", "receiver.tables.authorized_keys", "write_authorized_keys"),
+        ("read the sources", "receiver.tables.build", "_find"),
+        ("name them by their content", "receiver.tables.inputs", "digest_inputs"),
+        ("check every address", "receiver.tables.customer_recipients", "check_recipients"),
+        ("compose the tables", "receiver.tables.table_contents", "compose_tables"),
+        ("postmap, look-ups, fsync", "receiver.tables.postmap", "Postmap.draft"),
+        ("keep root's copies", "receiver.tables.inputs", "GoodCopy.keep"),
     ),
 }
 

@@ -16,8 +16,8 @@ from benchmarks import peers
 from benchmarks.measuring import Argv, Run, run
 from lab import keys
 from lab.host import LabHost
-from roles.postfix import LAUNCHERS, LIBRARY, REBUILD
-from tests.operators import Operator
+from lab.operators import Operator
+from roles.relay import LAUNCHERS, LIBRARY, REBUILD
 
 HERE = Path(__file__).parent
 REPO = HERE.parent
@@ -132,7 +132,7 @@ def facts_of(host: LabHost) -> dict[str, Any]:
         "library": LIBRARY,
         "rebuild": REBUILD,
         "launchers": LAUNCHERS,
-        "templates": str(REPO / "templates/postfix"),
+        "templates": str(REPO / "templates/relay"),
         "receiver": receiver,
         "relay": json.loads(_text(host, "/etc/postern/relay.json")),
         "settings": settings,

@@ -7,30 +7,30 @@ from typing import ParamSpec
 
 from invoke import Exit
 
-from commands import screen
-from commands.fleet import Refused, code_of
-from deploy.keys import BadKey
+from common import exit_codes
+from console import terminal
+from console.errors import Refused, code_of
+from deploy.key_formats import BadKey
 from deploy.plan import HostError
 from inventory import InventoryError
-from receiver import report
 
 P = ParamSpec("P")
 
 
-def ended(story: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> None:
+def run_command(story: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> None:
     """Tell a story and end with its exit code. A user's mistake or a refusal is a sentence, a bug a traceback."""
     try:
         code = story(*args, **kwargs)
     except (InventoryError, BadKey, Refused, HostError) as error:
-        screen.fault(str(error))
+        terminal.error(str(error))
         code = code_of(error)
     except OSError as error:
         if not error.filename:
             raise
-        screen.fault(f"{error.filename}: {error.strerror}")
-        code = report.FAILED
+        terminal.error(f"{error.filename}: {error.strerror}")
+        code = exit_codes.FAILED
     except KeyboardInterrupt:
-        screen.fault("stopped; run the same again, it goes on from what is there")
+        terminal.error("stopped; run the same again, it goes on from what is there")
         code = 130
     if code:
         raise Exit(code=code)

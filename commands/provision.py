@@ -1,205 +1,31 @@
-"""Look, plan, stop at losses and refusals, print, apply: both ends of a customer."""
+"""Bring both ends of the chosen customers to their wanted state."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import inventory
-from commands import exchange, fleet, keys, moves, screen, seeding
-from commands.exchange import Known
-from commands.fleet import Refused
-from commands.keys import NewKeys
-from commands.seeding import Reached
-from commands.wish import Wish
-from deploy.items import State
-from deploy.plan import HostError, NoPython, Plan, ProofFailed
-from deploy.ssh import SSHHost
-from inventory import Inventory
-from inventory.domains import ascii_form
-from inventory.model import Customer, Relay
-from receiver import report
-from roles import postfix
-from roles.postfix import Now
-
-_PROVED = ("main.cf", "routes", "sudo", "settled")
-"""Kinds of items that are put back when a proof fails, come after it, or leave nothing of their own."""
+from console.errors import Refused
+from console.options import ProvisionOptions
+from customer_host import customer_host, customer_keys
+from customer_host.customer_keys import NewKeys
+from fleet.provisioning import provision_customers
+from fleet.relays import select_customers
+from inventory.model import Customer
 
 
-class Look(NamedTuple):
-    """One relay as it was found, what would be done to it, and what stands in the way of that."""
-
-    relay: Relay
-    host: SSHHost
-    now: Now
-    plan: Plan
-    refusals: tuple[str, ...]
-    givers: tuple[Customer, ...]  # who give a domain away to one of those who are provisioned
-    seen: Mapping[str, frozenset[str]]  # customer: names of the keys that have been used there
-    lists: Mapping[str, int]  # customer: when the last good upload came, as postfix.lists_seen() tells it
-
-
-class Brought(NamedTuple):
-    """What came of bringing both ends of some customers to their wanted state."""
-
-    code: int
-    behind: Mapping[str, tuple[str, ...]]  # customer: relays, or its own end, that may lack what is on record
-
-
-def provision(customer: str, every: bool, wish: Wish) -> int:
+def provision(customer: str, every: bool, wish: ProvisionOptions) -> int:
     """Bring both ends of the chosen customers to their wanted state. Raises InventoryError, Refused."""
-    where = inventory.where()
+    where = inventory.inventory_path()
     everything = inventory.load(where)
-    customers = fleet.chosen(everything, customer, every)
+    customers = select_customers(everything, customer, every)
     if every and (wish.kit_dir or wish.public_key):
         raise Refused("--kit-dir and --public-key are for one customer, not for --all")
-    given = keys.given(wish.public_key, everything, customers)
+    given = customer_keys.read_given_key(wish.public_key, everything, customers)
     _refuse_second_key(customers, given)
-    return bring(everything, customers, wish, NewKeys(where, exchange.ends(customers, wish.kit_dir), given)).code
-
-
-def bring(everything: Inventory, customers: Sequence[Customer], wish: Wish, new_keys: NewKeys) -> Brought:
-    """Do it for these customers, be they as the inventory has them or as they are to be. Raises Refused."""
-    with ExitStack() as connections:
-        planned = [new_keys.planned(one) for one in customers]
-        found = _look_at_all(everything, planned, wish, connections)
-        looks = [look for look in found.values() if isinstance(look, Look)]
-        _refuse_unknown_names(looks, wish.removing)
-        codes = [*_show(found, wish)]
-        ready = [look for look in looks if not look.refusals]
-        as_wanted, failed = {look.relay.name for look in ready}, set[str]()
-        if wish.dry_run:
-            customers = [new if old.keys else old for old, new in zip(customers, planned, strict=True)]
-        else:
-            codes += _make_keys(customers, looks, new_keys)
-            customers = _fresh(customers)
-            changed = _apply(ready, customers, wish)
-            codes += [fleet.told(name, result) for name, result in changed.items()]
-            failed = {name for name, result in changed.items() if not isinstance(result, str)}
-            as_wanted -= failed
-        reached = {look.relay.name: Reached(look.host, look.lists, look.relay.name in as_wanted) for look in looks}
-        codes += seeding.seed(customers, reached, wish.dry_run)
-    known = {one.id: _known(one, found, as_wanted, failed) for one in customers}
-    ends = exchange.provision(everything, customers, known, wish, new_keys.ends)
-    behind = {one.id: known[one.id].behind for one in customers}
-    for one, code in zip(customers, ends, strict=True):
-        codes.append(code)
-        behind[one.id] += ("its own end",) * bool(code)
-    return Brought(report.worst(codes), behind)
-
-
-# ---- look
-
-
-def _look_at_all(
-    everything: Inventory, customers: Sequence[Customer], wish: Wish, connections: ExitStack
-) -> Mapping[str, Look | HostError | Refused]:
-    """Look at all relays side by side; the connections stay open, so that what was looked at can be gone on with."""
-
-    def look(relay: Relay) -> Look:
-        host = connections.enter_context(fleet.reached(relay, install_python=not wish.dry_run))
-        return _look(host, relay, everything, [one for one in customers if relay.name in one.relays], wish)
-
-    return fleet.side_by_side(fleet.relays_of(everything, customers), look, "looking at")
-
-
-def _look(host: SSHHost, relay: Relay, everything: Inventory, customers: Sequence[Customer], wish: Wish) -> Look:
-    now, spools = _read(host, relay, customers)
-    givers = moves.givers(everything, customers, now)
-    every = [*customers, *givers]
-    plan = Plan.of(host, postfix.items(relay, every, now))
-    refusals = [*moves.obstacles(everything, relay, every, now, plan)] or _lost(plan, every, wish)
-    if plan.changes and not refusals:
-        refusals = _surveyed(host, relay, customers, now, wish)
-    known = postfix.keys_seen(spools), postfix.lists_seen(spools)
-    return Look(relay, host, now, plan, tuple(refusals), givers, *known)
-
-
-def _read(host: SSHHost, relay: Relay, customers: Sequence[Customer]) -> tuple[Now, State | None]:
-    asked = (*postfix.asked(relay, customers), postfix.spools(customers))
-    *states, spools = host.read(asked)
-    return Now.of(states[0]), spools
-
-
-def _surveyed(host: SSHHost, relay: Relay, customers: Sequence[Customer], now: Now, wish: Wish) -> list[str]:
-    survey = host.read(postfix.surveyed(relay, customers, now))
-    return postfix.refusals(relay, customers, now, survey, downgrade=wish.downgrade)
-
-
-# ---- stop
-
-
-def _lost(plan: Plan, customers: Sequence[Customer], wish: Wish) -> list[str]:
-    """Say what would go without having been named. Leaving a thing out of the inventory does not remove it."""
-    losses = [(change.item.about, loss) for change in plan.changes for loss in change.losses()]
-    lost = {
-        loss: owner for owner, loss in losses if (owner, loss) not in wish.meant and not _is_named(loss, wish.removing)
-    }
-    if not lost:
-        return []
-    takers = {f"domain:{name}": taker for name, taker in moves.owners(customers).items()}
-    told = [f"{loss} ({owner}'s, for {takers[loss]})" if loss in takers else loss for loss, owner in lost.items()]
-    options = " ".join(f"--removing {name}" for name in lost if not _is_named(name, [*lost.keys() - {name}]))
-    return [f"would remove {', '.join(told)}; nothing is done. If that is meant, say {options}"]
-
-
-def _is_named(loss: str, removing: Sequence[str]) -> bool:
-    """Tell whether it was named; all that goes with a domain is named by the domain, in either of its forms."""
-    noun, _, name = loss.partition(":")
-    domains = {_ascii(one.removeprefix("domain:")) for one in removing if one.startswith("domain:")}
-    return loss in removing or (noun != "key" and _ascii(name.rpartition("@")[2]) in domains)
-
-
-def _ascii(domain: str) -> str:
-    try:
-        return ascii_form(domain)
-    except ValueError:  # it is no domain of an inventory: somebody's hand wrote it there
-        return domain
-
-
-def _refuse_unknown_names(looks: Sequence[Look], removing: Sequence[str]) -> None:
-    losses = {loss for look in looks for loss in look.plan.losses()}
-    for name in removing:
-        if looks and name not in losses:
-            raise Refused(f"--removing {name}: no plan here would remove that{inventory.near(name, losses)}")
-
-
-# ---- print
-
-
-def _show(found: Mapping[str, Look | HostError | Refused], wish: Wish) -> Iterator[int]:
-    """Print what was found at each relay; gives the exit codes of those that end here."""
-    for name, look in found.items():
-        if isinstance(look, Look):
-            yield _show_look(look, wish)
-        elif isinstance(look, NoPython) and wish.dry_run:
-            screen.note(f"{name}: {look}; what else is to be done there is known once it is there")
-            yield report.DONE
-        else:
-            yield fleet.told(name, look)
-
-
-def _show_look(look: Look, wish: Wish) -> int:
-    name = look.relay.name
-    if not look.plan.changes:
-        screen.say(f"{name}: nothing to change ({_cost(look.host)})")
-    else:
-        screen.plan(f"{name}:", look.plan.text(brief=not wish.full))
-        changes = [(change.item, change.before) for change in look.plan.changes]
-        for text in postfix.notes(look.relay, look.now, changes):
-            screen.note(f"{name}: {text}")
-    for text in look.refusals:
-        screen.fault(f"{name}: {text}")
-    return report.REFUSED if look.refusals else report.DONE
-
-
-def _cost(host: SSHHost) -> str:
-    return f"{_counted(host.connections, 'connection')}, {_counted(host.commands, 'remote command')}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return provision_customers(
+        everything, customers, wish, NewKeys(where, customer_host.prepare_connect(customers, wish.kit_dir), given)
+    ).code
 
 
 # ---- keys
@@ -212,90 +38,3 @@ def _refuse_second_key(customers: Sequence[Customer], given: str) -> None:
                 f"{customer.id} has a key already, {customer.keys[-1].name}; "
                 f"`inv rotate-key {customer.id} --public-key FILE` takes another in beside it"
             )
-
-
-def _make_keys(customers: Sequence[Customer], looks: Sequence[Look], new_keys: NewKeys) -> Iterator[int]:
-    """Make and record a key for each customer who is to get one and whom at least one relay is ready for."""
-    for customer in customers:
-        theirs = [look for look in looks if look.relay.name in customer.relays]
-        if new_keys.lacks(customer) and _may_have_key(customer, theirs):
-            yield new_keys.record(customer, {name for look in theirs for name in look.seen.get(customer.id, ())})
-
-
-def _fresh(customers: Sequence[Customer]) -> tuple[Customer, ...]:
-    """Give the customers as the inventory has them by now."""
-    now = inventory.load(inventory.where()).customers
-    return tuple(now[customer.id] for customer in customers)
-
-
-def _may_have_key(customer: Customer, looks: Sequence[Look]) -> bool:
-    """Tell whether a relay is ready, and none has a key that is not on record here: another checkout will know it."""
-    unknown = [look for look in looks if look.refusals and _loses_key(customer, look.plan)]
-    return not unknown and not all(look.refusals for look in looks)
-
-
-def _loses_key(customer: Customer, plan: Plan) -> bool:
-    losses = [loss for change in plan.changes if change.item.about == customer.id for loss in change.losses()]
-    return any(loss.startswith("key:") for loss in losses)
-
-
-# ---- apply
-
-
-def _apply(ready: Sequence[Look], customers: Sequence[Customer], wish: Wish) -> Mapping[str, str | HostError | Refused]:
-    """Carry out what was planned, for the customers that have a key by now; a relay of none of them is left alone."""
-    keyed = {
-        look.relay.name: [one for one in customers if one.keys and look.relay.name in one.relays] for look in ready
-    }
-    everything = inventory.load(inventory.where())
-    changing = {look.relay.name: look for look in ready if look.plan.changes and keyed[look.relay.name]}
-
-    def apply(relay: Relay) -> str:
-        look = changing[relay.name]
-        plan = _final(look, everything, keyed[relay.name], wish)
-        try:
-            plan.apply()
-        except ProofFailed as error:
-            raise ProofFailed(f"{error}\n{_what_stays(plan)}") from error
-        return f"{_counted(len(plan.changes), 'change')} made ({_cost(look.host)})"
-
-    return fleet.side_by_side([look.relay for look in changing.values()], apply, "changing")
-
-
-def _what_stays(plan: Plan) -> str:
-    """Name what was made before a proof failed: mail does not pass through it, and the next run finds it done."""
-    made = [f"{change.item.kind} {change.item.name}" for change in plan.changes if change.item.kind not in _PROVED]
-    return (
-        f"what was made before it stays, and no mail passes through it: {', '.join(made)}; `inv retire` takes it back"
-    )
-
-
-def _final(look: Look, everything: Inventory, customers: Sequence[Customer], wish: Wish) -> Plan:
-    """Install what is missing, and plan again with what is known then: the keys, and Postfix's own word on itself."""
-    now = look.now
-    first = Plan.of(look.host, postfix.packages(look.relay, now))
-    if first.changes:
-        first.apply()
-        now, _ = _read(look.host, look.relay, customers)
-        if refusals := _surveyed(look.host, look.relay, customers, now, wish):
-            raise Refused("; ".join(refusals))
-    every = [*customers, *look.givers]
-    plan = Plan.of(look.host, postfix.items(look.relay, every, now))
-    # Another checkout was here since the look, or a customer who was to take a domain over got no key.
-    if lost := [*moves.obstacles(everything, look.relay, every, now, plan)] or _lost(plan, every, wish):
-        raise Refused("; ".join(lost))
-    return plan
-
-
-def _known(
-    customer: Customer,
-    found: Mapping[str, Look | HostError | Refused],
-    as_wanted: Collection[str],
-    failed: Collection[str],
-) -> Known:
-    """Tell what the customer's relays know of its keys."""
-    looks = [found.get(name) for name in customer.relays]
-    seen = [look.seen.get(customer.id, frozenset()) if isinstance(look, Look) else frozenset() for look in looks]
-    behind = tuple(name for name in customer.relays if name not in as_wanted)
-    broken = tuple(name for name in customer.relays if name in failed)
-    return Known(frozenset.intersection(*seen), frozenset.union(*seen), behind, broken)

@@ -14,20 +14,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import inventory
-from commands import exchange, fleet, screen
-from commands.fleet import Refused
-from deploy.folder import Folder
+from common import exit_codes
+from console import terminal
+from console.errors import Refused
+from customer_host import customer_host
+from deploy.kit import Kit
 from deploy.plan import HostError, Plan
-from deploy.ssh import SSHHost
-from inventory import Inventory, keys
+from deploy.relay_host import RelayHost
+from fleet.relays import connect, relays_of, run_parallel
+from inventory import Inventory, key_records
 from inventory.model import Customer, Relay
-from receiver import report
-from roles import exchange as its_end
-from roles import postfix
-from roles.postfix import Now
+from roles import customer_host as customer_role
+from roles import relay as relay_role
+from roles.relay import Facts
 
 
-class Farewell(NamedTuple):
+class RetireOptions(NamedTuple):
     """How it is to be done."""
 
     yes: bool = False  # nobody is asked
@@ -36,46 +38,46 @@ class Farewell(NamedTuple):
     dry_run: bool = False
 
 
-class Look(NamedTuple):
+class RetirementPlan(NamedTuple):
     """One relay as it was found, what would go from it, and what stands in the way of that."""
 
     relay: Relay
-    host: SSHHost
+    host: RelayHost
     plan: Plan
     refusals: tuple[str, ...]
 
 
-Looks = Mapping[str, Look | HostError | Refused]
+RetirementPlans = Mapping[str, RetirementPlan | HostError | Refused]
 
 
-def retire(customer_id: str, farewell: Farewell) -> int:
+def retire(customer_id: str, farewell: RetireOptions) -> int:
     """Look, say what will go, stop at mail that waits, ask, and let it go. Raises InventoryError, Refused."""
-    where = inventory.where()
+    where = inventory.inventory_path()
     everything = inventory.load(where)
     customer = _leaving(where, everything, customer_id)
     with ExitStack() as connections:
         found = _look_at_all(_relays(everything, customer, farewell), customer, farewell, connections)
         codes = [*_show(found)]
-        if report.REFUSED in codes:
-            return report.worst(codes)
-        looks = [look for look in found.values() if isinstance(look, Look) and look.plan.changes]
+        if exit_codes.REFUSED in codes:
+            return exit_codes.worst(codes)
+        looks = [look for look in found.values() if isinstance(look, RetirementPlan) and look.plan.changes]
         whole = not farewell.relay
         here = [*_here(where, everything, customer)] if whole else []
         for text in here:
-            screen.say(f"{customer.id}: {text} goes as well")
+            terminal.say(f"{customer.id}: {text} goes as well")
         if not (looks or here):
-            screen.say(f"{customer.id}: nothing to change")
+            terminal.say(f"{customer.id}: nothing to change")
         if not (looks or here) or farewell.dry_run:
-            return report.worst(codes)
+            return exit_codes.worst(codes)
         _ask(customer, farewell)
         if whole and customer_id in everything.customers:
             inventory.retire(where, customer_id)
-        gone = fleet.side_by_side([look.relay for look in looks], partial(_apply, found), "retiring from")
-    codes += [fleet.told(name, result) for name, result in gone.items()]
+        gone = run_parallel([look.relay for look in looks], partial(_apply, found), "retiring from")
+    codes += [terminal.print_result(name, result) for name, result in gone.items()]
     if whole:
         codes += [_leave_end(everything, customer)]
         _tell_by_hand(where, customer)
-    return report.worst(codes)
+    return exit_codes.worst(codes)
 
 
 def _leaving(where: Path, everything: Inventory, customer_id: str) -> Customer:
@@ -89,9 +91,9 @@ def _leaving(where: Path, everything: Inventory, customer_id: str) -> Customer:
     return inventory.retired(where, customer_id) or inventory.find(everything, customer_id)
 
 
-def _relays(everything: Inventory, customer: Customer, farewell: Farewell) -> tuple[Relay, ...]:
+def _relays(everything: Inventory, customer: Customer, farewell: RetireOptions) -> tuple[Relay, ...]:
     if not farewell.relay:
-        return fleet.relays_of(everything, [customer])
+        return relays_of(everything, [customer])
     relay = inventory.find_relay(everything, farewell.relay)
     if customer.id in everything.customers and relay.name in customer.relays:
         raise Refused(
@@ -104,20 +106,22 @@ def _relays(everything: Inventory, customer: Customer, farewell: Farewell) -> tu
 # ---- look
 
 
-def _look_at_all(relays: Sequence[Relay], customer: Customer, farewell: Farewell, connections: ExitStack) -> Looks:
-    def look(relay: Relay) -> Look:
-        host = connections.enter_context(fleet.reached(relay))
-        now = Now.of(host.read(postfix.asked(relay))[0])
-        plan = Plan.of(host, postfix.without(relay, customer.id, now))
-        return Look(relay, host, plan, tuple(_obstacles(relay, host, plan, farewell)))
+def _look_at_all(
+    relays: Sequence[Relay], customer: Customer, farewell: RetireOptions, connections: ExitStack
+) -> RetirementPlans:
+    def look(relay: Relay) -> RetirementPlan:
+        host = connections.enter_context(connect(relay))
+        now = Facts.of(host.read(relay_role.facts_items(relay))[0])
+        plan = Plan.of(host, relay_role.without(relay, customer.id, now))
+        return RetirementPlan(relay, host, plan, tuple(_obstacles(relay, host, plan, farewell)))
 
-    return fleet.side_by_side(relays, look, "looking at")
+    return run_parallel(relays, look, "looking at")
 
 
-def _obstacles(relay: Relay, host: SSHHost, plan: Plan, farewell: Farewell) -> Iterator[str]:
+def _obstacles(relay: Relay, host: RelayHost, plan: Plan, farewell: RetireOptions) -> Iterator[str]:
     """Say what keeps its tree from going: mail for the domains in it, which are no others than it has there."""
     domains = [loss.partition(":")[2] for loss in plan.losses() if loss.startswith("domain:")]
-    (queue,) = host.read([postfix.queue(relay, domains)]) if plan.changes else (None,)
+    (queue,) = host.read([relay_role.queue(relay, domains)]) if plan.changes else (None,)
     if queue is None:
         return
     if not queue["running"]:
@@ -133,21 +137,21 @@ def _obstacles(relay: Relay, host: SSHHost, plan: Plan, farewell: Farewell) -> I
 # ---- print, and ask
 
 
-def _show(found: Looks) -> Iterator[int]:
+def _show(found: RetirementPlans) -> Iterator[int]:
     """Print what would go from each relay; gives an exit code for each."""
     for name, look in found.items():
-        if not isinstance(look, Look):
-            yield fleet.told(name, look)
+        if not isinstance(look, RetirementPlan):
+            yield terminal.print_result(name, look)
             continue
         if look.plan.changes:
-            screen.plan(f"{name}:", look.plan.text(brief=True))
+            terminal.plan(f"{name}:", look.plan.text(brief=True))
         else:
-            screen.say(f"{name}: nothing to change")
+            terminal.say(f"{name}: nothing to change")
         if losses := look.plan.losses():
-            screen.say(f"{name}: {', '.join(losses)} will be gone")
+            terminal.say(f"{name}: {', '.join(losses)} will be gone")
         for text in look.refusals:
-            screen.fault(f"{name}: {text}")
-        yield report.REFUSED if look.refusals else report.DONE
+            terminal.error(f"{name}: {text}")
+        yield exit_codes.REFUSED if look.refusals else exit_codes.DONE
 
 
 def _here(where: Path, everything: Inventory, customer: Customer) -> Iterator[str]:
@@ -155,23 +159,23 @@ def _here(where: Path, everything: Inventory, customer: Customer) -> Iterator[st
     if customer.id in everything.customers:
         yield f"{where / 'customers' / customer.id}.toml (to {inventory.retired_file(where, customer.id).parent})"
     if customer.keys:
-        with exchange.reached(customer) as end:
+        with customer_host.connect(customer) as end:
             yield f"what we put into {end.name}"
         yield f"{where / 'keys' / customer.id} ({', '.join(key.name for key in customer.keys)})"
 
 
-def _ask(customer: Customer, farewell: Farewell) -> None:
+def _ask(customer: Customer, farewell: RetireOptions) -> None:
     place = f" from {farewell.relay}" if farewell.relay else ""
-    if not (farewell.yes or screen.agreed(f"retire {customer.id}{place}?")):
-        raise Refused("nothing is done" + ("" if screen.can_ask() else "; say --yes where no question can be asked"))
+    if not (farewell.yes or terminal.ask_yes(f"retire {customer.id}{place}?")):
+        raise Refused("nothing is done" + ("" if terminal.can_ask() else "; say --yes where no question can be asked"))
 
 
 # ---- go
 
 
-def _apply(found: Looks, relay: Relay) -> str:
+def _apply(found: RetirementPlans, relay: Relay) -> str:
     look = found[relay.name]
-    assert isinstance(look, Look)
+    assert isinstance(look, RetirementPlan)
     look.plan.apply()
     return f"{len(look.plan.changes)} change{'' if len(look.plan.changes) == 1 else 's'} made"
 
@@ -179,36 +183,38 @@ def _apply(found: Looks, relay: Relay) -> str:
 def _leave_end(everything: Inventory, customer: Customer) -> int:
     """Take our files from the customer's end, and only then its keys off record; gives an exit code."""
     if not customer.keys:
-        return report.DONE
+        return exit_codes.DONE
     known = tuple(name for name in customer.relays if name in everything.relays)
-    wanted = its_end.items(customer.model_copy(update={"relays": known}), [everything.relays[name] for name in known])
+    wanted = customer_role.items(
+        customer.model_copy(update={"relays": known}), [everything.relays[name] for name in known]
+    )
     gone = [replace(item, wanted=None) for item in wanted if item.kind != "access"]
     try:
-        with exchange.reached(customer) as end:
+        with customer_host.connect(customer) as end:
             Plan.of(end, reversed(gone)).apply()
             for key in customer.keys:
-                exchange.forget(end, customer, key.name)
-            if isinstance(end, Folder):
+                customer_host.delete_key(end, customer, key.name)
+            if isinstance(end, Kit):
                 end.leave()
     except HostError as error:
-        return fleet.told(customer.id, error)
+        return terminal.print_result(customer.id, error)
     for key in customer.keys:
-        keys.forget(inventory.where(), customer.id, key.name)
-    return report.DONE
+        key_records.forget(inventory.inventory_path(), customer.id, key.name)
+    return exit_codes.DONE
 
 
 def _tell_by_hand(where: Path, customer: Customer) -> None:
     """Say what is left for somebody to do."""
     there = customer.exchange
     if there.reach == "ssh" and customer.keys:
-        screen.say(
+        terminal.say(
             f"{customer.id}: what is left in {there.directory} on its server, its last export above all, is its own"
         )
     elif customer.keys:
-        files = ", ".join(its_end.key_file(customer, key.name) for key in customer.keys)
+        files = ", ".join(customer_role.key_file(customer, key.name) for key in customer.keys)
         script = f"{there.directory}/schedule.sh" if there.is_posix else f"{there.directory}\\schedule.bat"
-        screen.say(
+        terminal.say(
             f"{customer.id}: by hand on its server: run {script} remove, "
             f"then delete {there.directory}, {files} above all; and kits that were written elsewhere (--kit-dir)"
         )
-    screen.say(f"{customer.id}: commit {where}; its MX records should name none of {', '.join(customer.relays)}")
+    terminal.say(f"{customer.id}: commit {where}; its MX records should name none of {', '.join(customer.relays)}")

@@ -6,30 +6,31 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import inventory
-from commands import fleet, screen
-from commands.fleet import Refused
+from common import exit_codes
+from console import terminal
+from console.errors import Refused
 from deploy.items import State
 from deploy.plan import HostError, ProofFailed
+from fleet.relays import connect, relays_of, run_parallel, select_customers
 from inventory.model import Relay
-from receiver import report
-from roles import postfix
+from roles import relay as relay_role
 
 TAKEN = "250"
 
 
 def verify(customer: str) -> int:
     """Have every relay of the customer asked; PROOF if one does not answer as it should, or not as the others do."""
-    everything = inventory.load(inventory.where())
-    customers = fleet.chosen(everything, customer, every=False)
+    everything = inventory.load(inventory.inventory_path())
+    customers = select_customers(everything, customer, every=False)
 
     def ask(relay: Relay) -> State:
-        with fleet.reached(relay) as host:
-            (said,) = host.read([postfix.answers(relay, customers)])
+        with connect(relay) as host:
+            (said,) = host.read([relay_role.answers(relay, customers)])
         return said or {"asked": {}, "listed": {}}
 
-    answers = fleet.side_by_side(fleet.relays_of(everything, customers), ask, "asking")
-    codes = [fleet.told(name, _judged(answer)) for name, answer in answers.items()]
-    return report.worst([*codes, *_differences(answers)])
+    answers = run_parallel(relays_of(everything, customers), ask, "asking")
+    codes = [terminal.print_result(name, _judged(answer)) for name, answer in answers.items()]
+    return exit_codes.worst([*codes, *_differences(answers)])
 
 
 def _judged(answer: State | HostError | Refused) -> str | HostError | Refused:
@@ -63,5 +64,5 @@ def _differences(answers: Mapping[str, Any]) -> Iterator[int]:
         there = {name: each[domain] for name, each in listed.items()}
         if len({digest for _, digest in there.values()}) > 1:
             counts = ", ".join(f"{name} {total}" for name, (total, _) in there.items())
-            screen.fault(f"{domain}: its relays list different addresses ({counts}); see `inv status`")
-            yield report.PROOF
+            terminal.error(f"{domain}: its relays list different addresses ({counts}); see `inv status`")
+            yield exit_codes.PROOF

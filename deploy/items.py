@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from deploy.access import closed
-from deploy.task import as_system, told
+from deploy.windows.acl import closed_acl
+from deploy.windows.task import describe_task, run_as_system_task
 
 State: TypeAlias = Mapping[str, Any]
 """Flat JSON: what two machines can compare by digest."""
 
 
-class Keep(NamedTuple):
+class ProtectedLines(NamedTuple):
     """Lines of one file of a tree that go only when named on the command line, as `NOUN:WORD`.
 
     `file` may be FILE#KEY: the words of a list in a JSON file, each as a line.
@@ -35,7 +35,7 @@ class Item:
     name: str
     wanted: State | None
     about: str = ""
-    keep: tuple[Keep, ...] = ()
+    keep: tuple[ProtectedLines, ...] = ()
 
 
 def package(name: str) -> Item:
@@ -54,13 +54,13 @@ def file(path: str, content: str | None, *, mode: str = "0644", about: str = "")
     return Item("file", path, wanted, about)
 
 
-def tree(path: str, files: Mapping[str, str] | None, *, about: str = "", keep: Sequence[Keep] = ()) -> Item:
+def tree(path: str, files: Mapping[str, str] | None, *, about: str = "", keep: Sequence[ProtectedLines] = ()) -> Item:
     """A directory that holds exactly these files (relative path: UTF-8 text), switched as a whole by one rename."""
     wanted = None if files is None else {"files": dict(files)}
     return Item("tree", path, wanted, about, tuple(keep))
 
 
-def settled(name: str, *argv: str) -> Item:
+def derived(name: str, *argv: str) -> Item:
     """Something derived that a program there puts in order.
 
     `argv --check` prints a line for each thing that is not in order; `argv` alone settles it. It is settled again
@@ -76,9 +76,9 @@ def schedule(name: str, *, about: str = "") -> Item:
 
 def access(path: str, *, about: str = "") -> Item:
     """A file or folder of a Windows machine that administrators and the system alone may open."""
-    return Item("access", path, closed(), about)
+    return Item("access", path, closed_acl(), about)
 
 
 def task(name: str, file: str, xml: str, *, about: str = "") -> Item:
     """A task of a Windows machine, made from a file there that holds this XML, and run by the system itself."""
-    return Item("task", name, {"file": file, **as_system(told(xml))}, about)
+    return Item("task", name, {"file": file, **run_as_system_task(describe_task(xml))}, about)

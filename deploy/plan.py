@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
-from deploy.difference import difference
-from deploy.items import Item, Keep, State
-from deploy.keys import Secret
+from deploy.items import Item, ProtectedLines, State
+from deploy.key_formats import Secret
+from deploy.plan_text import plan_lines
 
 DERIVED = ("settled", "schedule")
 PAUSE = 1.0  # seconds from one look to the next
@@ -134,7 +134,7 @@ class Plan:
 
     def text(self, brief: bool = False) -> str:
         """Tell the plan as an operator reads it: unified diffs of files, a line for all else; empty without changes."""
-        return "".join(difference(change.item, change.before, brief) for change in self.changes)
+        return "".join(plan_lines(change.item, change.before, brief) for change in self.changes)
 
     def apply(self) -> None:
         """Make the changes, then look again: what is still not as wanted is a HostError that names it."""
@@ -146,11 +146,11 @@ class Plan:
             left = Plan.of(self.host, self.items).changes
             if not left:
                 return
-        what = "".join(difference(change.item, change.before) for change in left)
+        what = "".join(plan_lines(change.item, change.before) for change in left)
         raise HostError(f"still not as wanted after the change:\n{what[:4000]}".rstrip())
 
 
-def _kept(state: State | None, keep: Keep) -> set[tuple[str, str]]:
+def _kept(state: State | None, keep: ProtectedLines) -> set[tuple[str, str]]:
     file, _, key = keep.file.partition("#")
     text = ((state or {}).get("files") or {}).get(file, "")
     lines = _listed(text, key) if key else text.splitlines()

@@ -10,9 +10,9 @@ from dataclasses import replace
 from types import TracebackType
 
 from deploy.items import Item, State
-from deploy.keys import Secret
+from deploy.key_formats import Secret
 from deploy.plan import Change, Done, HostError
-from deploy.ssh import SSHHost
+from deploy.relay_host import RelayHost
 
 _PLACE = 'umask 077; mkdir -p "$1" && cd "$1" && cat > "$2" && mv -f "$2" "$3" || { rm -f "$2"; exit 1; }'
 _CHECK = '[ -f "$1" ] || exit 66; exec sh "$1" --check'
@@ -32,7 +32,7 @@ class PosixHost:
         self.name = name
         self.folder = folder
         sudo = user != "root"
-        self._ssh = SSHHost(name, address, user=user, port=port, host_keys=host_keys, sudo=sudo, lock=folder)
+        self._ssh = RelayHost(name, address, user=user, port=port, host_keys=host_keys, sudo=sudo, lock=folder)
 
     def __enter__(self) -> PosixHost:
         return self

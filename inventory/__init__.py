@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from inventory import domains, keys, words
-from inventory.faults import InventoryError, follows, told
+from inventory import domains, key_records, validators
+from inventory.errors import InventoryError, describe_faults, follows
 from inventory.model import Customer, Key, Relay, Table
-from inventory.words import near
+from inventory.validators import near
 
 __all__ = [
     "Customer",
@@ -23,13 +23,13 @@ __all__ = [
     "Relay",
     "find",
     "find_relay",
+    "inventory_path",
     "load",
     "near",
     "relay_names",
     "retire",
     "retired",
     "retired_file",
-    "where",
 ]
 
 T = TypeVar("T", bound=Table)
@@ -42,7 +42,7 @@ class Inventory(NamedTuple):
     customers: Mapping[str, Customer]
 
 
-def where() -> Path:
+def inventory_path() -> Path:
     """Return the inventory's directory: $POSTERN_INVENTORY, or the one beside this file, which holds the demo."""
     return Path(os.environ.get("POSTERN_INVENTORY") or Path(__file__).parent)
 
@@ -53,7 +53,7 @@ def load(where: Path) -> Inventory:
     faults: list[str] = []
     relay_tables = _relay_tables(where, faults)
     customer_tables = _customer_tables(where, faults)
-    known, known_faults = keys.known(where)
+    known, known_faults = key_records.known(where)
     faults += known_faults
     relays = _relays(relay_tables or {}, known, faults)
     customers = _customers(where, customer_tables, known, faults)
@@ -82,14 +82,14 @@ def retired(where: Path, customer_id: str) -> Customer | None:
     """Return a customer that went, with the keys still on record; None: there is none. Raises InventoryError."""
     path = retired_file(where, customer_id)
     try:
-        words.name(customer_id)
+        validators.name(customer_id)
     except ValueError:
         return None
     if not path.is_file():
         return None
     faults: list[str] = []
     tables = {customer_id: _toml(path, f"customers/{path.name}", faults)}
-    found = _customers(where, tables, keys.known(where)[0], faults)
+    found = _customers(where, tables, key_records.known(where)[0], faults)
     if faults:
         raise InventoryError([fault.replace("customers/", "customers/retired/", 1) for fault in faults])
     return found[customer_id]
@@ -181,20 +181,20 @@ def _relays(tables: Tables, known: HostKeys, faults: list[str]) -> dict[str, Rel
     for name, table in tables.items():
         relay = _checked(Relay, f"relays.toml: {name}.", table or {}, {"name": name}, faults)
         if relay:
-            relays[name] = relay.model_copy(update={"host_keys": known.get(keys.host_field(relay), ())})
+            relays[name] = relay.model_copy(update={"host_keys": known.get(key_records.host_field(relay), ())})
     return relays
 
 
 def _customers(where: Path, tables: Tables, known: HostKeys, faults: list[str]) -> dict[str, Customer]:
     customers = {}
     for stem, table in tables.items():
-        recorded, key_faults = keys.read(where, stem)
+        recorded, key_faults = key_records.read(where, stem)
         faults += key_faults
         if table is not None:
             given = {"id": stem, "keys": recorded}
             customer = _checked(Customer, f"customers/{stem}.toml: ", table, given, faults)
             if customer:
-                of_server = known.get(keys.host_field(customer.exchange.ssh), ())
+                of_server = known.get(key_records.host_field(customer.exchange.ssh), ())
                 customers[stem] = customer.model_copy(update={"host_keys": of_server})
     return customers
 
@@ -206,7 +206,9 @@ def _checked(
     try:
         return model.model_validate(_frozen({**table, **given}))
     except ValidationError as error:
-        faults += [shown + told(model, detail) for detail in error.errors(include_url=False) if not follows(detail)]
+        faults += [
+            shown + describe_faults(model, detail) for detail in error.errors(include_url=False) if not follows(detail)
+        ]
     return None
 
 
@@ -251,7 +253,7 @@ def _shared_keys(customers: Mapping[str, Customer]) -> Iterator[str]:
 
 
 def _orphaned_keys(where: Path, customers: Tables) -> Iterator[str]:
-    for customer in keys.recorded_customers(where):
+    for customer in key_records.recorded_customers(where):
         if customer not in customers and not retired_file(where, customer).exists():
             help_ = near(customer, customers) or "; move the folder to where the customer's file went"
             yield f"keys/{customer}: no customer {customer!r} in customers{help_}"

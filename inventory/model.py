@@ -10,10 +10,10 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from inventory import domains, words
+from inventory import domains, validators
 
-# A word here is a folder of templates/exchange/sources, templates/posix or templates/exchange/clients; a source is also
-# a module of receiver/formats, its - and . written _.
+# A word here is a folder of templates/windows, templates/posix or templates/windows/clients; a source is also
+# a module of receiver/upload/formats, its - and . written _.
 Source: TypeAlias = Literal["exchange-5.5", "csvde", "powershell", "ldap", "exchange-online"]
 Client: TypeAlias = Literal["plink", "openssh", "securecrt"]
 Reach: TypeAlias = Literal["kit", "ssh"]
@@ -60,19 +60,21 @@ class Relay(Table):
     """A machine with Postfix that stands before customers' Exchange servers: `[NAME]` in relays.toml."""
 
     given: ClassVar[frozenset[str]] = frozenset({"name", "host_keys"})
-    name: words.RelayName
+    name: validators.RelayName
     host_keys: tuple[str, ...] = ()  # "TYPE BLOB", from known_hosts
 
-    address: words.Host = Field(description="Where we connect; ~/.ssh/config applies to it, ProxyJump included.")
-    user: words.User | None = Field(None, description="Who we log in as. Left out: ~/.ssh/config decides, then root.")
+    address: validators.Host = Field(description="Where we connect; ~/.ssh/config applies to it, ProxyJump included.")
+    user: validators.User | None = Field(
+        None, description="Who we log in as. Left out: ~/.ssh/config decides, then root."
+    )
     port: int | None = Field(None, ge=1, le=65535, description="Left out: ~/.ssh/config decides, then 22.")
     sudo: bool = Field(False, description="true: that user is not root and may run our program through `sudo -n`.")
-    uploads: words.HostPort | None = Field(
+    uploads: validators.HostPort | None = Field(
         None,
         validate_default=True,
         description="`host` or `host:port` the customers' servers connect to. Left out: address and port.",
     )
-    config_directory: words.UnixPath | None = Field(
+    config_directory: validators.UnixPath | None = Field(
         None, description="Postfix's configuration directory. Must be named when the machine has several instances."
     )
     table_type: Literal["hash", "btree", "lmdb", "cdb"] | None = Field(
@@ -81,11 +83,11 @@ class Relay(Table):
     reject: Literal["hard", "soft"] = Field(
         "hard", description="Answer to unknown recipients: hard 550, soft 450. For the whole relay, as Postfix has it."
     )
-    alarm: tuple[words.Line, ...] = Field(
+    alarm: tuple[validators.Line, ...] = Field(
         (),
         description="Program and arguments that take an alarm's text on stdin, run as `postern`. Left out: no alarms.",
     )
-    metrics: words.UnixPath = Field(
+    metrics: validators.UnixPath = Field(
         "/var/lib/postern/metrics", description="Directory for postern.prom, read by Prometheus' textfile collector."
     )
 
@@ -95,7 +97,7 @@ class Relay(Table):
         address = info.data.get("address")
         if uploads is None and address:
             try:
-                words.host_port(address)
+                validators.host_port(address)
             except ValueError:
                 raise ValueError(
                     f"must be given: customers' servers do not know {address!r}, a short name of ours"
@@ -112,20 +114,22 @@ class Relay(Table):
     @property
     def uploads_to(self) -> tuple[str, int]:
         """Host and port the customers' servers connect to."""
-        host, port = words.host_and_port(self.uploads or self.address)
+        host, port = validators.host_and_port(self.uploads or self.address)
         return host, port or (22 if self.uploads else self.port or 22)
 
 
 class Schedule(Table):
     """When the customer's server exports: `[exchange.schedule]`, in the server's own time."""
 
-    days: words.Days = Field(words.DAYS[:5], description='"MON-FRI", "MON,WED" or a list of days.')
-    start: words.Clock = Field("07:00", alias="from", description="No export starts before this.")
-    until: words.Clock = Field("19:00", alias="to", validate_default=True, description="No export starts after this.")
+    days: validators.Days = Field(validators.DAYS[:5], description='"MON-FRI", "MON,WED" or a list of days.')
+    start: validators.Clock = Field("07:00", alias="from", description="No export starts before this.")
+    until: validators.Clock = Field(
+        "19:00", alias="to", validate_default=True, description="No export starts after this."
+    )
     every_minutes: int = Field(
         60, ge=15, le=1440, description="From one export to the next; below 60 means many `at` jobs on NT 4."
     )
-    timezone: words.TimeZone = Field(
+    timezone: validators.TimeZone = Field(
         "UTC", description="The server's time zone, as Europe/Berlin: lateness is judged by it."
     )
 
@@ -181,8 +185,8 @@ class Take(Table):
 class Ssh(Table):
     """How the server is reached over SSH: `[exchange.ssh]`."""
 
-    address: words.Host | None = Field(None, description="Where we connect; ~/.ssh/config applies to it.")
-    user: words.WindowsUser | None = Field(
+    address: validators.Host | None = Field(None, description="Where we connect; ~/.ssh/config applies to it.")
+    user: validators.WindowsUser | None = Field(
         None, description=r"Who we log in as: an administrator there, `bob` or `ACME\bob`."
     )
     port: int | None = Field(None, ge=1, le=65535, description="Left out: ~/.ssh/config decides, then 22.")
@@ -191,34 +195,34 @@ class Ssh(Table):
 class Ldap(Table):
     """How an LDAP directory is asked: `[exchange.ldap]`."""
 
-    servers: tuple[words.LdapServer, ...] = Field(
+    servers: tuple[validators.LdapServer, ...] = Field(
         min_length=1,
         description="As `ldaps://dc1.acme.example:3269`, the first one that answers whole counts. Port left out: 636; "
         "3269 is the global catalog of Active Directory, the whole forest. Plain LDAP is refused.",
     )
-    base: words.DirectoryText = Field(
+    base: validators.DirectoryText = Field(
         description="Below which entry people are, as DC=acme,DC=example; empty where the server takes it for all."
     )
-    bind_dn: words.DirectoryName = Field(
+    bind_dn: validators.DirectoryName = Field(
         description="Who asks: a DN, or in Active Directory NAME@DOMAIN; with a keytab its principal. The password "
         "lies on the host that asks, in bind.password, and nowhere here."
     )
-    attributes: tuple[words.Attribute, ...] = Field(
+    attributes: tuple[validators.Attribute, ...] = Field(
         ("proxyAddresses",),
         min_length=1,
         description="Those that hold addresses. A value without TYPE: in front is an internet address.",
     )
-    filter: words.SearchFilter | None = Field(
+    filter: validators.SearchFilter | None = Field(
         None, description="Which entries are asked for. Left out: all that have one of attributes."
     )
     page_size: int = Field(
         500, ge=0, le=10_000, description="Entries asked for at once; 0 for servers that know no paging."
     )
-    ca: words.UnixFile = Field(
+    ca: validators.UnixFile = Field(
         "ca.pem",
         description="File on that host with the CA of the servers' certificates, in PEM; a name: in directory.",
     )
-    pins: tuple[words.Pin, ...] = Field(
+    pins: tuple[validators.Pin, ...] = Field(
         (),
         alias="pin",
         description="The key that a server must have besides, as `sha256:BASE64`, or several, one for each server.",
@@ -238,21 +242,21 @@ class Ldap(Table):
     @property
     def finds_addresses_alone(self) -> bool:
         """Tell whether only who has one of the attributes is asked for; written by hand it is the same filter."""
-        return self.filter is None or words.presences(self.filter) == {name.casefold() for name in self.attributes}
+        return self.filter is None or validators.presences(self.filter) == {name.casefold() for name in self.attributes}
 
 
 class Online(Table):
     """How Exchange Online is asked: `[exchange.online]`."""
 
-    organization: words.Organization = Field(description="The tenant's first domain, as acme.onmicrosoft.com.")
-    app_id: words.AppId = Field(description="Application (client) ID of the app registration; docs/sources.md.")
-    thumbprint: words.Thumbprint | None = Field(
+    organization: validators.Organization = Field(description="The tenant's first domain, as acme.onmicrosoft.com.")
+    app_id: validators.AppId = Field(description="Application (client) ID of the app registration; docs/sources.md.")
+    thumbprint: validators.Thumbprint | None = Field(
         None, description="The certificate in the store of the Windows machine that asks."
     )
-    certificate: words.UnixFile | None = Field(
+    certificate: validators.UnixFile | None = Field(
         None, description="On a Linux host instead: the certificate in PEM; a name: in directory."
     )
-    key: words.UnixFile | None = Field(
+    key: validators.UnixFile | None = Field(
         None, validate_default=True, description="And its private key in PEM, without a password, 0600."
     )
     environment: Literal["O365Default", "O365China", "O365USGovGCCHigh", "O365USGovDoD", "O365GermanyCloud"] = Field(
@@ -274,12 +278,12 @@ class Exchange(Table):
 
     source: Source = Field("exchange-5.5", description="What the list is exported from; docs/sources.md.")
     online: Online | None = Field(None, validate_default=True, description="How Exchange Online is asked.")
-    server: words.ServerName = Field(
+    server: validators.ServerName = Field(
         description="The server that is asked. exchange-5.5: ADMIN's DirectoryService; csvde: a global catalog; "
         "powershell: an Exchange server, only where the one that exports has no Exchange of its own. ldap, "
         "exchange-online: the machine that asks, as messages should call it; may be left out there."
     )
-    install: words.WindowsPath = Field(
+    install: validators.WindowsPath = Field(
         r"C:\exchsrvr", description=r"exchange-5.5: where Exchange lives; `bin\admin.exe` is below it."
     )
     directory: str = Field(
@@ -301,7 +305,7 @@ class Exchange(Table):
     )
     client: Client = Field("plink", description="The SSH client that uploads; docs/clients.md. On Linux: openssh.")
     key_type: Literal["ed25519", "rsa"] = Field("ed25519", description="rsa only for PuTTY before 0.68.")
-    addresses: tuple[words.KeyFrom, ...] = Field(
+    addresses: tuple[validators.KeyFrom, ...] = Field(
         min_length=1,
         description='Where uploads come from (from= of the key): addresses or networks, IPv6 too; "any" must be said.',
     )
@@ -338,8 +342,8 @@ class Exchange(Table):
     @classmethod
     def _path_of_the_system(cls, directory: str, info: ValidationInfo) -> str:
         if _is_posix(info.data.get("source"), info.data.get("online")):
-            return words.unix_path(directory)
-        return words.plain_windows_path(directory)
+            return validators.unix_path(directory)
+        return validators.plain_windows_path(directory)
 
     @field_validator("ldap")
     @classmethod
@@ -365,7 +369,7 @@ class Exchange(Table):
             raise ValueError("must be left out for ldap, which has base in [exchange.ldap]")
         if basepoint is None or source is None:
             return basepoint
-        return words.domain_root(basepoint) if source == "csvde" else words.base_point(basepoint)
+        return validators.domain_root(basepoint) if source == "csvde" else validators.base_point(basepoint)
 
     @field_validator("client")
     @classmethod
@@ -406,8 +410,8 @@ class Exchange(Table):
     @field_validator("addresses")
     @classmethod
     def _any_stands_alone(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
-        if words.ANYWHERE in addresses and len(addresses) > 1:
-            raise ValueError(f"must be {words.ANYWHERE!r} alone, or addresses without it")
+        if validators.ANYWHERE in addresses and len(addresses) > 1:
+            raise ValueError(f"must be {validators.ANYWHERE!r} alone, or addresses without it")
         return addresses
 
 
@@ -438,30 +442,32 @@ class Customer(Table):
     """One customer, a file of customers/; the file's stem is the permanent id."""
 
     given: ClassVar[frozenset[str]] = frozenset({"id", "keys", "host_keys"})
-    id: words.CustomerId
+    id: validators.CustomerId
     keys: tuple[Key, ...] = ()  # oldest first; all open the gate, the batch prefers the last
     host_keys: tuple[str, ...] = ()  # of the server, where it is reached over SSH: "TYPE BLOB", from known_hosts
 
-    name: words.Line = Field(max_length=100, description="What people call the customer; may change, the id may not.")
-    domains: tuple[words.Domain, ...] = Field(
+    name: validators.Line = Field(
+        max_length=100, description="What people call the customer; may change, the id may not."
+    )
+    domains: tuple[validators.Domain, ...] = Field(
         min_length=1, description="The domains that are theirs; of an internationalised one, either form."
     )
-    partial: tuple[words.Domain, ...] = Field(
+    partial: tuple[validators.Domain, ...] = Field(
         (), description="Those with mailboxes elsewhere too: they stay open, nothing in them is ever rejected."
     )
-    relays: tuple[words.RelayName, ...] = Field(min_length=1, description="The relays that take their mail.")
-    next_hop: words.NextHop | None = Field(
+    relays: tuple[validators.RelayName, ...] = Field(min_length=1, description="The relays that take their mail.")
+    next_hop: validators.NextHop | None = Field(
         None,
         description="Where their mail goes on, as relay:[203.0.113.25]:25. Left out where the relay has a route.",
     )
-    exclude: tuple[words.Pattern, ...] = Field(
+    exclude: tuple[validators.Pattern, ...] = Field(
         (),
         description="Who must get no mail from outside: a local part in any domain, or a shell pattern on the address.",
     )
-    include: tuple[words.Recipient, ...] = Field(
+    include: tuple[validators.Recipient, ...] = Field(
         (), description="Listed whatever the export says; postmaster@ of every domain always is."
     )
-    canaries: tuple[words.Recipient, ...] = Field((), description="A list that lacks one of these is held.")
+    canaries: tuple[validators.Recipient, ...] = Field((), description="A list that lacks one of these is held.")
     open_after_days: Count = Field(30, description="A list nobody refreshed for so long opens its domains again.")
     key_max_age_days: Count = Field(
         365, description="A key should get no older; a month before, `status` and `rotate-key --due` find it due."
@@ -483,7 +489,7 @@ class Customer(Table):
         own = info.data.get("domains", partial)
         for domain in partial:
             if domain not in own:
-                raise ValueError(f"{domain!r} is not one of domains{words.near(domain, own)}")
+                raise ValueError(f"{domain!r} is not one of domains{validators.near(domain, own)}")
         return partial
 
     @field_validator("exchange")
@@ -513,7 +519,7 @@ class Customer(Table):
         for address in addresses:
             domain = address.rpartition("@")[2]
             if own and domain not in own:
-                raise ValueError(f"{address!r} is in none of domains{words.near(domain, own)}")
+                raise ValueError(f"{address!r} is in none of domains{validators.near(domain, own)}")
             hidden = next((pattern for pattern in info.data.get("exclude", ()) if _matches(pattern, address)), None)
             if hidden:
                 raise ValueError(f"{address!r} is excluded by {hidden!r}: one of the two is wrong")

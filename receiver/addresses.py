@@ -14,6 +14,6 @@ is_address = re.compile(_LOCAL + rb"@[a-z0-9.-]+").fullmatch
 """Match the bytes of a whole address, folded, as a table has it for a key."""
 
 
-def domain(recipient: str) -> str:
+def domain_of(recipient: str) -> str:
     """Return the part behind the last @: a quoted local part may hold others."""
     return recipient.rpartition("@")[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jinja2
 
-_WINDOWS = "exchange/"
+_WINDOWS = "windows/"
 _HERE = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
     undefined=jinja2.StrictUndefined,
@@ -23,9 +23,9 @@ _HERE.filters["sh"] = shlex.quote
 
 
 def render(name: str, /, **facts: object) -> str:
-    """Fill in one template, as `postfix/sudoers.j2`.
+    """Fill in one template, as `relay/sudoers.j2`.
 
-    Files below exchange/ come out as cmd.exe and Notepad have them: CRLF, and ASCII, since no two code pages of
+    Files below windows/ come out as cmd.exe and Notepad have them: CRLF, and ASCII, since no two code pages of
     an NT agree on anything else. Raises jinja2.UndefinedError for a fact left out, and ValueError for such a letter.
     """
     text = _HERE.get_template(name).render(**facts)

@@ -13,13 +13,13 @@ from xdist.scheduler import LoadScopeScheduling
 
 from lab import keys, roots
 from lab.host import LabHost
-from tests.windows_host import windows_host
-from tests.windows_server import windows_programs, windows_server, wine
+from tests.support.windows_host import windows_host
+from tests.support.windows_server import windows_programs, windows_server, wine
 
 __all__ = ["windows_host", "windows_programs", "windows_server", "wine"]
 
 
-STORIES = ("attacks_on_the_key", "moves", "retire", "seeding", "status", "two_customers")
+STORIES = ("attacks_on_the_key", "copy_lists", "domain_moves", "retire", "status", "two_customers")
 """Modules whose tests follow one another on the same relays: one worker has all of such a module, in order."""
 
 

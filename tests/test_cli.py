@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver import RELEASE
-from tests.operators import MARK, REPO, Operator, export
-from tests.operators import AtOnce as AtOnce
+from common.release import RELEASE
+from lab.operators import MARK, REPO, AtOnce, Operator, export
 
 PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAAB\n"
 

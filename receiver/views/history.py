@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from receiver.report import hand, moment, shown
+from receiver.formatting import escape, format_actor, format_time
 from receiver.views.recipients import name_recipients
 
 
@@ -13,8 +13,8 @@ def history_lines(history: Mapping[str, Any]) -> list[str]:
     """Return a line for each list, the one in force first, and whether one is pinned."""
     lines = [f"{entry['back']:2}  {_entry(entry)}" for entry in history["history"]]
     if pinned := history["pinned"]:
-        by = shown(pinned["by"])
-        lines.append(f"pinned since {moment(pinned['since'])} by {by}, to list {pinned['list'][:12]}")
+        by = escape(pinned["by"])
+        lines.append(f"pinned since {format_time(pinned['since'])} by {by}, to list {pinned['list'][:12]}")
     return lines or ["no list has been in force yet"]
 
 
@@ -26,9 +26,9 @@ def difference_lines(entry: Mapping[str, Any]) -> list[str]:
 
 def _entry(entry: Mapping[str, Any]) -> str:
     counts = f"{entry['total']} (+{entry['added']} -{entry['removed']})"
-    line = (
-        f"{entry['list'][:12]}  {moment(entry['when'])}  {counts}  {hand(entry['key'], entry['client'], entry['by'])}"
-    )
+    by = format_actor(entry["key"], entry["client"], entry["by"])
+    by = format_actor(entry["key"], entry["client"], entry["by"])
+    line = f"{entry['list'][:12]}  {format_time(entry['when'])}  {counts}  {by}"
     if not entry["accepted_by"]:
         return line
-    return f"{line}; accepted by {shown(entry['accepted_by'])} {moment(entry['accepted_when'])}"
+    return f"{line}; accepted by {escape(entry['accepted_by'])} {format_time(entry['accepted_when'])}"

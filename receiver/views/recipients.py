@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from receiver.report import NAMED, shown
+from receiver.formatting import NAMED, escape
 
 
 def name_recipients(
@@ -18,6 +18,6 @@ def name_recipients(
     for name in sorted(names, key=lambda name: (name not in delivered, name))[:NAMED]:
         seen = delivered.get(name)
         had = f"  has had mail lately: {seen['messages']}, the last on {seen['last']}" if seen else ""
-        yield f"  {sign} {shown(name, 330)}{had}"
+        yield f"  {sign} {escape(name, 330)}{had}"
     if len(names) > NAMED:
         yield f"  ... and {len(names) - NAMED} more; --json names them all"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from receiver.report import hand, moment
+from receiver.formatting import format_actor, format_time
 from receiver.views.recipients import name_recipients
 
 
@@ -14,9 +14,9 @@ def review_lines(review: Mapping[str, Any]) -> list[str]:
     customer, mail = review["customer"], review["mail"]
     if not review["list"]:
         return [f"{customer}: nothing is held"]
-    source = f"of {moment(review['when'])} by {hand(review['key'], review['client'], review['by'])}"
+    source = f"of {format_time(review['when'])} by {format_actor(review['key'], review['client'], review['by'])}"
     return [
-        f"{customer}: {'; '.join(review['reasons']) or 'passes'}; held since {moment(review['since'])}",
+        f"{customer}: {'; '.join(review['reasons']) or 'passes'}; held since {format_time(review['since'])}",
         f"list {review['list'][:12]} {source}: {review['total']} recipients",
         *name_recipients("+", "in domains without an accepted list", review["first"]),
         *name_recipients("+", "would come", review["coming"]),

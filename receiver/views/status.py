@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from receiver.report import hand, moment, shown
+from receiver.formatting import escape, format_actor, format_time
 
 
 def status_lines(status: Mapping[str, Any]) -> list[str]:
     """Return how the list stands, for the operator."""
     pinned = status["pinned"]
-    return [_standing(status), *_waiting(status, f" by {shown(pinned['by'])}" if pinned else ""), *_runs(status)]
+    return [_standing(status), *_waiting(status, f" by {escape(pinned['by'])}" if pinned else ""), *_runs(status)]
 
 
 def customer_lines(status: Mapping[str, Any]) -> list[str]:
     """Return how the list stands, for the customer, to whom our people and their addresses are nothing."""
     last = status["last"]
-    run = [f"  last run {moment(last['when'])}: {last['line']}"] if last else []
+    run = [f"  last run {format_time(last['when'])}: {last['line']}"] if last else []
     return [_standing(status), *_waiting(status, ""), *run]
 
 
 def _standing(status: Mapping[str, Any]) -> str:
     accepted = status["accepted"]
-    good = f"last good upload {moment(max(accepted.values()))}" if accepted else "no accepted list yet"
+    good = f"last good upload {format_time(max(accepted.values()))}" if accepted else "no accepted list yet"
     opens = f"; open: {', '.join(status['open'])}" if status["open"] else ""
     return f"{status['customer']}: {status['total']} recipients, {good}{opens}"
 
@@ -31,18 +31,18 @@ def _standing(status: Mapping[str, Any]) -> str:
 def _waiting(status: Mapping[str, Any], by: str) -> list[str]:
     held, pinned, lines = status["held"], status["pinned"], []
     if status["unproven"]:
-        lines.append(f"  the list of {moment(status['unproven'])} has not been seen in the tables yet")
+        lines.append(f"  the list of {format_time(status['unproven'])} has not been seen in the tables yet")
     if held and held["reasons"]:
-        lines.append(f"  held since {moment(held['since'])}: {'; '.join(held['reasons'])}")
+        lines.append(f"  held since {format_time(held['since'])}: {'; '.join(held['reasons'])}")
     if pinned:
         waits = "a list waits for resume" if held else "none has come since"
-        lines.append(f"  pinned since {moment(pinned['since'])}{by}: uploads do not take effect; {waits}")
+        lines.append(f"  pinned since {format_time(pinned['since'])}{by}: uploads do not take effect; {waits}")
     return lines
 
 
 def _runs(status: Mapping[str, Any]) -> list[str]:
     last, keys, lines = status["last"], sorted(status["keys"].items()), []
     if last:
-        by = hand(last["key"], last["client"], last["by"])
-        lines.append(f"  last run {moment(last['when'])} by {by}: {last['line']}")
-    return lines + [f"  key {shown(key)} last seen {moment(seen['last'])}" for key, seen in keys]
+        by = format_actor(last["key"], last["client"], last["by"])
+        lines.append(f"  last run {format_time(last['when'])} by {by}: {last['line']}")
+    return lines + [f"  key {escape(key)} last seen {format_time(seen['last'])}" for key, seen in keys]

@@ -1,0 +1,250 @@
+"""A customer's new key beside the old, proved, and the old one gone; or the new one gone and all as it was.
+
+The content of keys/CUSTOMER/ is the state: (old), (old, new), (new). What was cut short shows in it, or in keys that
+relays still have and nobody has on record any more; the next run goes on from there and begins nothing new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import inventory
+from common import exit_codes
+from console import terminal
+from console.errors import Refused
+from console.options import ProvisionOptions
+from customer_host import customer_host, customer_keys
+from customer_host.customer_host import Connect
+from customer_host.customer_keys import KeyRemoval, NewKeys
+from deploy.plan import HostError, Machine
+from fleet.key_state import KeyState, RelayKeys, read_key_states
+from fleet.provisioning import ProvisionResult, provision_customers
+from fleet.relays import select_customers
+from inventory import Inventory
+from inventory.model import Customer, Key
+from roles.customer_host import key_file
+
+
+class RotationOptions(NamedTuple):
+    """What is to be done with rotations."""
+
+    due: bool = False  # only those that are due, or open
+    finish: bool = False
+    undo: bool = False
+    force: bool = False
+
+
+def rotate_key(customer: str, every: bool, turn: RotationOptions, wish: ProvisionOptions) -> int:
+    """Begin, go on with, finish or undo the rotations of the chosen customers. Raises InventoryError, Refused."""
+    if (wish.public_key or wish.kit_dir) and not customer:
+        raise Refused("--public-key and --kit-dir are for one customer")
+    if turn.finish and turn.undo:
+        raise Refused("either --finish or --undo, not both")
+    if turn.force and not (turn.finish or turn.undo):
+        raise Refused("--force goes with --finish or --undo")
+    if wish.public_key and (turn.finish or turn.undo):
+        raise Refused("--public-key brings a new key in, --finish and --undo do not")
+    customers = _chosen(customer, every, turn)
+    if not customers:
+        terminal.say("no key is due, and no rotation is open" if turn.due else "no customer has a key yet")
+        return exit_codes.DONE
+    return Rotation(turn, wish, customer_host.prepare_connect(customers, wish.kit_dir)).run(customers)
+
+
+def _chosen(customer: str, every: bool, turn: RotationOptions) -> Sequence[Customer]:
+    """Choose customers who have a key; the first one is provision's to make."""
+    customers = select_customers(_inventory(), customer, every or (turn.due and not customer))
+    if customer and not customers[0].keys:
+        raise Refused(f"{customer} has no key yet: `inv provision {customer}` makes its first")
+    today = datetime.now(UTC).date()
+    return [one for one in customers if one.keys and (not turn.due or one.key_due(today) or len(one.keys) > 1)]
+
+
+def _inventory() -> Inventory:
+    return inventory.load(inventory.inventory_path())
+
+
+class Rotation(NamedTuple):
+    """One run, for some customers at once."""
+
+    turn: RotationOptions
+    wish: ProvisionOptions
+    ends: Connect
+
+    def run(self, customers: Sequence[Customer]) -> int:
+        """Do what comes next for each; gives the exit code. Raises InventoryError, Refused."""
+        everything = _inventory()
+        given = customer_keys.read_given_key(self.wish.public_key, everything, customers)
+        _refuse_third_key(customers, given)
+        stands = read_key_states(everything, customers)
+        if self.turn.finish or self.turn.undo:
+            return self._end(stands)
+        cut_short = self._end([stand for stand in stands if stand.is_cut_short])
+        return exit_codes.worst([cut_short, self._go_on([stand for stand in stands if not stand.is_cut_short], given)])
+
+    # ---- old and new
+
+    def _go_on(self, stands: Sequence[KeyState], given: str) -> int:
+        """See to it that each has an old and a new key; where the new one can be tried, try it and end the rotation."""
+        beginning = frozenset(stand.customer.id for stand in stands if not stand.is_open)
+        harmless = frozenset[tuple[str, str]]().union(*(stand.harmless() for stand in stands))
+        new_keys = NewKeys(inventory.inventory_path(), self.ends, given, beginning)
+        for customer in sorted(beginning) if self.wish.dry_run else ():
+            terminal.say(f"{customer}: a new key is placed at its end and recorded, then its public half goes here:")
+        came = self._bring([stand.customer for stand in stands], harmless, new_keys)
+        if self.wish.dry_run:
+            return came.code
+        now = _inventory().customers
+        fresh = [stand._replace(customer=now[stand.customer.id]) for stand in stands]
+        return exit_codes.worst(
+            [came.code, self._prove([one for one in fresh if one.is_open and not came.behind[one.customer.id]])]
+        )
+
+    def _prove(self, stands: Sequence[KeyState]) -> int:
+        """Have each customer's end use its new key; then the old ones go, or else the new one and all is as it was."""
+        tried = [(stand.customer, self._tried(stand)) for stand in stands]
+        ours = not self.wish.public_key
+        failed = [KeyRemoval(one, _names(one.keys[-1:]), ours) for one, code in tried if code == exit_codes.PROOF]
+        proved = [one for one, code in tried if code == exit_codes.DONE]
+        return exit_codes.worst([*(code for _, code in tried if code), self._without(failed), self._settle(proved)])
+
+    def _tried(self, stand: KeyState) -> int | None:
+        """Try the new key from the customer's end; gives an exit code, or None: a kit waits for somebody to try it."""
+        customer = stand.customer
+        relays = _inventory().relays
+        try:
+            with self.ends(customer) as end:
+                if not isinstance(end, Machine):
+                    _print_next_step(stand, end.name)
+                    return None
+                faults = customer_host.test_key_login(
+                    end, customer, [relays[name] for name in customer.relays], customer.keys[-1].name
+                )
+        except HostError as error:
+            return terminal.print_result(customer.id, error)
+        for fault in faults:
+            terminal.error(f"{customer.id}: {fault}")
+        return exit_codes.PROOF if faults else exit_codes.DONE
+
+    def _settle(self, customers: Sequence[Customer]) -> int:
+        """Let the customers' ends use the key that was proved, and only then take the old ones away."""
+        came = self._bring(customers)
+        codes = {one.id: self._rested(one) for one in customers if not came.behind[one.id]}
+        using = [KeyRemoval(one, _names(one.keys[:-1])) for one in customers if codes.get(one.id) == exit_codes.DONE]
+        return exit_codes.worst([came.code, *codes.values(), self._without(using)])
+
+    def _rested(self, customer: Customer) -> int:
+        """Wait for the end of a run that began with the old key; gives an exit code."""
+        try:
+            with self.ends(customer) as end:
+                customer_host.wait_for_batch(end)
+        except HostError as error:
+            return terminal.print_result(customer.id, error)
+        return exit_codes.DONE
+
+    # ---- only one of them
+
+    def _end(self, stands: Sequence[KeyState]) -> int:
+        """Take keys away where that cuts nobody off, or where that is meant."""
+        codes, going = [], []
+        for stand in stands:
+            names = stand.going(self.turn.undo)
+            if not names:
+                terminal.say(f"{stand.customer.id}: no rotation is open; both ends are looked at all the same")
+            if code := self._refusing(stand, names):
+                codes.append(code)
+            else:
+                going.append(KeyRemoval(stand.customer, names))
+        return exit_codes.worst([*codes, self._without(going)])
+
+    def _refusing(self, stand: KeyState, names: Sequence[str]) -> int:
+        """Say what keeps these keys from going, or what that will cut off; gives an exit code."""
+        customer, losers = stand.customer.id, list(stand.losers(self.turn.undo)) if names else []
+        if self.turn.force or not losers:
+            for text in losers:
+                terminal.note(f"{customer}: {text}; where its server needs {', '.join(names)}, its uploads end now")
+            return exit_codes.DONE
+        for text in losers:
+            terminal.error(f"{customer}: {text}")
+        way = "--undo" if self.turn.undo else "--finish"
+        terminal.error(
+            f"{customer}: {', '.join(names)} stays; `inv rotate-key {customer} {way} --force` removes it all the same"
+        )
+        answered = all(isinstance(look, RelayKeys) for look in stand.found.values())
+        return exit_codes.REFUSED if answered else exit_codes.FAILED
+
+    def _without(self, going: Sequence[KeyRemoval]) -> int:
+        """Take keys off record and bring both ends to that state."""
+        codes = [
+            exit_codes.DONE if self.wish.dry_run else one.forget(inventory.inventory_path(), self.ends) for one in going
+        ]
+        going = [one for one, code in zip(going, codes, strict=True) if not code]
+        meant = {(one.customer.id, f"key:{name}") for one in going for name in one.names}
+        came = self._bring([one.rest() for one in going], meant)
+        for one in going:
+            if one.names and not self.wish.dry_run:
+                _print_removed(one, came.behind[one.customer.id])
+        return exit_codes.worst([*codes, came.code])
+
+    def _bring(
+        self,
+        customers: Sequence[Customer],
+        meant: Iterable[tuple[str, str]] = (),
+        new_keys: NewKeys | None = None,
+    ) -> ProvisionResult:
+        """Provision these customers; `meant`: whose keys go with it."""
+        if not customers:
+            return ProvisionResult(exit_codes.DONE, {})
+        wish = self.wish._replace(meant=frozenset(meant))
+        return provision_customers(
+            _inventory(), customers, wish, new_keys or NewKeys(inventory.inventory_path(), self.ends)
+        )
+
+
+def _names(some: Iterable[Key]) -> tuple[str, ...]:
+    return tuple(key.name for key in some)
+
+
+def _refuse_third_key(customers: Sequence[Customer], given: str) -> None:
+    """Take a key made elsewhere as the new one, or as the one that a run before this has taken already."""
+    for customer in customers:
+        names = [key.name for key in customer.keys]
+        if not given or (len(names) > 1 and given == customer.keys[-1].public):
+            continue
+        if len(names) > 1:
+            raise Refused(f"{customer.id} has a rotation open ({', '.join(names)}): --finish or --undo it first")
+        if given == customer.keys[-1].public:
+            raise Refused(f"{customer.id}: that is the key it has, {names[-1]}")
+
+
+# ---- what people are told
+
+
+def _print_next_step(stand: KeyState, kit: str) -> None:
+    """Say what the customer's admin must do, or that it is done."""
+    customer, new = stand.customer, stand.customer.keys[-1].name
+    old = ", ".join(_names(customer.keys[:-1]))
+    if not stand.unseen():
+        terminal.say(
+            f"{customer.id}: every relay has seen {new}: `inv rotate-key {customer.id} --finish` removes {old}"
+        )
+        return
+    terminal.say(
+        f"{customer.id}: {old} and {new} both work. Carry {kit} to {customer.exchange.directory} on the customer's "
+        f"server, leave the old key file there, and run runexport; {key_file(customer, new)} must then lie there. "
+        f"Once {', '.join(stand.unseen())} has seen {new}: `inv rotate-key {customer.id} --finish`"
+    )
+
+
+def _print_removed(going: KeyRemoval, behind: Sequence[str]) -> None:
+    customer, names = going.customer, ", ".join(going.names)
+    if behind:
+        terminal.note(f"{customer.id}: {names} may still open {', '.join(behind)}: run the same again")
+        return
+    files = ", ".join(key_file(customer, name) for name in going.names)
+    terminal.say(
+        f"{customer.id}: {names} gone, {files} on the customer's server is of no more use; "
+        f"commit {inventory.inventory_path() / 'keys' / customer.id}"
+    )

@@ -1,0 +1,98 @@
+"""Runs here and on the relay: lists of main.cf as Postfix cuts them, and which members of them are ours. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+TABLES = "/etc/postern/tables"
+RELOCATED = "relocated_maps"
+DOMAINS, ROUTES, RECIPIENTS = "relay_domains", "transport_maps", "relay_recipient_maps"
+TABLE_OF = {DOMAINS: "relay_domains", ROUTES: "transport", RECIPIENTS: "exchange_recipients"}
+BUILT_IN = ("hash", "btree")  # Postfix' own, where they are there at all: no package brings them
+OTHERS = f"regexp:{TABLES}/others"
+REJECT, SOFT = "unknown_relay_recipient_reject_code", "450"
+PARAMETERS = (*TABLE_OF, REJECT)
+
+
+class Setting(NamedTuple):
+    """What a parameter is: set in main.cf or not, and the value in force, `$` names and all."""
+
+    is_set: bool
+    value: str
+
+
+def members(value: str) -> list[str]:
+    """Cut a list at commas and blanks. What stands in braces is one word, as in the default of relay_domains."""
+    found, word, depth = [], "", 0
+    for char in value + " ":
+        if depth == 0 and char in ", \t\r\n":
+            found += [word] if word else []
+            word = ""
+        else:
+            word += char
+            depth = max(0, depth + (char == "{") - (char == "}"))
+    return found + ([word.rstrip()] if word.strip() else [])
+
+
+def our_member(parameter: str, table_type: str) -> str:
+    """Our table as a member of a list.
+
+    In relay_domains Postfix takes an entry for its subdomains as well (parent_domain_matches_subdomains): it would
+    relay mail for names that are not ours. A union is looked up as its first table is, and a regexp table by the whole
+    name alone; an empty one adds nothing else.
+    """
+    table = f"{table_type}:{TABLES}/{TABLE_OF[parameter]}"
+    return f"unionmap:{{regexp:/dev/null, {table}}}" if parameter == DOMAINS else table
+
+
+def is_ours(parameter: str, member: str) -> bool:
+    """Tell by the path whether a member is our table, whatever its type. A union that has more in it is not."""
+    table = rf"(proxy:)?[^\s:,{{}}]+:{re.escape(f'{TABLES}/{TABLE_OF[parameter]}')}"
+    return bool(re.fullmatch(rf"{table}|unionmap:\{{\s*regexp:/dev/null[,\s]+{table}\s*\}}", member))
+
+
+def is_others(member: str) -> bool:
+    """Tell whether a member is the table that lets domains pass that are not ours."""
+    return bool(re.fullmatch(rf"[^\s:,{{}}]+:{TABLES}/others", member))
+
+
+def without_ours_members(parameter: str, value: str) -> list[str]:
+    """Return the members that are not ours."""
+    return [one for one in members(value) if not is_ours(parameter, one) and not is_others(one)]
+
+
+def with_ours(parameter: str, value: str, table_type: str, others: bool = False) -> str:
+    """Return the list with our member in it once: first in transport_maps, elsewhere where it stands or else last.
+
+    `others`: with the table that lets other domains pass as well. A list that is right already keeps its very text.
+    """
+    now = members(value)
+    ours = our_member(parameter, table_type)
+    wanted: list[str] = [] if parameter != ROUTES else [ours]
+    for one in now:
+        if is_ours(parameter, one):
+            wanted += [] if ours in wanted else [ours]
+        elif not is_others(one):
+            wanted.append(one)
+        elif others and OTHERS not in wanted:
+            wanted.append(OTHERS)
+    wanted += [] if ours in wanted else [ours]
+    wanted += [OTHERS] if others and OTHERS not in wanted else []
+    return value if wanted == now else ", ".join(wanted)
+
+
+def without_ours(parameter: str, now: Setting, record: Setting | None) -> Setting:
+    """Return the list as it is to be when nobody is left: as recorded if the rest is the same, else the rest."""
+    rest = without_ours_members(parameter, now.value)
+    if rest == members(now.value):
+        return now
+    if record and rest == members(record.value):
+        return record
+    return Setting(True, ", ".join(rest))
+
+
+def format_setting(settings: Mapping[str, Setting]) -> dict[str, str]:
+    """Return the parameters that are set, as a state of main.cf has them."""
+    return {name: setting.value for name, setting in settings.items() if setting.is_set}

@@ -1,0 +1,37 @@
+"""Where Postern's files lie on a relay."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+DROPPED = "exchusers.txt"  # the one file in a drop
+
+
+class Places(NamedTuple):
+    """The two directories everything of ours lives in: root's, and the account's."""
+
+    etc: str = "/etc/postern"
+    var: str = "/var/lib/postern"
+
+    def tree(self, customer: str) -> str:
+        """Where root keeps what the customer may do."""
+        return os.path.join(self.etc, "customers", customer)
+
+    def spool(self, customer: str) -> str:
+        """Where account `postern` keeps the customer's lists."""
+        return os.path.join(self.var, "customers", customer)
+
+    def drop(self, customer: str) -> str:
+        """Where a client that only copies files puts the customer's list."""
+        return os.path.join(self.var, "drop", customer)
+
+    @property
+    def tables(self) -> str:
+        """Where root builds what Postfix looks up."""
+        return os.path.join(self.etc, "tables")
+
+    @property
+    def run(self) -> str:
+        """The account's own small things that belong to no customer: parse slots, alarms already raised."""
+        return os.path.join(self.var, "run")

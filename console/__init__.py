@@ -1,0 +1,1 @@
+"""Options, errors, and the terminal: the only room that prints."""

@@ -1,0 +1,27 @@
+"""What was said on the command line of provision and its kin besides the customer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from console.errors import Refused
+
+
+class ProvisionOptions(NamedTuple):
+    """How it is to be done."""
+
+    dry_run: bool = False
+    removing: tuple[str, ...] = ()  # what the plan may remove, by name
+    downgrade: bool = False
+    public_key: str = ""  # a file
+    kit_dir: str = ""
+    full: bool = False  # print long files whole
+    meant: frozenset[tuple[str, str]] = frozenset()  # customer and what goes from it, meant by the command itself
+
+
+def read_file(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise Refused(f"{file}: {error.strerror}") from None

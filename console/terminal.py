@@ -1,0 +1,135 @@
+"""What people see: tables on a terminal, plain lines in a pipe, JSON for programs. The only room that prints.
+
+Whatever it prints is made safe here, line by line: a relay's own words may be in any of it, and who took over an
+account there would write to the operator's terminal with them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from common import exit_codes
+from console.errors import Refused, code_of
+from deploy.plan import HostError
+from receiver.formatting import escape
+
+LONGEST = 20_000  # characters of a line that are shown
+_CONTROLS = re.compile(r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
+_DIFF = {"+": "green", "-": "red", "@": "cyan"}
+
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print lines to stdout."""
+    for line in text.split("\n"):
+        out.print(escape(line, LONGEST), style=style)
+
+
+def error(text: str) -> None:
+    """Print what went wrong to stderr, each line made safe: a host's own words may be in it."""
+    for line in text.splitlines():
+        err.print(escape(line, 2000), style="red")
+
+
+def note(text: str) -> None:
+    """Print what the operator should know, and a program reading stdout need not, to stderr."""
+    err.print(escape(text, 2000), style="yellow")
+
+
+def plan(title: str, text: str) -> None:
+    """Print a plan as the diff it is, line by line made safe: files on a relay may hold anything."""
+    out.print(escape(title, LONGEST), style="bold")
+    for line in text.splitlines():
+        out.print(Text("  " + escape(line, 2000), style=_DIFF.get(line[:1], "")))
+
+
+def answer(names: Sequence[str], text: str) -> None:
+    """Print what some relays said, in a host's own words."""
+    for number, line in enumerate(text.splitlines()):
+        out.print(
+            Text(f"{', '.join(names)}: " if number == 0 else "  ", style="bold").append(escape(line, 2000), style="")
+        )
+
+
+def is_terminal() -> bool:
+    """Tell whether a person reads along, and not a program."""
+    return out.is_terminal
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows: a table on a terminal, tab-separated lines in a pipe."""
+    if not is_terminal():
+        for row in [columns, *rows]:
+            print("\t".join(escape(cell, 2000) for cell in row))
+        return
+    from rich.table import Table  # like the progress bar, for nobody's eyes but a person's
+
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        grid.add_column(name, overflow="fold")  # a fingerprint with its end cut off would be compared all the same
+    for row in rows:
+        grid.add_row(*(Text(escape(cell, 2000)) for cell in row))
+    out.print(grid)
+
+
+def document(value: Any) -> None:
+    """Print one JSON document; controls stand in it as escapes, those that JSON itself lets through too."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    print(_CONTROLS.sub(lambda found: json.dumps(found[0])[1:-1], text))
+
+
+def print_lines(lines: Iterator[str]) -> None:
+    """Print what another program will read, as it is."""
+    sys.stdout.writelines(line + "\n" for line in lines)
+
+
+def can_ask() -> bool:
+    """Tell whether there is somebody to answer."""
+    return sys.stdin.isatty()
+
+
+def ask_yes(question: str) -> bool:
+    """Ask for a yes. Without a terminal to ask on, the answer is no."""
+    if not can_ask():
+        return False
+    return err.input(f"{escape(question, LONGEST)} [y/N] ").strip().lower() in ("y", "yes")
+
+
+@contextmanager
+def progress(doing: str, names: Sequence[str]) -> Iterator[Callable[[str], None]]:
+    """Show how many of the names have ended, on a terminal; yields the function that tells one has."""
+    if not err.is_terminal or not names:
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(doing, total=len(names))
+        waiting = list(names)
+
+        def ended(name: str) -> None:
+            waiting.remove(name)
+            rest = ", ".join(waiting[:4]) + (" ..." if len(waiting) > 4 else "")
+            bar.update(task, advance=1, description=f"{doing} {rest}")
+
+        yield ended
+
+
+def print_result(name: str, result: str | HostError | Refused) -> int:
+    """Print how it ended for one relay or customer; give the exit code."""
+    if isinstance(result, str):
+        say(f"{name}: {result}")
+        return exit_codes.DONE
+    error(f"{name}: {result}")
+    return code_of(result)

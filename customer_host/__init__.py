@@ -1,0 +1,1 @@
+"""The customer's end: reach it, place keys there, run its export."""

@@ -1,0 +1,132 @@
+"""Keys that come and go: taken from a file or made, placed at the customer's end, recorded; forgotten, deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from common import exit_codes
+from console import terminal
+from console.errors import Refused
+from customer_host import customer_host
+from customer_host.customer_host import Connect
+from deploy.key_formats import BadKey, make_pair, read_public
+from deploy.plan import Busy, HostError
+from inventory import Inventory, key_records
+from inventory.model import Customer, Key
+from roles.customer_host import key_file
+
+NOT_MADE_YET = "ssh-ed25519 (made-when-this-is-applied)"
+
+
+def read_given_key(file: str, everything: Inventory, customers: Sequence[Customer]) -> str:
+    """Read the key of --public-key, first of all: nothing is asked or made for one that is no good. Raises Refused."""
+    if not file:
+        return ""
+    try:
+        public = read_public(Path(file).read_text("utf-8", errors="replace"))
+    except OSError as error:
+        raise Refused(f"{file}: {error.strerror}") from None
+    except BadKey as error:
+        raise Refused(f"{file}: {error}") from None
+    for other in everything.customers.values():
+        if other not in customers and public in {key.public for key in other.keys}:
+            raise Refused(f"{file}: this key is {other.id}'s: a key says who uploads, so each customer needs its own")
+    return public
+
+
+class NewKeys(NamedTuple):
+    """Who gets a new key, and where from."""
+
+    where: Path
+    ends: Connect
+    given: str = ""  # made elsewhere, for the one customer there is; empty: a pair is made
+    renewing: frozenset[str] = frozenset()  # customers who get one beside the one they have
+
+    def lacks(self, customer: Customer) -> bool:
+        """Tell whether this customer gets one."""
+        return not customer.keys or customer.id in self.renewing
+
+    def planned(self, customer: Customer) -> Customer:
+        """Plan with the key to come, or a placeholder; what is applied is planned again with the key itself."""
+        if not self.lacks(customer):
+            return customer
+        key = Key(key_records.next_name(self.where, customer.id), self.given or NOT_MADE_YET)
+        return customer.model_copy(update={"keys": (*customer.keys, key)})
+
+    def record(self, customer: Customer, seen: Iterable[str]) -> int:
+        """Place the private half, then record the public one, which commits; gives an exit code.
+
+        `seen`: keys its relays know of, whose names are not given again.
+        """
+        if not self.given and customer_host.client_makes_key(customer):
+            how = "makes its own key: --public-key FILE takes the public half; docs/clients.md says how it is made"
+            return terminal.print_result(customer.id, Refused(f"client {customer.exchange.client} {how}"))
+        try:
+            with lock_keys(self.where, customer):
+                name = key_records.next_name(self.where, customer.id, seen)
+                public = self._placed(customer, name)
+                key_records.record(self.where, customer.id, Key(name, public))
+        except HostError as error:
+            return terminal.print_result(customer.id, error)
+        terminal.say(f"{customer.id}: key {name} recorded; commit {self.where / 'keys' / customer.id}")
+        if self.given:
+            place = f"{customer.exchange.directory} as {key_file(customer, name)}"
+            terminal.say(f"{customer.id}: its private half must lie in {place} on the customer's server")
+        return exit_codes.DONE
+
+    def _placed(self, customer: Customer, name: str) -> str:
+        """Give the public half of a key whose private half is where it will be used."""
+        pair = None if self.given else make_pair(customer.exchange.key_type)
+        with self.ends(customer) as end:
+            if pair is None:
+                customer_host.keep_made_key(end, customer, name)
+                return self.given
+            customer_host.place_key(end, customer, name, pair)
+            return pair.public
+
+
+class KeyRemoval(NamedTuple):
+    """Keys that a customer is to lose."""
+
+    customer: Customer
+    names: tuple[str, ...]
+    ours: bool = True  # their files as well; a key made elsewhere is its maker's
+
+    def rest(self) -> Customer:
+        """Give the customer without them."""
+        kept = tuple(key for key in self.customer.keys if key.name not in self.names)
+        return self.customer.model_copy(update={"keys": kept})
+
+    def forget(self, where: Path, ends: Connect) -> int:
+        """Take them off record, which commits, and delete their files; gives an exit code.
+
+        Relays come after this: what a killed run leaves there shows as keys that nobody has on record.
+        """
+        if not self.names:
+            return exit_codes.DONE
+        try:
+            with lock_keys(where, self.customer):
+                for key in self.customer.keys:
+                    if key.name in self.names:
+                        key_records.forget(where, self.customer.id, key.name)
+            with ends(self.customer) as end:
+                for name in self.names if self.ours else ():
+                    customer_host.delete_key(end, self.customer, name)
+        except HostError as error:
+            return terminal.print_result(self.customer.id, error)
+        return exit_codes.DONE
+
+
+@contextmanager
+def lock_keys(where: Path, customer: Customer) -> Iterator[None]:
+    """Be the only one who changes a customer's keys, which are as they were read. Raises Busy."""
+    try:
+        with key_records.changing(where, customer.id):
+            if key_records.read(where, customer.id)[0] != customer.keys:
+                raise Busy(f"{where / 'keys' / customer.id} was changed meanwhile: run the same again")
+            yield
+    except BlockingIOError:
+        raise Busy(f"somebody else is changing {where / 'keys' / customer.id}: try again in a minute") from None

@@ -1,0 +1,62 @@
+"""The batch on a server that is reached over SSH: run now, followed line by line, its end told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from common import exit_codes
+from console import terminal
+from customer_host import customer_host
+from deploy.posix_host import PosixHost
+from deploy.windows import run_as_system
+from deploy.windows.host import Windows
+from inventory.model import Customer
+from roles.customer_host import task_name
+
+
+def run_export(customer: Customer, look: bool, as_json: bool) -> int:
+    """Export and send, or only look; the batch's exit code, which is the worst of what the relays said.
+
+    Raises HostError when the server cannot be asked.
+    """
+    with customer_host.connect_server(customer) as machine:
+        said = _Output(machine.name, quiet=as_json)
+        ended = _run(machine, customer, ["look"] if look else [], said.more)
+        said.end()
+    code = exit_codes.worst([ended])
+    if as_json:
+        terminal.document({machine.name: {"code": code, "lines": said.lines}})
+    return code
+
+
+def _run(machine: Windows | PosixHost, customer: Customer, words: list[str], hear: Callable[[bytes], None]) -> int:
+    if isinstance(machine, PosixHost):
+        return machine.run(f"{machine.folder}/runexport.sh", *words, hear=hear).code
+    return run_as_system.run_task(machine, task_name(customer), " ".join(["runexport.bat", *words]), hear)
+
+
+class _Output:
+    """What the server says, line by line as it comes."""
+
+    def __init__(self, name: str, quiet: bool) -> None:
+        self.lines: list[str] = []
+        self._name = name
+        self._quiet = quiet
+        self._rest = b""
+
+    def more(self, chunk: bytes) -> None:
+        """Take what has come."""
+        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        for line in whole:
+            self._line(line.decode("utf-8", "replace"))
+
+    def end(self) -> None:
+        """Take what is left when it has ended."""
+        self._line(self._rest.decode("utf-8", "replace"))
+
+    def _line(self, line: str) -> None:
+        if not line.strip():
+            return
+        self.lines.append(line.strip())
+        if not self._quiet:
+            terminal.answer([self._name], line.strip())

@@ -1,0 +1,1 @@
+"""A Windows machine reached over SSH."""

@@ -1,0 +1,97 @@
+"""A relay without a list of a customer gets it from a sibling: the list in force, history, what is held, and pin."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from common import exit_codes
+from console import terminal
+from deploy.plan import HostError
+from deploy.relay_host import RelayHost
+from fleet.relay_cli import POSTERN
+from inventory.model import Customer
+from receiver.formatting import format_time
+from receiver.outcome import AHEAD
+
+
+class ConnectedRelay(NamedTuple):
+    """One relay that was reached, and since when it has each customer's list."""
+
+    host: RelayHost
+    lists: Mapping[str, int]  # customer: when its last good upload came, 0: none was accepted; left out: no list at all
+    is_ready: bool  # to take one over
+
+
+def copy_lists(customers: Sequence[Customer], relays: Mapping[str, ConnectedRelay], dry_run: bool) -> Iterator[int]:
+    """Fill empty spools; gives an exit code for each. A relay without a list has its customer's domains open."""
+    with terminal.progress("handing lists over", list(_names(customers, relays))) as ended:
+        for customer, name, siblings in due(customers, relays, int(time.time())):
+            newest, *others = siblings
+            beside = f", beside {', '.join(others)}" if others else ""
+            if dry_run:
+                terminal.say(f"{name}: {customer.id}'s list would be taken over from {newest}{beside}")
+                continue
+            try:
+                code, said = _hand_over(customer.id, [relays[one].host for one in siblings], relays[name].host)
+                since = format_time(relays[newest].lists[customer.id])
+                terminal.say(
+                    f"{name}: {customer.id}'s list of {since}, history and pin taken over from {newest}{beside}: {said}"
+                )
+                yield code
+            except HostError as error:
+                yield terminal.print_result(name, error)
+            finally:
+                ended(f"{customer.id} to {name}")
+
+
+def _names(customers: Sequence[Customer], relays: Mapping[str, ConnectedRelay]) -> Iterable[str]:
+    return (f"{customer.id} to {name}" for customer, name, _ in due(customers, relays, int(time.time())))
+
+
+def due(
+    customers: Sequence[Customer], relays: Mapping[str, ConnectedRelay], now: int
+) -> Iterator[tuple[Customer, str, list[str]]]:
+    """Yield who lacks a list where, and the relays that have one, that with the newest accepted one first.
+
+    A date to come is none: who could write there could write any.
+    """
+    for customer in customers:
+        theirs = {name: relays[name] for name in customer.relays if name in relays and customer.keys}
+        lists = {name: relay.lists[customer.id] for name, relay in theirs.items() if customer.id in relay.lists}
+        dates = {name: when if when <= now + AHEAD else 0 for name, when in lists.items()}
+        for name, relay in theirs.items():
+            if any(dates.values()) and relay.is_ready and customer.id not in relay.lists:
+                yield customer, name, sorted(dates, key=lambda one: -dates[one])
+
+
+def _hand_over(customer_id: str, siblings: Sequence[RelayHost], to: RelayHost) -> tuple[int, str]:
+    """Carry it from the siblings' desks to the other; gives its exit code and what it says. Raises HostError."""
+    given = b"".join(_given(customer_id, sibling) for sibling in siblings)
+    taken = to.run(POSTERN, "take-over", customer_id, "--json", stdin=given)
+    if taken.code not in (
+        exit_codes.DONE,
+        exit_codes.HELD,
+        exit_codes.REFUSED,
+    ):  # an upload may have come first, and stays
+        raise HostError(f"{customer_id}'s list cannot be taken over: {_line(taken.out) or taken.err.strip()}")
+    code = exit_codes.HELD if taken.code == exit_codes.HELD else exit_codes.DONE
+    return code, _line(taken.out).removeprefix(f"{customer_id}: ")
+
+
+def _given(customer_id: str, sibling: RelayHost) -> bytes:
+    """Return the one line that a sibling hands over. Raises HostError."""
+    given = sibling.run(POSTERN, "hand-over", customer_id, "--json")
+    if given.code:
+        said = _line(given.out) or given.err.strip()
+        raise HostError(f"{customer_id}'s list cannot be had from {sibling.name}: {said}")
+    return given.out.strip().partition("\n")[0].encode() + b"\n"
+
+
+def _line(out: str) -> str:
+    try:
+        return str(json.loads(out)["line"])
+    except (ValueError, LookupError, TypeError):
+        return ""

@@ -1,0 +1,54 @@
+"""A domain that goes from one customer to another on a relay: both trees are one plan, so that it is never nobody's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import inventory
+from deploy.plan import Plan
+from inventory import Inventory
+from inventory.model import Customer, Relay
+from roles import relay as relay_role
+from roles.relay import Facts
+
+
+def find_givers(everything: Inventory, customers: Sequence[Customer], now: Facts) -> tuple[Customer, ...]:
+    """Give the customers whose trees there still have a domain that is one of these customers' now."""
+    ids = sorted({*now.others.values()} - {one.id for one in customers})
+    return tuple(everything.customers[one] for one in ids if one in everything.customers)
+
+
+def owners_by_domain(customers: Sequence[Customer]) -> Mapping[str, str]:
+    """Tell by domain, in each of its forms, whose of these it is."""
+    return {name: one.id for one in customers for name in relay_role.domain_names(one)}
+
+
+def find_obstacles(
+    everything: Inventory, relay: Relay, customers: Sequence[Customer], now: Facts, plan: Plan
+) -> Iterator[str]:
+    """Say what would leave a domain with nobody for a moment, or take it from somebody unknown."""
+    theirs = owners_by_domain(customers)
+    for name, other in now.others.items():
+        if other not in everything.customers:
+            help_ = (
+                "finish"
+                if inventory.retired(inventory.inventory_path(), other)
+                else "use the checkout that knows them, or"
+            )
+            yield f"{name} is still {other}'s there, of whom this inventory has no file: {help_} `inv retire {other}`"
+    for both in sorted({*now.others.values()} & {theirs[name] for name in now.others if name in theirs}):
+        yield f"{both} would get a domain and give one away at once: first the one, then the other"
+    elsewhere = owners_by_domain([one for one in everything.customers.values() if relay.name in one.relays])
+    for owner, name in _going(plan):
+        if name not in theirs and name in elsewhere:
+            taker = elsewhere[name]
+            yield f"{name} is {taker}'s now: `inv provision {taker}` takes it from {owner}, in one step"
+
+
+def _going(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield whose domains would go, and which."""
+    for change in plan.changes:
+        for loss in change.losses():
+            noun, _, name = loss.partition(":")
+            if noun == "domain":
+                yield change.item.about, name

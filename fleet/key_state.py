@@ -1,0 +1,124 @@
+"""How customers' keys stand on their relays: which were used there, and which are there but no longer on record."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from functools import partial
+from typing import NamedTuple
+
+import inventory
+from console.errors import Refused
+from deploy.plan import HostError, Plan
+from fleet.relays import connect, relays_of, run_parallel
+from inventory import Inventory
+from inventory.key_records import was_recorded
+from inventory.model import Customer, Relay
+from roles import relay as relay_role
+
+
+class RelayKeys(NamedTuple):
+    """What one relay says of its customers' keys."""
+
+    seen: Mapping[str, frozenset[str]]  # customer: keys that have been used there
+    left: Mapping[str, frozenset[str]]  # customer: keys that open it and have been taken off record
+
+
+class KeyState(NamedTuple):
+    """One customer's keys, and what each relay said of them, or why it said nothing."""
+
+    customer: Customer
+    found: Mapping[str, RelayKeys | HostError | Refused]
+
+    @property
+    def left(self) -> Mapping[str, frozenset[str]]:
+        """Give the keys off record that still open a relay, by relay."""
+        said = {
+            relay: look.left.get(self.customer.id) for relay, look in self.found.items() if isinstance(look, RelayKeys)
+        }
+        return {relay: names for relay, names in said.items() if names}
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether there are an old and a new key."""
+        return len(self.customer.keys) > 1
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Tell whether a key has gone from the record and not yet from the relays."""
+        return not self.is_open and bool(self.left)
+
+    def going(self, undo: bool) -> tuple[str, ...]:
+        """Name the keys that go when the rotation is finished, or undone."""
+        on_record = self.customer.keys[-1:] if undo else self.customer.keys[:-1]
+        names = {key.name for key in on_record if self.is_open}
+        return tuple(sorted(names.union(*self.left.values())))
+
+    def seen(self, relay: str) -> frozenset[str] | None:
+        """Name the keys a relay has seen used; None: nobody knows."""
+        look = self.found[relay]
+        return look.seen.get(self.customer.id, frozenset()) if isinstance(look, RelayKeys) else None
+
+    def unseen(self) -> list[str]:
+        """Name the relays that have not seen the newest key, as far as is known."""
+        return [relay for relay in self.customer.relays if self.customer.keys[-1].name not in (self.seen(relay) or ())]
+
+    def losers(self, undo: bool) -> Iterator[str]:
+        """Say at which relays uploads may stop when the keys that go are gone, and why."""
+        newest, undo = self.customer.keys[-1].name, undo and self.is_open
+        for relay in self.left if self.is_cut_short else self.customer.relays:
+            seen = self.seen(relay)
+            if seen is None:
+                yield f"{relay} was not reached, so nobody knows what it has seen: {self.found[relay]}"
+            elif undo and newest in seen:
+                yield f"{relay} has seen {newest}: the customer's server uses it"
+            elif not undo and newest not in seen:
+                yield f"{relay} has not seen {newest}"
+
+    def harmless(self) -> frozenset[tuple[str, str]]:
+        """Name what may go from relays unasked: keys off record, if wherever they are one on record has been used."""
+        own = {key.name for key in self.customer.keys}
+        left = self.left.items()
+        kept = frozenset().union(*(names for relay, names in left if not own & (self.seen(relay) or frozenset())))
+        return frozenset((self.customer.id, f"key:{name}") for _, names in left for name in names - kept)
+
+
+def read_key_states(everything: Inventory, customers: Sequence[Customer]) -> list[KeyState]:
+    """Ask all their relays once, side by side."""
+    relays = relays_of(everything, customers)
+    found = run_parallel(relays, partial(_look, customers=customers), "asking")
+    return [KeyState(one, {relay: found[relay] for relay in one.relays}) for one in customers]
+
+
+def _look(relay: Relay, customers: Sequence[Customer]) -> RelayKeys:
+    theirs = [one for one in customers if relay.name in one.relays]
+    with connect(relay) as host:
+        (spools,) = host.read([relay_role.spools(theirs)])
+        plan = Plan.of(host, [relay_role.customer_tree(one) for one in theirs])
+    losses = {change.item.about: tuple(change.losses()) for change in plan.changes}
+    return RelayKeys(relay_role.keys_seen(spools), {one.id: left(one, losses.get(one.id, ())) for one in theirs})
+
+
+def left(customer: Customer, losses: Iterable[str]) -> frozenset[str]:
+    """Choose, of what a plan would take from a customer's tree, the keys that were on record: they were meant to go."""
+    names = {loss.removeprefix("key:") for loss in losses if loss.startswith("key:")} - {
+        key.name for key in customer.keys
+    }
+    return frozenset(name for name in names if was_recorded(inventory.inventory_path(), customer.id, name))
+
+
+def needs(customer: Customer, seen: Collection[str], losses: Iterable[str], today: date) -> Iterator[str]:
+    """Say what of its keys needs a person. Of one relay: `seen`, keys used there; `losses`, what a plan removes."""
+    if not customer.keys:
+        yield "no key yet: provision it"
+        return
+    newest, rotate = customer.keys[-1], f"`inv rotate-key {customer.id}"
+    for name in sorted(left(customer, losses)):
+        yield f"key {name} opens it and is no longer on record: {rotate}` goes on with its removal"
+    if len(customer.keys) > 1:
+        names = ", ".join(key.name for key in customer.keys)
+        end = f"has been used here: {rotate} --finish`" if newest.name in seen else "has not been used here yet"
+        yield f"a key rotation is open ({names}); {newest.name} {end}"
+    if customer.key_due(today):
+        age, most = newest.age(today), customer.key_max_age_days
+        yield f"key {newest.name} is {age} days old, {most} is wanted at most: {rotate}`"

@@ -1,0 +1,92 @@
+"""A customer's spool as root has read it on a relay: the very Status that the relay's own timer judges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from common.settings import Settings
+from receiver.lists.spool import Accepted, Held, Pin, Summary
+from receiver.monitoring import alarms
+from receiver.monitoring.alarms import Alarm
+from receiver.monitoring.status import Status
+from receiver.outcome import Origin, Outcome
+
+SpoolData: TypeAlias = Mapping[str, Any]
+
+_LATEST = 1 << 40  # epoch seconds; later ones can be no date
+
+
+class DamagedSpool(Exception):
+    """What lies in a spool is not what the receiver writes; the text says what is wrong with it."""
+
+
+class ListState(NamedTuple):
+    """One customer's list on one relay."""
+
+    status: Status
+    alarms: tuple[Alarm, ...]  # as its relay raises them
+    line: str  # what the last run came to; empty: there has been none
+    digest: str  # SHA-256 of the list in force; empty: there is none
+    total: int  # recipients in it
+    changed: int  # when it last changed, epoch seconds; 0: there is none
+
+    @property
+    def good(self) -> int:
+        """Give when the last good upload came, epoch seconds; 0: none has."""
+        accepted = self.status.in_force.accepted.domains
+        return min((accepted[name] for name in self.status.domains if name in accepted), default=0)
+
+
+def read_list_state(settings: Settings, spool: SpoolData, now: int) -> ListState:
+    """Take in what kind `spools` told of a customer. It may be anybody's work: raises Damaged."""
+    faults = [said for said in spool.values() if isinstance(said, str)]
+    if faults:
+        raise DamagedSpool("; ".join(faults))
+    try:
+        status = _status(settings, spool, now)
+        list_ = spool["list"] or {"digest": "", "total": 0, "changed": 0}
+        raised, line = tuple(alarms.find_alarms(status, settings, now)), status.last.line if status.last else ""
+        return ListState(status, raised, line, str(list_["digest"]), int(list_["total"]), _when(list_["changed"]))
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise DamagedSpool(f"its files on the relay are damaged: {error!r}") from error
+
+
+def _status(settings: Settings, spool: SpoolData, now: int) -> Status:
+    accepted = _accepted(spool["accepted"] or {})
+    begun = spool["begun"] or spool["unproven"]
+    last = spool["last_run"]
+    return Status(
+        settings.customer,
+        settings.domains,
+        Summary(accepted=accepted),
+        accepted.opens(settings, now),
+        _when(begun["when"]) if begun else 0,
+        _held(spool["held"]),
+        _pin(spool["pinned"]),
+        {str(key): {each: _when(at[each]) for each in ("first", "last")} for key, at in (spool["keys"] or {}).items()},
+        Outcome.read({**last, "when": _when(last["when"])}) if last else None,
+    )
+
+
+def _accepted(fields: SpoolData) -> Accepted:
+    domains = {str(name): _when(when) for name, when in fields.get("domains", {}).items()}
+    return Accepted(domains, str(fields.get("list", "")))
+
+
+def _held(why: SpoolData | None) -> Held | None:
+    if not why:
+        return None
+    origin = Origin(**{**why["origin"], "when": _when(why["origin"]["when"])})
+    reasons = tuple(str(reason) for reason in why["reasons"])
+    return Held(str(why["list"]), frozenset(), origin, _when(why["since"]), reasons, {})
+
+
+def _pin(fields: SpoolData | None) -> Pin | None:
+    if fields is None:
+        return None
+    return Pin(_when(fields.get("since", 0)), str(fields.get("by", "")), str(fields.get("list", "")))
+
+
+def _when(value: Any) -> int:
+    return max(0, min(int(value), _LATEST))

@@ -1,0 +1,81 @@
+"""Why a person is needed: what is wrong with a relay as a whole, with a customer's tree on it, and with the list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import inventory
+from common import exit_codes
+from common.release import RELEASE
+from deploy.plan import Change
+from fleet.list_state import ListState
+from inventory import Inventory
+from inventory.model import Customer
+from receiver.outcome import AHEAD
+from roles.relay import Facts
+
+
+class Problem(NamedTuple):
+    """Why a person is needed."""
+
+    kind: str  # a word or two, for a table
+    text: str
+
+
+def relay_problems(
+    relay: str, everything: Inventory, now: Facts, clock: int, changes: Iterable[Change]
+) -> Iterator[Problem]:
+    """Say what of a relay needs somebody; `clock`: ours when it was asked, `changes`: what a plan would do there."""
+    theirs = {one.id for one in everything.customers.values() if relay in one.relays}
+    if not (theirs or now.customers):
+        return  # it is nobody's relay, or no longer
+    changed = {f"{one.item.kind} {one.item.name}" for one in changes if _is_its_own(one)}
+    if now.release != RELEASE:
+        yield Problem("release", f"has release {now.release or 'none'}, this is {RELEASE}")
+    elif changed:
+        yield Problem("drift", f"is not as wanted: {', '.join(sorted(changed))}")
+    if abs(ahead := now.clock - clock) > AHEAD:
+        way = "ahead of" if ahead > 0 else "behind"
+        yield Problem("clock", f"its clock is {abs(ahead) // 60} minutes {way} this machine's")
+    if strangers := sorted({*now.customers} - theirs):
+        what = f"has customers this inventory does not put on it: {', '.join(strangers)}"
+        yield Problem("customers", f"{what}; {_farewell(everything, strangers[0], relay)}")
+
+
+def tree_problems(changes: Iterable[Change], release: str) -> Iterator[Problem]:
+    """Say what of a customer's tree differs; on another release settings.json does anyway."""
+    for change in changes:
+        before, wanted = ((state or {}).get("files", {}) for state in (change.before, change.item.wanted))
+        files = {name for name in {*before, *wanted} if before.get(name) != wanted.get(name)}
+        if release != RELEASE and files == {"settings.json"}:
+            continue
+        named = f": {', '.join(sorted(files))}" if before and files else ""
+        yield Problem("drift", f"{change.item.name} is not as wanted{named}")
+
+
+def list_problems(customer: Customer, found: ListState) -> Iterator[Problem]:
+    """Say what the relay's own timer would, what came to nothing just now, and which domains wait for their first."""
+    for alarm in found.alarms:
+        yield Problem(alarm.kind.partition(" ")[0], alarm.text)
+    known = {alarm.kind.partition(" ")[0] for alarm in found.alarms}
+    last = found.status.last
+    if last and last.code in (exit_codes.REFUSED, exit_codes.FAILED) and not known & {"refused", "unproven"}:
+        kind = "refused" if last.code == exit_codes.REFUSED else "failed"
+        yield Problem(kind, f"last upload: {found.line.partition(': ')[2]}")
+    waiting = [domain for domain in customer.domains if domain not in found.status.in_force.accepted.domains]
+    if waiting and "held" not in known:
+        yield Problem("first list", f"open, no accepted list yet: {', '.join(waiting)}")
+
+
+def _is_its_own(change: Change) -> bool:
+    """Tell whether it is nobody's tree, and not only settled again because of a change before it."""
+    return not change.item.about and change.before != change.item.wanted
+
+
+def _farewell(everything: Inventory, stranger: str, relay: str) -> str:
+    if stranger in everything.customers:
+        return f"pull the inventory, or `inv retire {stranger} --relay {relay}`"
+    if inventory.retired(inventory.inventory_path(), stranger):
+        return f"`inv retire {stranger}` finishes that"
+    return "pull the inventory: whose are they?"

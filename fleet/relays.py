@@ -1,0 +1,75 @@
+"""Relays side by side: one failure does not stop the rest, and there is one exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from common.paths import Places
+from console import terminal
+from console.errors import Refused
+from deploy.plan import HostError
+from deploy.relay_host import RelayHost
+from inventory import Inventory, find
+from inventory.model import Customer, Relay
+
+NONSENSE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError)
+AT_ONCE = 16  # connections; more would only queue on the operator's own processor
+
+Result = TypeVar("Result")
+
+
+def select_customers(inventory: Inventory, customer: str, every: bool) -> tuple[Customer, ...]:
+    """Choose one customer by id, or all when that was said. Raises InventoryError with a near name, or Refused."""
+    if customer and every:
+        raise Refused(f"either '{customer}' or --all, not both")
+    if every:
+        return tuple(inventory.customers.values())
+    if not customer:
+        raise Refused("which customer? Name one, or say --all; `inv list` shows them")
+    return (find(inventory, customer),)
+
+
+def relays_of(inventory: Inventory, customers: Iterable[Customer]) -> tuple[Relay, ...]:
+    """Give every relay at least one of the customers is on, in the inventory's order."""
+    names = {name for customer in customers for name in customer.relays}
+    return tuple(relay for name, relay in inventory.relays.items() if name in names)
+
+
+@contextmanager
+def connect(relay: Relay, install_python: bool = False) -> Iterator[RelayHost]:
+    """Open the one connection to a relay, pinned to its recorded host keys. Raises HostError."""
+    if not relay.host_keys:
+        raise HostError(f"no host key is pinned for it yet: `inv trust {relay.name}` shows and records them")
+    with RelayHost(
+        relay.name,
+        relay.address,
+        user=relay.user,
+        port=relay.port,
+        host_keys=relay.host_keys,
+        sudo=relay.sudo,
+        lock=Places().etc,
+        install_python=install_python,
+    ) as host:
+        yield host
+
+
+def run_parallel(
+    relays: Sequence[Relay], told: Callable[[Relay], Result], doing: str
+) -> Mapping[str, Result | HostError | Refused]:
+    """Do the same on every relay at once and give what each said, or the error it ended with."""
+    with terminal.progress(doing, [relay.name for relay in relays]) as ended, ThreadPoolExecutor(AT_ONCE) as pool:
+
+        def one(relay: Relay) -> Result | HostError | Refused:
+            try:
+                return told(relay)
+            except (HostError, Refused) as error:
+                return error
+            except NONSENSE as error:  # what it answered has not the shape it must have: it is that relay's row
+                return HostError(f"what it answers cannot be understood ({type(error).__name__}: {error})")
+            finally:
+                ended(relay.name)
+
+        return dict(zip((relay.name for relay in relays), pool.map(one, relays), strict=True))

@@ -1,0 +1,71 @@
+"""What is wrong with an inventory, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from inventory.model import Table, table_of
+from inventory.validators import near
+
+_MEANS = {
+    "string_type": 'must be text between quotes, as "..."',
+    "bool_type": "must be true or false, without quotes",
+    "int_type": "must be a whole number, without quotes",
+    "float_type": "must be a number, without quotes",
+    "tuple_type": "must be a list, as [...]",
+    "model_type": "must be a table",
+    "too_short": "must not be empty",
+}
+
+
+def follows(detail: Mapping[str, Any]) -> bool:
+    """Tell whether a finding only follows from others: pydantic takes a list whose every member is wrong for empty."""
+    return bool(detail["type"] == "too_short" and detail["input"])
+
+
+def describe_faults(model: type[Table], detail: Mapping[str, Any]) -> str:
+    """Say of one of pydantic's findings which key it is and what is wrong with it."""
+    *above, last = [part for part in detail["loc"] if isinstance(part, str)]
+    table = _table_at(model, above)
+    field = table.model_fields.get(last)
+    written = field.alias if field and field.alias else last  # a default is found wrong under its field's name
+    key = ".".join(part if part.isidentifier() else repr(part) for part in (*above, written))
+    if detail["type"] == "extra_forbidden":
+        return f"{key}: no such key{near(last, keys_of(table))}"
+    if detail["type"] == "missing":
+        return f"{key}: must be given. {keys_of(table)[last]}"
+    return f"{key}: {_why(detail)}"
+
+
+def _why(detail: Mapping[str, Any]) -> str:
+    value, context = detail["input"], detail.get("ctx", {})
+    shown = f"{value!r} " if isinstance(value, str) else ""
+    if detail["type"] == "value_error":
+        return f"{shown[:100]}{context['error']}"
+    if detail["type"] == "literal_error":
+        choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return f"{shown[:100]}must be one of {', '.join(choices)}{near(str(value), choices)}"
+    means = _MEANS.get(detail["type"]) or detail["msg"].replace("Input should be", "must be")
+    return f"{value!r:.100} {means}"
+
+
+def _table_at(model: type[Table], path: Iterable[str]) -> type[Table]:
+    for part in path:
+        model = table_of(model.model_fields[part].annotation) or model
+    return model
+
+
+def keys_of(model: type[Table]) -> dict[str, str]:
+    """Return the keys a file may have, with their sentences."""
+    fields = model.model_fields.items()
+    return {field.alias or name: field.description or "" for name, field in fields if name not in model.given}
+
+
+class InventoryError(Exception):
+    """The inventory cannot be used as it stands, or has not what was asked for. One text per fault."""
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        """Keep the faults for who shows them one by one."""
+        self.faults = list(faults)
+        super().__init__("\n".join(self.faults))

@@ -1,0 +1,213 @@
+"""A list handed over to a relay that has none yet, with all that judging and rolling back the next ones needs.
+
+Where several relays hand over and do not say the same, nobody knows who is right: what any of them lists is listed, a
+domain closes only where all close it, and the list of the newest is held. When keys were seen is not handed over: this
+relay has seen none yet.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from common.settings import Settings, load_settings
+from receiver.formatting import escape
+from receiver.lists import history, list_file, publishing
+from receiver.lists.list_file import ListRecord
+from receiver.lists.publishing import Publication
+from receiver.lists.spool import Accepted, Held, Spool
+from receiver.outcome import AHEAD, FORMAT, Failed, Origin, Outcome, Refused
+from receiver.system import atomic_files, locks
+from receiver.tables_client import Tables
+from receiver.upload.guard import counted
+from receiver.upload.pipeline import verify_tables
+
+LIMIT = 512 << 20  # bytes of JSON
+_ROOM = LIMIT // 2  # bytes of files, which are longer in JSON: eighteen lists of a million, and a held one
+_HEAD = 64 << 10  # bytes of a kept list in which its first line is found
+_LAST = 90_000_000  # number in history: names there have eight digits, and more lists are to come
+_FOLDERS = {
+    ".": re.compile(r"(?:pinned|last-export)\.json"),
+    "held": re.compile(r"recipients|why\.json"),
+    "history": re.compile(r"[0-9]{8}\.gz"),
+    "reference": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.gz"),
+}
+
+
+class SpoolFile(NamedTuple):
+    """One file of a spool."""
+
+    folder: str
+    name: str
+    content: bytes
+
+
+class ExportedLists(NamedTuple):
+    """What a sibling handed over."""
+
+    number: int  # of the list in force, in history
+    packed: bytes  # the list in force; nothing: it has none
+    accepted: Accepted
+    files: tuple[SpoolFile, ...]
+
+    @classmethod
+    def read(cls, text: bytes, customer: str, now: int) -> ExportedLists:
+        """Read what hand_over() gave, as JSON. A date to come is none. Raises Refused."""
+        try:
+            record = json.loads(text)
+            if (record["postern"], record["customer"]) != (FORMAT, customer):
+                raise ValueError(f"it is not format {FORMAT} of {customer}")
+            number, accepted, packed = int(record["number"]), Accepted.read(record["accepted"]), _bytes(record["list"])
+            files = tuple(_placed(path, content, number) for path, content in record["files"].items())
+            if packed:
+                list_file.decode_recipients(list_file.read_content(packed))
+            domains = {name: when for name, when in accepted.domains.items() if when <= now + AHEAD}
+            past = tuple(file for file in files if file.folder != "reference" or file.name <= _dated(now))
+            return cls(number, packed, accepted._replace(domains=domains), past)
+        except (Failed, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise Refused(f"what was handed over cannot be used: {escape(str(error))}") from error
+
+    @property
+    def text(self) -> bytes:
+        """Return the list in force as it is written."""
+        return list_file.read_content(self.packed) if self.packed else b""
+
+    @property
+    def says(self) -> tuple[bytes, frozenset[str]]:
+        """Return in what relays must agree: who is listed, and which domains have an accepted list."""
+        return self.text, frozenset(self.accepted.domains)
+
+
+def read(text: bytes, customer: str, now: int) -> tuple[ExportedLists, ...]:
+    """Read what the relays of a customer handed over, a line each, that with the newest list first. Raises Refused."""
+    if len(text) > LIMIT:
+        raise Refused(f"what was handed over cannot be used: it is larger than {LIMIT} bytes")
+    return tuple(ExportedLists.read(line, customer, now) for line in text.splitlines() or [text])
+
+
+def export_lists(spool: Spool) -> dict[str, Any]:
+    """Give what take_over() takes, as plain JSON."""
+    with spool.locked():
+        publishing.complete(spool)
+        in_force, newest = spool.in_force(), next(iter(history.entries(spool.folder)), None)
+        name = list_file.digest(in_force.text)
+        label = ListRecord(name, len(in_force.recipients), 0, 0, Origin(0), tuple(in_force.accepted.domains))
+        if newest and newest.kept.list == name:
+            label = newest.kept
+        return {
+            "postern": FORMAT,
+            "customer": spool.customer,
+            "number": newest.number if newest else 1,
+            "list": _text(list_file.pack_list(label, in_force.text) if in_force.text else b""),
+            "accepted": in_force.accepted._asdict(),
+            "files": {f"{file.folder}/{file.name}": _text(file.content) for file in _files(spool)},
+        }
+
+
+def import_lists(spool: Spool, givens: Sequence[ExportedLists], origin: Origin, tables: Tables) -> Outcome:
+    """Fill an empty spool with what its siblings handed over. Raises Refused where there is a list already."""
+    with spool.locked(), locks.hold_settings(spool.places):
+        settings = load_settings(spool.places, spool.customer)
+        publishing.complete(spool)
+        if spool.in_force().text or spool.accepted().domains:
+            raise Refused("there is a list here already; only an empty spool takes one over")
+        some = [given for given in givens if given.packed] or [givens[0]]
+        why = _differ(some)
+        given = _united(some, settings, origin) if why else some[0]
+        _fill(spool, (*given.files, *_pins(some)))
+        outcome = Outcome(spool.customer, "unchanged", *origin)
+        if why:
+            _hold(spool, some[0], origin, why)
+        if given.packed:
+            label = list_file.read_record(given.packed)
+            begun = Publication(origin.when, label.list, given.accepted, number=given.number)
+            publishing.begin(spool, begun, label, given.text)
+            outcome = outcome._replace(did="held" if why else "published", total=label.total, added=label.total)
+        outcome = outcome._replace(reasons=(why,) if why else ())
+        spool.record(outcome)
+    return verify_tables(spool, tables, outcome, ())
+
+
+def _differ(givens: Sequence[ExportedLists]) -> str:
+    """Say in what the siblings do not agree; nothing: they do."""
+    lists = {given.says[0] for given in givens}
+    if len(lists) > 1:
+        counts = ", ".join(str(text.count(b"\n")) for text in sorted(lists, key=len, reverse=True))
+        return f"its relays list different addresses ({counts}): whom any of them lists is listed"
+    if len({given.says[1] for given in givens}) > 1:
+        return "its relays do not agree on which domains have an accepted list"
+    return ""
+
+
+def _united(givens: Sequence[ExportedLists], settings: Settings, origin: Origin) -> ExportedLists:
+    """Return what is in force where siblings disagree. No list counts as the one accepted last."""
+    newest = givens[0]
+    recipients = frozenset[str]().union(*(list_file.decode_recipients(given.text) for given in givens))
+    closed = frozenset.intersection(*(given.says[1] for given in givens))
+    domains = {name: when for name, when in newest.accepted.domains.items() if name in closed}
+    text = list_file.encode_recipients(recipients)
+    label = ListRecord(list_file.digest(text), len(recipients), 0, 0, origin, tuple(domains))
+    counts = counted(list_file.decode_recipients(newest.text), settings)
+    files = tuple(file for file in newest.files if file.folder != "held")
+    return ExportedLists(newest.number + 1, list_file.pack_list(label, text), Accepted(domains, "", counts), files)
+
+
+def _pins(givens: Sequence[ExportedLists]) -> Iterator[SpoolFile]:
+    """Yield what says that uploads do not take effect: a person said so, be it on one relay alone."""
+    pins = [file for given in givens for file in given.files if file.folder == "."]
+    yield from pins[:1]
+
+
+def _fill(spool: Spool, files: Iterable[SpoolFile]) -> None:
+    for file in files:
+        atomic_files.make(spool.folder, file.folder)
+        with atomic_files.open_subdirectory(spool.folder, file.folder) as directory:
+            atomic_files.replace(directory, file.name, file.content)
+
+
+def _hold(spool: Spool, newest: ExportedLists, origin: Origin, why: str) -> None:
+    label = list_file.read_record(newest.packed)
+    held = Held(label.list, list_file.decode_recipients(newest.text), origin, origin.when, (why,), {})
+    spool.hold(held, newest.text)
+
+
+def _files(spool: Spool) -> Iterator[SpoolFile]:
+    """Yield what is handed over, as much as there is room for, the newest lists first.
+
+    Whoever took over the account may have put anything there: what is no kept list is passed over.
+    """
+    room = _ROOM
+    for folder, form in _FOLDERS.items():
+        for name in filter(form.fullmatch, reversed(atomic_files.list_names(spool.folder, folder))):
+            with atomic_files.open_subdirectory(spool.folder, folder) as directory, suppress(Failed):
+                if name.endswith(".gz"):
+                    list_file.read_record(atomic_files.read_start(directory, name, _HEAD) or b"")
+                content = atomic_files.read(directory, name, room) or b""
+                room -= len(content)
+                yield SpoolFile(folder, name, content)
+
+
+def _placed(path: str, content: str, number: int) -> SpoolFile:
+    folder, _, name = path.rpartition("/")
+    if folder not in _FOLDERS or not _FOLDERS[folder].fullmatch(name):
+        raise ValueError(f"no spool has a file {path}")
+    if not 0 < number < _LAST or (folder == "history" and int(name[:8]) > number):
+        raise ValueError(f"{path}: history ends with number {number}")
+    return SpoolFile(folder, name, _bytes(content))
+
+
+def _dated(now: int) -> str:
+    return time.strftime("%Y-%m-%d.gz", time.gmtime(now + AHEAD))
+
+
+def _text(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)

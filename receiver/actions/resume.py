@@ -1,0 +1,35 @@
+"""Uploads take effect again after a rollback, first the list that waits."""
+
+from __future__ import annotations
+
+from common.settings import load_settings
+from receiver.actions.review import keep_own
+from receiver.lists import publishing
+from receiver.lists.spool import Spool
+from receiver.outcome import Origin, Outcome, Refused
+from receiver.system import locks
+from receiver.tables_client import Tables
+from receiver.upload.pipeline import apply_list, verify_tables
+from receiver.upload.recipient_filter import FilteredExport
+
+
+def resume_uploads(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
+    """Let uploads take effect again, and offer the list that waits through the guard at once."""
+    with spool.locked(), locks.hold_settings(spool.places):
+        settings = load_settings(spool.places, spool.customer)
+        publishing.complete(spool)
+        if spool.pinned() is None:
+            raise Refused("not pinned: uploads take effect")
+        waiting = spool.held()
+        if waiting:
+            choice = FilteredExport(
+                keep_own(waiting.recipients, settings), waiting.left_out, frozenset(waiting.open_domains)
+            )
+            outcome, added = apply_list(settings, choice, spool, waiting.origin, None)
+            outcome = outcome._replace(by=origin.by)
+        else:
+            total, added = len(spool.in_force().recipients), frozenset()
+            outcome = Outcome(spool.customer, "resumed", *origin, total=total, why="no list waits")
+        spool.unpin()  # last: killed before it, a second resume does the same again
+        spool.record(outcome)
+    return verify_tables(spool, tables, outcome, added)

@@ -1,0 +1,74 @@
+"""An earlier list back in force, and pinned there until uploads are to take effect again."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from common.settings import Settings, load_settings
+from receiver.actions.review import keep_own
+from receiver.addresses import domain_of
+from receiver.formatting import escape, format_time
+from receiver.lists import history, list_file, publishing
+from receiver.lists.history import Entry
+from receiver.lists.publishing import Decision
+from receiver.lists.spool import Accepted, Pin, Spool
+from receiver.outcome import Origin, Outcome, Refused
+from receiver.system import locks
+from receiver.tables_client import Tables
+from receiver.upload.guard import counted
+from receiver.upload.pipeline import verify_tables
+
+
+class ListChoice(NamedTuple):
+    """The list of history that is meant: the one whose hash begins so, else so many back; neither: the previous."""
+
+    list: str = ""
+    back: int | None = None
+
+
+def roll_back(spool: Spool, which: ListChoice, origin: Origin, tables: Tables) -> Outcome:
+    """Put an earlier list back and pin it. Raises Refused when it is not in history.
+
+    Domains that had no accepted list while it was in force are open again. What is held stays, for resume.
+    """
+    with spool.locked(), locks.hold_settings(spool.places):
+        settings = load_settings(spool.places, spool.customer)
+        publishing.complete(spool)
+        in_force = spool.in_force()
+        entry = _found(history.entries(spool.folder), which, spool.pinned())
+        recipients = keep_own(list_file.decode_recipients(history.read_list(spool.folder, entry.number)), settings)
+        text = list_file.encode_recipients(recipients)
+        domains = _still(in_force.accepted, entry, recipients, settings)
+        accepted = Accepted(domains, list_file.digest(text), counted(recipients, settings))
+        accepted = accepted.without(spool.last_export().open_domains)
+        pin = Pin(origin.when, origin.by, entry.kept.list)
+        decision = Decision(recipients, text, accepted, origin, f"{origin.by}, rolling back", pin, clears=False)
+        publishing.publish(spool, settings, in_force, decision, origin.when)
+        why = f"{format_time(origin.when)} to list {entry.kept.list[:12]} of {format_time(entry.kept.origin.when)}"
+        outcome = Outcome(spool.customer, "pinned", *origin, total=len(recipients), why=why)
+        added, removed = recipients - in_force.recipients, in_force.recipients - recipients
+        outcome = outcome._replace(added=len(added), removed=len(removed))
+        spool.record(outcome)
+    return verify_tables(spool, tables, outcome, added)
+
+
+def _found(entries: list[Entry], which: ListChoice, pinned: Pin | None) -> Entry:
+    if which.list:
+        found = [entry for entry in entries if entry.kept.list.startswith(which.list)]
+        if not found:
+            raise Refused(f"no kept list is named {escape(which.list)}; `history` names them")
+        if len({entry.kept.list for entry in found}) > 1:
+            raise Refused(f"several kept lists are named {escape(which.list)}...; `history --json` has the whole names")
+        return found[0]
+    if pinned and which.back is None:
+        since = f"pinned already, since {format_time(pinned.since)}"
+        raise Refused(f"{since}, to list {pinned.list[:12]}; another is named by --to N or --list HASH")
+    back = 1 if which.back is None else which.back
+    if back >= len(entries):
+        raise Refused(f"history goes {max(0, len(entries) - 1)} back, not {back}")
+    return entries[back]
+
+
+def _still(accepted: Accepted, entry: Entry, recipients: frozenset[str], settings: Settings) -> dict[str, int]:
+    served = set(map(domain_of, (*recipients, *settings.include))) & set(entry.kept.domains)
+    return {name: when for name, when in accepted.domains.items() if name in served}

@@ -1,0 +1,248 @@
+"""postern: the front door for people, over the admin connection or at the relay itself. No key line names it.
+
+Started as root it becomes account `postern` before it touches a spool; nobody else but that account may start it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from common.exit_codes import DONE
+from common.paths import Places
+from common.settings import BadSettings, Settings, load_relay, load_settings
+from receiver.actions import copy_list, review
+from receiver.actions.accept import accept_held
+from receiver.actions.resume import resume_uploads
+from receiver.actions.review import AcceptedNumber
+from receiver.actions.rollback import ListChoice, roll_back
+from receiver.lists import history, publishing
+from receiver.lists.spool import Spool
+from receiver.monitoring import mail_log
+from receiver.monitoring.mail_log import MailLog
+from receiver.monitoring.status import Status
+from receiver.outcome import Answer, Origin, Outcome, Refused, Stopped, log_outcome, outcome_of_error, write_answer
+from receiver.system import account, process_limits
+from receiver.tables_client import Tables
+from receiver.timer import run_timer
+from receiver.upload import receive
+from receiver.upload.pipeline import recover
+from receiver.views.history import difference_lines, history_lines
+from receiver.views.review import review_lines
+from receiver.views.status import status_lines
+
+_NOTE = 5.0  # seconds that the lock is tried for noting that a list was reviewed
+
+
+class AdminCall(NamedTuple):
+    """One call at the desk."""
+
+    places: Places
+    tables: Tables
+    asked: argparse.Namespace
+    origin: Origin
+    log: MailLog | None
+
+
+def main() -> int:
+    """Answer one call; the exit code."""
+    asked, places = parse_arguments(sys.argv[1:]), Places()
+    try:
+        log = _become_postern(places, asked.verb == "review")
+    except (Stopped, BadSettings) as error:
+        return _end(Answer.to(outcome_of_error(asked.customer, Origin(0), error)), asked)
+    return answer_call(places, Tables(places), asked, os.environ, log)
+
+
+def answer_call(
+    places: Places, tables: Tables, asked: argparse.Namespace, environ: MutableMapping[str, str], log: MailLog | None
+) -> int:
+    """Answer one call as the account; the exit code."""
+    by = environ.get("SUDO_USER") or environ.get("LOGNAME") or account.NAME
+    client = environ.get("SSH_CONNECTION", "").partition(" ")[0]
+    process_limits.reset_environment(environ)
+    call = AdminCall(places, tables, asked, Origin(int(time.time()), client=client, by=by), log)
+    return _end(_answer(call), asked)
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line; a wrong one ends here with exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="postern", description="The lists of this relay's customers.", allow_abbrev=False
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    made = {
+        verb: verbs.add_parser(verb, help=help_, description=help_, allow_abbrev=False) for verb, help_ in _HELP.items()
+    }
+    for verb, each in made.items():
+        each.add_argument("--json", action="store_true", help="one object, for programs")
+        if verb != "tick":
+            each.add_argument("customer", metavar="CUSTOMER")
+    made["tick"].set_defaults(customer="postern")
+    made["offer"].add_argument("--look", action="store_true", help="who would come and go; nothing is written")
+    number = made["accept"].add_mutually_exclusive_group(required=True)
+    for option in ("removing", "adding", "first"):
+        number.add_argument(f"--{option}", type=_count, metavar="N")
+    made["accept"].add_argument("--list", type=_hash, default="", metavar="HASH", help="as review names it; no other")
+    which = made["rollback"].add_mutually_exclusive_group()
+    which.add_argument("--to", type=_count, metavar="N", help="so many back in history; default 1")
+    which.add_argument("--list", type=_hash, metavar="HASH")
+    made["history"].add_argument("--diff", type=_count, metavar="N", help="who came and went with number N")
+    return parser.parse_args(arguments)
+
+
+_HELP = {
+    "offer": "Take an export from stdin through the guard; its end mark is optional.",
+    "review": "Show what is held, name by name, and the command that accepts it.",
+    "accept": "Take the whole held list, by the number that review names.",
+    "rollback": "Put an earlier list back and pin it.",
+    "resume": "Let uploads take effect again, first the one that waits.",
+    "history": "Show the lists that were in force.",
+    "status": "Show how the customer's list stands.",
+    "hand-over": "Print the list and its history for a sibling relay.",
+    "take-over": "Fill an empty spool from stdin with what siblings printed, a line each, the newest list first.",
+    "tick": "What the timer does: finish, warn, count.",
+}
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number")
+    return int(text)
+
+
+def _hash(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{8,64}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no hash: 8 to 64 of 0-9 and a-f")
+    return text
+
+
+def _become_postern(places: Places, review: bool) -> MailLog | None:
+    """Give up root for good. A review needs the mail log, which only root may open."""
+    theirs = account.find_account()
+    if os.geteuid() == theirs.uid:
+        return None
+    if os.geteuid() != 0:
+        raise Refused(f"only root and account {account.NAME} may use this: sudo postern ...")
+    log = mail_log.open_log(load_relay(places).config_directory, time.time()) if review else None
+    os.setgroups([theirs.gid])
+    os.setresgid(theirs.gid, theirs.gid, theirs.gid)
+    os.setresuid(theirs.uid, theirs.uid, theirs.uid)
+    return log
+
+
+def _end(answer: Answer, asked: argparse.Namespace) -> int:
+    whole = asked.json or (asked.verb == "hand-over" and answer.code == DONE)
+    write_answer(json.dumps(answer.record) + "\n" if whole else "".join(f"{line}\n" for line in answer.lines))
+    return answer.code
+
+
+def _answer(call: AdminCall) -> Answer:
+    try:
+        if call.asked.verb == "tick":
+            return run_timer(call.places, call.tables, call.origin.when)
+        _known(call.places, call.asked.customer)
+        settings = load_settings(call.places, call.asked.customer)
+        with Spool(call.places, call.asked.customer) as spool:
+            return _VERBS[call.asked.verb](call, settings, spool)
+    except (Stopped, BadSettings, OSError) as error:
+        return Answer.to(outcome_of_error(call.asked.customer, call.origin, error))
+
+
+def _shown(record: dict[str, Any], view: Callable[[dict[str, Any]], list[str]]) -> Answer:
+    return Answer.done(view(record), **record)
+
+
+def _known(places: Places, customer: str) -> None:
+    there = sorted(name for name in os.listdir(os.path.join(places.etc, "customers")) if not name.startswith("."))
+    if customer not in there:
+        near = difflib.get_close_matches(customer, there, n=1)
+        raise Refused("no such customer on this relay" + (f"; did you mean {near[0]!r}?" if near else ""))
+
+
+def _changed(call: AdminCall, spool: Spool, run: Callable[[], Outcome]) -> Answer:
+    if publishing.read_unfinished(spool):  # the list that this run is asked about may be in no table yet
+        recover(spool, call.tables)
+    outcome = receive.run_recorded(spool, call.origin, run)
+    log_outcome(outcome)
+    return Answer.to(outcome)
+
+
+def _offer(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
+    process_limits.limit_resources(settings)
+    look = call.asked.look
+    return _changed(
+        call, spool, partial(receive.receive_stdin, settings, spool, call.origin, call.tables, look=look, marked=False)
+    )
+
+
+def _review(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
+    if spool.held() is None:
+        return _shown(review.nothing_held(spool.customer), review_lines)
+    found = review.review_held(spool, settings)
+    with spool.locked(_NOTE):  # what cannot be noted cannot be accepted
+        spool.review(found.record)
+    lately = mail_log.find_deliveries(call.log, found.going, settings, call.origin.when) if call.log else None
+    return _shown(found.as_json(spool.customer, spool.pinned(), lately), review_lines)
+
+
+def _accept(call: AdminCall, _: Settings, spool: Spool) -> Answer:
+    if not call.asked.list:
+        raise Refused(f"which list? `review {spool.customer}` names it: --list HASH")
+    options = ("removing", "adding", "first")
+    number = next(
+        AcceptedNumber(option, size) for option in options if (size := getattr(call.asked, option)) is not None
+    )
+    return _changed(call, spool, partial(accept_held, spool, number, call.asked.list, call.origin.by, call.tables))
+
+
+def _rollback(call: AdminCall, _: Settings, spool: Spool) -> Answer:
+    which = ListChoice(call.asked.list or "", call.asked.to)
+    return _changed(call, spool, partial(roll_back, spool, which, call.origin, call.tables))
+
+
+def _resume(call: AdminCall, _: Settings, spool: Spool) -> Answer:
+    return _changed(call, spool, partial(resume_uploads, spool, call.origin, call.tables))
+
+
+def _history(call: AdminCall, _: Settings, spool: Spool) -> Answer:
+    if call.asked.diff is not None:
+        found = {"customer": spool.customer, **history.difference(spool.folder, call.asked.diff)}
+        return _shown(found, difference_lines)
+    pin = spool.pinned()
+    found = {"history": history.records(spool.folder), "pinned": pin and pin._asdict()}
+    return _shown({"customer": spool.customer, **found}, history_lines)
+
+
+def _status(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
+    return _shown(Status.of(spool, settings, call.origin.when).record(), status_lines)
+
+
+def _hand_over(_: AdminCall, __: Settings, spool: Spool) -> Answer:
+    return Answer(DONE, [], copy_list.export_lists(spool))
+
+
+def _take_over(call: AdminCall, _: Settings, spool: Spool) -> Answer:
+    givens = copy_list.read(sys.stdin.buffer.read(copy_list.LIMIT + 1), spool.customer, call.origin.when)
+    return _changed(call, spool, partial(copy_list.import_lists, spool, givens, call.origin, call.tables))
+
+
+_VERBS: Mapping[str, Callable[[AdminCall, Settings, Spool], Answer]] = {
+    "offer": _offer,
+    "review": _review,
+    "accept": _accept,
+    "rollback": _rollback,
+    "resume": _resume,
+    "history": _history,
+    "status": _status,
+    "hand-over": _hand_over,
+    "take-over": _take_over,
+}

@@ -1,0 +1,114 @@
+"""postern-receive: the one door a customer's key opens, as `command="postern-receive CUSTOMER KEYNAME"` in its line.
+
+Who is there comes from that line alone. What the client says is one of a few words, or refused: it is never a path, an
+option or a name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import syslog
+import time
+from collections.abc import Callable, MutableMapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import NamedTuple
+
+from common.exit_codes import FAILED, REFUSED
+from common.paths import Places
+from common.settings import BadSettings, Settings, load_settings
+from receiver.formatting import escape
+from receiver.lists.spool import Spool
+from receiver.monitoring.status import Status
+from receiver.outcome import Answer, Busy, Origin, Outcome, Stopped, log_outcome, outcome_of_error, write_answer
+from receiver.system import locks, process_limits
+from receiver.tables_client import Tables
+from receiver.upload import receive
+from receiver.views.status import customer_lines
+
+_CUSTOMER = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+_VERBS = ("receive", "look", "status", "")
+_OF_DROP = ("collect", "collect-look")  # as receive and look, of customers who have a drop
+_NOTE = 1.0  # seconds that the lock is tried for noting that a key was seen
+
+
+class UploadCall(NamedTuple):
+    """Who calls, and for what."""
+
+    customer: str
+    origin: Origin
+    verb: str
+
+
+def main() -> int:
+    """Answer one call; the exit code."""
+    return answer_call(Places(), Tables(Places()), sys.argv[1:], os.environ)
+
+
+def answer_call(places: Places, tables: Tables, arguments: Sequence[str], environ: MutableMapping[str, str]) -> int:
+    """Log the call before anything of it is read, then answer it; the exit code."""
+    client, verb = environ.get("SSH_CONNECTION", "").partition(" ")[0], environ.get("SSH_ORIGINAL_COMMAND", "")
+    process_limits.reset_environment(environ)
+    process_limits.give_way()
+    try:
+        customer, key = arguments
+        if not _CUSTOMER.fullmatch(customer) or not _KEY.fullmatch(key):
+            raise ValueError
+    except ValueError:
+        return _end(FAILED, "this key's line is damaged: it must name a customer and a key; provision this relay again")
+    syslog.syslog(f"{customer} key {key} from {escape(client) or 'nowhere'}: {escape(verb) or 'no verb'}")
+    if verb not in (*_VERBS, *_OF_DROP):
+        return _end(REFUSED, _unknown(customer, verb))
+    answer = _answer(places, tables, UploadCall(customer, Origin(int(time.time()), key, client), verb))
+    return _end(answer.code, *answer.lines)
+
+
+def _answer(places: Places, tables: Tables, call: UploadCall) -> Answer:
+    if not os.path.exists(places.tree(call.customer)):
+        why = f"{call.customer} is not set up on this relay, or no longer; remove this job, or ask your mail provider"
+        return _logged(Outcome(call.customer, "refused", *call.origin, why=why))
+    try:
+        settings = load_settings(places, call.customer)
+        with Spool(places, call.customer) as spool, locks.call(places, call.customer):
+            process_limits.limit_resources(settings)
+            with suppress(Busy, OSError), spool.locked(_NOTE):
+                spool.seen(call.origin.key, call.origin.when)
+            return _done(settings, spool, tables, call)
+    except (Stopped, BadSettings) as error:
+        return _logged(outcome_of_error(call.customer, call.origin, error))
+
+
+def _done(settings: Settings, spool: Spool, tables: Tables, call: UploadCall) -> Answer:
+    if not call.verb:
+        works = f"{call.customer}: key {call.origin.key} works; it may receive, look and ask for status"
+        return Answer.done([works])
+    if call.verb == "status":
+        return Answer.done(customer_lines(Status.of(spool, settings, call.origin.when).record()))
+    if call.verb in _OF_DROP and not settings.drop:
+        return Answer(REFUSED, [_unknown(call.customer, call.verb)], {})
+    run = partial(receive.receive_stdin, settings, spool, call.origin, tables, look=call.verb == "look", marked=True)
+    if call.verb in _OF_DROP:
+        run = partial(receive.receive_inbox, settings, spool, call.origin, tables, look=call.verb == "collect-look")
+    return _logged(receive.run_recorded(spool, call.origin, partial(_in_a_place, spool, run)))
+
+
+def _in_a_place(spool: Spool, run: Callable[[], Outcome]) -> Outcome:
+    with locks.hold_upload_slot(spool.places, spool.customer):
+        return run()
+
+
+def _unknown(customer: str, verb: str) -> str:
+    return f"{customer}: refused: {escape(verb)} is none of receive, look, status"
+
+
+def _logged(outcome: Outcome) -> Answer:
+    log_outcome(outcome)
+    return Answer.to(outcome)
+
+
+def _end(code: int, *lines: str) -> int:
+    write_answer("".join(f"{line}\n" for line in lines))
+    return code

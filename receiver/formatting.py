@@ -1,0 +1,39 @@
+"""How times, people, counts and text from outside are printed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+NAMED = 1_000  # names of each kind that a look lists
+
+
+def escape(text: str, limit: int = 200) -> str:
+    """Text from outside, fit for a terminal and a log: printable characters, the rest as escapes, bounded.
+
+    It stays on one line and cannot move a cursor, turn the writing round or colour anything. It is still plain text:
+    who prints it through something with a markup of its own switches that off.
+    """
+    kept = text[:limit]
+    safe = kept if kept.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in kept)
+    return safe if len(text) <= limit else safe + "..."
+
+
+def format_actor(key: str, client: str, by: str) -> str:
+    """Say who brought a list: a key, or a person at the desk, and from where."""
+    who = f"key {key}" if key else by or "somebody"
+    return f"{escape(who)} from {escape(client)}" if client else escape(who)
+
+
+def format_time(when: int) -> str:
+    """Give a time as people read it, the same on every machine."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(when))
+
+
+def sort_by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Reasons and their counts, the most frequent first, equal ones by name."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

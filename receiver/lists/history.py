@@ -1,0 +1,148 @@
+"""Lists that were in force: the last ten, for `history` and `rollback`; and the largest of late, for the guard."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from receiver.lists import list_file
+from receiver.lists.list_file import ListRecord
+from receiver.outcome import Failed, Refused
+from receiver.system import atomic_files
+
+KEEPS = 10  # lists, the one in force among them
+DAYS = 7  # that a list counts as a reference after the last on which it was in force
+_LABEL = 64 << 10  # bytes of a file in which its first line is found
+_DAY = 86_400
+_NUMBERED = re.compile(r"[0-9]{8}\.gz")
+_DATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.gz")
+
+
+class Entry(NamedTuple):
+    """A list in history."""
+
+    number: int
+    kept: ListRecord
+
+
+def entries(folder: int) -> list[Entry]:
+    """Give the lists kept, the one in force first. A damaged one is passed over."""
+    found = _labels(folder, "history", _NUMBERED)
+    return [Entry(int(name[:-3]), found[name]) for name in sorted(found, reverse=True)]
+
+
+def read_list(folder: int, number: int) -> bytes:
+    """Read a list of history. Raises Failed when it is damaged, or gone meanwhile."""
+    return _content(folder, "history", _numbered(number))
+
+
+def records(folder: int) -> list[dict[str, Any]]:
+    """Return the lists kept as plain JSON, the one in force first: `back` is how many lists ago each was in force."""
+    return [_record(back, entry) for back, entry in enumerate(entries(folder))]
+
+
+def difference(folder: int, back: int) -> dict[str, Any]:
+    """Return one list as plain JSON, with who came and who went with it. Raises Refused."""
+    known = entries(folder)
+    if back + 1 >= len(known):
+        raise Refused(f"the list before number {back} is not kept; history goes {max(0, len(known) - 1)} back")
+    after, before = (list_file.decode_recipients(read_list(folder, known[at].number)) for at in (back, back + 1))
+    return {**_record(back, known[back]), "came": sorted(after - before), "went": sorted(before - after)}
+
+
+def add_list(folder: int, staged: str, number: int) -> None:
+    """Take a staged file into history, and let go of the oldest. A file that is not there was taken in already."""
+    atomic_files.make(folder, "history")
+    with atomic_files.open_subdirectory(folder, "history") as directory:
+        if atomic_files.read_start(folder, staged, 1) is not None:
+            atomic_files.rename(folder, staged, _numbered(number), directory)
+        for name in _names(folder, "history", _NUMBERED)[:-KEEPS]:
+            atomic_files.remove(directory, name)
+
+
+def reference(folder: int, in_force: frozenset[str], now: int) -> frozenset[str]:
+    """Give the largest of the list in force and every list that was in force in the last DAYS days.
+
+    One list a day is kept, the largest that was replaced on it, and counts to the end of the last of its days: seven
+    days, and up to one more. Replaced, not published: a list in force for months counts for a week after it.
+    """
+    since = _dated(now - DAYS * _DAY)
+    larger = {
+        name: label.total
+        for name, label in _labels(folder, "reference", _DATED).items()
+        if name >= since and label.total > len(in_force)
+    }
+    for name in sorted(larger, key=larger.__getitem__, reverse=True):
+        with suppress(Failed):  # a damaged one is passed over
+            return list_file.decode_recipients(_content(folder, "reference", name))
+    return in_force
+
+
+def add_reference(folder: int, number: int, now: int) -> None:
+    """Let a list of history, which is being replaced now, be a reference for the days to come."""
+    atomic_files.make(folder, "reference")
+    with (
+        atomic_files.open_subdirectory(folder, "history") as history,
+        atomic_files.open_subdirectory(folder, "reference") as directory,
+    ):
+        name, replaced = _dated(now), _label(history, _numbered(number))
+        there = _label(directory, name)
+        if replaced and (there is None or there.total < replaced.total):
+            atomic_files.remove(directory, name)
+            os.link(_numbered(number), name, src_dir_fd=history, dst_dir_fd=directory)
+        for old in _names(folder, "reference", _DATED):
+            if old < _dated(now - DAYS * _DAY):
+                atomic_files.remove(directory, old)
+
+
+def forget_references(folder: int) -> None:
+    """Let nothing before this be a reference: a person has said what is right."""
+    for name in _names(folder, "reference", _DATED):
+        with atomic_files.open_subdirectory(folder, "reference") as directory:
+            atomic_files.remove(directory, name)
+
+
+def _record(back: int, entry: Entry) -> dict[str, Any]:
+    fields = {name: value for name, value in entry.kept._asdict().items() if name not in ("origin", "domains")}
+    return {"back": back, **fields, **entry.kept.origin._asdict()}
+
+
+def _numbered(number: int) -> str:
+    return f"{number:08d}.gz"
+
+
+def _dated(when: int) -> str:
+    return time.strftime("%Y-%m-%d.gz", time.gmtime(when))
+
+
+def _names(folder: int, within: str, form: re.Pattern[str]) -> list[str]:
+    return [name for name in atomic_files.list_names(folder, within) if form.fullmatch(name)]
+
+
+def _labels(folder: int, within: str, form: re.Pattern[str]) -> dict[str, ListRecord]:
+    found = {}
+    for name in _names(folder, within, form):
+        with atomic_files.open_subdirectory(folder, within) as directory:
+            label = _label(directory, name)
+        if label:
+            found[name] = label
+    return found
+
+
+def _label(directory: int, name: str) -> ListRecord | None:
+    try:
+        head = atomic_files.read_start(directory, name, _LABEL)
+        return None if head is None else list_file.read_record(head)
+    except Failed:
+        return None
+
+
+def _content(folder: int, within: str, name: str) -> bytes:
+    with atomic_files.open_subdirectory(folder, within) as directory:
+        file = atomic_files.read(directory, name, list_file.PACKED)
+    if file is None:
+        raise Failed(f"{within}/{name}: is gone")
+    return list_file.read_content(file)

@@ -1,0 +1,81 @@
+"""A list that is kept: its addresses in gzip, one a line, behind one line that says where it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from receiver.outcome import Failed, Origin
+
+LIMIT = 400 << 20  # bytes of a list as text: a million of the longest addresses
+PACKED = LIMIT // 2  # bytes of it in gzip
+_LABEL = 64 << 10  # bytes in which the first line ends
+_GZIP = 31  # zlib's word for gzip; importing gzip itself costs an upload 4 ms
+
+
+class ListRecord(NamedTuple):
+    """What is known of a kept list."""
+
+    list: str  # its SHA-256
+    total: int
+    added: int  # to the list before it
+    removed: int  # from it
+    origin: Origin
+    domains: tuple[str, ...]  # that had an accepted list while it was in force
+    accepted_by: str = ""  # who accepted it, or rolled back to it; empty: the guard had nothing against it
+    accepted_when: int = 0
+
+
+def encode_recipients(recipients: Iterable[str]) -> bytes:
+    """Give a list as the spool's files have it: sorted, one a line."""
+    return "".join(f"{recipient}\n" for recipient in sorted(recipients)).encode()
+
+
+def decode_recipients(content: bytes) -> frozenset[str]:
+    """Read what text() gave. Raises ValueError for what is not UTF-8."""
+    return frozenset(content.decode().split("\n")) - {""}
+
+
+def digest(content: bytes) -> str:
+    """Name a list by its content, the same on every relay."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def pack_list(kept: ListRecord, content: bytes) -> bytes:
+    """Give the file of a kept list."""
+    squeeze = zlib.compressobj(1, zlib.DEFLATED, _GZIP)
+    first = json.dumps({**kept._asdict(), "origin": kept.origin._asdict()}).encode() + b"\n"
+    return squeeze.compress(first) + squeeze.compress(content) + squeeze.flush()
+
+
+def read_record(file: bytes) -> ListRecord:
+    """Read the first line of packed() alone. Raises Failed."""
+    try:
+        line, end, _ = zlib.decompressobj(_GZIP).decompress(file, _LABEL).partition(b"\n")
+        fields = {name: value for name, value in json.loads(line if end else b"").items() if name in ListRecord._fields}
+        origin = Origin(**fields.pop("origin"))
+        return _typed(ListRecord(**{**fields, "origin": origin, "domains": tuple(fields["domains"])}))
+    except (zlib.error, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise Failed(f"a kept list is damaged: {error}") from error
+
+
+def _typed(kept: ListRecord) -> ListRecord:
+    """Return a label in which all is as it must be: it may be anybody's work. Raises TypeError."""
+    origin = kept.origin
+    words = (kept.list, kept.accepted_by, origin.key, origin.client, origin.by, *kept.domains)
+    numbers = (kept.total, kept.added, kept.removed, kept.accepted_when, origin.when)
+    if not (all(isinstance(word, str) for word in words) and all(isinstance(number, int) for number in numbers)):
+        raise TypeError("its label has a word or a number of another kind")
+    return kept
+
+
+def read_content(file: bytes) -> bytes:
+    """Read all but the first line of packed(), and hold it to its name. Raises Failed."""
+    name = read_record(file).list
+    found = zlib.decompressobj(_GZIP).decompress(file, LIMIT + _LABEL).partition(b"\n")[2]
+    if digest(found) != name:
+        raise Failed("a kept list is damaged: it is not what its own first line says")
+    return found

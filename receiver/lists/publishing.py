@@ -1,0 +1,167 @@
+"""Publishing, step by step: killed at any of them it leaves the old list or the new one, and the next run finishes.
+
+What is to come is staged beside what is; `begun.json` says what to do with it and is the point of no return; each step
+after it can be done again. `unproven.json` then stays until the tables have been seen to hold the list.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from common.settings import Settings
+from receiver.lists import history, list_file
+from receiver.lists.list_file import ListRecord
+from receiver.lists.spool import Accepted, InForce, Pin, Spool
+from receiver.outcome import Origin
+from receiver.system import atomic_files
+
+_LIST = "recipients.next"
+_ENTRY = "history.next"
+_BEGUN = "begun.json"
+_UNPROVEN = "unproven.json"
+
+
+class Decision(NamedTuple):
+    """What is to be in force, and what is to count as accepted of it."""
+
+    recipients: frozenset[str]
+    text: bytes  # the same as the spool has it: sorting a million takes a second, so it is done once
+    accepted: Accepted
+    origin: Origin
+    by: str = ""  # the person who decided; empty: the guard
+    pin: Pin | None = None
+    clears: bool = True  # what was held is no longer
+
+
+class Publication(NamedTuple):
+    """What is to be so when a publication is finished."""
+
+    when: int
+    list: str  # SHA-256 of the list in force then
+    accepted: Accepted
+    number: int = 0  # of its place in history; 0: the list in force stays the same
+    replaces: int = 0  # the place of the list it replaces, which becomes a reference; 0: none does
+    pin: Pin | None = None
+    clears: bool = False
+    fresh: bool = False  # no list before this one is a reference any more
+
+
+def publish(spool: Spool, settings: Settings, in_force: InForce, decision: Decision, now: int) -> None:
+    """Put a decision into force. Raises OSError; a full disk leaves the list in force as it was."""
+    text, clears = decision.text, decision.clears
+    begun = Publication(
+        now, list_file.digest(text), decision.accepted, pin=decision.pin, clears=clears, fresh=bool(decision.by)
+    )
+    newest = next(iter(history.entries(spool.folder)), None)
+    number = newest.number if newest else 0
+    if text != in_force.text:
+        label = _label(decision, in_force.recipients, begun)
+        begin(spool, begun._replace(number=number + 1, replaces=number), label, text)
+    elif decision.by:  # the same list, and now a person stands for it
+        label = _label(decision, in_force.recipients, begun)
+        if newest:
+            label = newest.kept._replace(domains=label.domains, accepted_by=label.accepted_by, accepted_when=now)
+        begin(spool, begun._replace(number=max(number, 1)), label, text)
+    elif spool.accepted().opens(settings, now) != decision.accepted.opens(settings, now):
+        begin(spool, begun)
+    else:
+        _refresh(spool, decision)
+
+
+def _label(decision: Decision, before: frozenset[str], begun: Publication) -> ListRecord:
+    after = decision.recipients
+    kept_ = ListRecord(begun.list, len(after), len(after - before), len(before - after), decision.origin, ())
+    kept_ = kept_._replace(domains=tuple(decision.accepted.domains))
+    return kept_._replace(accepted_by=decision.by, accepted_when=begun.when) if decision.by else kept_
+
+
+def _refresh(spool: Spool, decision: Decision) -> None:
+    """Note that the list in force has been confirmed; the tables need no build for it."""
+    if decision.accepted != spool.accepted():
+        spool.accept(decision.accepted)
+    if decision.clears:
+        spool.unhold()
+
+
+def begin(spool: Spool, begun: Publication, label: ListRecord | None = None, text: bytes = b"") -> None:
+    """Publish: `text` as the list in force and its label for history, where begun.number says so.
+
+    Raises OSError. What needs room on the disk comes first, so a full one leaves the old list.
+    """
+    try:
+        if label:
+            atomic_files.write(spool.folder, _LIST, text)
+            atomic_files.write(spool.folder, _ENTRY, list_file.pack_list(label, text))
+            os.fsync(spool.folder)
+        atomic_files.store_json(spool.folder, _BEGUN, _fields(begun))
+    except OSError:
+        for name in (_LIST, _ENTRY, f".{_BEGUN}"):
+            atomic_files.remove(spool.folder, name)
+        raise
+    os.fsync(spool.folder)
+    complete(spool)
+
+
+def complete(spool: Spool) -> None:
+    """Do what a publication that was begun still needs; every run that will write calls it first."""
+    begun = _read(spool, _BEGUN)
+    if begun is None:
+        return
+    there = spool.accepted()
+    staying = {name: when for name, when in there.domains.items() if name in begun.accepted.domains}
+    if staying != there.domains:  # domains open before their addresses go, and close after theirs have come
+        spool.accept(there._replace(domains=staying))
+    if atomic_files.read_start(spool.folder, _LIST, 1) is not None and begun.number:
+        atomic_files.rename(spool.folder, _LIST, "recipients")
+    _remember(spool, begun)
+    if begun.pin:
+        spool.pin(begun.pin)
+    spool.accept(begun.accepted)
+    if begun.clears:
+        spool.unhold()
+    atomic_files.rename(spool.folder, _BEGUN, _UNPROVEN)
+    os.fsync(spool.folder)
+
+
+def _remember(spool: Spool, begun: Publication) -> None:
+    if begun.fresh:
+        history.forget_references(spool.folder)
+    elif begun.replaces:
+        history.add_reference(spool.folder, begun.replaces, begun.when)
+    if begun.number:
+        history.add_list(spool.folder, _ENTRY, begun.number)
+
+
+def read_unfinished(spool: Spool) -> Publication | None:
+    """Give the publication that a run has still to finish or to prove, or is at just now."""
+    return _read(spool, _BEGUN) or _read(spool, _UNPROVEN)
+
+
+def read_unverified(spool: Spool) -> Publication | None:
+    """Give the last publication that the tables have not been seen to hold."""
+    return _read(spool, _UNPROVEN)
+
+
+def mark_verified(spool: Spool, begun: Publication) -> None:
+    """Note that the tables hold this publication, unless another has come meanwhile."""
+    if read_unverified(spool) == begun:
+        atomic_files.remove(spool.folder, _UNPROVEN)
+
+
+def _fields(begun: Publication) -> dict[str, object]:
+    pin = begun.pin and begun.pin._asdict()
+    return {**begun._asdict(), "accepted": begun.accepted._asdict(), "pin": pin}
+
+
+def _read(spool: Spool, name: str) -> Publication | None:
+    fields = atomic_files.load_json(spool.folder, name) or {}
+    try:
+        known = {name: value for name, value in fields.items() if name in Publication._fields}
+        accepted, pin = Accepted.read(fields["accepted"]), fields["pin"] and Pin(**fields["pin"])
+        begun = Publication(**{**known, "accepted": accepted, "pin": pin})
+        if not all(isinstance(number, int) for number in (begun.when, begun.number, begun.replaces)):
+            raise TypeError
+        return begun
+    except (TypeError, KeyError, AttributeError):  # there is none, or it is damaged
+        return None

@@ -1,0 +1,295 @@
+"""One customer's folder under /var/lib/postern/customers: what lies in it, each thing read and written in one place.
+
+recipients            the list in force                           begun.json     a publication to be finished
+accepted.json         the domains with an accepted list           unproven.json  one the tables have not shown yet
+history/NUMBER.gz     the last lists in force, this one included  keys.json      when each key was seen
+reference/DAY.gz      the largest list of each of the last days   last-run.json  the Outcome of the last run
+held/                 the list that waits for an operator, and    pinned.json    there while uploads do not take effect
+                      which one somebody has reviewed last        last-export.json  what the last export said besides
+upload-, call-NUMBER  empty: locked while an export is taken, while a call through a key is answered
+parse-NUMBER          empty: locked while an export waits to be parsed, or is
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+from common.paths import Places
+from common.settings import Settings
+from receiver.lists import list_file
+from receiver.outcome import Failed, Origin, Outcome
+from receiver.system import atomic_files, locks
+
+DAY = 86_400
+KEYS = 20  # names in keys.json
+
+
+class Accepted(NamedTuple):
+    """What has passed the guard, or a person."""
+
+    domains: Mapping[str, int] = {}  # those with an accepted list: when their last good upload came
+    list: str = ""  # SHA-256 of the list that passed or was accepted last
+    counts: Mapping[str, int] = {}  # its recipients in each domain; empty: the first release wrote this
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> Accepted:
+        """Return what _asdict() gave, without what another release may have added; nothing where it is damaged."""
+        if not isinstance(fields.get("domains"), dict):
+            return cls()
+        return cls(_numbers(fields["domains"]), str(fields.get("list", "")), _numbers(fields.get("counts")))
+
+    def without(self, open_domains: Container[str]) -> Accepted:
+        """Return it without domains in which everybody gets mail: they open, and have a first list when that ends."""
+        return self._replace(domains={name: when for name, when in self.domains.items() if name not in open_domains})
+
+    def opens(self, settings: Settings, now: int) -> tuple[str, ...]:
+        """Give the domains the build keeps open: partial, or without an accepted list as young as is wanted.
+
+        A date to come is no date, but for a day that clocks may differ by.
+        """
+        oldest = now - settings.open_after_days * DAY
+        closed = {name for name, when in self.domains.items() if oldest <= when <= now + DAY}
+        return tuple(name for name in settings.domains if name in settings.partial or name not in closed)
+
+
+class InForce(NamedTuple):
+    """The list in force. Where there is none, or it is damaged, nothing counts as accepted: the domains open."""
+
+    text: bytes = b""
+    recipients: frozenset[str] = frozenset()
+    accepted: Accepted = Accepted()
+
+
+class Summary(NamedTuple):
+    """What is told of the list in force, without its recipients."""
+
+    total: int = 0
+    list: str = ""  # its SHA-256; empty: there is none
+    accepted: Accepted = Accepted()
+
+
+class Held(NamedTuple):
+    """The list that waits: for `accept`, or while pinned for `resume`."""
+
+    list: str  # its SHA-256
+    recipients: frozenset[str]
+    origin: Origin
+    since: int  # when the first of the lists held in a row came
+    reasons: tuple[str, ...]  # empty: it passes, and waits because of the pin
+    left_out: Mapping[str, int]
+    total: int = 0  # of its recipients, where they are not read
+    open_domains: tuple[str, ...] = ()  # in which everybody gets mail, so that it closes none of them
+
+    @classmethod
+    def read(cls, why: Mapping[str, Any]) -> Held:
+        """Return what why.json says, without the recipients. Raises KeyError, TypeError: it may be anybody's work."""
+        origin, reasons, total = Origin(**why["origin"]), tuple(why["reasons"]), why["recipients"]
+        _check(str, why["list"], origin.key, origin.client, origin.by, *reasons)
+        _check(int, origin.when, why["since"], total, *_numbers(why["left_out"]).values())
+        opened = tuple(why.get("open_domains", ()))
+        _check(str, *opened)
+        return cls(why["list"], frozenset(), origin, why["since"], reasons, _numbers(why["left_out"]), total, opened)
+
+
+class Reviewed(NamedTuple):
+    """What somebody has looked at last, of the lists held in a row; empty: nobody has."""
+
+    list: str = ""  # SHA-256 of the list that was held
+    effect: str = ""  # SHA-256 of what accepting it would have done to the list that was in force
+
+
+class Pin(NamedTuple):
+    """Why uploads do not take effect."""
+
+    since: int
+    by: str
+    list: str  # SHA-256 of the list that was rolled back to
+
+
+class LastExport(NamedTuple):
+    """What the last export that could be read said besides its recipients."""
+
+    open_domains: tuple[str, ...] = ()  # in which everybody gets mail, whoever is listed
+    plus_addresses: bool | None = None  # whether the server takes user+tag@ where it takes user@; None: not said
+
+
+class Spool:
+    """The folder, held open. Everything in it is written by account `postern`, under the customer's lock."""
+
+    def __init__(self, places: Places, customer: str) -> None:
+        """Open it. Raises Failed where rebuild-relay-recips has not made it yet."""
+        self.places, self.customer = places, customer
+        try:
+            self.folder = atomic_files.open_directory(places.spool(customer))
+        except OSError as error:
+            raise Failed(f"{places.spool(customer)}: {error.strerror}; rebuild-relay-recips makes it") from error
+
+    def __enter__(self) -> Spool:
+        """Give itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the folder, which ends its lock as well."""
+        os.close(self.folder)
+
+    @contextmanager
+    def locked(self, seconds: float = locks.CUSTOMER) -> Iterator[None]:
+        """Be the only one who writes here. Raises Busy."""
+        busy = f"another run is publishing for {self.customer}; try again in a minute"
+        with locks.hold_lock(self.folder, fcntl.LOCK_EX, seconds, busy):
+            yield
+
+    def in_force(self) -> InForce:
+        """Read the list in force and what has been accepted of it."""
+        text = self.text()
+        try:
+            return InForce(text, list_file.decode_recipients(text), self.accepted()) if text else InForce()
+        except ValueError:
+            return InForce()
+
+    def summary(self) -> Summary:
+        """Count the list in force and name it, a piece at a time: who asks for it holds no list in memory."""
+        total, name = 0, hashlib.sha256()
+        with suppress(Failed):
+            for piece in atomic_files.pieces(self.folder, "recipients", list_file.LIMIT):
+                total += piece.count(b"\n")
+                name.update(piece)
+        return Summary(total, name.hexdigest(), self.accepted()) if total else Summary()
+
+    def text(self) -> bytes:
+        """Read the list in force as it is written; nothing where there is none."""
+        with suppress(Failed):
+            return atomic_files.read(self.folder, "recipients", list_file.LIMIT) or b""
+        return b""
+
+    def accepted(self) -> Accepted:
+        """Read accepted.json alone, as the build does."""
+        return Accepted.read(atomic_files.load_json(self.folder, "accepted.json") or {})
+
+    def accept(self, accepted: Accepted) -> None:
+        """Replace accepted.json."""
+        atomic_files.store_json(self.folder, "accepted.json", accepted._asdict())
+
+    def held(self) -> Held | None:
+        """Read the list that waits. None: there is none, or it is damaged; the next upload is judged again."""
+        try:
+            with atomic_files.open_subdirectory(self.folder, "held") as directory:
+                why, text = (
+                    atomic_files.load_json(directory, "why.json"),
+                    atomic_files.read(directory, "recipients", list_file.LIMIT),
+                )
+            if why is None or text is None or list_file.digest(text) != why["list"]:
+                return None
+            return Held.read(why)._replace(recipients=list_file.decode_recipients(text))
+        except (FileNotFoundError, Failed, ValueError, KeyError, TypeError):
+            return None
+
+    def waits(self) -> Held | None:
+        """Read what is told of the list that waits, without its recipients."""
+        try:
+            with atomic_files.open_subdirectory(self.folder, "held") as directory:
+                why = atomic_files.load_json(directory, "why.json")
+            return None if why is None else Held.read(why)
+        except (FileNotFoundError, KeyError, TypeError):
+            return None
+
+    def hold(self, held: Held, text: bytes) -> None:
+        """Let a list, written as `text`, wait in the place of the one that waits, and since when that one does."""
+        before = self.held()
+        since = before.since if before and before.reasons else held.since
+        count = len(held.recipients)
+        why = {**held._asdict(), "recipients": count, "total": count, "since": since, "origin": held.origin._asdict()}
+        atomic_files.make(self.folder, "held")
+        with atomic_files.open_subdirectory(self.folder, "held") as directory:
+            atomic_files.replace(directory, "recipients", text)
+            atomic_files.store_json(directory, "why.json", why)
+
+    def unhold(self) -> None:
+        """Forget the list that waits."""
+        with suppress(FileNotFoundError), atomic_files.open_subdirectory(self.folder, "held") as directory:
+            for name in ("why.json", "recipients", "reviewed.json"):
+                atomic_files.remove(directory, name)
+
+    def reviewed(self) -> Reviewed:
+        """Return what somebody has looked at last. What the first release noted has no effect, and so fits no list."""
+        with suppress(FileNotFoundError), atomic_files.open_subdirectory(self.folder, "held") as directory:
+            fields = atomic_files.load_json(directory, "reviewed.json") or {}
+            return Reviewed(str(fields.get("list", "")), str(fields.get("effect", "")))
+        return Reviewed()
+
+    def review(self, reviewed: Reviewed) -> None:
+        """Note what somebody has looked at. Where nothing is held any more, nothing is noted."""
+        if self.held():
+            with atomic_files.open_subdirectory(self.folder, "held") as directory:
+                atomic_files.store_json(directory, "reviewed.json", reviewed._asdict())
+
+    def pinned(self) -> Pin | None:
+        """Tell why uploads do not take effect; a damaged pin still holds."""
+        fields = atomic_files.load_json(self.folder, "pinned.json")
+        if fields is None:
+            return Pin(0, "", "") if "pinned.json" in os.listdir(self.folder) else None
+        since = fields.get("since", 0)
+        return Pin(since if isinstance(since, int) else 0, str(fields.get("by", "")), str(fields.get("list", "")))
+
+    def pin(self, pin: Pin) -> None:
+        """Let no upload take effect."""
+        atomic_files.store_json(self.folder, "pinned.json", pin._asdict())
+
+    def unpin(self) -> None:
+        """Let uploads take effect again."""
+        atomic_files.remove(self.folder, "pinned.json")
+
+    def keys(self) -> dict[str, dict[str, int]]:
+        """Tell when each key was seen first and last."""
+        with suppress(Failed, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            seen = json.loads(atomic_files.read(self.folder, "keys.json", atomic_files.SMALL) or b"{}")
+            return {name: {"first": int(at["first"]), "last": int(at["last"])} for name, at in seen.items()}
+        return {}
+
+    def seen(self, key: str, now: int) -> None:
+        """Note that a key was used; the longest unseen is forgotten when there are more than KEYS."""
+        keys = self.keys()
+        keys[key] = {"first": keys.get(key, {}).get("first", now), "last": now}
+        latest = sorted(keys, key=lambda name: keys[name]["last"])[-KEYS:]
+        atomic_files.replace(
+            self.folder, "keys.json", atomic_files.encode_json({name: keys[name] for name in sorted(latest)})
+        )
+
+    def last_export(self) -> LastExport:
+        """Read last-export.json; a damaged one says nothing."""
+        fields = atomic_files.load_json(self.folder, "last-export.json") or {}
+        domains, plus = fields.get("open_domains"), fields.get("plus_addresses")
+        names = tuple(map(str, domains)) if isinstance(domains, list) else ()
+        return LastExport(names, plus if isinstance(plus, bool) else None)
+
+    def record_export(self, export: LastExport) -> None:
+        """Replace last-export.json, where it says something else."""
+        if export != self.last_export():
+            atomic_files.store_json(self.folder, "last-export.json", export._asdict())
+
+    def last_run(self) -> Outcome | None:
+        """Read what the last run came to."""
+        with suppress(Failed, ValueError, TypeError, AttributeError, RecursionError):
+            return Outcome.read(
+                json.loads(atomic_files.read(self.folder, "last-run.json", atomic_files.SMALL) or b"{}")
+            )
+        return None
+
+    def record(self, outcome: Outcome) -> None:
+        """Write what this run came to."""
+        atomic_files.replace(self.folder, "last-run.json", atomic_files.encode_json(outcome.record()))
+
+
+def _numbers(found: object) -> dict[str, int]:
+    return {str(name): n for name, n in found.items() if isinstance(n, int)} if isinstance(found, dict) else {}
+
+
+def _check(kind: type, *values: object) -> None:
+    if not all(isinstance(value, kind) for value in values):
+        raise TypeError(f"something is no {kind.__name__}")

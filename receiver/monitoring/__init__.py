@@ -1,0 +1,1 @@
+"""Status, alarms, schedule, metrics and mail log."""

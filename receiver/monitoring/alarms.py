@@ -1,0 +1,169 @@
+"""What a person must hear of, each thing once a day.
+
+Each watch below looks at one customer for one thing. Another thing to look for is another watch.
+"""
+
+from __future__ import annotations
+
+import os
+import syslog
+import time
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from common.exit_codes import DONE
+from common.paths import Places
+from common.settings import RelaySettings, Settings
+from receiver.formatting import escape, format_time
+from receiver.lists.spool import DAY
+from receiver.monitoring import schedule
+from receiver.monitoring.status import Status
+from receiver.outcome import AHEAD, Failed
+from receiver.system import atomic_files, subprocesses
+
+REFUSED_FOR = DAY  # seconds without a good upload, after which refused ones are an alarm
+STALE = "stale"
+UNPROVEN_FOR = 600  # seconds that a list may take into the tables: two runs of the timer
+_CALL = 60  # seconds that the operator's program may take
+_TOLD = "alarms.json"
+
+
+class Alarm(NamedTuple):
+    """One thing a person must hear of."""
+
+    customer: str  # empty: it is the relay's own
+    kind: str  # what it is, and when it began: one that ends and begins again on a day is another
+    text: str
+
+    @property
+    def name(self) -> str:
+        """What is told once a day."""
+        return f"{self.customer} {self.kind}"
+
+    @property
+    def line(self) -> str:
+        """One line for people."""
+        return f"{self.customer}: {self.text}" if self.customer else self.text
+
+
+def find_alarms(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:
+    """Give all there is to say of one customer."""
+    for watch in (_held, _pinned, _refused, _unproven, _stale, _ageing, _opened, _ahead, _noted):
+        yield from watch(status, settings, now)
+
+
+def merge_outage(alarms: Iterable[Alarm], watched: int) -> list[Alarm]:
+    """Make one alarm of customers that are stale at once, if they are most of the `watched`: it is not their fault."""
+    every = list(alarms)
+    stale = [alarm.customer for alarm in every if alarm.kind.startswith(STALE)]
+    text = schedule.describe_outage(stale, watched)
+    if not text:
+        return every
+    return [Alarm("", STALE, text), *(alarm for alarm in every if not alarm.kind.startswith(STALE))]
+
+
+def raise_alarms(alarms: Iterable[Alarm], places: Places, relay: RelaySettings, now: int) -> list[Alarm]:
+    """Tell those that nobody has heard of today, and give them. What could not be told is told by the next run.
+
+    All go into one call of the operator's program: a hundred customers with one trouble do not ring a hundred times.
+    """
+    today = time.strftime("%Y-%m-%d", time.gmtime(now))
+    run = atomic_files.open_directory(places.run)
+    try:
+        told = {name: day for name, day in (atomic_files.load_json(run, _TOLD) or {}).items() if day == today}
+        new = [alarm for alarm in alarms if alarm.name not in told]
+        if new and _called(relay.alarm, [alarm.line for alarm in new]):
+            atomic_files.store_json(run, _TOLD, {**told, **{alarm.name: today for alarm in new}})
+    finally:
+        os.close(run)
+    return new
+
+
+def _called(argv: tuple[str, ...], lines: list[str]) -> bool:
+    for line in lines:
+        syslog.syslog(syslog.LOG_WARNING, f"alarm: {line}")
+    text = "".join(f"{line}\n" for line in (f"Postern on {os.uname().nodename}:", *lines))
+    try:
+        code, _, err = subprocesses.run_command(argv, text, _CALL) if argv else subprocesses.CommandResult(DONE, "", "")
+        if code != DONE:
+            raise Failed(f"{argv[0]} ended {code}: {escape(err.strip())}")
+    except Failed as error:
+        syslog.syslog(syslog.LOG_ERR, f"alarm could not be told, and is tried again: {error}")
+        return False
+    return True
+
+
+def _held(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
+    held = status.held
+    if held and held.reasons and not status.pin:
+        text = f"held since {format_time(held.since)}: {'; '.join(held.reasons)}; see `inv review {status.customer}`"
+        yield Alarm(status.customer, f"held {held.since}", text)
+
+
+def _pinned(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
+    if status.pin:
+        since = f"pinned since {format_time(status.pin.since)} by {escape(status.pin.by)}"
+        yield Alarm(status.customer, f"pinned {status.pin.since}", f"{since}; `inv resume {status.customer}` ends it")
+
+
+def _refused(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
+    last, good = status.last, max(status.in_force.accepted.domains.values(), default=0)
+    if last and last.did in ("refused", "failed") and now - good > REFUSED_FOR:
+        text = f"no upload is taken since {format_time(good)}" if good else "no upload has been taken yet"
+        yield Alarm(
+            status.customer, "refused", f"{text}; the last, on {format_time(last.when)}, {last.did}: {last.why}"
+        )
+
+
+def _unproven(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
+    if status.unproven and now - status.unproven > UNPROVEN_FOR:
+        why = f": {status.last.trouble}" if status.last and status.last.trouble else ""
+        text = f"the list of {format_time(status.unproven)} is not in the tables{why}"
+        yield Alarm(status.customer, f"unproven {status.unproven}", text)
+
+
+def _stale(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:
+    text = schedule.describe_lateness(settings, status.heard, now)
+    if text:
+        yield Alarm(status.customer, f"{STALE} {status.heard}", text)
+
+
+def _ageing(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:
+    """Warn every day, from half of the time on."""
+    most = settings.open_after_days
+    old = [name for name in _watched(status, settings) if 2 * (now - _good(status, name)) > most * DAY]
+    names = [name for name in old if name not in status.opens]
+    if names:
+        age = (now - _good(status, names[0])) // DAY
+        text = f"no good list for {age} days; after {most}, everybody can be written to in {', '.join(names)}"
+        yield Alarm(status.customer, "ageing", text)
+
+
+def _opened(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:
+    names = [name for name in _watched(status, settings) if name in status.opens and _good(status, name) <= now]
+    if names:
+        age = (now - _good(status, names[0])) // DAY
+        yield Alarm(status.customer, "opened", f"OPEN, no good list for {age} days: {', '.join(names)}")
+
+
+def _ahead(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
+    latest = max((*status.in_force.accepted.domains.values(), status.last.when if status.last else 0))
+    if latest > now + AHEAD:
+        when = f"its last upload is of {format_time(latest)}, which is to come"
+        text = f"{when}: this relay's clock was wrong then, or is now"
+        yield Alarm(status.customer, "ahead", text)
+
+
+def _noted(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
+    """Tell what the last export said besides its addresses."""
+    for note in status.last.notes if status.last else ():
+        yield Alarm(status.customer, f"note {note}", note)
+
+
+def _watched(status: Status, settings: Settings) -> list[str]:
+    """Give the domains that close, and with time open again."""
+    return [name for name in settings.domains if name not in settings.partial and _good(status, name)]
+
+
+def _good(status: Status, domain: str) -> int:
+    return status.in_force.accepted.domains.get(domain, 0)

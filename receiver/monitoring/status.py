@@ -1,0 +1,62 @@
+"""How a customer's list stands, for the customer's own `status` and for the operator's."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from common.release import RELEASE
+from common.settings import Settings
+from receiver.lists import publishing
+from receiver.lists.spool import Held, Pin, Spool, Summary
+from receiver.outcome import Outcome
+
+
+class Status(NamedTuple):
+    """All that is known of a customer's list on this relay."""
+
+    customer: str
+    domains: tuple[str, ...]
+    in_force: Summary
+    opens: tuple[str, ...]  # those in which nothing is rejected
+    unproven: int  # when the list came that the tables have not been seen to hold; 0: they hold it
+    held: Held | None
+    pin: Pin | None
+    keys: dict[str, dict[str, int]]
+    last: Outcome | None
+
+    @classmethod
+    def of(cls, spool: Spool, settings: Settings, now: int) -> Status:
+        """Read it, without a lock: a run that is going on may be half seen. No list is read into memory."""
+        in_force, begun = spool.summary(), publishing.read_unfinished(spool)
+        opens = in_force.accepted.opens(settings, now)
+        state = (spool.waits(), spool.pinned(), spool.keys(), spool.last_run())
+        return cls(spool.customer, settings.domains, in_force, opens, begun.when if begun else 0, *state)
+
+    @property
+    def heard(self) -> int:
+        """Give when the last usable export came, be its list in force, held, or kept back by a pin; 0: none has."""
+        accepted = self.in_force.accepted.domains
+        good = min((accepted[name] for name in self.domains if name in accepted), default=0)
+        return max(good, self.held.origin.when if self.held else 0)
+
+    def record(self) -> dict[str, Any]:
+        """Return it as plain JSON."""
+        return {
+            "customer": self.customer,
+            "release": RELEASE,
+            "total": self.in_force.total,
+            "list": self.in_force.list,
+            "accepted": dict(self.in_force.accepted.domains),
+            "open": list(self.opens),
+            "unproven": self.unproven,
+            "held": self._held(),
+            "pinned": self.pin and self.pin._asdict(),
+            "keys": self.keys,
+            "last": self.last and self.last.record(),
+        }
+
+    def _held(self) -> dict[str, Any] | None:
+        if self.held is None:
+            return None
+        fields = {**self.held._asdict(), **self.held.origin._asdict()}
+        return {name: value for name, value in fields.items() if name not in ("recipients", "origin")}

@@ -1,0 +1,182 @@
+"""What a run came to: exit codes, the line for people, the record for programs; and how outside text is shown."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import syslog
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from common.exit_codes import BUSY, DONE, FAILED, HELD, REFUSED
+from receiver.formatting import escape, sort_by_count
+
+FORMAT = 1  # of Outcome as JSON; the format of the release before is read as well
+AHEAD = 300  # seconds that another machine's clock may be ahead
+_ANSWER = 60  # seconds for the other side to take a piece of the answer
+_PIECE = 1 << 16  # bytes
+
+_CODES = {"refused": REFUSED, "held": HELD, "busy": BUSY, "failed": FAILED}
+
+
+class Stopped(Exception):
+    """The run ends here; the text says what is wrong and what would help. Raised as one of the three below."""
+
+    code = FAILED
+    did = "failed"
+
+
+class Refused(Stopped):
+    """What was asked or sent is wrong."""
+
+    code = REFUSED
+    did = "refused"
+
+
+class Failed(Stopped):
+    """Something on this relay did not work."""
+
+
+class Busy(Stopped):
+    """Somebody else holds what this run needs."""
+
+    code = BUSY
+    did = "busy"
+
+
+class Origin(NamedTuple):
+    """Who started a run, from where and when: where its list came from."""
+
+    when: int  # epoch seconds
+    key: str = ""  # the key's name; empty when it came from the desk
+    client: str = ""  # the client's address
+    by: str = ""  # whose hand it was, when it came from the desk
+
+
+class Outcome(NamedTuple):
+    """What one run did for one customer: exit code, line, `last-run.json`, `--json` and `inv status` are all this."""
+
+    customer: str
+    did: str  # published unchanged held pinned looked refused busy failed, or resumed (a pin lifted, nothing waiting)
+    when: int = 0  # epoch seconds
+    key: str = ""  # the key's name; empty when it came from the desk
+    client: str = ""  # the client's address
+    by: str = ""  # whose hand it was, when it came from the desk
+    total: int = 0  # recipients in force after it
+    added: int = 0  # to the list that was in force; when only looked: would be
+    removed: int = 0  # from it
+    kept_back: int = 0  # would have gone, and stay until accepted
+    left_out: Mapping[str, int] = {}  # reason: how many values of the export
+    reasons: tuple[str, ...] = ()  # why the guard holds the list; empty: it does not
+    offered: str = ""  # SHA-256 of the list that was offered
+    why: str = ""  # what is wrong, or since when the list is pinned
+    trouble: str = ""  # the list is recorded, yet not in the tables Postfix reads
+    coming: tuple[str, ...] = ()  # when only looked: names, sorted, at most NAMED
+    going: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what else somebody should hear of the export
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        if self.trouble:
+            return FAILED
+        if self.did == "looked":
+            return HELD if self.reasons else DONE
+        return _CODES.get(self.did, DONE)
+
+    @property
+    def line(self) -> str:
+        """One line for people and logs."""
+        parts = [self._said()]
+        if self.trouble:
+            parts.append(f"NOT IN THE TABLES YET: {self.trouble}")
+        if self.left_out:
+            each = ", ".join(f"{count} {reason}" for reason, count in sort_by_count(self.left_out))
+            parts.append(f"left out {sum(self.left_out.values())}: {each}")
+        parts += [f"note: {note}" for note in self.notes]
+        return f"{self.customer}: {'; '.join(parts)}"
+
+    def _said(self) -> str:
+        if self.did in ("refused", "busy", "failed", "resumed"):
+            return f"{self.did}: {escape(self.why, 500)}"
+        counts = f"{self.total} recipients (+{self.added} -{self.removed})"
+        if self.did == "unchanged":
+            counts = f"{self.total} recipients, unchanged"
+        why = "; ".join(self.reasons)
+        if self.did == "pinned":
+            waits = f"; the list sent waits for resume ({why or 'it passes'})" if self.offered else ""
+            return f"{counts}, pinned since {self.why}{waits}"
+        if self.did == "looked":
+            return f"only looked: {counts}; " + (f"{why}: would be held" if why else "would be published")
+        return f"{why}: held; {self.added} added" if why else counts
+
+    def record(self) -> dict[str, Any]:
+        """Give it as plain JSON, with what programs would else have to work out."""
+        return {"postern": FORMAT, **self._asdict(), "code": self.code, "line": self.line}
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> Outcome:
+        """Read what record() gave, here or on a relay of the release before. Raises ValueError."""
+        if record.get("postern") not in (FORMAT, FORMAT - 1):
+            raise ValueError("an outcome of a format this release of Postern does not read")
+        known = {name: value for name, value in record.items() if name in cls._fields}
+        for name in ("reasons", "coming", "going", "notes"):
+            known[name] = tuple(known.get(name, ()))
+        outcome = cls(**known)
+        words = (outcome.customer, outcome.did, outcome.key, outcome.client, outcome.by, outcome.offered)
+        if not all(isinstance(word, str) for word in (*words, outcome.why, outcome.trouble, *outcome.reasons)):
+            raise ValueError("an outcome in which something is no text")
+        numbers = (outcome.when, outcome.total, outcome.added, outcome.removed, outcome.kept_back)
+        if not all(isinstance(number, int) for number in (*numbers, *outcome.left_out.values())):
+            raise ValueError("an outcome in which something is no number")
+        return outcome
+
+
+class Answer(NamedTuple):
+    """What a front door says: exit code, lines for people, one object for programs."""
+
+    code: int
+    lines: list[str]
+    record: dict[str, Any]
+
+    @classmethod
+    def to(cls, outcome: Outcome) -> Answer:
+        """Tell a run, and the names when it was a look."""
+        names = [f"  + {escape(name)}" for name in outcome.coming] + [f"  - {escape(name)}" for name in outcome.going]
+        lines = [outcome.line, *names]
+        return cls(outcome.code, lines, {**outcome.record(), "lines": lines})
+
+    @classmethod
+    def done(cls, lines: list[str], **record: Any) -> Answer:
+        """Tell what was asked for."""
+        return cls(DONE, lines, {"postern": FORMAT, "code": DONE, "lines": lines, **record})
+
+
+def outcome_of_error(customer: str, origin: Origin, error: BaseException) -> Outcome:
+    """Tell what stopped a run."""
+    why = str(error)
+    if isinstance(error, MemoryError):
+        why = "this export needs more memory than max_megabytes allows for"
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        why = f"no room on the disk: {error.strerror}"
+    return Outcome(customer, error.did if isinstance(error, Stopped) else "failed", *origin, why=why)
+
+
+def log_outcome(outcome: Outcome) -> None:
+    """Write an outcome to the mail log."""
+    priority = syslog.LOG_NOTICE if outcome.code == DONE else syslog.LOG_WARNING
+    syslog.syslog(priority, outcome.line)
+
+
+def write_answer(text: str) -> None:
+    """Tell the other side, if it is still there. What was done stays done without it."""
+    answer = text.encode("utf-8", "backslashreplace")
+    with suppress(OSError):
+        for start in range(0, len(answer), _PIECE):
+            rest = answer[start : start + _PIECE]
+            while rest:
+                signal.alarm(_ANSWER)  # ends a process whose other side takes nothing and does not go either
+                rest = rest[os.write(1, rest) :]
+    signal.alarm(0)

@@ -1,0 +1,140 @@
+"""Files of a directory that is held open: read within bounds, replaced whole, never through a link."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from receiver.outcome import Failed
+
+SMALL = 1 << 20  # bytes of a JSON file of ours
+_PIECE = 1 << 20  # bytes
+_FORMAT = 1  # of those files; the format of the release before is read as well
+
+
+def open_directory(path: str, within: int | None = None) -> int:
+    """Open a directory that is no link. Raises OSError."""
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=within)
+
+
+@contextmanager
+def open_subdirectory(directory: int, name: str) -> Iterator[int]:
+    """Open a directory of ours for a while. Raises FileNotFoundError while nothing has been written there."""
+    descriptor = open_directory(name, directory)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def list_names(directory: int, folder: str) -> list[str]:
+    """Give what lies in a directory of ours, sorted; nothing while it has not been made."""
+    try:
+        with open_subdirectory(directory, folder) as descriptor:
+            return sorted(os.listdir(descriptor))
+    except FileNotFoundError:
+        return []
+
+
+def make(directory: int, name: str) -> None:
+    """Make a directory of ours that may be there already."""
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=directory)
+
+
+def read(directory: int, name: str, limit: int) -> bytes | None:
+    """Give the whole file; None: there is none. Raises Failed for what is no plain file of at most `limit` bytes."""
+    content = read_start(directory, name, limit + 1)
+    if content is not None and len(content) > limit:
+        raise Failed(f"{name}: is larger than {limit} bytes")
+    return content
+
+
+def pieces(directory: int, name: str, limit: int) -> Iterator[bytes]:
+    """Yield a file a piece at a time; nothing where there is none. Raises Failed as start(), and beyond the limit."""
+    descriptor = _plain(directory, name)
+    if descriptor is None:
+        return
+    with open(descriptor, "rb") as file:
+        while piece := file.read(_PIECE):
+            limit -= len(piece)
+            if limit < 0:
+                raise Failed(f"{name}: is larger than it may be")
+            yield piece
+
+
+def read_start(directory: int, name: str, size: int) -> bytes | None:
+    """Give the first `size` bytes of a file; None: there is none. Raises Failed for what is no plain file."""
+    descriptor = _plain(directory, name)
+    if descriptor is None:
+        return None
+    with open(descriptor, "rb") as file:
+        return file.read(min(size, os.fstat(descriptor).st_size))  # which makes room for as many at once
+
+
+def _plain(directory: int, name: str) -> int | None:
+    """Open a plain file; None: there is none. Raises Failed for anything else."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Failed(f"{name}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Failed(f"{name}: is not a plain file")
+    return descriptor
+
+
+def write(directory: int, name: str, content: bytes, mode: int = 0o600) -> None:
+    """Write a file and see it on the disk. A crash may leave half of it: for names that nobody reads yet."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    with open(os.open(name, flags, mode, dir_fd=directory), "wb") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def rename(directory: int, old: str, new: str, into: int | None = None) -> None:
+    """Put a file in another's place, in this directory or another."""
+    os.rename(old, new, src_dir_fd=directory, dst_dir_fd=directory if into is None else into)
+
+
+def replace(directory: int, name: str, content: bytes) -> None:
+    """Replace a file: whoever reads finds the old one or the new one, whenever this is killed.
+
+    One writer at a time: what a killed one left is written over by the next.
+    """
+    write(directory, f".{name}", content)
+    rename(directory, f".{name}", name)
+
+
+def remove(directory: int, name: str) -> None:
+    """Remove a file that may be gone already."""
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=directory)
+
+
+def load_json(directory: int, name: str) -> dict[str, Any] | None:
+    """Read a JSON file of ours. None: there is none, or it is damaged, which the caller takes for the safe case."""
+    try:
+        fields = json.loads(read(directory, name, SMALL) or b"")
+    except (Failed, ValueError, RecursionError):
+        return None
+    known = isinstance(fields, dict) and fields.pop("postern", None) in (_FORMAT, _FORMAT - 1)
+    return fields if known else None
+
+
+def store_json(directory: int, name: str, fields: dict[str, Any]) -> None:
+    """Replace a JSON file of ours."""
+    replace(directory, name, encode_json({"postern": _FORMAT, **fields}))
+
+
+def encode_json(fields: dict[str, Any]) -> bytes:
+    """Give JSON on one line, as all of ours is written."""
+    return (json.dumps(fields, ensure_ascii=False) + "\n").encode()

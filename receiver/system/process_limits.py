@@ -1,0 +1,53 @@
+"""What a front door's process leaves behind when it starts, and what it may use when it reads an export."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import syslog
+from collections.abc import MutableMapping
+from contextlib import suppress
+
+from common.settings import MEGABYTE, Settings
+from receiver.outcome import Failed
+
+CPU = 100  # seconds; well under the time that another customer waits for a place to parse in
+_BASE = 256 << 20  # bytes of memory without an export
+_MEMORY = 10  # bytes of memory, and
+_FILE_BASE = 64 << 20  # bytes of one file without an export, and
+_FILE = 4  # bytes of one file, for each byte that an export may have
+
+
+def reset_environment(environ: MutableMapping[str, str]) -> None:
+    """Leave behind what this process was started with: environment, umask, working directory."""
+    environ.clear()
+    environ.update(PATH="/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL="C")
+    os.umask(0o077)
+    os.chdir("/")
+    syslog.openlog("postern", syslog.LOG_PID, syslog.LOG_MAIL)
+
+
+def give_way() -> None:
+    """Let this process be the first that ends where memory ends, before a build that others wait for."""
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("1000")
+
+
+def limit_resources(settings: Settings) -> None:
+    """Bound memory, CPU and file size by what the customer may send. The build raises its own limits again."""
+    export = settings.max_megabytes * MEGABYTE
+    signal.signal(signal.SIGXCPU, _out_of_time)
+    for what, most in (
+        (resource.RLIMIT_AS, _BASE + _MEMORY * export),
+        (resource.RLIMIT_CPU, CPU),
+        (resource.RLIMIT_FSIZE, _FILE_BASE + _FILE * export),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        hard = resource.getrlimit(what)[1]
+        resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+def _out_of_time(*_: object) -> None:
+    signal.signal(signal.SIGXCPU, signal.SIG_IGN)  # once; what follows is short
+    raise Failed(f"this export took more than {CPU} s of CPU")

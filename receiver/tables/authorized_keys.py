@@ -1,0 +1,54 @@
+"""The account's authorized_keys: the key lines of all trees, in a file and a directory of root's."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+
+from common.paths import Places
+from receiver.formatting import escape
+from receiver.tables.customer_tree import CustomerTree
+from receiver.tables.table import write_file
+
+_MODE = 0o644
+_HEAD = "# rebuild-relay-recips makes this from /etc/postern/customers; what is changed here is lost"
+
+
+def write_authorized_keys(places: Places, trees: Iterable[CustomerTree]) -> None:
+    """Let it hold the keys of these trees and nothing else. Raises OSError."""
+    wanted = _text(trees)
+    if _faults(places, wanted):
+        write_file(_path(places), wanted, _MODE)
+
+
+def check_authorized_keys(places: Places, trees: Iterable[CustomerTree]) -> list[str]:
+    """Name each key that is there though it is in no tree, and each that is not."""
+    return _faults(places, _text(trees))
+
+
+def _faults(places: Places, wanted: bytes) -> list[str]:
+    path = _path(places)
+    try:
+        with open(path, "rb") as file:
+            content, mode = file.read(), stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    except OSError as error:
+        return [f"{path}: {error.strerror}"]
+    there, right = content.split(b"\n"), wanted.split(b"\n")
+    wrong = [f"{path} holds what is in no tree: {_named(line)}" for line in there if line not in right]
+    wrong += [f"{path} lacks {_named(line)}" for line in right if line not in there]
+    if not wrong and (content != wanted or mode != _MODE):
+        wrong = [f"{path} is not in order, or not of mode {_MODE:04o}"]
+    return wrong
+
+
+def _named(line: bytes) -> str:
+    return escape(" ".join(line.decode(errors="replace").split()[-2:]))
+
+
+def _text(trees: Iterable[CustomerTree]) -> bytes:
+    return "".join(f"{line}\n" for line in (_HEAD, *(key for tree in trees for key in tree.keys))).encode()
+
+
+def _path(places: Places) -> str:
+    return os.path.join(places.var, ".ssh", "authorized_keys")

@@ -1,0 +1,188 @@
+"""rebuild-relay-recips: puts in order, as root, what the customers of a relay share: tables, keys, directories.
+
+The account may start it through sudo, so nothing it is started with counts: no argument, variable, limit or terminal.
+It prints a line `ID: why` for each customer for whom root's last good copy stands in. `--check` changes nothing and
+prints a line for each thing that is not what its sources say. The account may also start `--look-up`, which prints
+those of the addresses on stdin that the built table has, and `--main-cf`, which prints which parameters of Postfix no
+longer name our tables.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+from common.exit_codes import DONE, FAILED, REFUSED
+from common.paths import Places
+from common.release import RELEASE
+from common.settings import BadSettings, RelaySettings, load_relay
+from receiver.outcome import Failed, Stopped
+from receiver.system import account, clean_env, locks
+from receiver.system.account import Owner
+from receiver.tables import (
+    authorized_keys,
+    bytecode,
+    customer_recipients,
+    customer_tree,
+    directories,
+    inputs,
+    install,
+    lookup,
+    sftp_inboxes,
+    table_contents,
+)
+from receiver.tables.customer_recipients import CustomerRecipients
+from receiver.tables.inputs import CustomerInput
+from receiver.tables.manifest import Manifest
+from receiver.tables.postmap import Postmap
+from receiver.tables.table import Table
+
+WAIT = 30.0  # seconds for the build that runs
+
+
+class Inputs(NamedTuple):
+    """What the sources say now."""
+
+    customers: Sequence[str]
+    sources: Sequence[CustomerInput]
+    left_out: dict[str, str]  # customer: why
+    now: float
+
+    def parts(self) -> list[CustomerRecipients]:
+        """Check every address."""
+        return [customer_recipients.check_recipients(source, self.now) for source in self.sources]
+
+    def digest(self) -> str:
+        """Name it by its content; not while somebody is left out: what is listed of them, their sources do not tell."""
+        return "" if self.left_out else inputs.digest_inputs(self.sources, self.now, RELEASE)
+
+
+def main() -> int:
+    """Settle, or check; the exit code."""
+    arguments = sys.argv[1:]
+    if arguments not in ([], ["--check"], ["--look-up"], ["--main-cf"]):
+        return _end(REFUSED, "usage: rebuild-relay-recips [--check | --look-up | --main-cf]")
+    if os.geteuid() != 0:
+        return _end(REFUSED, "tables are root's to build: sudo -n /usr/local/sbin/rebuild-relay-recips")
+    clean_env.reset_environment()
+    try:
+        lines = _lines(Places(), "".join(arguments))
+    except Stopped as error:
+        return _end(error.code, str(error))
+    except (OSError, BadSettings) as error:
+        return _end(FAILED, str(error))
+    _say(1, lines)  # no sooner than here: a reader who does not read keeps no lock
+    return DONE
+
+
+def _lines(places: Places, option: str) -> list[str]:
+    if option == "--look-up":
+        return lookup.find(places, sys.stdin.buffer.read(lookup.LIMIT))
+    if option == "--main-cf":
+        return lookup.unnamed(places)
+    return (check if option else build)(places, account.find_account())
+
+
+def build(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
+    """Put everything in order; say who was left out, and why. Raises Stopped, BadSettings and OSError.
+
+    One run at a time; those that waited for it mostly find nothing left to do.
+    """
+    relay = load_relay(places)
+    os.makedirs(places.tables, exist_ok=True)
+    with _turn(places, fcntl.LOCK_EX, wait):
+        customers = customer_tree.list_customers(places)
+        left_out = directories.make_directories(places, relay.metrics, customers, theirs, time.time())
+        found = _find(places, customers, theirs)
+        left_out.update(found.left_out)
+        authorized_keys.write_authorized_keys(places, (source.tree for source in found.sources))
+        sftp_inboxes.make_inboxes(places, (source.tree for source in found.sources), theirs)
+        record = Manifest.read(places.tables)
+        if not record.holds(places.tables, found.digest(), relay.table_type):
+            left_out.update(_settle(places, relay, found, record))
+        _tidy(places, relay, found)
+        bytecode.compile_receiver()
+    return [f"{customer}: {why}" for customer, why in sorted(left_out.items())]
+
+
+def check(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
+    """Name what is not as its sources say. Raises Stopped, BadSettings and OSError."""
+    relay = load_relay(places)
+    if not os.path.isdir(places.tables):
+        return [f"{places.tables} is not there"]
+    with _turn(places, fcntl.LOCK_SH, wait):
+        customers = customer_tree.list_customers(places)
+        found = _find(places, customers, theirs)
+        lines = directories.check_directories(places, relay.metrics, customers, theirs)
+        lines += authorized_keys.check_authorized_keys(places, (source.tree for source in found.sources))
+        lines += sftp_inboxes.check_inboxes(places, (source.tree for source in found.sources), theirs)
+        record = Manifest.read(places.tables)
+        if record.holds(places.tables, found.digest(), relay.table_type):
+            return lines
+        faults = install.find_stale_tables(places.tables, record, _wanted(places, found.parts()), relay.table_type)
+    return lines + [f"{os.path.join(places.tables, name)} {fault}" for name, fault in faults.items()]
+
+
+@contextmanager
+def _turn(places: Places, kind: int, wait: float) -> Iterator[None]:
+    descriptor = os.open(os.path.join(places.tables, ".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)  # who can open it can hold it for ever
+        with locks.hold_lock(
+            descriptor, kind, wait, f"another rebuild-relay-recips was at work for {wait:.0f} s; try again"
+        ):
+            yield
+    finally:
+        os.close(descriptor)
+
+
+def _find(places: Places, customers: Sequence[str], theirs: Owner) -> Inputs:
+    read = {customer: inputs.read_customer(places, customer, theirs) for customer in customers}
+    left_out = {customer: why for customer, (_, why) in read.items() if why}
+    return Inputs(customers, [source for source, _ in read.values() if source], left_out, time.time())
+
+
+def _settle(places: Places, relay: RelaySettings, found: Inputs, record: Manifest) -> dict[str, str]:
+    """Put the tables in force, then take root's copies, then record it: a run that was killed is done again."""
+    parts = found.parts()
+    maker = Postmap(relay.config_directory, relay.table_type)
+    record = install.install_tables(places.tables, record, _wanted(places, parts), maker)
+    used = [each.source for each in parts]
+    left_out = {source.tree.customer: source.why or source.copy.keep(source.tree, source.pair) for source in used}
+    left_out = {customer: why for customer, why in left_out.items() if why}
+    record._replace(sources="" if left_out else found.digest()).write(places.tables)
+    return left_out
+
+
+def _wanted(places: Places, parts: Sequence[CustomerRecipients]) -> Sequence[Table]:
+    return table_contents.compose_tables(parts, install.read_installed(places.tables, "transport"))
+
+
+def _tidy(places: Places, relay: RelaySettings, found: Inputs) -> None:
+    """Remove what nothing needs any more; what cannot be removed now, the next run removes."""
+    with suppress(OSError):
+        for customer, copy in inputs.find_copies(places).items():
+            if customer not in found.customers:
+                copy.forget()
+    with suppress(OSError, Failed):
+        maker = Postmap(relay.config_directory, relay.table_type)
+        for name, built in Manifest.read(places.tables).tables.items():
+            for stray in maker.strays(places.tables, name, tuple(built.files)):
+                os.unlink(os.path.join(places.tables, stray))
+    with suppress(OSError):
+        directories.delete_retired(places, found.now)
+
+
+def _say(descriptor: int, lines: Iterable[str]) -> None:
+    with suppress(OSError), open(descriptor, "w", encoding="utf-8", closefd=False) as stream:
+        stream.writelines(f"{line}\n" for line in lines)
+
+
+def _end(code: int, why: str) -> int:
+    _say(2, [f"rebuild-relay-recips: {why}"])
+    return code

@@ -1,0 +1,91 @@
+"""One customer's part of the tables, every address of it checked."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, repeat
+from operator import lt
+from typing import NamedTuple
+
+from receiver.addresses import LINE, is_address
+from receiver.formatting import escape
+from receiver.tables.customer_tree import Damaged
+from receiver.tables.inputs import CustomerInput, SpoolFiles
+
+
+class CustomerRecipients(NamedTuple):
+    """What one customer puts into the tables."""
+
+    source: CustomerInput  # what it was made of
+    own: Sequence[bytes]  # addresses in its own domains
+    left: Sequence[bytes]  # addresses in domains that were its own until its tree changed
+    open: frozenset[str]  # A-labels of the domains in which every address is listed
+
+    def forms(self) -> Iterator[tuple[str, str]]:
+        """Give every form of each of its domains, beside its A-label."""
+        return ((form, domain) for domain, forms in self.source.tree.domains.items() for form in forms)
+
+
+def check_recipients(source: CustomerInput, now: float) -> CustomerRecipients:
+    """Check one customer's addresses; where they are damaged take root's copy, and without one, none.
+
+    A domain without any address is never closed, whatever its date says.
+    """
+    try:
+        own, left = _shared(source)
+    except Damaged as error:
+        source = source.fallen_back(str(error))
+        try:
+            own, left = _shared(source)
+        except Damaged:
+            source, own, left = source._replace(pair=SpoolFiles()), (), ()
+    empty = {domain for domain in source.tree.domains if f"@{domain}\n".encode() not in source.pair.recipients}
+    return CustomerRecipients(source, own, left, source.aged(now).union(source.tree.partial, empty))
+
+
+def _shared(source: CustomerInput) -> tuple[Sequence[bytes], Sequence[bytes]]:
+    """Tell the addresses in its own domains from those in domains that were. Raises Damaged."""
+    lines = _lines(source.pair.recipients)
+    own = _endings(source.tree.domains)
+    if all(map(bytes.endswith, lines, repeat(own))):
+        return lines, ()
+    known = own + _endings(_once(source))
+    for number, line in enumerate(lines, 1):
+        if not line.endswith(known):
+            raise Damaged(f"recipients, line {number}: {escape(line.decode(), 80)!r} is in no domain of its own")
+    return [line for line in lines if line.endswith(own)], [line for line in lines if not line.endswith(own)]
+
+
+def _lines(recipients: bytes) -> list[bytes]:
+    """Split a list that Postfix reads as we do: addresses, each once, whole and folded. Raises Damaged."""
+    try:
+        text = recipients.decode()
+    except UnicodeDecodeError as error:
+        raise Damaged("recipients is not UTF-8") from error
+    lines = recipients.split(b"\n")
+    if lines.pop():
+        raise Damaged("recipients is cut off: its last line does not end")
+    if text != text.casefold() or not all(map(lt, lines, islice(lines, 1, None))):
+        raise Damaged("recipients is not as the receiver writes it: folded, sorted, each address once")
+    if not text.replace("\n", "").isprintable() and any(map(_in_no_address, set(text) - {" ", "\n"})):
+        raise Damaged("recipients holds blanks, controls or characters that are in no address")
+    if max(map(len, lines), default=0) >= LINE or not all(map(is_address, lines)):
+        number, line = next((at, each) for at, each in enumerate(lines, 1) if len(each) >= LINE or not is_address(each))
+        raise Damaged(f"recipients, line {number}: {escape(line.decode(), 80)!r} is no address")
+    return lines
+
+
+def _in_no_address(character: str) -> bool:
+    """Tell controls, odd blanks, and what our Unicode does not know: Postfix may know better, and fold two into one."""
+    return character.isspace() or unicodedata.category(character) in ("Cc", "Cn")
+
+
+def _endings(domains: Iterable[str]) -> tuple[bytes, ...]:
+    return tuple(f"@{domain}".encode() for domain in domains)
+
+
+def _once(source: CustomerInput) -> set[str]:
+    """Name the domains that were the customer's own when root last took a copy, or in which that copy has addresses."""
+    tree, lines = source.copy.tree(), source.copy.pair().recipients.decode(errors="replace").split("\n")
+    return {line.rpartition("@")[2] for line in lines if line}.union(tree.domains if tree else ())

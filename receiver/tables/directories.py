@@ -1,0 +1,164 @@
+"""The directories that root makes for itself and for account `postern`, and where a customer's spool goes when it left.
+
+Every parent is root's, so the account can put nothing in the place of a directory; and still each is made beside an
+open parent, opened without following links, and given away by descriptor.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from common.paths import Places
+from receiver.outcome import Failed
+from receiver.system.account import Owner
+from receiver.tables.customer_tree import CUSTOMER
+
+KEPT_DAYS = 30  # of a spool whose customer left
+_RETIRED = re.compile(r".+-([0-9]{4}-[0-9]{2}-[0-9]{2})(\.[0-9]+)?")
+_PLACES = 100  # that one customer may leave in a day
+
+
+class Directory(NamedTuple):
+    """A directory as it must be."""
+
+    path: str
+    mode: int
+    owner: Owner
+
+
+def shared_directories(places: Places, metrics: str, theirs: Owner) -> Iterator[Directory]:
+    """Name what is there for all, parents first. The metrics' own is made where it lies in /var/lib/postern itself."""
+    ours = Owner(os.geteuid(), os.getegid())
+    yield Directory(places.tables, 0o755, ours)
+    yield Directory(os.path.join(places.tables, "good"), 0o700, ours)
+    yield Directory(places.var, 0o755, ours)
+    yield Directory(os.path.join(places.var, ".ssh"), 0o755, ours)
+    yield Directory(os.path.join(places.var, "customers"), 0o755, ours)
+    yield Directory(_retired(places), 0o700, ours)
+    yield Directory(places.run, 0o700, theirs)
+    if os.path.dirname(metrics) == places.var:
+        yield Directory(metrics, 0o755, theirs)
+
+
+def spool_directory(places: Places, customer: str, theirs: Owner) -> Directory:
+    """Name what is there for one customer."""
+    return Directory(places.spool(customer), 0o700, theirs)
+
+
+def check_directory(ground: Directory) -> str:
+    """Say what is wrong with a directory; nothing: it is as it must be."""
+    try:
+        there = os.lstat(ground.path)
+    except FileNotFoundError:
+        return "is not there"
+    if not stat.S_ISDIR(there.st_mode):
+        return "is no directory"
+    right = (stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid) == (ground.mode, *ground.owner)
+    return "" if right else f"is not of mode {ground.mode:04o} and user {ground.owner.uid}"
+
+
+def make_directory(ground: Directory) -> None:
+    """Make a directory, or put its owner and mode in order. Raises OSError."""
+    parent, name = os.path.split(ground.path)
+    within = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=within)
+        directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=within)
+    finally:
+        os.close(within)
+    try:
+        os.fchown(directory, *ground.owner)
+        os.fchmod(directory, ground.mode)
+    finally:
+        os.close(directory)
+
+
+def make_directories(
+    places: Places, metrics: str, customers: Sequence[str], theirs: Owner, now: float
+) -> dict[str, str]:
+    """Make what lacks and move away the spools of who left; say of which customer that failed, and why.
+
+    Raises Failed for what is there for all.
+    """
+    for ground in shared_directories(places, metrics, theirs):
+        if why := _made(ground):
+            raise Failed(f"{ground.path}: {why}")
+    failed = {customer: _made(spool_directory(places, customer, theirs)) for customer in customers}
+    failed = {customer: f"its spool: {why}" for customer, why in failed.items() if why}
+    failed.update((customer, _moved_away(places, customer, now)) for customer in find_orphans(places, customers))
+    return {customer: why for customer, why in failed.items() if why}
+
+
+def check_directories(places: Places, metrics: str, customers: Sequence[str], theirs: Owner) -> list[str]:
+    """Name what settle() would do."""
+    needed = [
+        *shared_directories(places, metrics, theirs),
+        *(spool_directory(places, customer, theirs) for customer in customers),
+    ]
+    lines = [f"{each.path} {wrong}" for each in needed if (wrong := check_directory(each))]
+    return lines + [f"{places.spool(customer)} is of no customer" for customer in find_orphans(places, customers)]
+
+
+def find_orphans(places: Places, customers: Sequence[str]) -> list[str]:
+    """Name the spools whose customer has no tree any more."""
+    with suppress(FileNotFoundError):
+        there = os.listdir(os.path.join(places.var, "customers"))
+        return sorted(name for name in set(there) - set(customers) if CUSTOMER.fullmatch(name))
+    return []
+
+
+def delete_retired(places: Places, now: float) -> None:
+    """Remove what was retired more than KEPT_DAYS ago. What cannot be removed stays for the next run.
+
+    By rm, which no depth of directories and no link laid meanwhile leads astray. subprocess costs 5 ms to load, so that
+    is done only for something that must go.
+    """
+    last = _day(now - KEPT_DAYS * 86400)
+    found = ((name, _RETIRED.fullmatch(name)) for name in os.listdir(_retired(places)))
+    if old := [os.path.join(_retired(places), name) for name, retired in found if retired and retired[1] < last]:
+        import subprocess
+
+        argv = ["/bin/rm", "-rf", "--one-file-system", "--", *old]
+        subprocess.run(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+
+
+def remove_directory(directory: str) -> None:
+    """Remove a directory of root's own that holds files alone."""
+    for name in os.listdir(directory):
+        os.unlink(os.path.join(directory, name))
+    os.rmdir(directory)
+
+
+def _day(now: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(now))
+
+
+def _retired(places: Places) -> str:
+    return os.path.join(places.var, "retired")
+
+
+def _made(ground: Directory) -> str:
+    """Make a directory that lacks, put right one that is not as it must be; say what failed."""
+    try:
+        if check_directory(ground):
+            make_directory(ground)
+    except OSError as error:
+        return str(error.strerror)
+    return ""
+
+
+def _moved_away(places: Places, customer: str, now: float) -> str:
+    name = os.path.join(_retired(places), f"{customer}-{_day(now)}")
+    free = (path for path in (name, *(f"{name}.{number}" for number in range(1, _PLACES))) if not os.path.lexists(path))
+    try:
+        os.rename(places.spool(customer), next(free, name))
+    except OSError as error:
+        return f"has no tree any more, and its spool cannot be moved away: {error.strerror}"
+    return ""

@@ -1,0 +1,194 @@
+"""What a build takes of a customer: root's tree, the account's spool, and root's own last good copy of both.
+
+Whatever lies in a spool may have been put there by somebody who took over account `postern`: it is read through open
+directories, without following or waiting for anything, and never more of it than the customer may have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import NamedTuple
+
+from common.paths import Places
+from receiver.addresses import LINE
+from receiver.system import atomic_files
+from receiver.system.account import Owner
+from receiver.tables import customer_tree, directories
+from receiver.tables.customer_tree import CustomerTree, Damaged
+
+_DAY = 86400
+
+
+class SpoolFiles(NamedTuple):
+    """The two files of a spool that a build reads, and what the second says."""
+
+    recipients: bytes = b""
+    accepted: bytes = b""
+    when: Mapping[str, int] = {}  # A-label: epoch seconds of the last good upload
+
+
+class CustomerInput(NamedTuple):
+    """One customer, as the build found it. The addresses themselves are not checked yet."""
+
+    tree: CustomerTree
+    pair: SpoolFiles
+    copy: GoodCopy
+    why: str = ""  # root's copy stands in for something; nothing: it does not
+
+    def aged(self, now: float) -> frozenset[str]:
+        """Name the domains without an accepted list as young as the customer wants it. A date to come is none."""
+        oldest = now - self.tree.open_after_days * _DAY
+        return frozenset(name for name in self.tree.domains if not oldest <= self.pair.when.get(name, 0) <= now + _DAY)
+
+    def fallen_back(self, why: str) -> CustomerInput:
+        """Take root's copy of the list; without one, none, which leaves the domains open."""
+        return self._replace(pair=self.copy.pair(), why="; ".join(filter(None, (self.why, why))))
+
+
+class GoodCopy(NamedTuple):
+    """Root's copy of what the tables were last built from: `tables/good/ID`.
+
+    It is not flushed to the disk: one that a power cut tore is none, and none is read but when something is damaged.
+    """
+
+    path: str
+
+    def tree(self) -> CustomerTree | None:
+        """Give the tree. None: there is no copy, or it is damaged too."""
+        with suppress(OSError, ValueError, TypeError):
+            return CustomerTree(**json.loads(self._read("tree.json")))
+        return None
+
+    def pair(self) -> SpoolFiles:
+        """Give the pair, an empty one when there is no copy or it is damaged too."""
+        with suppress(OSError, Damaged):
+            recipients, accepted = self._read("recipients"), self._read("accepted.json")
+            return SpoolFiles(recipients, accepted, _when(accepted) if accepted else {})
+        return SpoolFiles()
+
+    def keep(self, tree: CustomerTree, pair: SpoolFiles) -> str:
+        """Put these in its place, addresses before dates: a crash between leaves domains open. Say what failed."""
+        text = json.dumps(tree._asdict(), ensure_ascii=False).encode() + b"\n"
+        try:
+            os.makedirs(self.path, 0o700, exist_ok=True)
+            self._put("tree.json", text)
+            self._put("recipients", pair.recipients)
+            self._put("accepted.json", pair.accepted)
+        except OSError as error:
+            return f"is in the tables, but root could take no copy of it: {error.strerror}"
+        return ""
+
+    def forget(self) -> None:
+        """Remove it: the customer left."""
+        directories.remove_directory(self.path)
+
+    def _read(self, name: str) -> bytes:
+        with open(os.path.join(self.path, name), "rb") as file:
+            return file.read()
+
+    def _put(self, name: str, content: bytes) -> None:
+        with suppress(FileNotFoundError):
+            if self._read(name) == content:
+                return
+        with open(os.path.join(self.path, f".{name}"), "wb") as file:
+            file.write(content)
+        os.replace(os.path.join(self.path, f".{name}"), os.path.join(self.path, name))
+
+
+def find_copies(places: Places) -> dict[str, GoodCopy]:
+    """Find every copy there is."""
+    good = os.path.join(places.tables, "good")
+    return {name: GoodCopy(os.path.join(good, name)) for name in os.listdir(good)}
+
+
+def read_customer(places: Places, customer: str, theirs: Owner) -> tuple[CustomerInput | None, str]:
+    """Read one customer, root's copy standing in for what is damaged, and say what that is.
+
+    None: its tree is damaged and there is no copy of it.
+    """
+    copy = GoodCopy(os.path.join(places.tables, "good", customer))
+    tree, why = _tree(places, customer, copy)
+    if tree is None:
+        return None, f"{why}; root has no copy of its tree, so it is in no table"
+    source = CustomerInput(tree, SpoolFiles(), copy, why)
+    try:
+        source = source._replace(pair=_pair(places, source, theirs))
+    except Damaged as error:
+        source = source.fallen_back(str(error))
+    return source, source.why
+
+
+def digest_inputs(sources: Iterable[CustomerInput], now: float, *more: str) -> str:
+    """Name by its content all that tables are made of, the domains that time has opened included."""
+    whole = hashlib.sha256(repr(more).encode())
+    for source in sources:
+        whole.update(repr((source.tree, sorted(source.aged(now)), len(source.pair.recipients))).encode())
+        whole.update(source.pair.recipients)
+        whole.update(source.pair.accepted)
+    return whole.hexdigest()
+
+
+def _tree(places: Places, customer: str, copy: GoodCopy) -> tuple[CustomerTree | None, str]:
+    try:
+        return customer_tree.read_tree(places, customer), ""
+    except Damaged as error:
+        return copy.tree(), str(error)
+
+
+def _pair(places: Places, source: CustomerInput, theirs: Owner) -> SpoolFiles:
+    tree = source.tree
+    try:
+        spool = atomic_files.open_directory(places.spool(tree.customer))
+        try:
+            # Dates first: what comes in between is listed in a domain still open, and none closes without its list.
+            accepted = _content(spool, "accepted.json", theirs, atomic_files.SMALL)
+            recipients = _content(spool, "recipients", theirs, tree.max_recipients * LINE)
+        finally:
+            os.close(spool)
+    except OSError as error:
+        raise Damaged(f"its spool: {error.strerror}") from error
+    when = {} if accepted is None else _when(accepted)
+    had = source.copy.pair() if recipients is None or accepted is None else SpoolFiles()
+    if recipients is None and (had.recipients or when):
+        raise Damaged("recipients is gone")
+    if accepted is None and had.when:
+        raise Damaged("accepted.json is gone")
+    return SpoolFiles(recipients or b"", accepted or b"", when)
+
+
+def _content(spool: int, name: str, theirs: Owner, bound: int) -> bytes | None:
+    """Read a file of the account's; one that is replaced meanwhile has no name left, and is the old one whole.
+
+    None: there is none. Raises Damaged and OSError.
+    """
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=spool)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Damaged(f"{name}: {error.strerror}") from error
+    try:
+        there = os.fstat(descriptor)
+        if not stat.S_ISREG(there.st_mode) or there.st_nlink > 1 or there.st_uid != theirs.uid:
+            raise Damaged(f"{name} is no plain file of the account's own")
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(bound + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > bound:
+        raise Damaged(f"{name} is larger than {bound} bytes")
+    return content
+
+
+def _when(accepted: bytes) -> dict[str, int]:
+    """Read accepted.json. Raises Damaged. Numbers are cut: int() of a million digits takes seconds."""
+    try:
+        domains = json.loads(accepted, parse_int=lambda digits: int(digits[:20]))["domains"]
+        return {str(name): when for name, when in domains.items() if isinstance(when, int)}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise Damaged("accepted.json is damaged") from error

@@ -1,0 +1,93 @@
+"""The four tables, and the order in which new ones are put in the place of those in force."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from receiver.outcome import Failed
+from receiver.tables import postmap, table_contents
+from receiver.tables.manifest import Manifest
+from receiver.tables.postmap import Postmap
+from receiver.tables.table import Table
+
+_TURN = 0.5  # seconds after a reload until nobody new asks the old trivial-rewrite
+
+
+def find_stale_tables(tables: str, record: Manifest, wanted: Sequence[Table], kind: str) -> dict[str, str]:
+    """Say of each table that has to be built why."""
+    found = {table.name: record.fault(tables, table, kind) for table in wanted}
+    return {name: why for name, why in found.items() if why}
+
+
+def install_tables(tables: str, record: Manifest, wanted: Sequence[Table], maker: Postmap) -> Manifest:
+    """Build what is not in force, all of it beside, and only then put it there. Raises Failed and OSError.
+
+    Killed anywhere, it leaves tables that go together, and the next run goes on.
+    """
+    due = set(find_stale_tables(tables, record, wanted, maker.type))
+    if "others" in due:  # a running smtpd sees that a built table was renamed, not that a text was
+        due |= {"relay_domains"}
+    postmap.remove_drafts(tables)
+    try:
+        steps = [
+            table for table in order_renames(wanted, set(read_installed(tables, "relay_domains"))) if table.name in due
+        ]
+        drafts = [maker.draft(tables, table, record.standing(tables, table, maker.type)) for table in steps]
+        for table, draft in zip(steps, drafts):
+            is_news = table.name == "relay_domains" and set(read_installed(tables, table.name)) != _domains(table)
+            draft.install()
+            record = record.noting(tables, table, maker.type, draft)
+            if is_news:
+                _told(maker.config_directory)
+    finally:
+        postmap.remove_drafts(tables)
+    return record
+
+
+def order_renames(wanted: Sequence[Table], before: set[str]) -> list[Table]:
+    """Order the renames so that no domain is ours without its addresses and its route, coming or going.
+
+    What says which domains are ours, `others` and relay_domains after it, goes first for domains that go and last for
+    those that come; where there are both, it first says only what stays.
+    """
+    recipients, transport, others, ours = wanted
+    after = _domains(ours)
+    if not before - after:
+        return [recipients, transport, others, ours]
+    if not after - before:
+        return [others, ours, recipients, transport]
+    staying = sorted(before & after)
+    return [
+        table_contents.compose_others(staying),
+        table_contents.compose_relay_domains(staying),
+        recipients,
+        transport,
+        others,
+        ours,
+    ]
+
+
+def _domains(ours: Table) -> set[str]:
+    return {key.decode() for key in ours.keys}
+
+
+def _told(config_directory: str) -> None:
+    """Have Postfix know at once which domains are ours, if it runs.
+
+    A trivial-rewrite at work sees a renamed table only after ten seconds, and an smtpd keeps what that has told it:
+    mail on its way to a domain that went would be refused for want of its addresses.
+    """
+    with suppress(Failed):
+        code, _, _ = postmap.run_postfix("/usr/sbin/postfix", "-c", config_directory, "reload")
+        time.sleep(0 if code else _TURN)
+
+
+def read_installed(tables: str, name: str) -> dict[str, str]:
+    """Read the text of a table that is in force; one that is not there yet is empty."""
+    with suppress(FileNotFoundError), open(os.path.join(tables, name), encoding="utf-8") as file:
+        words = (line.rstrip("\n").partition(" ") for line in file)
+        return {key: value for key, _, value in words}
+    return {}

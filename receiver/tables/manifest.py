@@ -1,0 +1,95 @@
+"""What the tables in force were built from, `tables/built.json`: what is still so is not built again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from receiver.tables.table import Draft, InstalledTable, Table, write_file
+
+_FORMAT = 1
+
+
+class BuiltTable(NamedTuple):
+    """One table in force."""
+
+    text: str  # digest of its content
+    type: str  # that it was built as; empty: it is read as text
+    files: Mapping[str, Sequence[int]]  # and what stat() says of them
+
+    def intact(self, tables: str) -> bool:
+        """Tell whether nobody has touched its files since."""
+        with suppress(OSError):
+            return all(_stamp(os.path.join(tables, name)) == stamp for name, stamp in self.files.items())
+        return False
+
+
+class Manifest(NamedTuple):
+    """All of them. One that is missing or damaged knows of none, and all is built again."""
+
+    sources: str = ""  # digest of all they were made of, if nobody was left out: while it holds, nothing is to be done
+    tables: Mapping[str, BuiltTable] = {}
+
+    @classmethod
+    def read(cls, tables: str) -> Manifest:
+        """Read it."""
+        with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+            with open(os.path.join(tables, "built.json"), encoding="utf-8") as file:
+                fields = json.load(file)
+            if fields["postern"] == _FORMAT:
+                return cls(
+                    str(fields["sources"]), {name: BuiltTable(**each) for name, each in fields["tables"].items()}
+                )
+        return cls()
+
+    def write(self, tables: str) -> None:
+        """Write it: the last step of a build."""
+        known = {name: built._asdict() for name, built in self.tables.items()}
+        text = json.dumps({"postern": _FORMAT, "sources": self.sources, "tables": known}, indent=2)
+        write_file(os.path.join(tables, "built.json"), text.encode() + b"\n")
+
+    def holds(self, tables: str, sources: str, kind: str) -> bool:
+        """Tell whether all is as it was built, of these sources and as this type."""
+        same = sources and sources == self.sources and {built.type for built in self.tables.values()} <= {kind, ""}
+        return bool(same) and not self.touched(tables)
+
+    def touched(self, tables: str) -> bool:
+        """Tell whether somebody has changed or removed what was built; who reads Postfix's tables may ask."""
+        return not all(built.intact(tables) for built in self.tables.values())
+
+    def fault(self, tables: str, table: Table, kind: str) -> str:
+        """Say why a table has to be built; nothing: it is in force."""
+        built = self.tables.get(table.name)
+        if built is None:
+            return "is not built yet"
+        if built.text != table.digest:
+            return "does not say what its sources say"
+        if table.built and built.type != kind:
+            return f"is not built as {kind}"
+        return "" if built.intact(tables) else "was changed since it was built"
+
+    def standing(self, tables: str, table: Table, kind: str) -> InstalledTable | None:
+        """Give the table that is in force, where it is beyond doubt which text it was built from, as this type."""
+        built = self.tables.get(table.name)
+        if built and table.built and built.type == kind and built.intact(tables):
+            with suppress(OSError), open(os.path.join(tables, table.name), "rb") as file:
+                text = file.read()
+                if hashlib.sha256(text).hexdigest() == built.text:
+                    (file_,) = set(built.files) - {table.name}
+                    return InstalledTable(text, os.path.join(tables, file_))
+        return None
+
+    def noting(self, tables: str, table: Table, kind: str, draft: Draft) -> Manifest:
+        """Give a record that knows of a table put in force."""
+        files = {name: _stamp(os.path.join(tables, name)) for name in draft.files}
+        built = BuiltTable(table.digest, kind if table.built else "", files)
+        return self._replace(tables={**self.tables, table.name: built})
+
+
+def _stamp(path: str) -> list[int]:
+    there = os.lstat(path)
+    return [there.st_ino, there.st_mode, there.st_uid, there.st_size, there.st_mtime_ns]

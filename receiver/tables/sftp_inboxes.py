@@ -1,0 +1,96 @@
+"""The drops of a relay, as root makes them and takes them away."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from common.paths import DROPPED, Places
+from receiver.system.account import Owner
+from receiver.tables import directories
+from receiver.tables.customer_tree import CUSTOMER, CustomerTree
+from receiver.tables.directories import Directory
+
+_MODE = 0o660
+
+
+def account_name(customer: str) -> str:
+    """Name the account that uploads to it."""
+    return f"postern-{customer}"
+
+
+def make_inboxes(places: Places, trees: Iterable[CustomerTree], theirs: Owner) -> None:
+    """Make the drops that lack, and remove those of nobody. What cannot be done now, faults() goes on telling."""
+    wanted = [tree.customer for tree in trees if tree.drop]
+    for customer in wanted:
+        with suppress(OSError, KeyError):
+            if _faults(places, customer, theirs):
+                _make(places, customer, theirs)
+    for customer in _leavers(places, wanted):
+        with suppress(OSError):
+            directories.remove_directory(places.drop(customer))
+
+
+def check_inboxes(places: Places, trees: Iterable[CustomerTree], theirs: Owner) -> list[str]:
+    """Name what is not as settle() leaves it."""
+    wanted = [tree.customer for tree in trees if tree.drop]
+    lines = [f"{places.drop(customer)}: {why}" for customer in wanted for why in _faults(places, customer, theirs)]
+    return lines + [f"{places.drop(customer)} is of no customer" for customer in _leavers(places, wanted)]
+
+
+def _faults(places: Places, customer: str, theirs: Owner) -> list[str]:
+    path = places.drop(customer)
+    try:
+        owner = _owner(customer, theirs)
+        there = os.lstat(os.path.join(path, DROPPED))
+    except KeyError:
+        return [f"there is no account {account_name(customer)}"]
+    except OSError as error:
+        return [str(error.strerror)]
+    if wrong := directories.check_directory(_ground(path)):
+        return [wrong]
+    is_right = stat.S_ISREG(there.st_mode) and stat.S_IMODE(there.st_mode) == _MODE
+    if not is_right or (there.st_uid, there.st_gid) != tuple(owner) or there.st_nlink != 1:
+        return [f"{DROPPED} is no plain file of {account_name(customer)}, or not of mode {_MODE:04o}"]
+    others = sorted(set(os.listdir(path)) - {DROPPED})
+    return [f"holds {len(others)} files besides {DROPPED}"] if others else []
+
+
+def _make(places: Places, customer: str, theirs: Owner) -> None:
+    owner = _owner(customer, theirs)
+    for path in (os.path.dirname(places.drop(customer)), places.drop(customer)):
+        directories.make_directory(_ground(path))
+    within = os.open(places.drop(customer), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        for name in os.listdir(within):
+            there = os.stat(name, dir_fd=within, follow_symlinks=False)
+            if name != DROPPED or not stat.S_ISREG(there.st_mode) or there.st_nlink != 1:
+                os.unlink(name, dir_fd=within)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(DROPPED, flags, 0o600, dir_fd=within)
+        try:
+            os.fchown(descriptor, *owner)
+            os.fchmod(descriptor, _MODE)
+        finally:
+            os.close(descriptor)
+    finally:
+        os.close(within)
+
+
+def _ground(path: str) -> Directory:
+    """Give the directory as sshd wants a chroot: root's, and nobody else may write there."""
+    return Directory(path, 0o755, Owner(os.geteuid(), os.getegid()))
+
+
+def _owner(customer: str, theirs: Owner) -> Owner:
+    return Owner(pwd.getpwnam(account_name(customer)).pw_uid, theirs.gid)
+
+
+def _leavers(places: Places, wanted: Sequence[str]) -> list[str]:
+    with suppress(FileNotFoundError):
+        there = os.listdir(os.path.dirname(places.drop("")))
+        return sorted(name for name in set(there) - set(wanted) if CUSTOMER.fullmatch(name))
+    return []

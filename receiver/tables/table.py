@@ -1,0 +1,73 @@
+"""A table as text, the drafts of it, and the one that stands: what can be known of it without Postfix."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+
+class Table:
+    """A table as it is to be: folded keys, each once, and their values; no values: each is OK."""
+
+    def __init__(
+        self, name: str, keys: Sequence[bytes], values: Mapping[bytes, bytes] | None = None, *, built: bool = True
+    ) -> None:
+        """Compose its text. `built`: Postfix reads what postmap makes of it; else the text itself."""
+        self.name, self.keys, self.built = name, keys, built
+        self._values = values or {}
+        self.text = self.lines(b" ")
+        self.digest = hashlib.sha256(self.text).hexdigest()
+
+    def lines(self, between: bytes, keys: Sequence[bytes] | None = None) -> bytes:
+        """Give its lines, or those of some keys: with a blank what postmap reads, with a tab what it answers."""
+        keys = self.keys if keys is None else keys
+        if self._values:
+            return b"".join(key + between + self._values[key] + b"\n" for key in keys)
+        ending = between + b"OK\n"
+        return ending.join((*keys, b""))
+
+
+class Draft(NamedTuple):
+    """A table, built and proved, in a directory of its own beside those in force."""
+
+    directory: str
+    files: Sequence[str]  # as they are put in place: what Postfix reads, then the text it was built from
+    beside: Sequence[str] = ()  # the same as another type, which Postfix reads as well, or still
+
+    def install(self) -> None:
+        """Put it in force. Each rename is whole; Postfix sees it without a reload."""
+        tables = os.path.dirname(self.directory)
+        for name in (*self.beside, *self.files):
+            os.rename(os.path.join(self.directory, name), os.path.join(tables, name))
+        flush(tables)
+        os.rmdir(self.directory)
+
+
+class InstalledTable(NamedTuple):
+    """A built table in force that nobody has touched since it was proved."""
+
+    text: bytes  # it was built from
+    file: str  # Postfix reads
+
+
+def write_file(path: str, content: bytes, mode: int = 0o644) -> None:
+    """Write a file whole and see it on the disk, or leave the one that is there. Raises OSError."""
+    beside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}")
+    with open(beside, "wb") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(beside, path)
+    flush(os.path.dirname(path))
+
+
+def flush(path: str) -> None:
+    """See a file or a directory on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,84 @@
+"""What the tables say, from what customers have: pure, and the same on every relay that has the same.
+
+A domain moves between customers by one change of both trees, so its new owner alone claims it; it is open, and what the
+old owner's list has in it stays listed, until the new owner's first list is accepted. While two trees claim one domain,
+which only a change that was cut short leaves behind, both lists count, it is open until both are accepted, and the
+route in force stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+
+from receiver.tables.customer_recipients import CustomerRecipients
+from receiver.tables.table import Table
+
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+def compose_tables(parts: Sequence[CustomerRecipients], routes: Mapping[str, str]) -> tuple[Table, Table, Table, Table]:
+    """Give exchange_recipients, transport, others and relay_domains; `routes` are those in force."""
+    domains = sorted({form for part in parts for form, _ in part.forms()})
+    return (
+        Table("exchange_recipients", _recipients(parts)),
+        _transport(parts, routes),
+        compose_others(domains),
+        compose_relay_domains(domains),
+    )
+
+
+def compose_relay_domains(domains: Iterable[str]) -> Table:
+    """Give relay_domains."""
+    return Table("relay_domains", [domain.encode() for domain in domains])
+
+
+def compose_others(domains: Sequence[str]) -> Table:
+    """Give the table that lists every address in a domain that is not ours."""
+    ours = "|".join(map(_any_case, domains))
+    return Table("others", [f"!/@({ours})$/".encode() if ours else b"/./"], built=False)
+
+
+def _recipients(parts: Sequence[CustomerRecipients]) -> list[bytes]:
+    opened = {form.encode() for part in parts for form, domain in part.forms() if domain in part.open}
+    found = [b"@" + form for form in opened]
+    for part in parts:
+        found += part.own
+        found += _in_other_forms(part)
+        found += (address for address in part.left if address.rpartition(b"@")[2] in opened)
+        found += (f"postmaster@{form}".encode() for form, _ in part.forms())
+    found.sort()
+    return [address for address, _ in groupby(found)]
+
+
+def _in_other_forms(part: CustomerRecipients) -> Iterator[bytes]:
+    include = [address.encode() for address in part.source.tree.include]
+    yield from include
+    for form, domain in part.forms():
+        if form != domain:
+            ending = f"@{domain}".encode()
+            of_it = (address for address in (*part.own, *include) if address.endswith(ending))
+            yield from (address[: -len(domain)] + form.encode() for address in of_it)
+
+
+def _transport(parts: Sequence[CustomerRecipients], in_force: Mapping[str, str]) -> Table:
+    claimed: dict[str, list[str]] = {}
+    for part in parts:
+        for form, _ in part.forms():
+            claimed.setdefault(form, []).append(part.source.tree.routes.get(form, ""))
+    routes = {}
+    for form, each in sorted(claimed.items()):
+        there = in_force.get(form, "")
+        if route := there if there in each else each[0]:
+            routes[form.encode()] = route.encode()
+    return Table("transport", list(routes), routes)
+
+
+def _any_case(domain: str) -> str:
+    """Write a domain as a regular expression; Postfix ignores the case of ASCII there, and of nothing else."""
+    return "".join(c if c in _PLAIN else _either(c) for c in domain)
+
+
+def _either(character: str) -> str:
+    upper = character.upper()
+    return f"({character}|{upper})" if character.isalpha() and len(upper) == 1 else f"\\{character}"

@@ -1,0 +1,94 @@
+"""The tables Postfix reads, from the account's side: ask root to build them, and see whether a list is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import NamedTuple
+
+from common.exit_codes import DONE
+from common.paths import Places
+from common.settings import BadSettings, load_relay
+from receiver.formatting import escape
+from receiver.lists import list_file
+from receiver.outcome import Failed
+from receiver.system import subprocesses
+from receiver.tables.manifest import Manifest
+
+ADDED = 1_000  # of the addresses that came are looked up
+SAMPLE = 200  # of the whole list are, evenly spread
+_BUILD_SECONDS = 600
+_LOOK_SECONDS = 60
+
+
+class Tables(NamedTuple):
+    """Where they are and who builds them."""
+
+    places: Places
+    rebuild: tuple[str, ...] = ("/usr/bin/sudo", "-n", "/usr/local/sbin/rebuild-relay-recips")
+    postmap: str = "/usr/sbin/postmap"
+
+    def build(self) -> dict[str, str]:
+        """Have them put in order; give who was left out, and why. Raises Failed when they are not in order."""
+        code, out, err = subprocesses.run_command(self.rebuild, seconds=_BUILD_SECONDS)
+        if code != DONE:
+            said = escape((err or out).strip().rpartition("\n")[2]) or "it said nothing"
+            raise Failed(f"rebuild-relay-recips ended {code}: {said}")
+        return {name: why for name, colon, why in (line.partition(": ") for line in out.splitlines()) if colon}
+
+    def touched(self) -> bool:
+        """Tell whether somebody has changed or removed what was built: Postfix then has no answer, or a wrong one."""
+        return Manifest.read(self.places.tables).touched(self.places.tables)
+
+    def missing(self, recipients: Iterable[str]) -> list[str]:
+        """Give those that Postfix would not find. Raises Failed when the table cannot be read.
+
+        Root looks where the account is not let in: Postfix's directory, or main.cf, may be closed to others.
+        """
+        asked = frozenset(recipients)
+        text = list_file.encode_recipients(asked).decode()
+        try:
+            out = self._found(text)
+        except Failed:
+            out = self._ask_root("--look-up", text)
+        return sorted(asked - {line.partition("\t")[0] for line in out.split("\n")})
+
+    def unnamed(self) -> list[str]:
+        """Return the parameters of Postfix that no longer name our tables, as `PARAMETER: why`. Raises Failed."""
+        return self._ask_root("--main-cf").splitlines()
+
+    def _found(self, addresses: str) -> str:
+        try:
+            relay = load_relay(self.places)
+        except BadSettings as error:
+            raise Failed(str(error)) from error
+        table = f"{relay.table_type}:{self.places.tables}/exchange_recipients"
+        argv = (self.postmap, "-c", relay.config_directory, "-q", "-", table)
+        code, out, err = subprocesses.run_command(argv, addresses, _LOOK_SECONDS)
+        if code not in (0, 1) or "fatal:" in err:  # it ends 1 both for "none is there" and for "cannot read it"
+            raise Failed(f"{escape(err.strip().rpartition('fatal: ')[2])} (postmap ended {code})")
+        return out
+
+    def _ask_root(self, option: str, text: str = "") -> str:
+        code, out, err = subprocesses.run_command((*self.rebuild, option), text, _LOOK_SECONDS)
+        if code != DONE:
+            said = escape((err or out).strip().rpartition("\n")[2]) or "it said nothing"
+            raise Failed(f"rebuild-relay-recips {option} ended {code}: {said}")
+        return out
+
+    def trouble(self, customer: str, added: Iterable[str], text: bytes) -> str:
+        """Build, and look up what came and some of the rest; say what is wrong, or nothing."""
+        try:
+            left_out = self.build().get(customer)
+            if left_out is not None:
+                return f"left out of the tables: {escape(left_out)}"
+            missing = self.missing({*islice(added, ADDED), *_spread(text)})
+        except Failed as error:
+            return str(error)
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        return f"{escape(missing[0])}{more} cannot be found in them" if missing else ""
+
+
+def _spread(text: bytes) -> list[str]:
+    lines = text.decode().split("\n")[:-1]
+    return lines[:: max(1, len(lines) // SAMPLE)][:SAMPLE]

@@ -1,0 +1,114 @@
+"""What the timer does every five minutes: finishes what was begun, opens what is too old, counts, and warns."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from typing import NamedTuple
+
+from common.paths import Places
+from common.settings import BadSettings, RelaySettings, Settings, load_relay, load_settings
+from receiver.formatting import escape
+from receiver.lists import publishing
+from receiver.lists.spool import Spool
+from receiver.monitoring import alarms, metrics
+from receiver.monitoring.alarms import Alarm
+from receiver.monitoring.status import Status
+from receiver.outcome import Answer, Busy, Failed, Stopped
+from receiver.system import atomic_files, locks
+from receiver.tables_client import Tables
+from receiver.upload.pipeline import recover
+
+_OPENED = "opened.json"
+
+
+class CheckedCustomer(NamedTuple):
+    """One customer, looked at."""
+
+    settings: Settings
+    status: Status
+
+
+def run_timer(places: Places, tables: Tables, now: int) -> Answer:
+    """Do it once. Raises Busy while another is at it, BadSettings and OSError."""
+    relay, run = load_relay(places), atomic_files.open_directory(places.run)
+    try:
+        with locks.hold_lock(run, fcntl.LOCK_EX, 0, "the timer's last run has not ended yet"):
+            return _done(places, tables, relay, run, now)
+    finally:
+        os.close(run)
+
+
+def _done(places: Places, tables: Tables, relay: RelaySettings, run: int, now: int) -> Answer:
+    looked = [_seen(places, tables, customer, now) for customer in _customers(places)]
+    seen = [each for each in looked if isinstance(each, CheckedCustomer)]
+    found = [each for each in looked if isinstance(each, Alarm)]
+    found += _opened(tables, seen, run)
+    found += _unnamed(tables) if looked else []
+    every = (alarm for each in seen for alarm in alarms.find_alarms(each.status, each.settings, now))
+    found += alarms.merge_outage(every, sum(1 for each in seen if each.status.heard))
+    try:
+        metrics.write(relay.metrics, [each.status for each in seen], now)
+    except OSError as error:
+        found.append(Alarm("", "metrics", f"metrics cannot be written: {error}"))
+    told = alarms.raise_alarms(found, places, relay, now)
+    lines, new = ([alarm.line for alarm in some] for some in (found, told))
+    return Answer.done([], customers=len(seen), alarms=lines, told=new)  # without a word: cron would mail it
+
+
+def _customers(places: Places) -> list[str]:
+    return sorted(name for name in os.listdir(os.path.join(places.etc, "customers")) if not name.startswith("."))
+
+
+def _seen(places: Places, tables: Tables, customer: str, now: int) -> CheckedCustomer | Alarm:
+    """Finish what one customer's runs left, and look; one that is broken does not keep the others from it."""
+    try:
+        settings = load_settings(places, customer)
+        with Spool(places, customer) as spool:
+            if publishing.read_unfinished(spool):
+                recover(spool, tables)
+            status = Status.of(spool, settings, now)
+            if status.in_force.accepted.domains.keys() - set(settings.domains):
+                _forget(spool, settings)
+            return CheckedCustomer(settings, status)
+    except (Stopped, BadSettings, OSError) as error:
+        return Alarm(customer, "broken", str(error))
+
+
+def _forget(spool: Spool, settings: Settings) -> None:
+    """Forget that lists were accepted in domains that went: one that comes back is open, as a new one is."""
+    with suppress(Busy), spool.locked(0):
+        accepted = spool.accepted()
+        staying = {name: when for name, when in accepted.domains.items() if name in settings.domains}
+        spool.accept(accepted._replace(domains=staying))
+
+
+def _opened(tables: Tables, seen: list[CheckedCustomer], run: int) -> list[Alarm]:
+    """Have the tables built when time has opened a domain, by rule 5, or a clock that was put right has closed it.
+
+    And when somebody has removed or changed them: an upload that changes nothing builds nothing.
+    """
+    opens = {each.status.customer: list(each.status.opens) for each in seen}
+    before = (atomic_files.load_json(run, _OPENED) or {}).get("open", {})
+    left_out: dict[str, str] = {}
+    if opens != before or tables.touched():
+        try:
+            left_out = tables.build()
+        except Failed as error:
+            return [Alarm("", "build", f"the tables are out of date, and cannot be built: {error}")]
+        atomic_files.store_json(run, _OPENED, {"open": opens})
+    return [Alarm(name, "left-out", f"left out of the tables: {escape(why)}") for name, why in left_out.items()]
+
+
+def _unnamed(tables: Tables) -> list[Alarm]:
+    """Find that Postfix no longer asks our tables: somebody, or configuration management, has put main.cf back."""
+    try:
+        found = tables.unnamed()
+    except Failed as error:
+        return [Alarm("", "main.cf", f"whether Postfix still asks our tables cannot be told: {error}")]
+    if not found:
+        return []
+    text = "; ".join(escape(line) for line in found)
+    cure = "`inv provision CUSTOMER` of any customer here mends it; whatever writes main.cf must keep our members"
+    return [Alarm("", "main.cf", f"POSTFIX DOES NOT ASK OUR TABLES as it should: {text}; {cure}")]

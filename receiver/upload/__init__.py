@@ -1,0 +1,1 @@
+"""The way of an upload: read, parse, filter, judge, publish."""

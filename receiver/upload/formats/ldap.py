@@ -1,0 +1,129 @@
+"""Any LDAP directory: what runexport.sh had `ldapsearch` find, addresses in attributes of the operator's choice."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from urllib.parse import unquote
+
+from common.settings import Settings
+from receiver.formatting import escape
+from receiver.upload.formats import ldif
+from receiver.upload.formats.values import BadExport, Block, Values
+from receiver.upload.recipient_types import OWNER, may_name_a_type, owner_kinds, type_of_name
+
+NAMED = 5  # references that are named; the others are counted
+
+_BLANKS = " \t\r\n\v\f\0"  # around a value; Exchange and others strip them too
+_TYPED = re.compile(r"(=?[A-Za-z0-9][A-Za-z0-9 _.-]{0,31}):(.*)", re.DOTALL)
+_CATCH_ALL = re.compile(r'(?:\*|"")?@([^@]+)')
+_NOBODY_THERE = re.compile(r"(?:DC=(?:Domain|Forest)DnsZones|(?:.*,)?CN=Configuration)(?:,.*)?", re.IGNORECASE)
+"""The parts of Active Directory in which nobody lives."""
+
+
+def values(export: bytes, settings: Settings) -> Values:
+    """Return the values of the address attributes. Raises BadExport."""
+    search = _Search(settings)
+    for response in ldif.responses(export, settings.ldap_paged):
+        if isinstance(response, ldif.Entry):
+            search.add(response)
+        elif not _NOBODY_THERE.fullmatch(unquote(response.url.partition("://")[2].partition("/")[2].partition("?")[0])):
+            search.references.append(response.url)
+    search.check()
+    return Values(search.blocks(), search.open_domains, tuple(search.notes()))
+
+
+class _Search:
+    """What has been found so far."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.references: list[str] = []
+        self.open_domains: dict[str, str] = {}
+        self._settings = settings
+        self._domains = _every_spelling(settings)
+        self._addresses = {name.lower().encode() for name in settings.ldap_attributes}
+        names = b"|".join(re.escape(name) for name in (*self._addresses, *map(str.encode, OWNER)))
+        self._line = re.compile(rb"\n(" + names + rb")(?:;[^:\n]*)?:([:<]?) *([^\n]*)", re.IGNORECASE)
+        self._found: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+        self._entries = self._without = 0
+
+    def add(self, entry: ldif.Entry) -> None:
+        """Take the addresses of an entry. Raises BadExport."""
+        owner: dict[str, str] = {}
+        addresses, has_one = [], False
+        for name, mark, written in self._line.findall(entry.attributes):
+            if name.lower() in self._addresses:
+                has_one = True
+                addresses += _addresses(ldif.value(entry.line, mark, written))
+            elif mark != b"<":  # of several classes the last one says most
+                owner[name.decode().casefold()] = ldif.value(entry.line, mark, written)
+        self._entries += 1
+        self._without += not has_one
+        if not has_one and self._settings.ldap_filter_is_default:
+            why = f"none of {', '.join(self._settings.ldap_attributes)}, though only who has one was asked for"
+            raise BadExport(entry.line, f"the entry that begins here has {why}: part of it is lost or hidden")
+        self._found[_kinds(owner, addresses)] += addresses
+        self._see_catch_alls(addresses)
+
+    def check(self) -> None:
+        """Raise BadExport where not one address was found."""
+        if not self._entries:
+            raise BadExport(None, "nobody was found: are base and filter right, and may bind_dn read what is there?")
+        if not any(self._found.values()):
+            why = f"none of {self._entries} entries has an address: may bind_dn read the attributes it asks for?"
+            raise BadExport(None, why)
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the addresses, by the kinds of their owners."""
+        yield from (Block("\n".join(addresses), kinds) for kinds, addresses in self._found.items())
+
+    def notes(self) -> Iterator[str]:
+        """Yield what somebody should hear of."""
+        yield from self.open_domains.values()
+        if self._without:
+            names = ", ".join(self._settings.ldap_attributes)
+            yield f"{self._without} of {self._entries} entries have none of {names}"
+        if self.references:
+            named = ", ".join(escape(url, 100) for url in self.references[:NAMED])
+            more = f" and {len(self.references) - NAMED} more" if len(self.references) > NAMED else ""
+            yield f"who lives on another server is not listed: {named}{more}"
+
+    def _see_catch_alls(self, addresses: list[str]) -> None:
+        for address in addresses:
+            everybody = _CATCH_ALL.fullmatch(address, 5) if "@" in address[5:8] else None
+            domain = self._domains.get(everybody[1].casefold()) if everybody else None
+            if domain and domain not in self._settings.partial:
+                why = f"the directory has a catch-all @{domain}, so its server takes mail to anybody there"
+                self.open_domains[domain] = f"{why}; {domain} stays open"
+
+
+def _every_spelling(settings: Settings) -> Mapping[str, str]:
+    both = {u_label.casefold(): a_label for a_label, u_label in settings.unicode.items()}
+    return {**both, **{domain.casefold(): domain for domain in settings.domains}}
+
+
+def _addresses(value: str) -> list[str]:
+    """Return the addresses of a value as `smtp:a@b`; one without a TYPE: is an internet address.
+
+    There is one, but for a value with a line end in it, which nobody made on purpose.
+    """
+    found = [part.strip(_BLANKS) for part in re.split("[\r\n]+", value.strip(_BLANKS))]
+    return [_typed(part) for part in found if part]
+
+
+def _typed(value: str) -> str:
+    typed = _TYPED.fullmatch(value)
+    if typed is None:
+        return f"smtp:{value}"
+    return f"smtp:{typed[2].strip(_BLANKS)}" if typed[1].casefold() == "smtp" else value
+
+
+def _kinds(owner: Mapping[str, str], addresses: list[str]) -> tuple[str, ...]:
+    """Return of what kinds somebody is, by what Active Directory says where Exchange is; nobody else is of any."""
+    said = [owner.get(name.casefold(), "") for name in OWNER]
+    kinds = owner_kinds(*said)
+    if owner.get("msexchrecipienttypedetails") or not may_name_a_type(joined := ";".join(addresses)):
+        return kinds
+    kind = type_of_name(joined)
+    return (kind, *kinds) if kind and kind not in kinds else kinds

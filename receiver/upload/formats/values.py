@@ -1,0 +1,52 @@
+"""What a format gives, the values of an export, and what it raises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import NamedTuple
+
+
+class BadExport(Exception):
+    """What was sent must not be used; nothing of it is. The text holds no word from outside."""
+
+    def __init__(self, line: int | None, why: str) -> None:
+        """Take the line of the export where the fault lies, counted from 1, if it lies in one."""
+        super().__init__(why if line is None else f"line {line}: {why}")
+        self.line = line
+        self.why = why
+
+
+class Block(NamedTuple):
+    """Values, each on a line of a long text, with empty lines between. A string for each would be most of the cost."""
+
+    text: str
+    kinds: tuple[str, ...] = ()  # what all their owners are, in words of receiver.upload.recipient_types
+
+
+class Values(Iterator[str]):
+    """The values of an export, one by one.
+
+    `blocks` holds the same values many at once, and of what kinds their owners are. Read one or the other.
+    `open_domains`: domains in which everybody gets mail whatever the list says, and the sentence that says why.
+    `notes`: sentences for a person, those among them.
+    `plus_addresses`: whether the server takes user+tag@ where it takes user@; None: the export does not say.
+    """
+
+    def __init__(
+        self,
+        blocks: Iterator[Block],
+        open_domains: Mapping[str, str] | None = None,
+        notes: tuple[str, ...] = (),
+        plus_addresses: bool | None = None,
+    ) -> None:
+        """Take the blocks; nothing is read before it is asked for."""
+        self.blocks = blocks
+        self.open_domains = open_domains or {}
+        self.notes = notes
+        self.plus_addresses = plus_addresses
+        self._values = chain.from_iterable(filter(None, block.text.split("\n")) for block in blocks)
+
+    def __next__(self) -> str:
+        """Give the next value. Raises BadExport."""
+        return next(self._values)

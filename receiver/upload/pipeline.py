@@ -1,0 +1,185 @@
+"""From the bytes of an export to a list in force: the order of things, once, for both front doors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+
+from common.settings import Settings, load_settings
+from receiver.addresses import domain_of
+from receiver.formatting import NAMED, format_time
+from receiver.lists import history, list_file, publishing
+from receiver.lists.publishing import Decision
+from receiver.lists.spool import Accepted, Held, InForce, LastExport, Pin, Spool
+from receiver.outcome import Busy, Failed, Origin, Outcome
+from receiver.system import locks
+from receiver.tables_client import Tables
+from receiver.upload import formats
+from receiver.upload.formats import BadExport
+from receiver.upload.guard import Verdict, counted, judge_list
+from receiver.upload.recipient_filter import FilteredExport, filter_export
+
+WAIT = 300.0  # seconds for a place to parse in
+
+
+def process_export(
+    settings: Settings, export: bytes, spool: Spool, origin: Origin, tables: Tables, look: bool = False
+) -> Outcome:
+    """Offer an export without its end mark; a look ends before anything is written.
+
+    Raises Busy, Failed, BadSettings and OSError, and whatever it is, the list in force is the old one or the new one.
+    """
+    try:
+        with locks.hold_parsing_slot(spool.places, spool.customer, WAIT):
+            choice = _read_export(settings, export)
+        if look:
+            return _look(settings, choice, spool, origin)
+        with spool.locked(), locks.hold_settings(spool.places):
+            current = load_settings(spool.places, spool.customer)
+            if current != settings:  # provisioned while we were reading
+                choice = _read_export(current, export)
+            publishing.complete(spool)
+            spool.record_export(LastExport(tuple(sorted(choice.open_domains)), choice.plus_addresses))
+            outcome, added = apply_list(current, choice, spool, origin, spool.pinned())
+            spool.record(outcome)
+    except BadExport as error:
+        return record_refusal(spool, origin, error, look)
+    return verify_tables(spool, tables, outcome, added)
+
+
+def record_refusal(spool: Spool, origin: Origin, error: BadExport, look: bool = False) -> Outcome:
+    """Say why an export cannot be read, and record it unless it was only a look."""
+    outcome = Outcome(spool.customer, "refused", *origin, why=f"{error}; the list in force stays")
+    if not look:
+        with suppress(Busy), spool.locked():
+            spool.record(outcome)
+    return outcome
+
+
+def apply_list(
+    settings: Settings, choice: FilteredExport, spool: Spool, origin: Origin, pin: Pin | None
+) -> tuple[Outcome, frozenset[str]]:
+    """Judge a list and do what follows from it; give also whom it added.
+
+    The caller holds the locks and has finished what was begun.
+    """
+    in_force, text, now = spool.in_force(), list_file.encode_recipients(choice.recipients), int(time.time())
+    name = list_file.digest(text)
+    verdict = _judge(settings, choice, in_force, name, spool, now)
+    outcome = Outcome(spool.customer, "pinned", *origin, total=len(in_force.recipients), offered=name)
+    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons, notes=choice.notes)
+    if pin or verdict.reasons:
+        held = Held(name, choice.recipients, origin, origin.when, verdict.reasons, choice.left_out)
+        spool.hold(held._replace(open_domains=tuple(sorted(choice.open_domains))), text)
+    if pin:
+        return outcome._replace(why=format_time(pin.since)), frozenset()
+    accepted = in_force.accepted.without(choice.open_domains)
+    if verdict.reasons:
+        accepted = accepted._replace(counts=_counts(settings, in_force, spool))
+        text = (
+            in_force.text
+            if verdict.published == in_force.recipients
+            else list_file.encode_recipients(verdict.published)
+        )
+    else:
+        accepted = accepted_domains(settings, choice.recipients, accepted, origin, name).without(choice.open_domains)
+    decision = Decision(verdict.published, text, accepted, origin, clears=not verdict.reasons)
+    publishing.publish(spool, settings, in_force, decision, now)
+    return _outcome_of(outcome, in_force.recipients, verdict)
+
+
+def accepted_domains(
+    settings: Settings, recipients: frozenset[str], before: Accepted, origin: Origin, name: str
+) -> Accepted:
+    """Return what is accepted once this list has passed: the domains it has recipients in, from its upload on.
+
+    A domain that lives on `include` alone stays accepted; any other without a recipient is open again.
+    """
+    there = set(map(domain_of, recipients))
+    served = {each for each in map(domain_of, settings.include) if each in before.domains}
+    domains = {each: origin.when for each in settings.domains if each in there | served}
+    return Accepted(domains, name, counted(recipients, settings))
+
+
+def verify_tables(spool: Spool, tables: Tables, outcome: Outcome, added: Iterable[str]) -> Outcome:
+    """Have the tables built and see the list in them, where that is still to be done. The lock is free meanwhile."""
+    begun = publishing.read_unverified(spool)
+    if begun is None:
+        return outcome
+    trouble = tables.trouble(spool.customer, added, spool.text())
+    if trouble and publishing.read_unverified(spool) != begun:
+        return outcome  # another run has published meanwhile, and answers for it
+    outcome = outcome._replace(trouble=trouble)
+    with suppress(Busy), spool.locked():
+        if trouble:
+            spool.record(outcome)
+        else:
+            publishing.mark_verified(spool, begun)
+    return outcome
+
+
+def recover(spool: Spool, tables: Tables) -> None:
+    """Do what a killed or failed run left to be done. One that is still at it is left alone."""
+    try:
+        with spool.locked(0):
+            publishing.complete(spool)
+    except Busy:
+        return
+    last = spool.last_run() or Outcome(spool.customer, "unchanged")
+    after = verify_tables(spool, tables, last._replace(trouble=""), ())
+    if after != last:
+        with suppress(Busy), spool.locked():
+            spool.record(after)
+
+
+def _read_export(settings: Settings, export: bytes) -> FilteredExport:
+    return filter_export(formats.read(export, settings), settings)
+
+
+def _judge(settings: Settings, choice: FilteredExport, in_force: InForce, name: str, spool: Spool, now: int) -> Verdict:
+    """Judge a list, unless it is the one accepted last: what a person took once is not held again every hour."""
+    accepted = in_force.accepted
+    if (
+        name == accepted.list
+        and accepted.domains.keys() >= set(map(domain_of, choice.recipients)) - choice.open_domains
+    ):
+        return Verdict(choice.recipients, frozenset(), ())
+    reference = history.reference(spool.folder, in_force.recipients, now)
+    counts = _counts(settings, in_force, spool)
+    return judge_list(
+        in_force.recipients, reference, accepted.domains, counts, choice.recipients, choice.open_domains, settings
+    )
+
+
+def _counts(settings: Settings, in_force: InForce, spool: Spool) -> Mapping[str, int]:
+    """Return the counts of the list that passed or was accepted last. The first release did not write them down.
+
+    Where that list has left history, and held ones have taken its place, the list in force has to do, this once.
+    """
+    accepted, text = in_force.accepted, in_force.text
+    if accepted.counts or not accepted.domains:
+        return accepted.counts
+    for entry in history.entries(spool.folder):
+        with suppress(Failed):
+            if entry.kept.list == accepted.list:
+                text = history.read_list(spool.folder, entry.number)
+    return counted(list_file.decode_recipients(text), settings)
+
+
+def _outcome_of(outcome: Outcome, before: frozenset[str], verdict: Verdict) -> tuple[Outcome, frozenset[str]]:
+    after, added = verdict.published, verdict.published - before
+    did = "held" if verdict.reasons else "unchanged" if after == before else "published"
+    outcome = outcome._replace(did=did, total=len(after), kept_back=len(verdict.kept_back))
+    return outcome._replace(added=len(added), removed=len(before - after)), added
+
+
+def _look(settings: Settings, choice: FilteredExport, spool: Spool, origin: Origin) -> Outcome:
+    """Judge as if it were an upload. Without a lock: what is read is the state before or after another run."""
+    in_force, name = spool.in_force(), list_file.digest(list_file.encode_recipients(choice.recipients))
+    verdict = _judge(settings, choice, in_force, name, spool, int(time.time()))
+    coming, going = sorted(choice.recipients - in_force.recipients), sorted(in_force.recipients - choice.recipients)
+    outcome = Outcome(spool.customer, "looked", *origin, total=len(choice.recipients), offered=name)
+    outcome = outcome._replace(added=len(coming), removed=len(going), kept_back=len(verdict.kept_back))
+    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons, notes=choice.notes)
+    return outcome._replace(coming=tuple(coming[:NAMED]), going=tuple(going[:NAMED]))

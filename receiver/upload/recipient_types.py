@@ -1,0 +1,115 @@
+"""The kinds of recipients a customer may leave out, and how an Exchange since 2000 tells them.
+
+A kind is also the reason that the report counts. Whoever is of no kind is a recipient like any other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+INTERNAL_ONLY = "internal only"  # Exchange itself refuses for it whatever comes from outside
+SYSTEM = "system objects"
+ARBITRATION = "arbitration mailboxes"
+DISCOVERY = "discovery mailboxes"
+HEALTH = "health mailboxes"
+PLAN = "mailbox plans"
+PUBLIC_FOLDERS = "public folder mailboxes"  # which hold the folders; a folder with an address of its own is none
+HIDDEN = "hidden"  # in no address list
+DISABLED = "disabled"  # nobody can log in
+CONTACT = "contacts"  # their mail goes on to somewhere else
+TYPES = (
+    *(SYSTEM, ARBITRATION, DISCOVERY, HEALTH, PLAN, PUBLIC_FOLDERS, CONTACT),
+    *(INTERNAL_ONLY, HIDDEN, DISABLED),
+)
+"""All of them; of two that one recipient is, the first is the reason."""
+
+_NO_LOGIN = ""  # no kind, but nobody ever logs in to it: that its account is disabled says nothing
+_DETAILS: Mapping[str, tuple[int, str]] = {  # RecipientTypeDetails: its bit in msExchRecipientTypeDetails, and the kind
+    "LinkedMailbox": (1, _NO_LOGIN),
+    "SharedMailbox": (2, _NO_LOGIN),
+    "RoomMailbox": (4, _NO_LOGIN),
+    "EquipmentMailbox": (5, _NO_LOGIN),
+    "MailContact": (6, CONTACT),
+    "SystemAttendantMailbox": (13, SYSTEM),
+    "SystemMailbox": (14, SYSTEM),
+    "MailForestContact": (15, CONTACT),
+    "MicrosoftExchange": (22, SYSTEM),
+    "ArbitrationMailbox": (23, ARBITRATION),
+    "MailboxPlan": (24, PLAN),
+    "LinkedUser": (25, _NO_LOGIN),
+    "DiscoveryMailbox": (29, DISCOVERY),
+    "RoleGroup": (30, SYSTEM),
+    "RemoteRoomMailbox": (33, _NO_LOGIN),
+    "RemoteEquipmentMailbox": (34, _NO_LOGIN),
+    "RemoteSharedMailbox": (35, _NO_LOGIN),
+    "PublicFolderMailbox": (36, PUBLIC_FOLDERS),
+    "TeamMailbox": (37, _NO_LOGIN),
+    "RemoteTeamMailbox": (38, _NO_LOGIN),
+    "MonitoringMailbox": (39, HEALTH),
+    "GroupMailbox": (40, _NO_LOGIN),
+    "AuditLogMailbox": (42, SYSTEM),
+}
+_NUMBERED: Mapping[str, str] = {str(1 << bit): name for name, (bit, _) in _DETAILS.items()}
+
+OWNER = (
+    *("objectClass", "msExchRecipientTypeDetails", "msExchRequireAuthToSendTo"),
+    *("msExchHideFromAddressLists", "userAccountControl"),
+)
+"""What Active Directory is asked of whoever has the addresses. `targetAddress` is not: a contact's mail goes there."""
+
+_CLASSES = {"contact": "MailContact", "msexchsystemmailbox": "SystemMailbox"}  # where there is no number of a type
+_ACCOUNT_DISABLED = 2  # the bit of userAccountControl
+_LONG = 12  # digits no number of Active Directory has: reading a million of them would take minutes
+
+_GUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_NAMES = (
+    (rf"systemmailbox\{{{_GUID}\}}", SYSTEM),
+    ("microsoftexchange[0-9a-f]{32}", SYSTEM),
+    (rf"(?:federatedemail|migration)\.{_GUID}", ARBITRATION),
+    (rf"discoverysearchmailbox\{{{_GUID}\}}", DISCOVERY),
+    ("healthmailbox[0-9a-f]{7,32}", HEALTH),
+)
+_NAMED = tuple((re.compile(rf"(?:^|;)smtp:{name}@", re.IGNORECASE), kind) for name, kind in _NAMES)
+_MAYBE_NAMED = ("mailbox{", "microsoftexchange", "federatedemail.", "migration.", "healthmailbox")
+
+
+def details_of_number(number: str) -> str:
+    """Give the RecipientTypeDetails for what Active Directory has, a number; nothing for one of no kind."""
+    return _NUMBERED.get(number, "")
+
+
+def types_of(type_: str, *, internal_only: bool, hidden: bool, disabled: bool) -> tuple[str, ...]:
+    """Give the kinds, in the order of KINDS, of a recipient with this RecipientTypeDetails (nothing: not known)."""
+    _, kind = _DETAILS.get(type_, (0, _NO_LOGIN))
+    said = (kind, kind != ""), (INTERNAL_ONLY, internal_only), (HIDDEN, hidden)
+    return (*(name for name, true in said if true), *([DISABLED] if disabled and type_ not in _DETAILS else []))
+
+
+@lru_cache(maxsize=4096)
+def owner_kinds(class_: str, number: str, internal_only: str, hidden: str, account: str) -> tuple[str, ...]:
+    """Return the kinds of somebody of whom Active Directory says this: the attributes of OWNER, as csvde writes them.
+
+    Of several classes, with `;` between, the last one counts.
+    """
+    return types_of(
+        details_of_number(number) or _CLASSES.get(class_.rpartition(";")[2].casefold(), ""),
+        internal_only=internal_only.casefold() == "true",
+        hidden=hidden.casefold() == "true",
+        disabled=account.isdecimal() and len(account) < _LONG and bool(int(account) & _ACCOUNT_DISABLED),
+    )
+
+
+def may_name_a_type(text: str) -> bool:
+    """Tell quickly whether `named_kind` might find something in any part of a text."""
+    lowered = text.lower()
+    return any(part in lowered for part in _MAYBE_NAMED)
+
+
+def type_of_name(addresses: str) -> str:
+    """Give the kind of the one who has an address as only Exchange makes them; nothing: none has.
+
+    For whoever has no RecipientTypeDetails. `addresses` is a list as directories write it, `SMTP:a@b;smtp:c@d`.
+    """
+    return next((kind for pattern, kind in _NAMED if pattern.search(addresses)), "")

@@ -1,0 +1,123 @@
+"""Runs on the relay: kind `now`, what a plan depends on, and kind `service`, a Postfix that was installed just now."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from common.main_cf_params import BUILT_IN, PARAMETERS, REJECT, SOFT
+from remote.files import read_text
+from remote.main import Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
+from remote.postfix.instance import Postfix
+from remote.postfix.relay_domains import foreign
+
+ETC = "/etc/postern"
+DROPS = "/var/lib/postern/drop"
+UPLOADER = "postern-"
+PIECES = ("/etc/ssh/sshd_config.d", "/etc/security/limits.d")
+RECORD = f"{ETC}/main.cf.before"
+RELEASE = "/usr/local/lib/postern/release"
+SYSTEMD = "/run/systemd/system"
+
+
+def _read_now(asked: list[Request]) -> list[State | None]:
+    return [_now(Postfix(one.name), one.wanted or {}) for one in asked]
+
+
+def _now(postfix: Postfix, relay: State) -> State:
+    """Give the fields of roles.relay.Now; those of Postfix are left out where there is none."""
+    state: dict[str, Any] = {
+        "python": sys.executable,
+        "manager": os.path.basename(find_tool("apt-get", "dnf", "yum") or ""),
+        "customers": customers(),
+        "others": others(relay["domains"]),
+        "drops": drops(),
+        "release": read_text(RELEASE).strip(),
+        "clock": int(time.time()),
+        "record": record(),
+    }
+    if not postfix.is_there():
+        return state
+    found = postfix.raw(*PARAMETERS, "default_database_type")
+    settings, table_type = postfix.settings(found), found["default_database_type"]
+    if "$" in table_type:
+        table_type = postfix.value("default_database_type")
+    softened = relay["reject"] == "soft" and settings[REJECT].value != SOFT
+    return {
+        **state,
+        "has_postfix": True,
+        "table_type": table_type,
+        "types": [] if (relay["table_type"] or table_type) in BUILT_IN else postfix.types(),
+        "settings": settings,
+        "foreign": foreign(postfix) if softened else [],
+    }
+
+
+def customers() -> list[str]:
+    """List whose trees are here. What begins with a dot is a tree that is being changed."""
+    try:
+        return sorted(name for name in os.listdir(f"{ETC}/customers") if not name.startswith("."))
+    except FileNotFoundError:
+        return []
+
+
+def others(domains: Mapping[str, str]) -> dict[str, str]:
+    """Find those of these domains that a tree has whose they are not to be, and whose that is."""
+    found = {}
+    for customer in customers() if domains else ():
+        lines = read_text(f"{ETC}/customers/{customer}/relay_domains").splitlines()
+        names = {line.partition(" ")[0] for line in lines}
+        found.update({name: customer for name in names if domains.get(name, customer) != customer})
+    return found
+
+
+def drops() -> list[str]:
+    """List who has an upload account, or a part of one that a killed run left."""
+    accounts = [line.partition(":")[0] for line in read_text("/etc/passwd").splitlines() if f":{DROPS}/" in line]
+    pieces = [name for folder in PIECES if os.path.isdir(folder) for name in os.listdir(folder)]
+    names = [*accounts, *(name[: -len(".conf")] for name in pieces if name.endswith(".conf"))]
+    return sorted({name[len(UPLOADER) :] for name in names if name.startswith(UPLOADER)})
+
+
+def record() -> dict[str, Any]:
+    """Read how parameters were before our first edit: name, whether it was set, value."""
+    written = read_text(RECORD)
+    return dict(json.loads(written)) if written else {}
+
+
+def _read_service(asked: list[Request]) -> list[State | None]:
+    return [_service(one.name) for one in asked]
+
+
+def _service(name: str) -> State | None:
+    if find_tool(name) is None:
+        return None
+    return {
+        "running": run_command(find_tool(name) or name, "status").code == 0,
+        "starts with the machine": _is_enabled(name),
+    }
+
+
+def _is_enabled(name: str) -> bool:
+    systemctl = find_tool("systemctl")
+    if not systemctl or not os.path.isdir(SYSTEMD):
+        return True  # without systemd a package's own script has seen to it
+    return run_command(systemctl, "is-enabled", "--quiet", name).code == 0
+
+
+def _make_service(name: str, _wanted: State | None) -> None:
+    """Start it as the machine does. Its own `start` would leave out what a distribution does before."""
+    systemctl, service = find_tool("systemctl"), find_tool("service")
+    if systemctl and os.path.isdir(SYSTEMD):
+        ran = run_command(systemctl, "enable", "--now", name)
+    else:
+        ran = run_command(service, name, "start") if service else run_command(find_tool(name) or name, "start")
+    if ran.code:
+        raise Failed(f"{name} does not start: {last_lines(ran.out + ran.err)}")
+
+
+KINDS = {"now": Kind(_read_now, refuse_making), "service": Kind(_read_service, _make_service)}

@@ -1,0 +1,232 @@
+"""Runs on the relay: kind `survey`, the costly look before anything is written; obstacles.py judges what it finds."""
+
+from __future__ import annotations
+
+import grp
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from common.main_cf_params import PARAMETERS, RECIPIENTS, ROUTES, members, without_ours_members
+from remote.files import read_text
+from remote.main import Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
+from remote.postfix.catch_all import catch_alls
+from remote.postfix.dns_mx import obstacle
+from remote.postfix.instance import Postfix, Service
+from remote.postfix.listeners import public
+from remote.postfix.outsider import find_way
+from remote.postfix.references import references
+from remote.postfix.restrictions import is_asked, refusals
+from remote.postfix.trivial_rewrite import Resolved, resolve
+from remote.sshd import reads_pieces
+from remote.writable import faults
+
+ACCOUNT = "postern"
+SUDOERS = "/etc/sudoers"
+SOMEWHERE = "192.0.2.1"  # where a key may be used from anywhere
+MOST = 50  # addresses sshd is asked about; its answer rarely depends on them
+OPTIONS = (
+    *("allowusers", "denyusers", "allowgroups", "denygroups", "pubkeyauthentication", "authenticationmethods"),
+    *("authorizedkeysfile", "forcecommand", "chrootdirectory", "usedns"),
+    *("pubkeyacceptedalgorithms", "pubkeyacceptedkeytypes"),
+)
+REJECT_UNLISTED, EXPLICIT = "smtpd_reject_unlisted_recipient", "reject_unlisted_recipient"
+RECIPIENT_STAGE = "smtpd_recipient_restrictions"
+UNLISTED = {REJECT_UNLISTED: "no", "receive_override_options": "no_unknown_recipient_checks"}
+RESTRICTED = [f"smtpd_{stage}_restrictions" for stage in ("client", "helo", "sender", "relay", "recipient", "data")]
+SENDERS = {"smtpd_reject_unlisted_sender": "yes", **dict.fromkeys(RESTRICTED, "reject_unlisted_sender")}
+DEAD_ENDS = ("error", "retry", "discard")  # transports by which nobody gets anything
+PARENTS = {"parent_domain_matches_subdomains": ROUTES}
+
+
+def _read(asked: list[Request]) -> list[State | None]:
+    return [_survey(Postfix(one.name), one.wanted or {}) for one in asked]
+
+
+def _survey(postfix: Postfix, wanted: State) -> State:
+    """Look at what needs no Postfix, and where there is one at the rest."""
+    found: dict[str, Any] = {
+        "sshd": _sshd(wanted["addresses"]),
+        "groups": _groups(),
+        "sudoers.d": _reads_sudoers_d(),
+        "ground": faults(postfix.directory, wanted["homes"]),
+    }
+    if wanted["accounts"]:
+        found["uploads"] = {"include": reads_pieces(), "options": {one: _lists(one) for one in wanted["accounts"]}}
+    if not postfix.is_there():
+        return found
+    found.update(
+        instances=members(postfix.value("multi_instance_directories")),
+        running=postfix.is_running(),
+        scratch=_scratch(postfix, wanted["table_type"]),
+        overrides=_overrides(postfix),
+        senders=[*_told(postfix, SENDERS, [one for one in postfix.services() if one.command == "smtpd"])],
+        parents=[*_told(postfix, PARENTS, ())],
+        nothing=_is_nothing(postfix),
+        references=references(postfix),
+    )
+    if found["running"]:
+        found.update(smtp=_way(postfix), **_domains(postfix, wanted["domains"]))
+        found["refused"] = {} if found["smtp"] else refusals(postfix, wanted["domains"])
+    return found
+
+
+def _way(postfix: Postfix) -> str:
+    """Say why it cannot be asked over SMTP; nothing if it can."""
+    try:
+        find_way(postfix)
+    except Failed as error:
+        return str(error)
+    return ""
+
+
+def _sshd(sources: Iterable[str]) -> dict[str, Any]:
+    """Ask sshd what it would hold the account to, by address; or say under "fault" why it cannot be asked."""
+    sshd = find_tool("sshd")
+    if sshd is None:
+        return {"fault": "sshd is not in any system directory"}
+    found = {}
+    for address in sorted({_one_of(source) for source in sources})[:MOST]:
+        ran = run_command(sshd, "-T", "-C", f"user={ACCOUNT},host={address},addr={address}")
+        if ran.code:
+            return {"fault": f"sshd -T ended {ran.code}: {last_lines(ran.err)}"}
+        found[address] = _options(ran.out)
+    return found
+
+
+def _lists(account: str) -> dict[str, list[str]]:
+    """Ask sshd who may log in at all, as far as an account is concerned."""
+    options = _options(
+        run_command(find_tool("sshd") or "sshd", "-T", "-C", f"user={account},host={SOMEWHERE},addr={SOMEWHERE}").out
+    )
+    return {name: words for name, words in options.items() if name.startswith(("allow", "deny"))}
+
+
+def _one_of(source: str) -> str:
+    import ipaddress  # 3 ms, and only here
+
+    try:
+        return str(ipaddress.ip_network(source)[0])
+    except ValueError:
+        return SOMEWHERE
+
+
+def _options(out: str) -> dict[str, list[str]]:
+    """Read options by lower-case name; one that stands on several lines has all their words."""
+    found: dict[str, list[str]] = {}
+    for name, _, value in (line.partition(" ") for line in out.splitlines()):
+        if name.lower() in OPTIONS:
+            found.setdefault(name.lower(), []).extend(value.split())
+    return found
+
+
+def _groups() -> list[str]:
+    """List the account's groups, the one it is going to have included."""
+    return sorted({ACCOUNT, *(group.gr_name for group in grp.getgrall() if ACCOUNT in group.gr_mem)})
+
+
+def _reads_sudoers_d() -> bool:
+    sudoers = read_text(SUDOERS)
+    return not sudoers or bool(re.search(r"^[#@]includedir\s+\"?/etc/sudoers\.d", sudoers, re.MULTILINE))
+
+
+def _scratch(postfix: Postfix, table_type: str) -> str:
+    """Say why a table of this type cannot be built and read here; empty if it can."""
+    folder = f"/var/tmp/postern-{os.urandom(8).hex()}"  # noqa: S108  # mkdir takes nothing that is there already
+    os.mkdir(folder, 0o700)
+    try:
+        return _scratch_in(folder, postfix, table_type)
+    finally:
+        for name in os.listdir(folder):
+            os.unlink(os.path.join(folder, name))
+        os.rmdir(folder)
+
+
+def _scratch_in(folder: str, postfix: Postfix, table_type: str) -> str:
+    table = f"{table_type}:{os.path.join(folder, 'scratch')}"
+    with open(os.path.join(folder, "scratch"), "w", encoding="utf-8") as file:
+        file.write("scratch@postern.invalid OK\n")
+    ran = postfix.run("postmap", table)
+    if ran.code or postfix.about(ran.err):
+        return last_lines(postfix.about(ran.err) or ran.err)
+    try:
+        found = postfix.lookup(table, ["scratch@postern.invalid"])
+    except Failed as error:
+        return str(error)
+    return "" if found else f"a {table_type} table built just now does not have its only key"
+
+
+def _overrides(postfix: Postfix) -> list[str]:
+    """Find where strangers' mail is taken for unknown recipients, or looked up elsewhere than where we edit."""
+    strangers, services = public(postfix), postfix.services()
+    if any(one.command == "postscreen" for one in strangers):
+        strangers = [*strangers, *(one for one in services if (one.type, one.command) == ("pass", "smtpd"))]
+    rewriting = [one for one in services if (one.type, one.command) == ("unix", "trivial-rewrite")]
+    elsewhere = [
+        _override(service, name)
+        for service in (*strangers, *rewriting)
+        for name in service.overrides
+        if name in PARAMETERS
+    ]
+    return [*dict.fromkeys(place for one in strangers for place in _unchecked(postfix, one)), *elsewhere]
+
+
+def _unchecked(postfix: Postfix, service: Service) -> Iterator[str]:
+    """Find what keeps a service from refusing unknown recipients, unless a restriction has it do so all the same."""
+    values = postfix.values(*UNLISTED, RECIPIENT_STAGE)
+    restrictions = members(service.overrides.get(RECIPIENT_STAGE, values.get(RECIPIENT_STAGE, "")).lower())
+    for name, word in UNLISTED.items():
+        if word not in members(service.overrides.get(name, values.get(name, ""))):
+            continue
+        if name != REJECT_UNLISTED or not is_asked(restrictions, EXPLICIT):
+            yield _override(service, name) if name in service.overrides else f"main.cf: {name} = {values[name]}"
+
+
+def _told(postfix: Postfix, words: Mapping[str, str], services: Iterable[Service]) -> Iterator[str]:
+    """Find parameters that have their word in main.cf, or in master.cf for one of these services."""
+    for name, value in postfix.values(*words).items():
+        if words[name] in members(value):
+            yield f"main.cf: {name} = {value}"
+    for service in services:
+        for name, value in service.overrides.items():
+            if name in words and words[name] in members(value):
+                yield _override(service, name)
+
+
+def _override(service: Service, name: str) -> str:
+    return f"master.cf, {service.name}/{service.type}: {name} = {service.overrides[name]}"
+
+
+def _is_nothing(postfix: Postfix) -> str:
+    """Give a list of recipients that is set and yet empty, as `$mine` is where nobody says what `mine` is."""
+    written, meant = postfix.raw(RECIPIENTS)[RECIPIENTS], postfix.value(RECIPIENTS)
+    return written if without_ours_members(RECIPIENTS, written) and not without_ours_members(RECIPIENTS, meant) else ""
+
+
+def _domains(postfix: Postfix, wanted: State) -> dict[str, Any]:
+    """Find the class of each domain, what redirects all of it, and what has no way on; `wanted`: next hops, or None."""
+    found = {
+        address.partition("@")[2]: one
+        for address, one in resolve(postfix, [f"postmaster@{one}" for one in wanted]).items()
+    }
+    lost = [name for name, hop in wanted.items() if hop is None and _is_by_mx(name, found[name])]
+    names = postfix.values("myhostname", "proxy_interfaces")
+    own = [names["myhostname"].lower(), *members(names.get("proxy_interfaces", ""))]
+    ends = {name: found[name] for name, hop in wanted.items() if hop is None and found[name].transport in DEAD_ENDS}
+    everybody, unreadable = catch_alls(postfix, wanted)
+    return {
+        "classes": {name: one.kind for name, one in found.items()},
+        "everybody": everybody,
+        "unreadable": unreadable,
+        "no way": {name: why for name in lost if (why := obstacle(name, own))},
+        "dead ends": {name: f"{one.transport}:{one.next_hop}" for name, one in ends.items()},
+    }
+
+
+def _is_by_mx(name: str, found: Resolved) -> bool:
+    """Tell whether only DNS says where its mail goes. A U-label goes where its A-label does, of which DNS is asked."""
+    return name.isascii() and found.next_hop.lower() == name
+
+
+KINDS = {"survey": Kind(_read, refuse_making)}

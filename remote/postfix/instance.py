@@ -1,0 +1,179 @@
+"""Runs on the relay: one instance of Postfix, through its own programs, by absolute path and with -c."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+from common.main_cf_params import PARAMETERS, Setting
+from remote.main import CommandResult, Failed, find_tool, last_lines, run_command
+from remote.postfix.main_cf_file import main_cf_copy
+
+ANSWERING = ("smtpd", "postscreen", "trivial-rewrite")  # who is asked, and must have read a new main.cf before it is
+OFTEN = frozenset((*PARAMETERS, "default_database_type", "queue_directory"))
+PATIENCE = 10.0  # seconds an old one of these may take to go; one that is in a session takes no other after it
+
+
+class Service(NamedTuple):
+    """A line of master.cf."""
+
+    name: str
+    type: str
+    command: str
+    overrides: Mapping[str, str]  # what it has otherwise than main.cf
+
+
+class Postfix(NamedTuple):
+    """An instance: what it says and does."""
+
+    directory: str  # its configuration
+
+    def is_there(self) -> bool:
+        """Tell whether it is installed and has a main.cf."""
+        return find_tool("postconf") is not None and os.path.exists(os.path.join(self.directory, "main.cf"))
+
+    def values(self, *names: str) -> dict[str, str]:
+        """Return parameters as they are in force, names in them expanded; one it does not know is left out."""
+        found = self.raw(*names)
+        expandable = [name for name, value in found.items() if "$" in value]
+        return {**found, **(_values(self.must("postconf", "-x", *expandable).out) if expandable else {})}
+
+    def raw(self, *names: str) -> dict[str, str]:
+        """Return parameters as they are in force, names in them unexpanded."""
+        if not OFTEN.issuperset(names):
+            return _values(self.must("postconf", *names).out)
+        found = _often(self, _stamp(os.path.join(self.directory, "main.cf")))
+        return {name: found[name] for name in names if name in found}
+
+    def value(self, name: str) -> str:
+        """Return one parameter as it is in force."""
+        return self.values(name).get(name, "")
+
+    def given(self) -> dict[str, str]:
+        """Return all that main.cf sets, names in it unexpanded."""
+        return _values(self.must("postconf", "-n").out)
+
+    def settings(self, found: Mapping[str, str] | None = None) -> dict[str, Setting]:
+        """Return the parameters we edit; `found`: their raw values. Which of them are set only main.cf itself tells."""
+        with open(os.path.join(self.directory, "main.cf"), encoding="utf-8", errors="replace") as lines:
+            given = {line.partition("=")[0].strip() for line in lines if line[0] not in "# \t"}
+        found = found or self.raw(*PARAMETERS)
+        return {name: Setting(name in given, found[name]) for name in PARAMETERS}
+
+    def edit(self, wanted: Mapping[str, str | None]) -> None:
+        """Set parameters, and unset those that are None. main.cf is replaced by one rename."""
+        given = [f"{name}={value}" for name, value in wanted.items() if value is not None]
+        unset = [name for name, value in wanted.items() if value is None]
+        with main_cf_copy(self.directory) as copy:
+            for words in (["-e", *given] if given else [], ["-X", *unset] if unset else []):
+                if words:
+                    Postfix(copy).must("postconf", *words)
+
+    def types(self) -> list[str]:
+        """List the types of table it has; not all of them can be loaded."""
+        return self.must("postconf", "-m").out.split()
+
+    def services(self) -> list[Service]:
+        """Read all of master.cf."""
+        overrides: dict[str, dict[str, str]] = {}
+        for place, value in _values(self.must("postconf", "-P").out).items():
+            service, _, parameter = place.rpartition("/")
+            overrides.setdefault(service, {})[parameter] = value
+        lines = (line.split() for line in self.must("postconf", "-M").out.splitlines() if line.strip())
+        return [Service(line[0], line[1], line[7], overrides.get(f"{line[0]}/{line[1]}", {})) for line in lines]
+
+    def is_running(self) -> bool:
+        """Tell whether its master runs."""
+        return self.run("postfix", "status").code == 0
+
+    def reload(self) -> None:
+        """Have main.cf read again, and wait until nobody answers any more who has not."""
+        before = self._answering()
+        self.must("postfix", "reload")
+        until = time.monotonic() + PATIENCE
+        while before & self._answering() and time.monotonic() < until:
+            time.sleep(0.05)
+
+    def lookup(self, table: str, keys: Iterable[str]) -> dict[str, str]:
+        """Look keys up in a table. Raises Failed where it cannot be read, which is not the same as no answer."""
+        found = self.run("postmap", "-q", "-", table, stdin="".join(f"{key}\n" for key in keys).encode())
+        if "fatal:" in found.err or "error:" in found.err:
+            raise Failed(f"postmap cannot read {table}: {last_lines(found.err)}")
+        return dict(line.split("\t", 1) for line in found.out.splitlines() if "\t" in line)
+
+    def keys(self, table: str) -> list[str]:
+        """List the keys of a table, from its text where the type cannot be listed; nothing where there is neither."""
+        listed = self.run("postmap", "-s", table)
+        if listed.code == 0:
+            return [line.split("\t", 1)[0] for line in listed.out.splitlines()]
+        return first_words(table.partition(":")[2])
+
+    def about(self, said: str) -> str:
+        """Take what postmap says of any table out of what it said of one, e.g. that main.cf sets something twice."""
+        of_any = self.run("postmap", "-q", "postern", "static:OK").err.splitlines() if said else []
+        return "\n".join(line for line in said.splitlines() if line not in of_any)
+
+    def run(self, program: str, *words: str, stdin: bytes = b"") -> CommandResult:
+        """Run one of its programs. Raises Failed if it is not there."""
+        path = find_tool(program)
+        if path is None:
+            raise Failed(f"{program} is not here; it comes with the package postfix")
+        return run_command(path, "-c", self.directory, *words, stdin=stdin)
+
+    def must(self, program: str, *words: str) -> CommandResult:
+        """Run one of its programs. Raises Failed if it fails."""
+        ran = self.run(program, *words)
+        if ran.code:
+            raise Failed(f"{program} {words[0]} -c {self.directory} ended {ran.code}: {last_lines(ran.err)}")
+        return ran
+
+    def _answering(self) -> set[int]:
+        """Find the running processes that answer clients' questions."""
+        try:
+            with open(os.path.join(self.value("queue_directory"), "pid", "master.pid"), encoding="ascii") as file:
+                master = int(file.read())
+        except (OSError, ValueError):
+            return set()
+        return {int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _is_child(pid, master)}
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    """Tell one state of a file from the next."""
+    try:
+        there = os.stat(path)
+    except OSError:
+        return ()
+    return there.st_ino, there.st_size, there.st_mtime_ns
+
+
+@lru_cache(maxsize=4)
+def _often(postfix: Postfix, _main_cf: tuple[int, ...]) -> dict[str, str]:
+    """Ask postconf once, as long as main.cf is the same file: each time costs every look at every relay 7 ms."""
+    return _values(postfix.must("postconf", *sorted(OFTEN)).out)
+
+
+def first_words(path: str) -> list[str]:
+    """List the keys of a table's text; nothing if there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as lines:
+            return [line.split(None, 1)[0] for line in lines if line.strip() and line[0] not in "# \t"]
+    except OSError:
+        return []
+
+
+def _values(out: str) -> dict[str, str]:
+    pairs = (line.partition(" =") for line in out.splitlines())
+    return {name: value[1:] for name, equals, value in pairs if equals}
+
+
+def _is_child(pid: str, master: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            stat = file.read()
+    except OSError:
+        return False  # gone meanwhile
+    name, _, rest = stat.partition("(")[2].rpartition(")")
+    return name in ANSWERING and int(rest.split()[1]) == master

@@ -1,0 +1,107 @@
+"""Runs on the relay: the proof that an edit of main.cf changes no answer it should not. It only asks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from common.main_cf_params import RECIPIENTS, REJECT, TABLE_OF, is_others, is_ours, members
+from remote.main import Failed, State
+from remote.postfix.instance import Postfix
+from remote.postfix.outsider import Way, inside
+from remote.postfix.relay_domains import delivered, foreign, open_ours, ours
+from remote.postfix.smtp import TAKEN, UNKNOWN, is_temporary
+from remote.postfix.trivial_rewrite import RELAY, resolve
+
+MOST = 1000  # addresses that are asked about; of more, so many, evenly chosen
+
+
+class Answer(NamedTuple):
+    """How the relay takes one address."""
+
+    reply: str  # smtpd's, to RCPT TO
+    kind: str  # the class of its domain
+
+    def __str__(self) -> str:
+        """Say it in a sentence."""
+        return f"answered {self.reply!r} (domain class: {self.kind})"
+
+
+Answers = Mapping[str, Answer]
+
+
+def ask_domains(postfix: Postfix, way: Way) -> Answers:
+    """Ask about addresses that nobody has: in relay domains of others, in ours, in domains below ours, and in its own.
+
+    Its own are those it delivers itself: what we add may be part of their lists. Raises Failed.
+    """
+    word = f"q{os.urandom(12).hex()}"
+    others = [f"{word}{domain}" if domain.startswith(".") else domain for domain in foreign(postfix)]
+    domains = [*others, *(f"{word}.{domain}" for domain in ours()), *delivered(postfix)]
+    mine = [domain for domain in ours() if domain not in domains]
+    few = [*domains[:: len(domains) // MOST + 1], *mine[:: len(mine) // MOST + 1]]
+    return _ask(postfix, way, [f"{word}@{domain}" for domain in dict.fromkeys(few)])
+
+
+def rehearse(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -> None:
+    """See to it that our tables can be read, and let pass whom they must, before anybody's mail meets them.
+
+    `had_none`: there was no recipient map, and so every address of other relay domains was taken. Raises Failed.
+    """
+    here = {*ours()}
+    theirs = [address for address, one in before.items() if one.kind == RELAY and _domain(address) not in here]
+    found: set[str] = set()
+    for name in TABLE_OF:
+        for member in members(wanted.get(name, "")):
+            if is_ours(name, member) or is_others(member):
+                found.update(postfix.lookup(member, theirs or ["postmaster"]))
+    lost = [address for address in theirs if address not in found]
+    if lost and had_none and wanted.get(RECIPIENTS):
+        raise Failed(f"our tables would have mail to {lost[0]} refused, which is not ours; main.cf is left as it was")
+
+
+def faults(postfix: Postfix, way: Way, before: Answers) -> Iterator[str]:
+    """Ask again, and tell what is not as it should be now, a line each."""
+    here, anyone, code = {*ours()}, open_ours(), postfix.value(REJECT)
+    for address, after in _ask_again(postfix, way, [*before], here).items():
+        domain, was = _domain(address), before[address]
+        if domain not in here:
+            if not _is_same(was, after):
+                yield f"{domain} is not ours, and an unlisted address in it was {was}, and is now {after}"
+        elif is_temporary(after.reply):
+            yield f"an unlisted address in {domain} is {after}: while it is, nothing can be proved of {domain}"
+        elif not _is_right(after, TAKEN if domain in anyone else code):
+            wanted = "taken, as all its addresses are listed" if domain in anyone else f"refused with {code}"
+            yield f"an unlisted address in {domain} must be {wanted}; it was {was}, and is now {after}"
+
+
+def _ask_again(postfix: Postfix, way: Way, addresses: list[str], here: set[str]) -> Answers:
+    """Ask as before the edit; about ours as a client in mynetworks, too, where strangers are put off for a while."""
+    found = dict(_ask(postfix, way, addresses))
+    put_off = [one for one, answer in found.items() if _domain(one) in here and is_temporary(answer.reply)]
+    if put_off and way.caller.is_outside:
+        found.update(_ask(postfix, inside(way, ""), put_off))
+    return found
+
+
+def _ask(postfix: Postfix, way: Way, addresses: list[str]) -> Answers:
+    replies, found = way.ask(addresses), resolve(postfix, addresses)
+    return {address: Answer(replies[address], found[address].kind) for address in addresses}
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2]
+
+
+def _is_same(before: Answer, after: Answer) -> bool:
+    """Tell whether others notice nothing. A moment's trouble may be over; saying unknown in another code is meant."""
+    over = is_temporary(before.reply) and after.reply.startswith(TAKEN)
+    unknown = UNKNOWN in before.reply and UNKNOWN in after.reply
+    return before.kind == after.kind and (over or unknown or before.reply[:9] == after.reply[:9])
+
+
+def _is_right(answer: Answer, code: str) -> bool:
+    """Tell whether a domain of ours answers from our tables."""
+    unknown = code != TAKEN and UNKNOWN in answer.reply  # with soft_bounce, in another code
+    return answer.kind == RELAY and (answer.reply.startswith(code) or unknown)

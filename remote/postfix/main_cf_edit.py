@@ -1,0 +1,152 @@
+"""Runs on the relay: kind `main.cf`, our members in three lists, put there so that nobody else's mail notices.
+
+An edit is one step here, as the operator's connection may die: ask over SMTP, write a journal, edit, reload, ask
+again, and put back what changed an answer it should not have. A journal that is there is an edit nobody has proved
+yet; the next run takes it up, whatever it was killed at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from common.main_cf_params import (
+    PARAMETERS,
+    RECIPIENTS,
+    TABLE_OF,
+    Setting,
+    format_setting,
+    members,
+    without_ours_members,
+)
+from remote.files import replace, tidy
+from remote.main import Failed, Kind, ProofFailed, Request, State
+from remote.postfix.gather_facts import ETC, RECORD, record
+from remote.postfix.instance import Postfix
+from remote.postfix.main_cf_backup import keep_original, restore_original
+from remote.postfix.main_cf_check import Answer, Answers, ask_domains, faults, rehearse
+from remote.postfix.main_cf_file import tidy_main_cf
+from remote.postfix.outsider import Way, find_way
+
+JOURNAL = f"{ETC}/main.cf.pending"
+
+
+class Journal(NamedTuple):
+    """An edit that is not proved yet: how things were before it."""
+
+    before: Mapping[str, Setting]
+    answers: Answers
+
+
+def _read(asked: list[Request]) -> list[State | None]:
+    return [_state(Postfix(one.name)) for one in asked]
+
+
+def _state(postfix: Postfix) -> State | None:
+    if not postfix.is_there():
+        return None
+    return {**format_setting(postfix.settings()), "reloaded": not os.path.exists(JOURNAL)}
+
+
+def _make(name: str, wanted: State | None) -> None:
+    postfix, edit = Postfix(name), wanted or {}
+    way = find_way(postfix)
+    journal = _begun(postfix) or _begin(postfix, way, edit)
+    _remember(postfix, journal, edit)
+    try:
+        _edit(postfix, edit)
+        found = list(faults(postfix, way, journal.answers))
+    except (Failed, OSError) as error:
+        found = [str(error)]
+    if found:
+        _put_back(postfix, journal, found)
+    _forget(postfix)
+    os.unlink(JOURNAL)
+    if found:
+        raise ProofFailed("main.cf was edited, did not stand its test and is as it was before:\n" + "\n".join(found))
+
+
+# ---- the journal, and the record of what was there before any edit of ours
+
+
+def _begun(postfix: Postfix) -> Journal | None:
+    """Take up an edit that was killed. What somebody changed by hand since then is not what is put back."""
+    try:
+        with open(JOURNAL, encoding="utf-8") as file:
+            fields = json.load(file)
+    except FileNotFoundError:
+        return None
+    before, now = {name: Setting(*setting) for name, setting in fields["before"].items()}, postfix.settings()
+    for name in TABLE_OF:
+        if without_ours_members(name, before[name].value) != without_ours_members(name, now[name].value):
+            before[name] = now[name]
+    return Journal(before, {address: Answer(*answer) for address, answer in fields["answers"].items()})
+
+
+def _begin(postfix: Postfix, way: Way, edit: State) -> Journal:
+    """Ask, and write down what is there. Nothing has been changed when this fails."""
+    journal = Journal(postfix.settings(), ask_domains(postfix, way))
+    rehearse(postfix, journal.answers, not members(journal.before[RECIPIENTS].value), edit)
+    _keep(JOURNAL, journal._asdict())
+    return journal
+
+
+def _remember(postfix: Postfix, journal: Journal, edit: State) -> None:
+    """Record what the edit changes for the first time."""
+    known = record()
+    now = format_setting(journal.before)
+    first = {name: journal.before[name] for name in PARAMETERS if name not in known and now.get(name) != edit.get(name)}
+    if first and not known:
+        keep_original(postfix.directory)
+    if first:
+        _keep(RECORD, {**first, **known})
+
+
+def _forget(postfix: Postfix) -> None:
+    """Drop from the record what no longer carries anything of ours: it is its owner's again."""
+    now = postfix.settings()
+    known = {name: setting for name, setting in record().items() if _is_edited(name, now[name], Setting(*setting))}
+    if known:
+        _keep(RECORD, known)
+    elif os.path.exists(RECORD):
+        restore_original(postfix.directory)
+        os.unlink(RECORD)
+
+
+def _is_edited(name: str, now: Setting, before: Setting) -> bool:
+    return without_ours_members(name, now.value) != members(now.value) if name in TABLE_OF else now != before
+
+
+def _keep(path: str, content: object) -> None:
+    replace(path, json.dumps(content, indent=2).encode(), 0o644)
+
+
+def _tidy(names: list[str]) -> None:
+    tidy([RECORD])
+    for directory in names:
+        tidy_main_cf(directory)
+
+
+# ---- the edit
+
+
+def _edit(postfix: Postfix, wanted: State) -> None:
+    """Make main.cf so, and in force. Parameters not named are unset."""
+    now = format_setting(postfix.settings())
+    postfix.edit({name: wanted.get(name) for name in PARAMETERS if now.get(name) != wanted.get(name)})
+    postfix.reload()
+
+
+def _put_back(postfix: Postfix, journal: Journal, found: list[str]) -> None:
+    try:
+        _edit(postfix, format_setting(journal.before))
+    except (Failed, OSError) as error:
+        why = "\n".join(found)
+        raise Failed(
+            f"main.cf did not stand its test and could not be put back ({error}); run it again:\n{why}"
+        ) from error
+
+
+KINDS = {"main.cf": Kind(_read, _make, _tidy)}

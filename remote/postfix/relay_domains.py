@@ -1,0 +1,53 @@
+"""Runs on the relay: the domains it relays, as far as they can be listed, and which of them are ours."""
+
+from __future__ import annotations
+
+import os
+
+from common.main_cf_params import DOMAINS, TABLES, is_ours, members
+from remote.postfix.instance import Postfix, first_words
+
+LISTED = ("hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash")  # types whose keys are names and not patterns
+
+OWN = ("mydestination", "virtual_mailbox_domains", "virtual_alias_domains")
+
+
+def ours() -> list[str]:
+    """Return the domains of all customers, from the text our table was built from."""
+    return first_words(os.path.join(TABLES, "relay_domains"))
+
+
+def open_ours() -> set[str]:
+    """Return those of them in which every address is listed."""
+    return {word[1:] for word in first_words(os.path.join(TABLES, "exchange_recipients")) if word.startswith("@")}
+
+
+def foreign(postfix: Postfix) -> list[str]:
+    """List relay domains that are not ours. One that stands for what is below it keeps its dot: `.old.example`."""
+    found: set[str] = set()
+    for member in members(postfix.value("relay_domains")):
+        if not is_ours(DOMAINS, member):
+            found.update(_names(postfix, member))
+    return sorted(found - set(ours()))
+
+
+def delivered(postfix: Postfix) -> list[str]:
+    """List the domains that the relay delivers itself, as far as they can be listed and are not ours."""
+    found: set[str] = set()
+    for name in OWN:
+        for member in members(postfix.value(name)):
+            found.update(_names(postfix, member))
+    return sorted(found - set(ours()))
+
+
+def _names(postfix: Postfix, member: str) -> list[str]:
+    """List the domains a member of relay_domains stands for: none of a pattern, or of a database that lists nothing."""
+    table = member.removeprefix("proxy:")
+    kind, colon, _ = table.partition(":")
+    if member.startswith("!"):
+        return []
+    if member.startswith("/"):
+        return [name for line in first_words(member) for name in _names(postfix, line)]
+    if not colon:
+        return [member.lower()] if "." in member and "{" not in member else []
+    return [key.lower() for key in postfix.keys(table) if "." in key] if kind in LISTED else []

@@ -1,0 +1,129 @@
+"""Runs on the relay: what its access restrictions say of a whole domain, before any list of recipients is asked.
+
+Read as for a stranger who writes to somebody in the domain of whom no table knows: what a restriction says of clients
+is not looked at, and those that let only known clients pass do not. Format: access(5), postconf(5).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from common.main_cf_params import members
+from remote.postfix.instance import Postfix
+from remote.postfix.listeners import public
+
+STAGES = [f"smtpd_{stage}_restrictions" for stage in ("client", "helo", "sender", "relay", "recipient", "data")]
+CLASSES, PARENTS = "smtpd_restriction_classes", "parent_domain_matches_subdomains"
+PASSING = ("permit", "permit_auth_destination")
+REFUSING = ("reject", "defer", "defer_if_permit")
+WITH_ARGUMENT = ("reject_rbl_client", "reject_rhsbl_", "permit_dnswl_client", "permit_rhswl_client", "sleep", "check_")
+WHOLE = ("regexp", "pcre", "cidr", "tcp", "socketmap")  # tables that are asked for the whole address alone
+ON = ("dunno", "hold", "filter", "warn", "prepend", "redirect", "bcc", "info", "defer_if_reject")
+PERMITTED = "permitted"
+DEPTH = 10  # classes in classes; Postfix gives up at 100
+
+
+class Rules(NamedTuple):
+    """What the restrictions of one service are read with."""
+
+    postfix: Postfix
+    classes: Mapping[str, str]
+    is_for_parents: bool  # an entry of an access table stands for what is below a domain, too
+
+
+def refusals(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
+    """Return by domain what refuses its people whatever the list of recipients says; nothing where nothing does."""
+    names = postfix.values(CLASSES, PARENTS)
+    classes = postfix.values(*members(names.get(CLASSES, ""))) if members(names.get(CLASSES, "")) else {}
+    rules = Rules(postfix, classes, "smtpd_access_maps" in members(names.get(PARENTS, "")))
+    values = postfix.values(*STAGES)
+    lists = [
+        (stage, members(service.overrides.get(stage, values.get(stage, ""))))
+        for service in public(postfix)
+        for stage in STAGES
+    ]
+    found = {domain: _first(rules, lists, domain) for domain in domains}
+    return {domain: why for domain, why in found.items() if why}
+
+
+def is_asked(restrictions: Sequence[str], name: str) -> bool:
+    """Tell whether a list comes to this restriction before it lets a stranger pass."""
+    for word in restrictions:
+        if word in PASSING:
+            return False
+        if word == name:
+            return True
+    return False
+
+
+def _first(rules: Rules, lists: Sequence[tuple[str, list[str]]], domain: str) -> str:
+    for stage, restrictions in lists:
+        why = _judge(rules, restrictions, f"q{os.urandom(8).hex()}@{domain}", DEPTH)
+        if why and why != PERMITTED:
+            return f"{stage}: {why}"
+    return ""
+
+
+def _judge(rules: Rules, restrictions: Sequence[str], address: str, depth: int) -> str:
+    """Return why an address is refused, PERMITTED, or nothing where the list goes on."""
+    asked: list[str] = []  # tables that might have let it pass
+    for name, argument in _pairs(restrictions):
+        if name in PASSING:
+            return PERMITTED
+        if name in REFUSING:
+            lacks = f", and {' and '.join(asked)} has nothing that lets everybody in the domain pass" if asked else ""
+            return f"it comes to `{name}`{lacks}"
+        if name == "reject_unverified_recipient":
+            return f"`{name}` asks the next hop about each address, so that nobody can tell what our list says"
+        if name == "check_recipient_access":
+            asked.append(argument)
+            verdict = _looked_up(rules, argument, address, depth)
+        else:
+            verdict = _judge(rules, members(rules.classes.get(name, "")), address, depth - 1) if depth else ""
+        if verdict:
+            return verdict
+    return ""
+
+
+def _pairs(restrictions: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each restriction, lower case, with its argument. One that only warns is left out."""
+    words = iter(restrictions)
+    for word in words:
+        name = word.lower()
+        if name == "warn_if_reject":
+            _argument(next(words, "").lower(), words)
+        elif ":" in word and "{" not in name.partition(":")[0]:  # a table by itself, as long ago
+            yield "check_recipient_access", word
+        else:
+            yield name, _argument(name, words)
+
+
+def _argument(name: str, words: Iterator[str]) -> str:
+    return next(words, "") if name.startswith(WITH_ARGUMENT) else ""
+
+
+def _looked_up(rules: Rules, table: str, address: str, depth: int) -> str:
+    keys = [address] if table.partition(":")[0] in WHOLE else _keys(rules, address)
+    found = rules.postfix.lookup(table, keys)
+    key = next((key for key in keys if key in found), None)
+    if key is None:
+        return ""
+    action = found[key].strip()
+    first = action.partition(" ")[0].lower()
+    if first in ON:
+        return ""
+    if first in ("ok", "relay", "permit", "discard") or re.fullmatch(r"[0-9]+", action):
+        return PERMITTED
+    if first in REFUSING or re.match(r"[45][0-9][0-9]\b", first):
+        return f"{table} says {action!r} of {'everybody in it' if key == address else key}"
+    return _judge(rules, members(action), address, depth - 1) if depth else ""
+
+
+def _keys(rules: Rules, address: str) -> list[str]:
+    domain = address.partition("@")[2]
+    labels = domain.split(".")
+    above = [".".join(labels[place:]) for place in range(1, len(labels))]
+    return [address, domain, *(name if rules.is_for_parents else f".{name}" for name in above)]

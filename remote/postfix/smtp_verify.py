@@ -1,0 +1,97 @@
+"""Runs on the relay: kind `answers`, which asks it over SMTP whether it takes whom it should, and nobody else."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from common.main_cf_params import REJECT, TABLES
+from remote.main import Kind, Request, State, refuse_making
+from remote.postfix.instance import Postfix
+from remote.postfix.outsider import ask_outside
+from remote.postfix.restrictions import refusals
+from remote.postfix.smtp import TAKEN
+
+LISTED = 5  # addresses of a domain that are asked about
+
+
+class Sample:
+    """What a table lists of a domain: whether everybody, how many, and a few of them, each as likely as any other."""
+
+    def __init__(self) -> None:
+        """Nothing seen yet."""
+        self.everybody = False
+        self.addresses: list[str] = []
+        self.all = hashlib.sha256()  # what two relays compare
+        self._seen = 0
+
+    @property
+    def listed(self) -> list[Any]:
+        """How many addresses, and their name: the same on every relay that has the same, in the same order."""
+        return [self._seen, self.all.hexdigest()]
+
+    def take(self, address: str) -> None:
+        """Take in one entry; one without a local part stands for everybody."""
+        self.all.update(f"{address}\n".encode())
+        if address.startswith("@"):
+            self.everybody = True
+            return
+        self._seen += 1
+        if len(self.addresses) < LISTED:
+            self.addresses.append(address)
+        elif (place := int.from_bytes(os.urandom(8), "big") % self._seen) < LISTED:
+            self.addresses[place] = address
+
+
+def _read(asked: list[Request]) -> list[State | None]:
+    return [_answers(Postfix(one.name), (one.wanted or {})["domains"]) for one in asked]
+
+
+def _answers(postfix: Postfix, domains: Iterable[str]) -> State:
+    """Tell by domain, for some listed addresses and one that is not: address, code it should get, answer it got.
+
+    And what is listed of each domain; as whom it was asked, why not as an outsider, and then what by its restrictions
+    an outsider is refused for.
+    """
+    code, samples = _unknown(postfix), _samples(domains)
+    expected = {
+        domain: {
+            **dict.fromkeys(sample.addresses, TAKEN),
+            f"q{os.urandom(12).hex()}@{domain}": TAKEN if sample.everybody else code,
+        }
+        for domain, sample in samples.items()
+    }
+    way, said = ask_outside(postfix, [address for addresses in expected.values() for address in addresses])
+    asked = {
+        domain: [[address, wanted, said[address]] for address, wanted in addresses.items()]
+        for domain, addresses in expected.items()
+    }
+    return {
+        "asked": asked,
+        "listed": {domain: sample.listed for domain, sample in samples.items()},
+        "caller": {"is": str(way.caller), "outside": way.caller.is_outside, "why": way.why},
+        "refused": {} if way.caller.is_outside else refusals(postfix, samples),
+    }
+
+
+def _unknown(postfix: Postfix) -> str:
+    """Return the code for an unknown recipient; where soft_bounce is set every refusal is a temporary one."""
+    values = postfix.values(REJECT, "soft_bounce")
+    return f"4{values[REJECT][1:]}" if values.get("soft_bounce") == "yes" else values[REJECT]
+
+
+def _samples(domains: Iterable[str]) -> dict[str, Sample]:
+    """Look through the text our table was built from."""
+    found = {domain: Sample() for domain in domains}
+    with open(os.path.join(TABLES, "exchange_recipients"), encoding="utf-8") as lines:
+        for line in lines:
+            address = line.rsplit(None, 1)[0]
+            sample = found.get(address.rpartition("@")[2])
+            if sample:
+                sample.take(address)
+    return found
+
+
+KINDS = {"answers": Kind(_read, refuse_making)}

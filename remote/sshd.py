@@ -1,0 +1,133 @@
+"""Runs on the relay: kind `sshd`, a file of sshd_config.d, put there so that sshd goes on taking logins.
+
+An edit is one step here: note what was there, write, have sshd test it, put back what it would not take, reload. A note
+that is still there is an edit nobody has finished; the next run does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+
+from remote.files import read_text, replace, tidy
+from remote.main import Failed, Kind, Request, State, find_tool, last_lines, run_command
+from remote.postfix.gather_facts import ETC, SYSTEMD
+
+CONFIG = "/etc/ssh/sshd_config"
+INCLUDE = re.compile(r"^\s*Include\s+(.*\s)?\"?(/etc/ssh/)?sshd_config\.d/\*(\.conf)?\"?(\s|$)", re.IGNORECASE)
+NOTE = f"{ETC}/sshd.pending"
+SERVICES = ("ssh", "sshd")  # Debian's name, and everybody else's
+
+
+def _read(asked: list[Request]) -> list[State | None]:
+    return [_state(one.name) for one in asked]
+
+
+def _state(path: str) -> State | None:
+    pending = _noted().get("path") == path
+    if not os.path.lexists(path):
+        return {"content": None, "in force": False} if pending else None
+    return {"content": read_text(path), "in force": not pending}
+
+
+def _make(path: str, wanted: State | None) -> None:
+    before = _noted()
+    if before.get("path") != path:
+        _settle_other(before)
+        _must_be_sound()
+        before = {"path": path, "content": read_text(path) if os.path.lexists(path) else None}
+        replace(NOTE, json.dumps(before).encode(), 0o600)
+    _put(path, wanted["content"] if wanted else None)
+    found = list(_faults(wanted["content"] if wanted else ""))
+    if found:
+        _put(path, before["content"])
+    _reload()
+    os.unlink(NOTE)
+    if found:
+        raise Failed("sshd does not take it; it is as it was before:\n" + "\n".join(found))
+
+
+def reads_pieces() -> bool:
+    """Tell whether sshd reads what lies in sshd_config.d, for everybody: not only within a Match block."""
+    for line in read_text(CONFIG).splitlines():
+        if INCLUDE.match(line):
+            return True
+        if line.strip().lower().startswith("match "):
+            return False
+    return False
+
+
+def _settle_other(before: State) -> None:
+    """Finish what a killed run began with another file: what sshd takes stays, what it does not is put back."""
+    if before:
+        if run_command(_sshd(), "-t").code:
+            _put(before["path"], before["content"])
+        _reload()
+        os.unlink(NOTE)
+
+
+def _must_be_sound() -> None:
+    ran = run_command(_sshd(), "-t")
+    if ran.code:
+        raise Failed(f"sshd would not start again with its own configuration, which comes first: {last_lines(ran.err)}")
+
+
+def _faults(content: str) -> Iterator[str]:
+    """Say what sshd has against it: that it cannot read it, or that something else there overrules it."""
+    ran = run_command(_sshd(), "-t")
+    if ran.code:
+        yield last_lines(ran.err)
+        return
+    user = re.search(r"^Match User (\S+)$", content, re.MULTILINE)
+    if not user:
+        return
+    ran = run_command(_sshd(), "-T", "-C", f"user={user[1]},host=localhost,addr=127.0.0.1")
+    says = {name.lower(): value for name, _, value in (line.partition(" ") for line in ran.out.splitlines())}
+    for name, value in re.findall(r"^ +(\w+) (.+)$", content, re.MULTILINE):
+        if says.get(name.lower()) != value:
+            yield f"for {user[1]} it says {name} {says.get(name.lower())}, not {value}: another Match block comes first"
+
+
+def _reload() -> None:
+    """Have the running sshd read its configuration again; one that does not run will when it starts."""
+    systemctl = find_tool("systemctl")
+    if systemctl and os.path.isdir(SYSTEMD):
+        for service in SERVICES:
+            if run_command(systemctl, "is-active", "--quiet", service).code == 0:
+                ran = run_command(systemctl, "reload", service)
+                if ran.code:
+                    raise Failed(f"sshd does not reload: {last_lines(ran.err)}")
+        return
+    with suppress(ValueError, ProcessLookupError):
+        os.kill(int(read_text(_pid_file())), signal.SIGHUP)
+
+
+def _pid_file() -> str:
+    ran = run_command(_sshd(), "-T")
+    return next((line.split()[1] for line in ran.out.splitlines() if line.startswith("pidfile ")), "/run/sshd.pid")
+
+
+def _sshd() -> str:
+    sshd = find_tool("sshd")
+    if sshd is None:
+        raise Failed("sshd is not in any system directory")
+    return sshd
+
+
+def _noted() -> State:
+    written = read_text(NOTE)
+    return dict(json.loads(written)) if written else {}
+
+
+def _put(path: str, content: str | None) -> None:
+    if content is not None:
+        replace(path, content.encode(), 0o644)  # what it drafts is hidden: sshd reads *.conf only
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+KINDS = {"sshd": Kind(_read, _make, tidy)}

@@ -1,0 +1,50 @@
+"""Runs on the relay: whether what we need can be written and run there, and whether our accounts' names are free."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterator, Mapping
+
+from remote.files import read_text
+
+WRITTEN = ("/usr/local/lib", "/usr/local/sbin", "/usr/local/bin", "/etc", "/etc/sudoers.d", "/etc/cron.d", "/var/lib")
+RUN = ("/usr/local/sbin", "/usr/local/bin")
+LOCKED = "!*"  # what the password field of an account begins with that has none
+
+
+def faults(config_directory: str, accounts: Mapping[str, str]) -> list[str]:
+    """Return what stands in the way, a sentence each. `accounts`: those that are to be, and their homes."""
+    return [*_mounts(config_directory), *_accounts(accounts)]
+
+
+def _mounts(config_directory: str) -> Iterator[str]:
+    for folder in dict.fromkeys((*WRITTEN, config_directory)):
+        flags = os.statvfs(_nearest(folder)).f_flag
+        if flags & os.ST_RDONLY:
+            yield f"{folder} is mounted read-only, and we have to write there: remount it (mount -o remount,rw)"
+        elif folder in RUN and flags & os.ST_NOEXEC:
+            yield f"{folder} is mounted noexec, and our programs run from there: remount it (mount -o remount,exec)"
+
+
+def _nearest(folder: str) -> str:
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def _accounts(accounts: Mapping[str, str]) -> Iterator[str]:
+    passwords = dict(line.split(":")[:2] for line in read_text("/etc/shadow").splitlines() if ":" in line)
+    for name, home in accounts.items():
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        signs = [f"its home is {entry.pw_dir}"] if entry.pw_dir.rstrip("/") != home else []
+        if passwords.get(name, "*")[:1] not in LOCKED:
+            signs.append("it has a password")
+        if signs:
+            yield (
+                f"there is an account {name} already that is not ours ({', '.join(signs)}): "
+                f"we need that name; rename it (usermod -l OTHER {name}) or remove it"
+            )

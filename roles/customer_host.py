@@ -1,0 +1,216 @@
+"""What the customer's Exchange server must have: the batch file and all it needs, but not the private key."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from deploy.items import Item, access, file, task
+from inventory.model import Customer, Relay
+from roles import posix_host
+from templates import names, render
+
+LONGEST_LINE = 2047  # of NT 4's cmd.exe
+_END_MARK = "endmark.txt"
+_INSIDE = ("export.bat.j2", "check.bat.j2", "upload.bat.j2", "proof.txt.j2", "README.txt.j2")
+"""Of a source's or a client's folder: what becomes part of another file, or of a command."""
+_BY_HAND = ("README.txt.j2", "install.bat.j2", "schedule.bat.j2")  # of use only where somebody carries the files
+_TASK = "schedule.xml"
+_AT_DAYS = {"MON": "M", "TUE": "T", "WED": "W", "THU": "Th", "FRI": "F", "SAT": "S", "SUN": "Su"}
+_WEEKDAYS = {
+    "MON": "Monday",
+    "TUE": "Tuesday",
+    "WED": "Wednesday",
+    "THU": "Thursday",
+    "FRI": "Friday",
+    "SAT": "Saturday",
+    "SUN": "Sunday",
+}
+
+
+class _Exporter(NamedTuple):
+    """The program that writes a source's export."""
+
+    program: str
+    end_mark: str = _END_MARK  # what makes its export complete: our file, or one it writes with rows and SHA-256
+    witness: str = _END_MARK  # the file by which the batch knows that its folder is complete
+
+
+_EXPORTERS = {
+    "exchange-5.5": _Exporter("admin.exe"),
+    "csvde": _Exporter("csvde.exe"),
+    "powershell": _Exporter("powershell.exe", end_mark="exchusers.end", witness="runexport.ps1"),
+    "exchange-online": _Exporter("powershell.exe", end_mark="exchusers.end", witness="runexport.ps1"),
+}
+
+
+class _Client(NamedTuple):
+    """The program that sends."""
+
+    program: str
+    key_ends: str = ""  # how the name of the key file it reads ends
+
+
+_CLIENTS = {
+    "plink": _Client("plink.exe", key_ends=".ppk"),
+    "openssh": _Client("ssh.exe"),
+    "securecrt": _Client("vsh.exe"),
+}
+
+
+def key_file(customer: Customer, key_name: str) -> str:
+    """Name the file a private key lies in, in the customer's directory."""
+    return f"exchupdate-{key_name}{_CLIENTS[customer.exchange.client].key_ends}"
+
+
+def items(customer: Customer, relays: Sequence[Relay]) -> Iterator[Item]:
+    """Yield what the customer's directory must have, names relative to it. It has a key, each relay host keys.
+
+    A kit has files. Where we reach the server, it has closed its directory and keys to others, and runs our task.
+    """
+    if not customer.keys:
+        raise ValueError(f"{customer.id} has no key on record: there is nothing to upload with")
+    if customer.exchange.is_posix:
+        yield from posix_host.items(customer, _shared_facts(customer, relays))
+        return
+    files = dict(_files(customer, relays))
+    reached = customer.exchange.reach == "ssh"
+    if reached:
+        yield access(".", about=customer.id)
+    yield from (file(name, text, about=customer.id) for name, text in files.items())
+    if reached:
+        yield from (access(key_file(customer, key.name), about=customer.id) for key in customer.keys)
+        yield task(task_name(customer), _TASK, files[_TASK], about=customer.id)
+
+
+def _files(customer: Customer, relays: Sequence[Relay]) -> Iterator[tuple[str, str]]:
+    facts = _facts(customer, relays)
+    parts = f"windows/{customer.exchange.source}", f"windows/clients/{customer.exchange.client}"
+    beside = [f"{part}/{name}" for part in parts for name in names(part) if name not in _INSIDE]
+    shared = [f"windows/{name}" for name in names("windows")]
+    unused = [*_unused(customer)]
+    for template in (template for template in (*beside, *shared) if template.rpartition("/")[2] not in unused):
+        yield template.rpartition("/")[2].removesuffix(".j2"), render(template, **facts)
+
+
+def task_name(customer: Customer) -> str:
+    """Name the task that Windows runs the batch by; of a POSIX host, the systemd unit or the file of cron."""
+    if customer.exchange.is_posix:
+        return posix_host.unit(customer)
+    return f"Postern {customer.id}"
+
+
+def key_test_command(customer: Customer, relay: Relay, key_name: str) -> tuple[str, ...]:
+    """Give the words of a command that has the gate of a relay say which key let it in; run at the customer's end."""
+    if customer.exchange.is_posix:
+        return posix_host.proof(customer, _upload_to(relay), key_file(customer, key_name))
+    facts = {
+        "directory": customer.exchange.directory,
+        "folder": customer.exchange.directory.replace("\\", "/"),
+        "key": key_file(customer, key_name),
+        "relay": _upload_to(relay),
+    }
+    return tuple(render(f"windows/clients/{customer.exchange.client}/proof.txt.j2", **facts).splitlines())
+
+
+def blockers(customer: Customer, relays: Sequence[Relay]) -> list[str]:
+    """Say what keeps a batch file that works from being written."""
+    found = [
+        f"{relay.name}: its host keys are not on record; `inv trust {relay.name}` records them"
+        for relay in relays
+        if not relay.host_keys
+    ]
+    if customer.exchange.client == "securecrt":
+        found += [
+            f"{relay.name}: how vcp and vsh are told a port is not known, so uploads must go to port 22 of it"
+            for relay in relays
+            if relay.uploads_to[1] != 22
+        ]
+    if customer.keys and not found and not customer.exchange.is_posix:
+        batch = next(item for item in items(customer, relays) if item.name == "runexport.bat")
+        longest = max(map(len, str((batch.wanted or {})["content"]).splitlines()))
+        if longest > LONGEST_LINE:
+            found.append(
+                f"runexport.bat: a line of {longest} characters; NT 4's cmd.exe takes {LONGEST_LINE}: pin fewer keys"
+            )
+    return found
+
+
+def _unused(customer: Customer) -> Iterator[str]:
+    """Name the templates that this customer has no use for."""
+    if customer.exchange.reach != "kit":
+        yield from _BY_HAND
+    if _EXPORTERS[customer.exchange.source].end_mark != _END_MARK:
+        yield f"{_END_MARK}.j2"
+
+
+def _facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
+    exchange, schedule = customer.exchange, customer.exchange.schedule
+    every = schedule.every_minutes
+    exporter = _EXPORTERS[exchange.source]
+    return {
+        **_shared_facts(customer, relays),
+        "install": exchange.install,
+        "server": exchange.server,
+        "basepoint": exchange.basepoint,
+        "online": exchange.online,
+        "exporter": exporter.program,
+        "end_mark": exporter.end_mark,
+        "witness": exporter.witness,
+        "export": f"windows/{exchange.source}/export.bat.j2",
+        "source_readme": f"windows/{exchange.source}/README.txt.j2",
+        "sender": _CLIENTS[exchange.client].program,
+        "check": f"windows/clients/{exchange.client}/check.bat.j2",
+        "upload": f"windows/clients/{exchange.client}/upload.bat.j2",
+        "client_readme": f"windows/clients/{exchange.client}/README.txt.j2",
+        "account": customer.upload_account,
+        "marks": [f"mark{number}" for number in range(1, -(-120 // every) + 1)],
+        "task": task_name(customer),
+        "every_minutes": every,
+        "at_days": ",".join(_AT_DAYS[day] for day in schedule.days),
+        "weekdays": [_WEEKDAYS[day] for day in schedule.days],
+    }
+
+
+def _shared_facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
+    """Return what the files say on any system."""
+    exchange, schedule = customer.exchange, customer.exchange.schedule
+    by_name = {relay.name: relay for relay in relays}
+    starts = schedule.starts(customer.id)
+    return {
+        "customer": customer.id,
+        "domains": customer.domains,
+        "directory": exchange.directory,
+        "addresses": exchange.addresses,
+        "keys": [key_file(customer, key.name) for key in reversed(customer.keys)],
+        "key_type": exchange.key_type,
+        "relays": [_upload_to(by_name[name]) for name in customer.relays],
+        "times": [f"{start // 60:02}:{start % 60:02}" for start in starts],
+        "days": schedule.days,
+    }
+
+
+def _fingerprint(key: str) -> Mapping[str, str]:
+    """A host key as people compare it: SecureCRT shows MD5 before it showed SHA-256."""
+    kind, blob = key.split()
+    content = base64.b64decode(blob)
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    sha256 = base64.b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+    return {"type": kind, "md5": ":".join(textwrap.wrap(md5, 2)), "sha256": f"SHA256:{sha256}"}
+
+
+def _upload_to(relay: Relay) -> Mapping[str, Any]:
+    """Where a relay takes uploads, and its host keys: whole, and as blobs, the one form PuTTY takes since 0.64."""
+    host, port = relay.uploads_to
+    return {
+        "name": relay.name,
+        "host": host,
+        "port": port,
+        "fingerprints": [_fingerprint(key) for key in relay.host_keys],
+        "known_as": host if port == 22 else f"[{host}]:{port}",
+        "public_keys": relay.host_keys,
+        "host_keys": [key.split()[1] for key in relay.host_keys],
+    }

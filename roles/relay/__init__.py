@@ -1,0 +1,189 @@
+"""What a relay must have, in the order its story reads: programs, account, receiver, customers, tables, main.cf."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from common.main_cf_params import BUILT_IN, REJECT
+from common.paths import Places
+from common.release import RELEASE
+from common.settings import RelaySettings
+from deploy.items import Item, State, account, derived, file, package, tree
+from inventory.model import Customer, Relay
+from roles.relay.customer import customer_tree, domain_names, has_new_filter, no_tree, settings
+from roles.relay.facts import BLANK, Facts, config_directory, facts_items
+from roles.relay.main_cf import main_cf, main_cf_without_us
+from roles.relay.preflight import blockers, preflight_items
+from roles.relay.sftp_inbox import confinement, no_inbox, upload_account
+from templates import render
+
+__all__ = [
+    "Facts",
+    "answers",
+    "blockers",
+    "customer_tree",
+    "domain_names",
+    "facts_items",
+    "items",
+    "keys_seen",
+    "lists_seen",
+    "notes",
+    "packages",
+    "preflight_items",
+    "queue",
+    "settings",
+    "spools",
+    "without",
+]
+
+LIBRARY = "/usr/local/lib/postern"
+REBUILD = "/usr/local/sbin/rebuild-relay-recips"
+# An upgrade replaces the library and then each of these: a module that moves leaves a shim for one release under its
+# old name, or uploads fail in between.
+LAUNCHERS = {
+    "/usr/local/sbin/postern-receive": "receiver.forced_command",
+    "/usr/local/sbin/postern": "receiver.admin_cli",
+    REBUILD: "receiver.tables.build",
+    "/usr/local/bin/parse-exchange-users": "receiver.parse_cli",
+}
+PLACES = Places()
+LATEST = 1 << 40  # epoch seconds; later ones can be no date
+ADDRESS = 321  # octets of the longest address, 64 @ 255, and its line end
+
+
+def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Iterator[Item]:
+    """Yield all that the relay must have for these customers; trees of others stay as they are."""
+    now = now or BLANK
+    taken = frozenset(
+        now.others
+    )  # who takes a domain over comes first: killed in between, it is two's and not nobody's
+    customers = sorted(customers, key=lambda customer: (taken.isdisjoint(domain_names(customer)), customer.id))
+    yield from packages(relay, now)
+    yield account("postern", home=PLACES.var, shell="/bin/sh")  # noqa: S604  # no subprocess
+    # Before the receiver: what a new one asks of root, uploads ask from the moment it is there.
+    yield file("/etc/sudoers.d/postern", render("relay/sudoers.j2", rebuild=REBUILD), mode="0440")
+    yield tree(LIBRARY, _receiver())
+    for path, module in LAUNCHERS.items():
+        yield file(path, render("relay/launcher.j2", python=now.python, library=LIBRARY, module=module), mode="0755")
+    yield file(f"{PLACES.etc}/relay.json", _relay_settings(relay, now).text())
+    yield file(f"{PLACES.tables}/Makefile", render("relay/Makefile.j2", rebuild=REBUILD))
+    yield file("/etc/cron.d/postern", render("relay/cron.j2"))
+    copying = [customer for customer in customers if customer.exchange.copies_files]
+    yield from map(upload_account, copying)
+    yield from map(customer_tree, customers)
+    yield derived("tables", REBUILD)
+    yield Item("sudo", "postern", {"command": REBUILD, "fault": ""})
+    yield from (item for customer in copying for item in confinement(customer))
+    left = {customer.id for customer in customers if customer not in copying} & {*now.drops}
+    yield from (item for customer_id in sorted(left) for item in no_inbox(customer_id))
+    stay = now.customers or customers
+    yield Item("main.cf", config_directory(relay), main_cf(relay, now) if stay else main_cf_without_us(now))
+    routes = {name: customer.next_hop for customer in customers if customer.next_hop for name in domain_names(customer)}
+    if routes:
+        yield Item("routes", config_directory(relay), routes)
+
+
+def without(relay: Relay, customer_id: str, now: Facts) -> Iterator[Item]:
+    """Yield what must be gone with a customer. Once the last has gone, main.cf is as it was before the first."""
+    if customer_id in now.drops:
+        yield from no_inbox(customer_id)
+    yield no_tree(customer_id)
+    if now.release:
+        yield derived("tables", REBUILD)  # which takes its keys away first, then its domains, then its addresses
+    if now.has_postfix and not {*now.customers} - {customer_id}:
+        yield Item("main.cf", config_directory(relay), main_cf_without_us(now))
+
+
+def queue(relay: Relay, domains: Iterable[str]) -> Item:
+    """Return what is read to know how much mail for these domains waits: by domain, how many messages."""
+    return Item("queue", config_directory(relay), {"domains": sorted(domains)})
+
+
+def packages(relay: Relay, now: Facts | None) -> Iterator[Item]:
+    """Yield the programs we need, the first plan of a machine: what else it needs is known when they are there.
+
+    A Postfix that this installs is started as well; one that was there and is stopped is left alone, and refused.
+    """
+    now = now or BLANK
+    yield package("postfix")
+    table_type = relay.table_type or now.table_type
+    if (now.has_postfix or relay.table_type) and table_type not in (*now.types, *BUILT_IN):
+        yield package(f"postfix-{table_type}")
+    yield package("make")
+    yield package("sudo")
+    yield package("cron" if now.manager == "apt-get" else "cronie")
+    yield package("passwd" if now.manager == "apt-get" else "shadow-utils")  # useradd; a small Debian 14 has none
+    yield package("tzdata")  # lateness is judged in the customers' own time zones; a small Debian 12 has none
+    if not now.has_postfix:
+        yield Item("service", "postfix", {"running": True, "starts with the machine": True})
+
+
+def notes(relay: Relay, now: Facts | None, changes: Iterable[tuple[Item, State | None]]) -> list[str]:
+    """Tell what an operator should know beside the plan. `changes`: its items, and what is there now."""
+    found = []
+    for item, before in changes:
+        wanted = item.wanted or {}
+        if item.kind == "main.cf" and relay.reject == "soft" and wanted[REJECT] != (before or {}).get(REJECT):
+            touched = ", ".join((now or BLANK).foreign) or "none"
+            found.append(f'reject = "soft" is for the whole relay; domains of others it touches there: {touched}')
+        if item.kind == "tree" and item.about and before and wanted and has_new_filter(before, wanted):
+            found.append(f"{item.about}: a changed exclude or take takes effect with the next list")
+    return found
+
+
+def spools(customers: Iterable[Customer], *, lists: bool = False) -> Item:
+    """Return what is read to know how these customers' lists stand on a relay: by customer, what its spool says.
+
+    `lists`: the hash and the length of the lists in force as well, for which they are read whole.
+    """
+    bounds = {customer.id: customer.guard.max_recipients * ADDRESS if lists else 0 for customer in customers}
+    return Item("spools", PLACES.var, {"customers": bounds})
+
+
+def keys_seen(state: State | None) -> dict[str, frozenset[str]]:
+    """Tell by customer the names of the keys that have been used, from what was read of spools()."""
+    return {customer: frozenset(_keys(spool)) for customer, spool in (state or {}).items()}
+
+
+def lists_seen(state: State | None) -> dict[str, int]:
+    """Tell by customer when its last good upload came, from what was read of spools().
+
+    0: there is a list that nobody has accepted yet, or one that cannot be read. Left out: there is none.
+    """
+    return {customer: good for customer, spool in (state or {}).items() if (good := _good(spool)) is not None}
+
+
+def _good(spool: object) -> int | None:
+    if not isinstance(spool, dict):
+        return None if spool is None else 0
+    accepted, there = spool.get("accepted"), spool.get("list")
+    domains = accepted.get("domains") if isinstance(accepted, dict) else accepted
+    if isinstance(domains, dict):
+        dates = [min(when, LATEST) for when in domains.values() if isinstance(when, int)]
+        return max(dates, default=0 if there else None)
+    return None if domains is None and not there else 0
+
+
+def _keys(spool: object) -> Mapping[str, object]:
+    """Return keys.json of a spool; whatever else lies there is worth no key."""
+    keys = spool.get("keys") if isinstance(spool, dict) else None
+    return keys if isinstance(keys, dict) else {}
+
+
+def answers(relay: Relay, customers: Iterable[Customer]) -> Item:
+    """Return what is read to have the relay asked over SMTP about some addresses of these customers' domains."""
+    domains = [name for customer in customers for name in domain_names(customer)]
+    return Item("answers", config_directory(relay), {"domains": domains})
+
+
+def _receiver() -> dict[str, str]:
+    """Return receiver/ and common/ as they lie in this repository, and which release that is."""
+    here = Path(__file__).parent.parent.parent
+    paths = sorted(path for room in ("common", "receiver") for path in (here / room).rglob("*.py"))
+    sources = {path.relative_to(here).as_posix(): path.read_text("utf-8") for path in paths}
+    return {**sources, "release": f"{RELEASE}\n"}
+
+
+def _relay_settings(relay: Relay, now: Facts) -> RelaySettings:
+    return RelaySettings(config_directory(relay), relay.table_type or now.table_type, relay.alarm, relay.metrics)

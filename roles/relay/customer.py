@@ -1,0 +1,93 @@
+"""A customer's tree on a relay: what they may do, who may write, and where their mail goes on."""
+
+from __future__ import annotations
+
+import json
+
+from common.paths import Places
+from common.settings import Settings
+from deploy.items import Item, ProtectedLines, State, tree
+from inventory import domains
+from inventory.model import Customer
+from inventory.validators import ANYWHERE
+from templates import render
+
+PROTECTED = (
+    ProtectedLines("authorized_keys", "key", -1, same=-3),  # another key of the same name is another checkout's
+    ProtectedLines("relay_domains", "domain", 0),
+    ProtectedLines("transport", "route", 0),
+    ProtectedLines(
+        "settings.json#partial", "partial", 0
+    ),  # a domain that closes refuses those whose mailboxes are elsewhere
+    ProtectedLines("settings.json#include", "include", 0),
+)
+"""What goes from a tree only when it is named on the command line."""
+
+
+def customer_tree(customer: Customer) -> Item:
+    """Return the tree as it must be."""
+    facts = {"customer": customer, "names": domain_names(customer), "sources": _sources(customer)}
+    rendered = {
+        name: render(f"relay/{name}.j2", **facts)
+        for name in ("exclude-users.txt", "authorized_keys", "relay_domains", "transport")
+    }
+    files = {"settings.json": settings(customer).text(), **rendered}
+    return tree(Places().tree(customer.id), files, about=customer.id, keep=PROTECTED)
+
+
+def no_tree(customer_id: str) -> Item:
+    """Return the tree of a customer who is to go: the losses name all that goes with it."""
+    return tree(Places().tree(customer_id), None, about=customer_id, keep=PROTECTED)
+
+
+def domain_names(customer: Customer) -> list[str]:
+    """Return the domains, an internationalised one in both its forms: Postfix makes neither of the other."""
+    return [name for domain in customer.domains for name in (domain, domains.table_form(domain)) if name]
+
+
+def has_new_filter(before: State, after: State) -> bool:
+    """Tell whether two states of a tree differ in what is chosen from an export: that shows with the next list."""
+    return _choice(before) != _choice(after)
+
+
+def _choice(state: State) -> tuple[object, ...]:
+    files = state["files"]
+    try:
+        told = json.loads(files["settings.json"])
+    except (KeyError, ValueError):
+        told = {}
+    return told.get("leave_out", []), files.get("exclude-users.txt")
+
+
+def _sources(customer: Customer) -> str:
+    """Return what from= says; nothing: the key may be used from anywhere."""
+    return "" if customer.exchange.addresses == (ANYWHERE,) else ",".join(customer.exchange.addresses)
+
+
+def settings(customer: Customer) -> Settings:
+    """Return what the receiver goes by, here as there."""
+    guard, schedule, ldap = customer.guard, customer.exchange.schedule, customer.exchange.ldap
+    return Settings(
+        customer=customer.id,
+        format=customer.exchange.source,
+        domains=customer.domains,
+        unicode=customer.unicode,
+        partial=customer.partial,
+        include=customer.include,
+        canaries=customer.canaries,
+        exclude=customer.exclude,
+        leave_out=customer.exchange.left_out,
+        open_after_days=customer.open_after_days,
+        shrink_percent=guard.shrink_percent,
+        shrink_floor=guard.shrink_floor,
+        growth_factor=guard.growth_factor,
+        max_recipients=guard.max_recipients,
+        max_megabytes=guard.max_megabytes,
+        drop=customer.exchange.copies_files,
+        days=" ".join(schedule.days),
+        starts=" ".join(f"{minutes // 60:02}:{minutes % 60:02}" for minutes in schedule.starts(customer.id)),
+        timezone=schedule.timezone,
+        ldap_attributes=ldap.attributes if ldap else (),
+        ldap_filter_is_default=ldap is None or ldap.finds_addresses_alone,
+        ldap_paged=ldap is None or ldap.page_size > 0,
+    )

@@ -1,0 +1,51 @@
+"""What main.cf must say, from what it says now: our member in three lists, and all else as its owner has it."""
+
+from __future__ import annotations
+
+from common.main_cf_params import (
+    RECIPIENTS,
+    REJECT,
+    SOFT,
+    TABLE_OF,
+    Setting,
+    format_setting,
+    is_others,
+    members,
+    with_ours,
+    without_ours,
+    without_ours_members,
+)
+from deploy.items import State
+from inventory.model import Relay
+from roles.relay.facts import Facts
+
+
+def main_cf(relay: Relay, now: Facts) -> State:
+    """Return the state with our tables in it."""
+    table_type = relay.table_type or now.table_type
+    lists = {
+        name: Setting(
+            True, with_ours(name, now.settings[name].value, table_type, name == RECIPIENTS and is_others_needed(now))
+        )
+        for name in TABLE_OF
+    }
+    return {**format_setting({**lists, REJECT: _reject(relay, now)}), "reloaded": True}
+
+
+def main_cf_without_us(now: Facts) -> State:
+    """Return the state once the last customer has gone."""
+    lists = {name: without_ours(name, now.settings[name], now.record.get(name)) for name in TABLE_OF}
+    return {**format_setting({**lists, REJECT: now.record.get(REJECT, now.settings[REJECT])}), "reloaded": True}
+
+
+def is_others_needed(now: Facts) -> bool:
+    """Tell whether recipients of other relay domains must be let pass: nobody had a list of them before us."""
+    if RECIPIENTS in now.record:
+        return not without_ours_members(RECIPIENTS, now.record[RECIPIENTS].value)
+    value = now.settings[RECIPIENTS].value
+    return not without_ours_members(RECIPIENTS, value) or any(map(is_others, members(value)))
+
+
+def _reject(relay: Relay, now: Facts) -> Setting:
+    """Soft is a wish; hard is what the relay did before us, be that what it may."""
+    return Setting(True, SOFT) if relay.reject == "soft" else now.record.get(REJECT, now.settings[REJECT])

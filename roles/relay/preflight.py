@@ -1,0 +1,183 @@
+"""What stands in the way of setting up a relay: all of it at once, each with what is wrong, where, what would help."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from common.main_cf_params import BUILT_IN, RECIPIENTS, RELOCATED, ROUTES, TABLE_OF, TABLES, is_ours, members
+from common.main_cf_references import Reference
+from common.paths import Places
+from common.release import RELEASE
+from deploy.items import Item, State
+from inventory.domains import table_form
+from inventory.model import Customer, Relay
+from roles.relay.customer import domain_names
+from roles.relay.facts import Facts, config_directory
+from roles.relay.login import ACCOUNT, HOME, login_refusals
+from roles.relay.main_cf import is_others_needed
+
+OTHER_CLASSES = {
+    "local": "mydestination",
+    "virtual alias": "virtual_alias_domains (unset, that is the keys of virtual_alias_maps)",
+    "virtual mailbox": "virtual_mailbox_domains",
+}
+
+
+def preflight_items(relay: Relay, customers: Sequence[Customer], now: Facts) -> tuple[Item, ...]:
+    """List what is read only when something is going to be written: it takes a while."""
+    copying = [customer for customer in customers if customer.exchange.copies_files]
+    facts = {
+        "domains": {name: customer.next_hop for customer in customers for name in domain_names(customer)},
+        "addresses": sorted({address for customer in customers for address in customer.exchange.addresses}),
+        "table_type": relay.table_type or now.table_type,
+        "accounts": [customer.upload_account for customer in copying],
+        "homes": {ACCOUNT: HOME, **{one.upload_account: Places().drop(one.id) for one in copying}},
+    }
+    return (Item("survey", config_directory(relay), facts),)
+
+
+def blockers(
+    relay: Relay, customers: Sequence[Customer], now: Facts, survey: Sequence[State | None], *, downgrade: bool = False
+) -> list[str]:
+    """Return the reasons to write nothing. `survey`: what was read of surveyed(), part of it where there is no Postfix.
+
+    `downgrade`: an older release may replace a newer one.
+    """
+    facts = survey[0] or {}
+    return [
+        *_release(now.release, downgrade),
+        *login_refusals(facts, customers),
+        *_sudo(facts),
+        *facts.get("ground", ()),
+        *_instances(relay, facts),
+        *_postfix(facts),
+        *_others(facts, is_others_needed(now)),
+        *_same_file(relay.table_type or now.table_type, now),
+        *_domains(facts, {name: customer for customer in customers for name in domain_names(customer)}),
+    ]
+
+
+def _release(there: str, downgrade: bool) -> Iterator[str]:
+    if _ordered(there) > _ordered(RELEASE) and not downgrade:
+        yield (
+            f"it has release {there} of our receiver and this is {RELEASE}: use the newer checkout, or say --downgrade"
+        )
+
+
+def _ordered(release: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", release)]
+
+
+def _sudo(facts: State) -> Iterator[str]:
+    if not facts["sudoers.d"]:
+        yield "/etc/sudoers does not read /etc/sudoers.d, where our rule goes: add the line @includedir /etc/sudoers.d"
+
+
+def _instances(relay: Relay, facts: State) -> Iterator[str]:
+    if facts.get("instances") and relay.config_directory is None:
+        all_ = ", ".join([config_directory(relay), *facts["instances"]])
+        yield f"it has several instances of Postfix ({all_}): name one as config_directory in relays.toml"
+
+
+def _postfix(facts: State) -> Iterator[str]:
+    if facts.get("running") is False:
+        yield "Postfix is stopped: start it, as it is asked before and after a change what it answers"
+    if facts.get("smtp"):
+        yield f"{facts['smtp']}\nit is asked before and after a change what it answers; see its log"
+    if facts.get("scratch"):
+        yield (
+            f"tables of the wanted type cannot be built there: {facts['scratch']}\n"
+            "name another as table_type in relays.toml, or install what the type needs (as package postfix-lmdb)"
+        )
+    for place in facts.get("overrides", ()):
+        yield f"{place}: with it our tables are not asked about unknown recipients; remove it"
+
+
+def _others(facts: State, others: bool) -> Iterator[str]:
+    """Judge what our tables would do to mail that is not to our customers.
+
+    `others`: a table that lets everybody else's recipients pass goes into the list of recipients as well.
+    """
+    for one in (Reference(*each) for each in facts.get("references", ())):
+        if not one.is_harmless(others):
+            yield (
+                f"{one.place} takes in {one.list}, and so would take in our table there, which means something else; "
+                f"write out what it is to have, as a table of its own and not as ${one.list}"
+            )
+    for why in facts.get("unreadable", ()):
+        yield f"{why}: Postfix puts off all mail that it asks that table about; mend it first"
+    for place in facts.get("senders", ()):
+        yield (
+            f"{place}: with it our tables are asked about senders too, and mail from a customer's address that is not "
+            "listed, as those it excludes, would be refused; remove it"
+        )
+    for place in facts.get("parents", ()):
+        yield (
+            f"{place}: with it mail for every name below a customer's domain would go where that domain's goes; take "
+            f"{ROUTES} out, and write .example.com in your own tables for what is below a domain"
+        )
+    if facts.get("nothing"):
+        yield (
+            f"{RECIPIENTS} = {facts['nothing']} says nothing as it stands, so all recipients of other relay domains "
+            f"are taken, which a table of ours beside it would end: unset it (postconf -X {RECIPIENTS})"
+        )
+
+
+def _same_file(wanted: str, now: Facts) -> Iterator[str]:
+    """A hash table cannot be built beside a btree table, nor the other way: Postfix has one name for both files."""
+    members_ = [member for name in TABLE_OF for member in members(now.settings[name].value) if is_ours(name, member)]
+    there = {kind for kind in BUILT_IN for member in members_ if f"{kind}:{TABLES}/" in member}
+    if wanted in BUILT_IN and there - {wanted}:
+        yield (
+            f"our tables there are of type {there.pop()}, in whose very files tables of type {wanted} would lie, and "
+            "Postfix could read neither: leave table_type as it is, or name lmdb or cdb"
+        )
+
+
+# ---- the customers' domains
+
+
+def _domains(facts: State, owners: Mapping[str, Customer]) -> Iterator[str]:
+    for domain, kind in facts.get("classes", {}).items():
+        if kind in OTHER_CLASSES:
+            yield (
+                f"{domain} ({owners[domain].id}) is in {OTHER_CLASSES[kind]} there, which comes before relay_domains: "
+                "take it out, or take the domain out of the customer's file"
+            )
+    yield from _catch_alls(facts, owners)
+    for domain, why in facts.get("refused", {}).items():
+        yield (
+            f"{domain} ({owners[domain].id}): {why}: strangers' mail to people on the customer's list would be "
+            f"refused; a check_recipient_access table before it that says `{domain} OK` leaves it to our list"
+        )
+    for domain, why in facts.get("no way", {}).items():
+        yield (
+            f"{domain} ({owners[domain].id}) has no way on: the customer's file names no next_hop, transport_maps and "
+            f"relayhost know nothing of it, and {why}; name next_hop"
+        )
+    for domain, route in facts.get("dead ends", {}).items():
+        yield (
+            f"{domain} ({owners[domain].id}) has no way on: the customer's file names no next_hop, and the relay "
+            f"itself takes its mail to {route}; name next_hop, or mend transport_maps"
+        )
+
+
+def _catch_alls(facts: State, owners: Mapping[str, Customer]) -> Iterator[str]:
+    """Judge entries that stand for everybody in a domain; in a domain that is never closed everybody may be listed."""
+    for domain, parameter, table, entry in facts.get("everybody", ()):
+        owner = owners[domain]
+        if facts["classes"][domain] in OTHER_CLASSES:
+            continue
+        if parameter == RELOCATED:
+            yield f"{table} ({parameter}) has an entry {entry}: all of {domain} ({owner.id}) is refused: remove it"
+        elif parameter != RECIPIENTS or domain not in _partial(owner):
+            yield (
+                f"{table} ({parameter}) has an entry {entry}, so that no address of {domain} ({owner.id}) "
+                "is unknown: remove it"
+            )
+
+
+def _partial(customer: Customer) -> set[str]:
+    """Return the domains that are never closed, in both their forms."""
+    return {form for name in customer.partial for form in (name, table_form(name)) if form}

@@ -1,0 +1,357 @@
+"""The desk: what people see of a list, and what they may do with it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.exit_codes import DONE, FAILED, REFUSED
+from common.settings import Settings
+from receiver.monitoring import mail_log
+from receiver.monitoring.mail_log import Delivered, MailLog
+from receiver.outcome import Outcome
+from tests.support.small_relay import MARK, SmallRelay, export, people
+
+NEW = "new@acme.example"
+NOW = 1_790_000_000  # 21 September 2026
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> SmallRelay:
+    """A relay whose first list, of 40, has been accepted."""
+    relay = SmallRelay(tmp_path / "relay")
+    relay.offer(people(40))
+    relay.accept("first", 40)
+    return relay
+
+
+def told(relay: SmallRelay, *arguments: str, stdin: bytes = b"", code: int = DONE) -> list[str]:
+    done = relay.desk(*arguments, stdin=stdin)
+    assert (done.returncode, done.stderr) == (code, b"")
+    return done.stdout.decode().splitlines()
+
+
+def record(relay: SmallRelay, *arguments: str, stdin: bytes = b"", code: int = DONE) -> dict[str, Any]:
+    (line,) = told(relay, *arguments, "--json", stdin=stdin, code=code)
+    found: dict[str, Any] = json.loads(line)
+    assert (found["postern"], found["code"]) == (1, code)
+    return found
+
+
+def reviewed(relay: SmallRelay) -> list[str]:
+    """Review what is held; the words of the command that the review ends with."""
+    return told(relay, "review", "acme")[-1].split()[1:]
+
+
+def accept(relay: SmallRelay, option: str, size: int) -> None:
+    """Review what is held and accept it, which must be by this number."""
+    command = reviewed(relay)
+    assert command[:4] == ["accept", "acme", f"--{option}", str(size)]
+    told(relay, *command)
+
+
+# ---- each verb, as people see it
+
+
+@pytest.mark.parametrize("end", [b"", MARK])
+def test_offer_takes_a_file_with_or_without_its_end_mark_and_tells_whose_hand_it_was(
+    relay: SmallRelay, end: bytes
+) -> None:
+    found = Outcome.read(record(relay, "offer", "acme", stdin=export([*people(40), NEW]) + end))
+    assert (found.did, found.total, found.key, found.by, found.client) == ("published", 41, "", "olga", "192.0.2.1")
+
+
+def test_offer_to_look_names_who_would_come_and_go(relay: SmallRelay) -> None:
+    lines = told(relay, "offer", "acme", "--look", stdin=export([*people(39), NEW]))
+    assert lines[1:] == [f"  + {NEW}", "  - user00039@acme.example"]
+    assert relay.in_force() == set(people(40))
+
+
+def test_offer_refuses_an_export_with_an_end_mark_that_says_what_is_not_so(relay: SmallRelay) -> None:
+    stdin = export(people(40)) + b"#postern end rows=7\r\n"
+    assert "7 rows" in told(relay, "offer", "acme", stdin=stdin, code=REFUSED)[0]
+
+
+def test_review_names_all_that_is_held_and_ends_with_the_command_that_takes_it(relay: SmallRelay) -> None:
+    held = relay.offer(people(36)[1:])
+    lines = told(relay, "review", "acme")
+    assert lines[0].startswith("acme: 12.5 % would go (5 of 40), limit 10 %; held since ")
+    assert lines[2:] == [
+        "would go (5):",
+        "  - user00000@acme.example",
+        "  - user00036@acme.example",
+        "  - user00037@acme.example",
+        "  - user00038@acme.example",
+        "  - user00039@acme.example",
+        "mail log not readable: who of them has had mail lately is not known",
+        f"inv accept acme --removing 5 --list {held.offered}",
+    ]
+
+
+def test_review_as_json_has_what_accept_needs(relay: SmallRelay) -> None:
+    outcome = relay.offer(people(20))
+    found = record(relay, "review", "acme")
+    assert (found["list"], found["number"]) == (outcome.offered, {"option": "removing", "size": 20})
+    assert found["going"] == people(40)[20:]
+    assert record(relay, "accept", "acme", "--removing", "20", "--list", found["list"])["total"] == 20
+
+
+def test_accept_refuses_a_list_that_changed_since_somebody_reviewed_it_whoever_that_was(relay: SmallRelay) -> None:
+    relay.offer(people(20))
+    command = reviewed(relay)
+    relay.offer([*people(19), NEW])
+    (refused,) = told(relay, *command, code=REFUSED)
+    assert "it changed since it was reviewed; see `review acme`" in refused
+    assert len(relay.in_force()) == 41
+    accept(relay, "removing", 21)
+    assert len(relay.in_force()) == 20
+
+
+def test_a_review_does_not_outlive_what_was_held(relay: SmallRelay) -> None:
+    relay.offer(people(20))
+    command = reviewed(relay)
+    relay.offer(people(40))
+    relay.offer(people(19))
+    assert "it changed since it was reviewed" in told(relay, *command, code=REFUSED)[0]
+    assert len(relay.in_force()) == 40
+
+
+def test_a_list_that_comes_again_as_it_was_reviewed_has_not_changed(relay: SmallRelay) -> None:
+    relay.offer(people(20))
+    command = reviewed(relay)
+    relay.offer(people(20))
+    told(relay, *command)
+    assert len(relay.in_force()) == 20
+
+
+def test_review_of_nothing_is_no_mistake(relay: SmallRelay) -> None:
+    assert told(relay, "review", "acme") == ["acme: nothing is held"]
+
+
+def test_review_while_pinned_ends_with_resume(relay: SmallRelay) -> None:
+    told(relay, "rollback", "acme", "--to", "0")
+    relay.offer(people(20))
+    assert told(relay, "review", "acme")[-1] == "inv resume acme"
+
+
+def test_accept_is_told_in_the_log_of_history_with_who_did_it(relay: SmallRelay) -> None:
+    relay.offer(people(20))
+    accept(relay, "removing", 20)
+    newest, first = told(relay, "history", "acme")
+    assert "20 (+0 -20)  key k1 from 198.51.100.7; accepted by olga" in newest
+    assert "40 (+40 -0)  key k1 from 198.51.100.7; accepted by olga" in first
+    assert told(relay, "history", "acme", "--diff", "0")[1:3] == ["went (20):", "  - user00020@acme.example"]
+    assert "not kept" in told(relay, "history", "acme", "--diff", "1", code=REFUSED)[0]
+
+
+def test_history_names_each_list_by_the_hash_that_rollback_takes(relay: SmallRelay) -> None:
+    relay.offer([*people(40), NEW])
+    _, first = record(relay, "history", "acme")["history"]
+    found = record(relay, "rollback", "acme", "--list", first["list"])
+    assert (found["did"], found["total"]) == ("pinned", 40)
+    assert "pinned since" in told(relay, "status", "acme")[1]
+    assert told(relay, "resume", "acme") == ["acme: resumed: no list waits"]
+
+
+def test_status_tells_all_there_is_to_know(relay: SmallRelay) -> None:
+    relay.offer(people(20))
+    relay.gate(None)
+    found = record(relay, "status", "acme")
+    assert (found["total"], found["open"], found["unproven"], found["pinned"]) == (40, [], 0, None)
+    assert found["held"]["reasons"] == ["50.0 % would go (20 of 40), limit 10 %"]
+    assert found["last"]["did"] == "held"
+    assert found["keys"].keys() == {"k1"}
+    assert "key k1 last seen" in told(relay, "status", "acme")[-1]
+
+
+def test_a_list_of_a_hundred_thousand_is_shown_in_part_and_is_whole_as_json(relay: SmallRelay) -> None:
+    relay.offer(people(3000)[40:])
+    lines = told(relay, "review", "acme")
+    assert len(lines) < 1100
+    assert "  ... and 1960 more; --json names them all" in lines
+    assert len(record(relay, "review", "acme")["coming"]) == 2960
+
+
+# ---- hand over, take over
+
+
+@pytest.fixture
+def sibling(tmp_path: Path) -> SmallRelay:
+    return SmallRelay(tmp_path / "sibling")
+
+
+@pytest.mark.slow
+def test_a_new_relay_takes_over_all_that_its_sibling_has(relay: SmallRelay, sibling: SmallRelay) -> None:
+    relay.offer(people(38))
+    relay.offer(people(20))
+    given = relay.desk("hand-over", "acme").stdout
+    assert told(sibling, "take-over", "acme", stdin=given) == ["acme: 38 recipients (+38 -0)"]
+    assert sibling.in_force() == sibling.in_tables() == set(people(38))
+    assert sibling.accepted() == relay.accepted()
+    assert told(sibling, "history", "acme") == told(relay, "history", "acme")
+    assert told(sibling, "review", "acme") == told(relay, "review", "acme")
+    assert sibling.offer(people(35)).reasons == ("12.5 % would go (5 of 40), limit 10 %",), "the reference came too"
+    assert told(sibling, "rollback", "acme", "--to", "1")[0].startswith("acme: 40 recipients")
+
+
+def test_only_an_empty_spool_takes_over(relay: SmallRelay, sibling: SmallRelay) -> None:
+    given = relay.desk("hand-over", "acme").stdout
+    sibling.offer(people(3))
+    assert "only an empty spool" in told(sibling, "take-over", "acme", stdin=given, code=REFUSED)[0]
+    assert sibling.in_force() == set(people(3))
+
+
+def test_a_relay_without_a_list_hands_over_that_it_has_none(sibling: SmallRelay, tmp_path: Path) -> None:
+    given = SmallRelay(tmp_path / "third").desk("hand-over", "acme").stdout
+    assert told(sibling, "take-over", "acme", stdin=given) == ["acme: 0 recipients, unchanged"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"customer": "bolt"},
+        {"postern": 2},
+        {"list": "AAAA"},
+        {"accepted": None},
+        {"files": {"../../../etc/cron.d/x": ""}},
+        {"files": {"history/../x": ""}},
+        {"files": {"recipients": ""}},
+        {"files": {"held/why.json": "not base64"}},
+    ],
+)
+def test_an_attack_by_what_is_handed_over_places_no_file_outside_the_spool(
+    relay: SmallRelay, sibling: SmallRelay, change: dict[str, Any]
+) -> None:
+    given = {**json.loads(relay.desk("hand-over", "acme").stdout), **change}
+    before = sorted(sibling.var.rglob("*"))
+    lines = told(sibling, "take-over", "acme", stdin=json.dumps(given).encode(), code=REFUSED)
+    assert "cannot be used" in lines[0]
+    assert sorted(sibling.var.rglob("*")) == before
+
+
+# ---- wrong calls
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("accept", "acme"),
+        ("accept", "acme", "--removing", "-1"),
+        ("accept", "acme", "--rem", "1"),
+        ("accept", "acme", "--removing", "1", "--first", "1"),
+        ("rollback", "acme", "--to", "1", "--list", "0123456789ab"),
+        ("rollback", "acme", "--list", "abc"),
+        ("receive", "acme"),
+        ("review",),
+    ],
+)
+def test_a_wrong_call_ends_2_with_the_usage(relay: SmallRelay, arguments: Sequence[str]) -> None:
+    done = relay.desk(*arguments)
+    assert done.returncode == REFUSED
+    assert done.stderr.startswith(b"usage: postern")
+
+
+def test_a_customer_that_is_not_there_is_told_with_the_nearest_name(relay: SmallRelay) -> None:
+    line = told(relay, "status", "acmee", code=REFUSED)[0]
+    assert line == "acmee: refused: no such customer on this relay; did you mean 'acme'?"
+
+
+def test_a_customer_without_a_spool_yet_is_no_traceback(relay: SmallRelay) -> None:
+    relay.folder.rename(relay.folder.with_name("gone"))
+    assert "rebuild-relay-recips makes it" in told(relay, "status", "acme", code=FAILED)[0]
+    assert record(relay, "status", "acme", code=FAILED)["did"] == "failed"
+
+
+def test_what_failed_before_is_finished_before_anything_else(relay: SmallRelay) -> None:
+    (relay.etc / "left-out").write_text("acme: its list is damaged\n")
+    relay.offer([*people(40), NEW])
+    (relay.etc / "left-out").unlink()
+    assert record(relay, "status", "acme")["unproven"]
+    told(relay, "resume", "acme", code=REFUSED)
+    found = record(relay, "status", "acme")
+    assert (found["unproven"], found["last"]["trouble"]) == (0, "")
+
+
+# ---- the mail log
+
+SETTINGS = Settings("acme", "exchange-5.5", ("acme.example", "xn--bcher-kva.example"))
+
+
+def line(day: str, rest: str) -> bytes:
+    return f"{day} 10:00:00 mx1 postfix/smtp[7]: 4ABC: {rest}\n".encode()
+
+
+SENT = "relay=h[203.0.113.25]:25, delay=1, dsn=2.0.0, status=sent (250 ok)"
+LOG = [
+    line("Sep 20", f"to=<user00001@acme.example>, {SENT}"),
+    line("Sep 21", f"to=<USER00001@Acme.example>, {SENT}"),
+    line("2026-09-08T", f"to=<x@exchange.acme.example>, orig_to=<user00002@acme.example>, {SENT}"),
+    line("Sep 20", "to=<user00003@acme.example>, relay=none, delay=1, dsn=4.4.1, status=deferred (timed out)"),
+    line("Aug  1", f"to=<user00004@acme.example>, {SENT}"),
+    line("Sep 20", f"to=<user00005@elsewhere.example>, {SENT}"),
+    line("Sep 20", f"to=<olga@bücher.example>, {SENT}"),
+]
+
+
+def test_mail_delivered_in_the_last_days_is_counted_under_each_name_it_went_by() -> None:
+    wanted = [*people(10), "olga@xn--bcher-kva.example"]
+    settings = SETTINGS._replace(unicode={"xn--bcher-kva.example": "bücher.example"})
+    found = mail_log.find_deliveries(MailLog((LOG,)), wanted, settings, NOW)
+    assert found.delivered == {
+        "user00001@acme.example": Delivered(2, "2026-09-21"),
+        "user00002@acme.example": Delivered(1, "2026-09-08"),
+        "olga@xn--bcher-kva.example": Delivered(1, "2026-09-20"),
+    }
+    assert found.whole
+
+
+def test_a_log_that_takes_too_long_is_read_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mail_log, "SECONDS", -1.0)
+    assert not mail_log.find_deliveries(MailLog((LOG,)), people(10), SETTINGS, NOW).whole
+
+
+def test_kept_logs_are_read_compressed_or_not_and_old_ones_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    today = time.strftime("%Y-%m-%dT", time.localtime(now))
+    (tmp_path / "mail.log").write_bytes(line(today, f"to=<{people(1)[0]}>, {SENT}"))
+    (tmp_path / "mail.log.2.gz").write_bytes(gzip.compress(line(today, f"to=<{people(2)[1]}>, {SENT}")))
+    (tmp_path / "mail.log.9").write_bytes(line(today, f"to=<{people(3)[2]}>, {SENT}"))
+    os.utime(tmp_path / "mail.log.9", (now - 20 * 86_400, now - 20 * 86_400))
+    monkeypatch.setattr(mail_log, "_KEPT", (str(tmp_path / "mail.log"),))
+    log = mail_log.open_log("/nowhere", now)
+    assert log is not None
+    assert mail_log.find_deliveries(log, people(10), SETTINGS, now).delivered.keys() == set(people(2))
+
+
+def test_a_log_that_is_damaged_is_read_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mail.log.2.gz").write_bytes(gzip.compress(b"".join(LOG))[:-20])
+    monkeypatch.setattr(mail_log, "_KEPT", (str(tmp_path / "mail.log"),))
+    log = mail_log.open_log("/nowhere", time.time())
+    assert log is not None
+    assert not mail_log.find_deliveries(log, people(10), SETTINGS, NOW).whole
+
+
+def test_review_names_first_who_would_be_hurt(relay: SmallRelay, tmp_path: Path) -> None:
+    relay.offer(people(20))
+    today = time.strftime("%Y-%m-%dT", time.localtime())
+    (tmp_path / "mail.log").write_bytes(line(today, f"to=<user00030@acme.example>, {SENT}") * 3)
+    code = (
+        "from receiver.admin_cli import answer_call, parse_arguments\n"
+        "from receiver.monitoring.mail_log import MailLog\n"
+        f"log = MailLog((open({str(tmp_path / 'mail.log')!r}, 'rb'),))\n"
+        "sys.exit(answer_call(places, tables, parse_arguments(['review', 'acme']), os.environ, log))"
+    )
+    lines = relay.run(code).stdout.decode().splitlines()
+    assert lines[3].startswith("  - user00030@acme.example  has had mail lately: 3, the last on ")
+    assert lines[-2] == "1 of them have had mail through this relay in the last 14 days"

@@ -1,0 +1,172 @@
+"""A customer's key in an attacker's hands, or an unlucky export: what no sequence of uploads can bring about."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from receiver.actions import review
+from receiver.actions.accept import accept_held
+from receiver.actions.resume import resume_uploads
+from receiver.actions.review import AcceptedNumber, Review
+from receiver.actions.rollback import ListChoice, roll_back
+from receiver.outcome import Origin, Refused
+from tests.support.small_relay import SmallRelay, people
+
+EVERYBODY = people(50)
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> SmallRelay:
+    """A relay whose first list, of 50, has been accepted."""
+    relay = SmallRelay(tmp_path)
+    relay.offer(EVERYBODY)
+    relay.accept("first", 50)
+    return relay
+
+
+def look(relay: SmallRelay) -> Review:
+    """Review what is held, as `postern review` does."""
+    with relay.spool() as spool:
+        found = review.review_held(spool, relay.settings)
+        spool.review(found.record)
+    return found
+
+
+def take(relay: SmallRelay, found: Review) -> None:
+    """Run the command that a review printed, now."""
+    with relay.spool() as spool:
+        accept_held(spool, found.number, found.held.list, "olga", relay.tables)
+
+
+# ---- accept of a list that nobody reviewed
+
+
+def test_attack_another_list_with_the_number_that_was_reviewed_is_not_accepted(relay: SmallRelay) -> None:
+    relay.offer(EVERYBODY[:40])
+    found = look(relay)
+    relay.offer(EVERYBODY)  # passes, and ends the review
+    relay.offer(EVERYBODY[10:])
+    with pytest.raises(Refused, match="changed since it was reviewed"):
+        take(relay, found)
+    assert relay.in_force() == set(EVERYBODY)
+
+
+def test_attack_the_reviewed_list_with_as_many_others_going_is_not_accepted(relay: SmallRelay) -> None:
+    """The hash is the same and the number is, and those who would go are not those whom somebody has seen."""
+    reviewed = EVERYBODY[:40]
+    relay.offer(reviewed)
+    found = look(relay)
+    relay.offer(EVERYBODY)
+    for gone in (5, 10):  # each is small enough to pass
+        relay.offer([*reviewed, *EVERYBODY[40 + gone :], *people(60)[50 : 50 + gone]])
+    relay.offer(reviewed)
+    assert look_only(relay).number == found.number
+    assert look_only(relay).going != found.going
+    with pytest.raises(Refused, match="nobody has reviewed"):
+        take(relay, found)
+    assert set(people(60)[50:]) < relay.in_force()
+
+
+def look_only(relay: SmallRelay) -> Review:
+    with relay.spool() as spool:
+        return review.review_held(spool, relay.settings)
+
+
+def test_attack_a_rollback_between_review_and_accept_does_not_change_who_goes(relay: SmallRelay) -> None:
+    others = [*EVERYBODY[:45], *people(55)[50:]]
+    relay.offer(others)
+    relay.offer(EVERYBODY[:45])  # nothing is held: 5 of 50 may go
+    relay.offer(EVERYBODY[:30])
+    found = look(relay)
+    assert found.number == AcceptedNumber("removing", 15)
+    with relay.spool() as spool:
+        roll_back(spool, ListChoice(back=1), Origin(found.held.origin.when, by="olga"), relay.tables)
+        resume_uploads(spool, Origin(found.held.origin.when, by="olga"), relay.tables)
+    with pytest.raises(Refused):
+        take(relay, found)
+    assert set(people(55)[50:]) < relay.in_force()
+
+
+def test_attack_a_list_of_which_nobody_has_seen_the_names_is_not_accepted(relay: SmallRelay) -> None:
+    relay.offer(EVERYBODY[:40])
+    with pytest.raises(Refused, match="nobody has reviewed"):
+        take(relay, look_only(relay))
+    take(relay, look(relay))
+    assert relay.in_force() == set(EVERYBODY[:40])
+
+
+def test_attack_a_list_that_begins_with_the_same_letters_is_not_accepted(relay: SmallRelay) -> None:
+    relay.offer(EVERYBODY[:40])
+    found = look(relay)
+    with relay.spool() as spool, pytest.raises(Refused, match="changed since it was reviewed"):
+        accept_held(spool, found.number, found.held.list[:12], "olga", relay.tables)
+    assert relay.in_force() == set(EVERYBODY)
+
+
+# ---- growth past every limit by lists that are held
+
+
+def strangers(size: int, round_: int, domain: str = "acme.example") -> list[str]:
+    return [f"x{round_}-{number}@{domain}" for number in range(size)]
+
+
+@pytest.mark.parametrize("uploads", [6, 15])
+def test_attack_disjoint_lists_that_are_all_held_do_not_compound(relay: SmallRelay, uploads: int) -> None:
+    """Also when the list that was accepted has left history, which keeps ten."""
+    for number in range(uploads):
+        relay.offer(strangers(2 * len(relay.in_force()), number))
+    assert len(relay.in_force()) <= 150, "three times the list that was accepted"
+    assert set(EVERYBODY) <= relay.in_force()
+
+
+def test_attack_small_disjoint_lists_that_are_held_do_not_add_up(relay: SmallRelay) -> None:
+    for number in range(15):
+        relay.offer(strangers(20, number))
+    assert len(relay.in_force()) <= 150
+
+
+def test_attack_lists_held_for_a_canary_or_a_first_list_do_not_compound(relay: SmallRelay) -> None:
+    relay.provision(domains=("acme.example", "acme.co.example"), canaries=(EVERYBODY[0],))
+    for number in range(6):
+        some = strangers(len(relay.in_force()), number)
+        relay.offer([*EVERYBODY[1:], *some, f"x{number}@acme.co.example"])
+    assert len([one for one in relay.in_force() if one.endswith("@acme.example")]) <= 150
+
+
+def test_attack_a_list_cannot_pass_by_what_held_ones_have_added(relay: SmallRelay) -> None:
+    relay.offer(strangers(100, 1))
+    assert len(relay.in_force()) == 150
+    outcome = relay.offer([*EVERYBODY, *strangers(100, 1), *strangers(200, 2)])
+    assert outcome.reasons == ("grows from 50 to 350, limit 3 times",)
+    assert len(relay.in_force()) == 150
+
+
+def test_attack_held_lists_that_are_each_below_the_maximum_do_not_pass_it(tmp_path: Path) -> None:
+    relay = SmallRelay(tmp_path, max_recipients=120, growth_factor=10)
+    for number in range(6):
+        relay.offer(strangers(50, number))  # first lists: nothing has been accepted to count against
+    assert len(relay.in_force()) == 100
+    relay.offer(EVERYBODY)
+    relay.accept("adding", 50)
+    for number in range(6):
+        assert relay.offer(strangers(50, number)).code == 3
+    assert len(relay.in_force()) == 100
+
+
+def test_a_held_list_that_adds_nobody_new_is_not_held_for_growth(relay: SmallRelay) -> None:
+    relay.offer(strangers(100, 1))
+    assert "grows" not in relay.offer(strangers(90, 1)).line
+
+
+def test_what_the_first_release_left_on_a_relay_is_counted_too(relay: SmallRelay) -> None:
+    """Its accepted.json has no counts: the list it names is looked up in history, and the counts are kept."""
+    path = relay.folder / "accepted.json"
+    fields = json.loads(path.read_text())
+    del fields["counts"]
+    path.write_text(json.dumps(fields))
+    for number in range(15):
+        relay.offer(strangers(2 * len(relay.in_force()), number))
+    assert len(relay.in_force()) <= 150

@@ -1,0 +1,175 @@
+"""Account `postern` of one relay in an attacker's hands: what a relay that is rebuilt takes over from it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.exit_codes import DONE, HELD, REFUSED
+from fleet.copy_lists import ConnectedRelay, due
+from inventory.model import Customer
+from receiver.outcome import AHEAD
+from tests.support.small_relay import SmallRelay, lines, people
+
+EVERYBODY = people(40)
+TOMORROW = int(time.time()) + 86_000
+MISSING = EVERYBODY[7]
+
+
+@pytest.fixture
+def honest(tmp_path: Path) -> SmallRelay:
+    """A relay whose first list, of 40, has been accepted."""
+    relay = SmallRelay(tmp_path / "honest")
+    relay.offer(EVERYBODY)
+    relay.accept("first", 40)
+    return relay
+
+
+@pytest.fixture
+def liar(honest: SmallRelay, tmp_path: Path) -> SmallRelay:
+    """Its sibling, on which the account takes one recipient away."""
+    relay = SmallRelay.copy(honest, tmp_path / "liar")
+    relay.offer([one for one in EVERYBODY if one != MISSING])
+    assert MISSING not in relay.in_force()
+    return relay
+
+
+@pytest.fixture
+def rebuilt(tmp_path: Path) -> SmallRelay:
+    return SmallRelay(tmp_path / "rebuilt")
+
+
+def given(relay: SmallRelay, **changes: Any) -> bytes:
+    """What a relay hands over, with these changes."""
+    said = json.loads(relay.desk("hand-over", "acme").stdout)
+    return json.dumps({**said, **changes}).encode() + b"\n"
+
+
+def dated(relay: SmallRelay, when: int) -> dict[str, Any]:
+    return {"accepted": {**json.loads(given(relay))["accepted"], "domains": {"acme.example": when}}}
+
+
+def take(relay: SmallRelay, stdin: bytes, code: int) -> str:
+    done = relay.desk("take-over", "acme", stdin=stdin)
+    assert (done.returncode, done.stderr) == (code, b"")
+    return done.stdout.decode()
+
+
+def test_attack_a_list_accepted_tomorrow_is_not_the_newest(honest: SmallRelay, liar: SmallRelay) -> None:
+    lists = {"liar": TOMORROW, "honest": int(time.time()) - 3600}
+    customer = Customer.model_construct(id="acme", relays=("honest", "liar", "new"), keys=("k1",))  # type: ignore[call-arg, arg-type]
+    relays = {name: ConnectedRelay(None, {"acme": when}, True) for name, when in lists.items()}  # type: ignore[arg-type]
+    relays["new"] = ConnectedRelay(None, {}, True)  # type: ignore[arg-type]
+    assert [*due([customer], relays, int(time.time()))] == [(customer, "new", ["honest", "liar"])]
+    del relays["honest"]
+    assert not [*due([customer], relays, int(time.time()))], "a date to come is none"
+
+
+@pytest.mark.parametrize("first", ["honest", "liar"])
+def test_attack_whom_one_sibling_leaves_out_stays_listed(
+    honest: SmallRelay, liar: SmallRelay, rebuilt: SmallRelay, first: str
+) -> None:
+    """The honest one's list is older, so that of the liar is held, and nobody goes by it before somebody has looked."""
+    handed = [given(honest), given(liar)]
+    said = take(rebuilt, b"".join(handed if first == "honest" else reversed(handed)), HELD)
+    assert said.startswith("acme: its relays list different addresses (40, 39): whom any of them lists is listed: held")
+    assert rebuilt.in_force() == rebuilt.in_tables() == set(EVERYBODY)
+    assert rebuilt.accepted().keys() == {"acme.example"}, "both close it"
+    review = rebuilt.desk("review", "acme").stdout.decode()
+    assert (f"- {MISSING}" in review) is (first == "liar")
+
+
+def test_attack_a_date_to_come_closes_nothing(liar: SmallRelay, rebuilt: SmallRelay) -> None:
+    take(rebuilt, given(liar, **dated(liar, TOMORROW)), DONE)
+    assert rebuilt.accepted() == {}
+    assert rebuilt.in_force() == liar.in_force()
+
+
+def test_a_clock_that_is_a_little_ahead_is_believed(honest: SmallRelay, rebuilt: SmallRelay) -> None:
+    take(rebuilt, given(honest, **dated(honest, int(time.time()) + AHEAD - 60)), DONE)
+    assert rebuilt.accepted().keys() == {"acme.example"}
+
+
+def test_attack_a_domain_that_one_sibling_alone_closes_is_open(honest: SmallRelay, rebuilt: SmallRelay) -> None:
+    said = take(rebuilt, given(honest) + given(honest, **dated(honest, TOMORROW)), HELD)
+    assert "do not agree on which domains have an accepted list" in said
+    assert rebuilt.accepted() == {}
+    assert rebuilt.in_force() == set(EVERYBODY)
+
+
+def test_attack_the_liar_s_own_list_is_not_the_one_accepted_last(
+    honest: SmallRelay, liar: SmallRelay, rebuilt: SmallRelay
+) -> None:
+    """What was accepted last passes unjudged when it comes again."""
+    liar.offer(EVERYBODY[:5])
+    liar.accept("removing", 34)
+    take(rebuilt, given(liar) + given(honest), HELD)
+    assert rebuilt.offer(EVERYBODY[:5]).code == HELD
+    assert rebuilt.in_force() == set(EVERYBODY)
+
+
+def test_a_pin_on_one_sibling_alone_is_taken_over(honest: SmallRelay, liar: SmallRelay, rebuilt: SmallRelay) -> None:
+    assert honest.desk("rollback", "acme", "--to", "0").returncode == DONE
+    take(rebuilt, given(liar) + given(honest), HELD)
+    assert rebuilt.offer(EVERYBODY[:39]).did == "pinned"
+
+
+def test_siblings_that_agree_hand_over_as_one(honest: SmallRelay, rebuilt: SmallRelay) -> None:
+    assert take(rebuilt, given(honest) + given(honest), DONE) == "acme: 40 recipients (+40 -0)\n"
+    assert rebuilt.offer(EVERYBODY).did == "unchanged"
+
+
+def sparse(relay: SmallRelay) -> None:
+    (relay.folder / "history" / "00000000.gz").touch()
+    for number in range(1, 10):
+        with (relay.folder / "history" / f"0000000{number}.gz").open("ab") as file:
+            file.truncate(190 << 20)
+
+
+def years_ahead(relay: SmallRelay) -> None:
+    (relay.folder / "reference").mkdir(exist_ok=True)
+    (newest,) = (relay.folder / "history").iterdir()
+    (relay.folder / "reference" / "2999-01-01.gz").write_bytes(newest.read_bytes())
+
+
+@pytest.mark.slow
+def test_attack_sparse_history_files_are_not_handed_over(honest: SmallRelay, rebuilt: SmallRelay) -> None:
+    sparse(honest)
+    handed = given(honest)
+    assert len(handed) < 512 << 20
+    take(rebuilt, handed, DONE)
+    assert rebuilt.in_force() == set(EVERYBODY)
+
+
+def test_attack_a_reference_of_a_day_to_come_is_none(honest: SmallRelay, rebuilt: SmallRelay) -> None:
+    years_ahead(honest)
+    take(rebuilt, given(honest), DONE)
+    assert not (rebuilt.folder / "reference" / "2999-01-01.gz").exists()
+
+
+@pytest.mark.parametrize("number", [0, -1, 99_999_999, 10**30])
+def test_attack_a_history_that_can_take_no_more_lists_is_refused(
+    honest: SmallRelay, rebuilt: SmallRelay, number: int
+) -> None:
+    assert "cannot be used" in take(rebuilt, given(honest, number=number), REFUSED)
+    assert not lines(rebuilt.folder / "recipients")
+
+
+NESTED: dict[str, Callable[[bytes], bytes]] = {
+    "nested beyond measure": lambda _: b"[" * 100_000,
+    "a list where a text should be": lambda handed: handed.replace(b'"list": "', b'"list": ["', 1),
+    "nothing": lambda _: b"",
+}
+
+
+@pytest.mark.parametrize("what", NESTED)
+def test_attack_what_is_no_hand_over_is_refused_in_a_sentence(
+    honest: SmallRelay, rebuilt: SmallRelay, what: str
+) -> None:
+    said = take(rebuilt, given(honest) + NESTED[what](given(honest)), REFUSED if what != "nothing" else DONE)
+    assert what == "nothing" or "what was handed over cannot be used" in said

@@ -1,0 +1,401 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import pytest
+
+from common.settings import Settings
+from lab.host import LabHost
+from receiver.upload import recipient_filter
+from receiver.upload.formats import Block, Values
+from receiver.upload.recipient_filter import filter_export, reason_left_out
+from tests.support.dice import seeds
+
+ACME = Settings(customer="acme", format="exchange-5.5", domains=("acme.example", "acme.co.example"))
+IDN = ACME._replace(
+    domains=("xn--mller-kva.example", "acme.example"), unicode={"xn--mller-kva.example": "müller.example"}
+)
+ANY = ACME._replace(domains=())
+
+
+def recipients(*addresses: str, settings: Settings = ACME) -> set[str]:
+    return set(filter_export([f"SMTP:{address}" for address in addresses], settings).recipients)
+
+
+def reason(address: str, settings: Settings = ACME) -> str | None:
+    return reason_left_out(f"SMTP:{address}", settings)
+
+
+# ---- what is a recipient
+
+
+@pytest.mark.parametrize(
+    ("written", "listed"),
+    [
+        ("anna@acme.example", "anna@acme.example"),
+        ("Anna.Lee@ACME.Example", "anna.lee@acme.example"),
+        ("o'neil+news=x@acme.co.example", "o'neil+news=x@acme.co.example"),
+        ("50%off@acme.example", "50%off@acme.example"),
+        ("site!user@acme.example", "site!user@acme.example"),
+        ("hash#in.the.middle@acme.example", "hash#in.the.middle@acme.example"),
+        ("a.b.c.d.e.f@acme.example", "a.b.c.d.e.f@acme.example"),
+        ("-rf@acme.example", "-rf@acme.example"),
+        ("IMCEAEX-_O=ACME_OU=HQ_CN=ANNA@acme.example", "imceaex-_o=acme_ou=hq_cn=anna@acme.example"),
+        ('"joe smith"@acme.example', '"joe smith"@acme.example'),
+        ('"a@b"@acme.example', '"a@b"@acme.example'),
+        ('"dots.."@acme.example', '"dots.."@acme.example'),
+        ('"*"@acme.example', None),
+        ("x" * 64 + "@acme.example", "x" * 64 + "@acme.example"),
+        ("JÖRG@acme.example", "jörg@acme.example"),
+        ("STRAẞE@acme.example", "strasse@acme.example"),
+        ("用户@acme.example", "用户@acme.example"),
+        (" anna@acme.example ", "anna@acme.example"),
+    ],
+)
+def test_an_address_is_listed_as_postfix_looks_it_up(written: str, listed: str | None) -> None:
+    assert recipients(written) == ({listed} if listed else set())
+
+
+def test_quotes_that_are_not_needed_go_as_postfix_never_asks_with_them() -> None:
+    assert recipients('"joe.smith"@acme.example', "Joe.Smith@acme.example") == {"joe.smith@acme.example"}
+    assert recipients(r'"joe\ smith"@acme.example', r'"\j\o\e smith"@acme.example') == {'"joe smith"@acme.example'}
+    assert recipients(r'"back\\slash \"x\""@acme.example') == {r'"back\\slash \"x\""@acme.example'}
+
+
+def test_addresses_that_fold_alike_are_one_recipient() -> None:
+    assert recipients("ANNA@acme.example", "anna@ACME.EXAMPLE", "Anna@acme.example") == {"anna@acme.example"}
+    assert recipients("straße@acme.example", "STRASSE@acme.example") == {"strasse@acme.example"}
+
+
+@pytest.mark.parametrize("kind", ["SMTP", "smtp", "Smtp"])
+def test_the_type_counts_in_any_case(kind: str) -> None:
+    assert reason_left_out(f"{kind}:anna@acme.example", ACME) is None
+
+
+# ---- what is none
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("X400:c=US;a= ;p=Acme;o=HQ;s=Lee;g=Anna;", recipient_filter.NOT_INTERNET),
+        ("MS:ACME/HQ/ANNA@acme.example", recipient_filter.NOT_INTERNET),
+        ("anna@acme.example", recipient_filter.NOT_INTERNET),
+        ("XSMTP:anna@acme.example", recipient_filter.NOT_INTERNET),
+        ("SMTP anna@acme.example", recipient_filter.NOT_INTERNET),
+        ("SMTP:anna@other.example", recipient_filter.OTHER_DOMAIN),
+        ("SMTP:anna smith@other.example", recipient_filter.OTHER_DOMAIN),
+        ("SMTP:anna@acme.example.", recipient_filter.OTHER_DOMAIN),
+        ("SMTP:anna", recipient_filter.NOT_AN_ADDRESS),
+        ("SMTP:", recipient_filter.NOT_AN_ADDRESS),
+        ("SMTP:joe smith@acme.example", recipient_filter.NOT_AN_ADDRESS),
+        ("SMTP:anna@home@acme.example", recipient_filter.NOT_AN_ADDRESS),
+        ("SMTP:.anna@acme.example", recipient_filter.NOT_AN_ADDRESS),
+        ("SMTP:anna.@acme.example", recipient_filter.NOT_AN_ADDRESS),
+        ("SMTP:an..na@acme.example", recipient_filter.NOT_AN_ADDRESS),
+        ("SMTP:Anna <anna@acme.example", recipient_filter.NOT_AN_ADDRESS),
+        ("SMTP:anna(work)@acme.example", recipient_filter.NOT_AN_ADDRESS),
+        ('SMTP:"anna@acme.example', recipient_filter.NOT_AN_ADDRESS),
+        ('SMTP:an"na@acme.example', recipient_filter.NOT_AN_ADDRESS),
+        ('SMTP:"an"na"@acme.example', recipient_filter.NOT_AN_ADDRESS),
+        ('SMTP:"anna\\"@acme.example', recipient_filter.NOT_AN_ADDRESS),
+        ("SMTP:back\\slash@acme.example", recipient_filter.NOT_AN_ADDRESS),
+        ("SMTP:@acme.example", recipient_filter.NO_LOCAL_PART),
+        ('SMTP:""@acme.example', recipient_filter.NO_LOCAL_PART),
+        ("SMTP:*@acme.example", recipient_filter.WILDCARD),
+        ('SMTP:"*"@acme.example', recipient_filter.WILDCARD),
+        (f"SMTP:{'x' * 65}@acme.example", recipient_filter.TOO_LONG),
+        (f"SMTP:{'ü' * 33}@acme.example", recipient_filter.TOO_LONG),
+        ("SMTP:#anna@acme.example", recipient_filter.COMMENT),
+        ('SMTP:"#anna"@acme.example', recipient_filter.COMMENT),
+    ],
+)
+def test_a_value_that_is_no_recipient_is_left_out_and_counted_with_its_reason(value: str, why: str) -> None:
+    assert reason_left_out(value, ACME) == why
+    assert filter_export([value], ACME)[:2] == (frozenset(), {why: 1})
+
+
+@pytest.mark.parametrize(
+    "character", ["\t", "\r", "\n", "\0", "\x1c", "\x7f", "\x85", "\xa0", "\u2028", "\u3000", "\ufffd"]
+)
+def test_a_control_or_odd_blank_never_gets_into_a_table_even_in_quotes(character: str) -> None:
+    for address in (f"an{character}na@acme.example", f'"an{character}na"@acme.example'):
+        assert reason(address) == recipient_filter.NOT_AN_ADDRESS
+        assert filter_export([f"SMTP:{address}"], ACME).recipients == frozenset()
+
+
+@pytest.mark.parametrize("character", ["\u0378", "\ufdd0", "\U0002fffe", "\U000e0fff"])
+def test_a_character_unicode_has_not_assigned_is_left_out_as_a_newer_postfix_may_fold_it_into_another(
+    character: str,
+) -> None:
+    for local in (f"an{character}na", f'"an {character}na"'):
+        values = [f"SMTP:{local}@acme.example", "SMTP:bob@acme.example"]
+        assert filter_export(values, ACME)[:2] == (frozenset({"bob@acme.example"}), {recipient_filter.UNASSIGNED: 1})
+
+
+def test_characters_for_private_use_and_those_that_only_join_or_accent_are_assigned() -> None:
+    kept = {"an\ue000na@acme.example", "an\u200dna@acme.example", "an\u0301na@acme.example"}
+    assert recipients(*kept) == kept
+
+
+def test_an_attempt_to_bring_a_second_address_in_behind_a_line_end_fails() -> None:
+    assert filter_export(["X400:s=a\nsmtp:eve@acme.example"], ACME)[:2] == (
+        frozenset(),
+        {recipient_filter.NOT_INTERNET: 1},
+    )
+    assert filter_export(["SMTP:a@acme.example\nsmtp:eve@acme.example"], ACME)[:2] == (
+        frozenset(),
+        {recipient_filter.NOT_AN_ADDRESS: 1},
+    )
+
+
+def test_an_attempt_to_open_a_whole_domain_fails() -> None:
+    tries = ["@acme.example", '""@acme.example', "*@acme.example", " @acme.example", "acme.example", '" "']
+    assert recipients(*tries) == set()
+
+
+def test_a_domain_is_matched_whole_and_not_as_a_part_of_a_name() -> None:
+    tries = ["a@evil-acme.example", "a@acme.example.evil", "a@sub.acme.example", "a@acmeXexample", "a@acme.exampleb"]
+    assert filter_export([f"SMTP:{address}" for address in tries], ACME)[:2] == (
+        frozenset(),
+        {recipient_filter.OTHER_DOMAIN: 5},
+    )
+
+
+def test_an_address_that_starts_with_a_hash_or_holds_a_blank_is_left_out_as_postmap_would_lose_it_silently() -> None:
+    assert recipients("#hash@acme.example", "joe smith@acme.example") == set()
+
+
+def test_the_whole_address_is_at_most_255_octets() -> None:
+    domain = ".".join(["x" * 60] * 3) + ".ex"  # 185
+    settings = ACME._replace(domains=(domain, "y" * 191))
+    assert reason(f"{'a' * 64}@{domain}", settings) is None
+    assert reason(f"{'a' * 63}@{'y' * 191}", settings) is None
+    assert reason(f"{'a' * 64}@{'y' * 191}", settings) == recipient_filter.TOO_LONG
+
+
+@pytest.mark.parametrize("settings", [ACME, ANY])
+def test_an_address_of_megabytes_costs_neither_time_nor_memory(settings: Settings) -> None:
+    for address in (
+        '"' + "x" * 10_000_000 + '"@acme.example',
+        "a." * 5_000_000 + "a@acme.example",
+        "a@" + "a." * 5_000_000,
+    ):
+        assert reason(address, settings) == recipient_filter.TOO_LONG
+
+
+# ---- domains
+
+
+def test_an_internationalised_domain_is_its_a_label_however_it_is_written() -> None:
+    written = ["info@müller.example", "INFO@MÜLLER.EXAMPLE", "info@xn--mller-kva.example", "info@XN--MLLER-KVA.Example"]
+    assert recipients(*written, settings=IDN) == {"info@xn--mller-kva.example"}
+
+
+def test_a_domain_with_an_eszett_is_not_taken_for_the_one_with_ss() -> None:
+    settings = ACME._replace(domains=("xn--strae-oqa.example",), unicode={"xn--strae-oqa.example": "straße.example"})
+    assert recipients("a@straße.example", settings=settings) == {"a@xn--strae-oqa.example"}
+    assert reason("a@strasse.example", settings) == recipient_filter.OTHER_DOMAIN
+
+
+def test_with_no_domains_every_domain_is_taken_if_it_can_be_one() -> None:
+    taken = recipients(
+        "a@One.example", "b@müller.example", "c@server", "d@x", "e@[192.0.2.1]", "f@a b", "g@", settings=ANY
+    )
+    assert taken == {"a@one.example", "b@müller.example", "c@server", "d@x"}
+    for address in ("e@[192.0.2.1]", "f@a b", "g@", "nobody", "h@two..dots"):
+        assert reason(address, ANY) == recipient_filter.NOT_AN_ADDRESS
+
+
+def test_many_domains_are_one_customer_too() -> None:
+    settings = ACME._replace(domains=tuple(f"d{number}.example" for number in range(500)))
+    written = [f"SMTP:a@d{number}.example" for number in range(501)]
+    assert filter_export(written, settings).left_out == {recipient_filter.OTHER_DOMAIN: 1}
+
+
+# ---- exclusions
+
+
+@pytest.mark.parametrize(
+    ("line", "gone"),
+    [
+        ("administrator", {"administrator@acme.example", "administrator@acme.co.example"}),
+        ("ADMINISTRATOR", {"administrator@acme.example", "administrator@acme.co.example"}),
+        ("admin", set()),
+        ("all-staff@acme.example", {"all-staff@acme.example"}),
+        ("*-internal@*", {"x-internal@acme.example", "x-internal@acme.co.example"}),
+        ("*@acme.co.example", {"administrator@acme.co.example", "x-internal@acme.co.example"}),
+        ("?-internal@acme.example", {"x-internal@acme.example"}),
+        ("[w-z]-INTERNAL@acme.example", {"x-internal@acme.example"}),
+        ("[!w-z]-internal@acme.example", set()),
+        ("*staff*", {"all-staff@acme.example"}),
+        ("staff*", set()),
+        ("a.l-staff@acme.example", set()),
+        ("[z-a]*@acme.example", set()),
+        ("[*@acme.example", set()),
+        ("joe smith", set()),
+        ('"joe smith"', {'"joe smith"@acme.example'}),
+    ],
+)
+def test_an_exclusion_is_a_local_part_or_a_shell_pattern_for_the_folded_address(line: str, gone: set[str]) -> None:
+    every = {
+        *("administrator@acme.example", "administrator@acme.co.example", "all-staff@acme.example"),
+        *("x-internal@acme.example", "x-internal@acme.co.example", '"joe smith"@acme.example'),
+    }
+    settings = ACME._replace(exclude=(line,))
+    assert {address for address in every if reason(address, settings) == recipient_filter.EXCLUDED} == gone
+    assert recipients(*every, settings=settings) == every - gone
+
+
+def test_an_exclusion_may_name_an_internationalised_domain_in_either_form() -> None:
+    for line in ("info@müller.example", "*@MÜLLER.example", "info@xn--mller-kva.example"):
+        assert reason("Info@Müller.example", IDN._replace(exclude=(line,))) == recipient_filter.EXCLUDED
+
+
+def test_an_exclusion_of_many_stars_does_not_take_for_ever() -> None:
+    settings = ACME._replace(exclude=("*a" * 30 + "*b@*",))
+    assert reason("a" * 64 + "@acme.example", settings) is None
+
+
+def test_many_exclusions_work_together() -> None:
+    settings = ACME._replace(exclude=(*(f"user{number}" for number in range(300)), "*-x@*", "y@acme.example"))
+    taken = recipients(
+        *(f"user{n}@acme.example" for n in range(301)), "a-x@acme.example", "y@acme.example", settings=settings
+    )
+    assert taken == {"user300@acme.example"}
+
+
+# ---- the quick way and the careful one
+
+PIECES = [
+    *("anna", "ANNA", ".", "..", "@", "@acme.example", "@acme.example", "@ACME.CO.EXAMPLE", "@other.example", "#", "*"),
+    *(
+        "smtp:",
+        '"',
+        "\\",
+        " ",
+        "ü",
+        "İ",
+        "ß",
+        "\u212a",
+        "Σ",
+        "\n",
+        "\r",
+        "\u2028",
+        "\u0378",
+        "x" * 40,
+        "-internal",
+        "%",
+        "=",
+        ":",
+    ),
+]
+
+
+def made_up(dice: random.Random) -> Iterator[str]:
+    for _ in range(3_000):
+        kind = dice.choice(["SMTP:", "smtp:", "sMtP:", "X400:", "", "\u017fmtp:"])
+        end = dice.choice(["", "@acme.example", "@müller.example"])
+        yield kind + "".join(dice.choices(PIECES, k=dice.randrange(5))) + end
+
+
+@pytest.mark.parametrize("seed", seeds(20))
+@pytest.mark.parametrize("settings", [ACME, IDN, ANY, ACME._replace(exclude=("anna", "*-internal@*"))])
+def test_values_in_bulk_are_chosen_as_each_would_be_by_itself(settings: Settings, seed: int) -> None:
+    values = [value for value in made_up(random.Random(seed)) if value]
+    refusals = [reason_left_out(value, settings) for value in values]
+    chosen = filter_export(values, settings)
+    assert chosen.left_out == Counter(filter(None, refusals))
+    taken = [f"{value} " for value, why in zip(values, refusals, strict=True) if why is None]  # a blank: never plain
+    assert chosen.recipients == filter_export(taken, settings).recipients == _one_by_one(taken, settings)
+
+
+def _one_by_one(values: Iterable[str], settings: Settings) -> set[str]:
+    return set().union(*(filter_export([value], settings).recipients for value in values))
+
+
+def test_values_in_blocks_and_one_by_one_give_the_same_choice() -> None:
+    values = [value for value in made_up(random.Random(1)) if value and "\n" not in value]
+    blocks = ["\n".join(values[:1000]), "", "\n\n" + "\n\n\n".join(values[1000:]) + "\n"]
+    assert list(Values(map(Block, blocks))) == values
+    assert filter_export(Values(map(Block, blocks)), ACME) == filter_export(values, ACME)
+
+
+def test_what_somebody_of_a_kind_to_leave_out_would_add_counts_as_that_kind_and_the_rest_of_it_as_ever() -> None:
+    block = Block("SMTP:anna@acme.example\nsmtp:a@acme.example\nX400:c=US;\nSMTP:anna@other.example", ("hidden", "x"))
+    taken = filter_export(Values(iter([block])), ACME)
+    assert taken.recipients == {"anna@acme.example", "a@acme.example"}
+    left = filter_export(Values(iter([block])), ACME._replace(leave_out=("disabled", "hidden")))
+    assert left[:2] == (frozenset(), {recipient_filter.NOT_INTERNET: 1, recipient_filter.OTHER_DOMAIN: 1, "hidden": 2})
+
+
+def test_an_address_of_two_owners_is_left_out_only_if_both_are() -> None:
+    blocks = [Block("SMTP:staff@acme.example", ("hidden",)), Block("smtp:Staff@acme.example")]
+    settings = ACME._replace(leave_out=("hidden",))
+    assert filter_export(Values(iter(blocks)), settings)[:2] == (frozenset({"staff@acme.example"}), {"hidden": 1})
+
+
+def test_what_is_chosen_is_chosen_again_unchanged() -> None:
+    """The build, and whoever reads a list later, may ask again of each recipient and gets the same answer."""
+    taken = filter_export(made_up(random.Random(2)), ACME).recipients
+    assert filter_export([f"SMTP:{recipient}" for recipient in taken], ACME)[:2] == (taken, {})
+    assert taken
+
+
+def test_reasons_are_counted_in_one_stable_order() -> None:
+    values = ["SMTP:#a@acme.example", "SMTP:a b@acme.example", "SMTP:a@other.example", "MS:A", "MS:B"]
+    assert list(filter_export(values, ACME).left_out.items()) == [
+        (recipient_filter.NOT_INTERNET, 2),
+        (recipient_filter.OTHER_DOMAIN, 1),
+        (recipient_filter.NOT_AN_ADDRESS, 1),
+        (recipient_filter.COMMENT, 1),
+    ]
+
+
+# ---- Postfix itself
+
+WAYS_TO_WRITE = [  # as it stands in the export, as senders write it
+    ("Joe.Smith@acme.example", ["joe.smith@acme.example", '"joe.smith"@acme.example', "JOE.SMITH@ACME.EXAMPLE"]),
+    ('"Ann.Lee"@acme.example', ["ann.lee@acme.example", '"ann.lee"@acme.example']),
+    ('"Joe Smith"@acme.example', ['"joe smith"@acme.example', r'"joe\ smith"@acme.example']),
+    (r'"say \"hi\""@acme.example', [r'"say \"hi\""@acme.example']),
+    (r'"back\\slash"@acme.example', [r'"back\\slash"@acme.example']),
+    ('"a@b"@acme.example', ['"a@b"@acme.example']),
+    ('"two..dots"@acme.example', ['"two..dots"@acme.example']),
+    ("50%off@acme.example", ["50%off@acme.example"]),
+    ("bang!user@acme.example", ["bang!user@acme.example"]),
+    ("'quoted'=x/y&z?^_`{|}~+$@acme.example", ["'quoted'=x/y&z?^_`{|}~+$@acme.example"]),
+    ("hash#tag@acme.example", ["hash#tag@acme.example"]),
+]
+
+
+@pytest.mark.host
+def test_postfix_finds_every_recipient_however_a_sender_writes_it(bookworm: LabHost) -> None:
+    listed = recipients(*(address for address, _ in WAYS_TO_WRITE))
+    table = bookworm.root / "etc/postfix/listed"
+    table.write_text("".join(f"{recipient} OK\n" for recipient in listed), encoding="utf-8")
+    told = bookworm.run("postmap", "hash:/etc/postfix/listed")
+    assert told.stderr == "", "postmap exits 0 for lines it skips, but it speaks"
+    keys = bookworm.run("postmap", "-s", "hash:/etc/postfix/listed").stdout.splitlines()
+    assert {line.split("\t")[0] for line in keys} == listed
+    bookworm.run("postconf", "relay_domains = acme.example", "relay_recipient_maps = hash:/etc/postfix/listed")
+    bookworm.start_postfix()
+    asked = [way for _, ways in WAYS_TO_WRITE for way in ways]
+    assert {way: answer for way in asked if not (answer := bookworm.ask(way)).startswith("250")} == {}
+    assert bookworm.ask("nobody@acme.example").startswith("550")
+
+
+@pytest.mark.host
+def test_keys_are_folded_as_postfix_folds_them(bookworm: LabHost) -> None:
+    written = [
+        f"x{chr(code)}y" for code in range(0xA1, 0x2000) if chr(code).isalpha() and chr(code).casefold() != chr(code)
+    ]
+    listed = recipients(*(f"{local}@acme.example" for local in written))
+    table = bookworm.root / "etc/postfix/folded"
+    table.write_text("".join(f"{recipient} OK\n" for recipient in sorted(listed)), encoding="utf-8")
+    assert bookworm.run("postmap", "-o", "hash:/etc/postfix/folded").stderr == ""
+    asked = "".join(f"{local}@acme.example\n" for local in written)
+    found = bookworm.run("postmap", "-q", "-", "hash:/etc/postfix/folded", stdin=asked.encode()).stdout.splitlines()
+    assert len(found) == len(written) > 500

@@ -1,0 +1,341 @@
+"""The timer: what it finishes, opens, counts, and tells a person."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.exit_codes import DONE
+from receiver.actions.rollback import ListChoice, roll_back
+from receiver.monitoring import schedule
+from receiver.outcome import Answer, Busy, Origin
+from receiver.system import locks
+from receiver.system.atomic_files import open_directory
+from receiver.timer import run_timer
+from tests.support.small_relay import SmallRelay, age, people
+
+DAY = 86_400
+NEW = "new@acme.example"
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> SmallRelay:
+    """A relay whose first list has been accepted, whose alarms go to a file, and whose timer has run once."""
+    relay = SmallRelay(tmp_path)
+    mail = relay.program("alarm", f"#!/bin/sh\ncat >> {relay.var}/alarms; echo called >> {relay.var}/calls\n")
+    relay.relay(alarm=(str(mail),))
+    relay.offer(people(40))
+    relay.accept("first", 40)
+    run(relay)
+    return relay
+
+
+def run(relay: SmallRelay, later: float = 0) -> Answer:
+    return run_timer(relay.places, relay.tables, int(time.time() + later))
+
+
+def told(relay: SmallRelay, later: float = 0) -> list[str]:
+    """What this run of the timer told a person."""
+    path = relay.var / "alarms"
+    path.unlink(missing_ok=True)
+    run(relay, later)
+    return path.read_text().splitlines()[1:] if path.exists() else []
+
+
+def metrics(relay: SmallRelay) -> dict[str, int]:
+    text = (relay.var / "metrics" / "postern.prom").read_text()
+    return {name: int(value) for name, value in re.findall(r"^([a-z_]+(?:\{.*\})?) ([0-9]+)$", text, re.MULTILINE)}
+
+
+# ---- alarms
+
+
+def test_a_relay_in_good_order_tells_nothing_and_builds_nothing(relay: SmallRelay) -> None:
+    builds = relay.builds()
+    assert told(relay) == []
+    assert relay.builds() == builds
+
+
+def test_a_held_list_is_told_once_a_day_with_what_to_do(relay: SmallRelay) -> None:
+    relay.offer(people(20))
+    (line,) = told(relay)
+    assert line.startswith("acme: held since ")
+    assert line.endswith("50.0 % would go (20 of 40), limit 10 %; see `inv review acme`")
+    relay.offer(people(19))
+    assert told(relay, 60) == []
+    assert len(told(relay, DAY)) == 1
+
+
+def test_a_list_that_is_held_again_on_the_same_day_is_told_again(relay: SmallRelay) -> None:
+    relay.offer(people(20), when=time.time() - 60)
+    told(relay)
+    relay.offer(people(40))
+    relay.offer(people(20))
+    assert len(told(relay)) == 1
+
+
+def test_a_first_list_that_waits_is_told(relay: SmallRelay) -> None:
+    relay.provision(domains=("acme.example", "acme.co.example"))
+    relay.offer([*people(40), *people(3, "acme.co.example")])
+    assert "first list of acme.co.example (3)" in told(relay)[0]
+
+
+def test_a_pin_is_told_with_who_set_it_and_what_is_held_meanwhile_is_not(relay: SmallRelay) -> None:
+    with relay.spool() as spool:
+        roll_back(spool, ListChoice(back=0), Origin(int(time.time()), by="olga"), relay.tables)
+    relay.offer(people(20))
+    (line,) = told(relay)
+    assert " by olga; `inv resume acme` ends it" in line
+
+
+def test_refused_uploads_are_told_when_no_good_one_has_come_for_a_day(relay: SmallRelay) -> None:
+    assert relay.gate("receive", b"nothing").returncode == 2
+    assert told(relay) == [], "the next one may be better"
+    (line,) = told(relay, DAY + 60)
+    assert "no upload is taken since " in line
+    assert "end mark is missing" in line
+
+
+def test_a_list_that_does_not_get_into_the_tables_is_told_and_tried_again(relay: SmallRelay) -> None:
+    (relay.etc / "left-out").write_text("acme: its list is damaged\n")
+    relay.offer([*people(40), NEW])
+    assert told(relay) == [], "it may be on its way"
+    (line,) = told(relay, 700)
+    assert line.endswith("is not in the tables: left out of the tables: its list is damaged")
+    (relay.etc / "left-out").unlink()
+    assert told(relay, 800) == []
+    assert metrics(relay)['postern_unproven_since_seconds{customer="acme"}'] == 0
+
+
+def test_age_is_told_from_half_of_the_time_on_every_day_until_the_domain_opens(relay: SmallRelay) -> None:
+    assert told(relay, 14 * DAY) == []
+    (line,) = told(relay, 16 * DAY)
+    assert line == "acme: no good list for 16 days; after 30, everybody can be written to in acme.example"
+    assert len(told(relay, 17 * DAY)) == 1
+    assert told(relay, 31 * DAY) == ["acme: OPEN, no good list for 31 days: acme.example"]
+
+
+def test_a_partial_domain_is_open_anyway_and_not_told(relay: SmallRelay) -> None:
+    relay.provision(partial=("acme.example",))
+    assert told(relay, 31 * DAY) == []
+
+
+def test_an_upload_from_the_future_is_told(relay: SmallRelay) -> None:
+    (line,) = told(relay, -3 * 3600)
+    assert "which is to come: this relay's clock was wrong then, or is now" in line
+
+
+ALWAYS = {"days": " ".join(schedule.DAYS), "starts": "00:00 08:00 16:00"}  # an export every eight hours
+
+
+def test_a_list_that_is_late_by_its_schedule_is_told_once_a_day(relay: SmallRelay) -> None:
+    relay.provision(**ALWAYS)
+    assert told(relay, 8 * 3600) == []
+    (line,) = told(relay, 17 * 3600 + 1800)
+    assert line.startswith("acme: stale: no usable export since ")
+    assert told(relay, 17 * 3600 + 2100) == []
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_exports_that_come_and_are_held_or_kept_back_are_not_late(relay: SmallRelay, pinned: bool) -> None:
+    relay.provision(**ALWAYS)
+    age(relay, 3)
+    if pinned:
+        with relay.spool() as spool:
+            roll_back(spool, ListChoice(back=0), Origin(int(time.time()), by="olga"), relay.tables)
+    relay.offer(people(20))
+    assert [line for line in told(relay) if "stale" in line] == []
+
+
+def add_customers(relay: SmallRelay, count: int) -> None:
+    """More customers, who are as acme is."""
+    for name in (f"bolt{number}" for number in range(count)):
+        tree, spool = Path(relay.places.tree(name)), Path(relay.places.spool(name))
+        shutil.copytree(relay.places.tree("acme"), tree)
+        (tree / "settings.json").write_text(relay.settings._replace(customer=name).text())
+        shutil.copytree(relay.folder, spool)
+
+
+def test_most_customers_late_at_once_are_one_alarm_of_the_relay(relay: SmallRelay) -> None:
+    relay.provision(**ALWAYS)
+    add_customers(relay, 3)
+    (line,) = told(relay, 2 * DAY)
+    assert line.startswith("4 of 4 customers are stale at once: is it this relay, its address or its sshd? acme, bolt0")
+
+
+def test_a_few_late_customers_of_many_are_told_by_name(relay: SmallRelay) -> None:
+    relay.provision(**ALWAYS)
+    add_customers(relay, 3)
+    now = int(time.time())
+    for name in ("bolt1", "bolt2"):
+        shutil.copy(relay.folder / "accepted.json", Path(relay.places.spool(name)) / "accepted.json")
+    late = {"postern": 1, "domains": {"acme.example": now - 2 * DAY}, "list": ""}
+    for name in ("acme", "bolt0"):
+        (Path(relay.places.spool(name)) / "accepted.json").write_text(json.dumps(late))
+    assert [line.partition(":")[0] for line in told(relay)] == ["acme", "bolt0"]
+
+
+def test_a_customer_that_is_broken_is_told_and_does_not_hide_the_others(relay: SmallRelay) -> None:
+    bolt = Path(relay.places.tree("bolt"))
+    bolt.mkdir()
+    (bolt / "settings.json").write_text("{")
+    relay.offer(people(20))
+    lines = told(relay)
+    assert [line.partition(":")[0] for line in lines] == ["bolt", "acme"]
+
+
+def test_hidden_names_are_no_customers(relay: SmallRelay) -> None:
+    Path(relay.places.tree(".acme.4711")).mkdir()
+    assert told(relay) == []
+
+
+def test_many_alarms_are_one_call(relay: SmallRelay) -> None:
+    for number in range(20):
+        tree = Path(relay.places.tree(f"bolt{number}"))
+        tree.mkdir()
+        (tree / "settings.json").write_text("{")
+    assert len(told(relay)) == 20
+    assert (relay.var / "calls").read_text().count("called") == 1
+
+
+@pytest.mark.parametrize("program", ["#!/bin/sh\nexit 1\n", "#!/nowhere\n"])
+def test_an_alarm_that_could_not_be_told_is_told_by_the_next_run(relay: SmallRelay, program: str) -> None:
+    works = (relay.etc / "alarm").read_text()
+    relay.program("alarm", program)
+    relay.offer(people(20))
+    assert told(relay) == []
+    relay.program("alarm", works)
+    assert len(told(relay)) == 1
+
+
+def test_without_a_program_alarms_go_to_the_log_alone(relay: SmallRelay) -> None:
+    relay.relay(alarm=())
+    relay.offer(people(20))
+    record: dict[str, Any] = run(relay).record
+    assert len(record["told"]) == 1
+    assert run(relay).record["told"] == []
+
+
+# ---- rule 5
+
+
+def test_a_domain_whose_list_is_too_old_is_opened_by_a_build_once(relay: SmallRelay) -> None:
+    builds = relay.builds()
+    run(relay, 29 * DAY)
+    assert relay.builds() == builds
+    run(relay, 31 * DAY)
+    run(relay, 31 * DAY + 300)
+    assert relay.builds() == builds + 1
+
+
+def test_a_domain_that_closed_in_between_is_opened_again(relay: SmallRelay) -> None:
+    age(relay, 31)
+    run(relay)
+    relay.offer(people(40))
+    run(relay)
+    builds = relay.builds()
+    age(relay, 31)
+    run(relay)
+    assert relay.builds() == builds + 1
+
+
+def test_a_domain_that_a_wrong_clock_opened_is_closed_when_the_clock_is_right(relay: SmallRelay) -> None:
+    builds = relay.builds()
+    run(relay, 3650 * DAY)
+    run(relay)
+    run(relay)
+    assert relay.builds() == builds + 2
+
+
+def test_a_domain_that_went_and_comes_back_between_two_uploads_is_open(relay: SmallRelay) -> None:
+    relay.provision(domains=("acme.example", "acme.co.example"))
+    relay.offer([*people(40), *people(9, "acme.co.example")])
+    relay.accept("first", 9)
+    relay.provision(domains=("acme.example",))
+    run(relay)
+    assert relay.accepted().keys() == {"acme.example"}
+    relay.provision(domains=("acme.example", "acme.co.example"))
+    assert relay.offer([*people(40), *people(9, "acme.co.example")]).did == "held"
+    assert {*people(40), *people(9, "acme.co.example")} <= relay.in_force()
+
+
+def test_a_build_that_fails_is_told_and_tried_again(relay: SmallRelay) -> None:
+    works = (relay.etc / "rebuild").read_text()
+    relay.program("rebuild", "#!/bin/sh\necho no room >&2; exit 4\n")
+    lines = told(relay, 31 * DAY)
+    assert "the tables are out of date, and cannot be built: rebuild-relay-recips ended 4: no room" in lines
+    relay.program("rebuild", works)
+    builds = relay.builds()
+    run(relay, 31 * DAY + 300)
+    assert relay.builds() == builds + 1
+
+
+def test_a_main_cf_that_no_longer_names_our_tables_is_told_once_a_day(relay: SmallRelay) -> None:
+    (relay.etc / "unnamed").write_text("relay_domains: names no table /etc/postern/tables/relay_domains\n")
+    (line,) = told(relay)
+    assert "DOES NOT ASK OUR TABLES as it should: relay_domains: names no table" in line
+    assert "`inv provision CUSTOMER`" in line
+    assert told(relay) == []
+    (relay.etc / "unnamed").unlink()
+    assert told(relay, DAY) == []
+
+
+# ---- metrics
+
+
+def test_metrics_say_how_each_customer_stands(relay: SmallRelay) -> None:
+    relay.offer([*people(20), "x@elsewhere.example"])
+    relay.gate(None)
+    run(relay)
+    found, now = metrics(relay), time.time()
+    assert found['postern_recipients{customer="acme"}'] == 40
+    assert found['postern_open{customer="acme",domain="acme.example"}'] == 0
+    assert found['postern_last_run_code{customer="acme"}'] == 3
+    assert found['postern_left_out{customer="acme",reason="other domain"}'] == 1
+    for name in (
+        'postern_held_since_seconds{customer="acme"}',
+        'postern_last_good_upload_seconds{customer="acme",domain="acme.example"}',
+        'postern_key_seen_seconds{customer="acme",key="k1"}',
+        "postern_tick_seconds",
+    ):
+        assert now - 60 < found[name] <= now
+
+
+def test_metrics_are_replaced_whole_and_readable_by_the_collector(relay: SmallRelay) -> None:
+    path = relay.var / "metrics" / "postern.prom"
+    before = path.stat().st_ino
+    run(relay)
+    assert path.stat().st_ino != before
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [each.name for each in path.parent.iterdir()] == ["postern.prom"]
+    blocks = re.findall(r"^# TYPE ([a-z_]+) gauge$", path.read_text(), re.MULTILINE)
+    assert len(blocks) == len(set(blocks)) == 11
+
+
+def test_metrics_that_cannot_be_written_are_told_and_do_not_stop_the_rest(relay: SmallRelay) -> None:
+    (relay.var / "metrics" / "postern.prom").unlink()
+    (relay.var / "metrics").rmdir()
+    assert any(line.startswith("metrics cannot be written") for line in told(relay))
+
+
+# ---- one at a time
+
+
+def test_a_second_timer_does_not_start_while_one_runs(relay: SmallRelay) -> None:
+    run_ = open_directory(relay.places.run)
+    with locks.hold_lock(run_, fcntl.LOCK_EX, 0, ""), pytest.raises(Busy, match="has not ended yet"):
+        run(relay)
+
+
+def test_the_timer_says_nothing_that_cron_would_mail(relay: SmallRelay) -> None:
+    relay.offer(people(20))
+    done = relay.desk("tick")
+    assert (done.returncode, done.stdout, done.stderr) == (DONE, b"", b"")
+    assert len(json.loads(relay.desk("tick", "--json").stdout)["alarms"]) == 1

@@ -1,0 +1,583 @@
+from __future__ import annotations
+
+import ast
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import inventory
+from common import settings
+from common.main_cf_params import (
+    DOMAINS,
+    OTHERS,
+    RECIPIENTS,
+    REJECT,
+    ROUTES,
+    TABLE_OF,
+    Setting,
+    is_ours,
+    members,
+    our_member,
+    with_ours,
+)
+from common.paths import Places
+from common.release import RELEASE
+from common.settings import load_settings
+from deploy.items import Item
+from deploy.plan import Blank, Change, Plan
+from deploy.remote_session import MAIN, ROOT, sent_modules
+from inventory import Customer, Key, Relay
+from inventory.model import Take
+from receiver.tables import lookup
+from roles import relay as relay_role
+from roles.relay import Facts
+from roles.relay.facts import BLANK
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "postfix.plan"
+UNSET_DOMAINS = "${{$compatibility_level} <level {2} ? {$mydestination} : {}}"
+UNSET = {
+    DOMAINS: Setting(False, UNSET_DOMAINS),
+    ROUTES: Setting(False, ""),
+    RECIPIENTS: Setting(False, ""),
+    REJECT: Setting(False, "550"),
+}
+FRESH = BLANK._replace(has_postfix=True, table_type="lmdb", types=("hash", "lmdb"), settings=UNSET)
+OURS = our_member(RECIPIENTS, "lmdb")
+
+
+def relay(**more: object) -> Relay:
+    return Relay.model_validate({"name": "mx1", "address": "mx1.provider.example", **more})
+
+
+def customer(id_: str = "acme", **changes: Any) -> Customer:
+    demo = inventory.find(inventory.load(Path(inventory.__file__).parent), "demo")
+    addresses = {"addresses": changes.pop("addresses", ("198.51.100.7", "2001:db8::/48"))}
+    own: dict[str, object] = {
+        "id": id_,
+        "domains": (f"{id_}.example",),
+        "next_hop": "relay:[203.0.113.25]:25",
+        "keys": (Key("k1", "ssh-ed25519 AAAAC3Nz"),),
+        **dict.fromkeys(("partial", "exclude", "include", "canaries"), ()),
+    }
+    return demo.model_copy(update={**own, "exchange": demo.exchange.model_copy(update=addresses), **changes})
+
+
+def only(kind: str, *customers: Customer, now: Facts = FRESH, of: Relay | None = None, **more: Any) -> Item:
+    (found,) = (item for item in relay_role.items(of or relay(), customers, now, **more) if item.kind == kind)
+    return found
+
+
+def tree_item(one: Customer) -> Item:
+    return next(item for item in relay_role.items(relay(), (one,), FRESH) if item.about == one.id)
+
+
+def tree_of(one: Customer) -> dict[str, str]:
+    return dict((tree_item(one).wanted or {})["files"])
+
+
+def lists(now: Facts = FRESH, *customers: Customer, of: Relay | None = None) -> dict[str, Any]:
+    return dict(only("main.cf", *(customers or (customer(),)), now=now, of=of).wanted or {})
+
+
+def with_lists(values: dict[str, str], now: Facts = FRESH) -> Facts:
+    return now._replace(settings={**now.settings, **{name: Setting(True, value) for name, value in values.items()}})
+
+
+def after(now: Facts, **more: Any) -> Facts:
+    """The machine once what is wanted of it has been done."""
+    wanted = lists(now, **more)
+    first = {
+        name: setting for name, setting in now.settings.items() if setting.value != wanted.get(name, setting.value)
+    }
+    set_ = {name: Setting(True, value) for name, value in wanted.items() if name in now.settings}
+    return now._replace(settings={**now.settings, **set_}, record={**first, **now.record}, customers=("acme",))
+
+
+# ---- what a relay must have
+
+
+def test_a_plan_for_a_fresh_relay_is_the_one_a_person_has_read() -> None:
+    """POSTERN_GOLDEN=write writes it anew; read the difference first. The receiver's source is left out."""
+    two = customer("bolt", domains=("bolt.example", "xn--bcher-kva.example"), next_hop=None, addresses=("any",))
+    one = customer(exclude=("administrator", "*-internal@*"), include=("helpdesk@acme.example",))
+    items = [item for item in relay_role.items(relay(), (two, one), FRESH) if item.name != relay_role.LIBRARY]
+    text = Plan.of(Blank(), items).text()
+    if os.environ.get("POSTERN_GOLDEN") == "write":
+        GOLDEN.write_text(text, "utf-8")
+    assert GOLDEN.read_text("utf-8") == text
+
+
+def test_the_story_of_a_relay_is_told_in_the_order_in_which_each_thing_needs_the_last() -> None:
+    kinds = [(item.kind, item.about) for item in relay_role.items(relay(), (customer(),), FRESH)]
+    assert [kind for place, (kind, _) in enumerate(kinds) if not place or kinds[place - 1][0] != kind] == [
+        *("package", "account", "file", "tree", "file", "tree", "settled", "sudo", "main.cf", "routes")
+    ]
+
+
+def test_the_timer_looks_for_the_very_tables_that_main_cf_is_given() -> None:
+    assert lookup.LISTS == TABLE_OF
+
+
+def test_the_receiver_is_installed_whole_and_stamped() -> None:
+    (library,) = (item for item in relay_role.items(relay(), (), FRESH) if item.name == relay_role.LIBRARY)
+    files = (library.wanted or {})["files"]
+    assert files["release"] == f"{RELEASE}\n"
+    assert files["common/settings.py"] == Path(settings.__file__).read_text("utf-8")
+    assert {"receiver/__init__.py", "receiver/upload/formats/__init__.py", "receiver/tables/build.py"} <= set(files)
+
+
+def test_nothing_but_the_standard_library_and_what_is_sent_before_it_is_imported_there() -> None:
+    """And by full names alone: the packages they are in are not there."""
+    sent = {"remote.main"}
+    for path in sent_modules():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] not in sys.stdlib_module_names:
+                assert node.module in sent, path
+        sent.add(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    there = {path for path in (ROOT / "remote").rglob("*.py") if path.name != "__init__.py"}
+    assert there - {MAIN} <= {*sent_modules()}
+
+
+def test_customers_come_in_one_order_whatever_order_they_are_given_in() -> None:
+    acme, bolt = customer("acme"), customer("bolt")
+    assert [*relay_role.items(relay(), (acme, bolt), FRESH)] == [*relay_role.items(relay(), (bolt, acme), FRESH)]
+
+
+def test_the_receiver_reads_of_a_tree_what_the_inventory_says(tmp_path: Path) -> None:
+    one = customer(exclude=("administrator",), canaries=("ceo@acme.example",), domains=("xn--bcher-kva.example",))
+    for name, content in tree_of(one).items():
+        path = tmp_path / "customers" / "acme" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, "utf-8")
+    settings = load_settings(Places(etc=str(tmp_path)), "acme")
+    assert settings.format == one.exchange.source
+    assert (settings.exclude, settings.canaries) == (("administrator",), ("ceo@acme.example",))
+    assert (settings.domains, settings.unicode) == (one.domains, {"xn--bcher-kva.example": "bücher.example"})
+    assert settings.max_megabytes == one.guard.max_megabytes
+
+
+def test_an_internationalised_domain_is_relayed_and_routed_in_both_its_forms() -> None:
+    files = tree_of(customer(domains=("xn--bcher-kva.example",)))
+    assert files["relay_domains"] == "xn--bcher-kva.example OK\nbücher.example OK\n"
+    assert [line.split()[0] for line in files["transport"].splitlines()] == ["xn--bcher-kva.example", "bücher.example"]
+    routes = only("routes", customer(domains=("xn--bcher-kva.example",))).wanted
+    assert set(routes or {}) == {"xn--bcher-kva.example", "bücher.example"}
+
+
+def test_a_key_opens_the_gate_for_its_customer_alone_and_from_its_addresses_alone() -> None:
+    rotating = customer(keys=(Key("k1", "ssh-ed25519 AAAA1"), Key("k2", "ssh-rsa AAAA2")))
+    command = 'command="/usr/local/sbin/postern-receive acme'
+    assert tree_of(rotating)["authorized_keys"].splitlines() == [
+        f'restrict,from="198.51.100.7,2001:db8::/48",{command} k1" ssh-ed25519 AAAA1 acme k1',
+        f'restrict,from="198.51.100.7,2001:db8::/48",{command} k2" ssh-rsa AAAA2 acme k2',
+    ]
+
+
+def test_a_key_that_may_come_from_anywhere_has_no_from() -> None:
+    line = tree_of(customer(addresses=("any",)))["authorized_keys"]
+    assert line.startswith('restrict,command="')
+
+
+def test_a_customer_whose_way_on_the_relay_knows_already_gets_no_route_of_ours() -> None:
+    one = customer(next_hop=None)
+    assert tree_of(one)["transport"] == ""
+    assert "routes" not in {item.kind for item in relay_role.items(relay(), (one,), FRESH)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "losses"),
+    [
+        ({"domains": ("acme.example",)}, ["domain:acme.co.example", "route:acme.co.example"]),
+        ({"next_hop": None}, ["route:acme.co.example", "route:acme.example"]),
+        ({"keys": (Key("k2", "ssh-ed25519 BBBB"),)}, ["key:k1"]),
+        ({"keys": (Key("k1", "ssh-ed25519 BBBB"),)}, ["key:k1"]),  # made by a checkout that does not know the first
+        ({"next_hop": "relay:[203.0.113.26]:25"}, []),
+        ({"partial": ()}, ["partial:acme.example"]),  # who has a mailbox elsewhere would be refused
+        ({"include": ("info@acme.example",)}, ["include:helpdesk@acme.example"]),
+    ],
+)
+def test_what_would_go_from_a_customer_must_be_named(changes: dict[str, Any], losses: list[str]) -> None:
+    domains = ("acme.example", "acme.co.example")
+    usual = {"domains": domains, "partial": ("acme.example",), "include": ("helpdesk@acme.example",)}
+    before, after = (tree_item(customer(**{**usual, **more})) for more in ({}, changes))
+    assert [*Change(after, before.wanted).losses()] == losses
+
+
+@pytest.mark.parametrize(("taker", "order"), [("bolt", ["bolt", "acme"]), ("acme", ["acme", "bolt"])])
+def test_who_takes_a_domain_over_comes_before_who_gives_it_away(taker: str, order: list[str]) -> None:
+    """Killed in between, the domain is two's, and not nobody's."""
+    both = [
+        customer(one, domains=(f"{one}.example", *(["shared.example"] * (one == taker)))) for one in ("acme", "bolt")
+    ]
+    now = FRESH._replace(others={"shared.example": "acme" if taker == "bolt" else "bolt"})
+    assert [item.about for item in relay_role.items(relay(), both, now) if item.kind == "tree" and item.about] == order
+
+
+def test_all_of_a_customer_who_leaves_is_a_loss() -> None:
+    gone = next(item for item in relay_role.without(relay(), "acme", FRESH) if item.about == "acme")
+    losses = [*Change(gone, tree_item(customer()).wanted).losses()]
+    assert losses == ["key:k1", "domain:acme.example", "route:acme.example"]
+
+
+def test_trees_of_customers_whom_this_checkout_does_not_know_are_not_touched() -> None:
+    now = FRESH._replace(customers=("acme", "bolt"))
+    assert [item.about for item in relay_role.items(relay(), (customer(),), now) if item.about] == ["acme"]
+
+
+# ---- programs
+
+
+@pytest.mark.parametrize(
+    ("now", "more", "wanted"),
+    [
+        (FRESH, {}, ["postfix", "make", "sudo", "cron", "passwd", "tzdata"]),
+        (FRESH._replace(manager="dnf"), {}, ["postfix", "make", "sudo", "cronie", "shadow-utils", "tzdata"]),
+        (FRESH, {"table_type": "cdb"}, ["postfix", "postfix-cdb", "make", "sudo", "cron", "passwd", "tzdata"]),
+        (
+            FRESH._replace(types=("hash", "cdb")),
+            {"table_type": "cdb"},
+            ["postfix", "make", "sudo", "cron", "passwd", "tzdata"],
+        ),
+        (
+            FRESH._replace(types=("cdb",)),
+            {"table_type": "hash"},
+            ["postfix", "make", "sudo", "cron", "passwd", "tzdata"],
+        ),
+        (BLANK, {}, ["postfix", "make", "sudo", "cron", "passwd", "tzdata"]),
+        (BLANK, {"table_type": "lmdb"}, ["postfix", "postfix-lmdb", "make", "sudo", "cron", "passwd", "tzdata"]),
+    ],
+)
+def test_the_packages_are_those_the_machine_has_not(now: Facts, more: dict[str, str], wanted: list[str]) -> None:
+    found = [item.name for item in relay_role.packages(relay(**more), now) if item.kind == "package"]
+    assert found == wanted
+
+
+def test_only_a_postfix_that_is_installed_now_is_started() -> None:
+    assert "service" in {item.kind for item in relay_role.packages(relay(), BLANK)}
+    assert "service" not in {item.kind for item in relay_role.packages(relay(), FRESH)}
+
+
+# ---- main.cf
+
+
+@pytest.mark.parametrize(
+    ("value", "cut"),
+    [
+        ("", []),
+        (" a.example , b.example\tc.example,,", ["a.example", "b.example", "c.example"]),
+        (UNSET_DOMAINS, [UNSET_DOMAINS]),
+        (f"{UNSET_DOMAINS}, hash:/x", [UNSET_DOMAINS, "hash:/x"]),
+        ("inline:{a=OK, {b c}=OK}, hash:/x", ["inline:{a=OK, {b c}=OK}", "hash:/x"]),
+        ("$mydestination ${x?{a, b}:{c}}", ["$mydestination", "${x?{a, b}:{c}}"]),
+        ("hash:/x, unionmap:{a, b", ["hash:/x", "unionmap:{a, b"]),
+    ],
+)
+def test_a_list_is_cut_as_postfix_cuts_it(value: str, cut: list[str]) -> None:
+    assert members(value) == cut
+
+
+@pytest.mark.parametrize(
+    ("parameter", "member", "ours"),
+    [
+        (RECIPIENTS, "hash:/etc/postern/tables/exchange_recipients", True),
+        (RECIPIENTS, "proxy:cdb:/etc/postern/tables/exchange_recipients", True),
+        (RECIPIENTS, "$default_database_type:/etc/postern/tables/exchange_recipients", True),
+        (RECIPIENTS, "hash:/etc/postern/tables/exchange_recipients2", False),
+        (RECIPIENTS, "hash:/home/etc/postern/tables/exchange_recipients", False),
+        (RECIPIENTS, "hash:/etc/postern/tables/relay_domains", False),
+        (RECIPIENTS, "unionmap:{hash:/etc/postern/tables/exchange_recipients, hash:/own}", False),
+        (DOMAINS, "unionmap:{regexp:/dev/null, lmdb:/etc/postern/tables/relay_domains}", True),
+        (DOMAINS, "hash:/etc/postern/tables/relay_domains", True),
+    ],
+)
+def test_a_member_is_ours_by_its_path_whatever_its_type(parameter: str, member: str, ours: bool) -> None:
+    assert is_ours(parameter, member) is ours
+
+
+def test_an_unset_relay_domains_keeps_its_default_as_one_word() -> None:
+    """Written back in pieces it would make every later postconf fail."""
+    assert lists()[DOMAINS] == f"{UNSET_DOMAINS}, {our_member(DOMAINS, 'lmdb')}"
+    assert members(lists()[DOMAINS])[0] == UNSET_DOMAINS
+
+
+def test_where_nobody_had_a_list_of_recipients_other_domains_are_let_pass() -> None:
+    """A first recipient map would reject every other relay domain."""
+    assert members(lists()[RECIPIENTS]) == [OURS, OTHERS]
+
+
+def test_hand_kept_members_stay_where_they_are_and_decide_about_their_domains() -> None:
+    now = with_lists({RECIPIENTS: "hash:/etc/postfix/relay_recipients", ROUTES: "hash:/etc/postfix/transport"})
+    assert lists(now)[RECIPIENTS] == f"hash:/etc/postfix/relay_recipients, {OURS}"
+    assert lists(now)[ROUTES] == f"{our_member(ROUTES, 'lmdb')}, hash:/etc/postfix/transport"
+
+
+LISTS = ["", "hash:/a", "hash:/a  hash:/b", f"hash:/a {OURS}", f"{OTHERS}, hash:/a", OURS.replace("lmdb", "hash")]
+
+
+@pytest.mark.parametrize("others", [True, False])
+@pytest.mark.parametrize("value", LISTS)
+@pytest.mark.parametrize("parameter", [DOMAINS, ROUTES, RECIPIENTS])
+def test_a_list_that_is_right_is_left_as_it_is_letter_by_letter(parameter: str, value: str, others: bool) -> None:
+    value = value.replace("exchange_recipients", "relay_domains" if parameter == DOMAINS else "exchange_recipients")
+    once = with_ours(parameter, value, "lmdb", others)
+    assert with_ours(parameter, once, "lmdb", others) == once
+    spaced = once.replace(", ", "  ,")
+    if "unionmap" not in once:
+        assert with_ours(parameter, spaced, "lmdb", others) == spaced
+
+
+def test_the_second_customer_of_a_relay_changes_no_main_cf() -> None:
+    now = after(FRESH)
+    assert lists(now, customer("acme"), customer("bolt")) == lists(FRESH, customer("acme"))
+
+
+def test_a_hand_kept_map_that_comes_after_us_does_not_shut_out_other_domains() -> None:
+    now = after(FRESH)
+    now = with_lists({RECIPIENTS: now.settings[RECIPIENTS].value + ", hash:/etc/postfix/relay_recipients"}, now)
+    assert members(lists(now)[RECIPIENTS]) == [OURS, OTHERS, "hash:/etc/postfix/relay_recipients"]
+
+
+def test_other_domains_are_let_pass_again_where_somebody_removed_that_member() -> None:
+    now = with_lists({RECIPIENTS: OURS}, after(FRESH))
+    assert members(lists(now)[RECIPIENTS]) == [OURS, OTHERS]
+
+
+def test_a_new_table_type_changes_our_members_in_their_places() -> None:
+    now = after(with_lists({DOMAINS: "a.example", RECIPIENTS: "hash:/own"}))
+    now = with_lists({DOMAINS: now.settings[DOMAINS].value + ", b.example"}, now)
+    changed = lists(now, of=relay(table_type="cdb"))
+    assert members(changed[DOMAINS]) == ["a.example", our_member(DOMAINS, "cdb"), "b.example"]
+    assert members(changed[RECIPIENTS]) == ["hash:/own", our_member(RECIPIENTS, "cdb")]
+
+
+def test_when_the_last_customer_goes_main_cf_is_as_it_was() -> None:
+    for now in (FRESH, with_lists({DOMAINS: "a.example  b.example", RECIPIENTS: "hash:/own", ROUTES: ""})):
+        before = {name: setting.value for name, setting in now.settings.items() if setting.is_set}
+        *_, last = relay_role.without(relay(), "acme", after(now))
+        assert last.wanted == {**before, "reloaded": True}
+
+
+def test_what_was_written_by_hand_meanwhile_stays_when_the_last_customer_goes() -> None:
+    now = after(FRESH)
+    now = with_lists({DOMAINS: now.settings[DOMAINS].value + ", new.example"}, now)
+    wanted = list(relay_role.without(relay(), "acme", now))[-1].wanted or {}
+    assert wanted[DOMAINS] == f"{UNSET_DOMAINS}, new.example"
+    assert RECIPIENTS not in wanted
+
+
+def test_main_cf_stays_while_any_tree_is_left_even_one_this_checkout_does_not_know() -> None:
+    now = after(FRESH)._replace(customers=("acme", "bolt"))
+    assert "main.cf" not in {item.kind for item in relay_role.without(relay(), "acme", now)}
+
+
+def test_nobody_s_leaving_is_done_by_what_is_not_there() -> None:
+    """A relay that was never set up, or that has lost its Postfix."""
+    assert [item.kind for item in relay_role.without(relay(), "acme", BLANK)] == ["tree"]
+
+
+def test_soft_is_set_recorded_and_taken_back() -> None:
+    soft = relay(reject="soft")
+    assert lists(of=soft)[REJECT] == "450"
+    softened = after(FRESH, of=soft)
+    assert lists(softened, of=soft)[REJECT] == "450"
+    assert REJECT not in lists(softened)
+
+
+def test_a_relay_that_was_soft_by_hand_stays_so() -> None:
+    assert lists(with_lists({REJECT: "450"}))[REJECT] == "450"
+
+
+# ---- what an operator is told beside the plan
+
+
+def test_soft_names_the_domains_of_others_it_touches() -> None:
+    now, soft = FRESH._replace(foreign=("old.example", "other.example")), relay(reject="soft")
+    change = (only("main.cf", customer(), now=now, of=soft), {DOMAINS: "x"})
+    assert "old.example, other.example" in relay_role.notes(soft, now, [change])[0]
+    assert relay_role.notes(relay(), now, [(only("main.cf", customer(), now=now), {DOMAINS: "x"})]) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [({"exclude": ("sales",)}, 1), ({"include": ("helpdesk@acme.example",)}, 0), ({"open_after_days": 7}, 0)],
+)
+def test_a_changed_choice_is_said_to_show_with_the_next_list(changes: dict[str, Any], told: int) -> None:
+    change = (tree_item(customer(**changes)), tree_item(customer()).wanted)
+    assert len(relay_role.notes(relay(), FRESH, [change])) == told
+    assert relay_role.notes(relay(), FRESH, [(change[0], None)]) == []
+
+
+def test_keys_seen_are_told_of_whatever_a_spool_says() -> None:
+    """What lies in a spool may be anybody's work."""
+    spools = {
+        "acme": {"keys": {"k1": {"first": 1, "last": 2}}},
+        "bolt": {"keys": ["k1"]},
+        "cork": "bolt cannot be read",
+        "dune": None,
+    }
+    assert relay_role.keys_seen(spools) == {
+        "acme": frozenset({"k1"}),
+        **dict.fromkeys(("bolt", "cork", "dune"), frozenset()),
+    }
+
+
+def test_lists_seen_are_told_of_whatever_a_spool_says() -> None:
+    some = {"bytes": 10, "changed": 1}
+    spools = {
+        "acme": {"accepted": {"domains": {"a.example": 5, "b.example": 7}}, "list": some},
+        "held": {"accepted": None, "list": some},
+        "empty": {"accepted": None, "list": None},
+        "new": {"accepted": {"domains": {}}, "list": None},
+        "far": {"accepted": {"domains": {"a.example": 10**19, "b.example": "x"}}, "list": some},
+        "odd": {"accepted": {"domains": 7}, "list": None},
+        "damaged": "damaged cannot be read",
+        "gone": None,
+    }
+    assert relay_role.lists_seen(spools) == {"acme": 7, "held": 0, "far": 1 << 40, "odd": 0, "damaged": 0}
+    assert relay_role.lists_seen(None) == {}
+
+
+# ---- what stands in the way
+
+SSHD = {
+    "pubkeyauthentication": ["yes"],
+    "forcecommand": ["none"],
+    "chrootdirectory": ["none"],
+    "authorizedkeysfile": [".ssh/authorized_keys", ".ssh/authorized_keys2"],
+    "authenticationmethods": ["any"],
+}
+FINE: dict[str, Any] = {
+    "sshd": {"198.51.100.7": SSHD},
+    "groups": ["postern"],
+    "sudoers.d": True,
+    "instances": [],
+    "running": True,
+    "smtp": "",
+    "scratch": "",
+    "overrides": [],
+    "classes": {"acme.example": "other"},
+    "no way": {},
+}
+
+
+def refusals(facts: dict[str, Any], now: Facts = FRESH, **more: Any) -> list[str]:
+    return relay_role.blockers(relay(), (customer(),), now, [{**FINE, **facts}], **more)
+
+
+def sshd(**options: list[str]) -> dict[str, Any]:
+    return {"sshd": {"198.51.100.7": {**SSHD, **options}}}
+
+
+def test_nothing_stands_in_the_way_of_a_relay_as_it_should_be() -> None:
+    assert refusals({}) == []
+    assert refusals({"classes": {"acme.example": "relay"}}) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (sshd(allowusers=["root", "admin@*"]), "AllowUsers root admin@*: add postern"),
+        (sshd(denyusers=["p*"]), "DenyUsers p*"),
+        (sshd(allowgroups=["staff"]), "AllowGroups staff"),
+        (sshd(denygroups=["postern"]), "DenyGroups"),
+        (sshd(allowusers=["*", "!postern"]), "AllowUsers"),
+        (sshd(pubkeyauthentication=["no"]), "PubkeyAuthentication no"),
+        (sshd(authorizedkeysfile=["/etc/ssh/keys/%u"]), "AuthorizedKeysFile /etc/ssh/keys/%u"),
+        (sshd(forcecommand=["internal-sftp"]), "ForceCommand internal-sftp"),
+        (sshd(chrootdirectory=["/srv"]), "ChrootDirectory /srv"),
+        (sshd(authenticationmethods=["publickey,password"]), "AuthenticationMethods publickey,password"),
+        ({"sshd": {"fault": "sshd is not there"}}, "sshd is not there"),
+        ({"sudoers.d": False}, "@includedir /etc/sudoers.d"),
+        ({"instances": ["/etc/postfix-out"]}, "/etc/postfix, /etc/postfix-out"),
+        ({"running": False, "classes": {}}, "Postfix is stopped"),
+        ({"smtp": "smtpd on 192.0.2.9 port 25 cannot be asked"}, "192.0.2.9 port 25 cannot be asked\nit is asked"),
+        ({"scratch": "unsupported dictionary type: lmdb"}, "unsupported dictionary type: lmdb"),
+        ({"overrides": ["main.cf: smtpd_reject_unlisted_recipient = no"]}, "smtpd_reject_unlisted_recipient = no"),
+        ({"classes": {"acme.example": "local"}}, "acme.example (acme) is in mydestination"),
+        ({"classes": {"acme.example": "virtual alias"}}, "virtual_alias_domains"),
+        ({"classes": {"acme.example": "virtual mailbox"}}, "virtual_mailbox_domains"),
+        ({"everybody": [["acme.example", "virtual_alias_maps", "hash:/v", "@acme.example"]]}, "hash:/v (virtual_alias"),
+        ({"everybody": [["acme.example", RECIPIENTS, "regexp:/r", "for any address"]]}, "regexp:/r (relay_recip"),
+        ({"everybody": [["acme.example", "relocated_maps", "hash:/r", "@acme.example"]]}, "all of acme.example"),
+        ({"refused": {"acme.example": "it comes to `reject`"}}, "says `acme.example OK` leaves it to our list"),
+        ({"references": [["main.cf: relay_domains = $transport_maps", "transport_maps"]]}, "not as $transport_maps"),
+        ({"references": [["main.cf: virtual_mailbox_maps = $x", RECIPIENTS]]}, "takes in relay_recipient_maps"),
+        ({"dead ends": {"acme.example": "error:5.1.1"}}, "takes its mail to error:5.1.1"),
+        ({"unreadable": ["relay_recipient_maps: postmap cannot read mysql:/m"]}, "cannot read mysql:/m: Postfix puts"),
+        ({"ground": ["/usr/local/sbin is mounted noexec"]}, "mounted noexec"),
+        (sshd(pubkeyacceptedalgorithms=["rsa-sha2-512,rsa-sha2-256"]), "takes no ssh-ed25519 key"),
+        (sshd(allowusers=["postern@192.0.2.*"]), "add postern (from 198.51.100.7)"),
+        (sshd(denyusers=["postern@198.51.100.0/24"]), "shuts out postern"),
+        ({"no way": {"acme.example": "it has no MX"}}, "it has no MX; name next_hop"),
+    ],
+)
+def test_an_obstacle_is_named_with_what_would_help(facts: dict[str, Any], words: str) -> None:
+    (found,) = refusals(facts)
+    assert words in found
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"allowusers": ["root", "post*"]},
+        {"allowusers": ["postern@198.51.100.*"]},
+        {"allowusers": ["postern@198.51.100.0/24"]},
+        {"allowusers": ["postern@*.acme.example"], "usedns": ["yes"]},
+        {"denyusers": ["postern@192.0.2.0/24"]},
+        {"pubkeyacceptedalgorithms": ["ssh-ed25519,rsa-sha2-512"]},
+        {"denyusers": ["root"]},
+        {"allowgroups": ["postern"]},
+        {"authorizedkeysfile": ["%h/.ssh/authorized_keys"]},
+        {"authorizedkeysfile": ["/var/lib/%u/.ssh/authorized_keys"]},
+        {"authenticationmethods": ["publickey,password", "publickey"]},
+    ],
+)
+def test_what_lets_the_account_in_is_no_obstacle(options: dict[str, list[str]]) -> None:
+    assert refusals(sshd(**options)) == []
+
+
+def test_all_obstacles_are_named_at_once() -> None:
+    facts = {"running": False, "sudoers.d": False, **sshd(forcecommand=["/bin/false"], denyusers=["postern"])}
+    assert len(refusals(facts)) == 4
+
+
+def test_an_older_receiver_replaces_a_newer_one_only_when_that_is_said() -> None:
+    newer = FRESH._replace(release="999.0")
+    assert "999.0" in refusals({}, newer)[0]
+    assert refusals({}, newer, downgrade=True) == []
+    assert refusals({}, FRESH._replace(release=RELEASE)) == []
+
+
+def test_where_there_is_no_postfix_yet_only_what_needs_none_is_judged() -> None:
+    facts = {name: FINE[name] for name in ("sshd", "groups", "sudoers.d")}
+    assert relay_role.blockers(relay(), (customer(),), BLANK, [facts]) == []
+
+
+# ---- what is chosen from an export
+
+
+def of_source(source: str, **take: bool) -> Customer:
+    one = customer()
+    changes = {"source": source, "basepoint": None, "take": Take.model_validate(take)}
+    return one.model_copy(update={"exchange": one.exchange.model_copy(update=changes)})
+
+
+def test_the_kinds_that_are_left_out_are_in_the_settings_of_a_source_that_tells_kinds() -> None:
+    told = json.loads(tree_of(of_source("csvde", internal_only=True, contacts=False))["settings.json"])
+    assert told["format"] == "csvde"
+    assert "internal only" not in told["leave_out"]
+    assert {"system objects", "contacts"} <= set(told["leave_out"])
+    assert json.loads(tree_of(customer())["settings.json"])["leave_out"] == []
+
+
+@pytest.mark.parametrize("other", [of_source("csvde", hidden=False), customer(exclude=("x",))])
+def test_what_shows_with_the_next_list_only_is_said_to(other: Customer) -> None:
+    before, after = tree_item(of_source("csvde")), tree_item(other)
+    assert relay_role.notes(relay(), FRESH, [(after, before.wanted)]) == [
+        "acme: a changed exclude or take takes effect with the next list"
+    ]
+    assert relay_role.notes(relay(), FRESH, [(after, after.wanted)]) == []

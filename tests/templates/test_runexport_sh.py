@@ -1,0 +1,333 @@
+"""runexport.sh against a real OpenLDAP: a whole list is sent, and of anything less nothing."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from common.settings import Settings
+from lab import roots
+from lab.host import LabHost
+from receiver.upload import formats
+from receiver.upload.recipient_filter import filter_export
+from receiver.upload.stream import strip_end_mark
+from tests.support.directories import BASE, FOLDER, PASSWORD, READER, SERVER, UNLIMITED, Directory
+
+pytestmark = pytest.mark.host
+
+PEOPLE = 1200
+RELEASES = [pytest.param("bookworm"), pytest.param("trixie", marks=pytest.mark.slow)]  # ldapsearch 2.5 and 2.6
+EXPIRED = """
+cd /etc/ldap/lab && cp server.pem whole.pem && rm -rf past && mkdir past && touch past/index
+printf '%s\n' '[ca]' default_ca=d '[d]' database=past/index serial=past/serial new_certs_dir=past default_md=sha256 \
+    policy=p '[p]' commonName=supplied > past/cnf
+openssl ca -batch -config past/cnf -cert ca.pem -keyfile ca.key -in server.csr -out server.pem -extfile ext \
+    -rand_serial -startdate 20200101000000Z -enddate 20200201000000Z -notext
+"""
+HIDDEN = f'access to dn.children="ou=people,{BASE}" by dn.exact="{READER}" none\naccess to * by * read\n'
+HIDDEN_BUT_ONE = f'access to dn.exact="cn=user7,ou=people,{BASE}" by * read\n{HIDDEN}'
+
+
+@pytest.fixture(scope="module", params=RELEASES)
+def started(request: pytest.FixtureRequest) -> Iterator[Directory]:
+    with LabHost(request.param, bare=True, extra=roots.DIRECTORY) as host:
+        yield Directory(host, people=PEOPLE)
+
+
+@pytest.fixture
+def directory(started: Directory) -> Directory:
+    """A kit as it was brought, beside a directory that answers."""
+    started.kit()
+    return started
+
+
+def listed(sent: bytes) -> frozenset[str]:
+    settings = Settings("acme", "ldap", ("acme.example",), ldap_attributes=("mail",))
+    return filter_export(formats.read(strip_end_mark(sent), settings), settings).recipients
+
+
+def fails(directory: Directory, *said: str) -> None:
+    """See a run end with 4, say this in its log, and send nothing."""
+    ran = directory.export()
+    for text in said:
+        assert text in ran.stdout, ran.stdout + ran.stderr
+    assert (ran.returncode, directory.uploads()) == (4, []), ran.stdout + ran.stderr
+    assert directory.file("runexport.log").read_text() in (ran.stdout, ran.stdout + "\n")
+    assert "runexport.sh ends with 4" in ran.stdout
+
+
+# ---- what is sent
+
+
+@pytest.mark.parametrize("shell", ["dash", "busybox ash", "bash --posix"])
+def test_a_whole_list_is_sent_by_any_posix_shell(directory: Directory, shell: str) -> None:
+    ran = directory.export(shell=shell)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stderr == ""
+    assert f"{SERVER}: {PEOPLE} entries" in ran.stdout
+    assert "acme: taken by k1\nrunexport.sh ends with 0\n" in ran.stdout
+    (sent,) = directory.uploads()
+    assert re.search(rb"#postern end rows=\d+ sha256=[0-9a-f]{64}\r\n\Z", sent)
+    assert listed(sent) == {f"user{number}@acme.example" for number in range(PEOPLE)}
+    assert not [path for path in directory.file("").iterdir() if path.name.startswith(".run")]
+
+
+def test_a_look_only_has_the_relays_look(directory: Directory) -> None:
+    assert directory.export("look").returncode == 0
+    assert [path.name[:5] for path in (directory.host.root / "srv/uploads").iterdir()] == ["look."]
+
+
+def test_a_word_it_does_not_know_is_refused(directory: Directory) -> None:
+    assert directory.export("send").returncode == 2
+    assert directory.export("look", "look").returncode == 2
+
+
+@pytest.mark.parametrize(("answers", "code"), [(3, 3), (2, 2), (75, 75), (5, 5), (1, 4), (255, 4)])
+def test_what_a_relay_answers_is_what_the_run_ends_with(directory: Directory, answers: int, code: int) -> None:
+    (directory.host.root / "srv/uploads/code").write_text(str(answers))
+    assert directory.export().returncode == code
+
+
+def test_a_right_pin_and_a_server_without_paging_are_asked_as_is_said(directory: Directory) -> None:
+    directory.kit(pin=pin_of(directory), page_size=0)
+    assert directory.export().returncode == 0
+
+
+# ---- who is asked, and who answers
+
+
+def pin_of(directory: Directory) -> str:
+    line = (
+        "openssl x509 -pubkey -noout -in /etc/ldap/lab/server.pem | openssl pkey -pubin -outform der | "
+        "openssl dgst -sha256 -binary | openssl base64"
+    )
+    return f"sha256:{directory.host.run('sh', '-c', line).stdout.strip()}"
+
+
+def test_a_wrong_password_is_tried_once_and_then_not_until_it_changes(directory: Directory) -> None:
+    directory.kit(servers=(SERVER, "ldaps://dc1.acme.example:636"))
+    directory.file("bind.password").write_text("old")
+    fails(directory, "(49)", "Nothing binds again until bind.password changes")
+    directory.stop()
+    try:
+        fails_again = directory.export()
+    finally:
+        directory.start()
+    assert "was refused before and is still the same" in fails_again.stdout
+    directory.file("bind.password").write_text(PASSWORD)
+    assert directory.export().returncode == 0
+    assert not directory.file("runexport.49").exists()
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_password_with_a_line_end_is_named_before_anybody_is_asked(directory: Directory, line_end: str) -> None:
+    directory.file("bind.password").write_bytes(PASSWORD.encode() + line_end.encode())
+    fails(directory, "bind.password has a line end")
+
+
+def test_a_password_that_is_missing_empty_or_open_to_others_is_refused(directory: Directory) -> None:
+    directory.file("bind.password").chmod(0o640)
+    fails(directory, "can be read by others: chmod 600")
+    directory.file("bind.password").write_text("")
+    assert "bind.password is not there or empty" in directory.export().stdout
+
+
+def test_a_first_server_that_is_down_is_named_and_the_next_one_asked(directory: Directory) -> None:
+    directory.kit(servers=("ldaps://dc2.acme.example:6360", "ldaps://nobody.invalid", SERVER))
+    ran = directory.export()
+    assert "ldaps://dc2.acme.example:6360: port 6360 is closed" in ran.stdout
+    assert "the name nobody.invalid cannot be resolved" in ran.stdout
+    assert ran.returncode == 0
+    assert len(listed(directory.uploads()[0])) == PEOPLE
+
+
+def test_a_wrong_pin_a_wrong_ca_and_a_wrong_name_are_told_apart(directory: Directory) -> None:
+    directory.kit(pin="sha256:" + "A" * 43 + "=")
+    fails(directory, f"its key is not the pinned one, but {pin_of(directory)}")
+    directory.kit()
+    directory.host.run("cp", "/etc/ldap/lab/other.pem", f"{FOLDER}/ca.pem")
+    fails(directory, "its certificate was not made by the CA in ca.pem")
+    directory.kit(servers=("ldaps://dc2.acme.example",))
+    fails(directory, "its certificate is for another name")
+    directory.kit(servers=("ldaps://dc1.acme.example:389",))
+    fails(directory, "what answers at port 389 speaks no TLS")
+
+
+def test_an_expired_certificate_is_named(directory: Directory) -> None:
+    directory.host.run("sh", "-ec", EXPIRED)
+    directory.stop()
+    directory.start()
+    try:
+        fails(directory, "its certificate has expired")
+    finally:
+        directory.stop()
+        directory.host.run("sh", "-ec", "cd /etc/ldap/lab && mv whole.pem server.pem")
+        directory.start()
+
+
+def test_a_ca_that_is_none_is_refused_before_anybody_is_asked(directory: Directory) -> None:
+    directory.host.run("cp", "/etc/ldap/lab/server.pem", f"{FOLDER}/ca.pem")
+    fails(directory, "is a server's own certificate and no CA")
+    directory.file("ca.pem").write_text("DER")
+    assert "holds no certificate in PEM" in directory.export().stdout
+    directory.file("ca.pem").unlink()
+    assert "ca.pem is not there or empty" in directory.export().stdout
+
+
+# ---- answers that are not whole
+
+
+def test_a_size_limit_is_no_list_and_says_what_to_raise(directory: Directory) -> None:
+    directory.restart("")
+    try:
+        fails(directory, "gives no more than a part (4", "size.prtotal=unlimited")
+    finally:
+        directory.restart(UNLIMITED)
+
+
+def test_an_acl_that_hides_everybody_sends_no_list(directory: Directory) -> None:
+    directory.restart(f"{UNLIMITED}\n{HIDDEN}")
+    try:
+        fails(directory, "has nobody that the filter (mail=*) finds", f"or shows none to {READER}")
+        directory.restart(f"{UNLIMITED}\n{HIDDEN_BUT_ONE}")
+        assert directory.export().returncode == 0, "a search that succeeds with one of 1,200: the canary's to hold"
+        assert listed(directory.uploads()[0]) == {"user7@acme.example"}
+    finally:
+        directory.restart(UNLIMITED)
+
+
+def test_a_base_that_is_not_there_and_an_attribute_unknown_to_the_schema_are_named(directory: Directory) -> None:
+    directory.kit(base="dc=elsewhere,dc=example")
+    fails(directory, "has no base 'dc=elsewhere,dc=example' (32)")
+    directory.kit(attributes=("proxyAddresses",))
+    fails(directory, "has nobody that the filter (proxyAddresses=*) finds")
+    directory.kit(filter="(mail=*)x(cn=*)")
+    fails(directory, "is no filter")
+
+
+@contextmanager
+def between(directory: Directory, most: int, stalls: bool = False) -> Iterator[str]:
+    """A server's URL whose connections are cut, or stall, after so many bytes of answers."""
+    address = directory.host.address
+    with socket.create_server((address, 0)) as door:
+        threading.Thread(target=_serve, args=(door, address, most, stalls), daemon=True).start()
+        yield f"ldaps://dc1.acme.example:{door.getsockname()[1]}"
+
+
+def _serve(door: socket.socket, address: str, most: int, stalls: bool) -> None:
+    while True:
+        try:
+            client, _ = door.accept()
+        except OSError:
+            return
+        server = socket.create_connection((address, 636))
+        threading.Thread(target=_copy, args=(client, server, 1 << 40, False), daemon=True).start()
+        threading.Thread(target=_copy, args=(server, client, most, stalls), daemon=True).start()
+
+
+def _copy(source: socket.socket, target: socket.socket, most: int, stalls: bool) -> None:
+    try:
+        while most > 0 and (piece := source.recv(min(65536, most))):
+            target.sendall(piece)
+            most -= len(piece)
+        if stalls:
+            return
+        for end in (source, target):
+            end.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return
+
+
+def test_a_connection_cut_in_mid_list_sends_nothing_or_the_next_servers_whole(directory: Directory) -> None:
+    with between(directory, 60_000) as cut:
+        directory.kit(servers=(cut,))
+        fails(directory, "the connection was cut after")
+        directory.kit(servers=(cut, SERVER))
+        assert directory.export().returncode == 0
+        assert len(listed(directory.uploads()[0])) == PEOPLE
+
+
+def test_a_result_that_stalls_is_given_up(directory: Directory) -> None:
+    with between(directory, 60_000, stalls=True) as stalled:
+        directory.kit(servers=(stalled,))
+        script = directory.file("runexport.sh")
+        script.write_text(script.read_text().replace("limit=600", "limit=2"))
+        fails(directory, "began to answer and then stalled for 2 seconds")
+
+
+# ---- the host it runs on
+
+
+def test_a_full_disk_sends_nothing(directory: Directory) -> None:
+    files = {path.name: path.read_bytes() for path in directory.file("").iterdir()}
+    directory.host.run("mkdir", "-p", "/opt/small")
+    directory.host.tmpfs("/opt/small", "96k")
+    small = directory.host.root / "opt/small"
+    for name, content in files.items():
+        if name not in ("README.txt", "schedule.sh"):
+            (small / name).write_bytes(content.replace(FOLDER.encode(), b"/opt/small"))
+            (small / name).chmod(0o600)
+    ran = directory.host.run("dash", "/opt/small/runexport.sh", check=False)
+    assert ran.returncode == 4
+    assert "is the disk full?" in ran.stdout
+    assert directory.uploads() == []
+
+
+def test_a_second_run_does_nothing_while_the_first_is_at_work(directory: Directory) -> None:
+    with between(directory, 60_000, stalls=True) as stalled:
+        directory.kit(servers=(stalled,))
+        first = threading.Thread(target=directory.export, daemon=True)
+        first.start()
+        while directory.host.run("test", "-L", f"{FOLDER}/runexport.lck", check=False).returncode != 0:
+            time.sleep(0.02)
+        ran = directory.export()
+        assert (ran.returncode, ran.stdout) == (75, "Another run is at work: this one does nothing.\n")
+        directory.host.run("sh", "-c", f"kill -9 $(readlink {FOLDER}/runexport.lck)")
+        ends = "for p in /proc/[0-9]*; do grep -qs ^ldapsearch $p/cmdline && kill $(basename $p); done; true"
+        directory.host.run("sh", "-c", ends)
+        first.join(30)
+
+
+def test_a_killed_run_leaves_nothing_that_the_next_one_would_send(directory: Directory) -> None:
+    left = directory.file(".runexport.77")
+    left.mkdir()
+    (left / "list").write_text("dn: cn=old\nmail: old@acme.example\n\n# pagedresults: cookie=\n")
+    directory.host.run("ln", "-s", "999999", f"{FOLDER}/runexport.lck")
+    assert directory.export().returncode == 0
+    assert b"old@" not in directory.uploads()[0]
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [("timeout", "timeout is not there"), ("ldapsearch", "ldapsearch is not there"), ("ssh", "ssh is not there")],
+)
+def test_a_program_that_is_missing_is_named(directory: Directory, program: str, said: str) -> None:
+    names = "cut date dash grep head kill ldapsearch ln ls mkdir mv openssl readlink rm sed ssh tail timeout tr wc cat"
+    links = " ".join(name for name in names.split() if name != program)
+    made = f"rm -rf /opt/bin; mkdir /opt/bin; cd /opt/bin; for n in {links}; do ln -s $(command -v $n) $n; done"
+    directory.host.run("bash", "-c", made)
+    ran = directory.host.run("env", "PATH=/opt/bin", "dash", f"{FOLDER}/runexport.sh", check=False)
+    assert (ran.returncode, said in ran.stdout) == (4, True), ran.stdout + ran.stderr
+
+
+def test_neither_base64_nor_sha256sum_is_needed(directory: Directory) -> None:
+    names = "cut date dash grep head ldapsearch ln ls mkdir mv openssl readlink rm sed ssh tail timeout tr wc cat"
+    made = f"rm -rf /opt/bin; mkdir /opt/bin; cd /opt/bin; for n in {names}; do ln -s $(command -v $n) $n; done"
+    directory.host.run("bash", "-c", made)
+    ran = directory.host.run("env", "PATH=/opt/bin", "dash", f"{FOLDER}/runexport.sh", check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert len(listed(directory.uploads()[0])) == PEOPLE
+
+
+def test_the_log_is_bounded(directory: Directory) -> None:
+    directory.file("runexport.log").write_text("x" * 79 + "\n" * 1_000_001)
+    directory.export()
+    assert directory.file("runexport.log").stat().st_size < 10_000
+    assert directory.file("runexport.old").stat().st_size > 1_000_000

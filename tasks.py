@@ -132,8 +132,8 @@ def rotate_key(
     from commands.rotate_key import rotate_key as story
     from console.options import ProvisionOptions
 
-    wish = ProvisionOptions(dry_run, public_key=public_key, kit_dir=kit_dir, full=full)
-    run_command(story, customer, all_, RotationOptions(due, finish, undo, force), wish)
+    options = ProvisionOptions(dry_run, public_key=public_key, kit_dir=kit_dir, full=full)
+    run_command(story, customer, all_, RotationOptions(due, finish, undo, force), options)
 
 
 @task(

@@ -14,17 +14,17 @@ from fleet.relays import select_customers
 from inventory.model import Customer
 
 
-def provision(customer: str, every: bool, wish: ProvisionOptions) -> int:
+def provision(customer: str, every: bool, options: ProvisionOptions) -> int:
     """Bring both ends of the chosen customers to their wanted state. Raises InventoryError, Refused."""
     where = inventory.inventory_path()
     everything = inventory.load(where)
     customers = select_customers(everything, customer, every)
-    if every and (wish.kit_dir or wish.public_key):
+    if every and (options.kit_dir or options.public_key):
         raise Refused("--kit-dir and --public-key are for one customer, not for --all")
-    given = customer_keys.read_given_key(wish.public_key, everything, customers)
+    given = customer_keys.read_given_key(options.public_key, everything, customers)
     _refuse_second_key(customers, given)
     return provision_customers(
-        everything, customers, wish, NewKeys(where, customer_host.prepare_connect(customers, wish.kit_dir), given)
+        everything, customers, options, NewKeys(where, customer_host.prepare_connect(customers, options.kit_dir), given)
     ).code
 
 

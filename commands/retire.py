@@ -50,26 +50,26 @@ class RetirementPlan(NamedTuple):
 RetirementPlans = Mapping[str, RetirementPlan | HostError | Refused]
 
 
-def retire(customer_id: str, farewell: RetireOptions) -> int:
+def retire(customer_id: str, options: RetireOptions) -> int:
     """Look, say what will go, stop at mail that waits, ask, and let it go. Raises InventoryError, Refused."""
     where = inventory.inventory_path()
     everything = inventory.load(where)
     customer = _leaving(where, everything, customer_id)
     with ExitStack() as connections:
-        found = _look_at_all(_relays(everything, customer, farewell), customer, farewell, connections)
+        found = _look_at_all(_relays(everything, customer, options), customer, options, connections)
         codes = [*_show(found)]
         if exit_codes.REFUSED in codes:
             return exit_codes.worst(codes)
         looks = [look for look in found.values() if isinstance(look, RetirementPlan) and look.plan.changes]
-        whole = not farewell.relay
+        whole = not options.relay
         here = [*_here(where, everything, customer)] if whole else []
         for text in here:
             terminal.say(f"{customer.id}: {text} goes as well")
         if not (looks or here):
             terminal.say(f"{customer.id}: nothing to change")
-        if not (looks or here) or farewell.dry_run:
+        if not (looks or here) or options.dry_run:
             return exit_codes.worst(codes)
-        _ask(customer, farewell)
+        _ask(customer, options)
         if whole and customer_id in everything.customers:
             inventory.retire(where, customer_id)
         gone = run_parallel([look.relay for look in looks], partial(_apply, found), "retiring from")
@@ -91,10 +91,10 @@ def _leaving(where: Path, everything: Inventory, customer_id: str) -> Customer:
     return inventory.retired(where, customer_id) or inventory.find(everything, customer_id)
 
 
-def _relays(everything: Inventory, customer: Customer, farewell: RetireOptions) -> tuple[Relay, ...]:
-    if not farewell.relay:
+def _relays(everything: Inventory, customer: Customer, options: RetireOptions) -> tuple[Relay, ...]:
+    if not options.relay:
         return relays_of(everything, [customer])
-    relay = inventory.find_relay(everything, farewell.relay)
+    relay = inventory.find_relay(everything, options.relay)
     if customer.id in everything.customers and relay.name in customer.relays:
         raise Refused(
             f"customers/{customer.id}.toml still has {relay.name} in relays, so the next provision would put it back: "
@@ -107,27 +107,27 @@ def _relays(everything: Inventory, customer: Customer, farewell: RetireOptions) 
 
 
 def _look_at_all(
-    relays: Sequence[Relay], customer: Customer, farewell: RetireOptions, connections: ExitStack
+    relays: Sequence[Relay], customer: Customer, options: RetireOptions, connections: ExitStack
 ) -> RetirementPlans:
     def look(relay: Relay) -> RetirementPlan:
         host = connections.enter_context(connect(relay))
         now = Facts.of(host.read(relay_role.facts_items(relay))[0])
         plan = Plan.of(host, relay_role.without(relay, customer.id, now))
-        return RetirementPlan(relay, host, plan, tuple(_obstacles(relay, host, plan, farewell)))
+        return RetirementPlan(relay, host, plan, tuple(_obstacles(relay, host, plan, options)))
 
     return run_parallel(relays, look, "looking at")
 
 
-def _obstacles(relay: Relay, host: RelayHost, plan: Plan, farewell: RetireOptions) -> Iterator[str]:
+def _obstacles(relay: Relay, host: RelayHost, plan: Plan, options: RetireOptions) -> Iterator[str]:
     """Say what keeps its tree from going: mail for the domains in it, which are no others than it has there."""
-    domains = [loss.partition(":")[2] for loss in plan.losses() if loss.startswith("domain:")]
+    domains = [loss.partition(":")[2] for loss in plan.removals() if loss.startswith("domain:")]
     (queue,) = host.read([relay_role.queue(relay, domains)]) if plan.changes else (None,)
     if queue is None:
         return
     if not queue["running"]:
         yield "Postfix is stopped: start it, as it is asked before and after a change what it answers"
     waiting = ", ".join(f"{count} for {domain}" for domain, count in queue["waiting"].items())
-    if waiting and not farewell.force:
+    if waiting and not options.force:
         yield (
             f"mail waits in its queue ({waiting}) and has no way on without the customer: have it delivered "
             "(postqueue -f, or postqueue -s DOMAIN), or say --force"
@@ -147,7 +147,7 @@ def _show(found: RetirementPlans) -> Iterator[int]:
             terminal.plan(f"{name}:", look.plan.text(brief=True))
         else:
             terminal.say(f"{name}: nothing to change")
-        if losses := look.plan.losses():
+        if losses := look.plan.removals():
             terminal.say(f"{name}: {', '.join(losses)} will be gone")
         for text in look.refusals:
             terminal.error(f"{name}: {text}")
@@ -164,9 +164,9 @@ def _here(where: Path, everything: Inventory, customer: Customer) -> Iterator[st
         yield f"{where / 'keys' / customer.id} ({', '.join(key.name for key in customer.keys)})"
 
 
-def _ask(customer: Customer, farewell: RetireOptions) -> None:
-    place = f" from {farewell.relay}" if farewell.relay else ""
-    if not (farewell.yes or terminal.ask_yes(f"retire {customer.id}{place}?")):
+def _ask(customer: Customer, options: RetireOptions) -> None:
+    place = f" from {options.relay}" if options.relay else ""
+    if not (options.yes or terminal.ask_yes(f"retire {customer.id}{place}?")):
         raise Refused("nothing is done" + ("" if terminal.can_ask() else "; say --yes where no question can be asked"))
 
 

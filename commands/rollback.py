@@ -33,7 +33,7 @@ def rollback(customer: str, back: str) -> int:
         names = ", ".join(dict.fromkeys(name[:12] for name in pinned.values()))
         way = f"`inv resume {customer}` ends that, --to N takes another of `inv history {customer}`"
         raise Refused(f"rolled back and pinned already, to list {names}; {way}")
-    earlier = pinned or {name: _kept(said["history"], int(back or 1)) for name, said in told.items()}
+    earlier = pinned or {name: _list_back(said["history"], int(back or 1)) for name, said in told.items()}
     if short := [name for name, found in earlier.items() if not found]:
         raise Refused(f"no list is kept {back or 1} back on {', '.join(short)}; see `inv history {customer}`")
     name = common_list(earlier, f"number {back or 1} is not the same list on every relay; see `inv history {customer}`")
@@ -43,5 +43,5 @@ def rollback(customer: str, back: str) -> int:
     return relay_cli.print_answers(add_failed(asked, answers))
 
 
-def _kept(history: Iterable[Mapping[str, Any]], back: int) -> str:
+def _list_back(history: Iterable[Mapping[str, Any]], back: int) -> str:
     return next((str(each["list"]) for each in history if each["back"] == back), "")

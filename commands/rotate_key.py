@@ -36,30 +36,30 @@ class RotationOptions(NamedTuple):
     force: bool = False
 
 
-def rotate_key(customer: str, every: bool, turn: RotationOptions, wish: ProvisionOptions) -> int:
+def rotate_key(customer: str, every: bool, rotation: RotationOptions, options: ProvisionOptions) -> int:
     """Begin, go on with, finish or undo the rotations of the chosen customers. Raises InventoryError, Refused."""
-    if (wish.public_key or wish.kit_dir) and not customer:
+    if (options.public_key or options.kit_dir) and not customer:
         raise Refused("--public-key and --kit-dir are for one customer")
-    if turn.finish and turn.undo:
+    if rotation.finish and rotation.undo:
         raise Refused("either --finish or --undo, not both")
-    if turn.force and not (turn.finish or turn.undo):
+    if rotation.force and not (rotation.finish or rotation.undo):
         raise Refused("--force goes with --finish or --undo")
-    if wish.public_key and (turn.finish or turn.undo):
+    if options.public_key and (rotation.finish or rotation.undo):
         raise Refused("--public-key brings a new key in, --finish and --undo do not")
-    customers = _chosen(customer, every, turn)
+    customers = _select_customers(customer, every, rotation)
     if not customers:
-        terminal.say("no key is due, and no rotation is open" if turn.due else "no customer has a key yet")
+        terminal.say("no key is due, and no rotation is open" if rotation.due else "no customer has a key yet")
         return exit_codes.DONE
-    return Rotation(turn, wish, customer_host.prepare_connect(customers, wish.kit_dir)).run(customers)
+    return Rotation(rotation, options, customer_host.prepare_connect(customers, options.kit_dir)).run(customers)
 
 
-def _chosen(customer: str, every: bool, turn: RotationOptions) -> Sequence[Customer]:
+def _select_customers(customer: str, every: bool, rotation: RotationOptions) -> Sequence[Customer]:
     """Choose customers who have a key; the first one is provision's to make."""
-    customers = select_customers(_inventory(), customer, every or (turn.due and not customer))
+    customers = select_customers(_inventory(), customer, every or (rotation.due and not customer))
     if customer and not customers[0].keys:
         raise Refused(f"{customer} has no key yet: `inv provision {customer}` makes its first")
     today = datetime.now(UTC).date()
-    return [one for one in customers if one.keys and (not turn.due or one.key_due(today) or len(one.keys) > 1)]
+    return [one for one in customers if one.keys and (not rotation.due or one.key_due(today) or len(one.keys) > 1)]
 
 
 def _inventory() -> Inventory:
@@ -69,17 +69,17 @@ def _inventory() -> Inventory:
 class Rotation(NamedTuple):
     """One run, for some customers at once."""
 
-    turn: RotationOptions
-    wish: ProvisionOptions
+    rotation: RotationOptions
+    options: ProvisionOptions
     ends: Connect
 
     def run(self, customers: Sequence[Customer]) -> int:
         """Do what comes next for each; gives the exit code. Raises InventoryError, Refused."""
         everything = _inventory()
-        given = customer_keys.read_given_key(self.wish.public_key, everything, customers)
+        given = customer_keys.read_given_key(self.options.public_key, everything, customers)
         _refuse_third_key(customers, given)
         stands = read_key_states(everything, customers)
-        if self.turn.finish or self.turn.undo:
+        if self.rotation.finish or self.rotation.undo:
             return self._end(stands)
         cut_short = self._end([stand for stand in stands if stand.is_cut_short])
         return exit_codes.worst([cut_short, self._go_on([stand for stand in stands if not stand.is_cut_short], given)])
@@ -89,12 +89,12 @@ class Rotation(NamedTuple):
     def _go_on(self, stands: Sequence[KeyState], given: str) -> int:
         """See to it that each has an old and a new key; where the new one can be tried, try it and end the rotation."""
         beginning = frozenset(stand.customer.id for stand in stands if not stand.is_open)
-        harmless = frozenset[tuple[str, str]]().union(*(stand.harmless() for stand in stands))
+        unasked = frozenset[tuple[str, str]]().union(*(stand.removable_unasked() for stand in stands))
         new_keys = NewKeys(inventory.inventory_path(), self.ends, given, beginning)
-        for customer in sorted(beginning) if self.wish.dry_run else ():
+        for customer in sorted(beginning) if self.options.dry_run else ():
             terminal.say(f"{customer}: a new key is placed at its end and recorded, then its public half goes here:")
-        came = self._bring([stand.customer for stand in stands], harmless, new_keys)
-        if self.wish.dry_run:
+        came = self._provision([stand.customer for stand in stands], unasked, new_keys)
+        if self.options.dry_run:
             return came.code
         now = _inventory().customers
         fresh = [stand._replace(customer=now[stand.customer.id]) for stand in stands]
@@ -104,13 +104,13 @@ class Rotation(NamedTuple):
 
     def _prove(self, stands: Sequence[KeyState]) -> int:
         """Have each customer's end use its new key; then the old ones go, or else the new one and all is as it was."""
-        tried = [(stand.customer, self._tried(stand)) for stand in stands]
-        ours = not self.wish.public_key
+        tried = [(stand.customer, self._test_new_key(stand)) for stand in stands]
+        ours = not self.options.public_key
         failed = [KeyRemoval(one, _names(one.keys[-1:]), ours) for one, code in tried if code == exit_codes.PROOF]
         proved = [one for one, code in tried if code == exit_codes.DONE]
         return exit_codes.worst([*(code for _, code in tried if code), self._without(failed), self._settle(proved)])
 
-    def _tried(self, stand: KeyState) -> int | None:
+    def _test_new_key(self, stand: KeyState) -> int | None:
         """Try the new key from the customer's end; gives an exit code, or None: a kit waits for somebody to try it."""
         customer = stand.customer
         relays = _inventory().relays
@@ -130,12 +130,12 @@ class Rotation(NamedTuple):
 
     def _settle(self, customers: Sequence[Customer]) -> int:
         """Let the customers' ends use the key that was proved, and only then take the old ones away."""
-        came = self._bring(customers)
-        codes = {one.id: self._rested(one) for one in customers if not came.behind[one.id]}
+        came = self._provision(customers)
+        codes = {one.id: self._wait_for_batch(one) for one in customers if not came.behind[one.id]}
         using = [KeyRemoval(one, _names(one.keys[:-1])) for one in customers if codes.get(one.id) == exit_codes.DONE]
         return exit_codes.worst([came.code, *codes.values(), self._without(using)])
 
-    def _rested(self, customer: Customer) -> int:
+    def _wait_for_batch(self, customer: Customer) -> int:
         """Wait for the end of a run that began with the old key; gives an exit code."""
         try:
             with self.ends(customer) as end:
@@ -150,7 +150,7 @@ class Rotation(NamedTuple):
         """Take keys away where that cuts nobody off, or where that is meant."""
         codes, going = [], []
         for stand in stands:
-            names = stand.going(self.turn.undo)
+            names = stand.going(self.rotation.undo)
             if not names:
                 terminal.say(f"{stand.customer.id}: no rotation is open; both ends are looked at all the same")
             if code := self._refusing(stand, names):
@@ -161,14 +161,14 @@ class Rotation(NamedTuple):
 
     def _refusing(self, stand: KeyState, names: Sequence[str]) -> int:
         """Say what keeps these keys from going, or what that will cut off; gives an exit code."""
-        customer, losers = stand.customer.id, list(stand.losers(self.turn.undo)) if names else []
-        if self.turn.force or not losers:
+        customer, losers = stand.customer.id, list(stand.blockers(self.rotation.undo)) if names else []
+        if self.rotation.force or not losers:
             for text in losers:
                 terminal.note(f"{customer}: {text}; where its server needs {', '.join(names)}, its uploads end now")
             return exit_codes.DONE
         for text in losers:
             terminal.error(f"{customer}: {text}")
-        way = "--undo" if self.turn.undo else "--finish"
+        way = "--undo" if self.rotation.undo else "--finish"
         terminal.error(
             f"{customer}: {', '.join(names)} stays; `inv rotate-key {customer} {way} --force` removes it all the same"
         )
@@ -178,17 +178,18 @@ class Rotation(NamedTuple):
     def _without(self, going: Sequence[KeyRemoval]) -> int:
         """Take keys off record and bring both ends to that state."""
         codes = [
-            exit_codes.DONE if self.wish.dry_run else one.forget(inventory.inventory_path(), self.ends) for one in going
+            exit_codes.DONE if self.options.dry_run else one.forget(inventory.inventory_path(), self.ends)
+            for one in going
         ]
         going = [one for one, code in zip(going, codes, strict=True) if not code]
         meant = {(one.customer.id, f"key:{name}") for one in going for name in one.names}
-        came = self._bring([one.rest() for one in going], meant)
+        came = self._provision([one.rest() for one in going], meant)
         for one in going:
-            if one.names and not self.wish.dry_run:
+            if one.names and not self.options.dry_run:
                 _print_removed(one, came.behind[one.customer.id])
         return exit_codes.worst([*codes, came.code])
 
-    def _bring(
+    def _provision(
         self,
         customers: Sequence[Customer],
         meant: Iterable[tuple[str, str]] = (),
@@ -197,9 +198,9 @@ class Rotation(NamedTuple):
         """Provision these customers; `meant`: whose keys go with it."""
         if not customers:
             return ProvisionResult(exit_codes.DONE, {})
-        wish = self.wish._replace(meant=frozenset(meant))
+        options = self.options._replace(meant=frozenset(meant))
         return provision_customers(
-            _inventory(), customers, wish, new_keys or NewKeys(inventory.inventory_path(), self.ends)
+            _inventory(), customers, options, new_keys or NewKeys(inventory.inventory_path(), self.ends)
         )
 
 
@@ -226,7 +227,7 @@ def _print_next_step(stand: KeyState, kit: str) -> None:
     """Say what the customer's admin must do, or that it is done."""
     customer, new = stand.customer, stand.customer.keys[-1].name
     old = ", ".join(_names(customer.keys[:-1]))
-    if not stand.unseen():
+    if not stand.relays_without_use():
         terminal.say(
             f"{customer.id}: every relay has seen {new}: `inv rotate-key {customer.id} --finish` removes {old}"
         )
@@ -234,7 +235,7 @@ def _print_next_step(stand: KeyState, kit: str) -> None:
     terminal.say(
         f"{customer.id}: {old} and {new} both work. Carry {kit} to {customer.exchange.directory} on the customer's "
         f"server, leave the old key file there, and run runexport; {key_file(customer, new)} must then lie there. "
-        f"Once {', '.join(stand.unseen())} has seen {new}: `inv rotate-key {customer.id} --finish`"
+        f"Once {', '.join(stand.relays_without_use())} has seen {new}: `inv rotate-key {customer.id} --finish`"
     )
 
 

@@ -61,7 +61,7 @@ def status(customer: str, as_json: bool) -> int:
     """Ask every relay once, show a row for each customer on it; PERSON if anything needs one."""
     everything = inventory.load(inventory.inventory_path())
     customers = select_customers(everything, customer, every=not customer)
-    relays = relays_of(everything, customers) if customer else _known(everything)
+    relays = relays_of(everything, customers) if customer else _relays_to_ask(everything)
     found = run_parallel(relays, partial(_look, customers=customers), "asking")
     rows = _alike([row for one in customers for row in _rows(one, found)])
     relays_need = {name: tuple(_relay_needs(name, look, everything, rows)) for name, look in found.items()}
@@ -76,7 +76,7 @@ def status(customer: str, as_json: bool) -> int:
 # ---- what the relays say
 
 
-def _known(everything: Inventory) -> tuple[Relay, ...]:
+def _relays_to_ask(everything: Inventory) -> tuple[Relay, ...]:
     """Give the relays that can be asked, or must be: one that was only written down is nobody's relay yet."""
     theirs = {relay.name for relay in relays_of(everything, everything.customers.values())}
     return tuple(relay for name, relay in everything.relays.items() if relay.host_keys or name in theirs)
@@ -129,14 +129,14 @@ def _row(customer: Customer, relay: str, look: RelayState) -> Row:
     today = datetime.fromtimestamp(look.clock, UTC).date()
     keys = seen.status.keys
     in_use = max(keys, key=lambda name: keys[name]["last"], default="")
-    losses = [loss for change in drift for loss in change.losses()]
+    losses = [loss for change in drift for loss in change.removals()]
     return Row(
         customer.id,
         relay,
         (
             *problems.tree_problems(drift, look.now.release),
             *problems.list_problems(customer, seen),
-            *(Problem("key", text) for text in key_state.needs(customer, keys, losses, today)),
+            *(Problem("key", text) for text in key_state.key_problems(customer, keys, losses, today)),
         ),
         seen.total,
         seen.digest,
@@ -181,8 +181,8 @@ def _show(relays: Mapping[str, Sequence[Problem]], rows: Sequence[Row]) -> None:
     """Print a row for each list, and for each relay that needs somebody; on a terminal the sentences come below."""
     brief = terminal.is_terminal()
     none = [""] * len(OF_LISTS[2:])
-    of_relays = [("(relay)", name, *none, _told(each, brief)) for name, each in relays.items() if each]
-    terminal.table(COLUMNS, [*of_relays, *((*_cells(row), _told(row.needs, brief)) for row in rows)])
+    of_relays = [("(relay)", name, *none, _format_problems(each, brief)) for name, each in relays.items() if each]
+    terminal.table(COLUMNS, [*of_relays, *((*_cells(row), _format_problems(row.needs, brief)) for row in rows)])
     if brief:
         _show_sentences(relays, rows)
 
@@ -190,14 +190,14 @@ def _show(relays: Mapping[str, Sequence[Problem]], rows: Sequence[Row]) -> None:
 def _cells(row: Row) -> tuple[str, ...]:
     key = row.key if row.key_days is None else f"{row.key}, {row.key_days} days"
     total = "" if row.total is None else str(row.total)
-    return (row.customer, row.relay, total, _shown(row.good), _shown(row.changed), row.did, key)
+    return (row.customer, row.relay, total, _format_day(row.good), _format_day(row.changed), row.did, key)
 
 
-def _told(some: Iterable[Problem], brief: bool) -> str:
+def _format_problems(some: Iterable[Problem], brief: bool) -> str:
     return ", ".join(dict.fromkeys(need.kind for need in some)) if brief else "; ".join(need.text for need in some)
 
 
-def _shown(when: int) -> str:
+def _format_day(when: int) -> str:
     return format_time(when).removesuffix(" UTC") if when else "never"
 
 

@@ -29,11 +29,11 @@ def verify(customer: str) -> int:
         return said or {"asked": {}, "listed": {}}
 
     answers = run_parallel(relays_of(everything, customers), ask, "asking")
-    codes = [terminal.print_result(name, _judged(answer)) for name, answer in answers.items()]
+    codes = [terminal.print_result(name, _judge(answer)) for name, answer in answers.items()]
     return exit_codes.worst([*codes, *_differences(answers)])
 
 
-def _judged(answer: State | HostError | Refused) -> str | HostError | Refused:
+def _judge(answer: State | HostError | Refused) -> str | HostError | Refused:
     if isinstance(answer, Exception):
         return answer
     asked = [one for each in answer["asked"].values() for one in each]

@@ -130,24 +130,24 @@ def provision(
     everything: Inventory,
     customers: Sequence[Customer],
     known: Mapping[str, KeyUsage],
-    wish: ProvisionOptions,
+    options: ProvisionOptions,
     ends: Connect,
 ) -> Iterator[int]:
     """Bring each customer's end to its wanted state; gives an exit code for each. `known`: by customer."""
     for customer in customers:
-        yield _one(everything, customer, known[customer.id], wish, ends)
+        yield _one(everything, customer, known[customer.id], options, ends)
 
 
-def _one(everything: Inventory, customer: Customer, known: KeyUsage, wish: ProvisionOptions, ends: Connect) -> int:
+def _one(everything: Inventory, customer: Customer, known: KeyUsage, options: ProvisionOptions, ends: Connect) -> int:
     relays = [everything.relays[name] for name in customer.relays]
     if refusals := customer_role.blockers(customer, relays):
         for text in refusals:
             terminal.error(f"{customer.id}: nothing is put at its end: {text}")
         return exit_codes.REFUSED
     if not customer.keys:
-        if wish.dry_run and client_makes_key(customer):
+        if options.dry_run and client_makes_key(customer):
             terminal.say(f"{customer.id}: its key is made by its own client, and taken with --public-key FILE")
-        elif wish.dry_run:
+        elif options.dry_run:
             brought = "a kit written" if customer.exchange.reach == "kit" else f"{customer.exchange.server} set up"
             terminal.say(f"{customer.id}: a key is made and {brought} once a relay is ready for it")
         return exit_codes.DONE
@@ -157,13 +157,13 @@ def _one(everything: Inventory, customer: Customer, known: KeyUsage, wish: Provi
         return exit_codes.DONE
     try:
         with ends(customer) as end:
-            return _write(end, customer, relays, known, wish)
+            return _write(end, customer, relays, known, options)
     except HostError as error:
         return terminal.print_result(customer.id, error)
 
 
 def _write(
-    end: ExchangeEnd, customer: Customer, relays: Sequence[Relay], known: KeyUsage, wish: ProvisionOptions
+    end: ExchangeEnd, customer: Customer, relays: Sequence[Relay], known: KeyUsage, options: ProvisionOptions
 ) -> int:
     plan = Plan.of(end, customer_role.items(_naming(customer, end, known.seen), relays))
     place = f"{customer.id}: {'server' if isinstance(end, Machine) else 'kit'} {end.name}"
@@ -175,10 +175,10 @@ def _write(
         terminal.note(f"{place} is not written before {', '.join(known.failed)} is as wanted: run the same again")
         return exit_codes.DONE
     if plan.changes:
-        terminal.plan(f"{place}:", plan.text(brief=not wish.full))
+        terminal.plan(f"{place}:", plan.text(brief=not options.full))
     else:
         terminal.say(f"{place}: nothing to change")
-    if wish.dry_run:
+    if options.dry_run:
         return exit_codes.DONE
     if isinstance(end, Machine) and "runexport.bat" in {change.item.name for change in plan.changes}:
         wait_for_batch(end)  # cmd.exe reads a batch as it goes: one that is replaced goes on in the middle of the other

@@ -67,7 +67,7 @@ class NewKeys(NamedTuple):
         try:
             with lock_keys(self.where, customer):
                 name = key_records.next_name(self.where, customer.id, seen)
-                public = self._placed(customer, name)
+                public = self._place_new_key(customer, name)
                 key_records.record(self.where, customer.id, Key(name, public))
         except HostError as error:
             return terminal.print_result(customer.id, error)
@@ -77,7 +77,7 @@ class NewKeys(NamedTuple):
             terminal.say(f"{customer.id}: its private half must lie in {place} on the customer's server")
         return exit_codes.DONE
 
-    def _placed(self, customer: Customer, name: str) -> str:
+    def _place_new_key(self, customer: Customer, name: str) -> str:
         """Give the public half of a key whose private half is where it will be used."""
         pair = None if self.given else make_pair(customer.exchange.key_type)
         with self.ends(customer) as end:

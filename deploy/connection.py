@@ -41,10 +41,10 @@ def connect(address: str, user: str | None, port: int | None, host_keys: tuple[s
 
 def fetch_host_keys(address: str, user: str | None = None, port: int | None = None) -> tuple[str, ...]:
     """Ask a machine for each of its host keys, as "TYPE BLOB": to be shown and compared, not yet to be trusted."""
-    connection = _configured(address, user, port)
+    connection = _configure(address, user, port)
     try:
         _open_jumps(connection)
-        found = [_patiently(_offered, connection, kind) for kind in KEY_TYPES]
+        found = [_patiently(_fetch_offered, connection, kind) for kind in KEY_TYPES]
         return tuple(key for key in found if key)
     finally:
         close(connection)
@@ -83,7 +83,7 @@ def _patiently(attempt: Callable[..., Got], *args: Any) -> Got:
 
 
 def _connect(address: str, user: str | None, port: int | None, host_keys: tuple[str, ...]) -> Connection:
-    connection = _configured(address, user, port)
+    connection = _configure(address, user, port)
     try:
         _pin(connection, host_keys)
         _open_jumps(connection)
@@ -94,7 +94,7 @@ def _connect(address: str, user: str | None, port: int | None, host_keys: tuple[
     return connection
 
 
-def _configured(address: str, user: str | None, port: int | None) -> Connection:
+def _configure(address: str, user: str | None, port: int | None) -> Connection:
     """Look the address up in ~/.ssh/config. Who is named nowhere is root: a relay's files are root's."""
     try:
         config = Config()
@@ -119,12 +119,12 @@ def _open_jumps(connection: Connection) -> None:
     """Open the way there, each jump host held to the user's own known_hosts: Fabric would take any key from them."""
     for jump in reversed(list(_jumps(connection))):
         jump.client.set_missing_host_key_policy(paramiko.RejectPolicy())
-        for name, key in _known(jump):
+        for name, key in _known_keys(jump):
             jump.client.get_host_keys().add(name, key.get_name(), key)
         _open(jump, f"jump host {jump.original_host}")
 
 
-def _known(jump: Connection) -> Iterator[tuple[str, paramiko.PKey]]:
+def _known_keys(jump: Connection) -> Iterator[tuple[str, paramiko.PKey]]:
     """Read known_hosts as far as paramiko can: a line about an authority or an unknown type of key grants nothing."""
     own = str(jump.ssh_config.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2"))
     paths = [Path(file).expanduser() for file in (*own.split(), "/etc/ssh/ssh_known_hosts")]
@@ -186,7 +186,7 @@ def _open(connection: Connection, what: str) -> None:
         connection.transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_AFTER * 1000)
 
 
-def _offered(connection: Connection, kind: str) -> str | None:
+def _fetch_offered(connection: Connection, kind: str) -> str | None:
     with _in_words(connection, RELAY):
         if connection.gateway:
             sock = connection.open_gateway()
@@ -211,13 +211,13 @@ def _in_words(connection: Connection, what: str) -> Iterator[None]:
     except FAULTS as error:
         fault = error.__context__ if isinstance(error.__context__, TimeoutError) else error
         hung_up = isinstance(fault, (ConnectionResetError, EOFError)) or "protocol banner" in str(fault)
-        if hung_up and not _greeted(connection):
+        if hung_up and not _is_ssh(connection):
             raise _HungUpError from error
         say = next(say for kind, say in WORDS if isinstance(fault, kind))
         raise HostError(say(fault, connection, what)) from error
 
 
-def _greeted(connection: Connection) -> bool:
+def _is_ssh(connection: Connection) -> bool:
     """Say whether sshd has begun to talk: if it hangs up after that, it is not because there are too many of us."""
     transport = connection.client.get_transport()
     return transport is not None and bool(transport.remote_version)

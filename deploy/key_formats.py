@@ -85,8 +85,8 @@ def ppk(pair: Pair, comment: str) -> Secret:
         f"PuTTY-User-Key-File-2: {kind}",
         "Encryption: none",
         f"Comment: {_one_line(comment)}",
-        *_counted("Public-Lines", public),
-        *_counted("Private-Lines", private),
+        *_ppk_section("Public-Lines", public),
+        *_ppk_section("Private-Lines", private),
         f"Private-MAC: {hmac.new(mac_key, mac_of, hashlib.sha1).hexdigest()}",
     ]
     return Secret("".join(f"{line}\n" for line in lines).encode())
@@ -110,13 +110,13 @@ def read_public(text: str) -> str:
     lines = [line.strip() for line in text.lstrip("\ufeff").splitlines() if line.strip()]
     _refuse_what_is_no_public_key(text, lines)
     if lines[0].startswith("---- BEGIN SSH2 PUBLIC KEY"):
-        return _checked(_rfc_4716(lines))
+        return _check_blob(_rfc_4716(lines))
     if len(lines) > 1:
         raise BadKey(f"there are {len(lines)} lines: one public key, on one line, is wanted")
     words = lines[0].split()
     if len(words) < 2 or not _is_kind(words[0]):
         raise BadKey('it does not start with a type of key, like "ssh-ed25519 AAAA...": options are not taken over')
-    return _checked(words[1], words[0])
+    return _check_blob(words[1], words[0])
 
 
 def _ppk_private(pair: Pair) -> bytes:
@@ -149,7 +149,7 @@ def _mpint(number: int) -> bytes:
     return _string(number.to_bytes(number.bit_length() // 8 + 1, "big"))
 
 
-def _counted(name: str, content: bytes) -> Iterator[str]:
+def _ppk_section(name: str, content: bytes) -> Iterator[str]:
     lines = list(_cut(base64.b64encode(content).decode(), 64))
     yield f"{name}: {len(lines)}"
     yield from lines
@@ -202,7 +202,7 @@ def _is_kind(word: str) -> bool:
     return word.startswith(("ssh-", "ecdsa-", "sk-", "rsa-sha2-"))
 
 
-def _checked(blob: str, kind: str | None = None) -> str:
+def _check_blob(blob: str, kind: str | None = None) -> str:
     """Check a blob: whole, of the type it is said to be, and of a type and size that may open a gate."""
     try:
         content = base64.b64decode(blob, validate=True)

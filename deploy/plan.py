@@ -100,10 +100,10 @@ class Change:
     item: Item
     before: State | None
 
-    def losses(self) -> Iterator[str]:
+    def removals(self) -> Iterator[str]:
         """Name the lines that would go from the files the item keeps."""
         for keep in self.item.keep:
-            gone = _kept(self.before, keep) - _kept(self.item.wanted, keep)
+            gone = _protected_names(self.before, keep) - _protected_names(self.item.wanted, keep)
             yield from sorted({f"{keep.noun}:{name}" for name, _ in gone})
 
 
@@ -128,9 +128,9 @@ class Plan:
                 changes.append(Change(item, now))
         return cls(host, wanted, tuple(changes))
 
-    def losses(self) -> tuple[str, ...]:
+    def removals(self) -> tuple[str, ...]:
         """Name what would go: `NOUN:WORD` for each line that a kept file is to lose."""
-        return tuple(dict.fromkeys(name for change in self.changes for name in change.losses()))
+        return tuple(dict.fromkeys(name for change in self.changes for name in change.removals()))
 
     def text(self, brief: bool = False) -> str:
         """Tell the plan as an operator reads it: unified diffs of files, a line for all else; empty without changes."""
@@ -150,10 +150,10 @@ class Plan:
         raise HostError(f"still not as wanted after the change:\n{what[:4000]}".rstrip())
 
 
-def _kept(state: State | None, keep: ProtectedLines) -> set[tuple[str, str]]:
+def _protected_names(state: State | None, keep: ProtectedLines) -> set[tuple[str, str]]:
     file, _, key = keep.file.partition("#")
     text = ((state or {}).get("files") or {}).get(file, "")
-    lines = _listed(text, key) if key else text.splitlines()
+    lines = _values_of(text, key) if key else text.splitlines()
     return {
         (_word(line, keep.word), "" if keep.same is None else _word(line, keep.same))
         for line in lines
@@ -161,7 +161,7 @@ def _kept(state: State | None, keep: ProtectedLines) -> set[tuple[str, str]]:
     }
 
 
-def _listed(text: str, key: str) -> list[str]:
+def _values_of(text: str, key: str) -> list[str]:
     """Read a list of a JSON file as lines; one that is not there, or no such list, has none."""
     try:
         return [str(word) for word in json.loads(text)[key]]

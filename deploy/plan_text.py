@@ -36,7 +36,9 @@ def _of_account(item: Item, now: State | None, _most: int) -> Iterator[str]:
         yield f"create account {item.name} ({', '.join(f'{key} {value}' for key, value in item.wanted.items())})"
     else:
         yield from _odd(item.name, now)
-        changed = [f"{key} {now.get(key)} -> {item.wanted[key]}" for key in _changed(now, item.wanted) if key != "odd"]
+        changed = [
+            f"{key} {now.get(key)} -> {item.wanted[key]}" for key in _changed_fields(now, item.wanted) if key != "odd"
+        ]
         if changed:
             yield f"change account {item.name}: {', '.join(changed)}"
 
@@ -62,7 +64,7 @@ def _of_tree(item: Item, now: State | None, most: int) -> Iterator[str]:
     yield from _odd(item.name, now)
     before: Mapping[str, str] = (now or {}).get("files", {})
     after: Mapping[str, str] = (item.wanted or {}).get("files", {})
-    changed = _changed(before, after)
+    changed = _changed_fields(before, after)
     if len(changed) > MANY and most == LONG:
         come, go = len(set(after) - set(before)), len(set(before) - set(after))
         yield f"tree {item.name}: {come} files come, {go} go, {len(changed) - come - go} change"
@@ -74,7 +76,7 @@ def _of_tree(item: Item, now: State | None, most: int) -> Iterator[str]:
 def _of_parameters(item: Item, now: State | None, _most: int) -> Iterator[str]:
     """Show a role's own kind, whose state is flat: a line for each value that goes and each that comes."""
     yield f"{item.kind} {item.name}"
-    for key in _changed(now or {}, item.wanted or {}):
+    for key in _changed_fields(now or {}, item.wanted or {}):
         for sign, state in (("-", now), ("+", item.wanted)):
             if state is not None and key in state:
                 first, *more = _value(state[key]).splitlines() or [""]
@@ -92,7 +94,7 @@ _KINDS: Mapping[str, Callable[[Item, State | None, int], Iterator[str]]] = {
 }
 
 
-def _changed(before: State, after: State) -> list[str]:
+def _changed_fields(before: State, after: State) -> list[str]:
     return [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
 
 

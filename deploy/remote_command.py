@@ -56,7 +56,7 @@ class RemoteCommand:
 
     def end(self) -> CommandEnd:
         """See Line."""
-        return self._ended(_end_of(self._channel.recv_stderr))
+        return self._command_end(_end_of(self._channel.recv_stderr))
 
     def converse(
         self, stdin: bytes, hear: Callable[[bytes], None] | None = None, most: int = MOST
@@ -69,9 +69,9 @@ class RemoteCommand:
             side.submit(self._send_all, stdin)
             err = side.submit(_end_of, self._channel.recv_stderr)
             out = self._all(hear or _ignore, most)
-        return out, self._ended(err.result())
+        return out, self._command_end(err.result())
 
-    def _ended(self, err: bytes) -> CommandEnd:
+    def _command_end(self, err: bytes) -> CommandEnd:
         code = self._channel.exit_status if self._channel.status_event.wait(SILENCE) else -1
         self._channel.close()
         return CommandEnd(code if code >= 0 else None, err.decode("utf-8", "replace"))

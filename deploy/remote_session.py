@@ -136,7 +136,7 @@ class Session:
         with suppress(OSError, EOFError):
             self._line.send(data)
         if not self._sent:
-            self._greeted(seconds)
+            self._await_greeting(seconds)
             self._sent = True
         answer = self._answer(seconds)
         self._over = False
@@ -144,20 +144,20 @@ class Session:
             raise self._error(answer["error"])
         return answer
 
-    def _greeted(self, seconds: float) -> None:
+    def _await_greeting(self, seconds: float) -> None:
         """Wait for the agent's first answer; a login script may have printed something before it."""
         noise = b""
         while len(noise) < NOISE:
             line = self._receive(seconds)
             if not line.endswith(b"\n"):
-                raise self._broken_off(noise + line)
+                raise self._connection_error(noise + line)
             if line.startswith(b'{"loaded":'):
                 self._check_root(_understood(line).get("user"))
                 return
             if line.startswith(b'{"error":'):
                 raise self._error(_understood(line)["error"])
             noise += line
-        raise HostError(f"its login scripts print too much before our program starts:\n{_bounded(noise)}")
+        raise HostError(f"its login scripts print too much before our program starts:\n{_bound_text(noise)}")
 
     @staticmethod
     def _check_root(user: object) -> None:
@@ -170,7 +170,7 @@ class Session:
     def _answer(self, seconds: float) -> dict[str, Any]:
         line = self._receive(seconds)
         if not line.endswith(b"\n"):
-            raise self._broken_off(line)
+            raise self._connection_error(line)
         return _understood(line)
 
     def _receive(self, seconds: float) -> bytes:
@@ -185,19 +185,19 @@ class Session:
 
     def _error(self, said: object) -> HostError:
         error = said if isinstance(said, dict) else {"text": "it says that something is wrong, and not what"}
-        text = _bounded(str(error.get("text")).encode(errors="replace"))
+        text = _bound_text(str(error.get("text")).encode(errors="replace"))
         if error.get("kind") == "nopython":
             return self._no_python(text)
         kinds = {"busy": Busy, "changed": Busy, "proof": ProofFailed}
         return kinds.get(str(error.get("kind")), HostError)(text)
 
     def _no_python(self, remedy: str) -> NoPython:
-        said = _bounded(self._line.end().err.encode())
+        said = _bound_text(self._line.end().err.encode())
         return NoPython(f"it has no Python {OLDEST} or later; {remedy}" + (f"\n{said}" if said else ""))
 
-    def _broken_off(self, rest: bytes) -> HostError:
+    def _connection_error(self, rest: bytes) -> HostError:
         code, err = self._line.end()
-        said = _bounded(err.encode() or rest)
+        said = _bound_text(err.encode() or rest)
         if fault := sudo_fault(err):
             return HostError(fault)
         if code is None:
@@ -212,7 +212,7 @@ def sudo_fault(err: str) -> str | None:
     if SUDO_REFUSES.search(err):
         return (
             "sudo there would not let us: the account needs a NOPASSWD rule in sudoers (relays.toml says sudo = true), "
-            f"or connect as root\n{_bounded(err.encode())}"
+            f"or connect as root\n{_bound_text(err.encode())}"
         )
     return None
 
@@ -242,9 +242,9 @@ def _understood(line: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise HostError(f"its answer cannot be understood:\n{_bounded(line)}") from error
+        raise HostError(f"its answer cannot be understood:\n{_bound_text(line)}") from error
     if not isinstance(answer, dict):
-        raise HostError(f"its answer cannot be understood:\n{_bounded(line)}")
+        raise HostError(f"its answer cannot be understood:\n{_bound_text(line)}")
     return answer
 
 
@@ -254,6 +254,6 @@ def _state(state: object) -> State | None:
     return state
 
 
-def _bounded(said: bytes) -> str:
+def _bound_text(said: bytes) -> str:
     """Keep the end of what a machine says; escaping it is for who shows it."""
     return said[-4000:].decode(errors="replace").strip()

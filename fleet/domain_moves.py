@@ -48,7 +48,7 @@ def find_obstacles(
 def _going(plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield whose domains would go, and which."""
     for change in plan.changes:
-        for loss in change.losses():
+        for loss in change.removals():
             noun, _, name = loss.partition(":")
             if noun == "domain":
                 yield change.item.about, name

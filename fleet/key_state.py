@@ -21,7 +21,7 @@ class RelayKeys(NamedTuple):
     """What one relay says of its customers' keys."""
 
     seen: Mapping[str, frozenset[str]]  # customer: keys that have been used there
-    left: Mapping[str, frozenset[str]]  # customer: keys that open it and have been taken off record
+    stale_keys: Mapping[str, frozenset[str]]  # customer: keys that open it and have been taken off record
 
 
 class KeyState(NamedTuple):
@@ -31,10 +31,12 @@ class KeyState(NamedTuple):
     found: Mapping[str, RelayKeys | HostError | Refused]
 
     @property
-    def left(self) -> Mapping[str, frozenset[str]]:
+    def stale_keys(self) -> Mapping[str, frozenset[str]]:
         """Give the keys off record that still open a relay, by relay."""
         said = {
-            relay: look.left.get(self.customer.id) for relay, look in self.found.items() if isinstance(look, RelayKeys)
+            relay: look.stale_keys.get(self.customer.id)
+            for relay, look in self.found.items()
+            if isinstance(look, RelayKeys)
         }
         return {relay: names for relay, names in said.items() if names}
 
@@ -46,28 +48,30 @@ class KeyState(NamedTuple):
     @property
     def is_cut_short(self) -> bool:
         """Tell whether a key has gone from the record and not yet from the relays."""
-        return not self.is_open and bool(self.left)
+        return not self.is_open and bool(self.stale_keys)
 
     def going(self, undo: bool) -> tuple[str, ...]:
         """Name the keys that go when the rotation is finished, or undone."""
         on_record = self.customer.keys[-1:] if undo else self.customer.keys[:-1]
         names = {key.name for key in on_record if self.is_open}
-        return tuple(sorted(names.union(*self.left.values())))
+        return tuple(sorted(names.union(*self.stale_keys.values())))
 
-    def seen(self, relay: str) -> frozenset[str] | None:
+    def used_keys(self, relay: str) -> frozenset[str] | None:
         """Name the keys a relay has seen used; None: nobody knows."""
         look = self.found[relay]
         return look.seen.get(self.customer.id, frozenset()) if isinstance(look, RelayKeys) else None
 
-    def unseen(self) -> list[str]:
+    def relays_without_use(self) -> list[str]:
         """Name the relays that have not seen the newest key, as far as is known."""
-        return [relay for relay in self.customer.relays if self.customer.keys[-1].name not in (self.seen(relay) or ())]
+        return [
+            relay for relay in self.customer.relays if self.customer.keys[-1].name not in (self.used_keys(relay) or ())
+        ]
 
-    def losers(self, undo: bool) -> Iterator[str]:
+    def blockers(self, undo: bool) -> Iterator[str]:
         """Say at which relays uploads may stop when the keys that go are gone, and why."""
         newest, undo = self.customer.keys[-1].name, undo and self.is_open
-        for relay in self.left if self.is_cut_short else self.customer.relays:
-            seen = self.seen(relay)
+        for relay in self.stale_keys if self.is_cut_short else self.customer.relays:
+            seen = self.used_keys(relay)
             if seen is None:
                 yield f"{relay} was not reached, so nobody knows what it has seen: {self.found[relay]}"
             elif undo and newest in seen:
@@ -75,11 +79,11 @@ class KeyState(NamedTuple):
             elif not undo and newest not in seen:
                 yield f"{relay} has not seen {newest}"
 
-    def harmless(self) -> frozenset[tuple[str, str]]:
+    def removable_unasked(self) -> frozenset[tuple[str, str]]:
         """Name what may go from relays unasked: keys off record, if wherever they are one on record has been used."""
         own = {key.name for key in self.customer.keys}
-        left = self.left.items()
-        kept = frozenset().union(*(names for relay, names in left if not own & (self.seen(relay) or frozenset())))
+        left = self.stale_keys.items()
+        kept = frozenset().union(*(names for relay, names in left if not own & (self.used_keys(relay) or frozenset())))
         return frozenset((self.customer.id, f"key:{name}") for _, names in left for name in names - kept)
 
 
@@ -95,11 +99,13 @@ def _look(relay: Relay, customers: Sequence[Customer]) -> RelayKeys:
     with connect(relay) as host:
         (spools,) = host.read([relay_role.spools(theirs)])
         plan = Plan.of(host, [relay_role.customer_tree(one) for one in theirs])
-    losses = {change.item.about: tuple(change.losses()) for change in plan.changes}
-    return RelayKeys(relay_role.keys_seen(spools), {one.id: left(one, losses.get(one.id, ())) for one in theirs})
+    losses = {change.item.about: tuple(change.removals()) for change in plan.changes}
+    return RelayKeys(
+        relay_role.keys_seen(spools), {one.id: find_stale_keys(one, losses.get(one.id, ())) for one in theirs}
+    )
 
 
-def left(customer: Customer, losses: Iterable[str]) -> frozenset[str]:
+def find_stale_keys(customer: Customer, losses: Iterable[str]) -> frozenset[str]:
     """Choose, of what a plan would take from a customer's tree, the keys that were on record: they were meant to go."""
     names = {loss.removeprefix("key:") for loss in losses if loss.startswith("key:")} - {
         key.name for key in customer.keys
@@ -107,13 +113,13 @@ def left(customer: Customer, losses: Iterable[str]) -> frozenset[str]:
     return frozenset(name for name in names if was_recorded(inventory.inventory_path(), customer.id, name))
 
 
-def needs(customer: Customer, seen: Collection[str], losses: Iterable[str], today: date) -> Iterator[str]:
+def key_problems(customer: Customer, seen: Collection[str], losses: Iterable[str], today: date) -> Iterator[str]:
     """Say what of its keys needs a person. Of one relay: `seen`, keys used there; `losses`, what a plan removes."""
     if not customer.keys:
         yield "no key yet: provision it"
         return
     newest, rotate = customer.keys[-1], f"`inv rotate-key {customer.id}"
-    for name in sorted(left(customer, losses)):
+    for name in sorted(find_stale_keys(customer, losses)):
         yield f"key {name} opens it and is no longer on record: {rotate}` goes on with its removal"
     if len(customer.keys) > 1:
         names = ", ".join(key.name for key in customer.keys)

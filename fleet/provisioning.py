@@ -51,32 +51,32 @@ class ProvisionResult(NamedTuple):
 
 
 def provision_customers(
-    everything: Inventory, customers: Sequence[Customer], wish: ProvisionOptions, new_keys: NewKeys
+    everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions, new_keys: NewKeys
 ) -> ProvisionResult:
     """Do it for these customers, be they as the inventory has them or as they are to be. Raises Refused."""
     with ExitStack() as connections:
         planned = [new_keys.planned(one) for one in customers]
-        found = _look_at_all(everything, planned, wish, connections)
+        found = _look_at_all(everything, planned, options, connections)
         looks = [look for look in found.values() if isinstance(look, RelayPlan)]
-        _refuse_unknown_names(looks, wish.removing)
-        codes = [*_show(found, wish)]
+        _refuse_unknown_names(looks, options.removing)
+        codes = [*_show(found, options)]
         ready = [look for look in looks if not look.refusals]
         as_wanted, failed = {look.relay.name for look in ready}, set[str]()
-        if wish.dry_run:
+        if options.dry_run:
             customers = [new if old.keys else old for old, new in zip(customers, planned, strict=True)]
         else:
             codes += _make_keys(customers, looks, new_keys)
-            customers = _fresh(customers)
-            changed = _apply(ready, customers, wish)
+            customers = _reload_customers(customers)
+            changed = _apply(ready, customers, options)
             codes += [terminal.print_result(name, result) for name, result in changed.items()]
             failed = {name for name, result in changed.items() if not isinstance(result, str)}
             as_wanted -= failed
         reached = {
             look.relay.name: ConnectedRelay(look.host, look.lists, look.relay.name in as_wanted) for look in looks
         }
-        codes += copy_lists.copy_lists(customers, reached, wish.dry_run)
-    known = {one.id: _known(one, found, as_wanted, failed) for one in customers}
-    ends = customer_host.provision(everything, customers, known, wish, new_keys.ends)
+        codes += copy_lists.copy_lists(customers, reached, options.dry_run)
+    known = {one.id: _key_usage(one, found, as_wanted, failed) for one in customers}
+    ends = customer_host.provision(everything, customers, known, options, new_keys.ends)
     behind = {one.id: known[one.id].behind for one in customers}
     for one, code in zip(customers, ends, strict=True):
         codes.append(code)
@@ -88,27 +88,29 @@ def provision_customers(
 
 
 def _look_at_all(
-    everything: Inventory, customers: Sequence[Customer], wish: ProvisionOptions, connections: ExitStack
+    everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions, connections: ExitStack
 ) -> Mapping[str, RelayPlan | HostError | Refused]:
     """Look at all relays side by side; the connections stay open, so that what was looked at can be gone on with."""
 
     def look(relay: Relay) -> RelayPlan:
-        host = connections.enter_context(connect(relay, install_python=not wish.dry_run))
-        return _look(host, relay, everything, [one for one in customers if relay.name in one.relays], wish)
+        host = connections.enter_context(connect(relay, install_python=not options.dry_run))
+        return _look(host, relay, everything, [one for one in customers if relay.name in one.relays], options)
 
     return run_parallel(relays_of(everything, customers), look, "looking at")
 
 
 def _look(
-    host: RelayHost, relay: Relay, everything: Inventory, customers: Sequence[Customer], wish: ProvisionOptions
+    host: RelayHost, relay: Relay, everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions
 ) -> RelayPlan:
     now, spools = _read(host, relay, customers)
     givers = domain_moves.find_givers(everything, customers, now)
     every = [*customers, *givers]
     plan = Plan.of(host, relay_role.items(relay, every, now))
-    refusals = [*domain_moves.find_obstacles(everything, relay, every, now, plan)] or _lost(plan, every, wish)
+    refusals = [*domain_moves.find_obstacles(everything, relay, every, now, plan)] or _unnamed_removals(
+        plan, every, options
+    )
     if plan.changes and not refusals:
-        refusals = _surveyed(host, relay, customers, now, wish)
+        refusals = _find_blockers(host, relay, customers, now, options)
     known = relay_role.keys_seen(spools), relay_role.lists_seen(spools)
     return RelayPlan(relay, host, now, plan, tuple(refusals), givers, *known)
 
@@ -119,28 +121,30 @@ def _read(host: RelayHost, relay: Relay, customers: Sequence[Customer]) -> tuple
     return Facts.of(states[0]), spools
 
 
-def _surveyed(
-    host: RelayHost, relay: Relay, customers: Sequence[Customer], now: Facts, wish: ProvisionOptions
+def _find_blockers(
+    host: RelayHost, relay: Relay, customers: Sequence[Customer], now: Facts, options: ProvisionOptions
 ) -> list[str]:
     survey = host.read(relay_role.preflight_items(relay, customers, now))
-    return relay_role.blockers(relay, customers, now, survey, downgrade=wish.downgrade)
+    return relay_role.blockers(relay, customers, now, survey, downgrade=options.downgrade)
 
 
 # ---- stop
 
 
-def _lost(plan: Plan, customers: Sequence[Customer], wish: ProvisionOptions) -> list[str]:
+def _unnamed_removals(plan: Plan, customers: Sequence[Customer], options: ProvisionOptions) -> list[str]:
     """Say what would go without having been named. Leaving a thing out of the inventory does not remove it."""
-    losses = [(change.item.about, loss) for change in plan.changes for loss in change.losses()]
+    losses = [(change.item.about, loss) for change in plan.changes for loss in change.removals()]
     lost = {
-        loss: owner for owner, loss in losses if (owner, loss) not in wish.meant and not _is_named(loss, wish.removing)
+        loss: owner
+        for owner, loss in losses
+        if (owner, loss) not in options.meant and not _is_named(loss, options.removing)
     }
     if not lost:
         return []
     takers = {f"domain:{name}": taker for name, taker in domain_moves.owners_by_domain(customers).items()}
     told = [f"{loss} ({owner}'s, for {takers[loss]})" if loss in takers else loss for loss, owner in lost.items()]
-    options = " ".join(f"--removing {name}" for name in lost if not _is_named(name, [*lost.keys() - {name}]))
-    return [f"would remove {', '.join(told)}; nothing is done. If that is meant, say {options}"]
+    flags = " ".join(f"--removing {name}" for name in lost if not _is_named(name, [*lost.keys() - {name}]))
+    return [f"would remove {', '.join(told)}; nothing is done. If that is meant, say {flags}"]
 
 
 def _is_named(loss: str, removing: Sequence[str]) -> bool:
@@ -158,7 +162,7 @@ def _ascii(domain: str) -> str:
 
 
 def _refuse_unknown_names(looks: Sequence[RelayPlan], removing: Sequence[str]) -> None:
-    losses = {loss for look in looks for loss in look.plan.losses()}
+    losses = {loss for look in looks for loss in look.plan.removals()}
     for name in removing:
         if looks and name not in losses:
             raise Refused(f"--removing {name}: no plan here would remove that{inventory.near(name, losses)}")
@@ -167,24 +171,24 @@ def _refuse_unknown_names(looks: Sequence[RelayPlan], removing: Sequence[str]) -
 # ---- print
 
 
-def _show(found: Mapping[str, RelayPlan | HostError | Refused], wish: ProvisionOptions) -> Iterator[int]:
+def _show(found: Mapping[str, RelayPlan | HostError | Refused], options: ProvisionOptions) -> Iterator[int]:
     """Print what was found at each relay; gives the exit codes of those that end here."""
     for name, look in found.items():
         if isinstance(look, RelayPlan):
-            yield _show_look(look, wish)
-        elif isinstance(look, NoPython) and wish.dry_run:
+            yield _show_look(look, options)
+        elif isinstance(look, NoPython) and options.dry_run:
             terminal.note(f"{name}: {look}; what else is to be done there is known once it is there")
             yield exit_codes.DONE
         else:
             yield terminal.print_result(name, look)
 
 
-def _show_look(look: RelayPlan, wish: ProvisionOptions) -> int:
+def _show_look(look: RelayPlan, options: ProvisionOptions) -> int:
     name = look.relay.name
     if not look.plan.changes:
         terminal.say(f"{name}: nothing to change ({_cost(look.host)})")
     else:
-        terminal.plan(f"{name}:", look.plan.text(brief=not wish.full))
+        terminal.plan(f"{name}:", look.plan.text(brief=not options.full))
         changes = [(change.item, change.before) for change in look.plan.changes]
         for text in relay_role.notes(look.relay, look.now, changes):
             terminal.note(f"{name}: {text}")
@@ -194,10 +198,10 @@ def _show_look(look: RelayPlan, wish: ProvisionOptions) -> int:
 
 
 def _cost(host: RelayHost) -> str:
-    return f"{_counted(host.connections, 'connection')}, {_counted(host.commands, 'remote command')}"
+    return f"{_count_noun(host.connections, 'connection')}, {_count_noun(host.commands, 'remote command')}"
 
 
-def _counted(number: int, noun: str) -> str:
+def _count_noun(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
@@ -209,7 +213,7 @@ def _make_keys(customers: Sequence[Customer], looks: Sequence[RelayPlan], new_ke
             yield new_keys.record(customer, {name for look in theirs for name in look.seen.get(customer.id, ())})
 
 
-def _fresh(customers: Sequence[Customer]) -> tuple[Customer, ...]:
+def _reload_customers(customers: Sequence[Customer]) -> tuple[Customer, ...]:
     """Give the customers as the inventory has them by now."""
     now = inventory.load(inventory.inventory_path()).customers
     return tuple(now[customer.id] for customer in customers)
@@ -222,7 +226,7 @@ def _may_have_key(customer: Customer, looks: Sequence[RelayPlan]) -> bool:
 
 
 def _loses_key(customer: Customer, plan: Plan) -> bool:
-    losses = [loss for change in plan.changes if change.item.about == customer.id for loss in change.losses()]
+    losses = [loss for change in plan.changes if change.item.about == customer.id for loss in change.removals()]
     return any(loss.startswith("key:") for loss in losses)
 
 
@@ -230,7 +234,7 @@ def _loses_key(customer: Customer, plan: Plan) -> bool:
 
 
 def _apply(
-    ready: Sequence[RelayPlan], customers: Sequence[Customer], wish: ProvisionOptions
+    ready: Sequence[RelayPlan], customers: Sequence[Customer], options: ProvisionOptions
 ) -> Mapping[str, str | HostError | Refused]:
     """Carry out what was planned, for the customers that have a key by now; a relay of none of them is left alone."""
     keyed = {
@@ -241,12 +245,12 @@ def _apply(
 
     def apply(relay: Relay) -> str:
         look = changing[relay.name]
-        plan = _final(look, everything, keyed[relay.name], wish)
+        plan = _final_plan(look, everything, keyed[relay.name], options)
         try:
             plan.apply()
         except ProofFailed as error:
             raise ProofFailed(f"{error}\n{_what_stays(plan)}") from error
-        return f"{_counted(len(plan.changes), 'change')} made ({_cost(look.host)})"
+        return f"{_count_noun(len(plan.changes), 'change')} made ({_cost(look.host)})"
 
     return run_parallel([look.relay for look in changing.values()], apply, "changing")
 
@@ -259,24 +263,28 @@ def _what_stays(plan: Plan) -> str:
     )
 
 
-def _final(look: RelayPlan, everything: Inventory, customers: Sequence[Customer], wish: ProvisionOptions) -> Plan:
+def _final_plan(
+    look: RelayPlan, everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions
+) -> Plan:
     """Install what is missing, and plan again with what is known then: the keys, and Postfix's own word on itself."""
     now = look.now
     first = Plan.of(look.host, relay_role.packages(look.relay, now))
     if first.changes:
         first.apply()
         now, _ = _read(look.host, look.relay, customers)
-        if refusals := _surveyed(look.host, look.relay, customers, now, wish):
+        if refusals := _find_blockers(look.host, look.relay, customers, now, options):
             raise Refused("; ".join(refusals))
     every = [*customers, *look.givers]
     plan = Plan.of(look.host, relay_role.items(look.relay, every, now))
     # Another checkout was here since the look, or a customer who was to take a domain over got no key.
-    if lost := [*domain_moves.find_obstacles(everything, look.relay, every, now, plan)] or _lost(plan, every, wish):
+    if lost := [*domain_moves.find_obstacles(everything, look.relay, every, now, plan)] or _unnamed_removals(
+        plan, every, options
+    ):
         raise Refused("; ".join(lost))
     return plan
 
 
-def _known(
+def _key_usage(
     customer: Customer,
     found: Mapping[str, RelayPlan | HostError | Refused],
     as_wanted: Collection[str],

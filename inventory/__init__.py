@@ -179,7 +179,7 @@ HostKeys = Mapping[str, tuple[str, ...]]  # by name in known_hosts
 def _relays(tables: Tables, known: HostKeys, faults: list[str]) -> dict[str, Relay]:
     relays = {}
     for name, table in tables.items():
-        relay = _checked(Relay, f"relays.toml: {name}.", table or {}, {"name": name}, faults)
+        relay = _check_customer(Relay, f"relays.toml: {name}.", table or {}, {"name": name}, faults)
         if relay:
             relays[name] = relay.model_copy(update={"host_keys": known.get(key_records.host_field(relay), ())})
     return relays
@@ -192,19 +192,19 @@ def _customers(where: Path, tables: Tables, known: HostKeys, faults: list[str]) 
         faults += key_faults
         if table is not None:
             given = {"id": stem, "keys": recorded}
-            customer = _checked(Customer, f"customers/{stem}.toml: ", table, given, faults)
+            customer = _check_customer(Customer, f"customers/{stem}.toml: ", table, given, faults)
             if customer:
                 of_server = known.get(key_records.host_field(customer.exchange.ssh), ())
                 customers[stem] = customer.model_copy(update={"host_keys": of_server})
     return customers
 
 
-def _checked(
+def _check_customer(
     model: type[T], shown: str, table: Mapping[str, Any], given: Mapping[str, Any], faults: list[str]
 ) -> T | None:
     faults += [f"{shown}{key}: no such key: it is not for the file to say" for key in table if key in model.given]
     try:
-        return model.model_validate(_frozen({**table, **given}))
+        return model.model_validate(_freeze({**table, **given}))
     except ValidationError as error:
         faults += [
             shown + describe_faults(model, detail) for detail in error.errors(include_url=False) if not follows(detail)
@@ -212,11 +212,11 @@ def _checked(
     return None
 
 
-def _frozen(value: Any) -> Any:
+def _freeze(value: Any) -> Any:
     """Turn TOML's arrays into tuples: the model is strict and a tuple is what it asks for."""
     if isinstance(value, dict):
-        return {key: _frozen(inner) for key, inner in value.items()}
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+        return {key: _freeze(inner) for key, inner in value.items()}
+    return tuple(map(_freeze, value)) if isinstance(value, list) else value
 
 
 # ---- what spans files

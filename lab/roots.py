@@ -141,7 +141,7 @@ def root(release: str, *, bare: bool = False, extra: Sequence[str] = (), say: Sa
     if where.is_dir():
         return where
     cache().mkdir(parents=True, exist_ok=True)
-    with _locked(cache() / f".{name}.lock", say) as lock:
+    with _hold_lock(cache() / f".{name}.lock", say) as lock:
         if not where.is_dir():
             say(f"making the Debian root {where.name} in {cache()}")
             draft = cache() / f".{name}.draft"
@@ -196,7 +196,7 @@ def _say_as_it_runs(argv: Sequence[str], lock: int, say: Say) -> tuple[int, str]
 
 
 @contextmanager
-def _locked(path: Path, say: Say) -> Iterator[int]:
+def _hold_lock(path: Path, say: Say) -> Iterator[int]:
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:

@@ -19,8 +19,8 @@ class Conversation:
         self._socket = socket.create_connection((address, port), timeout=timeout, source_address=source)
         self._lines = self._socket.makefile("r", encoding="utf-8", newline="\r\n")
         try:
-            self._need(self.reply())
-            self._need(self.say("EHLO lab.example"))
+            self._check_reply(self.reply())
+            self._check_reply(self.say("EHLO lab.example"))
         except BaseException:
             self.close()
             raise
@@ -44,18 +44,18 @@ class Conversation:
     def ask(self, recipient: str, sender: str = "") -> str:
         """The reply to RCPT TO; the message ends there."""
         wide = "" if (recipient + sender).isascii() else " SMTPUTF8"
-        self._need(self.say(f"MAIL FROM:<{sender}>{wide}"))
+        self._check_reply(self.say(f"MAIL FROM:<{sender}>{wide}"))
         answer = self.say(f"RCPT TO:<{recipient}>")
-        self._need(self.say("RSET"))
+        self._check_reply(self.say("RSET"))
         return answer
 
     def send(self, recipient: str, text: str, sender: str = "") -> str:
         """Deliver a message; the reply to its end, which names the queue id. Raises Refused."""
         wide = "" if (recipient + sender).isascii() else " SMTPUTF8"
         for line in (f"MAIL FROM:<{sender}>{wide}", f"RCPT TO:<{recipient}>", "DATA"):
-            self._need(self.say(line))
+            self._check_reply(self.say(line))
         stuffed = ["." + line if line.startswith(".") else line for line in text.splitlines()]
-        return self._need(self.say("\r\n".join([*stuffed, "."])))
+        return self._check_reply(self.say("\r\n".join([*stuffed, "."])))
 
     def close(self) -> None:
         """Hang up."""
@@ -71,7 +71,7 @@ class Conversation:
         self.close()
 
     @staticmethod
-    def _need(reply: str) -> str:
+    def _check_reply(reply: str) -> str:
         if reply[:1] not in ("2", "3"):
             raise Refused(reply)
         return reply

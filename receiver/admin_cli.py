@@ -149,7 +149,7 @@ def _answer(call: AdminCall) -> Answer:
     try:
         if call.asked.verb == "tick":
             return run_timer(call.places, call.tables, call.origin.when)
-        _known(call.places, call.asked.customer)
+        _check_customer(call.places, call.asked.customer)
         settings = load_settings(call.places, call.asked.customer)
         with Spool(call.places, call.asked.customer) as spool:
             return _VERBS[call.asked.verb](call, settings, spool)
@@ -157,18 +157,18 @@ def _answer(call: AdminCall) -> Answer:
         return Answer.to(outcome_of_error(call.asked.customer, call.origin, error))
 
 
-def _shown(record: dict[str, Any], view: Callable[[dict[str, Any]], list[str]]) -> Answer:
+def _print_record(record: dict[str, Any], view: Callable[[dict[str, Any]], list[str]]) -> Answer:
     return Answer.done(view(record), **record)
 
 
-def _known(places: Places, customer: str) -> None:
+def _check_customer(places: Places, customer: str) -> None:
     there = sorted(name for name in os.listdir(os.path.join(places.etc, "customers")) if not name.startswith("."))
     if customer not in there:
         near = difflib.get_close_matches(customer, there, n=1)
         raise Refused("no such customer on this relay" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
-def _changed(call: AdminCall, spool: Spool, run: Callable[[], Outcome]) -> Answer:
+def _run_change(call: AdminCall, spool: Spool, run: Callable[[], Outcome]) -> Answer:
     if publishing.read_unfinished(spool):  # the list that this run is asked about may be in no table yet
         recover(spool, call.tables)
     outcome = receive.run_recorded(spool, call.origin, run)
@@ -179,19 +179,19 @@ def _changed(call: AdminCall, spool: Spool, run: Callable[[], Outcome]) -> Answe
 def _offer(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
     process_limits.limit_resources(settings)
     look = call.asked.look
-    return _changed(
+    return _run_change(
         call, spool, partial(receive.receive_stdin, settings, spool, call.origin, call.tables, look=look, marked=False)
     )
 
 
 def _review(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
     if spool.held() is None:
-        return _shown(review.nothing_held(spool.customer), review_lines)
+        return _print_record(review.nothing_held(spool.customer), review_lines)
     found = review.review_held(spool, settings)
     with spool.locked(_NOTE):  # what cannot be noted cannot be accepted
         spool.review(found.record)
     lately = mail_log.find_deliveries(call.log, found.going, settings, call.origin.when) if call.log else None
-    return _shown(found.as_json(spool.customer, spool.pinned(), lately), review_lines)
+    return _print_record(found.as_json(spool.customer, spool.pinned(), lately), review_lines)
 
 
 def _accept(call: AdminCall, _: Settings, spool: Spool) -> Answer:
@@ -201,29 +201,29 @@ def _accept(call: AdminCall, _: Settings, spool: Spool) -> Answer:
     number = next(
         AcceptedNumber(option, size) for option in options if (size := getattr(call.asked, option)) is not None
     )
-    return _changed(call, spool, partial(accept_held, spool, number, call.asked.list, call.origin.by, call.tables))
+    return _run_change(call, spool, partial(accept_held, spool, number, call.asked.list, call.origin.by, call.tables))
 
 
 def _rollback(call: AdminCall, _: Settings, spool: Spool) -> Answer:
     which = ListChoice(call.asked.list or "", call.asked.to)
-    return _changed(call, spool, partial(roll_back, spool, which, call.origin, call.tables))
+    return _run_change(call, spool, partial(roll_back, spool, which, call.origin, call.tables))
 
 
 def _resume(call: AdminCall, _: Settings, spool: Spool) -> Answer:
-    return _changed(call, spool, partial(resume_uploads, spool, call.origin, call.tables))
+    return _run_change(call, spool, partial(resume_uploads, spool, call.origin, call.tables))
 
 
 def _history(call: AdminCall, _: Settings, spool: Spool) -> Answer:
     if call.asked.diff is not None:
         found = {"customer": spool.customer, **history.difference(spool.folder, call.asked.diff)}
-        return _shown(found, difference_lines)
+        return _print_record(found, difference_lines)
     pin = spool.pinned()
     found = {"history": history.records(spool.folder), "pinned": pin and pin._asdict()}
-    return _shown({"customer": spool.customer, **found}, history_lines)
+    return _print_record({"customer": spool.customer, **found}, history_lines)
 
 
 def _status(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
-    return _shown(Status.of(spool, settings, call.origin.when).record(), status_lines)
+    return _print_record(Status.of(spool, settings, call.origin.when).record(), status_lines)
 
 
 def _hand_over(_: AdminCall, __: Settings, spool: Spool) -> Answer:
@@ -232,7 +232,7 @@ def _hand_over(_: AdminCall, __: Settings, spool: Spool) -> Answer:
 
 def _take_over(call: AdminCall, _: Settings, spool: Spool) -> Answer:
     givens = copy_list.read(sys.stdin.buffer.read(copy_list.LIMIT + 1), spool.customer, call.origin.when)
-    return _changed(call, spool, partial(copy_list.import_lists, spool, givens, call.origin, call.tables))
+    return _run_change(call, spool, partial(copy_list.import_lists, spool, givens, call.origin, call.tables))
 
 
 _VERBS: Mapping[str, Callable[[AdminCall, Settings, Spool], Answer]] = {

@@ -61,7 +61,7 @@ def answer_call(places: Places, tables: Tables, arguments: Sequence[str], enviro
         return _end(FAILED, "this key's line is damaged: it must name a customer and a key; provision this relay again")
     syslog.syslog(f"{customer} key {key} from {escape(client) or 'nowhere'}: {escape(verb) or 'no verb'}")
     if verb not in (*_VERBS, *_OF_DROP):
-        return _end(REFUSED, _unknown(customer, verb))
+        return _end(REFUSED, _refuse_verb(customer, verb))
     answer = _answer(places, tables, UploadCall(customer, Origin(int(time.time()), key, client), verb))
     return _end(answer.code, *answer.lines)
 
@@ -69,42 +69,42 @@ def answer_call(places: Places, tables: Tables, arguments: Sequence[str], enviro
 def _answer(places: Places, tables: Tables, call: UploadCall) -> Answer:
     if not os.path.exists(places.tree(call.customer)):
         why = f"{call.customer} is not set up on this relay, or no longer; remove this job, or ask your mail provider"
-        return _logged(Outcome(call.customer, "refused", *call.origin, why=why))
+        return _log(Outcome(call.customer, "refused", *call.origin, why=why))
     try:
         settings = load_settings(places, call.customer)
         with Spool(places, call.customer) as spool, locks.call(places, call.customer):
             process_limits.limit_resources(settings)
             with suppress(Busy, OSError), spool.locked(_NOTE):
                 spool.seen(call.origin.key, call.origin.when)
-            return _done(settings, spool, tables, call)
+            return _run_verb(settings, spool, tables, call)
     except (Stopped, BadSettings) as error:
-        return _logged(outcome_of_error(call.customer, call.origin, error))
+        return _log(outcome_of_error(call.customer, call.origin, error))
 
 
-def _done(settings: Settings, spool: Spool, tables: Tables, call: UploadCall) -> Answer:
+def _run_verb(settings: Settings, spool: Spool, tables: Tables, call: UploadCall) -> Answer:
     if not call.verb:
         works = f"{call.customer}: key {call.origin.key} works; it may receive, look and ask for status"
         return Answer.done([works])
     if call.verb == "status":
         return Answer.done(customer_lines(Status.of(spool, settings, call.origin.when).record()))
     if call.verb in _OF_DROP and not settings.drop:
-        return Answer(REFUSED, [_unknown(call.customer, call.verb)], {})
+        return Answer(REFUSED, [_refuse_verb(call.customer, call.verb)], {})
     run = partial(receive.receive_stdin, settings, spool, call.origin, tables, look=call.verb == "look", marked=True)
     if call.verb in _OF_DROP:
         run = partial(receive.receive_inbox, settings, spool, call.origin, tables, look=call.verb == "collect-look")
-    return _logged(receive.run_recorded(spool, call.origin, partial(_in_a_place, spool, run)))
+    return _log(receive.run_recorded(spool, call.origin, partial(_hold_slot, spool, run)))
 
 
-def _in_a_place(spool: Spool, run: Callable[[], Outcome]) -> Outcome:
+def _hold_slot(spool: Spool, run: Callable[[], Outcome]) -> Outcome:
     with locks.hold_upload_slot(spool.places, spool.customer):
         return run()
 
 
-def _unknown(customer: str, verb: str) -> str:
+def _refuse_verb(customer: str, verb: str) -> str:
     return f"{customer}: refused: {escape(verb)} is none of receive, look, status"
 
 
-def _logged(outcome: Outcome) -> Answer:
+def _log(outcome: Outcome) -> Answer:
     log_outcome(outcome)
     return Answer.to(outcome)
 

@@ -15,7 +15,7 @@ def escape(text: str, limit: int = 200) -> str:
     who prints it through something with a markup of its own switches that off.
     """
     kept = text[:limit]
-    safe = kept if kept.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in kept)
+    safe = kept if kept.isprintable() else "".join(c if c.isprintable() else _escape_character(c) for c in kept)
     return safe if len(text) <= limit else safe + "..."
 
 
@@ -35,5 +35,5 @@ def sort_by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _escaped(character: str) -> str:
+def _escape_character(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")

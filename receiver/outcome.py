@@ -89,7 +89,7 @@ class Outcome(NamedTuple):
     @property
     def line(self) -> str:
         """One line for people and logs."""
-        parts = [self._said()]
+        parts = [self._summary()]
         if self.trouble:
             parts.append(f"NOT IN THE TABLES YET: {self.trouble}")
         if self.left_out:
@@ -98,7 +98,7 @@ class Outcome(NamedTuple):
         parts += [f"note: {note}" for note in self.notes]
         return f"{self.customer}: {'; '.join(parts)}"
 
-    def _said(self) -> str:
+    def _summary(self) -> str:
         if self.did in ("refused", "busy", "failed", "resumed"):
             return f"{self.did}: {escape(self.why, 500)}"
         counts = f"{self.total} recipients (+{self.added} -{self.removed})"

@@ -36,9 +36,9 @@ class Tables(NamedTuple):
             raise Failed(f"rebuild-relay-recips ended {code}: {said}")
         return {name: why for name, colon, why in (line.partition(": ") for line in out.splitlines()) if colon}
 
-    def touched(self) -> bool:
+    def is_modified(self) -> bool:
         """Tell whether somebody has changed or removed what was built: Postfix then has no answer, or a wrong one."""
-        return Manifest.read(self.places.tables).touched(self.places.tables)
+        return Manifest.read(self.places.tables).is_modified(self.places.tables)
 
     def missing(self, recipients: Iterable[str]) -> list[str]:
         """Give those that Postfix would not find. Raises Failed when the table cannot be read.
@@ -76,7 +76,7 @@ class Tables(NamedTuple):
             raise Failed(f"rebuild-relay-recips {option} ended {code}: {said}")
         return out
 
-    def trouble(self, customer: str, added: Iterable[str], text: bytes) -> str:
+    def rebuild_and_verify(self, customer: str, added: Iterable[str], text: bytes) -> str:
         """Build, and look up what came and some of the rest; say what is wrong, or nothing."""
         try:
             left_out = self.build().get(customer)

@@ -35,16 +35,16 @@ def run_timer(places: Places, tables: Tables, now: int) -> Answer:
     relay, run = load_relay(places), atomic_files.open_directory(places.run)
     try:
         with locks.hold_lock(run, fcntl.LOCK_EX, 0, "the timer's last run has not ended yet"):
-            return _done(places, tables, relay, run, now)
+            return _run_all(places, tables, relay, run, now)
     finally:
         os.close(run)
 
 
-def _done(places: Places, tables: Tables, relay: RelaySettings, run: int, now: int) -> Answer:
-    looked = [_seen(places, tables, customer, now) for customer in _customers(places)]
+def _run_all(places: Places, tables: Tables, relay: RelaySettings, run: int, now: int) -> Answer:
+    looked = [_check_customer(places, tables, customer, now) for customer in _customers(places)]
     seen = [each for each in looked if isinstance(each, CheckedCustomer)]
     found = [each for each in looked if isinstance(each, Alarm)]
-    found += _opened(tables, seen, run)
+    found += _rebuild_if_due(tables, seen, run)
     found += _unnamed(tables) if looked else []
     every = (alarm for each in seen for alarm in alarms.find_alarms(each.status, each.settings, now))
     found += alarms.merge_outage(every, sum(1 for each in seen if each.status.heard))
@@ -61,7 +61,7 @@ def _customers(places: Places) -> list[str]:
     return sorted(name for name in os.listdir(os.path.join(places.etc, "customers")) if not name.startswith("."))
 
 
-def _seen(places: Places, tables: Tables, customer: str, now: int) -> CheckedCustomer | Alarm:
+def _check_customer(places: Places, tables: Tables, customer: str, now: int) -> CheckedCustomer | Alarm:
     """Finish what one customer's runs left, and look; one that is broken does not keep the others from it."""
     try:
         settings = load_settings(places, customer)
@@ -84,7 +84,7 @@ def _forget(spool: Spool, settings: Settings) -> None:
         spool.accept(accepted._replace(domains=staying))
 
 
-def _opened(tables: Tables, seen: list[CheckedCustomer], run: int) -> list[Alarm]:
+def _rebuild_if_due(tables: Tables, seen: list[CheckedCustomer], run: int) -> list[Alarm]:
     """Have the tables built when time has opened a domain, by rule 5, or a clock that was put right has closed it.
 
     And when somebody has removed or changed them: an upload that changes nothing builds nothing.
@@ -92,7 +92,7 @@ def _opened(tables: Tables, seen: list[CheckedCustomer], run: int) -> list[Alarm
     opens = {each.status.customer: list(each.status.opens) for each in seen}
     before = (atomic_files.load_json(run, _OPENED) or {}).get("open", {})
     left_out: dict[str, str] = {}
-    if opens != before or tables.touched():
+    if opens != before or tables.is_modified():
         try:
             left_out = tables.build()
         except Failed as error:

@@ -63,7 +63,7 @@ def _spool(folder: int, customer: str, bound: int) -> dict[str, Any] | str | Non
 def _list(spool: int, bound: int) -> State | str | None:
     """Tell of the list in force when it changed and, within the bound, its SHA-256 and how many it has."""
     try:
-        descriptor = _opened(spool, LIST)
+        descriptor = _open_file(spool, LIST)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -94,7 +94,7 @@ def _content(folder: int, path: str) -> Any:
 
 
 def _json(folder: int, name: str) -> Any:
-    with open(_opened(folder, name), "rb") as file:
+    with open(_open_file(folder, name), "rb") as file:
         content = file.read(BOUND + 1)
     if len(content) > BOUND:
         raise ValueError(f"it has more than {BOUND} bytes")
@@ -112,7 +112,7 @@ def _is_deeper(value: Any, most: int) -> bool:
     return most == 0 or any(_is_deeper(each, most - 1) for each in inner if isinstance(each, (dict, list)))
 
 
-def _opened(folder: int, name: str) -> int:
+def _open_file(folder: int, name: str) -> int:
     """Open a plain file, and nothing else: opening does not wait for the other end of a pipe."""
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

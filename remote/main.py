@@ -164,7 +164,7 @@ def _answer(request: Mapping[str, Any], kinds: dict[str, Kind]) -> State:
                 kinds.update(_load(name, source))
             return {"loaded": sorted(kinds), "user": os.geteuid()}
         if "read" in request:
-            return {"states": _compared(request["read"], kinds)}
+            return {"states": _compare_states(request["read"], kinds)}
         return {"made": _make_all(request["make"], kinds, request["lock"])}
     except (Failed, OSError) as error:
         return {"error": {"kind": getattr(error, "kind", Failed.kind), "text": str(error)}}
@@ -183,7 +183,7 @@ def _load(name: str, source: str) -> Mapping[str, Kind]:
     return kinds
 
 
-def _compared(asked: Sequence[Any], kinds: Mapping[str, Kind]) -> list[Any]:
+def _compare_states(asked: Sequence[Any], kinds: Mapping[str, Kind]) -> list[Any]:
     """Answer "same" where the state has the digest of what is wanted: most of what is here need not travel."""
     states = _read([(kind, name, wanted) for kind, name, wanted, _ in asked], kinds)
     return ["same" if digest(state) == one[3] else state for one, state in zip(asked, states)]
@@ -195,14 +195,14 @@ def _read(asked: Sequence[Any], kinds: Mapping[str, Kind]) -> list[State | None]
     for kind in dict.fromkeys(kind for kind, _, _ in asked):
         places = [place for place, one in enumerate(asked) if one[0] == kind]
         try:
-            found = _known(kinds, kind).read([Request(asked[place][1], asked[place][2]) for place in places])
+            found = _kind_of(kinds, kind).read([Request(asked[place][1], asked[place][2]) for place in places])
         except OSError as error:
             raise Failed(f"{kind}: {error}") from error
         states.update(zip(places, found))
     return [states[place] for place in range(len(asked))]
 
 
-def _known(kinds: Mapping[str, Kind], kind: str) -> Kind:
+def _kind_of(kinds: Mapping[str, Kind], kind: str) -> Kind:
     if kind not in kinds:
         raise Failed(f"no kind {kind!r} is known here, only {', '.join(sorted(kinds))}")
     return kinds[kind]
@@ -277,7 +277,7 @@ class _Lock:
         os.makedirs(self.folder, 0o755, exist_ok=True)
         self.descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         until = time.monotonic() + self.seconds
-        while not self._taken():
+        while not self._try_lock():
             if time.monotonic() >= until:
                 raise Busy(
                     f"{self.folder} has been locked for {self.seconds:.0f} s by {self._other()}; try again later"
@@ -291,7 +291,7 @@ class _Lock:
         os.unlink(self.mark)
         os.close(self.descriptor)
 
-    def _taken(self) -> bool:
+    def _try_lock(self) -> bool:
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

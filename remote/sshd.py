@@ -28,14 +28,14 @@ def _read(asked: list[Request]) -> list[State | None]:
 
 
 def _state(path: str) -> State | None:
-    pending = _noted().get("path") == path
+    pending = _read_noted().get("path") == path
     if not os.path.lexists(path):
         return {"content": None, "in force": False} if pending else None
     return {"content": read_text(path), "in force": not pending}
 
 
 def _make(path: str, wanted: State | None) -> None:
-    before = _noted()
+    before = _read_noted()
     if before.get("path") != path:
         _settle_other(before)
         _must_be_sound()
@@ -118,7 +118,7 @@ def _sshd() -> str:
     return sshd
 
 
-def _noted() -> State:
+def _read_noted() -> State:
     written = read_text(NOTE)
     return dict(json.loads(written)) if written else {}
 

@@ -70,11 +70,11 @@ def _read_account(name: str, password: str | None) -> State | None:
     odd = [ROOT_AGAIN] if entry.pw_uid == 0 else []
     if not os.path.isdir(entry.pw_dir):
         odd.append("lacks its home directory")
-    state = {"home": entry.pw_dir, "shell": entry.pw_shell, "password": _told(password)}
+    state = {"home": entry.pw_dir, "shell": entry.pw_shell, "password": _describe_password(password)}
     return {**state, "odd": odd} if odd else state
 
 
-def _told(password: str | None) -> str:
+def _describe_password(password: str | None) -> str:
     """Say of a password field what may be shown: never a hash."""
     if password is None:
         return "not in /etc/shadow"

@@ -91,7 +91,7 @@ def _files(customer: Customer, relays: Sequence[Relay]) -> Iterator[tuple[str, s
     parts = f"windows/{customer.exchange.source}", f"windows/clients/{customer.exchange.client}"
     beside = [f"{part}/{name}" for part in parts for name in names(part) if name not in _INSIDE]
     shared = [f"windows/{name}" for name in names("windows")]
-    unused = [*_unused(customer)]
+    unused = [*_unused_options(customer)]
     for template in (template for template in (*beside, *shared) if template.rpartition("/")[2] not in unused):
         yield template.rpartition("/")[2].removesuffix(".j2"), render(template, **facts)
 
@@ -139,7 +139,7 @@ def blockers(customer: Customer, relays: Sequence[Relay]) -> list[str]:
     return found
 
 
-def _unused(customer: Customer) -> Iterator[str]:
+def _unused_options(customer: Customer) -> Iterator[str]:
     """Name the templates that this customer has no use for."""
     if customer.exchange.reach != "kit":
         yield from _BY_HAND

@@ -38,7 +38,7 @@ def run_task(windows: Windows, name: str, line: str, hear: Callable[[bytes], Non
             ("schtasks", "/create", "/f", "/tn", task, "/tr", rf"{windows.folder}\{token}.bat", *once),
             ("schtasks", "/run", "/tn", task),
         )
-        return _followed(windows, token, hear)
+        return _follow_output(windows, token, hear)
     finally:
         with suppress(HostError):
             windows.run("schtasks", "/delete", "/f", "/tn", task)
@@ -46,7 +46,7 @@ def run_task(windows: Windows, name: str, line: str, hear: Callable[[bytes], Non
                 windows.remove(f"{token}.{end}")
 
 
-def _followed(windows: Windows, token: str, hear: Callable[[bytes], None]) -> int:
+def _follow_output(windows: Windows, token: str, hear: Callable[[bytes], None]) -> int:
     until, heard = time.monotonic() + LONGEST, 0
     while time.monotonic() < until:
         code = windows.get(f"{token}.code")

@@ -34,12 +34,12 @@ class WindowsShell:
 
     def command(self, line: str, stdin: bytes = b"", hear: Callable[[bytes], None] | None = None) -> Done:
         """Have cmd.exe run a line to its end; `hear` is given what it says as it comes. Raises HostError."""
-        return _ended(line, self._connected(), stdin, hear)
+        return _run_to_end(line, self._connect(), stdin, hear)
 
     def files(self) -> paramiko.SFTPClient:
         """Give what reads and writes files there. Raises HostError."""
         if self._sftp is None:
-            transport = self._connected().transport
+            transport = self._connect().transport
             try:
                 self._sftp = paramiko.SFTPClient.from_transport(transport)
             except FAULTS as error:
@@ -49,7 +49,7 @@ class WindowsShell:
         assert self._sftp is not None
         return self._sftp
 
-    def _connected(self) -> Connection:
+    def _connect(self) -> Connection:
         if self._connection is None:
             connection = connect(*self._where)
             _check_shell(connection)
@@ -70,7 +70,7 @@ def last_output(done: Done) -> str:
     return " ".join(f"{done.out} {done.err}".split())[-500:] or f"exit code {done.code}"
 
 
-def _ended(words: str, connection: Connection, stdin: bytes, hear: Callable[[bytes], None] | None = None) -> Done:
+def _run_to_end(words: str, connection: Connection, stdin: bytes, hear: Callable[[bytes], None] | None = None) -> Done:
     program = words.split()[0]
     try:
         out, ended = RemoteCommand.start(connection, words).converse(stdin, hear)
@@ -83,7 +83,7 @@ def _ended(words: str, connection: Connection, stdin: bytes, hear: Callable[[byt
 
 def _check_shell(connection: Connection) -> None:
     """See that it is cmd.exe that reads commands: another shell would read them otherwise."""
-    done = _ended("echo %OS%", connection, b"")
+    done = _run_to_end("echo %OS%", connection, b"")
     if "Windows_NT" not in done.out:
         close(connection)
         raise HostError(

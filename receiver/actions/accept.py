@@ -30,27 +30,27 @@ def accept_held(spool: Spool, number: AcceptedNumber, expected: str, by: str, ta
         if pin:
             raise Refused(f"pinned since {format_time(pin.since)}; `resume {spool.customer}` comes first")
         in_force, reviewed = spool.in_force(), review_held(spool, settings)
-        _unchanged(spool.customer, reviewed.held, expected)
-        _agreed(spool.customer, reviewed, number)
+        _check_unchanged(spool.customer, reviewed.held, expected)
+        _check_number(spool.customer, reviewed, number)
         _looked_at(spool, reviewed)
-        _addressed(reviewed, in_force, settings)
+        _check_no_empty_domain(reviewed, in_force, settings)
         text, origin = list_file.encode_recipients(reviewed.recipients), reviewed.held.origin
         accepted = accepted_domains(settings, reviewed.recipients, in_force.accepted, origin, list_file.digest(text))
         accepted = accepted.without(reviewed.held.open_domains)
         decision = Decision(reviewed.recipients, text, accepted, origin, by=by)
         publishing.publish(spool, settings, in_force, decision, int(time.time()))
-        outcome = _accepted(spool.customer, reviewed, in_force, by)
+        outcome = _outcome_of(spool.customer, reviewed, in_force, by)
         spool.record(outcome)
     return verify_tables(spool, tables, outcome, reviewed.recipients - in_force.recipients)
 
 
-def _unchanged(customer: str, held: Held, expected: str) -> None:
+def _check_unchanged(customer: str, held: Held, expected: str) -> None:
     if held.list != expected:  # the whole of it: a list that begins with the same letters can be made
         changed = f"the list held now is {held.list[:12]}, not {escape(expected[:12])}"
         raise Refused(f"{changed}: it changed since it was reviewed; see `review {customer}`")
 
 
-def _agreed(customer: str, reviewed: Review, number: AcceptedNumber) -> None:
+def _check_number(customer: str, reviewed: Review, number: AcceptedNumber) -> None:
     if number != reviewed.number:
         wrong = f"--{number.option} {number.size} is not what is held"
         raise Refused(f"{wrong}; after a look at `review {customer}`: `{reviewed.command(customer)}`")
@@ -66,7 +66,7 @@ def _looked_at(spool: Spool, reviewed: Review) -> None:
         raise Refused(f"{what}: `review {spool.customer}` comes first, on this relay too")
 
 
-def _addressed(reviewed: Review, in_force: InForce, settings: Settings) -> None:
+def _check_no_empty_domain(reviewed: Review, in_force: InForce, settings: Settings) -> None:
     served = set(map(domain_of, (*reviewed.recipients, *settings.include))) | set(settings.partial)
     empty = [name for name in settings.domains if name in in_force.accepted.domains and name not in served]
     if empty:
@@ -74,7 +74,7 @@ def _addressed(reviewed: Review, in_force: InForce, settings: Settings) -> None:
         raise Refused(f"{', '.join(empty)} would be closed with no address: {help_}")
 
 
-def _accepted(customer: str, reviewed: Review, in_force: InForce, by: str) -> Outcome:
+def _outcome_of(customer: str, reviewed: Review, in_force: InForce, by: str) -> Outcome:
     before, after = in_force.recipients, reviewed.recipients
     outcome = Outcome(customer, "published", *reviewed.held.origin, total=len(after), offered=reviewed.held.list)
     outcome = outcome._replace(by=by, added=len(after - before), removed=len(before - after))

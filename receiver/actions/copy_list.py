@@ -63,7 +63,7 @@ class ExportedLists(NamedTuple):
             if (record["postern"], record["customer"]) != (FORMAT, customer):
                 raise ValueError(f"it is not format {FORMAT} of {customer}")
             number, accepted, packed = int(record["number"]), Accepted.read(record["accepted"]), _bytes(record["list"])
-            files = tuple(_placed(path, content, number) for path, content in record["files"].items())
+            files = tuple(_place_file(path, content, number) for path, content in record["files"].items())
             if packed:
                 list_file.decode_recipients(list_file.read_content(packed))
             domains = {name: when for name, when in accepted.domains.items() if when <= now + AHEAD}
@@ -192,7 +192,7 @@ def _files(spool: Spool) -> Iterator[SpoolFile]:
                 yield SpoolFile(folder, name, content)
 
 
-def _placed(path: str, content: str, number: int) -> SpoolFile:
+def _place_file(path: str, content: str, number: int) -> SpoolFile:
     folder, _, name = path.rpartition("/")
     if folder not in _FOLDERS or not _FOLDERS[folder].fullmatch(name):
         raise ValueError(f"no spool has a file {path}")

@@ -35,10 +35,10 @@ def roll_back(spool: Spool, which: ListChoice, origin: Origin, tables: Tables) -
         settings = load_settings(spool.places, spool.customer)
         publishing.complete(spool)
         in_force = spool.in_force()
-        entry = _found(history.entries(spool.folder), which, spool.pinned())
+        entry = _find_entry(history.entries(spool.folder), which, spool.pinned())
         recipients = keep_own(list_file.decode_recipients(history.read_list(spool.folder, entry.number)), settings)
         text = list_file.encode_recipients(recipients)
-        domains = _still(in_force.accepted, entry, recipients, settings)
+        domains = _still_accepted(in_force.accepted, entry, recipients, settings)
         accepted = Accepted(domains, list_file.digest(text), counted(recipients, settings))
         accepted = accepted.without(spool.last_export().open_domains)
         pin = Pin(origin.when, origin.by, entry.kept.list)
@@ -52,7 +52,7 @@ def roll_back(spool: Spool, which: ListChoice, origin: Origin, tables: Tables) -
     return verify_tables(spool, tables, outcome, added)
 
 
-def _found(entries: list[Entry], which: ListChoice, pinned: Pin | None) -> Entry:
+def _find_entry(entries: list[Entry], which: ListChoice, pinned: Pin | None) -> Entry:
     if which.list:
         found = [entry for entry in entries if entry.kept.list.startswith(which.list)]
         if not found:
@@ -69,6 +69,6 @@ def _found(entries: list[Entry], which: ListChoice, pinned: Pin | None) -> Entry
     return entries[back]
 
 
-def _still(accepted: Accepted, entry: Entry, recipients: frozenset[str], settings: Settings) -> dict[str, int]:
+def _still_accepted(accepted: Accepted, entry: Entry, recipients: frozenset[str], settings: Settings) -> dict[str, int]:
     served = set(map(domain_of, (*recipients, *settings.include))) & set(entry.kept.domains)
     return {name: when for name, when in accepted.domains.items() if name in served}

@@ -36,7 +36,7 @@ def entries(folder: int) -> list[Entry]:
 
 def read_list(folder: int, number: int) -> bytes:
     """Read a list of history. Raises Failed when it is damaged, or gone meanwhile."""
-    return _content(folder, "history", _numbered(number))
+    return _content(folder, "history", _number_name(number))
 
 
 def records(folder: int) -> list[dict[str, Any]]:
@@ -58,7 +58,7 @@ def add_list(folder: int, staged: str, number: int) -> None:
     atomic_files.make(folder, "history")
     with atomic_files.open_subdirectory(folder, "history") as directory:
         if atomic_files.read_start(folder, staged, 1) is not None:
-            atomic_files.rename(folder, staged, _numbered(number), directory)
+            atomic_files.rename(folder, staged, _number_name(number), directory)
         for name in _names(folder, "history", _NUMBERED)[:-KEEPS]:
             atomic_files.remove(directory, name)
 
@@ -69,7 +69,7 @@ def reference(folder: int, in_force: frozenset[str], now: int) -> frozenset[str]
     One list a day is kept, the largest that was replaced on it, and counts to the end of the last of its days: seven
     days, and up to one more. Replaced, not published: a list in force for months counts for a week after it.
     """
-    since = _dated(now - DAYS * _DAY)
+    since = _day_name(now - DAYS * _DAY)
     larger = {
         name: label.total
         for name, label in _labels(folder, "reference", _DATED).items()
@@ -88,13 +88,13 @@ def add_reference(folder: int, number: int, now: int) -> None:
         atomic_files.open_subdirectory(folder, "history") as history,
         atomic_files.open_subdirectory(folder, "reference") as directory,
     ):
-        name, replaced = _dated(now), _label(history, _numbered(number))
+        name, replaced = _day_name(now), _label(history, _number_name(number))
         there = _label(directory, name)
         if replaced and (there is None or there.total < replaced.total):
             atomic_files.remove(directory, name)
-            os.link(_numbered(number), name, src_dir_fd=history, dst_dir_fd=directory)
+            os.link(_number_name(number), name, src_dir_fd=history, dst_dir_fd=directory)
         for old in _names(folder, "reference", _DATED):
-            if old < _dated(now - DAYS * _DAY):
+            if old < _day_name(now - DAYS * _DAY):
                 atomic_files.remove(directory, old)
 
 
@@ -110,11 +110,11 @@ def _record(back: int, entry: Entry) -> dict[str, Any]:
     return {"back": back, **fields, **entry.kept.origin._asdict()}
 
 
-def _numbered(number: int) -> str:
+def _number_name(number: int) -> str:
     return f"{number:08d}.gz"
 
 
-def _dated(when: int) -> str:
+def _day_name(when: int) -> str:
     return time.strftime("%Y-%m-%d.gz", time.gmtime(when))
 
 

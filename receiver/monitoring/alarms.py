@@ -48,7 +48,17 @@ class Alarm(NamedTuple):
 
 def find_alarms(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:
     """Give all there is to say of one customer."""
-    for watch in (_held, _pinned, _refused, _unproven, _stale, _ageing, _opened, _ahead, _noted):
+    for watch in (
+        _alarm_held,
+        _alarm_pinned,
+        _alarm_refused,
+        _alarm_unverified,
+        _alarm_stale,
+        _alarm_ageing,
+        _alarm_opened,
+        _alarm_ahead,
+        _noted,
+    ):
         yield from watch(status, settings, now)
 
 
@@ -72,14 +82,14 @@ def raise_alarms(alarms: Iterable[Alarm], places: Places, relay: RelaySettings, 
     try:
         told = {name: day for name, day in (atomic_files.load_json(run, _TOLD) or {}).items() if day == today}
         new = [alarm for alarm in alarms if alarm.name not in told]
-        if new and _called(relay.alarm, [alarm.line for alarm in new]):
+        if new and _run_alarm_program(relay.alarm, [alarm.line for alarm in new]):
             atomic_files.store_json(run, _TOLD, {**told, **{alarm.name: today for alarm in new}})
     finally:
         os.close(run)
     return new
 
 
-def _called(argv: tuple[str, ...], lines: list[str]) -> bool:
+def _run_alarm_program(argv: tuple[str, ...], lines: list[str]) -> bool:
     for line in lines:
         syslog.syslog(syslog.LOG_WARNING, f"alarm: {line}")
     text = "".join(f"{line}\n" for line in (f"Postern on {os.uname().nodename}:", *lines))
@@ -93,20 +103,20 @@ def _called(argv: tuple[str, ...], lines: list[str]) -> bool:
     return True
 
 
-def _held(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
+def _alarm_held(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
     held = status.held
     if held and held.reasons and not status.pin:
         text = f"held since {format_time(held.since)}: {'; '.join(held.reasons)}; see `inv review {status.customer}`"
         yield Alarm(status.customer, f"held {held.since}", text)
 
 
-def _pinned(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
+def _alarm_pinned(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
     if status.pin:
         since = f"pinned since {format_time(status.pin.since)} by {escape(status.pin.by)}"
         yield Alarm(status.customer, f"pinned {status.pin.since}", f"{since}; `inv resume {status.customer}` ends it")
 
 
-def _refused(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
+def _alarm_refused(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
     last, good = status.last, max(status.in_force.accepted.domains.values(), default=0)
     if last and last.did in ("refused", "failed") and now - good > REFUSED_FOR:
         text = f"no upload is taken since {format_time(good)}" if good else "no upload has been taken yet"
@@ -115,38 +125,40 @@ def _refused(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
         )
 
 
-def _unproven(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
+def _alarm_unverified(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
     if status.unproven and now - status.unproven > UNPROVEN_FOR:
         why = f": {status.last.trouble}" if status.last and status.last.trouble else ""
         text = f"the list of {format_time(status.unproven)} is not in the tables{why}"
         yield Alarm(status.customer, f"unproven {status.unproven}", text)
 
 
-def _stale(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:
+def _alarm_stale(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:
     text = schedule.describe_lateness(settings, status.heard, now)
     if text:
         yield Alarm(status.customer, f"{STALE} {status.heard}", text)
 
 
-def _ageing(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:
+def _alarm_ageing(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:
     """Warn every day, from half of the time on."""
     most = settings.open_after_days
-    old = [name for name in _watched(status, settings) if 2 * (now - _good(status, name)) > most * DAY]
+    old = [name for name in _closing_domains(status, settings) if 2 * (now - _last_good(status, name)) > most * DAY]
     names = [name for name in old if name not in status.opens]
     if names:
-        age = (now - _good(status, names[0])) // DAY
+        age = (now - _last_good(status, names[0])) // DAY
         text = f"no good list for {age} days; after {most}, everybody can be written to in {', '.join(names)}"
         yield Alarm(status.customer, "ageing", text)
 
 
-def _opened(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:
-    names = [name for name in _watched(status, settings) if name in status.opens and _good(status, name) <= now]
+def _alarm_opened(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:
+    names = [
+        name for name in _closing_domains(status, settings) if name in status.opens and _last_good(status, name) <= now
+    ]
     if names:
-        age = (now - _good(status, names[0])) // DAY
+        age = (now - _last_good(status, names[0])) // DAY
         yield Alarm(status.customer, "opened", f"OPEN, no good list for {age} days: {', '.join(names)}")
 
 
-def _ahead(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
+def _alarm_ahead(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
     latest = max((*status.in_force.accepted.domains.values(), status.last.when if status.last else 0))
     if latest > now + AHEAD:
         when = f"its last upload is of {format_time(latest)}, which is to come"
@@ -160,10 +172,10 @@ def _noted(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
         yield Alarm(status.customer, f"note {note}", note)
 
 
-def _watched(status: Status, settings: Settings) -> list[str]:
+def _closing_domains(status: Status, settings: Settings) -> list[str]:
     """Give the domains that close, and with time open again."""
-    return [name for name in settings.domains if name not in settings.partial and _good(status, name)]
+    return [name for name in settings.domains if name not in settings.partial and _last_good(status, name)]
 
 
-def _good(status: Status, domain: str) -> int:
+def _last_good(status: Status, domain: str) -> int:
     return status.in_force.accepted.domains.get(domain, 0)

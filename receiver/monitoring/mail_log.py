@@ -49,7 +49,7 @@ class Deliveries(NamedTuple):
 def open_log(config_directory: str, now: float) -> MailLog | None:
     """Open the log, as root: maillog_file, else what rsyslog keeps, else the journal. None: there is none."""
     for path in filter(None, (_maillog_file(config_directory), *_KEPT)):
-        files = [found for name in glob.glob(f"{glob.escape(path)}*") if (found := _recent(name, now))]
+        files = [found for name in glob.glob(f"{glob.escape(path)}*") if (found := _open_recent(name, now))]
         if files:
             return MailLog(tuple(file for _, file in sorted(files, key=lambda found: -found[0])))
     return _journal()
@@ -57,7 +57,7 @@ def open_log(config_directory: str, now: float) -> MailLog | None:
 
 def find_deliveries(log: MailLog, wanted: Iterable[str], settings: Settings, now: float) -> Deliveries:
     """Find mail delivered to any of these recipients in the last DAYS days."""
-    names, days, found = _written(wanted, settings), _days(now), dict[str, Delivered]()
+    names, days, found = _logged_names(wanted, settings), _days(now), dict[str, Delivered]()
     end = time.monotonic() + SECONDS
     try:
         for number, line in enumerate(line for stream in log.streams for line in stream):
@@ -66,13 +66,13 @@ def find_deliveries(log: MailLog, wanted: Iterable[str], settings: Settings, now
             sent = _SENT.search(line) if b" status=sent " in line else None
             day = sent and (days.get(line[:10]) or days.get(line[:6]))
             if sent and day:
-                _count(found, {names[each] for each in map(_folded, sent.groups()) if each in names}, day)
+                _count(found, {names[each] for each in map(_fold, sent.groups()) if each in names}, day)
     except (OSError, EOFError):  # a file that is damaged, or not all there
         return Deliveries(found, whole=False)
     return Deliveries(found, whole=True)
 
 
-def _written(wanted: Iterable[str], settings: Settings) -> dict[str, str]:
+def _logged_names(wanted: Iterable[str], settings: Settings) -> dict[str, str]:
     """Give each recipient under every name the log may have for it: its domain may be written in two forms."""
     names = {name: name for name in wanted}
     for name in tuple(names):
@@ -88,7 +88,7 @@ def _count(found: dict[str, Delivered], names: Iterable[str], day: str) -> None:
         found[name] = Delivered(before.messages + 1, max(before.last, day))
 
 
-def _folded(address: bytes | None) -> str:
+def _fold(address: bytes | None) -> str:
     return (address or b"").decode("utf-8", "replace").casefold()
 
 
@@ -103,7 +103,7 @@ def _days(now: float) -> dict[bytes, str]:
     return days
 
 
-def _recent(path: str, now: float) -> tuple[float, Iterable[bytes]] | None:
+def _open_recent(path: str, now: float) -> tuple[float, Iterable[bytes]] | None:
     """Open a log file somebody has written to in these days."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)

@@ -78,9 +78,9 @@ def _samples(status: Status) -> Iterator[Sample]:
 
 def _labels(labels: Mapping[str, str]) -> str:
     """Write labels as the format has them; values hold no line end and no quote, but are not trusted for it."""
-    pairs = (f'{name}="{_escaped(value)}"' for name, value in labels.items())
+    pairs = (f'{name}="{_escape_label(value)}"' for name, value in labels.items())
     return f"{{{','.join(pairs)}}}" if labels else ""
 
 
-def _escaped(value: str) -> str:
+def _escape_label(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -49,11 +49,11 @@ def _starts(settings: Settings, zone: tzinfo, before: int) -> Iterator[int]:
     last = datetime.fromtimestamp(before, zone).date()
     for day in (last - timedelta(days=back) for back in range(7 * MISSED + 1)):
         if DAYS[day.weekday()] in settings.days.split():
-            moments = (_moment(day, start, zone) for start in sorted(settings.starts.split(), reverse=True))
+            moments = (_start_second(day, start, zone) for start in sorted(settings.starts.split(), reverse=True))
             yield from (at for at in moments if at <= before)
 
 
-def _moment(day: date, start: str, zone: tzinfo) -> int:
+def _start_second(day: date, start: str, zone: tzinfo) -> int:
     """Give the epoch second of a time of that day; one that the clocks skip is the hour after."""
     hours, _, minutes = start.partition(":")
     return int(datetime(day.year, day.month, day.day, int(hours), int(minutes), tzinfo=zone).timestamp())

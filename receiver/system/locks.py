@@ -24,7 +24,7 @@ _STEP = 0.05
 @contextmanager
 def hold_lock(descriptor: int, kind: int, seconds: float, busy: str) -> Iterator[None]:
     """Hold LOCK_SH or LOCK_EX on something open. Raises Busy with that text when it is not to be had in time."""
-    _taken([descriptor], kind, seconds, busy)
+    _take_one([descriptor], kind, seconds, busy)
     try:
         yield
     finally:
@@ -85,22 +85,22 @@ def _one_of(count: int, path: str, seconds: float, busy: str) -> Iterator[None]:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     slots = [os.open(f"{path}-{number}", flags, 0o600) for number in range(count)]
     try:
-        _taken(slots, fcntl.LOCK_EX, seconds, busy)
+        _take_one(slots, fcntl.LOCK_EX, seconds, busy)
         yield
     finally:
         for descriptor in slots:
             os.close(descriptor)
 
 
-def _taken(descriptors: list[int], kind: int, seconds: float, busy: str) -> None:
+def _take_one(descriptors: list[int], kind: int, seconds: float, busy: str) -> None:
     end = time.monotonic() + seconds
-    while not any(_taken_at_once(descriptor, kind) for descriptor in descriptors):
+    while not any(_try_take(descriptor, kind) for descriptor in descriptors):
         if time.monotonic() >= end:
             raise Busy(busy)
         time.sleep(_STEP)
 
 
-def _taken_at_once(descriptor: int, kind: int) -> bool:
+def _try_take(descriptor: int, kind: int) -> bool:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:

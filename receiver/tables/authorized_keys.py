@@ -35,14 +35,14 @@ def _faults(places: Places, wanted: bytes) -> list[str]:
     except OSError as error:
         return [f"{path}: {error.strerror}"]
     there, right = content.split(b"\n"), wanted.split(b"\n")
-    wrong = [f"{path} holds what is in no tree: {_named(line)}" for line in there if line not in right]
-    wrong += [f"{path} lacks {_named(line)}" for line in right if line not in there]
+    wrong = [f"{path} holds what is in no tree: {_name_line(line)}" for line in there if line not in right]
+    wrong += [f"{path} lacks {_name_line(line)}" for line in right if line not in there]
     if not wrong and (content != wanted or mode != _MODE):
         wrong = [f"{path} is not in order, or not of mode {_MODE:04o}"]
     return wrong
 
 
-def _named(line: bytes) -> str:
+def _name_line(line: bytes) -> str:
     return escape(" ".join(line.decode(errors="replace").split()[-2:]))
 
 

@@ -95,7 +95,7 @@ def build(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
     """
     relay = load_relay(places)
     os.makedirs(places.tables, exist_ok=True)
-    with _turn(places, fcntl.LOCK_EX, wait):
+    with _hold_build_lock(places, fcntl.LOCK_EX, wait):
         customers = customer_tree.list_customers(places)
         left_out = directories.make_directories(places, relay.metrics, customers, theirs, time.time())
         found = _find(places, customers, theirs)
@@ -104,7 +104,7 @@ def build(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
         sftp_inboxes.make_inboxes(places, (source.tree for source in found.sources), theirs)
         record = Manifest.read(places.tables)
         if not record.holds(places.tables, found.digest(), relay.table_type):
-            left_out.update(_settle(places, relay, found, record))
+            left_out.update(_install(places, relay, found, record))
         _tidy(places, relay, found)
         bytecode.compile_receiver()
     return [f"{customer}: {why}" for customer, why in sorted(left_out.items())]
@@ -115,7 +115,7 @@ def check(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
     relay = load_relay(places)
     if not os.path.isdir(places.tables):
         return [f"{places.tables} is not there"]
-    with _turn(places, fcntl.LOCK_SH, wait):
+    with _hold_build_lock(places, fcntl.LOCK_SH, wait):
         customers = customer_tree.list_customers(places)
         found = _find(places, customers, theirs)
         lines = directories.check_directories(places, relay.metrics, customers, theirs)
@@ -124,12 +124,12 @@ def check(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
         record = Manifest.read(places.tables)
         if record.holds(places.tables, found.digest(), relay.table_type):
             return lines
-        faults = install.find_stale_tables(places.tables, record, _wanted(places, found.parts()), relay.table_type)
+        faults = install.find_stale_tables(places.tables, record, _compose(places, found.parts()), relay.table_type)
     return lines + [f"{os.path.join(places.tables, name)} {fault}" for name, fault in faults.items()]
 
 
 @contextmanager
-def _turn(places: Places, kind: int, wait: float) -> Iterator[None]:
+def _hold_build_lock(places: Places, kind: int, wait: float) -> Iterator[None]:
     descriptor = os.open(os.path.join(places.tables, ".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         os.fchmod(descriptor, 0o600)  # who can open it can hold it for ever
@@ -147,11 +147,11 @@ def _find(places: Places, customers: Sequence[str], theirs: Owner) -> Inputs:
     return Inputs(customers, [source for source, _ in read.values() if source], left_out, time.time())
 
 
-def _settle(places: Places, relay: RelaySettings, found: Inputs, record: Manifest) -> dict[str, str]:
+def _install(places: Places, relay: RelaySettings, found: Inputs, record: Manifest) -> dict[str, str]:
     """Put the tables in force, then take root's copies, then record it: a run that was killed is done again."""
     parts = found.parts()
     maker = Postmap(relay.config_directory, relay.table_type)
-    record = install.install_tables(places.tables, record, _wanted(places, parts), maker)
+    record = install.install_tables(places.tables, record, _compose(places, parts), maker)
     used = [each.source for each in parts]
     left_out = {source.tree.customer: source.why or source.copy.keep(source.tree, source.pair) for source in used}
     left_out = {customer: why for customer, why in left_out.items() if why}
@@ -159,7 +159,7 @@ def _settle(places: Places, relay: RelaySettings, found: Inputs, record: Manifes
     return left_out
 
 
-def _wanted(places: Places, parts: Sequence[CustomerRecipients]) -> Sequence[Table]:
+def _compose(places: Places, parts: Sequence[CustomerRecipients]) -> Sequence[Table]:
     return table_contents.compose_tables(parts, install.read_installed(places.tables, "transport"))
 
 

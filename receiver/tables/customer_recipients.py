@@ -33,18 +33,18 @@ def check_recipients(source: CustomerInput, now: float) -> CustomerRecipients:
     A domain without any address is never closed, whatever its date says.
     """
     try:
-        own, left = _shared(source)
+        own, left = _split_addresses(source)
     except Damaged as error:
-        source = source.fallen_back(str(error))
+        source = source.with_good_copy(str(error))
         try:
-            own, left = _shared(source)
+            own, left = _split_addresses(source)
         except Damaged:
             source, own, left = source._replace(pair=SpoolFiles()), (), ()
     empty = {domain for domain in source.tree.domains if f"@{domain}\n".encode() not in source.pair.recipients}
-    return CustomerRecipients(source, own, left, source.aged(now).union(source.tree.partial, empty))
+    return CustomerRecipients(source, own, left, source.open_by_age(now).union(source.tree.partial, empty))
 
 
-def _shared(source: CustomerInput) -> tuple[Sequence[bytes], Sequence[bytes]]:
+def _split_addresses(source: CustomerInput) -> tuple[Sequence[bytes], Sequence[bytes]]:
     """Tell the addresses in its own domains from those in domains that were. Raises Damaged."""
     lines = _lines(source.pair.recipients)
     own = _endings(source.tree.domains)

@@ -67,12 +67,14 @@ def _tree(places: Places, settings: Settings, customer: str) -> CustomerTree:
         raise Damaged(f"settings.json is that of customer {escape(settings.customer)}")
     domains = {domain: _forms(settings, domain) for domain in settings.domains}
     routes = _values(places, customer, "transport")
-    _hold({form for each in domains.values() for form in each}, _values(places, customer, "relay_domains"), routes)
+    _check_domains(
+        {form for each in domains.values() for form in each}, _values(places, customer, "relay_domains"), routes
+    )
     return CustomerTree(
         customer=customer,
         domains=domains,
         partial=settings.partial,
-        include=[_included(address, domains) for address in settings.include],
+        include=[_fold_include(address, domains) for address in settings.include],
         open_after_days=int(settings.open_after_days),
         max_recipients=int(settings.max_recipients),
         routes=routes,
@@ -95,7 +97,7 @@ def _ascii(domain: str) -> str:
     return ".".join(label if label.isascii() else "xn--" + label.encode("punycode").decode() for label in labels)
 
 
-def _included(address: str, domains: Mapping[str, Sequence[str]]) -> str:
+def _fold_include(address: str, domains: Mapping[str, Sequence[str]]) -> str:
     local, _, form = address.casefold().rpartition("@")
     for domain, forms in domains.items():
         if form in forms:
@@ -103,7 +105,7 @@ def _included(address: str, domains: Mapping[str, Sequence[str]]) -> str:
     raise Damaged(f"settings.json: include {escape(address)!r} is in none of its domains")
 
 
-def _hold(forms: set[str], listed: Mapping[str, str], routes: Mapping[str, str]) -> None:
+def _check_domains(forms: set[str], listed: Mapping[str, str], routes: Mapping[str, str]) -> None:
     for wrong in sorted(forms ^ listed.keys()):
         raise Damaged(f"relay_domains {'lacks' if wrong in forms else 'holds the foreign domain'} {escape(wrong)}")
     for form, route in routes.items():

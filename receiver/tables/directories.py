@@ -40,7 +40,7 @@ def shared_directories(places: Places, metrics: str, theirs: Owner) -> Iterator[
     yield Directory(places.var, 0o755, ours)
     yield Directory(os.path.join(places.var, ".ssh"), 0o755, ours)
     yield Directory(os.path.join(places.var, "customers"), 0o755, ours)
-    yield Directory(_retired(places), 0o700, ours)
+    yield Directory(_retired_path(places), 0o700, ours)
     yield Directory(places.run, 0o700, theirs)
     if os.path.dirname(metrics) == places.var:
         yield Directory(metrics, 0o755, theirs)
@@ -88,11 +88,11 @@ def make_directories(
     Raises Failed for what is there for all.
     """
     for ground in shared_directories(places, metrics, theirs):
-        if why := _made(ground):
+        if why := _make_if_wrong(ground):
             raise Failed(f"{ground.path}: {why}")
-    failed = {customer: _made(spool_directory(places, customer, theirs)) for customer in customers}
+    failed = {customer: _make_if_wrong(spool_directory(places, customer, theirs)) for customer in customers}
     failed = {customer: f"its spool: {why}" for customer, why in failed.items() if why}
-    failed.update((customer, _moved_away(places, customer, now)) for customer in find_orphans(places, customers))
+    failed.update((customer, _move_away(places, customer, now)) for customer in find_orphans(places, customers))
     return {customer: why for customer, why in failed.items() if why}
 
 
@@ -121,8 +121,8 @@ def delete_retired(places: Places, now: float) -> None:
     is done only for something that must go.
     """
     last = _day(now - KEPT_DAYS * 86400)
-    found = ((name, _RETIRED.fullmatch(name)) for name in os.listdir(_retired(places)))
-    if old := [os.path.join(_retired(places), name) for name, retired in found if retired and retired[1] < last]:
+    found = ((name, _RETIRED.fullmatch(name)) for name in os.listdir(_retired_path(places)))
+    if old := [os.path.join(_retired_path(places), name) for name, retired in found if retired and retired[1] < last]:
         import subprocess
 
         argv = ["/bin/rm", "-rf", "--one-file-system", "--", *old]
@@ -140,11 +140,11 @@ def _day(now: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(now))
 
 
-def _retired(places: Places) -> str:
+def _retired_path(places: Places) -> str:
     return os.path.join(places.var, "retired")
 
 
-def _made(ground: Directory) -> str:
+def _make_if_wrong(ground: Directory) -> str:
     """Make a directory that lacks, put right one that is not as it must be; say what failed."""
     try:
         if check_directory(ground):
@@ -154,8 +154,8 @@ def _made(ground: Directory) -> str:
     return ""
 
 
-def _moved_away(places: Places, customer: str, now: float) -> str:
-    name = os.path.join(_retired(places), f"{customer}-{_day(now)}")
+def _move_away(places: Places, customer: str, now: float) -> str:
+    name = os.path.join(_retired_path(places), f"{customer}-{_day(now)}")
     free = (path for path in (name, *(f"{name}.{number}" for number in range(1, _PLACES))) if not os.path.lexists(path))
     try:
         os.rename(places.spool(customer), next(free, name))

@@ -40,12 +40,12 @@ class CustomerInput(NamedTuple):
     copy: GoodCopy
     why: str = ""  # root's copy stands in for something; nothing: it does not
 
-    def aged(self, now: float) -> frozenset[str]:
+    def open_by_age(self, now: float) -> frozenset[str]:
         """Name the domains without an accepted list as young as the customer wants it. A date to come is none."""
         oldest = now - self.tree.open_after_days * _DAY
         return frozenset(name for name in self.tree.domains if not oldest <= self.pair.when.get(name, 0) <= now + _DAY)
 
-    def fallen_back(self, why: str) -> CustomerInput:
+    def with_good_copy(self, why: str) -> CustomerInput:
         """Take root's copy of the list; without one, none, which leaves the domains open."""
         return self._replace(pair=self.copy.pair(), why="; ".join(filter(None, (self.why, why))))
 
@@ -119,7 +119,7 @@ def read_customer(places: Places, customer: str, theirs: Owner) -> tuple[Custome
     try:
         source = source._replace(pair=_pair(places, source, theirs))
     except Damaged as error:
-        source = source.fallen_back(str(error))
+        source = source.with_good_copy(str(error))
     return source, source.why
 
 
@@ -127,7 +127,7 @@ def digest_inputs(sources: Iterable[CustomerInput], now: float, *more: str) -> s
     """Name by its content all that tables are made of, the domains that time has opened included."""
     whole = hashlib.sha256(repr(more).encode())
     for source in sources:
-        whole.update(repr((source.tree, sorted(source.aged(now)), len(source.pair.recipients))).encode())
+        whole.update(repr((source.tree, sorted(source.open_by_age(now)), len(source.pair.recipients))).encode())
         whole.update(source.pair.recipients)
         whole.update(source.pair.accepted)
     return whole.hexdigest()

@@ -41,7 +41,7 @@ def install_tables(tables: str, record: Manifest, wanted: Sequence[Table], maker
             draft.install()
             record = record.noting(tables, table, maker.type, draft)
             if is_news:
-                _told(maker.config_directory)
+                _reload_postfix(maker.config_directory)
     finally:
         postmap.remove_drafts(tables)
     return record
@@ -74,7 +74,7 @@ def _domains(ours: Table) -> set[str]:
     return {key.decode() for key in ours.keys}
 
 
-def _told(config_directory: str) -> None:
+def _reload_postfix(config_directory: str) -> None:
     """Have Postfix know at once which domains are ours, if it runs.
 
     A trivial-rewrite at work sees a renamed table only after ten seconds, and an smtpd keeps what that has told it:

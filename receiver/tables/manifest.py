@@ -55,9 +55,9 @@ class Manifest(NamedTuple):
     def holds(self, tables: str, sources: str, kind: str) -> bool:
         """Tell whether all is as it was built, of these sources and as this type."""
         same = sources and sources == self.sources and {built.type for built in self.tables.values()} <= {kind, ""}
-        return bool(same) and not self.touched(tables)
+        return bool(same) and not self.is_modified(tables)
 
-    def touched(self, tables: str) -> bool:
+    def is_modified(self, tables: str) -> bool:
         """Tell whether somebody has changed or removed what was built; who reads Postfix's tables may ask."""
         return not all(built.intact(tables) for built in self.tables.values())
 

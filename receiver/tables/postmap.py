@@ -37,13 +37,13 @@ class Postmap(NamedTuple):
         directory = os.path.join(tables, _BESIDE + os.urandom(8).hex())
         os.mkdir(directory, 0o755)
         write_file(os.path.join(directory, table.name), table.text)
-        if table.built and not (standing and self._edited(standing, directory, table)):
+        if table.built and not (standing and self._edit_copy(standing, directory, table)):
             self._build(self.type, directory, table)
         files = sorted(os.listdir(directory), key=lambda name: name == table.name)
         if len(files) != 1 + table.built:
             raise Failed(f"postmap made {', '.join(files[:-1]) or 'nothing'} of {self.type}:{table.name}, not one file")
-        if table.built and self._left(tables, table.name, files):
-            for kind in sorted(self._named(tables, table.name)):
+        if table.built and self._other_files(tables, table.name, files):
+            for kind in sorted(self._configured_types(tables, table.name)):
                 with suppress(Failed):  # this machine may have lost that type, which is why there is another now
                     self._build(kind, directory, table)
         beside = sorted({*os.listdir(directory)} - {*files})
@@ -58,13 +58,13 @@ class Postmap(NamedTuple):
         """
         name = f"{kind}:{os.path.join(directory, table.name)}"
         self._run(name)
-        answers, right = self._found(name, table.keys), table.lines(b"\t")
+        answers, right = self._look_up(name, table.keys), table.lines(b"\t")
         if answers != right:
             lost = sorted(set(right.split(b"\n")) - set(answers.split(b"\n")))
             first = escape(lost[0].decode(errors="replace")) if lost else "more was found than is there"
             raise Failed(f"{table.name}: {len(lost)} of {len(table.keys)} keys cannot be looked up: {first}")
 
-    def _edited(self, standing: InstalledTable, directory: str, table: Table) -> bool:
+    def _edit_copy(self, standing: InstalledTable, directory: str, table: Table) -> bool:
         """Make it of the one that stands, if they differ little; tell whether it has been made."""
         gone, come = ([line.rpartition(b" ")[0] for line in lines] for lines in diff_lines(standing.text, table.text))
         if self.type not in _EDITED or len(gone) + len(come) > _FEW:
@@ -90,10 +90,10 @@ class Postmap(NamedTuple):
         if come:
             self._run("-i", name, stdin=table.lines(b" ", come))
         there = sorted({*come, *table.keys[:: len(table.keys) // _SOME + 1]})
-        if self._found(name, [*there, *sorted({*gone}.difference(come))]) != table.lines(b"\t", there):
+        if self._look_up(name, [*there, *sorted({*gone}.difference(come))]) != table.lines(b"\t", there):
             raise Failed(f"{table.name} could not be edited")
 
-    def _found(self, name: str, keys: Sequence[bytes]) -> bytes:
+    def _look_up(self, name: str, keys: Sequence[bytes]) -> bytes:
         """Ask a built table for these keys; a line for each that it has, in their order."""
         share = max(_SHARE, len(keys) // (os.cpu_count() or 1) + 1)
         shares = [keys[start : start + share] for start in range(0, len(keys), share)]
@@ -123,13 +123,13 @@ class Postmap(NamedTuple):
 
         Between the build of a new type and the edit of main.cf the old file is the one in force.
         """
-        found = self._left(tables, name, own)
-        return found if found and not self._named(tables, name) else []
+        found = self._other_files(tables, name, own)
+        return found if found and not self._configured_types(tables, name) else []
 
-    def _left(self, tables: str, name: str, own: Sequence[str]) -> list[str]:
+    def _other_files(self, tables: str, name: str, own: Sequence[str]) -> list[str]:
         return [file for file in os.listdir(tables) if file.startswith(f"{name}.") and file not in own]
 
-    def _named(self, tables: str, name: str) -> set[str]:
+    def _configured_types(self, tables: str, name: str) -> set[str]:
         """Name the other types as which Postfix's configuration has a table. Raises Failed where it cannot be read."""
         named = re.compile(rf"(\w+):{re.escape(os.path.join(tables, name))}(?![\w./-])".encode())
         says = [run_postfix("/usr/sbin/postconf", "-c", self.config_directory, option, "-x") for option in ("-n", "-P")]

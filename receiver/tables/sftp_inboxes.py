@@ -50,7 +50,7 @@ def _faults(places: Places, customer: str, theirs: Owner) -> list[str]:
         return [f"there is no account {account_name(customer)}"]
     except OSError as error:
         return [str(error.strerror)]
-    if wrong := directories.check_directory(_ground(path)):
+    if wrong := directories.check_directory(_directory(path)):
         return [wrong]
     is_right = stat.S_ISREG(there.st_mode) and stat.S_IMODE(there.st_mode) == _MODE
     if not is_right or (there.st_uid, there.st_gid) != tuple(owner) or there.st_nlink != 1:
@@ -62,7 +62,7 @@ def _faults(places: Places, customer: str, theirs: Owner) -> list[str]:
 def _make(places: Places, customer: str, theirs: Owner) -> None:
     owner = _owner(customer, theirs)
     for path in (os.path.dirname(places.drop(customer)), places.drop(customer)):
-        directories.make_directory(_ground(path))
+        directories.make_directory(_directory(path))
     within = os.open(places.drop(customer), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         for name in os.listdir(within):
@@ -80,7 +80,7 @@ def _make(places: Places, customer: str, theirs: Owner) -> None:
         os.close(within)
 
 
-def _ground(path: str) -> Directory:
+def _directory(path: str) -> Directory:
     """Give the directory as sshd wants a chroot: root's, and nobody else may write there."""
     return Directory(path, 0o755, Owner(os.geteuid(), os.getegid()))
 

@@ -37,7 +37,7 @@ def judge_list(
     domains the customer no longer has are dropped without a word: provision has asked for `--removing domain:D`.
     """
     ours = frozenset(recipient for recipient in in_force if domain_of(recipient) in settings.domains)
-    watched = _Watched.of(reference, accepted, offered, settings)
+    watched = _DomainCounts.of(reference, accepted, offered, settings)
     reasons = (*_losses(watched, settings), *_firsts(accepted, offered, open_domains, settings))
     if not (reasons or offered):
         reasons = ("no recipient in any domain of the customer's",)
@@ -54,7 +54,7 @@ def counted(recipients: frozenset[str], settings: Settings) -> dict[str, int]:
     return {name: found[name] for name in settings.domains}
 
 
-class _Watched(NamedTuple):
+class _DomainCounts(NamedTuple):
     """Counts by domain, of domains with an accepted list only: a first list is held for being the first.
 
     Entries that are always there (postmaster, `include`) are in none of them.
@@ -68,7 +68,7 @@ class _Watched(NamedTuple):
     @classmethod
     def of(
         cls, reference: frozenset[str], accepted: Mapping[str, object], offered: frozenset[str], settings: Settings
-    ) -> _Watched:
+    ) -> _DomainCounts:
         domains = {name for name in settings.domains if name in accepted}
         always = _always(settings)
         missing = tuple(canary for canary in settings.canaries if canary not in offered)
@@ -85,7 +85,7 @@ def _count(recipients: Iterable[str], domains: set[str]) -> Counter[str]:
     return Counter({name: every[name] for name in sorted(domains) if every[name]})
 
 
-def _losses(watched: _Watched, settings: Settings) -> Iterator[str]:
+def _losses(watched: _DomainCounts, settings: Settings) -> Iterator[str]:
     yield from _shrunk("", sum(watched.gone.values()), sum(watched.before.values()), settings)
     for name, before in watched.before.items():
         if not watched.after[name]:

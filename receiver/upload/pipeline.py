@@ -107,7 +107,7 @@ def verify_tables(spool: Spool, tables: Tables, outcome: Outcome, added: Iterabl
     begun = publishing.read_unverified(spool)
     if begun is None:
         return outcome
-    trouble = tables.trouble(spool.customer, added, spool.text())
+    trouble = tables.rebuild_and_verify(spool.customer, added, spool.text())
     if trouble and publishing.read_unverified(spool) != begun:
         return outcome  # another run has published meanwhile, and answers for it
     outcome = outcome._replace(trouble=trouble)

@@ -76,7 +76,7 @@ def iterate_recipients(values: Iterable[str], settings: Settings, left_out: Coun
     """Give the recipients in the order of the export, each as often as it is there, and count what is left out."""
     rules = _rules(settings)
     blocks = values.blocks if isinstance(values, Values) else _blocks(values)
-    return chain.from_iterable(_taken(block, settings.leave_out, rules, left_out) for block in blocks)
+    return chain.from_iterable(_take_block(block, settings.leave_out, rules, left_out) for block in blocks)
 
 
 def reason_left_out(value: str, settings: Settings) -> str | None:
@@ -84,7 +84,7 @@ def reason_left_out(value: str, settings: Settings) -> str | None:
     lowered = value.lower()
     if not lowered.startswith("smtp:"):
         return NOT_INTERNET
-    return _judged(lowered[5:], _rules(settings))[1]
+    return _judge_address(lowered[5:], _rules(settings))[1]
 
 
 class _Rules(NamedTuple):
@@ -96,11 +96,11 @@ class _Rules(NamedTuple):
 
 
 def _rules(settings: Settings) -> _Rules:
-    return _ready(settings.domains, tuple(sorted(settings.unicode.items())), settings.exclude)
+    return _compile_rules(settings.domains, tuple(sorted(settings.unicode.items())), settings.exclude)
 
 
 @lru_cache(maxsize=4)
-def _ready(domains: tuple[str, ...], labels: tuple[tuple[str, str], ...], exclude: tuple[str, ...]) -> _Rules:
+def _compile_rules(domains: tuple[str, ...], labels: tuple[tuple[str, str], ...], exclude: tuple[str, ...]) -> _Rules:
     known = {**{u_label.lower(): a_label for a_label, u_label in labels}, **{name.lower(): name for name in domains}}
     short = "|".join(re.escape(name) for name in domains if len(name) <= _PLAIN_OCTETS) or "(?!)"
     return _Rules(
@@ -131,9 +131,9 @@ def _blocks(values: Iterable[str]) -> Iterator[Block]:
         yield Block("\n".join([value.replace("\n", "\r") for value in batch]))
 
 
-def _taken(block: Block, leave_out: Container[str], rules: _Rules, left_out: Counter[str]) -> list[str]:
+def _take_block(block: Block, leave_out: Container[str], rules: _Rules, left_out: Counter[str]) -> list[str]:
     """Give the recipients of a block; none if its owners are of a kind to leave out, which then is counted."""
-    recipients = _chosen(block.text, rules, left_out)
+    recipients = _filter_block(block.text, rules, left_out)
     kind = next((kind for kind in block.kinds if kind in leave_out), None)
     if kind is None:
         return recipients
@@ -141,7 +141,7 @@ def _taken(block: Block, leave_out: Container[str], rules: _Rules, left_out: Cou
     return []
 
 
-def _chosen(block: str, rules: _Rules, left_out: Counter[str]) -> list[str]:
+def _filter_block(block: str, rules: _Rules, left_out: Counter[str]) -> list[str]:
     """Give the recipients among the lines of a block and count the others."""
     pieces = rules.plain.split(f"\n{block.lower()}\n")
     recipients, rest = pieces[1::2], "".join(pieces[::2])
@@ -153,21 +153,21 @@ def _chosen(block: str, rules: _Rules, left_out: Counter[str]) -> list[str]:
         kept = [address for address in recipients if not rules.excluded.match(address)]
         left_out[EXCLUDED] += len(recipients) - len(kept)
         recipients = kept
-    recipients += _found(unclear, rules, left_out)
+    recipients += _filter_unclear(unclear, rules, left_out)
     return recipients
 
 
-def _found(unclear: Iterable[str], rules: _Rules, left_out: Counter[str]) -> Iterator[str]:
+def _filter_unclear(unclear: Iterable[str], rules: _Rules, left_out: Counter[str]) -> Iterator[str]:
     """Give the recipients among addresses that need a closer look, and count the others."""
     for address in unclear:
-        recipient, reason = _judged(address, rules)
+        recipient, reason = _judge_address(address, rules)
         if reason is None:
             yield recipient
         else:
             left_out[reason] += 1
 
 
-def _judged(address: str, rules: _Rules) -> tuple[str, str | None]:
+def _judge_address(address: str, rules: _Rules) -> tuple[str, str | None]:
     """Give a lower-case address as it is looked up, and why it is no recipient, if it is none."""
     local, at, domain = address.strip(" ").rpartition("@")
     if len(local) + len(domain) > _WRITTEN:  # looked at no closer: megabytes of it would cost gigabytes

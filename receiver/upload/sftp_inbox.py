@@ -22,7 +22,7 @@ def read_inbox(places: Places, customer: str, megabytes: int) -> bytes:
     Raises BadExport for what is not whole, which is left: it may still be coming. Raises Busy for a file that another
     upload writes meanwhile, Failed for what is no file of ours.
     """
-    with _opened(places, customer) as descriptor:
+    with _open_inbox(places, customer) as descriptor:
         before = _stamp(descriptor)
         export = stream.strip_end_mark(stream.read_upload(descriptor, places.run, megabytes))
         if _stamp(descriptor) != before:
@@ -32,7 +32,7 @@ def read_inbox(places: Places, customer: str, megabytes: int) -> bytes:
 
 
 @contextmanager
-def _opened(places: Places, customer: str) -> Iterator[int]:
+def _open_inbox(places: Places, customer: str) -> Iterator[int]:
     try:
         within = os.open(places.drop(customer), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:

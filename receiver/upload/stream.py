@@ -29,14 +29,14 @@ def read_upload(descriptor: int, folder: str, megabytes: int, seconds: float = S
     uploads cost disk, not memory, and a killed one leaves nothing.
     """
     until = time.monotonic() + seconds
-    with open(_nameless(folder), "w+b", buffering=0) as file:
+    with open(_open_nameless(folder), "w+b", buffering=0) as file:
         size = 0
         while piece := _piece(descriptor, until, seconds):
             size += len(piece)
             if size > megabytes * MEGABYTE:
                 why = "which is max_megabytes in the customer's file"
                 raise BadExport(None, f"the export is larger than {megabytes} MB, {why}")
-            _spare(folder)
+            _check_free_space(folder)
             _write(file.fileno(), piece)
         file.seek(0)
         return file.readall()
@@ -59,11 +59,11 @@ def strip_end_mark(export: bytes, required: bool = True) -> bytes:
         raise BadExport(None, "the row before the end mark is not whole: the export was cut off before it was sent")
     if before.startswith(_MARK) or any(line_end + _MARK in before for line_end in _LINE_ENDS):
         raise BadExport(None, "there is an end mark before the last line: two exports in one")
-    _check_said(before, mark)
+    _check_mark(before, mark)
     return before
 
 
-def _nameless(folder: str) -> int:
+def _open_nameless(folder: str) -> int:
     """Open a new file that only this process can reach."""
     path = os.path.join(folder, f".upload-{os.urandom(8).hex()}")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -81,7 +81,7 @@ def _piece(descriptor: int, until: float, seconds: float) -> bytes:
     return os.read(descriptor, _READ)
 
 
-def _spare(folder: str) -> None:
+def _check_free_space(folder: str) -> None:
     disk = os.statvfs(folder)
     if disk.f_bavail * disk.f_frsize < SPARE * MEGABYTE:
         raise Failed(f"{folder}: less than {SPARE} MB free; uploads are refused until there is more")
@@ -102,7 +102,7 @@ def _why_unended(export: bytes, at: int) -> str:
     return "the end mark is not whole, or something stands behind it: the export was cut off, or changed"
 
 
-def _check_said(before: bytes, mark: re.Match[bytes]) -> None:
+def _check_mark(before: bytes, mark: re.Match[bytes]) -> None:
     rows, sha256 = mark.groups()
     if rows is not None and int(rows) != (found := _rows(before)):
         raise BadExport(None, f"the end mark says {int(rows)} rows, there are {found}: some were lost on the way")

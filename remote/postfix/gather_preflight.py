@@ -61,8 +61,8 @@ def _survey(postfix: Postfix, wanted: State) -> State:
         running=postfix.is_running(),
         scratch=_scratch(postfix, wanted["table_type"]),
         overrides=_overrides(postfix),
-        senders=[*_told(postfix, SENDERS, [one for one in postfix.services() if one.command == "smtpd"])],
-        parents=[*_told(postfix, PARENTS, ())],
+        senders=[*_describe_services(postfix, SENDERS, [one for one in postfix.services() if one.command == "smtpd"])],
+        parents=[*_describe_services(postfix, PARENTS, ())],
         nothing=_is_nothing(postfix),
         references=references(postfix),
     )
@@ -183,7 +183,7 @@ def _unchecked(postfix: Postfix, service: Service) -> Iterator[str]:
             yield _override(service, name) if name in service.overrides else f"main.cf: {name} = {values[name]}"
 
 
-def _told(postfix: Postfix, words: Mapping[str, str], services: Iterable[Service]) -> Iterator[str]:
+def _describe_services(postfix: Postfix, words: Mapping[str, str], services: Iterable[Service]) -> Iterator[str]:
     """Find parameters that have their word in main.cf, or in master.cf for one of these services."""
     for name, value in postfix.values(*words).items():
         if words[name] in members(value):

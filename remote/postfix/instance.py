@@ -45,7 +45,7 @@ class Postfix(NamedTuple):
         """Return parameters as they are in force, names in them unexpanded."""
         if not OFTEN.issuperset(names):
             return _values(self.must("postconf", *names).out)
-        found = _often(self, _stamp(os.path.join(self.directory, "main.cf")))
+        found = _cached_values(self, _stamp(os.path.join(self.directory, "main.cf")))
         return {name: found[name] for name in names if name in found}
 
     def value(self, name: str) -> str:
@@ -150,7 +150,7 @@ def _stamp(path: str) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=4)
-def _often(postfix: Postfix, _main_cf: tuple[int, ...]) -> dict[str, str]:
+def _cached_values(postfix: Postfix, _main_cf: tuple[int, ...]) -> dict[str, str]:
     """Ask postconf once, as long as main.cf is the same file: each time costs every look at every relay 7 ms."""
     return _values(postfix.must("postconf", *sorted(OFTEN)).out)
 

@@ -46,7 +46,7 @@ def _upload_accounts(uploads: State | None) -> Iterator[str]:
             "folder: add, as the first line, Include /etc/ssh/sshd_config.d/*.conf (OpenSSH 8.2 or later)"
         )
     for account, options in uploads["options"].items():
-        yield from _listed(options, account, [account], "")
+        yield from _missing_from_lists(options, account, [account], "")
 
 
 def _algorithms(options: Mapping[str, list[str]], types: Iterable[str]) -> Iterator[str]:
@@ -65,10 +65,10 @@ def _options(options: Mapping[str, list[str]], groups: Sequence[str], address: s
     def says(name: str) -> str:
         return f"sshd says {name} {' '.join(options.get(name.lower(), []))}"
 
-    yield from _listed(options, ACCOUNT, groups, address)
+    yield from _missing_from_lists(options, ACCOUNT, groups, address)
     if options.get("pubkeyauthentication") == ["no"]:
         yield f"{says('PubkeyAuthentication')}: account {ACCOUNT} has nothing but keys; allow them in a Match block"
-    if not any(_expanded(path) == f"{HOME}/.ssh/authorized_keys" for path in options.get("authorizedkeysfile", [])):
+    if not any(_expand_path(path) == f"{HOME}/.ssh/authorized_keys" for path in options.get("authorizedkeysfile", [])):
         yield f"{says('AuthorizedKeysFile')}: add .ssh/authorized_keys, at least in a Match User {ACCOUNT} block"
     for name in ("ForceCommand", "ChrootDirectory"):
         if options.get(name.lower(), ["none"]) != ["none"]:
@@ -78,7 +78,9 @@ def _options(options: Mapping[str, list[str]], groups: Sequence[str], address: s
         yield f"{says('AuthenticationMethods')}: a key alone must do; add publickey in a Match User {ACCOUNT} block"
 
 
-def _listed(options: Mapping[str, list[str]], account: str, groups: Sequence[str], address: str) -> Iterator[str]:
+def _missing_from_lists(
+    options: Mapping[str, list[str]], account: str, groups: Sequence[str], address: str
+) -> Iterator[str]:
     """Judge deny and allow lists for one who comes from this address; empty: from any."""
     names = options.get("usedns") == ["yes"]
     for name, mine in (("Users", [account]), ("Groups", groups)):
@@ -113,6 +115,6 @@ def _any(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _expanded(path: str) -> str:
+def _expand_path(path: str) -> str:
     path = path.replace("%u", ACCOUNT).replace("%h", HOME).replace("%%", "%")
     return path if path.startswith("/") else f"{HOME}/{path}"

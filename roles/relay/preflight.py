@@ -59,13 +59,13 @@ def blockers(
 
 
 def _release(there: str, downgrade: bool) -> Iterator[str]:
-    if _ordered(there) > _ordered(RELEASE) and not downgrade:
+    if _sort_key(there) > _sort_key(RELEASE) and not downgrade:
         yield (
             f"it has release {there} of our receiver and this is {RELEASE}: use the newer checkout, or say --downgrade"
         )
 
 
-def _ordered(release: str) -> list[int]:
+def _sort_key(release: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", release)]
 
 

@@ -172,7 +172,7 @@ ROUTES = ProtectedLines("transport", "route", 0)
 
 def lost(before: State | None, wanted: State | None, *keep: ProtectedLines) -> tuple[str, ...]:
     item = Item("tree", "/t", wanted, keep=keep)
-    return Plan(Blank(), (item,), (Change(item, before),)).losses()
+    return Plan(Blank(), (item,), (Change(item, before),)).removals()
 
 
 def test_a_line_that_goes_from_a_kept_file_is_a_loss_by_name() -> None:

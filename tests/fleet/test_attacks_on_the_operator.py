@@ -11,7 +11,7 @@ import pytest
 
 from common.settings import Settings
 from console import terminal
-from deploy.connection import _configured, _jumps
+from deploy.connection import _configure, _jumps
 from deploy.items import file
 from deploy.plan import HostError
 from deploy.remote_session import CommandEnd, Lock, Session
@@ -174,5 +174,5 @@ def test_attack_an_agent_is_forwarded_to_no_relay_whatever_ssh_config_says(
     config = "Host *\n  ForwardAgent yes\nHost 192.0.2.1\n  ProxyJump jump.example\n"
     (tmp_path / ".ssh" / "config").write_text(config)
     monkeypatch.setenv("HOME", str(tmp_path))
-    connection = _configured("192.0.2.1", None, None)
+    connection = _configure("192.0.2.1", None, None)
     assert [hop.forward_agent for hop in (connection, *_jumps(connection))] == [False, False]

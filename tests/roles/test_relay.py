@@ -204,7 +204,7 @@ def test_what_would_go_from_a_customer_must_be_named(changes: dict[str, Any], lo
     domains = ("acme.example", "acme.co.example")
     usual = {"domains": domains, "partial": ("acme.example",), "include": ("helpdesk@acme.example",)}
     before, after = (tree_item(customer(**{**usual, **more})) for more in ({}, changes))
-    assert [*Change(after, before.wanted).losses()] == losses
+    assert [*Change(after, before.wanted).removals()] == losses
 
 
 @pytest.mark.parametrize(("taker", "order"), [("bolt", ["bolt", "acme"]), ("acme", ["acme", "bolt"])])
@@ -219,7 +219,7 @@ def test_who_takes_a_domain_over_comes_before_who_gives_it_away(taker: str, orde
 
 def test_all_of_a_customer_who_leaves_is_a_loss() -> None:
     gone = next(item for item in relay_role.without(relay(), "acme", FRESH) if item.about == "acme")
-    losses = [*Change(gone, tree_item(customer()).wanted).losses()]
+    losses = [*Change(gone, tree_item(customer()).wanted).removals()]
     assert losses == ["key:k1", "domain:acme.example", "route:acme.example"]
 
 

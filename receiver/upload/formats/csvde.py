@@ -113,12 +113,14 @@ def _read(columns: Sequence[tuple[str, ...]], table: _Table) -> Iterator[Block]:
     sorts = list(map(owner_kinds, *owner))
     numbers = owner[OWNER.index("msExchRecipientTypeDetails")]
     if "" in numbers and may_name_a_type("\n".join(addresses)):
-        sorts = [sort if number else _named(sort, cell) for sort, number, cell in zip(sorts, numbers, addresses)]
+        sorts = [
+            sort if number else _add_named_type(sort, cell) for sort, number, cell in zip(sorts, numbers, addresses)
+        ]
     for block in cells.blocks(addresses, sorts):
         yield block._replace(text=_HEX.sub(_meant, block.text)) if "X'" in block.text else block
 
 
-def _named(sort: tuple[str, ...], cell: str) -> tuple[str, ...]:
+def _add_named_type(sort: tuple[str, ...], cell: str) -> tuple[str, ...]:
     """Put before the kinds the one that an address names: Exchange 2000 and 2003 know no types."""
     kind = type_of_name(cell)
     return (kind, *sort) if kind and kind not in sort else sort

@@ -277,7 +277,8 @@ def test_attack_where_memory_ends_a_call_ends_before_the_build(relay: SmallRelay
     code = "from receiver.forced_command import answer_call\n"
     code += "answer_call(places, tables, ['acme', 'k1'], os.environ)\n"
     code += "print(open('/proc/self/oom_score_adj').read())\n"
-    code += "from receiver.system import clean_env\nclean_env.reset_environment()\nprint(open('/proc/self/oom_score_adj').read())"
+    code += "from receiver.system import clean_env\nclean_env.reset_environment()\n"
+    code += "print(open('/proc/self/oom_score_adj').read())"
     done = relay.run(code, environ={"SSH_ORIGINAL_COMMAND": ""})
     assert done.stdout.split()[-2:] == [b"1000", b"500"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from receiver.report import Failed
-from receiver.root import listing, postmap
+from receiver.root import listing, postmap, room
 from receiver.root.postmap import Postmap
 from receiver.root.record import Record
 from receiver.root.table import Table
@@ -33,6 +33,7 @@ def switch(tables: str, record: Record, wanted: Sequence[Table], maker: Postmap)
     postmap.sweep(tables)
     try:
         steps = [table for table in order(wanted, set(in_force(tables, "relay_domains"))) if table.name in due]
+        room.check(tables, (table.text for table in steps), maker.config_directory)
         drafts = [maker.draft(tables, table, record.standing(tables, table, maker.type)) for table in steps]
         for table, draft in zip(steps, drafts):
             is_news = table.name == "relay_domains" and set(in_force(tables, table.name)) != _domains(table)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -229,3 +231,35 @@ def test_a_list_without_the_catch_all_is_a_first_list_again(relay: SmallRelay) -
     relay.take(export(20, "@acme.example"))
     outcome = relay.take(export(20))
     assert (outcome.did, outcome.reasons) == ("held", ("first list of acme.example (20)",))
+
+
+# ---- one table of kinds for all sources
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        *("every-type-of-recipient", "every-type-taken", "hidden-disabled-and-contacts-left-out"),
+        *("names-only-exchange-gives", "exchange-2003"),
+    ],
+)
+def test_the_people_of_a_csvde_export_are_the_same_recipients_by_ldap(sample: str) -> None:
+    path = Path(__file__).parent / "exports" / "csvde" / f"{sample}.txt"
+    said = path.with_suffix(".recipients").read_text("utf-8").splitlines()
+    wanted = settings(format="csvde", leave_out=tuple(line[12:] for line in said if line.startswith("# leave out ")))
+    export = path.read_bytes()
+    by_csvde = choose(formats.read(export, wanted), wanted)
+    by_ldap = choose(formats.read(as_ldif(export).encode(), wanted._replace(format="ldap")), wanted)
+    assert len(by_csvde.recipients) > 1
+    assert by_ldap[:2] == by_csvde[:2]
+
+
+def as_ldif(export: bytes) -> str:
+    """Write what csvde exported as ldapsearch would have: a line for each value."""
+    return "".join(map(_as_entry, csv.DictReader(export.decode("ascii").splitlines()))) + LAST
+
+
+def _as_entry(row: Mapping[str, str]) -> str:
+    cells = {name: cell for name, cell in row.items() if name != "DN" and cell}
+    values = [(name, part) for name, cell in cells.items() for part in re.split(r"(?<!\\);", cell)]
+    return entry(*(f"{name}: {part.replace(chr(92), '')}" for name, part in values))

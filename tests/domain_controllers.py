@@ -25,6 +25,7 @@ samba-tool domain provision --realm=ACME.EXAMPLE --domain=ACME --adminpass="$2" 
     --host-name=dc1 --host-ip="$1" --option="interfaces=$1/32" --option='bind interfaces only=yes' \\
     --option='server services=ldap kdc' --option='tls keyfile=/etc/ldap/lab/server.key' \\
     --option='tls certfile=/etc/ldap/lab/server.pem' --option='tls cafile=/etc/ldap/lab/ca.pem'
+samba-tool spn add ldap/dc1.acme.example 'DC1$'  # which a service for updates would add, had it DNS
 samba-tool user create postern "$2"
 cat > /etc/krb5.conf <<END
 [libdefaults]

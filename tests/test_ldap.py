@@ -105,6 +105,7 @@ def test_a_sample_of_ldapsearch_lists_exactly_who_is_named_beside_it(sample: Pat
         ("not the base64", entry("proxyAddresses:: c210cDphQGF") + LAST),
         ("none of proxyAddresses", ANNA + entry("objectClass: user") + LAST),
         ("none of 1 entries has an address", entry("proxyAddresses:") + LAST),
+        ("more than 10000 references", "# ldap://b.example/dc=b\n\n" * 10_001 + ANNA + LAST),
         ("more than 8 MB", "dn: cn=a\n" + "proxyAddresses: smtp:a@acme.example\n" * 300_000 + "\n" + LAST),
     ],
 )  # fmt: skip
@@ -177,6 +178,11 @@ def test_a_catch_all_of_an_internationalised_domain_is_known_in_either_form() ->
     ours = {"domains": ("xn--mller-kva.example",), "unicode": {"xn--mller-kva.example": "müller.example"}}
     for written in ("@müller.example", "@XN--MLLER-kva.example"):
         assert read(ANNA + entry(f"proxyAddresses: {written}") + LAST, **ours).open_domains == {*ours["domains"]}
+
+
+def test_more_entries_than_any_list_needs_are_refused_before_they_cost_time() -> None:
+    with pytest.raises(BadExport, match=r"line 60001: more than 20000 entries or values up to here"):
+        read("dn:\nmail:a\n\n" * 30_000 + LAST, ldap_attributes=("mail",), max_recipients=0)
 
 
 def test_a_million_empty_lines_cost_no_more_than_their_bytes() -> None:

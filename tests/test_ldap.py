@@ -88,8 +88,8 @@ def test_a_sample_of_ldapsearch_lists_exactly_who_is_named_beside_it(sample: Pat
         ("-LLL", "# Anna Smith, acme.example\n" + ANNA + LAST),
         ("-LLL", ANNA.replace("objectClass", "# Anna\nobjectClass") + LAST),
         ("-LLL", "proxyAddresses: smtp:injected@acme.example\n\n" + ANNA + LAST),
-        ("-LLL", "# ldap://b.acme.example/DC=b\nproxyAddresses: smtp:injected@acme.example\n\n" + ANNA + LAST),
-        ("-LLL", "# ldap://berlin.acme.example/DC=berlin\n" + ANNA + LAST),
+        ("-LLL", "# refldap://b.acme.example/DC=b\nproxyAddresses: smtp:injected@acme.example\n\n" + ANNA + LAST),
+        ("-LLL", "# refldap://berlin.acme.example/DC=berlin\n" + ANNA + LAST),
         ("-LLL", ANNA + " proxyAddresses: smtp:injected@acme.example\n\n" + LAST),
         ("-LLL", "\ufeff" + ANNA + LAST),
         ("HTML", "<html>\n</html>\n"),
@@ -105,7 +105,7 @@ def test_a_sample_of_ldapsearch_lists_exactly_who_is_named_beside_it(sample: Pat
         ("not the base64", entry("proxyAddresses:: c210cDphQGF") + LAST),
         ("none of proxyAddresses", ANNA + entry("objectClass: user") + LAST),
         ("none of 1 entries has an address", entry("proxyAddresses:") + LAST),
-        ("more than 10000 references", "# ldap://b.example/dc=b\n\n" * 10_001 + ANNA + LAST),
+        ("more than 10000 references", "# refldap://b.example/dc=b\n\n" * 10_001 + ANNA + LAST),
         ("more than 8 MB", "dn: cn=a\n" + "proxyAddresses: smtp:a@acme.example\n" * 300_000 + "\n" + LAST),
     ],
 )  # fmt: skip
@@ -149,10 +149,10 @@ def test_entries_without_an_address_are_counted_where_the_filter_is_the_operator
 
 def test_references_are_told_but_for_parts_in_which_nobody_lives() -> None:
     references = (
-        "# ldap://acme.example/CN=Configuration,DC=acme,DC=example\n\n"
-        "# ldaps://DomainDnsZones.acme.example/DC=DomainDnsZones,DC=acme,DC=example\n\n"
-        "# ldap://acme.example/CN=Schema,CN=Configuration,DC=acme,DC=example??sub\n\n"
-        "# ldaps://berlin.acme.example/DC=berlin,DC=acme,DC=example??su\n b\n\x1b[31m\n\n"
+        "# refldap://acme.example/CN=Configuration,DC=acme,DC=example\n\n"
+        "# refldaps://DomainDnsZones.acme.example/DC=DomainDnsZones,DC=acme,DC=example\n\n"
+        "# refldap://acme.example/CN=Schema,CN=Configuration,DC=acme,DC=example??sub\n\n"
+        "# refldaps://berlin.acme.example/DC=berlin,DC=acme,DC=example??su\n b\n\x1b[31m\n\n"
     ).replace("\n\x1b[31m", "\x1b[31m")
     choice = read(ANNA + references + LAST)
     (note,) = choice.notes
@@ -269,3 +269,9 @@ def _as_entry(row: Mapping[str, str]) -> str:
     cells = {name: cell for name, cell in row.items() if name != "DN" and cell}
     values = [(name, part) for name, cell in cells.items() for part in re.split(r"(?<!\\);", cell)]
     return entry(*(f"{name}: {part.replace(chr(92), '')}" for name, part in values))
+
+
+def test_what_samba_answers_on_port_636_is_whole_and_has_nothing_to_tell() -> None:
+    parts = ("CN=Configuration", "DC=DomainDnsZones", "DC=ForestDnsZones")
+    references = "".join(f"# refldaps://acme.example/{part},DC=acme,DC=example\n\n" for part in parts)
+    assert read(ANNA + references + LAST).notes == ()

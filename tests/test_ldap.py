@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from receiver import alarms, formats, review
+from receiver import alarms, formats
 from receiver.choice import Choice, choose
 from receiver.formats import BadExport
 from receiver.intake import ended
-from receiver.review import Number
 from receiver.settings import Settings
 from receiver.status import Status
 from tests.small_relay import SmallRelay
@@ -202,8 +201,7 @@ def relay(tmp_path: Path) -> SmallRelay:
     """A relay that has accepted a first list of 20."""
     relay = SmallRelay(tmp_path, format="ldap", ldap_attributes=("mail",))
     relay.take(export(20))
-    with relay.spool() as spool:
-        review.accept(spool, Number("first", 20), "", "olga", relay.tables)
+    relay.accept("first", 20)
     return relay
 
 
@@ -226,8 +224,7 @@ def test_an_upload_with_a_catch_all_opens_the_closed_domain_and_alarms(relay: Sm
 def test_a_held_list_with_a_catch_all_opens_and_closes_nothing_when_accepted(relay: SmallRelay) -> None:
     outcome = relay.take(export(10, "@acme.example"))
     assert (outcome.did, relay.accepted()) == ("held", {})
-    with relay.spool() as spool:
-        review.accept(spool, Number("removing", 10), "", "olga", relay.tables)
+    relay.accept("removing", 10)
     assert relay.accepted() == {}
     assert len(relay.in_force()) == 10
 

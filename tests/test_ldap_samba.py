@@ -14,7 +14,7 @@ from tests.directories import FOLDER
 from tests.domain_controllers import ACCOUNT, BASE, PASSWORD, SERVER, DomainController, user
 from tests.operators import AtOnce, Operator, answers
 
-pytestmark = [pytest.mark.host, pytest.mark.slow]
+pytestmark = [pytest.mark.host, pytest.mark.long]
 
 PEOPLE = 2500
 ODD = (

@@ -22,7 +22,7 @@ from tests.directories import BASE, FOLDER, PASSWORD, READER, SERVER, UNLIMITED,
 pytestmark = pytest.mark.host
 
 PEOPLE = 1200
-RELEASES = [pytest.param("bookworm"), pytest.param("trixie", marks=pytest.mark.slow)]  # ldapsearch 2.5 and 2.6
+RELEASES = [pytest.param("bookworm"), pytest.param("trixie", marks=pytest.mark.long)]  # ldapsearch 2.5 and 2.6
 EXPIRED = """
 cd /etc/ldap/lab && cp server.pem whole.pem && rm -rf past && mkdir past && touch past/index
 printf '%s\n' '[ca]' default_ca=d '[d]' database=past/index serial=past/serial new_certs_dir=past default_md=sha256 \
@@ -363,7 +363,7 @@ def test_a_run_that_is_ended_sends_nothing_and_gives_up_its_lock(directory: Dire
     assert directory.export().returncode == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_ldapsearch_that_is_too_old_is_named_before_anything_else() -> None:
     with LabHost("bullseye", bare=True, extra=("ldap-utils", "openssl")) as host:
         host.run("mkdir", "-p", FOLDER)

@@ -78,7 +78,7 @@ def test_the_people_of_a_domain_controller_reach_the_smtp_answers_of_a_relay(
     ran = customer.export()
     assert f"{PEOPLE + 4} entries" in ran.stdout, ran.stdout
     assert ran.returncode == 3
-    customer.operator.done(f"accept acme --first {PEOPLE + 2}")
+    customer.operator.accept("acme", f"--first {PEOPLE + 2}")
     assert answers(relay, "user7@acme.example", "info@acme.example", "carl@acme.example") == {
         "user7@acme.example": "250",
         "info@acme.example": "250",

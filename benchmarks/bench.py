@@ -15,7 +15,7 @@ from lab import checks, roots
 from receiver.report import DONE, PERSON, REFUSED
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-QUESTIONS = ("provisioning", "customers", "receiving", "parsing", "building", "fleet", "startup")
+QUESTIONS = ("provisioning", "customers", "receiving", "parsing", "building", "fleet", "startup", "directory")
 
 
 def bench(only: Sequence[str], quick: bool) -> int:

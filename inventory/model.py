@@ -197,7 +197,7 @@ class Ldap(Table):
         "3269 is the global catalog of Active Directory, the whole forest. Plain LDAP is refused.",
     )
     base: words.DirectoryText = Field(
-        description='Below which entry people are, as DC=acme,DC=example; empty where the server takes it for all.'
+        description="Below which entry people are, as DC=acme,DC=example; empty where the server takes it for all."
     )
     bind_dn: words.DirectoryName = Field(
         description="Who asks: a DN, or in Active Directory NAME@DOMAIN; with a keytab its principal. The password "

@@ -109,7 +109,7 @@ def test_a_host_without_powershell_is_told(kit: Kit) -> None:
 
 
 @needs_pwsh
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_real_powershell_exports_and_runexport_sh_sends(kit: Kit) -> None:
     write_certificate(kit.folder, 100)
     kit.program("pwsh", f'exec {PWSH} "$@"')

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from roles.postfix.there.listeners import public
+from roles.postfix.there.listeners import answering
 from roles.postfix.there.members import members
 from roles.postfix.there.postfix import Postfix
 
@@ -44,7 +44,7 @@ def refusals(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
     values = postfix.values(*STAGES)
     lists = [
         (stage, members(service.overrides.get(stage, values.get(stage, ""))))
-        for service in public(postfix)
+        for service in answering(postfix)
         for stage in STAGES
     ]
     found = {domain: _first(rules, lists, domain) for domain in domains}

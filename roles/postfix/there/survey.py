@@ -68,8 +68,16 @@ def _survey(postfix: Postfix, wanted: State) -> State:
     )
     if found["running"]:
         found.update(smtp=_way(postfix), **_domains(postfix, wanted["domains"]))
-        found["refused"] = {} if found["smtp"] else refusals(postfix, wanted["domains"])
+        if not found["smtp"]:
+            found.update(_refused(postfix, wanted["domains"], found["unreadable"]))
     return found
+
+
+def _refused(postfix: Postfix, domains: Iterable[str], unreadable: list[str]) -> State:
+    try:
+        return {"refused": refusals(postfix, domains)}
+    except Failed as error:
+        return {"unreadable": [*unreadable, f"access restrictions: {error}"]}
 
 
 def _way(postfix: Postfix) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from deploy.agent import Failed, State
 from roles.postfix.there.domains import delivered, foreign, open_ours, ours
 from roles.postfix.there.members import RECIPIENTS, REJECT, TABLE_OF, is_others, is_ours, members
-from roles.postfix.there.outsider import Way, inside
+from roles.postfix.there.outsider import Way, inside, is_counting
 from roles.postfix.there.postfix import Postfix
 from roles.postfix.there.resolver import RELAY, resolve
 from roles.postfix.there.smtp import TAKEN, UNKNOWN, is_temporary
@@ -86,7 +86,11 @@ def _ask_again(postfix: Postfix, way: Way, addresses: list[str], here: set[str])
 
 
 def _ask(postfix: Postfix, way: Way, addresses: list[str]) -> Answers:
-    replies, found = way.ask(addresses), resolve(postfix, addresses)
+    """Ask; where it counts what a stranger asks, about ours alone as a stranger: others may be hundreds."""
+    here, found = {*ours()}, resolve(postfix, addresses)
+    mine = [address for address in addresses if _domain(address) in here]
+    rest = inside(way, "") if is_counting(postfix) else way
+    replies = {**way.ask(mine), **rest.ask([address for address in addresses if _domain(address) not in here])}
     return {address: Answer(replies[address], found[address].kind) for address in addresses}
 
 

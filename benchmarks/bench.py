@@ -15,7 +15,7 @@ from common.exit_codes import DONE, PERSON, REFUSED
 from lab import checks, roots
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-QUESTIONS = ("provisioning", "customers", "receiving", "parsing", "building", "fleet", "startup")
+QUESTIONS = ("provisioning", "customers", "receiving", "parsing", "building", "fleet", "startup", "directory")
 
 
 def bench(only: Sequence[str], quick: bool) -> int:

@@ -15,6 +15,7 @@ import sys
 import time
 import types
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, BinaryIO, Callable, ClassVar, NamedTuple
 
 State = dict[str, Any]
@@ -305,8 +306,20 @@ class _Lock:
                 process, text = mark.read(500).split(" ", 1)
             os.kill(int(process), 0)
         except (OSError, ValueError):
-            return "a program of this machine"
+            return self._process()
         return text.strip()
+
+    def _process(self) -> str:
+        """Name the process that the kernel says holds it: whoever can read a directory can hold its lock for ever."""
+        there = os.fstat(self.descriptor)
+        name = f"{os.major(there.st_dev):02x}:{os.minor(there.st_dev):02x}:{there.st_ino}"
+        with suppress(OSError, ValueError), open("/proc/locks", encoding="ascii", errors="replace") as locks:
+            held = [words for words in map(str.split, locks) if words[1:2] == ["FLOCK"] and name in words]
+            for process in (words[4] for words in held):
+                with open(f"/proc/{int(process)}/comm", encoding="utf-8", errors="replace") as comm:
+                    user = os.stat(f"/proc/{int(process)}").st_uid
+                    return f"process {process} ({comm.read().strip()}) of user {user}"
+        return "a program of this machine"
 
 
 def refuse_making(name: str, _wanted: State | None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from receiver.outcome import Failed
-from receiver.tables import postmap, table_contents
+from receiver.tables import disk_room, postmap, table_contents
 from receiver.tables.manifest import Manifest
 from receiver.tables.postmap import Postmap
 from receiver.tables.table import Table
@@ -35,6 +35,7 @@ def install_tables(tables: str, record: Manifest, wanted: Sequence[Table], maker
         steps = [
             table for table in order_renames(wanted, set(read_installed(tables, "relay_domains"))) if table.name in due
         ]
+        disk_room.check(tables, (table.text for table in steps), maker.config_directory)
         drafts = [maker.draft(tables, table, record.standing(tables, table, maker.type)) for table in steps]
         for table, draft in zip(steps, drafts):
             is_news = table.name == "relay_domains" and set(read_installed(tables, table.name)) != _domains(table)

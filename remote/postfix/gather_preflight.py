@@ -14,7 +14,7 @@ from remote.main import Failed, Kind, Request, State, find_tool, last_lines, ref
 from remote.postfix.catch_all import catch_alls
 from remote.postfix.dns_mx import obstacle
 from remote.postfix.instance import Postfix, Service
-from remote.postfix.listeners import public
+from remote.postfix.listeners import answering
 from remote.postfix.outsider import find_way
 from remote.postfix.references import references
 from remote.postfix.restrictions import is_asked, refusals
@@ -68,8 +68,16 @@ def _survey(postfix: Postfix, wanted: State) -> State:
     )
     if found["running"]:
         found.update(smtp=_way(postfix), **_domains(postfix, wanted["domains"]))
-        found["refused"] = {} if found["smtp"] else refusals(postfix, wanted["domains"])
+        if not found["smtp"]:
+            found.update(_refused(postfix, wanted["domains"], found["unreadable"]))
     return found
+
+
+def _refused(postfix: Postfix, domains: Iterable[str], unreadable: list[str]) -> State:
+    try:
+        return {"refused": refusals(postfix, domains)}
+    except Failed as error:
+        return {"unreadable": [*unreadable, f"access restrictions: {error}"]}
 
 
 def _way(postfix: Postfix) -> str:
@@ -159,10 +167,8 @@ def _scratch_in(folder: str, postfix: Postfix, table_type: str) -> str:
 
 def _overrides(postfix: Postfix) -> list[str]:
     """Find where strangers' mail is taken for unknown recipients, or looked up elsewhere than where we edit."""
-    strangers, services = public(postfix), postfix.services()
-    if any(one.command == "postscreen" for one in strangers):
-        strangers = [*strangers, *(one for one in services if (one.type, one.command) == ("pass", "smtpd"))]
-    rewriting = [one for one in services if (one.type, one.command) == ("unix", "trivial-rewrite")]
+    strangers = answering(postfix)
+    rewriting = [one for one in postfix.services() if (one.type, one.command) == ("unix", "trivial-rewrite")]
     elsewhere = [
         _override(service, name)
         for service in (*strangers, *rewriting)

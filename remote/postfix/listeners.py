@@ -41,6 +41,14 @@ def public(postfix: Postfix) -> list[Service]:
     return [*open_, *behind] or usual or others[:1] or found[:1]
 
 
+def answering(postfix: Postfix) -> list[Service]:
+    """Return the services that answer strangers' RCPT TO: of a postscreen, its smtpd as well."""
+    found = public(postfix)
+    if any(one.command == "postscreen" for one in found):
+        found += [one for one in postfix.services() if (one.type, one.command) == ("pass", "smtpd")]
+    return found
+
+
 def listener(postfix: Postfix) -> Listener:
     """Return the first of them, at the first address it listens on. Raises Failed."""
     service = public(postfix)[0]

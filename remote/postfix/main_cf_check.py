@@ -9,7 +9,7 @@ from typing import NamedTuple
 from common.main_cf_params import RECIPIENTS, REJECT, TABLE_OF, is_others, is_ours, members
 from remote.main import Failed, State
 from remote.postfix.instance import Postfix
-from remote.postfix.outsider import Way, inside
+from remote.postfix.outsider import Way, inside, is_counting
 from remote.postfix.relay_domains import delivered, foreign, open_ours, ours
 from remote.postfix.smtp import TAKEN, UNKNOWN, is_temporary
 from remote.postfix.trivial_rewrite import RELAY, resolve
@@ -86,7 +86,11 @@ def _ask_again(postfix: Postfix, way: Way, addresses: list[str], here: set[str])
 
 
 def _ask(postfix: Postfix, way: Way, addresses: list[str]) -> Answers:
-    replies, found = way.ask(addresses), resolve(postfix, addresses)
+    """Ask; where it counts what a stranger asks, about ours alone as a stranger: others may be hundreds."""
+    here, found = {*ours()}, resolve(postfix, addresses)
+    mine = [address for address in addresses if _domain(address) in here]
+    rest = inside(way, "") if is_counting(postfix) else way
+    replies = {**way.ask(mine), **rest.ask([address for address in addresses if _domain(address) not in here])}
     return {address: Answer(replies[address], found[address].kind) for address in addresses}
 
 

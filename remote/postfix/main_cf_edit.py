@@ -38,6 +38,7 @@ class Journal(NamedTuple):
 
     before: Mapping[str, Setting]
     answers: Answers
+    way: Way | None = None  # how they were asked for, where it was this very run that asked
 
 
 def _read(asked: list[Request]) -> list[State | None]:
@@ -52,12 +53,11 @@ def _state(postfix: Postfix) -> State | None:
 
 def _make(name: str, wanted: State | None) -> None:
     postfix, edit = Postfix(name), wanted or {}
-    way = find_way(postfix)
-    journal = _begun(postfix) or _begin(postfix, way, edit)
+    journal = _begun(postfix) or _begin(postfix, edit)
     _remember(postfix, journal, edit)
     try:
         _edit(postfix, edit)
-        found = list(faults(postfix, way, journal.answers))
+        found = list(faults(postfix, journal.way or find_way(postfix), journal.answers))
     except (Failed, OSError) as error:
         found = [str(error)]
     if found:
@@ -85,11 +85,12 @@ def _begun(postfix: Postfix) -> Journal | None:
     return Journal(before, {address: Answer(*answer) for address, answer in fields["answers"].items()})
 
 
-def _begin(postfix: Postfix, way: Way, edit: State) -> Journal:
+def _begin(postfix: Postfix, edit: State) -> Journal:
     """Ask, and write down what is there. Nothing has been changed when this fails."""
-    journal = Journal(postfix.settings(), ask_domains(postfix, way))
+    way = find_way(postfix)
+    journal = Journal(postfix.settings(), ask_domains(postfix, way), way)
     rehearse(postfix, journal.answers, not members(journal.before[RECIPIENTS].value), edit)
-    _keep(JOURNAL, journal._asdict())
+    _keep(JOURNAL, {"before": journal.before, "answers": journal.answers})
     return journal
 
 

@@ -21,6 +21,7 @@ from remote.postfix.smtp import Caller, ask, is_about_recipient, is_temporary
 
 STRANGERS = ("203.0.113.77", "198.51.100.77", "192.0.2.77")  # nobody's (RFC 5737): what smtpd is told
 LOOPBACK = "127.81.67.1"  # this machine's as well, and in fewer mynetworks than 127.0.0.1
+RATES = [f"smtpd_client_{what}_rate_limit" for what in ("connection", "recipient", "message", "new_tls_session")]
 POSTMASTER = "postmaster"  # whom Postfix takes whatever the restrictions say, but for its name's sake alone
 
 
@@ -84,6 +85,11 @@ def ask_outside(postfix: Postfix, addresses: Sequence[str]) -> tuple[Way, dict[s
     address, answer = next(iter(answers.items()))
     own = inside(way, f"{way.where} answers {way.caller} about {address}: {answer}")
     return own, own.ask(addresses)
+
+
+def is_counting(postfix: Postfix) -> bool:
+    """Tell whether strangers are put off who call too often, or name too many recipients: anvil(8)."""
+    return any(value not in ("", "0") for value in postfix.values(*RATES).values())
 
 
 def callers(postfix: Postfix, where: Listener) -> Iterator[Caller]:

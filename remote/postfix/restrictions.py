@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from common.main_cf_params import members
 from remote.postfix.instance import Postfix
-from remote.postfix.listeners import public
+from remote.postfix.listeners import answering
 
 STAGES = [f"smtpd_{stage}_restrictions" for stage in ("client", "helo", "sender", "relay", "recipient", "data")]
+RECIPIENT = ("smtpd_relay_restrictions", "smtpd_recipient_restrictions")
 CLASSES, PARENTS = "smtpd_restriction_classes", "parent_domain_matches_subdomains"
 PASSING = ("permit", "permit_auth_destination")
 REFUSING = ("reject", "defer", "defer_if_permit")
@@ -32,6 +33,7 @@ class Rules(NamedTuple):
     postfix: Postfix
     classes: Mapping[str, str]
     is_for_parents: bool  # an entry of an access table stands for what is below a domain, too
+    stage: str = ""  # whose restrictions are read: a table by itself is asked about what that stage is about
 
 
 def refusals(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
@@ -42,7 +44,7 @@ def refusals(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
     values = postfix.values(*STAGES)
     lists = [
         (stage, members(service.overrides.get(stage, values.get(stage, ""))))
-        for service in public(postfix)
+        for service in answering(postfix)
         for stage in STAGES
     ]
     found = {domain: _first(rules, lists, domain) for domain in domains}
@@ -61,7 +63,7 @@ def is_asked(restrictions: Sequence[str], name: str) -> bool:
 
 def _first(rules: Rules, lists: Sequence[tuple[str, list[str]]], domain: str) -> str:
     for stage, restrictions in lists:
-        why = _judge(rules, restrictions, f"q{os.urandom(8).hex()}@{domain}", DEPTH)
+        why = _judge(rules._replace(stage=stage), restrictions, f"q{os.urandom(8).hex()}@{domain}", DEPTH)
         if why and why != PERMITTED:
             return f"{stage}: {why}"
     return ""
@@ -70,7 +72,7 @@ def _first(rules: Rules, lists: Sequence[tuple[str, list[str]]], domain: str) ->
 def _judge(rules: Rules, restrictions: Sequence[str], address: str, depth: int) -> str:
     """Return why an address is refused, PERMITTED, or nothing where the list goes on."""
     asked: list[str] = []  # tables that might have let it pass
-    for name, argument in _pairs(restrictions):
+    for name, argument in _pairs(restrictions, rules.stage in RECIPIENT):
         if name in PASSING:
             return PERMITTED
         if name in REFUSING:
@@ -88,7 +90,7 @@ def _judge(rules: Rules, restrictions: Sequence[str], address: str, depth: int) 
     return ""
 
 
-def _pairs(restrictions: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _pairs(restrictions: Sequence[str], is_recipient: bool) -> Iterator[tuple[str, str]]:
     """Yield each restriction, lower case, with its argument. One that only warns is left out."""
     words = iter(restrictions)
     for word in words:
@@ -96,7 +98,7 @@ def _pairs(restrictions: Sequence[str]) -> Iterator[tuple[str, str]]:
         if name == "warn_if_reject":
             _argument(next(words, "").lower(), words)
         elif ":" in word and "{" not in name.partition(":")[0]:  # a table by itself, as long ago
-            yield "check_recipient_access", word
+            yield ("check_recipient_access", word) if is_recipient else ("", "")
         else:
             yield name, _argument(name, words)
 

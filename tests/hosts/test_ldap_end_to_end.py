@@ -67,7 +67,7 @@ def test_a_linux_host_is_provisioned_synced_rotated_and_retired_over_ssh(setting
     setting.secrets()
     assert "only looked: 1000 recipients" in operator.done("sync acme --dry-run", code=3).out
     operator.done("sync acme", code=3)
-    operator.done("accept acme --first 1000")
+    operator.accept("acme", "--first 1000")
     told = answers(setting.relay, "user7@acme.example", "nobody@acme.example")
     assert told == {"user7@acme.example": "250", "nobody@acme.example": "550"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -321,12 +322,29 @@ def test_a_full_disk_leaves_the_old_tables_and_the_next_run_goes_on(relay: HostR
     relay.upload("acme", *(f"u{number}@acme.example" for number in range(20_000)))
     done = relay.build(check=False)
     assert done.returncode == 4
-    assert "No space left" in done.stderr
+    assert re.search(r"/tables: its disk has 0\.\d MB free; new tables need \d\.\d MB", done.stderr)
     assert relay.closed("ann@acme.example")
     assert relay.host.run("sh", "-c", "ls -A /etc/postern/tables | grep build-", check=False).stdout == ""
     relay.upload("acme", "ann@acme.example", "bob@acme.example")
     relay.build()
     assert relay.closed("bob@acme.example")
+
+
+def test_attack_a_build_takes_no_room_that_mail_needs(relay: HostRelay) -> None:
+    """Postfix answers 452 to all mail while its disk has less than one and a half of the largest message free."""
+    relay.tree("acme")
+    relay.upload("acme", "ann@acme.example")
+    relay.host.tmpfs("/var/spool/postfix", "30m")
+    relay.host.run("mkdir", "/var/spool/postfix/tables")
+    check = "import sys; sys.path.insert(0, '/usr/local/lib/postern'); from receiver.tables_client import disk_room\n"
+    check += "room.check('/var/spool/postfix/tables', [b'x' * int(sys.argv[1])], '/etc/postfix')"
+    assert (
+        "new tables need 0.1 MB, and mail keeps 30.6 MB"
+        in relay.host.run("python3", "-c", check, "20000", check=False).stderr
+    )
+    relay.host.run("postconf", "message_size_limit = 5000000")
+    relay.host.run("python3", "-c", check, "20000")
+    assert "MB free" in relay.host.run("python3", "-c", check, "2000000", check=False).stderr
 
 
 def test_a_type_that_postmap_cannot_build_is_refused_in_its_words(relay: HostRelay) -> None:

@@ -33,7 +33,7 @@ class Case(NamedTuple):
 
     about: str  # what it is, and where it is from
     row: str  # of what was found; empty: it was looked for besides
-    outcome: str  # refused: before anything is written. taken: all goes well. failed: an upload cannot be built, ...
+    outcome: str  # refused: before anything is written. taken: all goes well. failed: the edit does not stand its test.
     says: tuple[str, ...] = ()  # patterns of what provision says
     verify: str = ""  # a pattern of what verify says
     verified: int = 0  # how verify ends
@@ -141,6 +141,20 @@ def taken(place: Place, case: Case) -> None:
     assert place.answers(*OTHERS) == others
 
 
+def failed(place: Place, case: Case) -> None:
+    """Only the edit shows it: main.cf is as before, what stays is named, and nobody is told to carry a kit."""
+    before, others = place.configuration(), place.answers(*OTHERS)
+    ran = place.operator.done("provision acme", code=5)
+    _says(ran, case)
+    assert "what was made before it stays, and no mail passes through it: account postern" in ran.err
+    assert "carry" not in ran.text
+    assert not list(place.operator.kits.rglob("runexport.bat"))
+    assert place.configuration() == before
+    assert place.answers(*OTHERS) == others
+    place.operator.done("retire acme --yes")
+    assert place.configuration() == before
+
+
 def first_list(place: Place) -> None:
     """Upload one and accept it by the very command that review prints."""
     sent = place.operator.upload(export("bob", "ann"))
@@ -156,4 +170,8 @@ def _says(ran: Ran, case: Case) -> None:
         assert re.search(words, text), f"{words!r} is not in:\n{ran.text}"
 
 
-OUTCOMES: dict[str, Callable[[Place, Case], Any]] = {"refused": refused, "taken": taken}
+OUTCOMES: dict[str, Callable[[Place, Case], Any]] = {
+    "refused": refused,
+    "taken": taken,
+    "failed": failed,
+}

@@ -491,7 +491,7 @@ def test_killed_between_any_two_steps_an_edit_is_finished_by_the_next_run(provin
             assert (proving.settings(), proving.now().record) == (own, {}), steps
         before_us(proving)
         steps += 1
-    assert (code, steps) == ((0, 8) if proved else (5, 11))
+    assert (code, steps) == ((0, 10) if proved else (5, 15))
 
 
 def test_what_is_written_by_hand_after_a_killed_edit_is_not_undone(proving: Machine) -> None:

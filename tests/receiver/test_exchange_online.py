@@ -10,8 +10,6 @@ import pytest
 
 from common.settings import Settings
 from receiver.actions import copy_list
-from receiver.actions.accept import accept_held
-from receiver.actions.review import AcceptedNumber
 from receiver.actions.rollback import ListChoice, roll_back
 from receiver.lists.spool import LastExport
 from receiver.outcome import Origin
@@ -155,17 +153,12 @@ def relay(tmp_path: Path) -> SmallRelay:
     """A relay with an accepted list of both domains."""
     made = SmallRelay(tmp_path, format="exchange-online", domains=("acme.example", "bolt.example"))
     send(made, OURS)
-    accept(made, "first", 2)
+    made.accept("first", 2)
     return made
 
 
 def send(relay: SmallRelay, *domains: str, rows: str = ANNA + BOB, plus: str = PLUS) -> str:
     return relay.take("".join((TITLE, *domains, OTHER, plus, COLUMNS, rows)).encode()).line
-
-
-def accept(relay: SmallRelay, option: str, size: int) -> None:
-    with relay.spool() as spool:
-        accept_held(spool, AcceptedNumber(option, size), "", "olga", relay.tables)
 
 
 def test_a_domain_that_is_no_longer_authoritative_opens_and_comes_back_as_a_first(relay: SmallRelay) -> None:
@@ -176,7 +169,7 @@ def test_a_domain_that_is_no_longer_authoritative_opens_and_comes_back_as_a_firs
     assert set(relay.accepted()) == {"bolt.example"}
     assert "first list of acme.example (1): held" in send(relay, OURS)
     assert set(relay.accepted()) == {"bolt.example"}
-    accept(relay, "first", 1)
+    relay.accept("first", 1)
     assert set(relay.accepted()) == {"acme.example", "bolt.example"}
 
 
@@ -190,7 +183,7 @@ def test_accepting_a_held_list_closes_no_domain_that_the_list_opens(relay: Small
     relay.provision(canaries=("bob@bolt.example",))
     carl = "UserMailbox\t\tSMTP:carl@bolt.example\r\n"
     assert "canary" in send(relay, RELAYED, rows=ANNA + carl)
-    accept(relay, "removing", 1)
+    relay.accept("removing", 1)
     assert set(relay.accepted()) == {"bolt.example"}
 
 

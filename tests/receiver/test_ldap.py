@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +14,6 @@ from typing import Any
 import pytest
 
 from common.settings import Settings
-from receiver.actions.accept import accept_held
-from receiver.actions.review import AcceptedNumber
 from receiver.monitoring import alarms
 from receiver.monitoring.status import Status
 from receiver.upload import formats
@@ -88,8 +88,8 @@ def test_a_sample_of_ldapsearch_lists_exactly_who_is_named_beside_it(sample: Pat
         ("-LLL", "# Anna Smith, acme.example\n" + ANNA + LAST),
         ("-LLL", ANNA.replace("objectClass", "# Anna\nobjectClass") + LAST),
         ("-LLL", "proxyAddresses: smtp:injected@acme.example\n\n" + ANNA + LAST),
-        ("-LLL", "# ldap://b.acme.example/DC=b\nproxyAddresses: smtp:injected@acme.example\n\n" + ANNA + LAST),
-        ("-LLL", "# ldap://berlin.acme.example/DC=berlin\n" + ANNA + LAST),
+        ("-LLL", "# refldap://b.acme.example/DC=b\nproxyAddresses: smtp:injected@acme.example\n\n" + ANNA + LAST),
+        ("-LLL", "# refldap://berlin.acme.example/DC=berlin\n" + ANNA + LAST),
         ("-LLL", ANNA + " proxyAddresses: smtp:injected@acme.example\n\n" + LAST),
         ("-LLL", "\ufeff" + ANNA + LAST),
         ("HTML", "<html>\n</html>\n"),
@@ -105,6 +105,7 @@ def test_a_sample_of_ldapsearch_lists_exactly_who_is_named_beside_it(sample: Pat
         ("not the base64", entry("proxyAddresses:: c210cDphQGF") + LAST),
         ("none of proxyAddresses", ANNA + entry("objectClass: user") + LAST),
         ("none of 1 entries has an address", entry("proxyAddresses:") + LAST),
+        ("more than 10000 references", "# refldap://b.example/dc=b\n\n" * 10_001 + ANNA + LAST),
         ("more than 8 MB", "dn: cn=a\n" + "proxyAddresses: smtp:a@acme.example\n" * 300_000 + "\n" + LAST),
     ],
 )  # fmt: skip
@@ -148,10 +149,10 @@ def test_entries_without_an_address_are_counted_where_the_filter_is_the_operator
 
 def test_references_are_told_but_for_parts_in_which_nobody_lives() -> None:
     references = (
-        "# ldap://acme.example/CN=Configuration,DC=acme,DC=example\n\n"
-        "# ldaps://DomainDnsZones.acme.example/DC=DomainDnsZones,DC=acme,DC=example\n\n"
-        "# ldap://acme.example/CN=Schema,CN=Configuration,DC=acme,DC=example??sub\n\n"
-        "# ldaps://berlin.acme.example/DC=berlin,DC=acme,DC=example??su\n b\n\x1b[31m\n\n"
+        "# refldap://acme.example/CN=Configuration,DC=acme,DC=example\n\n"
+        "# refldaps://DomainDnsZones.acme.example/DC=DomainDnsZones,DC=acme,DC=example\n\n"
+        "# refldap://acme.example/CN=Schema,CN=Configuration,DC=acme,DC=example??sub\n\n"
+        "# refldaps://berlin.acme.example/DC=berlin,DC=acme,DC=example??su\n b\n\x1b[31m\n\n"
     ).replace("\n\x1b[31m", "\x1b[31m")
     choice = read(ANNA + references + LAST)
     (note,) = choice.notes
@@ -179,6 +180,11 @@ def test_a_catch_all_of_an_internationalised_domain_is_known_in_either_form() ->
         assert read(ANNA + entry(f"proxyAddresses: {written}") + LAST, **ours).open_domains == {*ours["domains"]}
 
 
+def test_more_entries_than_any_list_needs_are_refused_before_they_cost_time() -> None:
+    with pytest.raises(BadExport, match=r"line 60001: more than 20000 entries or values up to here"):
+        read("dn:\nmail:a\n\n" * 30_000 + LAST, ldap_attributes=("mail",), max_recipients=0)
+
+
 def test_a_million_empty_lines_cost_no_more_than_their_bytes() -> None:
     began = time.process_time()
     read(ANNA + "\n" * 1_000_000 + LAST)
@@ -196,8 +202,7 @@ def relay(tmp_path: Path) -> SmallRelay:
     """A relay that has accepted a first list of 20."""
     relay = SmallRelay(tmp_path, format="ldap", ldap_attributes=("mail",))
     relay.take(export(20))
-    with relay.spool() as spool:
-        accept_held(spool, AcceptedNumber("first", 20), "", "olga", relay.tables)
+    relay.accept("first", 20)
     return relay
 
 
@@ -220,8 +225,7 @@ def test_an_upload_with_a_catch_all_opens_the_closed_domain_and_alarms(relay: Sm
 def test_a_held_list_with_a_catch_all_opens_and_closes_nothing_when_accepted(relay: SmallRelay) -> None:
     outcome = relay.take(export(10, "@acme.example"))
     assert (outcome.did, relay.accepted()) == ("held", {})
-    with relay.spool() as spool:
-        accept_held(spool, AcceptedNumber("removing", 10), "", "olga", relay.tables)
+    relay.accept("removing", 10)
     assert relay.accepted() == {}
     assert len(relay.in_force()) == 10
 
@@ -231,3 +235,41 @@ def test_a_list_without_the_catch_all_is_a_first_list_again(relay: SmallRelay) -
     relay.take(export(20, "@acme.example"))
     outcome = relay.take(export(20))
     assert (outcome.did, outcome.reasons) == ("held", ("first list of acme.example (20)",))
+
+
+# ---- one table of kinds for all sources
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        *("every-type-of-recipient", "every-type-taken", "hidden-disabled-and-contacts-left-out"),
+        *("names-only-exchange-gives", "exchange-2003"),
+    ],
+)
+def test_the_people_of_a_csvde_export_are_the_same_recipients_by_ldap(sample: str) -> None:
+    path = Path(__file__).parent.parent / "exports" / "csvde" / f"{sample}.txt"
+    said = path.with_suffix(".recipients").read_text("utf-8").splitlines()
+    wanted = settings(format="csvde", leave_out=tuple(line[12:] for line in said if line.startswith("# leave out ")))
+    export = path.read_bytes()
+    by_csvde = filter_export(formats.read(export, wanted), wanted)
+    by_ldap = filter_export(formats.read(as_ldif(export).encode(), wanted._replace(format="ldap")), wanted)
+    assert len(by_csvde.recipients) > 1
+    assert by_ldap[:2] == by_csvde[:2]
+
+
+def as_ldif(export: bytes) -> str:
+    """Write what csvde exported as ldapsearch would have: a line for each value."""
+    return "".join(map(_as_entry, csv.DictReader(export.decode("ascii").splitlines()))) + LAST
+
+
+def _as_entry(row: Mapping[str, str]) -> str:
+    cells = {name: cell for name, cell in row.items() if name != "DN" and cell}
+    values = [(name, part) for name, cell in cells.items() for part in re.split(r"(?<!\\);", cell)]
+    return entry(*(f"{name}: {part.replace(chr(92), '')}" for name, part in values))
+
+
+def test_what_samba_answers_on_port_636_is_whole_and_has_nothing_to_tell() -> None:
+    parts = ("CN=Configuration", "DC=DomainDnsZones", "DC=ForestDnsZones")
+    references = "".join(f"# refldaps://acme.example/{part},DC=acme,DC=example\n\n" for part in parts)
+    assert read(ANNA + references + LAST).notes == ()

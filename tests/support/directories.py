@@ -39,7 +39,7 @@ index objectClass,mail eq,pres
 """
 UNLIMITED = f'limits dn.exact="{READER}" size=unlimited size.prtotal=unlimited'
 
-_CERTIFICATES = """
+CERTIFICATES = """
 mkdir -p /etc/ldap/lab /srv/ldap /srv/uploads && cd /etc/ldap/lab
 ca() {
     openssl req -x509 -newkey rsa:2048 -nodes -keyout "$1.key" -out "$1.pem" -days 30 -subj "/CN=Lab $1" \\
@@ -83,7 +83,7 @@ class Directory:
         self.keys = make_pair("ed25519")
         with (host.root / "etc/hosts").open("a") as file:
             file.write(f"{host.address} {_NAMES}\n")
-        host.run("sh", "-ec", _CERTIFICATES)
+        host.run("sh", "-ec", CERTIFICATES)
         host.run("sh", "-ec", _ACCOUNT, "sh", self.keys.public)
         self.configure(slapd)
         root = (

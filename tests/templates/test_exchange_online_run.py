@@ -93,14 +93,14 @@ def everybody(count: int) -> set[str]:
     return {f"r{i}@acme.example" for i in people} | {f"r{i}.alias@acme.example" for i in people if i % 3 == 0}
 
 
-slow = pytest.mark.slow
+long = pytest.mark.long
 
 
 # ---- good runs
 
 
 @pytest.mark.parametrize(
-    "count", [200, pytest.param(1, marks=slow), pytest.param(1_001, marks=slow), pytest.param(50_000, marks=slow)]
+    "count", [200, pytest.param(1, marks=long), pytest.param(1_001, marks=long), pytest.param(50_000, marks=long)]
 )
 def test_everybody_of_a_tenant_is_listed(count: int, run: Run, folder: Path) -> None:
     ran = run(STANDIN_COUNT=str(count))
@@ -118,10 +118,10 @@ def test_everybody_of_a_tenant_is_listed(count: int, run: Run, folder: Path) -> 
     "fault",
     [
         "Get-EXORecipient:180:short",
-        pytest.param("Get-EXOMailbox:140:short", marks=slow),
-        pytest.param("Get-MailContact:0:short", marks=slow),
-        pytest.param("Get-DistributionGroup:3:warned", marks=slow),
-        pytest.param("Get-UnifiedGroup:0:no-right", marks=slow),
+        pytest.param("Get-EXOMailbox:140:short", marks=long),
+        pytest.param("Get-MailContact:0:short", marks=long),
+        pytest.param("Get-DistributionGroup:3:warned", marks=long),
+        pytest.param("Get-UnifiedGroup:0:no-right", marks=long),
     ],
 )
 def test_a_look_that_was_cut_a_little_is_mended_by_the_other(fault: str, run: Run, folder: Path) -> None:
@@ -131,14 +131,14 @@ def test_a_look_that_was_cut_a_little_is_mended_by_the_other(fault: str, run: Ru
         assert exported(run(STANDIN_FAIL=fault), folder).recipients == everybody(200)
 
 
-@slow
+@long
 def test_somebody_who_is_deleted_between_the_looks_is_not_listed(run: Run, folder: Path) -> None:
     ran = run(STANDIN_FAIL="Get-EXORecipient:10:gone")
     assert exported(ran, folder).recipients == everybody(200) - {"r9@acme.example", "r9.alias@acme.example"}
     assert "3 addresses differed and were looked up; 3 gone" in ran.stdout
 
 
-@slow
+@long
 def test_who_gets_mail_from_inside_only_and_who_is_hidden_is_said(run: Run, folder: Path) -> None:
     assert run().returncode == 0
     rows = [line.split("\t") for line in (folder / "exchusers.txt").read_text().splitlines()]
@@ -148,7 +148,7 @@ def test_who_gets_mail_from_inside_only_and_who_is_hidden_is_said(run: Run, fold
     assert flags["SMTP:r27@acme.example"] == ""
 
 
-@slow
+@long
 @pytest.mark.parametrize("days", [29, 3])
 def test_a_certificate_that_runs_out_within_a_month_is_said_at_the_start(days: int, run: Run, folder: Path) -> None:
     write_certificate(folder, days + 0.5)
@@ -166,7 +166,7 @@ def test_a_certificate_that_runs_out_within_a_month_is_said_at_the_start(days: i
         ("Get-EXORecipient:100:short", "two looks at the same recipients differ in "),
         ("Connect-ExchangeOnline:0:two-tenants", "connected to fabrikam.onmicrosoft.com and acme.onmicrosoft.com, "),
         *(
-            pytest.param(fault, sentence, marks=slow, id=fault)
+            pytest.param(fault, sentence, marks=long, id=fault)
             for fault, sentence in (
                 ("Get-EXOMailbox:20:short", "two looks at the same recipients differ in "),
                 ("Get-EXORecipient:0:short", "Get-EXORecipient gave nobody"),
@@ -197,7 +197,7 @@ def test_a_failure_is_said_in_a_sentence_and_leaves_the_old_list(
     assert failed(run(STANDIN_FAIL=fault), folder).startswith(sentence)
 
 
-@slow
+@long
 def test_a_domain_list_that_lost_ours_is_the_wrong_tenant_for_the_relay(run: Run, folder: Path) -> None:
     assert run().returncode == 0
     upload = (folder / "exchusers.txt").read_bytes().replace(b"domain\tacme.example\tAuthoritative\texact\r\n", b"")
@@ -205,13 +205,13 @@ def test_a_domain_list_that_lost_ours_is_the_wrong_tenant_for_the_relay(run: Run
         formats.read(upload, ACME)
 
 
-@slow
+@long
 def test_a_host_without_the_module_is_told_how_it_comes(run: Run, folder: Path) -> None:
     said = failed(run(PSModulePath=str(folder)), folder)
     assert said.startswith("the module ExchangeOnlineManagement is not here: Install-Module")
 
 
-@slow
+@long
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
@@ -227,7 +227,7 @@ def test_a_certificate_that_cannot_serve_is_found_before_anything_is_asked(
     assert sentence in failed(run(), folder)
 
 
-@pytest.mark.parametrize("count", ["50", pytest.param("4000", marks=slow)])
+@pytest.mark.parametrize("count", ["50", pytest.param("4000", marks=long)])
 def test_a_full_disk_leaves_no_draft(count: str, run: Run, folder: Path) -> None:
     (folder / "exchusers.new").symlink_to("/dev/full")
     assert "No space left on device" in failed(run(STANDIN_COUNT=count), folder)

@@ -76,11 +76,11 @@ def everybody(count: int) -> set[str]:
     ("count", "shape"),
     [
         (200, "snapin"),
-        pytest.param(1, "snapin", marks=pytest.mark.slow),
-        pytest.param(1, "remoting", marks=pytest.mark.slow),
-        pytest.param(1_001, "remoting", marks=pytest.mark.slow),
-        pytest.param(50_000, "snapin", marks=pytest.mark.slow),
-        pytest.param(50_000, "remoting", marks=pytest.mark.slow),
+        pytest.param(1, "snapin", marks=pytest.mark.long),
+        pytest.param(1, "remoting", marks=pytest.mark.long),
+        pytest.param(1_001, "remoting", marks=pytest.mark.long),
+        pytest.param(50_000, "snapin", marks=pytest.mark.long),
+        pytest.param(50_000, "remoting", marks=pytest.mark.long),
     ],
 )
 def test_everybody_of_an_organisation_is_listed_once(count: int, shape: str, run: Run, folder: Path) -> None:
@@ -92,7 +92,7 @@ def test_everybody_of_an_organisation_is_listed_once(count: int, shape: str, run
 
 @pytest.mark.parametrize(
     "kind",
-    ["nameless", pytest.param("alike", marks=pytest.mark.slow), pytest.param("ends", marks=pytest.mark.slow)],
+    ["nameless", pytest.param("alike", marks=pytest.mark.long), pytest.param("ends", marks=pytest.mark.long)],
 )
 def test_a_recipient_is_listed_whatever_the_others_are_called(kind: str, run: Run, folder: Path) -> None:
     choice = exported(run(STANDIN_FAIL=f"Get-Mailbox:3:{kind}"), folder)
@@ -109,26 +109,26 @@ def test_recipients_without_a_readable_address_are_counted_apart(run: Run, folde
     assert listed < everybody(40)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_addresses_that_one_command_cannot_read_are_taken_from_another(run: Run, folder: Path) -> None:
     ran = run(STANDIN_FAIL="Get-Mailbox:1:unreadable")
     assert exported(ran, folder).recipients == everybody(40)
     assert "more have no address" not in ran.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_warning_about_one_object_is_said_and_the_list_is_whole(run: Run, folder: Path) -> None:
     ran = run(STANDIN_FAIL="Get-Mailbox:0:complains")
     assert exported(ran, folder).recipients == everybody(40)
     assert "runexport.ps1: Get-Mailbox: 24 warnings, the first: The object acme.example/Staff/r0" in ran.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_command_that_an_older_exchange_lacks_is_not_missed(run: Run, folder: Path) -> None:
     assert exported(run(STANDIN_LACKS="Get-RemoteMailbox"), folder).recipients == everybody(40)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_exchange_of_2007_without_get_recipient_is_asked_all_the_same(run: Run, folder: Path) -> None:
     ran = run(STANDIN_LACKS="Get-RemoteMailbox,Get-Recipient,Set-ADServerSettings")
     assert exported(ran, folder).recipients < everybody(40)
@@ -145,34 +145,34 @@ def test_an_exchange_of_2007_without_get_recipient_is_asked_all_the_same(run: Ru
         pytest.param(
             {"STANDIN_FAIL": "Get-Mailbox:9:throws"},
             "Get-Mailbox: The server is too busy: the budget",
-            marks=pytest.mark.slow,
+            marks=pytest.mark.long,
             id="throttled half-way",
         ),
         pytest.param(
             {"STANDIN_FAIL": "Get-Mailbox:9:warns"},
             "Get-Mailbox gave only a part of its list: There are more results",
-            marks=pytest.mark.slow,
+            marks=pytest.mark.long,
             id="half a list, with a warning",
         ),
         pytest.param(
             {"STANDIN_FAIL": "Get-MailContact:0:bare"},
             "Get-MailContact: none of 2 has an address that can be read",
-            marks=pytest.mark.slow,
+            marks=pytest.mark.long,
             id="a whole sort without addresses",
         ),
         pytest.param(
             {"STANDIN_LACKS": "Get-MailUser"},
             "this account may not use Get-MailUser",
-            marks=pytest.mark.slow,
+            marks=pytest.mark.long,
             id="a right missing",
         ),
         pytest.param(
             {"STANDIN_LACKS": "Get-Recipient"},
             "this account may not use Get-Recipient",
-            marks=pytest.mark.slow,
+            marks=pytest.mark.long,
             id="a right missing that only 2007 could lack",
         ),
-        pytest.param({"STANDIN_COUNT": "0"}, "no recipient was found", marks=pytest.mark.slow, id="nobody"),
+        pytest.param({"STANDIN_COUNT": "0"}, "no recipient was found", marks=pytest.mark.long, id="nobody"),
         ({"STANDIN_LACKS": "Get-Mailbox"}, "no Exchange here, and the one at http://EX1/PowerShell/ cannot be used: "),
     ],
 )
@@ -182,7 +182,7 @@ def test_a_failure_is_one_sentence_and_leaves_the_old_list(
     assert failed(run(**standin), folder).startswith(f"runexport.ps1: {sentence}")
 
 
-@pytest.mark.parametrize("count", ["4000", pytest.param("5", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", ["4000", pytest.param("5", marks=pytest.mark.long)])
 def test_a_full_disk_is_one_sentence_and_leaves_no_draft(count: str, run: Run, folder: Path) -> None:
     """Many recipients meet it half-way, few when the draft is closed."""
     (folder / "exchusers.new").symlink_to("/dev/full")

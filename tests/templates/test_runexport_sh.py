@@ -17,12 +17,12 @@ from lab.host import LabHost
 from receiver.upload import formats
 from receiver.upload.recipient_filter import filter_export
 from receiver.upload.stream import strip_end_mark
-from tests.support.directories import BASE, FOLDER, PASSWORD, READER, SERVER, UNLIMITED, Directory
+from tests.support.directories import BASE, FOLDER, PASSWORD, READER, SERVER, UNLIMITED, Directory, kit_files
 
 pytestmark = pytest.mark.host
 
 PEOPLE = 1200
-RELEASES = [pytest.param("bookworm"), pytest.param("trixie", marks=pytest.mark.slow)]  # ldapsearch 2.5 and 2.6
+RELEASES = [pytest.param("bookworm"), pytest.param("trixie", marks=pytest.mark.long)]  # ldapsearch 2.5 and 2.6
 EXPIRED = """
 cd /etc/ldap/lab && cp server.pem whole.pem && rm -rf past && mkdir past && touch past/index
 printf '%s\n' '[ca]' default_ca=d '[d]' database=past/index serial=past/serial new_certs_dir=past default_md=sha256 \
@@ -331,3 +331,43 @@ def test_the_log_is_bounded(directory: Directory) -> None:
     directory.export()
     assert directory.file("runexport.log").stat().st_size < 10_000
     assert directory.file("runexport.old").stat().st_size > 1_000_000
+
+
+def test_attack_a_name_in_the_answer_of_a_relay_writes_no_escapes_into_the_log(directory: Directory) -> None:
+    take = directory.host.root / "srv/take"
+    was = take.read_text()
+    take.write_text(was.replace('echo "acme', "printf 'a\\033[31mb\\n'; echo \"acme"))
+    try:
+        ran = directory.export()
+    finally:
+        take.write_text(was)
+    assert "a?[31mb" in ran.stdout
+    assert "\x1b" not in ran.stdout + directory.file("runexport.log").read_text()
+
+
+def test_attack_another_machine_in_the_relays_place_gets_no_list(directory: Directory) -> None:
+    known = directory.file("known_hosts")
+    known.write_text(re.sub(r" (ssh-\S+|ecdsa-\S+) \S+", " ssh-ed25519 " + "A" * 68, known.read_text()))
+    ran = directory.export()
+    assert (ran.returncode, directory.uploads()) == (4, [])
+    assert "Host key verification failed" in ran.stdout
+
+
+def test_a_run_that_is_ended_sends_nothing_and_gives_up_its_lock(directory: Directory) -> None:
+    with between(directory, 60_000, stalls=True) as stalled:
+        directory.kit(servers=(stalled,))
+        script = f"timeout -s TERM 1 dash {FOLDER}/runexport.sh"
+        directory.host.run("sh", "-c", script, check=False)
+    assert directory.uploads() == []
+    directory.kit()
+    assert directory.export().returncode == 0
+
+
+@pytest.mark.long
+def test_an_ldapsearch_that_is_too_old_is_named_before_anything_else() -> None:
+    with LabHost("bullseye", bare=True, extra=("ldap-utils", "openssl")) as host:
+        host.run("mkdir", "-p", FOLDER)
+        for name, text in kit_files(host, "ssh-ed25519 AAAA").items():
+            (host.root / FOLDER.lstrip("/") / name).write_text(text)
+        ran = host.run("dash", f"{FOLDER}/runexport.sh", check=False)
+        assert (ran.returncode, "older than 2.5" in ran.stdout) == (4, True), ran.stdout

@@ -13,6 +13,8 @@ from receiver.upload.formats import ldif
 from receiver.upload.formats.values import BadExport, Block, Values
 from receiver.upload.recipient_types import OWNER, may_name_a_type, owner_kinds, type_of_name
 
+MOST = 20  # entries, or values, for each of max_recipients: more are looked at no closer, so that time has a bound
+REFERENCES = 10_000
 NAMED = 5  # references that are named; the others are counted
 
 _BLANKS = " \t\r\n\v\f\0"  # around a value; Exchange and others strip them too
@@ -29,7 +31,7 @@ def values(export: bytes, settings: Settings) -> Values:
         if isinstance(response, ldif.Entry):
             search.add(response)
         elif not _NOBODY_THERE.fullmatch(unquote(response.url.partition("://")[2].partition("/")[2].partition("?")[0])):
-            search.references.append(response.url)
+            search.refer(response.url)
     search.check()
     return Values(search.blocks(), search.open_domains, tuple(search.notes()))
 
@@ -46,7 +48,7 @@ class _Search:
         names = b"|".join(re.escape(name) for name in (*self._addresses, *map(str.encode, OWNER)))
         self._line = re.compile(rb"\n(" + names + rb")(?:;[^:\n]*)?:([:<]?) *([^\n]*)", re.IGNORECASE)
         self._found: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-        self._entries = self._without = 0
+        self._entries = self._values = self._without = 0
 
     def add(self, entry: ldif.Entry) -> None:
         """Take the addresses of an entry. Raises BadExport."""
@@ -59,12 +61,20 @@ class _Search:
             elif mark != b"<":  # of several classes the last one says most
                 owner[name.decode().casefold()] = ldif.value(entry.line, mark, written)
         self._entries += 1
+        self._values += len(addresses)
         self._without += not has_one
+        self._check_bound(entry.line)
         if not has_one and self._settings.ldap_filter_is_default:
             why = f"none of {', '.join(self._settings.ldap_attributes)}, though only who has one was asked for"
             raise BadExport(entry.line, f"the entry that begins here has {why}: part of it is lost or hidden")
         self._found[_kinds(owner, addresses)] += addresses
         self._see_catch_alls(addresses)
+
+    def refer(self, url: str) -> None:
+        """Note where somebody may live whom this server does not know. Raises BadExport for too many."""
+        self.references.append(url)
+        if len(self.references) > REFERENCES:
+            raise BadExport(None, f"more than {REFERENCES} references to other servers: no directory has so many")
 
     def check(self) -> None:
         """Raise BadExport where not one address was found."""
@@ -88,6 +98,12 @@ class _Search:
             named = ", ".join(escape(url, 100) for url in self.references[:NAMED])
             more = f" and {len(self.references) - NAMED} more" if len(self.references) > NAMED else ""
             yield f"who lives on another server is not listed: {named}{more}"
+
+    def _check_bound(self, line: int) -> None:
+        most = MOST * (self._settings.max_recipients + 1_000)
+        if max(self._entries, self._values) > most:
+            why = f"more than {most} entries or values up to here: narrow the filter, or raise guard.max_recipients"
+            raise BadExport(line, why)
 
     def _see_catch_alls(self, addresses: list[str]) -> None:
         for address in addresses:

@@ -19,7 +19,7 @@ _LONGEST = 8 << 20  # bytes of an entry; 1,500 addresses, the most that Active D
 _CONTENT = re.compile(rb"[^\n]")
 _COMMENT_END = rb"[^\S\n]*(?:\n|\Z)"
 _PAGES = re.compile(rb"(?:# pagedresults:(?: estimate=[0-9]+)? cookie=([A-Za-z0-9+/=]*)" + _COMMENT_END + rb")+")
-_REFERENCES = re.compile(rb"(?:# ldap[si]?://[^\n]*" + _COMMENT_END + rb")+", re.IGNORECASE)
+_REFERENCES = re.compile(rb"(?:# ref(?:: *)?ldap[si]?://[^\n]*" + _COMMENT_END + rb")+", re.IGNORECASE)
 _NAME = re.compile(rb"dn:(?!<)[^\n]*", re.IGNORECASE)
 _FAULT = re.compile(
     rb"\n(?:(?![A-Za-z0-9][A-Za-z0-9_.-]*(?:;[^:\n]*)?:)|dn:|changetype:|control:|[^:\n]*;range=)", re.IGNORECASE
@@ -99,7 +99,7 @@ def _without_pages(piece: bytes, cookie: bytes | None) -> tuple[bytes | None, by
 
 def _response(line: int, piece: bytes) -> Iterator[Entry | Reference]:
     if _REFERENCES.fullmatch(piece):
-        yield from (Reference(url[2:].decode("utf-8", "replace").strip()) for url in piece.splitlines())
+        yield from (Reference(url[5:].decode("utf-8", "replace").strip(": ")) for url in piece.splitlines())
         return
     name = _NAME.match(piece)
     if name is None:

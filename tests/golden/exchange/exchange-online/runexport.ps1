@@ -143,6 +143,7 @@ function Format-Row($one) {
 # Notes a recipient of one of the two looks. Only a name that is there makes two rows the same recipient.
 function Add-Recipient($found, $look) {
     $counts[$look] += 1
+    $types["$look $($found.RecipientTypeDetails)"] = $true
     $addresses = @(foreach ($address in $found.EmailAddresses) { "$address" })
     $name = "$($found.DistinguishedName)"
     $one = $null
@@ -231,8 +232,10 @@ function Connect-Tenant {
     catch { throw "Connect-ExchangeOnline: $(Get-Reason (Get-Text $_))" }
 
     $connections = @(Get-ConnectionInformation)
-    $right = @($connections | Where-Object { $_.Organization -eq $organization -and $_.AppId -eq $application })
-    if ($connections.Count -ne 1 -or -not $right) {
+    $wrong = @($connections | Where-Object {
+            ($_.Organization -and $_.Organization -ne $organization) -or ($_.AppId -and $_.AppId -ne $application)
+        })
+    if ($connections.Count -ne 1 -or $wrong) {
         $names = @($connections | ForEach-Object { $_.Organization }) -join " and "
         throw "connected to $names, and not to $organization alone"
     }
@@ -252,11 +255,13 @@ $ours = New-Object System.Collections.Hashtable  # domain as written: whether it
 $recipients = New-Object System.Collections.Hashtable  # by name; @{} takes names for one that differ in letter case
 $looks = New-Object System.Collections.Hashtable  # address: in which look it was, as bits
 $counts = @{ 1 = 0; 2 = 0; "1 addresses" = 0; "2 addresses" = 0 }
-$types = @{}  # of recipients in the first look
+$types = @{}  # a look's number and a type of recipients that was in it
 try {
     Connect-Tenant
 
-    Invoke-Search "Get-AcceptedDomain" @{ } { $accepted[(Get-Ascii "$($_.DomainName)")] = $_ }
+    $parameters = @{ }
+    if ((Get-Command Get-AcceptedDomain).Parameters.ContainsKey("ResultSize")) { $parameters.ResultSize = "Unlimited" }
+    Invoke-Search "Get-AcceptedDomain" $parameters { $accepted[(Get-Ascii "$($_.DomainName)")] = $_ }
     if (-not $accepted.Count) { throw "Get-AcceptedDomain: $organization has no domain" }
     foreach ($domain in $accepted.Keys) {
         if ($accepted[$domain].MatchSubDomains -eq $true) { [void]$parents.Add($domain) }
@@ -271,9 +276,8 @@ try {
     # The first look. Microsoft's page does not say whether groups are among the rest: both ways are asked.
     $wanted = @{ ResultSize = "Unlimited"
         Properties = "DistinguishedName", "EmailAddresses", "HiddenFromAddressListsEnabled" }
-    $take = { $types["$($_.RecipientTypeDetails)"] = $true; Add-Recipient $_ 1 }
-    Invoke-Search "Get-EXORecipient" $wanted $take
-    Invoke-Search "Get-EXORecipient" ($wanted + @{ RecipientTypeDetails = "GroupMailbox" }) $take
+    Invoke-Search "Get-EXORecipient" $wanted { Add-Recipient $_ 1 }
+    Invoke-Search "Get-EXORecipient" ($wanted + @{ RecipientTypeDetails = "GroupMailbox" }) { Add-Recipient $_ 1 }
 
     # The second.
     foreach ($search in $searches) {
@@ -288,10 +292,16 @@ try {
             $command = Get-Command $name
             if (-not $command.Parameters.ContainsKey("GroupMailbox")) { throw "Get-UnifiedGroup: $lacking" }
         }
-        if (-not $command -and -not $types.ContainsKey("PublicFolder")) { continue }  # it is Get-MailPublicFolder
+        if (-not $command -and -not $types.ContainsKey("1 PublicFolder")) { continue }  # it is Get-MailPublicFolder
         if (-not $command) { throw "${name}: $lacking" }
         if ($search.Switch -and -not $command.Parameters.ContainsKey($search.Switch)) { continue }
         Invoke-Search $name $parameters { Add-Recipient $_ 2 }
+    }
+    # A sort that none of these commands has: the one that has all of them is asked for it.
+    foreach ($type in @($types.Keys | Where-Object { $_ -like "1 ?*" } | ForEach-Object { $_.Substring(2) })) {
+        if ($types.ContainsKey("2 $type")) { continue }
+        $parameters = @{ ResultSize = "Unlimited"; RecipientTypeDetails = $type }
+        try { Invoke-Search "Get-Recipient" $parameters { Add-Recipient $_ 2 } } catch { Write-Log (Get-Text $_) }
     }
     $internal = New-Object System.Collections.Hashtable
     $parameters = @{ ResultSize = "Unlimited"; Filter = $insideOnly }

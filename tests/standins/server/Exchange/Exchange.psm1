@@ -1,6 +1,7 @@
 # Exchange's own commands, answering from a made-up organisation. What they return has the shape that Microsoft documents.
 #
 # STANDIN_COUNT   recipients of the organisation (40)
+# STANDIN_PEOPLE  a file of JSON with the recipients in their place: a list of Details, Addresses, Hidden, Internal, Disabled
 # STANDIN_SHAPE   snapin: addresses are ProxyAddress objects; remoting: deserialised text
 # STANDIN_LACKS   commands this Exchange does not have, or the account may not use, with a comma between
 # STANDIN_FAIL    COMMAND:N:KIND, several with a comma between: what COMMAND does after N objects
@@ -26,16 +27,15 @@ class ProxyAddress {
 $Kinds = @('UserMailbox') * 10 + @('SharedMailbox', 'RoomMailbox', 'MailUser', 'MailContact', 'MailUniversalDistributionGroup',
     'DynamicDistributionGroup', 'PublicFolder', 'RemoteUserMailbox', 'ArbitrationMailbox', 'PublicFolderMailbox')
 $Covers = @{
-    'Get-Mailbox'                  = 'UserMailbox', 'SharedMailbox', 'RoomMailbox'
+    'Get-Mailbox'                  = 'UserMailbox', 'SharedMailbox', 'RoomMailbox', 'EquipmentMailbox', 'DiscoveryMailbox'
     'Get-Mailbox -Arbitration'     = , 'ArbitrationMailbox'
     'Get-Mailbox -PublicFolder'    = , 'PublicFolderMailbox'
     'Get-RemoteMailbox'            = , 'RemoteUserMailbox'
     'Get-MailUser'                 = , 'MailUser'
     'Get-MailContact'              = , 'MailContact'
-    'Get-DistributionGroup'        = , 'MailUniversalDistributionGroup'
+    'Get-DistributionGroup'        = 'MailUniversalDistributionGroup', 'MailUniversalSecurityGroup', 'RoomList'
     'Get-DynamicDistributionGroup' = , 'DynamicDistributionGroup'
     'Get-MailPublicFolder'         = , 'PublicFolder'
-    'Get-Recipient'                = $Kinds
 }
 
 function Get-StandinFault($command) {
@@ -45,7 +45,26 @@ function Get-StandinFault($command) {
     }
 }
 
+$People = @()
+if ($env:STANDIN_PEOPLE) { $People = @(Get-Content -Raw $env:STANDIN_PEOPLE | ConvertFrom-Json) }
+
+function Get-StandinKind([int]$i) {
+    if ($People) { $People[$i].Details } else { $Kinds[$i % $Kinds.Count] }
+}
+
+function New-StandinPerson([int]$i, $ask) {
+    $one = $People[$i]
+    $object = [ordered]@{
+        Name = "p$i"; DistinguishedName = "CN=p$i,OU=Staff,DC=acme,DC=example"; RecipientTypeDetails = $one.Details
+        EmailAddresses = [System.Collections.ArrayList]@($one.Addresses); HiddenFromAddressListsEnabled = $one.Hidden
+    }
+    if ($ask) { $object['RequireSenderAuthenticationEnabled'] = $one.Internal }
+    if ($ask -and $one.Details -like '*Mailbox') { $object['ExchangeUserAccountControl'] = ('None', 'AccountDisabled')[$one.Disabled] }
+    [pscustomobject]$object
+}
+
 function New-StandinRecipient([int]$i, $ask) {
+    if ($People) { return New-StandinPerson $i $ask }
     $details = $Kinds[$i % $Kinds.Count]
     $texts = @("SMTP:r$i@acme.example")
     if ($i % 3 -eq 0) { $texts += "smtp:r$i.alias@acme.example" }
@@ -66,9 +85,11 @@ function Invoke-Standin($caller, $command, $resultSize) {
     $fault = Get-StandinFault $command
     $count = 40
     if ($env:STANDIN_COUNT) { $count = [int]$env:STANDIN_COUNT }
+    if ($People) { $count = $People.Count }
     $given = 0
     for ($i = 0; $i -lt $count; $i++) {
-        if ($Covers[$command] -notcontains $Kinds[$i % $Kinds.Count]) { continue }
+        $kind = Get-StandinKind $i
+        if ($command -ne 'Get-Recipient' -and $Covers[$command] -notcontains $kind) { continue }
         if ("$resultSize" -ne 'Unlimited' -and $given -ge 1000) { break }
         $one = New-StandinRecipient $i ($command -ne 'Get-Recipient')
         if ($fault -and $given -ge $fault.N) {

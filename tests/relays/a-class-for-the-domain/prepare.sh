@@ -1,0 +1,2 @@
+postmap /etc/postfix/classes
+postmap /etc/postfix/valid

@@ -1,0 +1,1 @@
+postmap /etc/postfix/relay_recipients

@@ -1,0 +1,2 @@
+postmap /etc/postfix/access
+postmap /etc/postfix/relay

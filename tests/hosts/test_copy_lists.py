@@ -120,13 +120,14 @@ def test_a_rebuilt_relay_gets_the_newest_accepted_list_with_history_and_pin_from
 
 TAKE_AWAY = """
 import sys, time; sys.path.insert(0, "/usr/local/lib/postern")
-from receiver import disk, kept
+from receiver.lists import list_file
+from receiver.system import atomic_files
 from common.settings import Places
 from receiver.lists.spool import Accepted, Spool
 with Spool(Places(), "acme") as spool:
-    text = kept.text(spool.in_force().recipients - {"user0007@acme.example"})
-    disk.replace(spool.folder, "recipients", text)
-    spool.accept(Accepted({"acme.example": int(time.time()) + 86000}, kept.digest(text)))
+    text = list_file.encode_recipients(spool.in_force().recipients - {"user0007@acme.example"})
+    atomic_files.replace(spool.folder, "recipients", text)
+    spool.accept(Accepted({"acme.example": int(time.time()) + 86000}, list_file.digest(text)))
 """
 
 

@@ -32,19 +32,19 @@ PROM = "/var/lib/postern/metrics/postern.prom"
 # What the receiver leaves in a spool after good uploads, written by its own code on the relay itself.
 FILL = """
 import sys; sys.path.insert(0, "/usr/local/lib/postern")
-from receiver import kept
+from receiver.lists import list_file
 from receiver.outcome import Origin
 from receiver.outcome import Outcome
 from common.settings import Places
 from receiver.lists.spool import Accepted, Held, Spool
-from receiver import disk
+from receiver.system import atomic_files
 when = int(sys.argv[1])
 for customer in sys.argv[2:]:
     with Spool(Places(), customer) as spool:
         people = frozenset(f"user{number}@{customer}.example" for number in range(20))
-        text, origin = kept.text(people), Origin(when, "k1", "198.51.100.7")
-        disk.replace(spool.folder, "recipients", text)
-        spool.accept(Accepted({f"{customer}.example": when}, kept.digest(text)))
+        text, origin = list_file.encode_recipients(people), Origin(when, "k1", "198.51.100.7")
+        atomic_files.replace(spool.folder, "recipients", text)
+        spool.accept(Accepted({f"{customer}.example": when}, list_file.digest(text)))
         spool.record(Outcome(customer, "published", *origin, total=20))
         spool.seen("k1", when)
         if customer == "c07":

@@ -110,12 +110,11 @@ class HostRelay(BuiltRelay):
         (host.root / "etc/group").open("a").write("postern:x:950:\n")
         (host.root / "etc/shadow").open("a").write("postern:*:20000::::::\n")
         super().__init__(host.root, Owner(950, 950), kind)
-        shutil.copytree(
-            REPO / "receiver", host.root / LIBRARY[1:] / "receiver", ignore=shutil.ignore_patterns("__pycache__")
-        )
+        for room in ("receiver", "common"):
+            shutil.copytree(REPO / room, host.root / LIBRARY[1:] / room, ignore=shutil.ignore_patterns("__pycache__"))
         facts = {"python": "/usr/bin/python3", "library": LIBRARY, "module": "receiver.tables.build"}
-        self._file(REBUILD, render("postfix/launcher.j2", **facts), 0o755)
-        self._file("/etc/sudoers.d/postern", render("postfix/sudoers.j2", rebuild=REBUILD), 0o440)
+        self._file(REBUILD, render("relay/launcher.j2", **facts), 0o755)
+        self._file("/etc/sudoers.d/postern", render("relay/sudoers.j2", rebuild=REBUILD), 0o440)
         self.var.mkdir(mode=0o755)
 
     def _file(self, path: str, text: str, mode: int) -> None:

@@ -255,7 +255,7 @@ def test_attack_what_a_process_inherits_changes_no_build(relay: HostRelay, what:
 SURROUNDINGS = """
 import os, resource, signal, sys
 sys.path.insert(0, "/usr/local/lib/postern")
-from receiver.tables import surroundings
+from receiver.system import clean_env
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
 for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE):  # soft ones: hard ones not every lab may raise again
@@ -265,7 +265,7 @@ os.nice(19)
 os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 os.environ.update(MAIL_CONFIG="/tmp/evil")
 os.chdir("/tmp")
-surroundings.own()
+clean_env.reset_environment()
 limits = [resource.getrlimit(limit) for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE)]
 print(dict(os.environ), os.getcwd(), oct(os.umask(0)), os.nice(0), os.sched_getscheduler(0), limits)
 print(int(signal.getsignal(signal.SIGCHLD)), signal.pthread_sigmask(signal.SIG_BLOCK, ()))

@@ -336,8 +336,8 @@ def test_attack_a_build_takes_no_room_that_mail_needs(relay: HostRelay) -> None:
     relay.upload("acme", "ann@acme.example")
     relay.host.tmpfs("/var/spool/postfix", "30m")
     relay.host.run("mkdir", "/var/spool/postfix/tables")
-    check = "import sys; sys.path.insert(0, '/usr/local/lib/postern'); from receiver.tables_client import disk_room\n"
-    check += "room.check('/var/spool/postfix/tables', [b'x' * int(sys.argv[1])], '/etc/postfix')"
+    check = "import sys; sys.path.insert(0, '/usr/local/lib/postern'); from receiver.tables import disk_room\n"
+    check += "disk_room.check('/var/spool/postfix/tables', [b'x' * int(sys.argv[1])], '/etc/postfix')"
     assert (
         "new tables need 0.1 MB, and mail keeps 30.6 MB"
         in relay.host.run("python3", "-c", check, "20000", check=False).stderr
@@ -462,7 +462,7 @@ def test_trees_that_are_all_gone_change_nothing(relay: HostRelay) -> None:
 @pytest.mark.parametrize("arguments", [("--chekc",), ("--check", "acme"), ("acme",)])
 def test_a_wrong_call_is_refused_and_explained(relay: HostRelay, arguments: tuple[str, ...]) -> None:
     done = relay.build(*arguments, check=False)
-    assert (done.returncode, done.stderr) == (2, "rebuild-relay-recips: usage: rebuild-relay-recips [--check]\n")
+    assert (done.returncode, done.stderr) == (2, "rebuild-relay-recips: usage: rebuild-relay-recips [--check | --look-up | --main-cf]\n")
 
 
 def test_only_root_builds(relay: HostRelay) -> None:
@@ -491,12 +491,12 @@ def test_a_relay_that_is_not_provisioned_is_told_in_one_line(relay: HostRelay, s
 OUR_CHECK = """
 import sys
 sys.path.insert(0, "/usr/local/lib/postern")
-from receiver.tables import part
+from receiver.tables import customer_recipients
 for line in sys.stdin.buffer.read().splitlines(True):
     try:
-        part._lines(line)
+        customer_recipients._lines(line)
         sys.stdout.buffer.write(line)
-    except part.Damaged:
+    except customer_recipients.Damaged:
         pass
 """
 PLAIN = "abcxyz0189!#$%&'*+/=?^_`{|}~-."

@@ -432,7 +432,7 @@ def test_a_relay_that_does_not_answer_is_not_edited(proving: Machine) -> None:
 KILLED = """
 import json, os, signal, sys
 sys.path.insert(0, "/opt/postern-test")
-from remote.postfix import main_cf, postfix
+from remote.postfix import instance, main_cf_edit
 
 left = int(sys.argv[1])
 
@@ -447,7 +447,7 @@ def step(function, counts=lambda *_: True):
     return counted
 
 os.rename, os.unlink = step(os.rename), step(os.unlink)
-postfix.run = step(postfix.run, lambda *words: {"-e", "-X", "reload"} & set(words))
+instance.run_command = step(instance.run_command, lambda *words: {"-e", "-X", "reload"} & set(words))
 try:
     main_cf_edit._make("/etc/postfix", json.loads(sys.argv[2]))
 except main_cf_edit.ProofFailed:

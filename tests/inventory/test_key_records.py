@@ -129,13 +129,13 @@ def test_a_name_that_would_leave_the_directory_is_refused(where: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from inventory import Key, keys
+from inventory import Key, key_records
 sys.stdout.write("x\\n"); sys.stdout.flush()
 number = 0
 while True:
     number += 1
-    keys.record(Path(sys.argv[1]), "acme", Key("k1", sys.argv[2]))
-    keys.forget(Path(sys.argv[1]), "acme", "k1")
+    key_records.record(Path(sys.argv[1]), "acme", Key("k1", sys.argv[2]))
+    key_records.forget(Path(sys.argv[1]), "acme", "k1")
 """
 
 

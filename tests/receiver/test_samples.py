@@ -63,8 +63,8 @@ def test_every_source_has_samples_and_every_sample_says_what_is_expected_of_it()
 
 READ_ALL = """
 import os, sys; sys.path.insert(0, sys.argv[1])
-from receiver import formats
-from receiver.upload.recipient_filter import choose
+from receiver.upload import formats
+from receiver.upload.recipient_filter import filter_export
 from common.settings import Settings
 for source in sorted(os.listdir(sys.argv[2])):
     settings = Settings("acme", source, (), exclude=("anna", "*-staff@*", "[z-a]"), leave_out=("hidden",))
@@ -73,7 +73,7 @@ for source in sorted(os.listdir(sys.argv[2])):
         if name.endswith(".txt"):
             with open(os.path.join(folder, name), "rb") as file:
                 try:
-                    choice = choose(formats.named(source).values(file.read()), settings)
+                    choice = filter_export(formats.find_format(source).values(file.read()), settings)
                     print(ascii([source, name, sorted(choice.recipients), choice.left_out]))
                 except formats.BadExport as fault:
                     print(ascii([source, name, str(fault)]))
@@ -86,7 +86,7 @@ def test_a_relay_of_any_age_reads_the_samples_alike(release: str, lab_host: Call
     host = lab_host(release)
     place = host.root / "usr/local/lib/postern"
     place.mkdir(parents=True)
-    subprocess.run(["cp", "-r", REPO / "receiver", SAMPLES, place], check=True)
+    subprocess.run(["cp", "-r", REPO / "receiver", REPO / "common", SAMPLES, place], check=True)
     there = "/usr/local/lib/postern"
     told = host.run("python3", "-I", "-c", READ_ALL, there, f"{there}/exports").stdout
     here = subprocess.run(

@@ -132,13 +132,15 @@ def test_a_folder_that_is_not_there_is_an_error_of_ours_and_not_the_customers(tm
 def test_an_upload_never_fills_the_disk(bookworm: LabHost) -> None:
     bookworm.run("mkdir", "-p", "/var/lib/postern/run", "/usr/local/lib/postern")
     bookworm.tmpfs("/var/lib/postern/run", "70m")
-    subprocess.run(["cp", "-r", REPO / "receiver", bookworm.root / "usr/local/lib/postern"], check=True)
+    subprocess.run(
+        ["cp", "-r", REPO / "receiver", REPO / "common", bookworm.root / "usr/local/lib/postern"], check=True
+    )
     program = """
 import sys; sys.path.insert(0, "/usr/local/lib/postern")
-from receiver.upload.stream import take
+from receiver.upload.stream import read_upload
 from receiver.outcome import Failed
 try:
-    take(0, "/var/lib/postern/run", 64)
+    read_upload(0, "/var/lib/postern/run", 64)
 except Failed as error:
     print(error)
 """

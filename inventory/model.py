@@ -63,7 +63,7 @@ class Relay(Table):
     name: validators.RelayName
     host_keys: tuple[str, ...] = ()  # "TYPE BLOB", from known_hosts
 
-    address: validators.Host = Field(description="Where we connect; ~/.ssh/config applies to it, ProxyJump included.")
+    address: validators.Host = Field(description="Where we connect; ~/.ssh/config applies to it as `ssh -G` says.")
     user: validators.User | None = Field(
         None, description="Who we log in as. Left out: ~/.ssh/config decides, then root."
     )

@@ -265,3 +265,9 @@ def test_a_host_and_its_port_are_told_apart(written: str, parts: tuple[str, int 
 def test_a_word_gets_the_choice_it_is_nearest_to_or_none() -> None:
     assert validators.near("acmee", ["acme", "bolt"]) == "; did you mean 'acme'?"
     assert validators.near("zzz", ["acme", "bolt"]) == ""
+
+
+@pytest.mark.parametrize(("label", "labels", "has_both"), [(52, 4, False), (21, 3, True), (22, 3, False)])
+def test_attack_a_domain_too_long_for_a_key_of_lmdb_has_no_second_form(label: int, labels: int, has_both: bool) -> None:
+    written = ".".join(["\U00020000" * label] * labels)
+    assert domains.unicode_form(domains.ascii_form(written)) == (written if has_both else None)

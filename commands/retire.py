@@ -21,6 +21,7 @@ from customer_host import customer_host
 from deploy.kit import Kit
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
+from fleet.mx_records import describe_mx_records
 from fleet.relays import connect, relays_of, run_parallel
 from inventory import Inventory, key_records
 from inventory.model import Customer, Relay
@@ -67,6 +68,9 @@ def retire(customer_id: str, options: RetireOptions) -> int:
             terminal.say(f"{customer.id}: {text} goes as well")
         if not (looks or here):
             terminal.say(f"{customer.id}: nothing to change")
+        if looks or here:
+            for text in describe_mx_records(customer, [everything.relays[name] for name in found]):
+                terminal.note(f"{customer.id}: {text}")
         if not (looks or here) or options.dry_run:
             return exit_codes.worst(codes)
         _ask(customer, options)
@@ -217,4 +221,4 @@ def _tell_by_hand(where: Path, customer: Customer) -> None:
             f"{customer.id}: by hand on its server: run {script} remove, "
             f"then delete {there.directory}, {files} above all; and kits that were written elsewhere (--kit-dir)"
         )
-    terminal.say(f"{customer.id}: commit {where}; its MX records should name none of {', '.join(customer.relays)}")
+    terminal.say(f"{customer.id}: commit {where}")

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import logging
 import random
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,12 +20,15 @@ from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 from paramiko.ssh_exception import IncompatiblePeer
 
 from deploy.plan import HostError
+from deploy.ssh_config import SshSays, ask_ssh
+from deploy.ssh_login import KeyLogin
 
 PATIENCE = 10.0  # seconds; how long a machine that hangs up on us (MaxStartups, PerSourcePenalties) is tried again
 TIMEOUT = 15  # seconds; for each of: connecting, its greeting, opening a channel
 KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}  # how a key of a type may sign, where not by its own name
 DEAD_AFTER = 60  # seconds without an acknowledgement: the machine or the way to it is gone
+JUMP = re.compile(r"((?P<user>.+)@)?(\[(?P<inner>[^]]+)\]|(?P<bare>[^][:@]+))(:(?P<port>[0-9]+))?")
 QUIET = logging.NullHandler()  # paramiko would print what we are about to say better
 RELAY = "it"  # in messages; a jump host is called by its name
 
@@ -32,7 +36,7 @@ Got = TypeVar("Got")
 
 
 def connect(address: str, user: str | None, port: int | None, host_keys: tuple[str, ...]) -> Connection:
-    """Open a connection; ~/.ssh/config and an agent count, and only the pinned keys are accepted. Raises HostError.
+    """Open a connection as ssh would, but to a machine with a pinned key alone. Raises HostError.
 
     Hanging up on us before a word is said is how sshd refuses a burst; that is tried again for ten seconds.
     """
@@ -95,16 +99,47 @@ def _connect(address: str, user: str | None, port: int | None, host_keys: tuple[
 
 
 def _configure(address: str, user: str | None, port: int | None) -> Connection:
-    """Look the address up in ~/.ssh/config. Who is named nowhere is root: a relay's files are root's."""
+    """Prepare what ssh says of the address. Who is named nowhere is root: a relay's files are root's."""
     try:
-        config = Config()
-        user = user or config.base_ssh_config.lookup(address).get("user", "root")
-        connection = Connection(address, user=user, port=port, config=config)
-        for hop in (connection, *_jumps(connection)):
-            hop.forward_agent = False  # whatever ~/.ssh/config says: a relay could use the operator's keys
-        return connection
+        said = ask_ssh(address, user, port, "root")
+        return _prepare(address, user, port, said, said.jumps, (address,))
     except (paramiko.SSHException, ValueError) as error:
         raise HostError(f"~/.ssh/config cannot be understood: {error}") from error
+
+
+def _prepare(
+    address: str, user: str | None, port: int | None, said: SshSays, jumps: tuple[str, ...], above: tuple[str, ...]
+) -> Connection:
+    """Prepare a connection and the jump hosts on its way. `above`: machines whose way leads through this one."""
+    options = said.options.lookup(address)
+    gateway = _prepare_jumps(jumps, above) if jumps else None
+    name = user or options["user"]
+    return Connection(
+        address,
+        user=name,
+        port=port,
+        gateway=gateway,
+        config=Config(ssh_config=said.options),
+        forward_agent=False,  # whatever ~/.ssh/config says: a relay could use the operator's keys
+        connect_kwargs={"auth_strategy": KeyLogin(options, name)},
+    )
+
+
+def _prepare_jumps(jumps: tuple[str, ...], above: tuple[str, ...]) -> Connection | None:
+    """Prepare the last jump host, which is reached through those before it or, the first, by its own way."""
+    address, user, port = _split_jump(jumps[-1])
+    if address in above:  # ProxyJump of `Host *` holds for the jump host itself, which has no way but the direct one
+        return None
+    said = ask_ssh(address, user, port, None)
+    return _prepare(address, user, port, said, jumps[:-1] or said.jumps, (*above, address))
+
+
+def _split_jump(jump: str) -> tuple[str, str | None, int | None]:
+    """Split [user@]host[:port] as ssh -G prints it: an address stands in brackets, also one of IPv4."""
+    parts = JUMP.fullmatch(jump.removeprefix("ssh://"))
+    if parts is None:
+        raise ValueError(f"ProxyJump {jump!r} is no [user@]host[:port]")
+    return parts["bare"] or parts["inner"], parts["user"], int(parts["port"]) if parts["port"] else None
 
 
 def _jumps(connection: Connection) -> Iterator[Connection]:
@@ -267,7 +302,8 @@ def _else(error: Exception, connection: Connection, what: str) -> str:
         if transport is None or not transport.initial_kex_done:
             return _no_answer(error, connection, what)
         why = (
-            "more keys were tried than it likes; name the right one in ~/.ssh/config (IdentityFile), it is tried first"
+            "more keys were tried than it likes; name the right one in ~/.ssh/config (IdentityFile): it is tried "
+            "first, and with IdentitiesOnly no other is"
         )
         return f"{what} hung up while {connection.user} was logging in: {why}"
     if "No authentication methods available" in str(error):

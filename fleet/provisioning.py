@@ -41,6 +41,7 @@ class RelayPlan(NamedTuple):
     givers: tuple[Customer, ...]  # who give a domain away to one of those who are provisioned
     seen: Mapping[str, frozenset[str]]  # customer: names of the keys that have been used there
     lists: Mapping[str, int]  # customer: when the last good upload came, as postfix.lists_seen() tells it
+    warnings: tuple[str, ...]  # what holds for today and should be mended, changes or none
 
 
 class ProvisionResult(NamedTuple):
@@ -102,7 +103,7 @@ def _look_at_all(
 def _look(
     host: RelayHost, relay: Relay, everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions
 ) -> RelayPlan:
-    now, spools = _read(host, relay, customers)
+    now, spools, unsaid = _read(host, relay, customers)
     givers = domain_moves.find_givers(everything, customers, now)
     every = [*customers, *givers]
     plan = Plan.of(host, relay_role.items(relay, every, now))
@@ -112,13 +113,16 @@ def _look(
     if plan.changes and not refusals:
         refusals = _find_blockers(host, relay, customers, now, options)
     known = relay_role.keys_seen(spools), relay_role.lists_seen(spools)
-    return RelayPlan(relay, host, now, plan, tuple(refusals), givers, *known)
+    warnings = tuple(relay_role.unsaid_route_warnings(customers, now, unsaid))
+    return RelayPlan(relay, host, now, plan, tuple(refusals), givers, *known, warnings)
 
 
-def _read(host: RelayHost, relay: Relay, customers: Sequence[Customer]) -> tuple[Facts, State | None]:
-    asked = (*relay_role.facts_items(relay, customers), relay_role.spools(customers))
-    *states, spools = host.read(asked)
-    return Facts.of(states[0]), spools
+def _read(host: RelayHost, relay: Relay, customers: Sequence[Customer]) -> tuple[Facts, State | None, State | None]:
+    """Read facts, spools, and where Postfix takes mail for those who name no next hop."""
+    unsaid = relay_role.unsaid_routes(relay, customers)
+    asked = (*relay_role.facts_items(relay, customers), relay_role.spools(customers), *unsaid)
+    facts, spools, *routes = host.read(asked)
+    return Facts.of(facts), spools, routes[0] if routes else None
 
 
 def _find_blockers(
@@ -192,6 +196,8 @@ def _show_look(look: RelayPlan, options: ProvisionOptions) -> int:
         changes = [(change.item, change.before) for change in look.plan.changes]
         for text in relay_role.notes(look.relay, look.now, changes):
             terminal.note(f"{name}: {text}")
+    for text in look.warnings:
+        terminal.note(f"{name}: {text}")
     for text in look.refusals:
         terminal.error(f"{name}: {text}")
     return exit_codes.REFUSED if look.refusals else exit_codes.DONE
@@ -271,7 +277,7 @@ def _final_plan(
     first = Plan.of(look.host, relay_role.packages(look.relay, now))
     if first.changes:
         first.apply()
-        now, _ = _read(look.host, look.relay, customers)
+        now, *_ = _read(look.host, look.relay, customers)
         if refusals := _find_blockers(look.host, look.relay, customers, now, options):
             raise Refused("; ".join(refusals))
     every = [*customers, *look.givers]

@@ -9,6 +9,7 @@ import re
 import unicodedata
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_OCTETS = 255  # of a domain, RFC 5321 4.5.3.1.2
 _LETTERS = ("Ll", "Lo", "Lm", "Mn", "Mc", "Nd")
 
 
@@ -59,11 +60,16 @@ def _unicode_label(label: str) -> str:
 
 
 def unicode_form(a_labels: str) -> str | None:
-    """Return the U-labels of an internationalised domain, or None for a domain that has but one form."""
+    """Return the U-labels of an internationalised domain, or None for a domain that has but one form.
+
+    One whose U-labels take more octets than a domain may have has but the other: no mail can name it so, and as a key
+    of more than 511 octets lmdb would take none of the table.
+    """
     labels = [_unicode_label(label) for label in a_labels.split(".")]
-    if ".".join(labels) == a_labels or not all(_is_unicode_label(label) for label in labels):
+    written = ".".join(labels)
+    if written == a_labels or not all(_is_unicode_label(label) for label in labels):
         return None
-    return ".".join(labels)
+    return written if len(written.encode()) <= _OCTETS else None
 
 
 def table_form(a_labels: str) -> str | None:

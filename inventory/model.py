@@ -63,7 +63,7 @@ class Relay(Table):
     name: validators.RelayName
     host_keys: tuple[str, ...] = ()  # "TYPE BLOB", from known_hosts
 
-    address: validators.Host = Field(description="Where we connect; ~/.ssh/config applies to it, ProxyJump included.")
+    address: validators.Host = Field(description="Where we connect; ~/.ssh/config applies to it as `ssh -G` says.")
     user: validators.User | None = Field(
         None, description="Who we log in as. Left out: ~/.ssh/config decides, then root."
     )
@@ -85,7 +85,8 @@ class Relay(Table):
     )
     alarm: tuple[validators.Line, ...] = Field(
         (),
-        description="Program and arguments that take an alarm's text on stdin, run as `postern`. Left out: no alarms.",
+        description="Program and arguments that take an alarm's text on stdin, run as `postern`. Left out: no alarms. "
+        "No secret in them: every account of the relay can read them.",
     )
     metrics: validators.UnixPath = Field(
         "/var/lib/postern/metrics", description="Directory for postern.prom, read by Prometheus' textfile collector."
@@ -458,7 +459,8 @@ class Customer(Table):
     relays: tuple[validators.RelayName, ...] = Field(min_length=1, description="The relays that take their mail.")
     next_hop: validators.NextHop | None = Field(
         None,
-        description="Where their mail goes on, as relay:[203.0.113.25]:25. Left out where the relay has a route.",
+        description='Where their mail goes on, as relay:[203.0.113.25]:25; or "mx": where the MX records say. '
+        "Left out only where transport_maps or relayhost of the relay has a route.",
     )
     exclude: tuple[validators.Pattern, ...] = Field(
         (),

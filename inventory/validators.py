@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BeforeValidator
 from inventory import domains
 
 DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+BY_MX = "mx"  # the one word in `next_hop`: where DNS says
 ANYWHERE = "any"  # the one word in `addresses` that leaves from= out of a key line
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
@@ -127,11 +128,14 @@ def host_port(text: str) -> str:
 
 
 def next_hop(text: str) -> str:
-    """Return the right side of a transport(5) line, as `relay:[203.0.113.25]:25`."""
+    """Return the right side of a transport(5) line, as `relay:[203.0.113.25]:25`, or the word for what DNS says."""
+    if text == BY_MX:
+        return text
     parts = _ROUTE.fullmatch(text)
     if parts is None:
         raise ValueError(
-            "must read relay:[203.0.113.25]:25: a transport, a host ([...]: no MX is asked), and a port or none"
+            "must read relay:[203.0.113.25]:25: a transport, a host ([...]: no MX is asked), and a port or none; "
+            f'or "{BY_MX}": mail goes where the MX records of each domain say'
         )
     if parts["transport"] in _MAIL_EATERS:
         raise ValueError(f"transport {parts['transport']!r} delivers nothing")
@@ -202,7 +206,7 @@ def base_point(text: str) -> str:
 
 def domain_root(text: str) -> str:
     """Return the distinguished name of a whole domain of Active Directory, below which all its recipients are."""
-    if not re.fullmatch(r"DC=[A-Za-z0-9-]+(,DC=[A-Za-z0-9-]+)*", text, re.IGNORECASE):
+    if not re.fullmatch(r"DC=[A-Za-z0-9-]+(,DC=[A-Za-z0-9-]+)*", text, re.IGNORECASE | re.ASCII):
         raise ValueError("must be the root of a domain as DC=acme,DC=example: public folders lie outside any OU")
     return text
 

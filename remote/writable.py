@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from remote.files import read_text
 
 WRITTEN = ("/usr/local/lib", "/usr/local/sbin", "/usr/local/bin", "/etc", "/etc/sudoers.d", "/etc/cron.d", "/var/lib")
 RUN = ("/usr/local/sbin", "/usr/local/bin")
+CRONTABS = ("/var/spool/cron/crontabs", "/var/spool/cron", "/var/spool/cron/tabs")  # Debian's, Red Hat's, SUSE's
 LOCKED = "!*"  # what the password field of an account begins with that has none
 
 
 def faults(config_directory: str, accounts: Mapping[str, str]) -> list[str]:
     """Return what stands in the way, a sentence each. `accounts`: those that are to be, and their homes."""
-    return [*_mounts(config_directory), *_accounts(accounts)]
+    return [*_mounts(config_directory), *_accounts(accounts), *_crontabs(accounts)]
 
 
 def _mounts(config_directory: str) -> Iterator[str]:
@@ -47,4 +48,14 @@ def _accounts(accounts: Mapping[str, str]) -> Iterator[str]:
             yield (
                 f"there is an account {name} already that is not ours ({', '.join(signs)}): "
                 f"we need that name; rename it (usermod -l OTHER {name}) or remove it"
+            )
+
+
+def _crontabs(names: Iterable[str]) -> Iterator[str]:
+    """Name crontabs of our accounts: ours is in /etc/cron.d, so whoever made one wants to stay."""
+    for path in (os.path.join(folder, name) for folder in CRONTABS for name in names):
+        if os.path.isfile(path):
+            yield (
+                f"account {os.path.basename(path)} has a crontab ({path}), which is not from us: look at what it runs, "
+                f"for somebody may have taken the account over, and remove it (crontab -r -u {os.path.basename(path)})"
             )

@@ -12,7 +12,6 @@ from common.main_cf_params import PARAMETERS, RECIPIENTS, ROUTES, members, witho
 from remote.files import read_text
 from remote.main import Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
 from remote.postfix.catch_all import catch_alls
-from remote.postfix.dns_mx import obstacle
 from remote.postfix.instance import Postfix, Service
 from remote.postfix.listeners import answering
 from remote.postfix.outsider import find_way
@@ -216,22 +215,19 @@ def _domains(postfix: Postfix, wanted: State) -> dict[str, Any]:
         address.partition("@")[2]: one
         for address, one in resolve(postfix, [f"postmaster@{one}" for one in wanted]).items()
     }
-    lost = [name for name, hop in wanted.items() if hop is None and _is_by_mx(name, found[name])]
-    names = postfix.values("myhostname", "proxy_interfaces")
-    own = [names["myhostname"].lower(), *members(names.get("proxy_interfaces", ""))]
     ends = {name: found[name] for name, hop in wanted.items() if hop is None and found[name].transport in DEAD_ENDS}
     everybody, unreadable = catch_alls(postfix, wanted)
     return {
         "classes": {name: one.kind for name, one in found.items()},
         "everybody": everybody,
         "unreadable": unreadable,
-        "no way": {name: why for name in lost if (why := obstacle(name, own))},
+        "by mx": [name for name, hop in wanted.items() if hop is None and _is_by_mx(name, found[name])],
         "dead ends": {name: f"{one.transport}:{one.next_hop}" for name, one in ends.items()},
     }
 
 
 def _is_by_mx(name: str, found: Resolved) -> bool:
-    """Tell whether only DNS says where its mail goes. A U-label goes where its A-label does, of which DNS is asked."""
+    """Tell whether only DNS says where its mail goes. A U-label goes where its A-label does, which is told."""
     return name.isascii() and found.next_hop.lower() == name
 
 

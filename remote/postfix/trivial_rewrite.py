@@ -78,8 +78,9 @@ def _read(asked: list[Request]) -> list[State | None]:
 
 def _read_one(one: Request) -> State | None:
     """Read the next hop of each domain; None where Postfix cannot say: it may be what is about to change."""
+    postfix = Postfix(one.name)
     try:
-        return _routes(Postfix(one.name), one.wanted or {})
+        return _routes(postfix, one.wanted or {}) if postfix.is_there() else None
     except Failed:
         return None
 

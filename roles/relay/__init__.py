@@ -11,9 +11,10 @@ from common.release import RELEASE
 from common.settings import RelaySettings
 from deploy.items import Item, State, account, derived, file, package, tree
 from inventory.model import Customer, Relay
-from roles.relay.customer import customer_tree, domain_names, has_new_filter, no_tree, settings
+from roles.relay.customer import customer_tree, domain_names, has_new_filter, no_tree, routes, settings
 from roles.relay.facts import BLANK, Facts, config_directory, facts_items
 from roles.relay.main_cf import main_cf, main_cf_without_us
+from roles.relay.missing_next_hop import unsaid_route_warnings, unsaid_routes
 from roles.relay.preflight import blockers, preflight_items
 from roles.relay.sftp_inbox import confinement, no_inbox, upload_account
 from templates import render
@@ -34,6 +35,8 @@ __all__ = [
     "queue",
     "settings",
     "spools",
+    "unsaid_route_warnings",
+    "unsaid_routes",
     "without",
 ]
 
@@ -79,9 +82,9 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
     yield from (item for customer_id in sorted(left) for item in no_inbox(customer_id))
     stay = now.customers or customers
     yield Item("main.cf", config_directory(relay), main_cf(relay, now) if stay else main_cf_without_us(now))
-    routes = {name: customer.next_hop for customer in customers if customer.next_hop for name in domain_names(customer)}
-    if routes:
-        yield Item("routes", config_directory(relay), routes)
+    wanted = {name: route for customer in customers for name, route in routes(customer).items()}
+    if wanted:
+        yield Item("routes", config_directory(relay), wanted)
 
 
 def without(relay: Relay, customer_id: str, now: Facts) -> Iterator[Item]:

@@ -9,7 +9,7 @@ from common.settings import Settings
 from deploy.items import Item, ProtectedLines, State, tree
 from inventory import domains
 from inventory.model import Customer
-from inventory.validators import ANYWHERE
+from inventory.validators import ANYWHERE, BY_MX
 from templates import render
 
 PROTECTED = (
@@ -26,7 +26,12 @@ PROTECTED = (
 
 def customer_tree(customer: Customer) -> Item:
     """Return the tree as it must be."""
-    facts = {"customer": customer, "names": domain_names(customer), "sources": _sources(customer)}
+    facts = {
+        "customer": customer,
+        "names": domain_names(customer),
+        "routes": routes(customer),
+        "sources": _sources(customer),
+    }
     rendered = {
         name: render(f"relay/{name}.j2", **facts)
         for name in ("exclude-users.txt", "authorized_keys", "relay_domains", "transport")
@@ -43,6 +48,15 @@ def no_tree(customer_id: str) -> Item:
 def domain_names(customer: Customer) -> list[str]:
     """Return the domains, an internationalised one in both its forms: Postfix makes neither of the other."""
     return [name for domain in customer.domains for name in (domain, domains.table_form(domain)) if name]
+
+
+def routes(customer: Customer) -> dict[str, str]:
+    """Return the right side of a transport(5) line for each form of its domains; none where Postfix has a route."""
+    hop = customer.next_hop
+    if hop is None:
+        return {}
+    forms = {name: domain for domain in customer.domains for name in (domain, domains.table_form(domain)) if name}
+    return {name: f"relay:{domain}" if hop == BY_MX else hop for name, domain in forms.items()}
 
 
 def has_new_filter(before: State, after: State) -> bool:

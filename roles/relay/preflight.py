@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from common.main_cf_params import BUILT_IN, RECIPIENTS, RELOCATED, ROUTES, TABLE_OF, TABLES, is_ours, members
 from common.main_cf_references import Reference
@@ -12,6 +12,7 @@ from common.release import RELEASE
 from deploy.items import Item, State
 from inventory.domains import table_form
 from inventory.model import Customer, Relay
+from inventory.validators import BY_MX
 from roles.relay.customer import domain_names
 from roles.relay.facts import Facts, config_directory
 from roles.relay.login import ACCOUNT, HOME, login_refusals
@@ -54,7 +55,7 @@ def blockers(
         *_postfix(facts),
         *_others(facts, is_others_needed(now)),
         *_same_file(relay.table_type or now.table_type, now),
-        *_domains(facts, {name: customer for customer in customers for name in domain_names(customer)}),
+        *_domains(facts, {name: customer for customer in customers for name in domain_names(customer)}, now.customers),
     ]
 
 
@@ -138,7 +139,8 @@ def _same_file(wanted: str, now: Facts) -> Iterator[str]:
 # ---- the customers' domains
 
 
-def _domains(facts: State, owners: Mapping[str, Customer]) -> Iterator[str]:
+def _domains(facts: State, owners: Mapping[str, Customer], known: Collection[str]) -> Iterator[str]:
+    """Judge the domains. `known`: customers the relay has already, who are warned where others are refused."""
     for domain, kind in facts.get("classes", {}).items():
         if kind in OTHER_CLASSES:
             yield (
@@ -151,11 +153,13 @@ def _domains(facts: State, owners: Mapping[str, Customer]) -> Iterator[str]:
             f"{domain} ({owners[domain].id}): {why}: strangers' mail to people on the customer's list would be "
             f"refused; a check_recipient_access table before it that says `{domain} OK` leaves it to our list"
         )
-    for domain, why in facts.get("no way", {}).items():
-        yield (
-            f"{domain} ({owners[domain].id}) has no way on: the customer's file names no next_hop, transport_maps and "
-            f"relayhost know nothing of it, and {why}; name next_hop"
-        )
+    for domain in facts.get("by mx", ()):
+        if owners[domain].id not in known:
+            yield (
+                f"{domain} ({owners[domain].id}) has no way on: the customer's file names no next_hop, and "
+                f'transport_maps and relayhost know nothing of it; name next_hop, or say next_hop = "{BY_MX}" if its '
+                "mail is to go where its MX records say, which must not be back to this relay"
+            )
     for domain, route in facts.get("dead ends", {}).items():
         yield (
             f"{domain} ({owners[domain].id}) has no way on: the customer's file names no next_hop, and the relay "

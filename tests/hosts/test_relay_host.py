@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -328,6 +329,37 @@ def test_an_agent_opens_what_no_file_does(
     finally:
         agent.terminate()
         agent.wait()
+
+
+@pytest.fixture
+def full_agent(tmp_path: Path, bookworm: LabHost) -> Iterator[Path]:
+    """An agent with eight keys nobody knows and then the one that logs in."""
+    path = tmp_path / "full_agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(path.exists)
+        strangers = [key_pair(tmp_path, "-C", str(n)).rename(tmp_path / f"stranger{n}") for n in range(8)]
+        for key in (*strangers, bookworm.admin_key):
+            subprocess.run(
+                ["ssh-add", "-q", key], check=True, env={"SSH_AUTH_SOCK": str(path), "PATH": os.environ["PATH"]}
+            )
+        yield path
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
+def test_of_many_agent_keys_only_the_named_one_is_tried(
+    bookworm: LabHost, operator_home: Path, full_agent: Path
+) -> None:
+    public = operator_home / "mine.pub"  # the private half lies in the agent alone
+    public.write_text(bookworm.admin_key.with_suffix(".pub").read_text())
+    (operator_home / ".ssh/config").write_text("Include relays.conf\nHost *\n IdentitiesOnly yes\n")
+    (operator_home / ".ssh/relays.conf").write_text(
+        f"IdentityFile {operator_home}/of-no-such-name\nIdentityFile {public}\nIdentityAgent {full_agent}\n"
+    )
+    with reach(bookworm) as relay:
+        assert relay.run("true").code == 0
 
 
 def test_more_keys_than_sshd_wants_to_try_are_not_tried_again_and_again(

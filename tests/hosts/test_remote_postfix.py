@@ -23,7 +23,6 @@ from inventory import Customer, Key, Relay
 from lab.host import LabHost
 from roles import relay as relay_role
 from roles.relay import Facts
-from tests.support.nameserver import NameServer
 from tests.support.releases import releases
 
 pytestmark = pytest.mark.host
@@ -611,47 +610,15 @@ def test_a_bare_machine_is_judged_by_what_needs_no_postfix_then_gets_it_started(
 # ---- domains without a next hop of ours
 
 
-@pytest.fixture
-def nameserver() -> Iterator[NameServer]:
-    with NameServer() as server:
-        yield server
-
-
-@pytest.mark.parametrize(
-    ("records", "why"),
-    [
-        ([(10, "mail.acme.example")], ""),
-        ([(10, "mail.acme.example"), (20, "SELF")], ""),
-        ([(5, f"{number}.acme.example") for number in range(9)], ""),
-        ([(10, "SELF"), (20, "mail.acme.example")], "its MX is this relay itself"),
-        ([(10, "SELF"), (10, "mail.acme.example")], "its MX is this relay itself"),
-        ([(0, "")], "it has no MX"),
-        ([], "it has no MX"),
-    ],
-    ids=[
-        "one",
-        "before the relay",
-        "more than a datagram holds",
-        "after the relay",
-        "beside the relay",
-        "null MX",
-        "none",
-    ],
-)
-def test_a_domain_that_only_dns_has_a_way_for_needs_an_mx_before_the_relay(
-    machine: Start, nameserver: NameServer, records: list[tuple[int, str]], why: str
-) -> None:
+def test_a_new_customer_without_a_route_is_refused_until_its_file_says_mx(machine: Start) -> None:
     mx = machine()
-    mx.write("/etc/resolv.conf", f"nameserver {nameserver.address}\n")
-    nameserver.mx["acme.example"] = [(preference, host.replace("SELF", mx.lab.name)) for preference, host in records]
-    found = mx.refusals(customer(next_hop=None))
-    assert len(found) == bool(why)
-    assert all("acme.example (acme) has no way on" in one and why in one for one in found)
-
-
-def test_without_an_answer_from_dns_a_domain_has_no_way_on(machine: Start) -> None:
-    (found,) = machine().refusals(customer(next_hop=None))
-    assert "DNS does not say where its mail goes" in found
+    (found,) = mx.refusals(customer(next_hop=None))
+    assert "acme.example (acme) has no way on" in found
+    assert mx.refusals(customer(next_hop="mx")) == []
+    mx.set("relayhost = [203.0.113.1]")
+    mx.provision(customer(next_hop="mx"))
+    (routes,) = mx.ssh.read([Item("routes", "/etc/postfix", {"acme.example": ""})])
+    assert routes == {"acme.example": "relay:acme.example"}
 
 
 @pytest.mark.parametrize(
@@ -814,6 +781,14 @@ def test_a_sudo_that_does_not_let_the_account_build_is_found_out_before_main_cf_
     with pytest.raises(HostError, match=r"cannot have root build the tables.*password is required"):
         mx.provision(customer())
     assert "postern" not in mx.settings()
+
+
+def test_attack_a_crontab_that_the_account_made_for_itself_is_told(machine: Start) -> None:
+    mx = machine()
+    mx.write("/var/spool/cron/crontabs/postern", "* * * * * /tmp/again\n")
+    (found,) = mx.refusals(customer())
+    assert "account postern has a crontab (/var/spool/cron/crontabs/postern), which is not from us" in found
+    assert "remove it (crontab -r -u postern)" in found
 
 
 PUT_BACK = {

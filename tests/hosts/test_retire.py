@@ -147,7 +147,10 @@ def test_nobody_goes_unasked_nor_while_mail_waits_for_them(place: Place) -> None
         ran = place.operator.done(words, code=2)
         assert "mx1: mail waits in its queue (1 for elm.example)" in ran.err
     assert "nothing is done; say --yes" in place.operator.done("retire elm --force", code=2).err
-    assert "key:k1, domain:elm.example" in place.operator.done("retire elm --force --dry-run").out
+    shown = place.operator.done("retire elm --force --dry-run")
+    assert "key:k1, domain:elm.example" in shown.out
+    assert "elm: " in shown.err
+    assert "MX records" in shown.err  # what they are, or that nobody looked
     assert "did you mean 'elm'" in place.operator.done("retire elmo --yes", code=2).err
     assert "which customer" in place.operator.done("retire --yes", code=2).err
     assert Seen.of(place.mx1) == seen

@@ -35,6 +35,7 @@ GOOD: list[tuple[Word, str, str]] = [
     (validators.host_port, "198.51.100.7", "198.51.100.7"),
     (validators.next_hop, "relay:[203.0.113.25]:25", "relay:[203.0.113.25]:25"),
     (validators.next_hop, "smtp:exchange.acme.example", "smtp:exchange.acme.example"),
+    (validators.next_hop, "mx", "mx"),
     (validators.next_hop, "relay:[2001:db8::1]", "relay:[2001:db8::1]"),
     (validators.next_hop, "relay:[ipv6:2001:db8::1]:26", "relay:[ipv6:2001:db8::1]:26"),
     (validators.key_from, "198.51.100.7", "198.51.100.7"),
@@ -113,6 +114,7 @@ BAD: list[tuple[Word, str, str]] = [
     (validators.next_hop, "203.0.113.25", "must read relay:"),
     (validators.next_hop, "relay:[203.0.113.25]:99999", "1 to 65535"),
     (validators.next_hop, "relay:[203.0.113.25]\nacme.example discard:", "must read relay:"),
+    (validators.next_hop, "MX", 'or "mx"'),
     (validators.next_hop, "discard:[203.0.113.25]", "delivers nothing"),
     (validators.next_hop, "error:acme.example", "delivers nothing"),
     (validators.next_hop, "relay:[a b]", "host name"),
@@ -155,6 +157,12 @@ BAD: list[tuple[Word, str, str]] = [
     (validators.domain_root, "DC=acme, DC=example", "root of a domain"),
     (validators.domain_root, 'DC=acme" -i', "root of a domain"),
     (validators.domain_root, "", "root of a domain"),
+    (
+        validators.domain_root,
+        "DC=\u212aunden,DC=example",
+        "root of a domain",
+    ),  # Kelvin, a K where case is ignored
+    (validators.domain_root, "DC=acme,DC=te\u017ft", "root of a domain"),  # the long s
     (validators.server_name, "NT SERVER", "server's name"),
     (validators.server_name, "NTSERVER\n/i x", "server's name"),
     (validators.server_name, "", "server's name"),
@@ -257,3 +265,9 @@ def test_a_host_and_its_port_are_told_apart(written: str, parts: tuple[str, int 
 def test_a_word_gets_the_choice_it_is_nearest_to_or_none() -> None:
     assert validators.near("acmee", ["acme", "bolt"]) == "; did you mean 'acme'?"
     assert validators.near("zzz", ["acme", "bolt"]) == ""
+
+
+@pytest.mark.parametrize(("label", "labels", "has_both"), [(52, 4, False), (21, 3, True), (22, 3, False)])
+def test_attack_a_domain_too_long_for_a_key_of_lmdb_has_no_second_form(label: int, labels: int, has_both: bool) -> None:
+    written = ".".join(["\U00020000" * label] * labels)
+    assert domains.unicode_form(domains.ascii_form(written)) == (written if has_both else None)

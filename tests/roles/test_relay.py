@@ -188,6 +188,28 @@ def test_a_customer_whose_way_on_the_relay_knows_already_gets_no_route_of_ours()
     assert "routes" not in {item.kind for item in relay_role.items(relay(), (one,), FRESH)}
 
 
+def test_mail_goes_by_mx_where_a_customer_says_so_whatever_relayhost_is() -> None:
+    one = customer(next_hop="mx", domains=("acme.example", "xn--bcher-kva.example"))
+    assert tree_of(one)["transport"] == (
+        "acme.example relay:acme.example\n"
+        "xn--bcher-kva.example relay:xn--bcher-kva.example\n"
+        "b\u00fccher.example relay:xn--bcher-kva.example\n"
+    )
+
+
+def test_a_known_customer_without_a_next_hop_is_warned_of_and_not_refused() -> None:
+    now = FRESH._replace(customers=("acme",))
+    unsaid = customer(next_hop=None)
+    (item,) = relay_role.unsaid_routes(relay(), (unsaid, customer("bolt")))
+    assert item.wanted == {"acme.example": ""}
+    by_mx, by_relayhost = {"acme.example": "relay:acme.example"}, {"acme.example": "smtp:[192.0.2.1]"}
+    (said,) = relay_role.unsaid_route_warnings((unsaid,), now, by_mx)
+    assert "acme: mail for acme.example goes where its MX records say" in said
+    assert not [*relay_role.unsaid_route_warnings((unsaid,), now, by_relayhost)]
+    assert not [*relay_role.unsaid_route_warnings((unsaid,), FRESH, by_mx)]
+    assert refusals({"by mx": ["acme.example"]}, now) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "losses"),
     [
@@ -460,7 +482,7 @@ FINE: dict[str, Any] = {
     "scratch": "",
     "overrides": [],
     "classes": {"acme.example": "other"},
-    "no way": {},
+    "by mx": [],
 }
 
 
@@ -512,7 +534,7 @@ def test_nothing_stands_in_the_way_of_a_relay_as_it_should_be() -> None:
         (sshd(pubkeyacceptedalgorithms=["rsa-sha2-512,rsa-sha2-256"]), "takes no ssh-ed25519 key"),
         (sshd(allowusers=["postern@192.0.2.*"]), "add postern (from 198.51.100.7)"),
         (sshd(denyusers=["postern@198.51.100.0/24"]), "shuts out postern"),
-        ({"no way": {"acme.example": "it has no MX"}}, "it has no MX; name next_hop"),
+        ({"by mx": ["acme.example"]}, 'say next_hop = "mx" if its mail is to go where its MX records say, which'),
     ],
 )
 def test_an_obstacle_is_named_with_what_would_help(facts: dict[str, Any], words: str) -> None:

@@ -18,6 +18,8 @@ from inventory.model import Relay, Ssh
 
 def trust(name: str, yes: bool) -> int:
     """Show the host keys that a relay, or a customer's server, offers, ask, and pin them."""
+    if not name:
+        raise Refused("which machine? Name a relay, or a customer whose server is reached over SSH")
     where = inventory.inventory_path()
     codes = [_trust(where, one, yes) for one in _machines(inventory.load(where), name)]
     return exit_codes.worst(codes)

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from invoke import Collection
 
+import completion
+import tasks
+from cli import Postern
 from common.release import RELEASE
 from lab.operators import MARK, REPO, AtOnce, Operator, export
 
@@ -76,13 +84,175 @@ def test_it_says_which_release_it_is(operator: Operator) -> None:
     assert operator.done("--version").out == f"Postern {RELEASE}\n"
 
 
+# ---- every form that help shows works
+
+TASKS = sorted(Collection.from_module(tasks).task_names)
+FORM = re.compile(r"^  (?:(-\w), )?(--[a-z-]+)(?: ([A-Z]+))?(?: |$)", re.MULTILINE)
+
+
+class Understood(Postern):
+    """What a call is taken for, and nothing is run."""
+
+    def execute(self) -> None:
+        """Keep the one task's arguments."""
+        (self.call,) = self.tasks
+
+    @classmethod
+    def arguments(cls, *words: str) -> dict[str, object]:
+        program = cls(name="Postern", binary="inv", version=RELEASE, namespace=Collection.from_module(tasks))
+        program.run(["inv", *words])
+        return {str(key): value for key, value in program.call.as_kwargs.items()}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_each_option_of_a_task_works_as_its_help_shows_it(operator: Operator, task: str) -> None:
+    help_ = operator.done(f"{task} --help").out
+    for letter, long, value in FORM.findall(help_.partition("Options:")[2]):
+        for flag in filter(None, (letter, long)):
+            if flag != "-h" and long != "--help":
+                taken = Understood.arguments(task, flag, *["x"] * bool(value))
+                assert taken[long[2:].replace("-", "_") + "_" * (long in ("--all", "--list"))] in ("x", ["x"], True)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_usage_and_the_example_of_a_task_are_taken(operator: Operator, task: str) -> None:
+    lines = operator.done(f"{task} --help").out.splitlines()
+    usage, example = lines[0], lines[-1]
+    assert usage.startswith(f"Usage: inv {task}")
+    names = re.findall(r" \[?([A-Z]+)\b", usage.partition(" --")[0])
+    taken = [*Understood.arguments(task, *names).values()]
+    assert all(name in taken for name in names)
+    assert example.startswith(f"Example: inv {task}")
+    Understood.arguments(*shlex.split(example)[2:])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_help_fits_a_screen_and_has_none_of_invoke_s_own_options(operator: Operator, task: str) -> None:
+    lines = operator.done(f"{task} --help").out.splitlines()
+    assert len(lines) <= 45
+    assert all(len(line) <= 80 for line in lines)
+    assert "core-opts" not in lines[0]
+
+
+def test_a_letter_means_one_option_in_every_task() -> None:
+    meanings: dict[str, set[str]] = {}
+    for context in Collection.from_module(tasks).to_contexts():
+        for letter, long in context.flags.aliases.items():
+            meanings.setdefault(letter, set()).add(long)
+    assert meanings == {"-c": {"--customer"}, "-j": {"--json"}, "-n": {"--dry-run"}}
+
+
+SEEN = {
+    "status -c acme": {"customer": "acme"},
+    "provision --customer acme": {"customer": "acme"},
+    "provision --customer=acme --dry": {"customer": "acme"},
+    "trust --name mx1": {"name": "mx1"},
+    "parse --file X --customer acme": {"file": "X", "customer": "acme"},
+    "parse --customer acme X": {"file": "X", "customer": "acme"},
+    "accept --removing 1 -c acme": {"customer": "acme", "removing": "1"},
+}
+
+
+@pytest.mark.parametrize("words", SEEN)
+def test_a_name_is_taken_with_its_option_as_well(words: str) -> None:
+    assert Understood.arguments(*words.split()).items() >= SEEN[words].items()
+
+
+# ---- completion
+
+COMPLETED = {
+    ("st",): ["status"],
+    ("status", ""): ["acme"],
+    ("status", "-c", "a"): ["acme"],
+    ("status", "acme", ""): [],
+    ("trust", ""): ["acme", "mx1"],
+    ("retire", "acme", "--relay", ""): ["mx1"],
+    ("retire", "--relay", "mx1", ""): ["acme"],
+    ("provision", "acme", "--dr"): ["--dry-run"],
+    ("parse", ""): [],
+    ("parse", "export.txt", "--customer", ""): ["acme"],
+    ("nonsense", ""): [],
+}
+
+
+@pytest.mark.parametrize("words", COMPLETED)
+def test_what_a_shell_offers_after_these_words(
+    operator: Operator, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTERN_INVENTORY", str(operator.inventory))
+    assert completion.candidates(["inv", *words]) == COMPLETED[words]
+
+
+def test_completion_knows_every_task_and_option_that_invoke_does() -> None:
+    for context in Collection.from_module(tasks).to_contexts():
+        offered = completion.candidates(["inv", str(context.name), "--"])
+        assert {*offered} == {"--help", *(flag for flag in context.flags if flag.startswith("--"))}
+    assert {*completion.candidates(["inv", ""])} == {*TASKS, "--help", "--list", "--version"}
+
+
+def test_completion_in_an_inventory_with_faults_offers_what_can_be_read(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTERN_INVENTORY", str(operator.inventory))
+    (operator.inventory / "relays.toml").write_text("[mx1")
+    assert completion.candidates(["inv", "trust", ""]) == ["acme"]
+
+
+def test_completion_loads_neither_invoke_nor_the_inventory_s_checks(operator: Operator) -> None:
+    code = "import sys, completion; completion.candidates(['inv', 'status', '']); print(*sys.modules)"
+    assert not {"invoke", "pydantic", "tasks"} & {*program(operator, code).split()}
+
+
+def test_bash_completes_a_customer_through_the_script_it_is_given(operator: Operator) -> None:
+    lines = (
+        f"source <({REPO}/inv --print-completion-script bash)",
+        "COMP_WORDS=(inv status a) COMP_CWORD=2",
+        "_postern",
+        'echo "${COMPREPLY[@]}"',
+    )
+    done = subprocess.run(["bash", "-c", "\n".join(lines)], env=operator.environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("acme\n", "")
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_a_completion_script_is_one_its_shell_can_read(operator: Operator, shell: str, tmp_path: Path) -> None:
+    written = operator.done(f"--print-completion-script {shell}").out
+    assert f"'{REPO}/inv' --complete -- " in written
+    if program_ := shutil.which(shell):
+        (tmp_path / "script").write_text(written)
+        subprocess.run([program_, "-n", str(tmp_path / "script")], check=True)
+
+
+def test_a_shell_without_a_completion_is_told_which_have_one(operator: Operator) -> None:
+    assert "there is one for bash, zsh, fish" in operator.done("--print-completion-script tcsh", code=2).err
+
+
+# ---- the wrapper
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_link_to_inv_works_and_a_link_to_that_link(operator: Operator, tmp_path: Path, relative: bool) -> None:
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    (bin_ / "first").symlink_to(os.path.relpath(REPO / "inv", bin_) if relative else REPO / "inv")
+    (bin_ / "inv").symlink_to("first")
+    done = subprocess.run(
+        ["inv", "--version"], env={**os.environ, "PATH": f"{bin_}:{os.environ['PATH']}"}, text=True, capture_output=True
+    )
+    assert done.stdout == f"Postern {RELEASE}\n"
+
+
 # ---- a call that is wrong ends with 2, and says what is wrong
 
 WRONG = {
     "provison acme": "no task 'provison'; did you mean 'provision'?",
     "provision acme --dryrun": "no option '--dryrun'; did you mean '--dry-run'?",
     "provision acme bolt": "one name was expected, and 2 came",
-    "--dry check": "check: no option '--dry-run'",
+    "--dry check": "check has no dry run",
+    "check --dry": "check has no dry run",
+    "status acme -c acme": "no other name was expected, and 1 came",
+    "rotate-key acme -d": "no option '-d'",
+    "status --echo": "no option '--echo'",
     "check acme": "no name was expected, and 1 came",
     "provision": "which customer? Name one, or say --all",
     "provision acme --all": "either 'acme' or --all, not both",
@@ -91,7 +261,7 @@ WRONG = {
     "status acmee": "did you mean 'acme'?",
     "verify": "which customer?",
     "trust mxx1": "no relay 'mxx1' in inventory/relays.toml; did you mean 'mx1'?",
-    "trust": "no relay ''",
+    "trust": "which machine? Name a relay",
     "provision acme --removing": "--removing needs a value",
     "provision --all --kit-dir /tmp/x": "--kit-dir and --public-key are for one customer",
     "provision acme --public-key /nowhere/key.pub": "/nowhere/key.pub: No such file",
@@ -214,6 +384,15 @@ def test_plain_invoke_works_from_the_same_tasks(operator: Operator, words: str) 
     done = subprocess.run(argv, cwd=REPO, env=operator.environment, capture_output=True, text=True)
     assert done.returncode == (2 if "acmee" in words else 0), done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "said"), [("--dry check", "check has no dry run"), ("-R provision", "no customer")])
+def test_plain_invoke_s_dry_is_a_dry_run_or_is_refused(operator: Operator, words: str, said: str) -> None:
+    argv = [sys.executable, "-m", "invoke", *words.split(), *["acmee"] * ("provision" in words)]
+    done = subprocess.run(argv, cwd=REPO, env=operator.environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert said in done.stderr
 
 
 def test_a_relay_whose_host_keys_nobody_has_looked_at_is_not_connected_to(operator: Operator) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import inventory
 from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from deploy.items import State
 from deploy.plan import HostError, ProofFailed
-from fleet.relays import connect, relays_of, run_parallel, select_customers
+from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers
 from inventory.model import Relay
 from roles import relay as relay_role
 
@@ -20,7 +19,7 @@ TAKEN = "250"
 
 def verify(customer: str) -> int:
     """Have every relay of the customer asked; PROOF if one does not answer as it should, or not as the others do."""
-    everything = inventory.load(inventory.inventory_path())
+    everything = load_for(customer)
     customers = select_customers(everything, customer, every=False)
 
     def ask(relay: Relay) -> State:

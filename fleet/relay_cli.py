@@ -6,12 +6,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-import inventory
 from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from deploy.plan import HostError
-from fleet.relays import connect, relays_of, run_parallel, select_customers
+from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers
 from inventory.model import Customer, Relay
 
 POSTERN = "/usr/local/sbin/postern"
@@ -44,7 +43,7 @@ class CustomerRelays(NamedTuple):
     @classmethod
     def of(cls, customer: str) -> CustomerRelays:
         """Look a customer up. Raises InventoryError, Refused."""
-        everything = inventory.load(inventory.inventory_path())
+        everything = load_for(customer)
         (one,) = select_customers(everything, customer, every=False)
         return cls(one, relays_of(everything, [one]))
 

@@ -12,13 +12,27 @@ from console import terminal
 from console.errors import Refused
 from deploy.plan import HostError
 from deploy.relay_host import RelayHost
-from inventory import Inventory, find
+from inventory import Inventory, find, inventory_path, load
 from inventory.model import Customer, Relay
 
 NONSENSE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError)
 AT_ONCE = 16  # connections; more would only queue on the operator's own processor
 
 Result = TypeVar("Result")
+
+
+def load_for(customer: str, relay: str = "") -> Inventory:
+    """Load what a command for this customer, or this relay, needs; empty: all. Raises InventoryError.
+
+    What is wrong elsewhere is said in one line: another customer's mistake must not stop this one's emergency.
+    """
+    chosen = [name for name in (customer,) if name]
+    everything = load(inventory_path(), chosen if customer or relay else None, [name for name in (relay,) if name])
+    if everything.faults:
+        files = sorted({fault.partition(":")[0] for fault in everything.faults})
+        named = ", ".join(files[:3]) + (f" and {len(files) - 3} more files" if files[3:] else "")
+        terminal.note(f"the inventory has faults elsewhere, in {named}; `inv check` names each")
+    return everything
 
 
 def select_customers(inventory: Inventory, customer: str, every: bool) -> tuple[Customer, ...]:

@@ -318,9 +318,30 @@ def test_a_customer_file_with_five_faults_is_told_in_five_lines(operator: Operat
     ]
 
 
+FOR_ONE = ("provision bolt", "rollback bolt", "review bolt", "verify bolt", "retire bolt --yes", "trust mx1 --yes")
+
+
+@pytest.mark.parametrize("words", FOR_ONE)
+def test_one_customer_s_fault_is_a_line_in_a_command_for_another(operator: Operator, words: str) -> None:
+    """An emergency must not wait until somebody has mended a file that has nothing to do with it."""
+    operator.table("relays.toml#mx9", {"address": "127.77.255.254", "port": 1})
+    operator.customer("bolt", relays=["mx9"])
+    operator.customer("acme", colour="blue", domains=["acme"])
+    ran = operator.done(words.replace("mx1", "mx9"), code=4)
+    assert "the inventory has faults elsewhere, in customers/acme.toml; `inv check` names each\n" in ran.err
+    assert "colour" not in ran.err
+
+
+@pytest.mark.parametrize("words", ["check", "provision --all", "rotate-key --due", "list"])
+def test_a_command_for_all_wants_every_file_right(operator: Operator, words: str) -> None:
+    operator.customer("bolt", colour="blue")
+    assert "customers/bolt.toml: colour: no such key" in operator.done(words, code=2).err
+
+
 @pytest.mark.parametrize("words", ["provision acmee", "check", "provison"])
 def test_the_process_ends_with_the_code_and_no_traceback(operator: Operator, words: str) -> None:
-    operator.customer("bolt", colour="blue")
+    operator.customer("acme" if words == "check" else "bolt", colour="blue")
+    operator.customer("bolt")
     process = operator.start(words)
     _, err = process.communicate()
     assert process.returncode == 2

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
+import socket
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from common import exit_codes
 from console import terminal
 from console.errors import Refused
-from deploy.plan import HostError
+from deploy.plan import HostError, Machine
 from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers
 from inventory.model import Customer, Relay
 
 POSTERN = "/usr/local/sbin/postern"
 _SHAPELESS = "it is not of the shape that a desk's answer has"
+_CHANGES = ("offer", "accept", "rollback", "resume", "take-over")
+"""Verbs that a relay records with the person who asked."""
 MOST = 64 << 20  # bytes of an answer: a review names everybody
 
 
@@ -53,13 +58,32 @@ def ask_relays(place: CustomerRelays, doing: str, verb: str, *words: str, stdin:
 
     def one(relay: Relay) -> RelayAnswer:
         with connect(relay) as host:
-            done = host.run(POSTERN, verb, place.customer.id, *words, "--json", stdin=stdin, most=MOST)
+            named = person_options(host, verb)
+            done = host.run(POSTERN, verb, place.customer.id, *words, *named, "--json", stdin=stdin, most=MOST)
             try:
                 return RelayAnswer(done.code, shaped(json.loads(done.out)))
             except (ValueError, RecursionError):
                 raise HostError(_no_answer(done.code, done.err, place.customer.id)) from None
 
     return run_parallel(place.relays, one, doing)
+
+
+def person_options(host: Machine, verb: str) -> tuple[str, ...]:
+    """Return what names the person to a relay, where the verb changes something and its release has the option."""
+    if verb not in _CHANGES or "--operator" not in host.run(POSTERN, verb, "--help").out:
+        return ()
+    return (f"--operator={operator_name()}",)
+
+
+def operator_name() -> str:
+    """Return who is at work here, for a relay's history: $POSTERN_OPERATOR, or user@host."""
+    if name := os.environ.get("POSTERN_OPERATOR"):
+        return name
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # nobody of that number is in /etc/passwd
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
 
 
 def shaped(record: Any) -> Mapping[str, Any]:

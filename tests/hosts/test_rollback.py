@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -56,6 +58,8 @@ def test_an_earlier_list_is_back_on_every_relay_and_pinned_until_resume(two: Two
     assert two.ask("mallory") == ["250", "250"]
     two.operator.done("rollback acme")
     assert two.ask("mallory") == ["550", "550"]
+    me = f"{getpass.getuser()}@{socket.gethostname()}"
+    assert f"accepted by {me} as root, rolling back" in two.operator.done("history acme").out
 
     assert "pinned since" in two.upload(*EVERYBODY, "mallory", "trent")
     assert two.ask("trent") == ["550", "550"]

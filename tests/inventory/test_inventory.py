@@ -423,7 +423,7 @@ def test_a_customer_is_read_though_another_s_file_has_faults(write: Write, text:
 
 def test_whose_file_cannot_be_used_is_named_and_not_taken_for_gone(write: Write) -> None:
     read = inventory.load(write(acme="name = ", beta=BETA), ["beta"])
-    assert (read.unread, {*read.customers}) == ({"acme"}, {"beta"})
+    assert ([*read.unread], [*read.customers]) == (["acme"], ["beta"])
 
 
 def test_a_fault_that_touches_the_customer_is_raised(write: Write) -> None:

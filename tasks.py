@@ -42,17 +42,38 @@ _DRY = "say what would be done; do nothing"
 _JSON = "print one JSON document instead of text"
 
 
-@task(help={"customer": "the new customer's id: small letters, digits and '-'; it can never change"})
-def init(_: Context, customer: str) -> None:
-    """Write a commented customer file to fill in: customers/CUSTOMER.toml in the inventory.
+@task(
+    iterable=["domain", "relay"],
+    help={
+        "customer": "the new customer's id: small letters, digits and '-'; it can never change",
+        "source": "exchange-5.5, csvde, powershell, ldap or exchange-online",
+        "domain": "a mail domain of theirs; may be repeated",
+        "relay": "a relay that takes their mail; may be repeated; left out: all",
+        "next_hop": "where their mail goes on, as relay:[203.0.113.25]:25",
+        "from_": "a CSV file with a customer in each row: id and, as far as known, name, domains, relays, next_hop, "
+        "source, server, basepoint, addresses, timezone; blanks between several",
+    },
+)
+def init(
+    _: Context,
+    customer: str,
+    source: str = "",
+    domain: list[str] | None = None,
+    relay: list[str] | None = None,
+    next_hop: str = "",
+    from_: str = "",
+) -> None:
+    """Write a commented customer file to fill in, customers/CUSTOMER.toml in the inventory, or one a row of a table.
 
-    Usage: inv init CUSTOMER
-    Example: inv init acme
+    Usage: inv init [CUSTOMER] [options]
+    Example: inv init acme --source powershell --domain acme.example
     """
     from commands import run_command
+    from commands.init import Draft
     from commands.init import init as story
 
-    run_command(story, customer)
+    known = Draft(customer, "", tuple(domain or ()), tuple(relay or ()), next_hop, source)
+    run_command(story, known, from_)
 
 
 @task

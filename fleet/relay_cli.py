@@ -94,7 +94,7 @@ def shaped(record: Any) -> Mapping[str, Any]:
     texts, history = record.get("lines") or [], record.get("history") or []
     if wrong or not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ValueError(_SHAPELESS)
-    listed = [record.get(name) or {"list": ""} for name in ("held", "pinned")]
+    listed = [each for name in ("held", "pinned") if (each := record.get(name)) not in (None, True, False)]
     if not isinstance(history, list) or not all(_names_a_list(each) for each in (*listed, *history)):
         raise ValueError(_SHAPELESS)
     return record

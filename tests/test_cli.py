@@ -111,7 +111,11 @@ def test_each_option_of_a_task_works_as_its_help_shows_it(operator: Operator, ta
         for flag in filter(None, (letter, long)):
             if flag != "-h" and long != "--help":
                 taken = Understood.arguments(task, flag, *["x"] * bool(value))
-                assert taken[long[2:].replace("-", "_") + "_" * (long in ("--all", "--list"))] in ("x", ["x"], True)
+                assert taken[long[2:].replace("-", "_") + "_" * (long in ("--all", "--list", "--from"))] in (
+                    "x",
+                    ["x"],
+                    True,
+                )
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -284,6 +288,11 @@ WRONG = {
     "rotate-key acme --finish --public-key x": "--public-key brings a new key in, --finish and --undo do not",
     "init acme": "acme.toml is there already",
     "init ../acme": "cannot be an id",
+    "init": "which customer? Name the new one's id, or say --from FILE.csv",
+    "init bolt --from x.csv": "either 'bolt' or --from x.csv, not both",
+    "init bolt --source powershel": "no source 'powershel'; did you mean 'powershell'?",
+    "init bolt --relay mx": "bolt: no relay 'mx' in relays.toml; did you mean 'mx1'?",
+    "init --from /nowhere/x.csv": "/nowhere/x.csv: No such file",
     "init Acme": "cannot be an id",
 }
 
@@ -354,6 +363,67 @@ def test_a_private_key_given_for_a_public_one_is_refused_and_never_shown(operato
     assert f"{tmp_path / 'key'}: this is a PRIVATE key" in ran.err
     assert "b3Bl" not in ran.text
     assert operator.public_keys() == []
+
+
+# ---- init
+
+FILLED = {
+    "exchange-5.5": {"server": "NTSERVER", "basepoint": "/o=Acme"},
+    "csvde": {"server": "DC1"},
+    "powershell": {"server": "EX1"},
+}
+
+
+@pytest.mark.parametrize("source", FILLED)
+def test_a_table_of_customers_becomes_files_that_need_nothing_more(
+    operator: Operator, tmp_path: Path, source: str
+) -> None:
+    columns = {
+        **{"name": "Bolt & Söhne", "domains": "bolt.example bolt.co.example", "relays": "mx1", **FILLED[source]},
+        **{"next_hop": "relay:[203.0.113.25]:25", "addresses": "198.51.100.7", "timezone": "Europe/Berlin"},
+        "source": source,
+    }
+    carol = {**columns, "name": "Carol", "domains": "carol.example"}
+    rows = [["id", *columns], ["bolt", *columns.values()], ["carol", *carol.values()]]
+    (tmp_path / "new.csv").write_text("\n".join(";".join(row) for row in rows))
+    assert "2 files in" in operator.done(f"init --from {tmp_path / 'new.csv'}").out
+    assert "3 customers, 4 domains" in operator.done("check").out
+    (bolt,) = (one for one in json.loads(operator.done("list --json").out) if one["id"] == "bolt")
+    assert (bolt["name"], bolt["exchange"]["source"]) == ("Bolt & Söhne", source)
+
+
+def test_a_table_with_one_wrong_row_writes_no_file(operator: Operator, tmp_path: Path) -> None:
+    wrong = {
+        "id,domain\nbolt,x.example\n": "no column 'domain' is known; did you mean 'domains'?",
+        "name\nbolt\n": "the first line must name the columns, id among them",
+        "id,name\nbolt,Bolt\ncarol\n": "line 3: has not as many cells",
+        "id\nbolt\nCarol\n": "'Carol' cannot be an id",
+        "id\nbolt\nbolt\n": "bolt stands there twice",
+        "id\nbolt\nacme\n": "acme.toml is there already",
+        "id,relays\nbolt,mx1\ncarol,mx7\n": "carol: no relay 'mx7'",
+        "": "the first line must name the columns",
+    }
+    for text, said in wrong.items():
+        (tmp_path / "new.csv").write_text(text)
+        assert said in operator.done(f"init --from {tmp_path / 'new.csv'}", code=2).err
+        assert [path.name for path in (operator.inventory / "customers").iterdir()] == ["acme.toml"]
+
+
+def test_init_writes_what_is_known_already(operator: Operator) -> None:
+    operator.done("init bolt --source ldap --domain bolt.example --relay mx1 --next-hop relay:[192.0.2.9]:25")
+    written = (operator.inventory / "customers" / "bolt.toml").read_text()
+    for line in ('source = "ldap"', 'domains = ["bolt.example"]', 'next_hop = "relay:[192.0.2.9]:25"'):
+        assert f"\n{line}\n" in written
+    assert "\nserver = " not in written
+
+
+def test_init_writes_nothing_into_the_demo_s_inventory(operator: Operator) -> None:
+    environment = {name: value for name, value in operator.environment.items() if name != "POSTERN_INVENTORY"}
+    argv = [sys.executable, "cli.py", "init", "acme"]
+    done = subprocess.run(argv, cwd=REPO, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "POSTERN_INVENTORY is not set" in done.stderr
+    assert not (REPO / "inventory" / "customers" / "acme.toml").exists()
 
 
 # ---- what needs no relay

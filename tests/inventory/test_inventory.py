@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import inventory
+from commands.init import Draft
 from inventory import InventoryError, reference
 from inventory.model import Customer, Exchange, Guard, Ldap, Online, Relay, Schedule, Ssh, Table, Take
 from receiver.upload.recipient_types import TYPES
@@ -613,8 +614,13 @@ def test_a_filter_written_by_hand_is_the_default_where_it_finds_the_same(
     assert (customer.exchange.client, customer.exchange.directory) == ("openssh", "/opt/userexport")
 
 
+def to_fill_in(*relays: str) -> str:
+    """Return what `inv init acme` writes."""
+    return render("inventory/customer.toml.j2", **{**Draft("acme", relays=relays)._asdict(), "customer": "acme"})
+
+
 def test_the_file_to_fill_in_names_every_key() -> None:
-    text = render("inventory/customer.toml.j2", customer="acme", relays=["mx1"])
+    text = to_fill_in("mx1")
     named = set(re.findall(r"^(?:# )?([a-z_]+) = ", text, re.MULTILINE))
     known = keys_of(Customer) | keys_of(Exchange) | keys_of(Schedule) | keys_of(Take) | keys_of(Guard)
     assert named == known - {"exchange", "guard", "schedule", "ssh", "take", "ldap", "online"}
@@ -623,7 +629,7 @@ def test_the_file_to_fill_in_names_every_key() -> None:
 
 
 def test_the_file_to_fill_in_is_complete_once_it_is_filled_in(write: Write) -> None:
-    text = render("inventory/customer.toml.j2", customer="acme", relays=["mx1", "mx2"])
+    text = to_fill_in("mx1", "mx2")
     for blank, filled in {
         "<what people call them, as Acme Ltd>": "Acme Ltd",
         "<their mail domain, as acme.example>": "acme.example",
@@ -640,7 +646,7 @@ def test_the_file_to_fill_in_is_complete_once_it_is_filled_in(write: Write) -> N
 
 
 def test_the_file_to_fill_in_is_refused_while_it_is_not_filled_in(write: Write) -> None:
-    told = faults(write(acme=render("inventory/customer.toml.j2", customer="acme", relays=["mx1"])))
+    told = faults(write(acme=to_fill_in("mx1")))
     assert {fault.split(": ")[1] for fault in told} == {
         "name",
         "domains",

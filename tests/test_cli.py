@@ -379,8 +379,13 @@ def test_a_table_of_customers_becomes_files_that_need_nothing_more(
     operator: Operator, tmp_path: Path, source: str
 ) -> None:
     columns = {
-        **{"name": "Bolt & Söhne", "domains": "bolt.example bolt.co.example", "relays": "mx1", **FILLED[source]},
-        **{"next_hop": "relay:[203.0.113.25]:25", "addresses": "198.51.100.7", "timezone": "Europe/Berlin"},
+        "name": "Bolt & Söhne",
+        "domains": "bolt.example bolt.co.example",
+        "relays": "mx1",
+        **FILLED[source],
+        "next_hop": "relay:[203.0.113.25]:25",
+        "addresses": "198.51.100.7",
+        "timezone": "Europe/Berlin",
         "source": source,
     }
     carol = {**columns, "name": "Carol", "domains": "carol.example"}

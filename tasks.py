@@ -243,19 +243,19 @@ def parse(_: Context, file: str, customer: str = "") -> None:
     run_command(story, file, customer)
 
 
-@task(help={"customer": _CUSTOMER, "json": _JSON})
-def review(_: Context, customer: str, json: bool = False) -> None:
+@task(help={"customer": f"{_CUSTOMER}; or --all", "all_": _ALL, "json": _JSON})
+def review(_: Context, customer: str, all_: bool = False, json: bool = False) -> None:
     """Show what the guard holds, name by name, and which of those that would go have had mail lately.
 
     Ends with the exact `inv accept` command that would take it.
 
-    Usage: inv review CUSTOMER [options]
+    Usage: inv review [CUSTOMER] [options]
     Example: inv review acme
     """
     from commands import run_command
     from commands.review import review as story
 
-    run_command(story, customer, json)
+    run_command(story, customer, all_, json)
 
 
 @task(
@@ -314,17 +314,24 @@ def resume(_: Context, customer: str, json: bool = False) -> None:
     run_command(story, customer, json)
 
 
-@task(help={"customer": _CUSTOMER, "diff": "name who came and who went with this number of it", "json": _JSON})
-def history(_: Context, customer: str, diff: str = "", json: bool = False) -> None:
+@task(
+    help={
+        "customer": f"{_CUSTOMER}; or --all",
+        "all_": _ALL,
+        "diff": "name who came and who went with this number of it",
+        "json": _JSON,
+    }
+)
+def history(_: Context, customer: str, all_: bool = False, diff: str = "", json: bool = False) -> None:
     """List the kept lists with date, key, client address, how many came and went, and who accepted what.
 
-    Usage: inv history CUSTOMER [options]
+    Usage: inv history [CUSTOMER] [options]
     Example: inv history acme --diff 1
     """
     from commands import run_command
     from commands.history import history as story
 
-    run_command(story, customer, diff, json)
+    run_command(story, customer, all_, diff, json)
 
 
 @task(
@@ -370,17 +377,17 @@ def status(_: Context, customer: str, json: bool = False) -> None:
     run_command(story, customer, json)
 
 
-@task(help={"customer": _CUSTOMER})
-def verify(_: Context, customer: str) -> None:
+@task(help={"customer": f"{_CUSTOMER}; or --all", "all_": _ALL})
+def verify(_: Context, customer: str, all_: bool = False) -> None:
     """Ask every relay over SMTP: listed addresses must get 250, an unlisted one 550 (or 450); mail is never sent.
 
-    Usage: inv verify CUSTOMER
+    Usage: inv verify [CUSTOMER] [options]
     Example: inv verify acme
     """
     from commands import run_command
     from commands.verify import verify as story
 
-    run_command(story, customer)
+    run_command(story, customer, all_)
 
 
 @task(help={"keep": "leave the relay running and say how to reach it"})

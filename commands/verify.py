@@ -17,14 +17,14 @@ from roles import relay as relay_role
 TAKEN = "250"
 
 
-def verify(customer: str) -> int:
-    """Have every relay of the customer asked; PROOF if one does not answer as it should, or not as the others do."""
-    everything = load_for(customer)
-    customers = select_customers(everything, customer, every=False)
+def verify(customer: str, every: bool) -> int:
+    """Have every relay of the customers asked; PROOF if one does not answer as it should, or not as the others do."""
+    everything = load_for("" if every else customer)
+    customers = select_customers(everything, customer, every)
 
     def ask(relay: Relay) -> State:
         with connect(relay) as host:
-            (said,) = host.read([relay_role.answers(relay, customers)])
+            (said,) = host.read([relay_role.answers(relay, [one for one in customers if relay.name in one.relays])])
         return said or {"asked": {}, "listed": {}}
 
     answers = run_parallel(relays_of(everything, customers), ask, "asking")

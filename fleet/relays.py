@@ -37,13 +37,16 @@ def load_for(customer: str, relay: str = "") -> Inventory:
 
 def select_customers(inventory: Inventory, customer: str, every: bool) -> tuple[Customer, ...]:
     """Choose one customer by id, or all when that was said. Raises InventoryError with a near name, or Refused."""
+    select_name(customer, every)
+    return tuple(inventory.customers.values()) if every else (find(inventory, customer),)
+
+
+def select_name(customer: str, every: bool) -> None:
+    """Check that either a customer or all were named. Raises Refused."""
     if customer and every:
         raise Refused(f"either '{customer}' or --all, not both")
-    if every:
-        return tuple(inventory.customers.values())
-    if not customer:
+    if not (customer or every):
         raise Refused("which customer? Name one, or say --all; `inv list` shows them")
-    return (find(inventory, customer),)
 
 
 def relays_of(inventory: Inventory, customers: Iterable[Customer]) -> tuple[Relay, ...]:

@@ -263,7 +263,11 @@ WRONG = {
     "provision acmee": "no customer 'acmee' in inventory/customers; did you mean 'acme'?",
     "sync acmee --export-file x": "no customer 'acmee' in inventory/customers; did you mean 'acme'?",
     "status acmee": "did you mean 'acme'?",
-    "verify": "which customer?",
+    "verify": "which customer? Name one, or say --all",
+    "review": "which customer? Name one, or say --all",
+    "history": "which customer? Name one, or say --all",
+    "review acme --all": "either 'acme' or --all, not both",
+    "history --all --diff 1": "--diff is of one customer's lists",
     "trust mxx1": "no relay 'mxx1' in inventory/relays.toml; did you mean 'mx1'?",
     "trust": "which machine? Name a relay",
     "provision acme --removing": "--removing needs a value",
@@ -325,6 +329,16 @@ def test_a_customer_file_with_five_faults_is_told_in_five_lines(operator: Operat
     assert sorted(fault.split(": ")[:2] for fault in faults) == [
         ["customers/acme.toml", key] for key in ("canaries", "colour", "domains", "exchange.server", "relays")
     ]
+
+
+ALL = ("review --all", "history --all", "verify --all")
+
+
+@pytest.mark.parametrize("words", ALL)
+def test_a_relay_that_is_not_reached_is_one_line_for_all_its_customers(operator: Operator, words: str) -> None:
+    operator.customer("bolt")
+    ran = operator.done(words, code=4)
+    assert ran.err.count("mx1: no host key is pinned for it yet") == 1
 
 
 FOR_ONE = ("provision bolt", "rollback bolt", "review bolt", "verify bolt", "retire bolt --yes", "trust mx1 --yes")

@@ -1,22 +1,47 @@
 """Invoke's own program with Postern's habits.
 
-A CUSTOMER may be left out, `TASK --help` is help, near names are suggested, `--dry` means `--dry-run`, and a wrong
-call ends with exit code 2. Plain `inv TASK CUSTOMER` works from the same tasks.py without any of this.
+A CUSTOMER may be left out or be named by --customer, `TASK --help` is help, near names are suggested, shells complete
+what is typed, and a wrong call ends with exit code 2. Plain `inv TASK CUSTOMER` works from the same tasks.py without
+any of this.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NoReturn
+
+from completion import SHELLS, candidates, script
+
+if __name__ == "__main__" and sys.argv[1:3] == ["--complete", "--"]:  # a shell waits, and Invoke takes its time
+    print("\n".join(candidates(sys.argv[3:])))
+    sys.exit()
 
 from invoke import Collection, Exit, Program
 from invoke.exceptions import ParseError
-from invoke.parser import Parser, ParserContext
+from invoke.parser import Argument, Parser, ParserContext
+from invoke.parser.context import to_flag
 
 import tasks
 from common.release import RELEASE
+
+_WIDEST = 100  # columns of help
+_COLUMN = 29  # where an option's text begins
+_VALUES = {
+    "--customer": "CUSTOMER",
+    "--relay": "RELAY",
+    "--name": "NAME",
+    "--kit-dir": "DIR",
+    "--list": "HASH",
+    **dict.fromkeys(("--file", "--from", "--export-file", "--public-key"), "FILE"),
+    **dict.fromkeys(("--to", "--diff", "--adding", "--first"), "N"),
+}
+"""What help calls an option's value."""
 
 
 class Postern(Program):
@@ -28,6 +53,15 @@ class Postern(Program):
         """Read the core flags. Invoke switches bytecode off, which costs every later call 67 ms."""
         super().parse_core(argv)
         sys.dont_write_bytecode = False
+
+    def parse_core_args(self) -> None:
+        """Read the core flags; a completion script is our own, as Invoke's knows neither customers nor relays."""
+        super().parse_core_args()
+        if shell := self.args["print-completion-script"].value:
+            if shell not in SHELLS:
+                wrong(f"no completion for '{shell}'; there is one for {', '.join(SHELLS)}")
+            print(script(shell, Path(__file__).with_name("inv")))
+            raise Exit
 
     def _make_parser(self) -> Parser:
         """Make it once: a task's help texts go into the first parser that is made, and are gone from the next."""
@@ -53,22 +87,21 @@ class Postern(Program):
             self.core[0].args["help"].value = name
             return []
         context = contexts[name]
-        words = ["--dry-run" if word in ("--dry", "-R") else word for word in words]
-        if self.args["dry"].value:  # Invoke's own, said before the task's name, would let us do it all
-            words = [*words, "--dry-run"]
-        positional = self._positional(context, words)
-        room = len(context.positional_args)
-        if positional > room:
-            wrong(
-                f"{name}: {'one name' if room else 'no name'} was expected, and {positional} came; `inv {name} --help`"
-            )
-        return [name, *[""] * (room - positional), *words]
+        flags, positional = self._flags(context, words)
+        unnamed = [each for each in context.positional_args if not flags & _spellings(each)]
+        if positional > len(unnamed):
+            expected = "one name" if unnamed else "no other name" if context.positional_args else "no name"
+            wrong(f"{name}: {expected} was expected, and {positional} came; `inv {name} --help`")
+        return [name, *[""] * (len(unnamed) - positional), *words]
 
-    def _positional(self, context: ParserContext, words: Sequence[str]) -> int:
-        """Count the words that are neither flags nor their values; end the call at a flag nobody knows."""
-        known = {**dict(self.initial_context.flags), **dict(context.flags)}
-        known.update({alias: known[target] for alias, target in context.flags.aliases.items() if target in known})
-        count, rest = 0, iter(words)
+    def _flags(self, context: ParserContext, words: Sequence[str]) -> tuple[set[str], int]:
+        """Return the flags among the words, and how many words are neither flags nor their values.
+
+        A flag nobody knows ends the call.
+        """
+        known = {"--dry": self.args["dry"], **dict(context.flags)}
+        known.update({alias: known[target] for alias, target in context.flags.aliases.items()})
+        flags, count, rest = set(), 0, iter(words)
         for word in rest:
             flag, has_value = word.partition("=")[::2]
             if not word.startswith("-"):
@@ -77,7 +110,46 @@ class Postern(Program):
                 wrong(f"{context.name}: no option '{flag}'{near(flag, context.flags)}; `inv {context.name} --help`")
             elif known[flag].takes_value and not has_value and next(rest, None) is None:
                 wrong(f"{context.name}: {flag} needs a value; `inv {context.name} --help`")
-        return count
+            flags.add(flag)
+        return flags, count
+
+    # ---- help
+
+    def print_help(self) -> None:
+        """Print what can be done, without Invoke's forty options."""
+        print("Usage: inv COMMAND [NAME] [options]\n\n`inv COMMAND --help` explains one, with an example.\n")
+        self.list_tasks()
+        print("`inv --version` says which release this is; for completion in your shell:\n")
+        print(f"  inv --print-completion-script {'|'.join(SHELLS)}")
+
+    def print_task_help(self, name: str) -> None:
+        """Print a task's manual: how it is called, what it does, its options, an example."""
+        manual = inspect.getdoc(self.collection[name]) or ""
+        text, _, called = manual.rpartition("\n\n")
+        usage, example = called.splitlines()
+        options = [_describe(each) for each in self._make_parser().contexts[name].args.values()]
+        print(usage, "", _fill(text), "", "Options:", *options, "  -h, --help", "", example, sep="\n")
+
+
+def _spellings(argument: Argument) -> set[str]:
+    return {to_flag(name) for name in argument.names}
+
+
+def _describe(argument: Argument) -> str:
+    """Return help on one option: its letter, its name, its value, and beside them what it does."""
+    long = to_flag(argument.names[0])
+    value = f" {_VALUES.get(long, 'VALUE')}" if argument.takes_value else ""
+    forms = "".join(f"{to_flag(name)}, " for name in argument.nicknames) + long + value
+    lines = textwrap.wrap(argument.help or "", _width() - _COLUMN)
+    return textwrap.indent("\n".join(lines), " " * _COLUMN).replace(" " * _COLUMN, f"  {forms:<{_COLUMN - 4}}  ", 1)
+
+
+def _fill(text: str) -> str:
+    return "\n\n".join(textwrap.fill(paragraph, _width()) for paragraph in text.split("\n\n"))
+
+
+def _width() -> int:
+    return min(shutil.get_terminal_size().columns, _WIDEST)
 
 
 def near(word: str, choices: Iterable[str | None]) -> str:

@@ -1,30 +1,88 @@
 """What Postern can be told to do: a function per command, whose docstring is its manual.
 
-Imports invoke alone, so that `inv --list` answers at once; a task imports its story when it runs.
+Imports invoke alone, so that `inv --list` answers at once; a task imports its story when it runs. completion.py reads
+this file as text.
 """
 
 from __future__ import annotations
 
-from invoke import Context, task
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
 
+import invoke
+from invoke import Context, Exit, Task
+
+_LETTERS = {"customer": "c", "dry_run": "n", "json": "j"}
+"""The options that have a letter, the same in every command. None that removes or forces anything has one."""
+
+
+class Command(Task[Callable[..., None]]):
+    """A task whose letters are those above, and for which Invoke's `--dry` is `--dry-run`."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Carry it out; after `inv --dry` as a dry run. Raises Exit where there is none: Invoke would do it all."""
+        if args[0].config.run.dry:
+            if "dry_run" not in inspect.signature(self.body).parameters:
+                raise Exit(f"inv: {self.name.strip('_').replace('_', '-')} has no dry run", 2)
+            kwargs["dry_run"] = True
+        return super().__call__(*args, **kwargs)
+
+    def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
+        """Return what makes an argument of a parameter."""
+        made: dict[str, Any] = super().arg_opts(name, default, taken_names)
+        return {**made, "names": (*made["names"], *_LETTERS.get(name, ""))}
+
+
+task = functools.partial(invoke.task, klass=Command, auto_shortflags=False)
 _CUSTOMER = "its id, which is its file's name in the inventory"
 _ALL = "every customer of the inventory"
 _DRY = "say what would be done; do nothing"
 _JSON = "print one JSON document instead of text"
 
 
-@task(help={"customer": "the new customer's id: small letters, digits and '-'; it can never change"})
-def init(_: Context, customer: str) -> None:
-    """Write a commented customer file to fill in: customers/CUSTOMER.toml in the inventory."""
+@task(
+    iterable=["domain", "relay"],
+    help={
+        "customer": "the new customer's id: small letters, digits and '-'; it can never change",
+        "source": "exchange-5.5, csvde, powershell, ldap or exchange-online",
+        "domain": "a mail domain of theirs; may be repeated",
+        "relay": "a relay that takes their mail; may be repeated; left out: all",
+        "next_hop": "where their mail goes on, as relay:[203.0.113.25]:25",
+        "from_": "a CSV file with a customer in each row: id and, as far as known, name, domains, relays, next_hop, "
+        "source, server, basepoint, addresses, timezone; blanks between several",
+    },
+)
+def init(
+    _: Context,
+    customer: str,
+    source: str = "",
+    domain: list[str] | None = None,
+    relay: list[str] | None = None,
+    next_hop: str = "",
+    from_: str = "",
+) -> None:
+    """Write a commented customer file to fill in, customers/CUSTOMER.toml in the inventory, or one a row of a table.
+
+    Usage: inv init [CUSTOMER] [options]
+    Example: inv init acme --source powershell --domain acme.example
+    """
     from commands import run_command
+    from commands.init import Draft
     from commands.init import init as story
 
-    run_command(story, customer)
+    known = Draft(customer, "", tuple(domain or ()), tuple(relay or ()), next_hop, source)
+    run_command(story, known, from_)
 
 
 @task
 def check(_: Context) -> None:
-    """Check the whole inventory, every fault of every file at once; touch nothing."""
+    """Check the whole inventory, every fault of every file at once; touch nothing.
+
+    Usage: inv check
+    Example: inv check
+    """
     from commands import run_command
     from commands.check import check as story
 
@@ -33,7 +91,11 @@ def check(_: Context) -> None:
 
 @task(name="list", help={"json": _JSON})
 def list_(_: Context, json: bool = False) -> None:
-    """List the customers with their domains, relays and source."""
+    """List the customers with their domains, relays and source.
+
+    Usage: inv list [options]
+    Example: inv list --json
+    """
     from commands import run_command
     from commands.list import list_customers as story
 
@@ -49,6 +111,9 @@ def trust(_: Context, name: str, yes: bool = False) -> None:
     Compare the fingerprints with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the machine itself (on
     Windows `ssh-keygen -lf C:\ProgramData\ssh\ssh_host_ed25519_key.pub`): this is the only moment at which another
     machine could pass for it.
+
+    Usage: inv trust NAME [options]
+    Example: inv trust mx1
     """
     from commands import run_command
     from commands.trust import trust as story
@@ -85,6 +150,9 @@ def provision(
     Prints the plan as a diff, carries it out and looks again; a second run says "nothing to change". What a plan would
     remove (a key, a domain, a route) stops it until each is named with --removing. Relays are treated side by side,
     and one relay's failure does not stop the others: run it again once that relay is back.
+
+    Usage: inv provision [CUSTOMER] [options]
+    Example: inv provision acme --dry-run
     """
     from commands import run_command
     from commands.provision import provision as story
@@ -126,6 +194,9 @@ def rotate_key(
 
     The new kit is written and both keys work, until --finish removes the old one; it refuses while a relay has not
     seen the new one used. Run without --finish it goes on with a rotation that was begun, and never begins a second.
+
+    Usage: inv rotate-key [CUSTOMER] [options]
+    Example: inv rotate-key acme
     """
     from commands import run_command
     from commands.rotate_key import RotationOptions
@@ -149,6 +220,9 @@ def sync(_: Context, customer: str, export_file: str = "", dry_run: bool = False
 
     Shows what the server says as it comes. Ends with the receiver's own exit code, the worst of all relays: 0 published
     or unchanged, 2 the export was refused, 3 held by the guard.
+
+    Usage: inv sync CUSTOMER [options]
+    Example: inv sync acme --export-file export.txt --dry-run
     """
     from commands import run_command
     from commands.sync import sync as story
@@ -158,23 +232,30 @@ def sync(_: Context, customer: str, export_file: str = "", dry_run: bool = False
 
 @task(positional=["file"], help={"file": "an export, with or without its end mark", "customer": _CUSTOMER})
 def parse(_: Context, file: str, customer: str = "") -> None:
-    """Do the parsing step by itself, on this machine: `address OK` lines to stdout, counts and reasons to stderr."""
+    """Do the parsing step by itself, on this machine: `address OK` lines to stdout, counts and reasons to stderr.
+
+    Usage: inv parse FILE --customer CUSTOMER
+    Example: inv parse export.txt --customer acme
+    """
     from commands import run_command
     from commands.parse import parse as story
 
     run_command(story, file, customer)
 
 
-@task(help={"customer": _CUSTOMER, "json": _JSON})
-def review(_: Context, customer: str, json: bool = False) -> None:
+@task(help={"customer": f"{_CUSTOMER}; or --all", "all_": _ALL, "json": _JSON})
+def review(_: Context, customer: str, all_: bool = False, json: bool = False) -> None:
     """Show what the guard holds, name by name, and which of those that would go have had mail lately.
 
     Ends with the exact `inv accept` command that would take it.
+
+    Usage: inv review [CUSTOMER] [options]
+    Example: inv review acme
     """
     from commands import run_command
     from commands.review import review as story
 
-    run_command(story, customer, json)
+    run_command(story, customer, all_, json)
 
 
 @task(
@@ -190,6 +271,9 @@ def accept(_: Context, customer: str, removing: str = "", adding: str = "", firs
     """Take the whole held list on every relay of the customer, naming it and its number, as `inv review` prints them.
 
     A wrong number, another list or one that nobody has reviewed takes nothing.
+
+    Usage: inv accept CUSTOMER [options]
+    Example: inv accept acme --removing 10 --list HASH
     """
     from commands import run_command
     from commands.accept import accept as story
@@ -207,6 +291,9 @@ def rollback(_: Context, customer: str, to: str = "") -> None:
     """Put an earlier list back on every relay of the customer, and pin it there.
 
     Later exports are checked and kept but not published until `inv resume`; status and the uploads' reports say so.
+
+    Usage: inv rollback CUSTOMER [options]
+    Example: inv rollback acme --to 2
     """
     from commands import run_command
     from commands.rollback import rollback as story
@@ -216,20 +303,35 @@ def rollback(_: Context, customer: str, to: str = "") -> None:
 
 @task(help={"customer": _CUSTOMER, "json": _JSON})
 def resume(_: Context, customer: str, json: bool = False) -> None:
-    """Let a customer's uploads take effect again; the one that waits goes through the guard at once."""
+    """Let a customer's uploads take effect again; the one that waits goes through the guard at once.
+
+    Usage: inv resume CUSTOMER [options]
+    Example: inv resume acme
+    """
     from commands import run_command
     from commands.resume import resume as story
 
     run_command(story, customer, json)
 
 
-@task(help={"customer": _CUSTOMER, "diff": "name who came and who went with this number of it", "json": _JSON})
-def history(_: Context, customer: str, diff: str = "", json: bool = False) -> None:
-    """List the kept lists with date, key, client address, how many came and went, and who accepted what."""
+@task(
+    help={
+        "customer": f"{_CUSTOMER}; or --all",
+        "all_": _ALL,
+        "diff": "name who came and who went with this number of it",
+        "json": _JSON,
+    }
+)
+def history(_: Context, customer: str, all_: bool = False, diff: str = "", json: bool = False) -> None:
+    """List the kept lists with date, key, client address, how many came and went, and who accepted what.
+
+    Usage: inv history [CUSTOMER] [options]
+    Example: inv history acme --diff 1
+    """
     from commands import run_command
     from commands.history import history as story
 
-    run_command(story, customer, diff, json)
+    run_command(story, customer, all_, diff, json)
 
 
 @task(
@@ -249,6 +351,9 @@ def retire(
     Says what will go, and asks. Other customers and what was written by hand stay as they are; with the last customer
     main.cf is as it was before the first. Its file is kept in customers/retired, its lists on the relays for 30 days.
     What was cut short, or a relay that was down, the next run completes.
+
+    Usage: inv retire CUSTOMER [options]
+    Example: inv retire acme --dry-run
     """
     from commands import run_command
     from commands.retire import RetireOptions
@@ -262,6 +367,9 @@ def status(_: Context, customer: str, json: bool = False) -> None:
     """Show, per customer and relay, how fresh the list is, what is held, and what has drifted.
 
     Exit code 1 when anything needs a person.
+
+    Usage: inv status [CUSTOMER] [options]
+    Example: inv status acme
     """
     from commands import run_command
     from commands.status import status as story
@@ -269,13 +377,17 @@ def status(_: Context, customer: str, json: bool = False) -> None:
     run_command(story, customer, json)
 
 
-@task(help={"customer": _CUSTOMER})
-def verify(_: Context, customer: str) -> None:
-    """Ask every relay over SMTP: listed addresses must get 250, an unlisted one 550 (or 450); mail is never sent."""
+@task(help={"customer": f"{_CUSTOMER}; or --all", "all_": _ALL})
+def verify(_: Context, customer: str, all_: bool = False) -> None:
+    """Ask every relay over SMTP: listed addresses must get 250, an unlisted one 550 (or 450); mail is never sent.
+
+    Usage: inv verify [CUSTOMER] [options]
+    Example: inv verify acme
+    """
     from commands import run_command
     from commands.verify import verify as story
 
-    run_command(story, customer)
+    run_command(story, customer, all_)
 
 
 @task(help={"keep": "leave the relay running and say how to reach it"})
@@ -283,6 +395,9 @@ def demo(_: Context, keep: bool = False) -> None:
     """Show the whole thing on this machine: a real relay in a private root, a customer, a list, and SMTP's answers.
 
     Needs root on Debian; installs what it needs.
+
+    Usage: inv demo [options]
+    Example: inv demo --keep
     """
     from commands import run_command
     from lab.demo import demo as story
@@ -299,6 +414,9 @@ def bench(_: Context, only: list[str] | None = None, quick: bool = False) -> Non
 
     Questions: provisioning customers receiving parsing building fleet startup. Needs root on Debian; Ansible, pyinfra
     and what draws the plots go into .venv-bench. Exit code 1 when a goal is missed.
+
+    Usage: inv bench [options]
+    Example: inv bench --only startup --quick
     """
     from benchmarks.bench import bench as story
     from commands import run_command
@@ -317,6 +435,9 @@ def test(_: Context, fast: bool = False, long: bool = False, words: str = "") ->
     """Install what the tests need and run them: on Debian 12, in a few minutes; the rest is in --long.
 
     Ends with pytest's exit code.
+
+    Usage: inv test [options]
+    Example: inv test --words='-k guard'
     """
     from commands import run_command
     from lab.checks import run as story

@@ -1,28 +1,120 @@
-"""Write a customer file to fill in."""
+"""Write customer files to fill in: one, or one for each row of a table."""
 
 from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, get_args
 
 import inventory
 from common import exit_codes
 from console import terminal
 from console.errors import Refused
+from console.options import read_file
 from inventory import validators
+from inventory.model import Source
 from templates import render
 
 
-def init(customer: str) -> int:
-    """Write a customer file to fill in; never over one that is there."""
-    where = inventory.inventory_path()
-    place = where / "customers" / f"{customer}.toml"
-    try:
-        validators.name(customer)
-        text = render("inventory/customer.toml.j2", customer=customer, relays=inventory.relay_names(where))
-        place.parent.mkdir(exist_ok=True)
-        with place.open("x", encoding="utf-8") as file:
+class Draft(NamedTuple):
+    """What is known of a new customer; what is empty is left to be filled in. The fields are the columns of a table."""
+
+    id: str
+    name: str = ""
+    domains: tuple[str, ...] = ()
+    relays: tuple[str, ...] = ()
+    next_hop: str = ""
+    source: str = ""
+    server: str = ""
+    basepoint: str = ""
+    addresses: tuple[str, ...] = ()
+    timezone: str = ""
+
+
+_LISTS = ("domains", "relays", "addresses")
+
+
+def init(draft: Draft, table: str) -> int:
+    """Write a customer file, or those of a CSV file; never over one that is there. Raises InventoryError, Refused."""
+    where = _own_inventory()
+    if table and draft.id:
+        raise Refused(f"either '{draft.id}' or --from {table}, not both")
+    if not (table or draft.id):
+        raise Refused("which customer? Name the new one's id, or say --from FILE.csv")
+    drafts = _read_table(table, draft) if table else (draft,)
+    files = {where / "customers" / f"{one.id}.toml": _text(where, one) for one in drafts}
+    if there := [str(path) for path in files if path.exists()]:
+        raise Refused(f"{', '.join(there)} is there already; edit it, or choose another id")
+    for path, text in files.items():
+        path.parent.mkdir(exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
             file.write(text)
-    except ValueError as error:
-        raise Refused(f"'{customer}' cannot be an id: it {error}") from None
-    except FileExistsError:
-        raise Refused(f"{place} is there already; edit it, or choose another id") from None
-    terminal.say(f"{place} written: fill it in, then `inv check`")
+    written = str(next(iter(files))) if len(files) == 1 else f"{len(files)} files in {where / 'customers'}"
+    terminal.say(f"{written} written: fill in what stands between < and >, then `inv check`")
     return exit_codes.DONE
+
+
+def _own_inventory() -> Path:
+    """Return the operator's inventory. Raises Refused where none is named: the one of this repository is the demo's."""
+    if not os.environ.get("POSTERN_INVENTORY"):
+        raise Refused(
+            f"POSTERN_INVENTORY is not set, and {inventory.inventory_path()} belongs to the demo: make a directory of "
+            "your own and say `export POSTERN_INVENTORY=DIRECTORY`"
+        )
+    return inventory.inventory_path()
+
+
+def _text(where: Path, draft: Draft) -> str:
+    try:
+        validators.name(draft.id)
+    except ValueError as error:
+        raise Refused(f"'{draft.id}' cannot be an id: it {error}") from None
+    sources = get_args(Source)
+    if draft.source and draft.source not in sources:
+        near = inventory.near(draft.source, sources)
+        raise Refused(f"{draft.id}: no source '{draft.source}'{near}; there are {', '.join(sources)}")
+    known = inventory.relay_names(where)
+    for relay in draft.relays:
+        if relay not in known:
+            raise Refused(f"{draft.id}: no relay '{relay}' in relays.toml{inventory.near(relay, known)}")
+    facts = {**draft._asdict(), "customer": draft.id, "relays": draft.relays or known}
+    return render("inventory/customer.toml.j2", **facts)
+
+
+# ---- a table of customers
+
+
+def _read_table(file: str, common: Draft) -> Sequence[Draft]:
+    """Read a CSV file with a line of columns; what a row leaves empty is taken from the command line."""
+    try:
+        text = read_file(file).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Refused(f"{file}: is not UTF-8; save it as CSV in UTF-8") from None
+    head = text.partition("\n")[0]
+    rows = csv.DictReader(io.StringIO(text), delimiter=";" if ";" in head else ",", strict=True)
+    for column in rows.fieldnames or ():
+        if column not in Draft._fields:
+            near = inventory.near(column, Draft._fields)
+            raise Refused(f"{file}: no column '{column}' is known{near}; there are {', '.join(Draft._fields)}")
+    if "id" not in (rows.fieldnames or ()):
+        raise Refused(f"{file}: the first line must name the columns, id among them")
+    try:
+        drafts = [_draft(file, rows.line_num, row, common) for row in rows]
+    except csv.Error as error:
+        raise Refused(f"{file}: line {rows.line_num}: {error}") from None
+    ids = [one.id for one in drafts]
+    if twice := sorted({one for one in ids if ids.count(one) > 1}):
+        raise Refused(f"{file}: {', '.join(twice)} stands there twice")
+    return drafts
+
+
+def _draft(file: str, line: int, row: dict[str, str | None], common: Draft) -> Draft:
+    """Make a draft of a row; lists are cut at blanks."""
+    if None in row or None in row.values():
+        raise Refused(f"{file}: line {line}: has not as many cells as the first line has columns")
+    cells = {name: (cell or "").strip() for name, cell in row.items()}
+    given = {name: tuple(cell.split()) if name in _LISTS else cell for name, cell in cells.items() if cell}
+    return Draft(**{**common._asdict(), "id": "", **given})

@@ -10,14 +10,14 @@ from console.options import ProvisionOptions
 from customer_host import customer_host, customer_keys
 from customer_host.customer_keys import NewKeys
 from fleet.provisioning import provision_customers
-from fleet.relays import select_customers
+from fleet.relays import load_for, select_customers
 from inventory.model import Customer
 
 
 def provision(customer: str, every: bool, options: ProvisionOptions) -> int:
     """Bring both ends of the chosen customers to their wanted state. Raises InventoryError, Refused."""
     where = inventory.inventory_path()
-    everything = inventory.load(where)
+    everything = load_for("" if every else customer)
     customers = select_customers(everything, customer, every)
     if every and (options.kit_dir or options.public_key):
         raise Refused("--kit-dir and --public-key are for one customer, not for --all")

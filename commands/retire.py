@@ -22,7 +22,7 @@ from deploy.kit import Kit
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
 from fleet.mx_records import describe_mx_records
-from fleet.relays import connect, relays_of, run_parallel
+from fleet.relays import connect, load_for, relays_of, run_parallel
 from inventory import Inventory, key_records
 from inventory.model import Customer, Relay
 from roles import customer_host as customer_role
@@ -54,7 +54,7 @@ RetirementPlans = Mapping[str, RetirementPlan | HostError | Refused]
 def retire(customer_id: str, options: RetireOptions) -> int:
     """Look, say what will go, stop at mail that waits, ask, and let it go. Raises InventoryError, Refused."""
     where = inventory.inventory_path()
-    everything = inventory.load(where)
+    everything = load_for(customer_id, options.relay)
     customer = _leaving(where, everything, customer_id)
     with ExitStack() as connections:
         found = _look_at_all(_relays(everything, customer, options), customer, options, connections)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from fleet import relay_cli
 from fleet.relay_cli import Answer, CustomerRelays, RelayAnswer
+from fleet.relays import select_name
 
 
-def review(customer: str, as_json: bool) -> int:
-    """Show what is held on every relay; once where all hold the same."""
+def review(customer: str, every: bool, as_json: bool) -> int:
+    """Show what is held on every relay, once where all hold the same; of all customers, who have something held."""
+    if every and not customer:
+        found = relay_cli.ask_for_all("review")
+        named = {id_: {name: _naming_its_list(said) for name, said in each.items()} for id_, each in found.items()}
+        return relay_cli.print_all(named, as_json, quiet="nothing is held")
+    select_name(customer, every)
     asked = relay_cli.ask_relays(CustomerRelays.of(customer), "asking", "review")
     return relay_cli.print_answers({name: _naming_its_list(said) for name, said in asked.items()}, as_json)
 

@@ -21,7 +21,7 @@ from customer_host.customer_keys import KeyRemoval, NewKeys
 from deploy.plan import HostError, Machine
 from fleet.key_state import KeyState, RelayKeys, read_key_states
 from fleet.provisioning import ProvisionResult, provision_customers
-from fleet.relays import select_customers
+from fleet.relays import load_for, select_customers
 from inventory import Inventory
 from inventory.model import Customer, Key
 from roles.customer_host import key_file
@@ -55,15 +55,17 @@ def rotate_key(customer: str, every: bool, rotation: RotationOptions, options: P
 
 def _select_customers(customer: str, every: bool, rotation: RotationOptions) -> Sequence[Customer]:
     """Choose customers who have a key; the first one is provision's to make."""
-    customers = select_customers(_inventory(), customer, every or (rotation.due and not customer))
+    customers = select_customers(
+        load_for("" if every else customer), customer, every or (rotation.due and not customer)
+    )
     if customer and not customers[0].keys:
         raise Refused(f"{customer} has no key yet: `inv provision {customer}` makes its first")
     today = datetime.now(UTC).date()
     return [one for one in customers if one.keys and (not rotation.due or one.key_due(today) or len(one.keys) > 1)]
 
 
-def _inventory() -> Inventory:
-    return inventory.load(inventory.inventory_path())
+def _inventory(customers: Iterable[Customer]) -> Inventory:
+    return inventory.load(inventory.inventory_path(), [one.id for one in customers])
 
 
 class Rotation(NamedTuple):
@@ -75,7 +77,7 @@ class Rotation(NamedTuple):
 
     def run(self, customers: Sequence[Customer]) -> int:
         """Do what comes next for each; gives the exit code. Raises InventoryError, Refused."""
-        everything = _inventory()
+        everything = _inventory(customers)
         given = customer_keys.read_given_key(self.options.public_key, everything, customers)
         _refuse_third_key(customers, given)
         stands = read_key_states(everything, customers)
@@ -96,7 +98,7 @@ class Rotation(NamedTuple):
         came = self._provision([stand.customer for stand in stands], unasked, new_keys)
         if self.options.dry_run:
             return came.code
-        now = _inventory().customers
+        now = _inventory(stand.customer for stand in stands).customers
         fresh = [stand._replace(customer=now[stand.customer.id]) for stand in stands]
         return exit_codes.worst(
             [came.code, self._prove([one for one in fresh if one.is_open and not came.behind[one.customer.id]])]
@@ -113,7 +115,7 @@ class Rotation(NamedTuple):
     def _test_new_key(self, stand: KeyState) -> int | None:
         """Try the new key from the customer's end; gives an exit code, or None: a kit waits for somebody to try it."""
         customer = stand.customer
-        relays = _inventory().relays
+        relays = _inventory([customer]).relays
         try:
             with self.ends(customer) as end:
                 if not isinstance(end, Machine):
@@ -200,7 +202,7 @@ class Rotation(NamedTuple):
             return ProvisionResult(exit_codes.DONE, {})
         options = self.options._replace(meant=frozenset(meant))
         return provision_customers(
-            _inventory(), customers, options, new_keys or NewKeys(inventory.inventory_path(), self.ends)
+            _inventory(customers), customers, options, new_keys or NewKeys(inventory.inventory_path(), self.ends)
         )
 
 

@@ -11,6 +11,7 @@ from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from deploy.relay_host import fetch_host_keys, fingerprint
+from fleet.relays import load_for
 from inventory import Inventory
 from inventory.key_records import trust as pin
 from inventory.model import Relay, Ssh
@@ -18,8 +19,10 @@ from inventory.model import Relay, Ssh
 
 def trust(name: str, yes: bool) -> int:
     """Show the host keys that a relay, or a customer's server, offers, ask, and pin them."""
+    if not name:
+        raise Refused("which machine? Name a relay, or a customer whose server is reached over SSH")
     where = inventory.inventory_path()
-    codes = [_trust(where, one, yes) for one in _machines(inventory.load(where), name)]
+    codes = [_trust(where, one, yes) for one in _machines(load_for(name, relay=name), name)]
     return exit_codes.worst(codes)
 
 

@@ -5,27 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import inventory
 from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from deploy.items import State
 from deploy.plan import HostError, ProofFailed
-from fleet.relays import connect, relays_of, run_parallel, select_customers
+from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers
 from inventory.model import Relay
 from roles import relay as relay_role
 
 TAKEN = "250"
 
 
-def verify(customer: str) -> int:
-    """Have every relay of the customer asked; PROOF if one does not answer as it should, or not as the others do."""
-    everything = inventory.load(inventory.inventory_path())
-    customers = select_customers(everything, customer, every=False)
+def verify(customer: str, every: bool) -> int:
+    """Have every relay of the customers asked; PROOF if one does not answer as it should, or not as the others do."""
+    everything = load_for("" if every else customer)
+    customers = select_customers(everything, customer, every)
 
     def ask(relay: Relay) -> State:
         with connect(relay) as host:
-            (said,) = host.read([relay_role.answers(relay, customers)])
+            (said,) = host.read([relay_role.answers(relay, [one for one in customers if relay.name in one.relays])])
         return said or {"asked": {}, "listed": {}}
 
     answers = run_parallel(relays_of(everything, customers), ask, "asking")

@@ -14,7 +14,7 @@ from customer_host import customer_host
 from customer_host.customer_host import Connect
 from deploy.key_formats import BadKey, make_pair, read_public
 from deploy.plan import Busy, HostError
-from inventory import Inventory, key_records
+from inventory import Inventory, inventory_path, key_records
 from inventory.model import Customer, Key
 from roles.customer_host import key_file
 
@@ -31,9 +31,11 @@ def read_given_key(file: str, everything: Inventory, customers: Sequence[Custome
         raise Refused(f"{file}: {error.strerror}") from None
     except BadKey as error:
         raise Refused(f"{file}: {error}") from None
-    for other in everything.customers.values():
-        if other not in customers and public in {key.public for key in other.keys}:
-            raise Refused(f"{file}: this key is {other.id}'s: a key says who uploads, so each customer needs its own")
+    others = {one.id: one.keys for one in everything.customers.values() if one not in customers}
+    others.update({one: key_records.read(inventory_path(), one)[0] for one in everything.unread})
+    for other, keys in others.items():
+        if public in {key.public for key in keys}:
+            raise Refused(f"{file}: this key is {other}'s: a key says who uploads, so each customer needs its own")
     return public
 
 

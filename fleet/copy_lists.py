@@ -11,7 +11,7 @@ from common import exit_codes
 from console import terminal
 from deploy.plan import HostError
 from deploy.relay_host import RelayHost
-from fleet.relay_cli import POSTERN
+from fleet.relay_cli import POSTERN, person_options
 from inventory.model import Customer
 from receiver.formatting import format_time
 from receiver.outcome import AHEAD
@@ -70,7 +70,7 @@ def due(
 def _hand_over(customer_id: str, siblings: Sequence[RelayHost], to: RelayHost) -> tuple[int, str]:
     """Carry it from the siblings' desks to the other; gives its exit code and what it says. Raises HostError."""
     given = b"".join(_given(customer_id, sibling) for sibling in siblings)
-    taken = to.run(POSTERN, "take-over", customer_id, "--json", stdin=given)
+    taken = to.run(POSTERN, "take-over", customer_id, *person_options(to, "take-over"), "--json", stdin=given)
     if taken.code not in (
         exit_codes.DONE,
         exit_codes.HELD,

@@ -29,7 +29,9 @@ def find_obstacles(
     """Say what would leave a domain with nobody for a moment, or take it from somebody unknown."""
     theirs = owners_by_domain(customers)
     for name, other in now.others.items():
-        if other not in everything.customers:
+        if other in everything.unread:
+            yield f"{name} is still {other}'s there, whose file has faults: mend it first, `inv check` names them"
+        elif other not in everything.customers:
             help_ = (
                 "finish"
                 if inventory.retired(inventory.inventory_path(), other)

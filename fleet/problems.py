@@ -38,7 +38,7 @@ def relay_problems(
     if abs(ahead := now.clock - clock) > AHEAD:
         way = "ahead of" if ahead > 0 else "behind"
         yield Problem("clock", f"its clock is {abs(ahead) // 60} minutes {way} this machine's")
-    if strangers := sorted({*now.customers} - theirs):
+    if strangers := sorted({*now.customers} - theirs - everything.unread):
         what = f"has customers this inventory does not put on it: {', '.join(strangers)}"
         yield Problem("customers", f"{what}; {_farewell(everything, strangers[0], relay)}")
 

@@ -221,7 +221,7 @@ def _make_keys(customers: Sequence[Customer], looks: Sequence[RelayPlan], new_ke
 
 def _reload_customers(customers: Sequence[Customer]) -> tuple[Customer, ...]:
     """Give the customers as the inventory has them by now."""
-    now = inventory.load(inventory.inventory_path()).customers
+    now = inventory.load(inventory.inventory_path(), [one.id for one in customers]).customers
     return tuple(now[customer.id] for customer in customers)
 
 
@@ -246,7 +246,7 @@ def _apply(
     keyed = {
         look.relay.name: [one for one in customers if one.keys and look.relay.name in one.relays] for look in ready
     }
-    everything = inventory.load(inventory.inventory_path())
+    everything = inventory.load(inventory.inventory_path(), [one.id for one in customers])
     changing = {look.relay.name: look for look in ready if look.plan.changes and keyed[look.relay.name]}
 
     def apply(relay: Relay) -> str:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
+import socket
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-import inventory
 from common import exit_codes
 from console import terminal
 from console.errors import Refused
-from deploy.plan import HostError
-from fleet.relays import connect, relays_of, run_parallel, select_customers
+from deploy.plan import HostError, Machine
+from deploy.relay_host import RelayHost
+from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers
 from inventory.model import Customer, Relay
 
 POSTERN = "/usr/local/sbin/postern"
 _SHAPELESS = "it is not of the shape that a desk's answer has"
+_CHANGES = ("offer", "accept", "rollback", "resume", "take-over")
+"""Verbs that a relay records with the person who asked."""
 MOST = 64 << 20  # bytes of an answer: a review names everybody
 
 
@@ -44,7 +49,7 @@ class CustomerRelays(NamedTuple):
     @classmethod
     def of(cls, customer: str) -> CustomerRelays:
         """Look a customer up. Raises InventoryError, Refused."""
-        everything = inventory.load(inventory.inventory_path())
+        everything = load_for(customer)
         (one,) = select_customers(everything, customer, every=False)
         return cls(one, relays_of(everything, [one]))
 
@@ -54,13 +59,59 @@ def ask_relays(place: CustomerRelays, doing: str, verb: str, *words: str, stdin:
 
     def one(relay: Relay) -> RelayAnswer:
         with connect(relay) as host:
-            done = host.run(POSTERN, verb, place.customer.id, *words, "--json", stdin=stdin, most=MOST)
-            try:
-                return RelayAnswer(done.code, shaped(json.loads(done.out)))
-            except (ValueError, RecursionError):
-                raise HostError(_no_answer(done.code, done.err, place.customer.id)) from None
+            return _ask(host, place.customer.id, verb, *words, stdin=stdin)
 
     return run_parallel(place.relays, one, doing)
+
+
+def ask_for_all(verb: str) -> Mapping[str, Answers]:
+    """Ask every relay about each customer on it, over one connection a relay; by customer. Raises InventoryError."""
+    everything = load_for("")
+
+    def one(relay: Relay) -> Answers:
+        theirs = [customer.id for customer in everything.customers.values() if relay.name in customer.relays]
+        with connect(relay) as host:
+            return {customer: _ask_or_error(host, customer, verb) for customer in theirs}
+
+    found = run_parallel(relays_of(everything, everything.customers.values()), one, "asking")
+    return {
+        id_: {name: said if isinstance(said := found[name], Exception) else said[id_] for name in customer.relays}
+        for id_, customer in everything.customers.items()
+    }
+
+
+def _ask_or_error(host: RelayHost, customer: str, verb: str) -> Answer:
+    try:
+        return _ask(host, customer, verb)
+    except HostError as error:  # of this customer; the others on the relay are asked all the same
+        return error
+
+
+def _ask(host: RelayHost, customer: str, verb: str, *words: str, stdin: bytes = b"") -> RelayAnswer:
+    named = person_options(host, verb)
+    done = host.run(POSTERN, verb, customer, *words, *named, "--json", stdin=stdin, most=MOST)
+    try:
+        return RelayAnswer(done.code, shaped(json.loads(done.out)))
+    except (ValueError, RecursionError):
+        raise HostError(_no_answer(done.code, done.err, customer)) from None
+
+
+def person_options(host: Machine, verb: str) -> tuple[str, ...]:
+    """Return what names the person to a relay, where the verb changes something and its release has the option."""
+    if verb not in _CHANGES or "--operator" not in host.run(POSTERN, verb, "--help").out:
+        return ()
+    return (f"--operator={operator_name()}",)
+
+
+def operator_name() -> str:
+    """Return who is at work here, for a relay's history: $POSTERN_OPERATOR, or user@host."""
+    if name := os.environ.get("POSTERN_OPERATOR"):
+        return name
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # nobody of that number is in /etc/passwd
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
 
 
 def shaped(record: Any) -> Mapping[str, Any]:
@@ -71,7 +122,7 @@ def shaped(record: Any) -> Mapping[str, Any]:
     texts, history = record.get("lines") or [], record.get("history") or []
     if wrong or not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ValueError(_SHAPELESS)
-    listed = [record.get(name) or {"list": ""} for name in ("held", "pinned")]
+    listed = [each for name in ("held", "pinned") if (each := record.get(name)) not in (None, True, False)]
     if not isinstance(history, list) or not all(_names_a_list(each) for each in (*listed, *history)):
         raise ValueError(_SHAPELESS)
     return record
@@ -79,6 +130,33 @@ def shaped(record: Any) -> Mapping[str, Any]:
 
 def _names_a_list(fields: object) -> bool:
     return isinstance(fields, dict) and isinstance(fields.get("list"), str) and isinstance(fields.get("back", 0), int)
+
+
+def print_all(answers: Mapping[str, Answers], as_json: bool, quiet: str = "") -> int:
+    """Print what was said of each customer; give the worst exit code. `quiet`: a text that is only counted."""
+    said = {customer: given_answers(each) for customer, each in answers.items()}
+    if as_json:
+        terminal.document({id_: {name: one.record for name, one in each.items()} for id_, each in said.items()})
+    else:
+        _print_texts(said, quiet)
+    failed = {(name, str(one)): one for each in answers.values() for name, one in each.items() if _failed(one)}
+    codes = [terminal.print_result(name, one) for (name, _), one in failed.items() if not isinstance(one, RelayAnswer)]
+    return exit_codes.worst([*codes, *(one.code for each in said.values() for one in each.values())])
+
+
+def _print_texts(said: Mapping[str, Mapping[str, RelayAnswer]], quiet: str) -> None:
+    texts = {id_: dict.fromkeys(one.text for one in each.values()) for id_, each in said.items()}
+    nothing = [id_ for id_, each in texts.items() if quiet and each and all(quiet in text for text in each)]
+    for id_, each in texts.items():
+        for text in each if id_ not in nothing else ():
+            terminal.say(f"{id_}:")
+            terminal.answer([name for name, one in said[id_].items() if one.text == text], text)
+    if nothing:
+        terminal.say(f"{', '.join(nothing[:3])}{f' and {len(nothing) - 3} more' if nothing[3:] else ''}: {quiet}")
+
+
+def _failed(answer: Answer) -> bool:
+    return not isinstance(answer, RelayAnswer)
 
 
 def print_answers(answers: Answers, as_json: bool = False) -> int:

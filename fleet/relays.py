@@ -12,7 +12,7 @@ from console import terminal
 from console.errors import Refused
 from deploy.plan import HostError
 from deploy.relay_host import RelayHost
-from inventory import Inventory, find
+from inventory import Inventory, find, inventory_path, load
 from inventory.model import Customer, Relay
 
 NONSENSE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError)
@@ -21,15 +21,32 @@ AT_ONCE = 16  # connections; more would only queue on the operator's own process
 Result = TypeVar("Result")
 
 
+def load_for(customer: str, relay: str = "") -> Inventory:
+    """Load what a command for this customer, or this relay, needs; empty: all. Raises InventoryError.
+
+    What is wrong elsewhere is said in one line: another customer's mistake must not stop this one's emergency.
+    """
+    chosen = [name for name in (customer,) if name]
+    everything = load(inventory_path(), chosen if customer or relay else None, [name for name in (relay,) if name])
+    if everything.faults:
+        files = sorted({fault.partition(":")[0] for fault in everything.faults})
+        named = ", ".join(files[:3]) + (f" and {len(files) - 3} more files" if files[3:] else "")
+        terminal.note(f"the inventory has faults elsewhere, in {named}; `inv check` names each")
+    return everything
+
+
 def select_customers(inventory: Inventory, customer: str, every: bool) -> tuple[Customer, ...]:
     """Choose one customer by id, or all when that was said. Raises InventoryError with a near name, or Refused."""
+    select_name(customer, every)
+    return tuple(inventory.customers.values()) if every else (find(inventory, customer),)
+
+
+def select_name(customer: str, every: bool) -> None:
+    """Check that either a customer or all were named. Raises Refused."""
     if customer and every:
         raise Refused(f"either '{customer}' or --all, not both")
-    if every:
-        return tuple(inventory.customers.values())
-    if not customer:
+    if not (customer or every):
         raise Refused("which customer? Name one, or say --all; `inv list` shows them")
-    return (find(inventory, customer),)
 
 
 def relays_of(inventory: Inventory, customers: Iterable[Customer]) -> tuple[Relay, ...]:

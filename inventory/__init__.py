@@ -1,10 +1,13 @@
-"""For whom: the relays, the customers, their public keys. load() tells every fault of every file at once."""
+"""For whom: the relays, the customers, their public keys. load() tells every fault of every file at once.
+
+A command for one customer is stopped by the faults that touch this customer, and not by another's.
+"""
 
 from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -40,6 +43,15 @@ class Inventory(NamedTuple):
 
     relays: Mapping[str, Relay]
     customers: Mapping[str, Customer]
+    faults: tuple[str, ...] = ()  # of files that whoever loaded it does not need
+    unread: frozenset[str] = frozenset()  # customers whose files have such faults that they are not among `customers`
+
+
+class Fault(NamedTuple):
+    """What is wrong with the inventory, and whom it concerns."""
+
+    text: str
+    about: frozenset[str] = frozenset()  # "customers/ID", "relays/NAME", another file's name; empty: everybody
 
 
 def inventory_path() -> Path:
@@ -47,24 +59,32 @@ def inventory_path() -> Path:
     return Path(os.environ.get("POSTERN_INVENTORY") or Path(__file__).parent)
 
 
-def load(where: Path) -> Inventory:
-    """Read and check the whole inventory. Raises InventoryError with all that is wrong in it."""
+def load(where: Path, customers: Collection[str] | None = None, relays: Collection[str] = ()) -> Inventory:
+    """Read and check the inventory. Raises InventoryError with all that is wrong in it.
+
+    With `customers` only what concerns these, their relays, and `relays` is raised; the rest is in `faults`.
+    """
     _must_be_there(where)
-    faults: list[str] = []
+    faults: list[Fault] = []
     relay_tables = _relay_tables(where, faults)
     customer_tables = _customer_tables(where, faults)
     known, known_faults = key_records.known(where)
-    faults += known_faults
-    relays = _relays(relay_tables or {}, known, faults)
-    customers = _customers(where, customer_tables, known, faults)
+    faults += _about(known_faults, "known_hosts")
+    keys = _recorded_keys(where, customer_tables, faults)
+    found = Inventory(
+        _relays(relay_tables or {}, known, faults), _customers("customers", customer_tables, keys, known, faults)
+    )
     if relay_tables is not None:
         faults += _unknown_relays(relay_tables, customer_tables)
-    faults += _claimed_twice(customer_tables)
-    faults += _shared_keys(customers)
-    faults += _orphaned_keys(where, customer_tables)
-    if faults:
-        raise InventoryError(faults)
-    return Inventory(relays, customers)
+    faults += [*_claimed_twice(customer_tables), *_shared_keys(keys), *_orphaned_keys(where, customer_tables)]
+    needed = [*relays, *(name for one in customers or () for name in _texts(customer_tables.get(one), "relays"))]
+    wanted = {*(f"customers/{one}" for one in customers or ()), *(f"relays/{name}" for name in needed)}
+    touching = [one.text for one in faults if customers is None or not one.about or one.about & wanted]
+    if touching:
+        raise InventoryError(touching)
+    return found._replace(
+        faults=tuple(one.text for one in faults), unread=frozenset(customer_tables.keys() - found.customers.keys())
+    )
 
 
 def relay_names(where: Path) -> tuple[str, ...]:
@@ -87,11 +107,12 @@ def retired(where: Path, customer_id: str) -> Customer | None:
         return None
     if not path.is_file():
         return None
-    faults: list[str] = []
-    tables = {customer_id: _toml(path, f"customers/{path.name}", faults)}
-    found = _customers(where, tables, key_records.known(where)[0], faults)
+    faults: list[Fault] = []
+    tables = {customer_id: _toml(path, f"customers/retired/{path.name}", faults)}
+    keys = _recorded_keys(where, tables, faults)
+    found = _customers("customers/retired", tables, keys, key_records.known(where)[0], faults)
     if faults:
-        raise InventoryError([fault.replace("customers/", "customers/retired/", 1) for fault in faults])
+        raise InventoryError([fault.text for fault in faults])
     return found[customer_id]
 
 
@@ -126,47 +147,54 @@ def _must_be_there(where: Path) -> None:
         raise InventoryError([f"{where}: no such directory; POSTERN_INVENTORY names the one that holds relays.toml"])
 
 
+def _about(texts: Iterable[str], *places: str) -> list[Fault]:
+    return [Fault(text, frozenset(places)) for text in texts]
+
+
 # ---- files to tables; None is a file that could not be read, which is a fault of its own
 
 Tables = dict[str, dict[str, Any] | None]
 
 
-def _relay_tables(where: Path, faults: list[str]) -> Tables | None:
+def _relay_tables(where: Path, faults: list[Fault]) -> Tables | None:
     tables = _toml(where / "relays.toml", "relays.toml", faults)
     if tables is None:
         return None
     loose = [name for name, table in tables.items() if not isinstance(table, dict)]
-    faults += [f"relays.toml: {name}: stands outside a table; write it below its relay's [NAME]" for name in loose]
+    faults += _about(
+        f"relays.toml: {name}: stands outside a table; write it below its relay's [NAME]" for name in loose
+    )
     return {name: table for name, table in tables.items() if name not in loose}
 
 
-def _customer_tables(where: Path, faults: list[str]) -> Tables:
+def _customer_tables(where: Path, faults: list[Fault]) -> Tables:
     tables: Tables = {}
     folder = where / "customers"
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name == "retired" or path.name.startswith("."):
             continue
         if path.suffix == ".toml" and not path.is_dir():
-            tables[path.stem] = _toml(path, f"customers/{path.name}", faults)
+            tables[path.stem] = _toml(path, f"customers/{path.name}", faults, f"customers/{path.stem}")
         else:
             help_ = "those are named ID.toml; old ones are kept in customers/retired"
-            faults.append(f"customers/{path.name}: no customer's file: {help_}")
+            faults += _about([f"customers/{path.name}: no customer's file: {help_}"], f"customers/{path.name}")
     return tables
 
 
-def _toml(path: Path, shown: str, faults: list[str]) -> dict[str, Any] | None:
+def _toml(path: Path, shown: str, faults: list[Fault], *about: str) -> dict[str, Any] | None:
     try:
         text = path.read_bytes()
         return tomllib.loads(text.decode("utf-8-sig"))
     except OSError as error:
-        faults.append(f"{shown}: {error.strerror}")
+        fault = f"{shown}: {error.strerror}"
     except UnicodeDecodeError as error:
-        faults.append(f"{shown}: line {text.count(10, 0, error.start) + 1}: is not UTF-8; save it as UTF-8 text")
+        fault = f"{shown}: line {text.count(10, 0, error.start) + 1}: is not UTF-8; save it as UTF-8 text"
     except tomllib.TOMLDecodeError as error:
         escaped = any(hint in str(error) for hint in ("'\\'", "hex value", "escape"))
         help_ = "; write Windows paths between single quotes" if escaped else ""
         help_ += "; is a key given twice, or a [table]?" if "overwrite" in str(error) else ""
-        faults.append(f"{shown}: is not TOML: {error}{help_}")
+        fault = f"{shown}: is not TOML: {error}{help_}"
+    faults += _about([fault], *about)
     return None
 
 
@@ -174,32 +202,43 @@ def _toml(path: Path, shown: str, faults: list[str]) -> dict[str, Any] | None:
 
 
 HostKeys = Mapping[str, tuple[str, ...]]  # by name in known_hosts
+Keys = Mapping[str, tuple[Key, ...]]  # by customer
 
 
-def _relays(tables: Tables, known: HostKeys, faults: list[str]) -> dict[str, Relay]:
+def _recorded_keys(where: Path, customers: Iterable[str], faults: list[Fault]) -> Keys:
+    read = {stem: key_records.read(where, stem) for stem in customers}
+    for stem, (_, texts) in read.items():
+        faults += _about(texts, f"customers/{stem}")
+    return {stem: keys for stem, (keys, _) in read.items()}
+
+
+def _relays(tables: Tables, known: HostKeys, faults: list[Fault]) -> dict[str, Relay]:
     relays = {}
     for name, table in tables.items():
-        relay = _check_customer(Relay, f"relays.toml: {name}.", table or {}, {"name": name}, faults)
+        texts: list[str] = []
+        relay = _check_table(Relay, f"relays.toml: {name}.", table or {}, {"name": name}, texts)
+        faults += _about(texts, f"relays/{name}")
         if relay:
             relays[name] = relay.model_copy(update={"host_keys": known.get(key_records.host_field(relay), ())})
     return relays
 
 
-def _customers(where: Path, tables: Tables, known: HostKeys, faults: list[str]) -> dict[str, Customer]:
+def _customers(folder: str, tables: Tables, keys: Keys, known: HostKeys, faults: list[Fault]) -> dict[str, Customer]:
     customers = {}
     for stem, table in tables.items():
-        recorded, key_faults = key_records.read(where, stem)
-        faults += key_faults
-        if table is not None:
-            given = {"id": stem, "keys": recorded}
-            customer = _check_customer(Customer, f"customers/{stem}.toml: ", table, given, faults)
-            if customer:
-                of_server = known.get(key_records.host_field(customer.exchange.ssh), ())
-                customers[stem] = customer.model_copy(update={"host_keys": of_server})
+        if table is None:
+            continue
+        texts: list[str] = []
+        given = {"id": stem, "keys": keys[stem]}
+        customer = _check_table(Customer, f"{folder}/{stem}.toml: ", table, given, texts)
+        faults += _about(texts, f"customers/{stem}")
+        if customer:
+            of_server = known.get(key_records.host_field(customer.exchange.ssh), ())
+            customers[stem] = customer.model_copy(update={"host_keys": of_server})
     return customers
 
 
-def _check_customer(
+def _check_table(
     model: type[T], shown: str, table: Mapping[str, Any], given: Mapping[str, Any], faults: list[str]
 ) -> T | None:
     faults += [f"{shown}{key}: no such key: it is not for the file to say" for key in table if key in model.given]
@@ -222,14 +261,16 @@ def _freeze(value: Any) -> Any:
 # ---- what spans files
 
 
-def _unknown_relays(relays: Tables, customers: Tables) -> Iterator[str]:
+def _unknown_relays(relays: Tables, customers: Tables) -> Iterator[Fault]:
     for stem, table in customers.items():
         for name in _texts(table, "relays"):
             if name not in relays:
-                yield f"customers/{stem}.toml: relays: {name!r} is not in relays.toml{near(name, relays)}"
+                text = f"customers/{stem}.toml: relays: {name!r} is not in relays.toml{near(name, relays)}"
+                yield Fault(text, frozenset({f"customers/{stem}"}))
 
 
-def _claimed_twice(customers: Tables) -> Iterator[str]:
+def _claimed_twice(customers: Tables) -> Iterator[Fault]:
+    """Compare the files as they are written, so that one with other faults counts as well."""
     owners: dict[str, str] = {}
     for stem, table in customers.items():
         for written in _texts(table, "domains"):
@@ -238,25 +279,28 @@ def _claimed_twice(customers: Tables) -> Iterator[str]:
             except ValueError:
                 continue  # said where the customer was checked
             if owner != stem:
-                yield f"customers/{stem}.toml: domains: {domain!r} is claimed by customers/{owner}.toml too"
+                text = f"customers/{stem}.toml: domains: {domain!r} is claimed by customers/{owner}.toml too"
+                yield Fault(text, frozenset({f"customers/{stem}", f"customers/{owner}"}))
 
 
-def _shared_keys(customers: Mapping[str, Customer]) -> Iterator[str]:
+def _shared_keys(keys: Keys) -> Iterator[Fault]:
     """Refuse a key of two customers: it alone tells who uploads, and sshd takes the first line that has it."""
-    owners: dict[str, str] = {}
-    for customer in customers.values():
-        for key in customer.keys:
-            file = f"keys/{customer.id}/{key.name}.pub"
-            first = owners.setdefault(key.public, file)
-            if not first.startswith(f"keys/{customer.id}/"):
-                yield f"{file}: is the key of {first} too: a key says who uploads, so each customer needs its own"
+    owners: dict[str, tuple[str, str]] = {}
+    for stem, theirs in keys.items():
+        for key in theirs:
+            file = f"keys/{stem}/{key.name}.pub"
+            owner, first = owners.setdefault(key.public, (stem, file))
+            if owner != stem:
+                text = f"{file}: is the key of {first} too: a key says who uploads, so each customer needs its own"
+                yield Fault(text, frozenset({f"customers/{stem}", f"customers/{owner}"}))
 
 
-def _orphaned_keys(where: Path, customers: Tables) -> Iterator[str]:
+def _orphaned_keys(where: Path, customers: Tables) -> Iterator[Fault]:
     for customer in key_records.recorded_customers(where):
         if customer not in customers and not retired_file(where, customer).exists():
             help_ = near(customer, customers) or "; move the folder to where the customer's file went"
-            yield f"keys/{customer}: no customer {customer!r} in customers{help_}"
+            text = f"keys/{customer}: no customer {customer!r} in customers{help_}"
+            yield Fault(text, frozenset({f"customers/{customer}"}))
 
 
 def _texts(table: Mapping[str, Any] | None, key: str) -> list[str]:

@@ -24,6 +24,7 @@ from receiver.actions.accept import accept_held
 from receiver.actions.resume import resume_uploads
 from receiver.actions.review import AcceptedNumber
 from receiver.actions.rollback import ListChoice, roll_back
+from receiver.formatting import escape
 from receiver.lists import history, publishing
 from receiver.lists.spool import Spool
 from receiver.monitoring import mail_log
@@ -67,6 +68,8 @@ def answer_call(
 ) -> int:
     """Answer one call as the account; the exit code."""
     by = environ.get("SUDO_USER") or environ.get("LOGNAME") or account.NAME
+    if operator := getattr(asked, "operator", ""):
+        by = f"{operator} as {by}"
     client = environ.get("SSH_CONNECTION", "").partition(" ")[0]
     process_limits.reset_environment(environ)
     call = AdminCall(places, tables, asked, Origin(int(time.time()), client=client, by=by), log)
@@ -88,6 +91,8 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
             each.add_argument("customer", metavar="CUSTOMER")
     made["tick"].set_defaults(customer="postern")
     made["offer"].add_argument("--look", action="store_true", help="who would come and go; nothing is written")
+    for verb in _CHANGES:
+        made[verb].add_argument("--operator", type=_person, default="", metavar="NAME", help="who asks, for the record")
     number = made["accept"].add_mutually_exclusive_group(required=True)
     for option in ("removing", "adding", "first"):
         number.add_argument(f"--{option}", type=_count, metavar="N")
@@ -111,6 +116,13 @@ _HELP = {
     "take-over": "Fill an empty spool from stdin with what siblings printed, a line each, the newest list first.",
     "tick": "What the timer does: finish, warn, count.",
 }
+
+
+_CHANGES = ("offer", "accept", "rollback", "resume", "take-over")
+
+
+def _person(text: str) -> str:
+    return escape(text, 100)
 
 
 def _count(text: str) -> int:

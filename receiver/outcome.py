@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from common.exit_codes import BUSY, DONE, FAILED, HELD, REFUSED
-from receiver.formatting import escape, sort_by_count
+from receiver.formatting import escape, format_actor, sort_by_count
 
 FORMAT = 1  # of Outcome as JSON; the format of the release before is read as well
 AHEAD = 300  # seconds that another machine's clock may be ahead
@@ -165,9 +165,10 @@ def outcome_of_error(customer: str, origin: Origin, error: BaseException) -> Out
 
 
 def log_outcome(outcome: Outcome) -> None:
-    """Write an outcome to the mail log."""
+    """Write an outcome to the mail log, with the person where it was one."""
     priority = syslog.LOG_NOTICE if outcome.code == DONE else syslog.LOG_WARNING
-    syslog.syslog(priority, outcome.line)
+    by = f"; by {format_actor('', outcome.client, outcome.by)}" if outcome.by else ""
+    syslog.syslog(priority, outcome.line + by)
 
 
 def write_answer(text: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import re
 import shlex
 from pathlib import Path
@@ -20,6 +22,7 @@ _HERE = jinja2.Environment(
 
 
 _HERE.filters["sh"] = shlex.quote
+_HERE.filters["toml"] = functools.partial(json.dumps, ensure_ascii=False)  # a text of JSON is one of TOML
 
 
 def render(name: str, /, **facts: object) -> str:

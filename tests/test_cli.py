@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from invoke import Collection
 
+import completion
+import tasks
+from cli import Postern
 from common.release import RELEASE
 from lab.operators import MARK, REPO, AtOnce, Operator, export
 
@@ -76,22 +84,192 @@ def test_it_says_which_release_it_is(operator: Operator) -> None:
     assert operator.done("--version").out == f"Postern {RELEASE}\n"
 
 
+# ---- every form that help shows works
+
+TASKS = sorted(Collection.from_module(tasks).task_names)
+FORM = re.compile(r"^  (?:(-\w), )?(--[a-z-]+)(?: ([A-Z]+))?(?: |$)", re.MULTILINE)
+
+
+class Understood(Postern):
+    """What a call is taken for, and nothing is run."""
+
+    def execute(self) -> None:
+        """Keep the one task's arguments."""
+        (self.call,) = self.tasks
+
+    @classmethod
+    def arguments(cls, *words: str) -> dict[str, object]:
+        program = cls(name="Postern", binary="inv", version=RELEASE, namespace=Collection.from_module(tasks))
+        program.run(["inv", *words])
+        return {str(key): value for key, value in program.call.as_kwargs.items()}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_each_option_of_a_task_works_as_its_help_shows_it(operator: Operator, task: str) -> None:
+    help_ = operator.done(f"{task} --help").out
+    for letter, long, value in FORM.findall(help_.partition("Options:")[2]):
+        for flag in filter(None, (letter, long)):
+            if flag != "-h" and long != "--help":
+                taken = Understood.arguments(task, flag, *["x"] * bool(value))
+                assert taken[long[2:].replace("-", "_") + "_" * (long in ("--all", "--list", "--from"))] in (
+                    "x",
+                    ["x"],
+                    True,
+                )
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_usage_and_the_example_of_a_task_are_taken(operator: Operator, task: str) -> None:
+    lines = operator.done(f"{task} --help").out.splitlines()
+    usage, example = lines[0], lines[-1]
+    assert usage.startswith(f"Usage: inv {task}")
+    names = re.findall(r" \[?([A-Z]+)\b", usage.partition(" --")[0])
+    taken = [*Understood.arguments(task, *names).values()]
+    assert all(name in taken for name in names)
+    assert example.startswith(f"Example: inv {task}")
+    Understood.arguments(*shlex.split(example)[2:])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_help_fits_a_screen_and_has_none_of_invoke_s_own_options(operator: Operator, task: str) -> None:
+    lines = operator.done(f"{task} --help").out.splitlines()
+    assert len(lines) <= 45
+    assert all(len(line) <= 80 for line in lines)
+    assert "core-opts" not in lines[0]
+
+
+def test_a_letter_means_one_option_in_every_task() -> None:
+    meanings: dict[str, set[str]] = {}
+    for context in Collection.from_module(tasks).to_contexts():
+        for letter, long in context.flags.aliases.items():
+            meanings.setdefault(letter, set()).add(long)
+    assert meanings == {"-c": {"--customer"}, "-j": {"--json"}, "-n": {"--dry-run"}}
+
+
+SEEN = {
+    "status -c acme": {"customer": "acme"},
+    "provision --customer acme": {"customer": "acme"},
+    "provision --customer=acme --dry": {"customer": "acme"},
+    "trust --name mx1": {"name": "mx1"},
+    "parse --file X --customer acme": {"file": "X", "customer": "acme"},
+    "parse --customer acme X": {"file": "X", "customer": "acme"},
+    "accept --removing 1 -c acme": {"customer": "acme", "removing": "1"},
+}
+
+
+@pytest.mark.parametrize("words", SEEN)
+def test_a_name_is_taken_with_its_option_as_well(words: str) -> None:
+    assert Understood.arguments(*words.split()).items() >= SEEN[words].items()
+
+
+# ---- completion
+
+COMPLETED = {
+    ("st",): ["status"],
+    ("status", ""): ["acme"],
+    ("status", "-c", "a"): ["acme"],
+    ("status", "acme", ""): [],
+    ("trust", ""): ["acme", "mx1"],
+    ("retire", "acme", "--relay", ""): ["mx1"],
+    ("retire", "--relay", "mx1", ""): ["acme"],
+    ("provision", "acme", "--dr"): ["--dry-run"],
+    ("parse", ""): [],
+    ("parse", "export.txt", "--customer", ""): ["acme"],
+    ("nonsense", ""): [],
+}
+
+
+@pytest.mark.parametrize("words", COMPLETED)
+def test_what_a_shell_offers_after_these_words(
+    operator: Operator, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTERN_INVENTORY", str(operator.inventory))
+    assert completion.candidates(["inv", *words]) == COMPLETED[words]
+
+
+def test_completion_knows_every_task_and_option_that_invoke_does() -> None:
+    for context in Collection.from_module(tasks).to_contexts():
+        offered = completion.candidates(["inv", str(context.name), "--"])
+        assert {*offered} == {"--help", *(flag for flag in context.flags if flag.startswith("--"))}
+    assert {*completion.candidates(["inv", ""])} == {*TASKS, "--help", "--list", "--version"}
+
+
+def test_completion_in_an_inventory_with_faults_offers_what_can_be_read(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTERN_INVENTORY", str(operator.inventory))
+    (operator.inventory / "relays.toml").write_text("[mx1")
+    assert completion.candidates(["inv", "trust", ""]) == ["acme"]
+
+
+def test_completion_loads_neither_invoke_nor_the_inventory_s_checks(operator: Operator) -> None:
+    code = "import sys, completion; completion.candidates(['inv', 'status', '']); print(*sys.modules)"
+    assert not {"invoke", "pydantic", "tasks"} & {*program(operator, code).split()}
+
+
+def test_bash_completes_a_customer_through_the_script_it_is_given(operator: Operator) -> None:
+    lines = (
+        f"source <({REPO}/inv --print-completion-script bash)",
+        "COMP_WORDS=(inv status a) COMP_CWORD=2",
+        "_postern",
+        'echo "${COMPREPLY[@]}"',
+    )
+    done = subprocess.run(["bash", "-c", "\n".join(lines)], env=operator.environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("acme\n", "")
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_a_completion_script_is_one_its_shell_can_read(operator: Operator, shell: str, tmp_path: Path) -> None:
+    written = operator.done(f"--print-completion-script {shell}").out
+    assert f"'{REPO}/inv' --complete -- " in written
+    if program_ := shutil.which(shell):
+        (tmp_path / "script").write_text(written)
+        subprocess.run([program_, "-n", str(tmp_path / "script")], check=True)
+
+
+def test_a_shell_without_a_completion_is_told_which_have_one(operator: Operator) -> None:
+    assert "there is one for bash, zsh, fish" in operator.done("--print-completion-script tcsh", code=2).err
+
+
+# ---- the wrapper
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_link_to_inv_works_and_a_link_to_that_link(operator: Operator, tmp_path: Path, relative: bool) -> None:
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    (bin_ / "first").symlink_to(os.path.relpath(REPO / "inv", bin_) if relative else REPO / "inv")
+    (bin_ / "inv").symlink_to("first")
+    done = subprocess.run(
+        ["inv", "--version"], env={**os.environ, "PATH": f"{bin_}:{os.environ['PATH']}"}, text=True, capture_output=True
+    )
+    assert done.stdout == f"Postern {RELEASE}\n"
+
+
 # ---- a call that is wrong ends with 2, and says what is wrong
 
 WRONG = {
     "provison acme": "no task 'provison'; did you mean 'provision'?",
     "provision acme --dryrun": "no option '--dryrun'; did you mean '--dry-run'?",
     "provision acme bolt": "one name was expected, and 2 came",
-    "--dry check": "check: no option '--dry-run'",
+    "--dry check": "check has no dry run",
+    "check --dry": "check has no dry run",
+    "status acme -c acme": "no other name was expected, and 1 came",
+    "rotate-key acme -d": "no option '-d'",
+    "status --echo": "no option '--echo'",
     "check acme": "no name was expected, and 1 came",
     "provision": "which customer? Name one, or say --all",
     "provision acme --all": "either 'acme' or --all, not both",
     "provision acmee": "no customer 'acmee' in inventory/customers; did you mean 'acme'?",
     "sync acmee --export-file x": "no customer 'acmee' in inventory/customers; did you mean 'acme'?",
     "status acmee": "did you mean 'acme'?",
-    "verify": "which customer?",
+    "verify": "which customer? Name one, or say --all",
+    "review": "which customer? Name one, or say --all",
+    "history": "which customer? Name one, or say --all",
+    "review acme --all": "either 'acme' or --all, not both",
+    "history --all --diff 1": "--diff is of one customer's lists",
     "trust mxx1": "no relay 'mxx1' in inventory/relays.toml; did you mean 'mx1'?",
-    "trust": "no relay ''",
+    "trust": "which machine? Name a relay",
     "provision acme --removing": "--removing needs a value",
     "provision --all --kit-dir /tmp/x": "--kit-dir and --public-key are for one customer",
     "provision acme --public-key /nowhere/key.pub": "/nowhere/key.pub: No such file",
@@ -114,6 +292,11 @@ WRONG = {
     "rotate-key acme --finish --public-key x": "--public-key brings a new key in, --finish and --undo do not",
     "init acme": "acme.toml is there already",
     "init ../acme": "cannot be an id",
+    "init": "which customer? Name the new one's id, or say --from FILE.csv",
+    "init bolt --from x.csv": "either 'bolt' or --from x.csv, not both",
+    "init bolt --source powershel": "no source 'powershel'; did you mean 'powershell'?",
+    "init bolt --relay mx": "bolt: no relay 'mx' in relays.toml; did you mean 'mx1'?",
+    "init --from /nowhere/x.csv": "/nowhere/x.csv: No such file",
     "init Acme": "cannot be an id",
 }
 
@@ -148,9 +331,40 @@ def test_a_customer_file_with_five_faults_is_told_in_five_lines(operator: Operat
     ]
 
 
+ALL = ("review --all", "history --all", "verify --all")
+
+
+@pytest.mark.parametrize("words", ALL)
+def test_a_relay_that_is_not_reached_is_one_line_for_all_its_customers(operator: Operator, words: str) -> None:
+    operator.customer("bolt")
+    ran = operator.done(words, code=4)
+    assert ran.err.count("mx1: no host key is pinned for it yet") == 1
+
+
+FOR_ONE = ("provision bolt", "rollback bolt", "review bolt", "verify bolt", "retire bolt --yes", "trust mx1 --yes")
+
+
+@pytest.mark.parametrize("words", FOR_ONE)
+def test_one_customer_s_fault_is_a_line_in_a_command_for_another(operator: Operator, words: str) -> None:
+    """An emergency must not wait until somebody has mended a file that has nothing to do with it."""
+    operator.table("relays.toml#mx9", {"address": "127.77.255.254", "port": 1})
+    operator.customer("bolt", relays=["mx9"])
+    operator.customer("acme", colour="blue", domains=["acme"])
+    ran = operator.done(words.replace("mx1", "mx9"), code=4)
+    assert "the inventory has faults elsewhere, in customers/acme.toml; `inv check` names each\n" in ran.err
+    assert "colour" not in ran.err
+
+
+@pytest.mark.parametrize("words", ["check", "provision --all", "rotate-key --due", "list"])
+def test_a_command_for_all_wants_every_file_right(operator: Operator, words: str) -> None:
+    operator.customer("bolt", colour="blue")
+    assert "customers/bolt.toml: colour: no such key" in operator.done(words, code=2).err
+
+
 @pytest.mark.parametrize("words", ["provision acmee", "check", "provison"])
 def test_the_process_ends_with_the_code_and_no_traceback(operator: Operator, words: str) -> None:
-    operator.customer("bolt", colour="blue")
+    operator.customer("acme" if words == "check" else "bolt", colour="blue")
+    operator.customer("bolt")
     process = operator.start(words)
     _, err = process.communicate()
     assert process.returncode == 2
@@ -163,6 +377,72 @@ def test_a_private_key_given_for_a_public_one_is_refused_and_never_shown(operato
     assert f"{tmp_path / 'key'}: this is a PRIVATE key" in ran.err
     assert "b3Bl" not in ran.text
     assert operator.public_keys() == []
+
+
+# ---- init
+
+FILLED = {
+    "exchange-5.5": {"server": "NTSERVER", "basepoint": "/o=Acme"},
+    "csvde": {"server": "DC1"},
+    "powershell": {"server": "EX1"},
+}
+
+
+@pytest.mark.parametrize("source", FILLED)
+def test_a_table_of_customers_becomes_files_that_need_nothing_more(
+    operator: Operator, tmp_path: Path, source: str
+) -> None:
+    columns = {
+        "name": "Bolt & Söhne",
+        "domains": "bolt.example bolt.co.example",
+        "relays": "mx1",
+        **FILLED[source],
+        "next_hop": "relay:[203.0.113.25]:25",
+        "addresses": "198.51.100.7",
+        "timezone": "Europe/Berlin",
+        "source": source,
+    }
+    carol = {**columns, "name": "Carol", "domains": "carol.example"}
+    rows = [["id", *columns], ["bolt", *columns.values()], ["carol", *carol.values()]]
+    (tmp_path / "new.csv").write_text("\n".join(";".join(row) for row in rows))
+    assert "2 files in" in operator.done(f"init --from {tmp_path / 'new.csv'}").out
+    assert "3 customers, 4 domains" in operator.done("check").out
+    (bolt,) = (one for one in json.loads(operator.done("list --json").out) if one["id"] == "bolt")
+    assert (bolt["name"], bolt["exchange"]["source"]) == ("Bolt & Söhne", source)
+
+
+def test_a_table_with_one_wrong_row_writes_no_file(operator: Operator, tmp_path: Path) -> None:
+    wrong = {
+        "id,domain\nbolt,x.example\n": "no column 'domain' is known; did you mean 'domains'?",
+        "name\nbolt\n": "the first line must name the columns, id among them",
+        "id,name\nbolt,Bolt\ncarol\n": "line 3: has not as many cells",
+        "id\nbolt\nCarol\n": "'Carol' cannot be an id",
+        "id\nbolt\nbolt\n": "bolt stands there twice",
+        "id\nbolt\nacme\n": "acme.toml is there already",
+        "id,relays\nbolt,mx1\ncarol,mx7\n": "carol: no relay 'mx7'",
+        "": "the first line must name the columns",
+    }
+    for text, said in wrong.items():
+        (tmp_path / "new.csv").write_text(text)
+        assert said in operator.done(f"init --from {tmp_path / 'new.csv'}", code=2).err
+        assert [path.name for path in (operator.inventory / "customers").iterdir()] == ["acme.toml"]
+
+
+def test_init_writes_what_is_known_already(operator: Operator) -> None:
+    operator.done("init bolt --source ldap --domain bolt.example --relay mx1 --next-hop relay:[192.0.2.9]:25")
+    written = (operator.inventory / "customers" / "bolt.toml").read_text()
+    for line in ('source = "ldap"', 'domains = ["bolt.example"]', 'next_hop = "relay:[192.0.2.9]:25"'):
+        assert f"\n{line}\n" in written
+    assert "\nserver = " not in written
+
+
+def test_init_writes_nothing_into_the_demo_s_inventory(operator: Operator) -> None:
+    environment = {name: value for name, value in operator.environment.items() if name != "POSTERN_INVENTORY"}
+    argv = [sys.executable, "cli.py", "init", "acme"]
+    done = subprocess.run(argv, cwd=REPO, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "POSTERN_INVENTORY is not set" in done.stderr
+    assert not (REPO / "inventory" / "customers" / "acme.toml").exists()
 
 
 # ---- what needs no relay
@@ -214,6 +494,15 @@ def test_plain_invoke_works_from_the_same_tasks(operator: Operator, words: str) 
     done = subprocess.run(argv, cwd=REPO, env=operator.environment, capture_output=True, text=True)
     assert done.returncode == (2 if "acmee" in words else 0), done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "said"), [("--dry check", "check has no dry run"), ("-R provision", "no customer")])
+def test_plain_invoke_s_dry_is_a_dry_run_or_is_refused(operator: Operator, words: str, said: str) -> None:
+    argv = [sys.executable, "-m", "invoke", *words.split(), *["acmee"] * ("provision" in words)]
+    done = subprocess.run(argv, cwd=REPO, env=operator.environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert said in done.stderr
 
 
 def test_a_relay_whose_host_keys_nobody_has_looked_at_is_not_connected_to(operator: Operator) -> None:

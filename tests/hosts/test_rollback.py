@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -56,6 +58,8 @@ def test_an_earlier_list_is_back_on_every_relay_and_pinned_until_resume(two: Two
     assert two.ask("mallory") == ["250", "250"]
     two.operator.done("rollback acme")
     assert two.ask("mallory") == ["550", "550"]
+    me = f"{getpass.getuser()}@{socket.gethostname()}"
+    assert f"accepted by {me} as root, rolling back" in two.operator.done("history acme").out
 
     assert "pinned since" in two.upload(*EVERYBODY, "mallory", "trent")
     assert two.ask("trent") == ["550", "550"]
@@ -67,6 +71,9 @@ def test_an_earlier_list_is_back_on_every_relay_and_pinned_until_resume(two: Two
     assert "52 recipients (+2 -0)" in resumed
     assert two.ask("trent") == ["250", "250"]
     two.operator.done("status acme")
+    assert two.operator.done("review --all").out == "acme: nothing is held\n"
+    assert two.operator.done("history --all").out.startswith("acme:\nmx1: ")
+    assert two.operator.done("verify --all").out == two.operator.done("verify acme").out
 
 
 def test_history_names_lists_alike_on_both_and_who_came_and_went(two: Two) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import inventory
+from commands.init import Draft
 from inventory import InventoryError, reference
 from inventory.model import Customer, Exchange, Guard, Ldap, Online, Relay, Schedule, Ssh, Table, Take
 from receiver.upload.recipient_types import TYPES
@@ -403,6 +404,58 @@ def test_a_domain_claimed_twice_in_two_forms_is_one_domain(write: Write) -> None
     assert len(faults(write(acme=acme, bolt=bolt))) == 1
 
 
+# ---- for one customer
+
+BETA = ACME.replace("acme.", "beta.")
+ELSEWHERE = {
+    "a key that is none": ACME + "colour = 1\n",
+    "no TOML": "name = ",
+    "a relay nobody has": ACME.replace('["mx1"]', '["mx7"]'),
+}
+
+
+@pytest.mark.parametrize("text", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_a_customer_is_read_though_another_s_file_has_faults(write: Write, text: str) -> None:
+    read = inventory.load(write(acme=text, beta=BETA), ["beta"])
+    assert read.customers["beta"].relays == ("mx1",)
+    assert [fault.partition(":")[0] for fault in read.faults] == ["customers/acme.toml"]
+    assert faults(write(acme=text, beta=BETA)) == [*read.faults]
+
+
+def test_whose_file_cannot_be_used_is_named_and_not_taken_for_gone(write: Write) -> None:
+    read = inventory.load(write(acme="name = ", beta=BETA), ["beta"])
+    assert ([*read.unread], [*read.customers]) == (["acme"], ["beta"])
+
+
+def test_a_fault_that_touches_the_customer_is_raised(write: Write) -> None:
+    twice = BETA.replace('"beta.example"', '"acme.example", "beta.example"') + "colour = 1\n"
+    (claimed,) = chosen(write(acme=twice, beta=ACME, gamma=ACME.replace("acme.", "gamma.") + "x = 1\n"), "beta")
+    assert "claimed by customers/acme.toml too" in claimed
+    other = RELAYS + '[mx3]\naddress = "mx3.provider.example"\ncolour = 1\n'
+    assert chosen(write(other, acme=ACME, beta=BETA), "acme") == []
+    assert len(chosen(write(other, beta=BETA.replace('["mx1"]', '["mx3"]')), "beta")) == 1
+    assert len(chosen(write("[mx1", beta=BETA), "beta")) == 1
+
+
+def test_a_key_of_two_customers_stops_both_and_no_third(write: Write) -> None:
+    gamma = ACME.replace("acme.", "gamma.")
+    where = write(acme=ACME + "colour = 1\n", beta=BETA, gamma=gamma)
+    for customer in ("acme", "beta"):
+        (where / "keys" / customer).mkdir(parents=True)
+        (where / "keys" / customer / "k1.pub").write_text(f"{HOST_KEY} {customer} k1 2026-01-01\n")
+    assert "is the key of keys/acme/k1.pub too" in chosen(where, "beta")[0]
+    assert chosen(where, "gamma") == []
+
+
+def chosen(where: Path, customer: str) -> list[str]:
+    """Return what stops a command for this customer."""
+    try:
+        inventory.load(where, [customer])
+    except InventoryError as error:
+        return error.faults
+    return []
+
+
 def test_a_domain_is_seen_to_be_claimed_twice_even_where_its_file_has_other_faults(write: Write) -> None:
     assert len(faults(write(acme=ACME, bolt=ACME + "x = 1\n"))) == 3
 
@@ -561,8 +614,13 @@ def test_a_filter_written_by_hand_is_the_default_where_it_finds_the_same(
     assert (customer.exchange.client, customer.exchange.directory) == ("openssh", "/opt/userexport")
 
 
+def to_fill_in(*relays: str) -> str:
+    """Return what `inv init acme` writes."""
+    return render("inventory/customer.toml.j2", **{**Draft("acme", relays=relays)._asdict(), "customer": "acme"})
+
+
 def test_the_file_to_fill_in_names_every_key() -> None:
-    text = render("inventory/customer.toml.j2", customer="acme", relays=["mx1"])
+    text = to_fill_in("mx1")
     named = set(re.findall(r"^(?:# )?([a-z_]+) = ", text, re.MULTILINE))
     known = keys_of(Customer) | keys_of(Exchange) | keys_of(Schedule) | keys_of(Take) | keys_of(Guard)
     assert named == known - {"exchange", "guard", "schedule", "ssh", "take", "ldap", "online"}
@@ -571,7 +629,7 @@ def test_the_file_to_fill_in_names_every_key() -> None:
 
 
 def test_the_file_to_fill_in_is_complete_once_it_is_filled_in(write: Write) -> None:
-    text = render("inventory/customer.toml.j2", customer="acme", relays=["mx1", "mx2"])
+    text = to_fill_in("mx1", "mx2")
     for blank, filled in {
         "<what people call them, as Acme Ltd>": "Acme Ltd",
         "<their mail domain, as acme.example>": "acme.example",
@@ -588,7 +646,7 @@ def test_the_file_to_fill_in_is_complete_once_it_is_filled_in(write: Write) -> N
 
 
 def test_the_file_to_fill_in_is_refused_while_it_is_not_filled_in(write: Write) -> None:
-    told = faults(write(acme=render("inventory/customer.toml.j2", customer="acme", relays=["mx1"])))
+    told = faults(write(acme=to_fill_in("mx1")))
     assert {fault.split(": ")[1] for fault in told} == {
         "name",
         "domains",

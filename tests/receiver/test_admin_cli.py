@@ -57,6 +57,25 @@ def accept(relay: SmallRelay, option: str, size: int) -> None:
     told(relay, *command)
 
 
+# ---- who did it
+
+
+def test_the_operator_s_own_name_stands_in_history_beside_the_relay_s(relay: SmallRelay) -> None:
+    relay.offer([*people(40), NEW])
+    told(relay, "rollback", "acme", "--operator=anna@desk")
+    assert "by anna@desk as olga, to list" in told(relay, "history", "acme")[-1]
+    assert "accepted by anna@desk as olga, rolling back" in told(relay, "history", "acme")[0]
+    assert "by anna@desk as olga from 192.0.2.1" in "".join(told(relay, "status", "acme"))
+
+
+def test_attack_an_operator_s_name_cannot_write_to_a_terminal_or_fill_the_log(relay: SmallRelay) -> None:
+    relay.offer([*people(40), NEW])
+    told(relay, "rollback", "acme", "--operator=\x1b[2Janna\n" + "a" * 5_000)
+    (entry,) = record(relay, "history", "acme")["history"][:1]
+    assert entry["accepted_by"].startswith("\\x1b[2Janna\\naaa")
+    assert len(entry["accepted_by"]) < 150
+
+
 # ---- each verb, as people see it
 
 

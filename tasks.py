@@ -362,19 +362,30 @@ def retire(
     run_command(story, customer, RetireOptions(yes, force, relay, dry_run))
 
 
-@task(help={"customer": "its id; left out: all", "json": _JSON})
-def status(_: Context, customer: str, json: bool = False) -> None:
+@task(
+    help={
+        "customer": "its id, or several with commas between; left out: all",
+        "json": _JSON,
+        "problems": "only the lists that need somebody, or have a notice",
+        "relay": "only this relay",
+        "nagios": "as a monitoring plugin: one line with performance data, and a plugin's own exit codes",
+    }
+)
+def status(
+    _: Context, customer: str, json: bool = False, problems: bool = False, relay: str = "", nagios: bool = False
+) -> None:
     """Show, per customer and relay, how fresh the list is, what is held, and what has drifted.
 
-    Exit code 1 when anything needs a person.
+    What needs a person comes first and makes the exit code 1; a notice (a rotation that goes as it should) does not.
 
     Usage: inv status [CUSTOMER] [options]
-    Example: inv status acme
+    Example: inv status acme --problems
     """
     from commands import run_command
+    from commands.status import StatusOptions
     from commands.status import status as story
 
-    run_command(story, customer, json)
+    run_command(story, customer, StatusOptions(json, problems, relay, nagios))
 
 
 @task(help={"customer": f"{_CUSTOMER}; or --all", "all_": _ALL})

@@ -3,46 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
 import inventory
-from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from deploy.plan import HostError, Plan
-from fleet import key_state, list_state, problems
+from fleet import key_state, list_state, problems, status_view
 from fleet.list_state import DamagedSpool
 from fleet.problems import Problem
 from fleet.relays import connect, relays_of, run_parallel, select_customers
-from inventory import Inventory
+from fleet.status_view import Overview, Row
+from inventory import Inventory, InventoryError
 from inventory.model import Customer, Relay
-from receiver.formatting import format_time
 from receiver.monitoring import schedule
 from receiver.monitoring.alarms import STALE
 from roles import relay as relay_role
 from roles.relay import Facts
 
-OF_LISTS = ("customer", "relay", "recipients", "last good (UTC)", "last change (UTC)", "last run", "key")
-COLUMNS = (*OF_LISTS, "needs a person")
 
+class StatusOptions(NamedTuple):
+    """What is to be shown, and how."""
 
-class Row(NamedTuple):
-    """How one customer's list stands on one relay."""
-
-    customer: str
-    relay: str
-    needs: tuple[Problem, ...]
-    total: int | None = None  # recipients in force
-    list: str | None = None  # their SHA-256; empty: there is no list; None: the relay does not say
-    good: int = 0  # when the last good upload came, epoch seconds; 0: none has
-    changed: int = 0  # when the list in force last changed; 0: there is none
-    did: str = ""  # what the last run did
-    key: str = ""  # the one used last
-    key_days: int | None = None  # its age
-    heard: int = 0  # when the last usable export came; 0: none has
+    as_json: bool = False
+    problems: bool = False  # only rows that have one
+    relay: str = ""  # only this one
+    nagios: bool = False  # as a monitoring plugin speaks
 
 
 class RelayState(NamedTuple):
@@ -57,20 +46,54 @@ class RelayState(NamedTuple):
 RelayStates = Mapping[str, RelayState | HostError | Refused]
 
 
-def status(customer: str, as_json: bool) -> int:
-    """Ask every relay once, show a row for each customer on it; PERSON if anything needs one."""
-    everything = inventory.load(inventory.inventory_path())
-    customers = select_customers(everything, customer, every=not customer)
-    relays = relays_of(everything, customers) if customer else _relays_to_ask(everything)
-    found = run_parallel(relays, partial(_look, customers=customers), "asking")
-    rows = _alike([row for one in customers for row in _rows(one, found)])
-    relays_need = {name: tuple(_relay_needs(name, look, everything, rows)) for name, look in found.items()}
-    rows = [_without_outage(row, relays_need[row.relay]) for row in rows]
-    if as_json:
-        terminal.document(_document(relays_need, rows))
+def status(customer: str, options: StatusOptions) -> int:
+    """Ask every relay once, show a row for each customer on it; PERSON if anything needs one.
+
+    `customer`: one, or several with commas between; empty: all.
+    """
+    if options.as_json and options.nagios:
+        raise Refused("either --json or --nagios, not both")
+    if options.nagios:
+        return _tell_monitoring(customer, options)
+    found = _look_at_all(customer, options)
+    if options.as_json:
+        terminal.document(_document(found))
     else:
-        _show(relays_need, rows)
-    return exit_codes.PERSON if any(relays_need.values()) or any(row.needs for row in rows) else exit_codes.DONE
+        _show(found, options.problems)
+    return found.code()
+
+
+def _tell_monitoring(customer: str, options: StatusOptions) -> int:
+    """Print what a monitoring plugin prints; its exit codes are its own, and UNKNOWN is that nothing was asked."""
+    try:
+        code, text = status_view.nagios(_look_at_all(customer, options))
+    except (Refused, InventoryError) as error:
+        code, text = status_view.NAGIOS_UNKNOWN, status_view.nagios_unknown(str(error))
+    terminal.say(text)
+    return code
+
+
+def _look_at_all(customer: str, options: StatusOptions) -> Overview:
+    everything = inventory.load(inventory.inventory_path())
+    customers = _select(everything, customer)
+    asked = _relays_to_ask(everything)
+    if options.relay:
+        asked = (inventory.find_relay(everything, options.relay),)
+    found = run_parallel(asked, partial(_look, customers=customers), "asking")
+    rows = _alike([row for one in customers for row in _rows(one, found)])
+    wanted = {relay.name for relay in relays_of(everything, customers)} if customer else set(found)
+    relays_need = {
+        name: tuple(_relay_needs(name, look, everything, rows) if name in wanted else _leftovers(name, look, customers))
+        for name, look in found.items()
+    }
+    return Overview(relays_need, [_without_outage(row, relays_need[row.relay]) for row in rows])
+
+
+def _select(everything: Inventory, customer: str) -> tuple[Customer, ...]:
+    if not customer:
+        return select_customers(everything, "", every=True)
+    names = dict.fromkeys(name for name in customer.split(",") if name)
+    return tuple(one for name in names for one in select_customers(everything, name, every=False))
 
 
 # ---- what the relays say
@@ -104,13 +127,24 @@ def _relay_needs(
         yield Problem(STALE, text)
 
 
+def _leftovers(name: str, look: RelayState | HostError | Refused, customers: Sequence[Customer]) -> Iterator[Problem]:
+    """Say of a relay that the inventory puts none of these customers on which of them it has nevertheless."""
+    if not isinstance(look, RelayState):
+        yield Problem("not reached", f"not reached, so nobody knows whether it still has them: {look}", urgent=False)
+        return
+    for customer in customers:
+        if customer.id in look.now.customers:
+            text = f"still has {customer.id}, which the inventory does not put there"
+            yield Problem("customers", f"{text}: `inv retire {customer.id} --relay {name}`")
+
+
 # ---- what that means for the customers
 
 
 def _rows(customer: Customer, found: RelayStates) -> Iterator[Row]:
     """Give a row for each relay that was reached; what was not is told of the relay, once."""
     for relay in customer.relays:
-        look = found[relay]
+        look = found.get(relay)
         if isinstance(look, RelayState):
             yield _row(customer, relay, look)
 
@@ -136,7 +170,7 @@ def _row(customer: Customer, relay: str, look: RelayState) -> Row:
         (
             *problems.tree_problems(drift, look.now.release),
             *problems.list_problems(customer, seen),
-            *(Problem("key", text) for text in key_state.key_problems(customer, keys, losses, today)),
+            *key_state.key_problems(customer, keys, losses, today),
         ),
         seen.total,
         seen.digest,
@@ -172,43 +206,19 @@ def _without_outage(row: Row, relay: Sequence[Problem]) -> Row:
 # ---- show
 
 
-def _document(relays: Mapping[str, Sequence[Problem]], rows: Sequence[Row]) -> dict[str, Any]:
-    customers = [{**row._asdict(), "needs": [need._asdict() for need in row.needs]} for row in rows]
-    return {"relays": {name: [one._asdict() for one in each] for name, each in relays.items()}, "customers": customers}
+def _document(found: Overview) -> dict[str, Any]:
+    customers = [{**row._asdict(), "needs": [need._asdict() for need in row.needs]} for row in found.rows]
+    relays = {name: [one._asdict() for one in each] for name, each in found.relays.items()}
+    return {"relays": relays, "customers": customers}
 
 
-def _show(relays: Mapping[str, Sequence[Problem]], rows: Sequence[Row]) -> None:
-    """Print a row for each list, and for each relay that needs somebody; on a terminal the sentences come below."""
-    brief = terminal.is_terminal()
-    none = [""] * len(OF_LISTS[2:])
-    of_relays = [("(relay)", name, *none, _format_problems(each, brief)) for name, each in relays.items() if each]
-    terminal.table(COLUMNS, [*of_relays, *((*_cells(row), _format_problems(row.needs, brief)) for row in rows)])
-    if brief:
-        _show_sentences(relays, rows)
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    key = row.key if row.key_days is None else f"{row.key}, {row.key_days} days"
-    total = "" if row.total is None else str(row.total)
-    return (row.customer, row.relay, total, _format_day(row.good), _format_day(row.changed), row.did, key)
-
-
-def _format_problems(some: Iterable[Problem], brief: bool) -> str:
-    return ", ".join(dict.fromkeys(need.kind for need in some)) if brief else "; ".join(need.text for need in some)
-
-
-def _format_day(when: int) -> str:
-    return format_time(when).removesuffix(" UTC") if when else "never"
-
-
-def _show_sentences(relays: Mapping[str, Sequence[Problem]], rows: Sequence[Row]) -> None:
-    """Print each sentence once, with all the relays it is true of."""
-    where: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
-        for need in row.needs:
-            where.setdefault((row.customer, need.text), []).append(row.relay)
-    for name, each in relays.items():
-        for need in each:
-            terminal.note(f"{name}: {need.text}")
-    for (customer, text), there in where.items():
-        terminal.note(f"{customer} on {', '.join(there)}: {text}")
+def _show(found: Overview, only_problems: bool) -> None:
+    """Print a row for each list, and for each relay with a problem; on a terminal a summary, and sentences below."""
+    if not terminal.is_terminal():
+        terminal.table(status_view.COLUMNS, [*status_view.pipe_rows(found, only_problems)])
+        return
+    terminal.say(status_view.summary(found))
+    if rows := [*status_view.brief_rows(found, int(time.time()), only_problems)]:
+        terminal.table(status_view.BRIEF_COLUMNS, rows)
+    for text in status_view.sentences(found):
+        terminal.note(text)

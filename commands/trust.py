@@ -48,7 +48,7 @@ def _trust(where: Path, machine: _Machine, yes: bool) -> int:
     place = machine.place
     offered = fetch_host_keys(str(place.address), user=place.user, port=place.port)
     rows = [(key.split()[0], fingerprint(key), _standing(key, machine.pinned)) for key in offered]
-    terminal.table(("type", "fingerprint", "standing"), rows)
+    terminal.table(("type", "fingerprint", "state"), rows)
     for key in set(machine.pinned) - set(offered):
         terminal.note(f"pinned until now and no longer offered: {key.split()[0]} {fingerprint(key)}")
     if set(offered) == set(machine.pinned):

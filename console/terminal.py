@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -21,6 +23,7 @@ from console.errors import Refused, code_of
 from deploy.plan import HostError
 from receiver.formatting import escape
 
+_NARROWEST = 12  # columns of a terminal that a wrapped cell needs
 LONGEST = 20_000  # characters of a line that are shown
 _CONTROLS = re.compile(r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 _DIFF = {"+": "green", "-": "red", "@": "cyan"}
@@ -72,14 +75,31 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for row in [columns, *rows]:
             print("\t".join(escape(cell, 2000) for cell in row))
         return
-    from rich.table import Table  # like the progress bar, for nobody's eyes but a person's
+    header, *lines = layout(columns, rows, out.width)
+    out.print(Text(header, style="bold"))
+    for line in lines:
+        out.print(Text(line))
 
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        grid.add_column(name, overflow="fold")  # a fingerprint with its end cut off would be compared all the same
-    for row in rows:
-        grid.add_row(*(Text(escape(cell, 2000)) for cell in row))
-    out.print(grid)
+
+def layout(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Return the lines of a table. Only the last column is wrapped to the width, at blanks, below itself.
+
+    No other cell is folded or cut, whatever the width: a fingerprint in two parts cannot be compared by eye.
+    """
+    cells = [[escape(cell, 2000) for cell in row] for row in [columns, *rows]]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)][:-1]
+    used = sum(widths) + 2 * len(widths)
+    return [line for row in cells for line in _row_lines(row, widths, used, width)]
+
+
+def _row_lines(row: Sequence[str], widths: Sequence[int], used: int, width: int) -> Iterator[str]:
+    start = "".join(cell + " " * (most + 2 - cell_len(cell)) for cell, most in zip(row[:-1], widths, strict=True))
+    indent = used if width - used >= _NARROWEST else 4  # else below the row, where there is room
+    wrapped = textwrap.wrap(row[-1], max(width - indent, _NARROWEST), break_long_words=False, break_on_hyphens=False)
+    if wrapped and used + cell_len(wrapped[0]) <= width:
+        start += wrapped.pop(0)
+    yield start.rstrip()
+    yield from (" " * indent + line for line in wrapped)
 
 
 def document(value: Any) -> None:

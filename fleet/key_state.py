@@ -10,6 +10,7 @@ from typing import NamedTuple
 import inventory
 from console.errors import Refused
 from deploy.plan import HostError, Plan
+from fleet.problems import Problem
 from fleet.relays import connect, relays_of, run_parallel
 from inventory import Inventory
 from inventory.key_records import was_recorded
@@ -113,18 +114,20 @@ def find_stale_keys(customer: Customer, losses: Iterable[str]) -> frozenset[str]
     return frozenset(name for name in names if was_recorded(inventory.inventory_path(), customer.id, name))
 
 
-def key_problems(customer: Customer, seen: Collection[str], losses: Iterable[str], today: date) -> Iterator[str]:
+def key_problems(customer: Customer, seen: Collection[str], losses: Iterable[str], today: date) -> Iterator[Problem]:
     """Say what of its keys needs a person. Of one relay: `seen`, keys used there; `losses`, what a plan removes."""
     if not customer.keys:
-        yield "no key yet: provision it"
+        yield Problem("key", "no key yet: provision it")
         return
     newest, rotate = customer.keys[-1], f"`inv rotate-key {customer.id}"
     for name in sorted(find_stale_keys(customer, losses)):
-        yield f"key {name} opens it and is no longer on record: {rotate}` goes on with its removal"
+        text = f"key {name} opens it and is no longer on record: {rotate}` goes on with its removal"
+        yield Problem("key", text)
     if len(customer.keys) > 1:
         names = ", ".join(key.name for key in customer.keys)
-        end = f"has been used here: {rotate} --finish`" if newest.name in seen else "has not been used here yet"
-        yield f"a key rotation is open ({names}); {newest.name} {end}"
+        used = newest.name in seen  # then somebody may finish it; else the customer's server has yet to use the key
+        end = f"has been used here: {rotate} --finish`" if used else "has not been used here yet"
+        yield Problem("rotation", f"a key rotation is open ({names}); {newest.name} {end}", urgent=used)
     if customer.key_due(today):
         age, most = newest.age(today), customer.key_max_age_days
-        yield f"key {newest.name} is {age} days old, {most} is wanted at most: {rotate}`"
+        yield Problem("key", f"key {newest.name} is {age} days old, {most} is wanted at most: {rotate}`")

@@ -21,6 +21,7 @@ class Problem(NamedTuple):
 
     kind: str  # a word or two, for a table
     text: str
+    urgent: bool = True  # it needs somebody; else it is a notice: all is going as it should
 
 
 def relay_problems(
@@ -32,7 +33,7 @@ def relay_problems(
         return  # it is nobody's relay, or no longer
     changed = {f"{one.item.kind} {one.item.name}" for one in changes if _is_its_own(one)}
     if now.release != RELEASE:
-        yield Problem("release", f"has release {now.release or 'none'}, this is {RELEASE}")
+        yield Problem("release", f"{_format_release(now.release)}, this is {RELEASE}")
     elif changed:
         yield Problem("drift", f"is not as wanted: {', '.join(sorted(changed))}")
     if abs(ahead := now.clock - clock) > AHEAD:
@@ -66,6 +67,10 @@ def list_problems(customer: Customer, found: ListState) -> Iterator[Problem]:
     waiting = [domain for domain in customer.domains if domain not in found.status.in_force.accepted.domains]
     if waiting and "held" not in known:
         yield Problem("first list", f"open, no accepted list yet: {', '.join(waiting)}")
+
+
+def _format_release(release: str) -> str:
+    return f"has release {release}" if release else "has no receiver of ours"
 
 
 def _is_its_own(change: Change) -> bool:

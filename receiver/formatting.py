@@ -30,6 +30,15 @@ def format_time(when: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(when))
 
 
+def format_age(seconds: int) -> str:
+    """Give an age in its largest unit, as `3 min`, `5 h` or `12 d`; one to come (a clock is wrong) is `ahead`."""
+    if seconds < 0:
+        return "ahead"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    return f"{seconds // 3600} h" if seconds < 2 * 86400 else f"{seconds // 86400} d"
+
+
 def sort_by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     """Reasons and their counts, the most frequent first, equal ones by name."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -1,0 +1,150 @@
+"""What `inv status` shows of the rows it made: what needs somebody first. Pure: rows in, lines out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from common import exit_codes
+from fleet.problems import Problem
+from receiver.formatting import escape, format_age, format_time
+
+OF_LISTS = ("customer", "relay", "recipients", "last good (UTC)", "last change (UTC)", "last run", "key")
+COLUMNS = (*OF_LISTS, "needs a person")
+BRIEF_COLUMNS = ("customer", "relay", "listed", "good", "changed", "last run", "key", "problems")
+
+NAGIOS = {0: "OK", 1: "WARNING", 2: "CRITICAL", 3: "UNKNOWN"}
+"""Exit codes of a monitoring plugin, and the words for them (Monitoring Plugins Development Guidelines)."""
+NAGIOS_UNKNOWN = 3
+
+
+class Row(NamedTuple):
+    """How one customer's list stands on one relay."""
+
+    customer: str
+    relay: str
+    needs: tuple[Problem, ...]
+    total: int | None = None  # recipients in force
+    list: str | None = None  # their SHA-256; empty: there is no list; None: the relay does not say
+    good: int = 0  # when the last good upload came, epoch seconds; 0: none has
+    changed: int = 0  # when the list in force last changed; 0: there is none
+    did: str = ""  # what the last run did
+    key: str = ""  # the one used last
+    key_days: int | None = None  # its age
+    heard: int = 0  # when the last usable export came; 0: none has
+
+
+class Overview(NamedTuple):
+    """All that was found: what of each relay as a whole needs somebody, and a row for each list."""
+
+    relays: Mapping[str, Sequence[Problem]]
+    rows: Sequence[Row]
+
+    def problems(self) -> list[Problem]:
+        """Return all problems, of relays and of lists."""
+        return [
+            *(one for each in self.relays.values() for one in each),
+            *(one for row in self.rows for one in row.needs),
+        ]
+
+    def code(self) -> int:
+        """Return PERSON if anything needs somebody; a notice does not."""
+        return exit_codes.PERSON if any(one.urgent for one in self.problems()) else exit_codes.DONE
+
+    def sorted_rows(self, only_problems: bool = False) -> list[Row]:
+        """Return the rows, those that need somebody first, then those with a notice, else in the order they had."""
+        rows = sorted(self.rows, key=lambda row: _rank(row.needs))
+        return [row for row in rows if row.needs] if only_problems else rows
+
+
+def summary(found: Overview) -> str:
+    """Return the line that says how all of it stands."""
+    urgent = [row for row in found.rows if _rank(row.needs) == 0]
+    noticed = [row for row in found.rows if _rank(row.needs) == 1]
+    relays = [name for name, each in found.relays.items() if any(one.urgent for one in each)]
+    said = (
+        [f"{count(len(urgent), 'list')} of {count(len({row.customer for row in urgent}), 'customer')}"]
+        if urgent
+        else []
+    )
+    said += [f"{count(len(relays), 'relay')} ({', '.join(relays)})"] if relays else []
+    need = f"needs somebody: {' and '.join(said)}" if said else "nothing needs somebody"
+    notice = f"; with a notice: {count(len(noticed), 'list')}" if noticed else ""
+    lists, whose = count(len(found.rows), "list"), count(len({row.customer for row in found.rows}), "customer")
+    return f"{lists} of {whose} on {count(len(found.relays), 'relay')}; {need}{notice}"
+
+
+def pipe_rows(found: Overview, only_problems: bool = False) -> Iterator[tuple[str, ...]]:
+    """Yield a row of COLUMNS for each list, and before them for each relay that has a problem; whole sentences."""
+    none = [""] * len(OF_LISTS[2:])
+    for name, each in found.relays.items():
+        if each:
+            yield ("(relay)", name, *none, "; ".join(one.text for one in each))
+    for row in found.sorted_rows(only_problems):
+        times = (_format_day(row.good), _format_day(row.changed))
+        key = row.key if row.key_days is None else f"{row.key}, {count(row.key_days, 'day')}"
+        needs = "; ".join(one.text for one in row.needs)
+        yield (row.customer, row.relay, _format_total(row), *times, row.did, key, needs)
+
+
+def brief_rows(found: Overview, now: int, only_problems: bool = False) -> Iterator[tuple[str, ...]]:
+    """Yield a row of BRIEF_COLUMNS for each list: ages instead of times, a word for each problem."""
+    for name, each in found.relays.items():
+        if each:
+            yield ("(relay)", name, *[""] * 5, _format_kinds(each))
+    for row in found.sorted_rows(only_problems):
+        ages = tuple(format_age(now - when) if when else "never" for when in (row.good, row.changed))
+        key = row.key if row.key_days is None else f"{row.key}, {count(row.key_days, 'day')}"
+        yield (row.customer, row.relay, _format_total(row), *ages, row.did, key, _format_kinds(row.needs))
+
+
+def sentences(found: Overview) -> list[str]:
+    """Return each problem once, with all the relays it is true of; those that need somebody first."""
+    where: dict[tuple[str, Problem], list[str]] = {}
+    for row in found.rows:
+        for need in row.needs:
+            where.setdefault((row.customer, need), []).append(row.relay)
+    told = [(need, f"{name}: {need.text}") for name, each in found.relays.items() for need in each]
+    told += [(need, f"{customer} on {', '.join(at)}: {need.text}") for (customer, need), at in where.items()]
+    return [text for _, text in sorted(told, key=lambda one: not one[0].urgent)]
+
+
+def nagios(found: Overview) -> tuple[int, str]:
+    """Return a monitoring plugin's exit code and text: a first line with performance data, then the sentences."""
+    problems = found.problems()
+    code = 2 if any(one.urgent for one in problems) else 1 if problems else 0
+    urgent = sum(one.urgent for one in problems)
+    data = f"lists={len(found.rows)} problems={urgent} notices={len(problems) - urgent}"
+    lines = [f"{summary(found)} | {data}", *(_without_bar(text) for text in sentences(found))]
+    return code, f"POSTERN {NAGIOS[code]} - " + "\n".join(lines)
+
+
+def nagios_unknown(text: str) -> str:
+    """Return the line of a plugin that could not look, with why."""
+    return f"POSTERN {NAGIOS[NAGIOS_UNKNOWN]} - {_without_bar(' '.join(text.split()))}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return the number with its noun."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _rank(problems: Iterable[Problem]) -> int:
+    return min((0 if one.urgent else 1 for one in problems), default=2)
+
+
+def _without_bar(text: str) -> str:
+    """Return the text without `|`, which begins performance data."""
+    return escape(text, 2000).replace("|", "/")
+
+
+def _format_total(row: Row) -> str:
+    return "" if row.total is None else str(row.total)
+
+
+def _format_kinds(problems: Iterable[Problem]) -> str:
+    return ", ".join(dict.fromkeys(one.kind for one in problems))
+
+
+def _format_day(when: int) -> str:
+    return format_time(when).removesuffix(" UTC") if when else "never"

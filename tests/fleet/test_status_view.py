@@ -1,0 +1,129 @@
+"""What `inv status` shows of 150 customers on 6 relays: what needs somebody first, and nothing folded at 80 columns."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+import inventory
+from common import exit_codes
+from console import terminal
+from fleet import status_view
+from fleet.key_state import key_problems
+from fleet.problems import Problem
+from fleet.status_view import BRIEF_COLUMNS, Overview, Row
+from inventory.model import Key
+from receiver.formatting import format_age
+
+NOW = 1_800_000_000
+RELAYS = tuple(f"mx{number}" for number in range(1, 7))
+HELD = Problem("held", "held since 2027-01-14 08:00 UTC: 41.2 % would go (7 of 17), limit 10 %; see `inv review`")
+ROTATION = Problem("rotation", "a key rotation is open (k1, k2); k2 has not been used here yet", urgent=False)
+DOWN = Problem("not reached", "not reached: Connection refused")
+
+
+def row(customer: str, relay: str, *needs: Problem) -> Row:
+    return Row(customer, relay, needs, 250, "aa", NOW - 180, NOW - 5 * 3600, "published", "k1", 40, NOW - 180)
+
+
+def fleet(*special: Row, **relays: Problem) -> Overview:
+    """150 customers on 6 relays, all well but for the rows that are given."""
+    given = {(one.customer, one.relay): one for one in special}
+    names = [f"customer-{number:03}" for number in range(150)]
+    rows = [given.get((name, relay)) or row(name, relay) for name in names for relay in RELAYS]
+    return Overview({name: (relays[name],) if name in relays else () for name in RELAYS}, rows)
+
+
+def test_the_summary_counts_what_needs_somebody_and_what_is_only_noticed() -> None:
+    found = fleet(
+        row("customer-149", "mx5", HELD),
+        row("customer-149", "mx6", HELD),
+        row("customer-003", "mx1", ROTATION),
+        mx2=DOWN,
+    )
+    assert status_view.summary(found) == (
+        "900 lists of 150 customers on 6 relays; needs somebody: 2 lists of 1 customer and 1 relay (mx2); "
+        "with a notice: 1 list"
+    )
+    assert status_view.summary(fleet()) == "900 lists of 150 customers on 6 relays; nothing needs somebody"
+
+
+def test_what_needs_somebody_stands_first_then_notices_then_the_rest() -> None:
+    found = fleet(row("customer-003", "mx1", ROTATION), row("customer-149", "mx5", HELD))
+    shown = [(one[0], one[1], one[-1]) for one in status_view.brief_rows(found, NOW)]
+    assert shown[:2] == [("customer-149", "mx5", "held"), ("customer-003", "mx1", "rotation")]
+    assert len(shown) == 900
+    assert len([*status_view.brief_rows(found, NOW, only_problems=True)]) == 2
+
+
+def test_an_open_rotation_is_no_outage_until_the_new_key_is_used() -> None:
+    keys = tuple(Key(name, "ssh-ed25519 AAAA", date(2027, 1, 1)) for name in ("k1", "k2"))
+    demo = inventory.find(inventory.load(Path(inventory.__file__).parent), "demo")
+    one = demo.model_copy(update={"keys": keys})
+    waiting, used = ([*key_problems(one, seen, (), date(2027, 1, 2))] for seen in (("k1",), ("k1", "k2")))
+    assert ([need.urgent for need in waiting], [need.urgent for need in used]) == ([False], [True])
+    assert fleet(row("customer-000", "mx1", *waiting)).code() == exit_codes.DONE
+    assert fleet(row("customer-000", "mx1", *used)).code() == exit_codes.PERSON
+
+
+def test_at_80_columns_no_row_is_folded_and_times_are_ages() -> None:
+    found = fleet(row("customer-149", "mx5", HELD, ROTATION), mx2=DOWN)
+    lines = terminal.layout(BRIEF_COLUMNS, [*status_view.brief_rows(found, NOW)], 80)
+    assert max(map(len, lines)) <= 80
+    assert len(lines) == 1 + 1 + 900 + 1  # the header, the relay, the lists, and a second line of problems
+    assert re.fullmatch(r"customer-000  mx1    250 +3 min  5 h +published  k1, 40 days", lines[-900 + 1])
+
+
+def test_the_sentences_are_merged_over_relays_and_those_that_need_somebody_come_first() -> None:
+    found = fleet(
+        row("customer-003", "mx1", ROTATION), row("customer-149", "mx5", HELD), row("customer-149", "mx6", HELD)
+    )
+    assert status_view.sentences(found) == [
+        f"customer-149 on mx5, mx6: {HELD.text}",
+        f"customer-003 on mx1: {ROTATION.text}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "first"),
+    [
+        (fleet(), 0, "POSTERN OK - 900 lists of .* | lists=900 problems=0 notices=0"),
+        (fleet(row("customer-003", "mx1", ROTATION)), 1, "POSTERN WARNING - .* | lists=900 problems=0 notices=1"),
+        (fleet(mx2=DOWN), 2, "POSTERN CRITICAL - .* | lists=900 problems=1 notices=0"),
+    ],
+    ids=["all is well", "a notice", "a problem"],
+)
+def test_a_monitoring_plugin_gets_its_own_code_and_a_first_line(found: Overview, code: int, first: str) -> None:
+    said, text = status_view.nagios(found)
+    assert said == code
+    assert re.fullmatch(first.replace("|", r"\|"), text.splitlines()[0])
+
+
+def test_a_relay_s_words_cannot_forge_performance_data() -> None:
+    _, text = status_view.nagios(fleet(mx2=Problem("not reached", "not reached: x | problems=0\nOK")))
+    first, second = text.splitlines()
+    assert (first.count("|"), second) == (1, "mx2: not reached: x / problems=0\\nOK")
+    assert status_view.nagios_unknown("no customer 'a|b'\nthere") == "POSTERN UNKNOWN - no customer 'a/b' there"
+
+
+def test_a_fingerprint_is_never_folded_however_narrow_the_terminal() -> None:
+    fingerprint = "SHA256:" + "x" * 43
+    for width in (20, 60, 80):
+        lines = terminal.layout(
+            ("type", "fingerprint", "state"),
+            [("ecdsa-sha2-nistp256", fingerprint, "NEW, and others are pinned")],
+            width,
+        )
+        assert [fingerprint in line for line in lines].count(True) == 1
+    assert lines[-2:] == [f"ecdsa-sha2-nistp256  {fingerprint}", "    NEW, and others are pinned"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "age"),
+    [(-1, "ahead"), (0, "0 min"), (3599, "59 min"), (3600, "1 h"), (2 * 86400 - 1, "47 h"), (2 * 86400, "2 d")],
+)
+def test_an_age_is_given_in_its_largest_unit(seconds: int, age: str) -> None:
+    assert format_age(seconds) == age

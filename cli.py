@@ -18,6 +18,8 @@ from invoke.parser import Parser, ParserContext
 import tasks
 from common.release import RELEASE
 
+MANY = ("--log",)  # options that take all names up to the next option
+
 
 class Postern(Program):
     """The `inv` of this repository."""
@@ -53,7 +55,7 @@ class Postern(Program):
             self.core[0].args["help"].value = name
             return []
         context = contexts[name]
-        words = ["--dry-run" if word in ("--dry", "-R") else word for word in words]
+        words = _one_by_one("--dry-run" if word in ("--dry", "-R") else word for word in words)
         if self.args["dry"].value:  # Invoke's own, said before the task's name, would let us do it all
             words = [*words, "--dry-run"]
         positional = self._positional(context, words)
@@ -78,6 +80,15 @@ class Postern(Program):
             elif known[flag].takes_value and not has_value and next(rest, None) is None:
                 wrong(f"{context.name}: {flag} needs a value; `inv {context.name} --help`")
         return count
+
+
+def _one_by_one(words: Iterable[str]) -> list[str]:
+    """Name an option of MANY before each of its values: Invoke takes one value at a time."""
+    found: list[str] = []
+    for word in words:
+        is_another = len(found) > 1 and found[-2] in MANY and not word.startswith("-")
+        found += [found[-2], word] if is_another else [word]
+    return found
 
 
 def near(word: str, choices: Iterable[str | None]) -> str:

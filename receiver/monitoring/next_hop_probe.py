@@ -16,6 +16,7 @@ MOST = 50  # addresses asked in one conversation
 SECONDS = 30.0  # for all of it
 _LINE = 4_096  # octets of a reply's line
 _LINES = 50  # of a reply
+RANDOM = re.compile(r"q[0-9a-f]{24}@.*")  # names that nobody has: this module asks about them, and inv does
 _ADDRESS = re.compile(r"[^\x00-\x20\x7f<>]{1,320}|\"[^\x00-\x1f\x7f<>]{1,310}\"@[^\x00-\x20\x7f<>]+")
 _ROUTE = re.compile(r"[a-z][a-z0-9_-]*:(?:inet:)?(?P<host>\[[^\[\]]+\]|[\d.]+)(?::(?P<port>\d{1,5}))?")
 

@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from receiver.formatting import escape
-from receiver.monitoring.next_hop_probe import Answers, Reply
+from receiver.monitoring.next_hop_probe import RANDOM, Answers, Reply
 from receiver.monitoring.postfix_message import DEFERRED, UNLISTED
 from receiver.monitoring.refusals import Refusals, RefusedAddress
 
@@ -129,7 +129,7 @@ def _serious(refusals: Refusals) -> Iterator[tuple[str, RefusedAddress]]:
 
 
 def _is_new(name: str, refusals: Refusals, today: str) -> bool:
-    return name not in refusals.named and refusals.asked.get(name) != today
+    return name not in refusals.named and refusals.asked.get(name) != today and not RANDOM.fullmatch(name)
 
 
 def _is_missed(name: str, refused: RefusedAddress, refusals: Refusals, known: Known) -> bool:

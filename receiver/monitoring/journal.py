@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import subprocess
-import time
 from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple, cast
 
-from receiver.monitoring.log_head import Head, Stamp
+from receiver.monitoring.journal_entry import read_entry
 from receiver.monitoring.mail_log import Event, Losses, MailLog
 from receiver.monitoring.refusals import DAYS
 
@@ -19,7 +16,6 @@ _CURSOR = re.compile(r"[0-9a-z=;]{1,500}")
 _LONGEST = 256 << 10  # octets of an entry
 _MAIL = "SYSLOG_FACILITY=2"
 _LOST = "SYSLOG_IDENTIFIER=systemd-journald"  # it says which lines were suppressed
-_STRANGERS = frozenset(("logger", "systemd-cat"))  # programs by which anybody writes lines under any name
 
 
 class Journal(NamedTuple):
@@ -37,12 +33,6 @@ class Journal(NamedTuple):
         self.child.kill()
         self.stream.close()
         self.child.wait()
-
-
-class _Entry(NamedTuple):
-    head: Head | None  # None: anybody may have written it
-    day: str
-    cursor: str
 
 
 def open_journal(since: float, cursor: str, now: float) -> Journal | None:
@@ -67,30 +57,8 @@ def command(begin: float, cursor: str) -> tuple[str, ...]:
 def read_journal(stream: BinaryIO, log: MailLog, losses: Losses) -> Iterator[tuple[Event | None, str]]:
     """Yield what each entry says, if it does, and its cursor."""
     while line := stream.readline(_LONGEST):
-        entry = _read(line)
+        entry = read_entry(line)
         if entry is None:
             losses.unread += 1
             continue
         yield (log.read_entry(entry.head, entry.day, 0) if entry.head else None), entry.cursor
-
-
-def _read(line: bytes) -> _Entry | None:
-    """Return an entry; None: it is not of the shape that journalctl writes."""
-    try:
-        fields = json.loads(line)
-        return _Entry(_head(fields), _day(fields), str(fields.get("__CURSOR", "")))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
-        return None
-
-
-def _head(entry: dict[str, Any]) -> Head | None:
-    """Return an entry as a line's head and message; None: anybody may have written it."""
-    program, message = str(entry.get("SYSLOG_IDENTIFIER", "")), entry.get("MESSAGE")
-    if os.path.basename(str(entry.get("_EXE", ""))) in _STRANGERS or entry.get("_COMM") in _STRANGERS:
-        return None
-    text = bytes(message) if isinstance(message, list) else str(message or "").encode()
-    return Head(Stamp(0, 1, 1), program, text)
-
-
-def _day(entry: dict[str, Any]) -> str:
-    return time.strftime("%Y-%m-%d", time.localtime(int(entry["__REALTIME_TIMESTAMP"]) // 1_000_000))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from receiver.monitoring.log_lines import Slice, slices
 from receiver.monitoring.log_years import Days, YearCounter
 from receiver.monitoring.mail_log import Losses, MailLog, cut_lengths
 
+_BEGIN = 4_096  # octets by which two files are known to be the same log
 _AGO = 86_400  # seconds that an archive may be older than the reading before, and still hold the place where it ended
 
 
@@ -46,6 +47,7 @@ def parts(files: Sequence[OpenedFile], position: Position | None, read_last: flo
 
     The files are the oldest first. A file that was renamed, copied or packed meanwhile is known by what it holds.
     """
+    files = distinct(files)
     if position is None:
         return [Part(file) for file in files], True
     recent = [file for file in files if not file.is_packed or file.written >= read_last - _AGO]
@@ -97,6 +99,19 @@ class Reading:
                 if self._is_over():
                     break
         return years
+
+
+def distinct(files: Iterable[OpenedFile]) -> list[OpenedFile]:
+    """Leave out what is there twice: logrotate was stopped between a copy, or an archive, and the removal."""
+    seen, found = set(), []
+    for file in sorted(files, key=lambda file: file.is_packed):
+        with suppress(*DAMAGED), content(file) as stream:
+            begins = stream.read(_BEGIN)
+            if begins in seen:
+                continue
+            seen.add(begins)
+        found.append(file)
+    return sorted(found, key=lambda file: file.written)
 
 
 def known_cuts(some: Sequence[Part]) -> frozenset[int]:

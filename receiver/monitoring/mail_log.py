@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from receiver.monitoring import journal_entry
 from receiver.monitoring.log_head import Head, read_head
 from receiver.monitoring.log_years import Days
 from receiver.monitoring.postfix_message import Message, Unread, read_delivery, read_refusal
@@ -82,10 +83,20 @@ class MailLog:
         """Yield what lines say, in their order."""
         for line in lines:
             days.follow(line)
-            event = self._event(line, days) if _INTERESTING.search(line) else None
+            if line.startswith(journal_entry.BEGINS):
+                event = self._of_journal(line)
+            else:
+                event = self._event(line, days) if _INTERESTING.search(line) else None
             self._last = event.message if event else None
             if event:
                 yield event
+
+    def _of_journal(self, line: bytes) -> Event | None:
+        """Return what an entry says that somebody has exported from the journal."""
+        entry = journal_entry.read_entry(line)
+        if entry is None:
+            self._losses.unread += 1
+        return self.read_entry(entry.head, entry.day, 0) if entry and entry.head else None
 
     def _event(self, line: bytes, days: Days) -> Event | None:
         line = self._without_damage(line)

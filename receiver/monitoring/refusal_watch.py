@@ -17,7 +17,7 @@ from receiver.monitoring.collector import Collector, owners
 from receiver.monitoring.journal import read_journal
 from receiver.monitoring.last_hop import LastHops
 from receiver.monitoring.log_files import OpenedLogs
-from receiver.monitoring.log_reading import Part, Reading, begin, known_cuts, parts
+from receiver.monitoring.log_reading import Part, Reading, begin, distinct, known_cuts, parts
 from receiver.monitoring.log_state import LogState
 from receiver.monitoring.mail_log import Losses, MailLog
 from receiver.monitoring.refusals import DAYS, Mail, Refusals
@@ -234,7 +234,7 @@ def read_history(
     refusals, losses, hops = Refusals(), Losses(), LastHops(routes)
     collector = Collector(owners([(settings, refusals)]), hops)
     for opened in logs.logs:
-        some = [Part(file) for file in opened.files]
+        some = [Part(file) for file in distinct(opened.files)]
         Reading(MailLog(losses, known_cuts(some)), losses, collector, is_over).read(some)
     collector.settle(hops.settle())
     return refusals

@@ -61,6 +61,16 @@ def test_several_log_files_are_one_log(operator: Operator, tmp_path: Path) -> No
     assert said == "acme: 1 addresses were refused; 0 had mail, mail waits for 0\n  bob@acme.example  1 unlisted\n"
 
 
+def test_a_log_that_is_there_twice_is_counted_once(operator: Operator, tmp_path: Path) -> None:
+    """Once plain and once packed, as a rotation leaves it that was stopped."""
+    plain, packed = tmp_path / "maillog-20261122", tmp_path / "maillog-20261122.gz"
+    plain.write_bytes(smtpd_line(refusal(BOB)) * 3)
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert json.loads(operator.done(f"refusals acme --log {plain} {packed} --json").out)["refused"][BOB] == {
+        "unlisted": 3
+    }
+
+
 def test_the_year_is_the_file_s_and_now_counts_where_it_has_none(operator: Operator, tmp_path: Path) -> None:
     log = tmp_path / "mail.log"
     log.write_bytes(smtp_line(delivery(BOB), "Nov 20 10:00:00 mx1 "))

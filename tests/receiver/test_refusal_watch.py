@@ -22,7 +22,7 @@ from receiver.monitoring.refusal_watch import Watch
 from receiver.monitoring.refusals import MOST, Refusals, RefusedAddress
 from receiver.system import atomic_files
 from receiver.timer import run_timer
-from tests.support.maillog import delivery, refusal, smtp, smtpd
+from tests.support.maillog import delivery, read_files, refusal, smtp, smtpd
 from tests.support.small_relay import SmallRelay, people
 
 BOB = "bob@acme.example"
@@ -338,6 +338,13 @@ def test_the_journal_s_entries_are_read_as_text_and_as_octets() -> None:
     names, cursors, unread = journal(entry(refusal(BOB)), entry(octets), b"{}\n", b"nonsense\n", entry(None))
     assert (names, unread) == ([BOB, "müller@acme.example"], 2)
     assert cursors[0] == "s=1;i=2"
+
+
+def test_a_file_exported_from_the_journal_is_read_as_the_journal_is(tmp_path: Path) -> None:
+    file = tmp_path / "mail.json"
+    file.write_bytes(entry(refusal(BOB)) + entry(refusal("x@acme.example"), _COMM="logger") + b'{"\n')
+    found = read_files([file])
+    assert (found["refused"], found["unread"]) == ({BOB: {"unlisted": 1}}, 1)
 
 
 @pytest.mark.parametrize("by", [{"_EXE": "/usr/bin/logger"}, {"_COMM": "logger"}, {"_EXE": "/usr/bin/systemd-cat"}])

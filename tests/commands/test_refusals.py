@@ -20,7 +20,7 @@ from tests.support.maillog import smtpd as smtpd_line
 
 BOB = "bob@acme.example"
 FIELDS = ["refused", "had_mail", "waiting", "gaps", "unread"]
-SAMPLES = sorted((Path(__file__).parent / "maillogs").glob("*.log"))
+SAMPLES = sorted((Path(__file__).parent.parent / "receiver" / "maillogs").glob("*.log"))
 
 
 @pytest.fixture

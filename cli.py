@@ -42,6 +42,8 @@ _VALUES = {
     **dict.fromkeys(("--to", "--diff", "--adding", "--first"), "N"),
 }
 """What help calls an option's value."""
+MANY = ("--log",)
+"""Options that take all names up to the next option."""
 
 
 class Postern(Program):
@@ -87,6 +89,7 @@ class Postern(Program):
             self.core[0].args["help"].value = name
             return []
         context = contexts[name]
+        words = _one_by_one(words)
         flags, positional = self._flags(context, words)
         unnamed = [each for each in context.positional_args if not flags & _spellings(each)]
         if positional > len(unnamed):
@@ -150,6 +153,15 @@ def _fill(text: str) -> str:
 
 def _width() -> int:
     return min(shutil.get_terminal_size().columns, _WIDEST)
+
+
+def _one_by_one(words: Iterable[str]) -> list[str]:
+    """Name an option of MANY before each of its values: Invoke takes one value at a time."""
+    found: list[str] = []
+    for word in words:
+        is_another = len(found) > 1 and found[-2] in MANY and not word.startswith("-")
+        found += [found[-2], word] if is_another else [word]
+    return found
 
 
 def near(word: str, choices: Iterable[str | None]) -> str:

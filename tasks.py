@@ -363,6 +363,30 @@ def retire(
 
 
 @task(
+    iterable=["log"],
+    help={
+        "customer": _CUSTOMER,
+        "log": "read these log files on this machine instead: plain, gz, xz, zst or bz2, one or several names",
+        "now": "for log files that do not say when they were written: a time as 2026-11-28T12:00:00",
+        "json": _JSON,
+    },
+)
+def refusals(_: Context, customer: str, log: list[str] | None = None, now: str = "", json: bool = False) -> None:
+    """Show whom the relays' mail logs say was refused, had mail, or has mail waiting; who was ever listed first.
+
+    Kinds: `unlisted` (550) and `deferred` (450) because no list has the address, `asked` (the server itself said no),
+    `unanswered` (the server could not be asked). Lines that were cut or damaged are not counted.
+
+    Usage: inv refusals [CUSTOMER] [options]
+    Example: inv refusals acme
+    """
+    from commands import run_command
+    from commands.refusals import refusals as story
+
+    run_command(story, customer, log or [], now, json)
+
+
+@task(
     help={
         "customer": "its id, or several with commas between; left out: all",
         "json": _JSON,

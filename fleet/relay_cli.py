@@ -179,6 +179,8 @@ def given_answers(answers: Answers) -> dict[str, RelayAnswer]:
 
 
 def _no_answer(code: int, err: str, customer: str) -> str:
+    if "invalid choice" in err:
+        return f"its release of Postern does not know that yet; `inv provision {customer}` brings it up to date"
     if code in (126, 127):
         return f"Postern is not set up there; `inv provision {customer}` does it"
     return f"the desk there gave no answer and ended with {code}: {err.strip()[-500:]}"

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import fcntl
 import json
 import os
 import re
 import sys
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -27,19 +29,32 @@ from receiver.actions.rollback import ListChoice, roll_back
 from receiver.formatting import escape
 from receiver.lists import history, publishing
 from receiver.lists.spool import Spool
-from receiver.monitoring import mail_log
-from receiver.monitoring.mail_log import MailLog
+from receiver.monitoring import log_files, log_state, refusal_watch
+from receiver.monitoring.log_files import OpenedLogs
+from receiver.monitoring.refusal_watch import Watch
 from receiver.monitoring.status import Status
-from receiver.outcome import Answer, Origin, Outcome, Refused, Stopped, log_outcome, outcome_of_error, write_answer
-from receiver.system import account, process_limits
+from receiver.outcome import (
+    Answer,
+    Busy,
+    Origin,
+    Outcome,
+    Refused,
+    Stopped,
+    log_outcome,
+    outcome_of_error,
+    write_answer,
+)
+from receiver.system import account, atomic_files, locks, process_limits
 from receiver.tables_client import Tables
 from receiver.timer import run_timer
 from receiver.upload import receive
 from receiver.upload.pipeline import recover
 from receiver.views.history import difference_lines, history_lines
+from receiver.views.refusals import refusal_lines
 from receiver.views.review import review_lines
 from receiver.views.status import status_lines
 
+_READ_LOGS = ("tick", "review", "refusals")  # the verbs for which root opens the mail logs
 _NOTE = 5.0  # seconds that the lock is tried for noting that a list was reviewed
 
 
@@ -50,21 +65,25 @@ class AdminCall(NamedTuple):
     tables: Tables
     asked: argparse.Namespace
     origin: Origin
-    log: MailLog | None
+    logs: OpenedLogs | None
 
 
 def main() -> int:
     """Answer one call; the exit code."""
     asked, places = parse_arguments(sys.argv[1:]), Places()
     try:
-        log = _become_postern(places, asked.verb == "review")
+        logs = _become_postern(places, asked.verb in _READ_LOGS)
     except (Stopped, BadSettings) as error:
         return _end(Answer.to(outcome_of_error(asked.customer, Origin(0), error)), asked)
-    return answer_call(places, Tables(places), asked, os.environ, log)
+    return answer_call(places, Tables(places), asked, os.environ, logs)
 
 
 def answer_call(
-    places: Places, tables: Tables, asked: argparse.Namespace, environ: MutableMapping[str, str], log: MailLog | None
+    places: Places,
+    tables: Tables,
+    asked: argparse.Namespace,
+    environ: MutableMapping[str, str],
+    logs: OpenedLogs | None,
 ) -> int:
     """Answer one call as the account; the exit code."""
     by = environ.get("SUDO_USER") or environ.get("LOGNAME") or account.NAME
@@ -72,7 +91,7 @@ def answer_call(
         by = f"{operator} as {by}"
     client = environ.get("SSH_CONNECTION", "").partition(" ")[0]
     process_limits.reset_environment(environ)
-    call = AdminCall(places, tables, asked, Origin(int(time.time()), client=client, by=by), log)
+    call = AdminCall(places, tables, asked, Origin(int(time.time()), client=client, by=by), logs)
     return _end(_answer(call), asked)
 
 
@@ -112,6 +131,7 @@ _HELP = {
     "resume": "Let uploads take effect again, first the one that waits.",
     "history": "Show the lists that were in force.",
     "status": "Show how the customer's list stands.",
+    "refusals": "Show whom the mail log says was refused, who had mail, and for whom mail waits.",
     "hand-over": "Print the list and its history for a sibling relay.",
     "take-over": "Fill an empty spool from stdin with what siblings printed, a line each, the newest list first.",
     "tick": "What the timer does: finish, warn, count.",
@@ -137,18 +157,26 @@ def _hash(text: str) -> str:
     return text
 
 
-def _become_postern(places: Places, review: bool) -> MailLog | None:
-    """Give up root for good. A review needs the mail log, which only root may open."""
+def _become_postern(places: Places, reads_logs: bool) -> OpenedLogs | None:
+    """Give up root for good, after opening the mail logs, which only root may open. None: they are not asked for."""
     theirs = account.find_account()
     if os.geteuid() == theirs.uid:
         return None
     if os.geteuid() != 0:
         raise Refused(f"only root and account {account.NAME} may use this: sudo postern ...")
-    log = mail_log.open_log(load_relay(places).config_directory, time.time()) if review else None
+    logs = _open_logs(places) if reads_logs else None
     os.setgroups([theirs.gid])
     os.setresgid(theirs.gid, theirs.gid, theirs.gid)
     os.setresuid(theirs.uid, theirs.uid, theirs.uid)
-    return log
+    return logs
+
+
+def _open_logs(places: Places) -> OpenedLogs:
+    run = atomic_files.open_directory(places.run)
+    try:
+        return log_files.open_logs(load_relay(places).config_directory, time.time(), log_state.load(run).cursor)
+    finally:
+        os.close(run)
 
 
 def _end(answer: Answer, asked: argparse.Namespace) -> int:
@@ -160,7 +188,7 @@ def _end(answer: Answer, asked: argparse.Namespace) -> int:
 def _answer(call: AdminCall) -> Answer:
     try:
         if call.asked.verb == "tick":
-            return run_timer(call.places, call.tables, call.origin.when)
+            return run_timer(call.places, call.tables, call.origin.when, call.logs)
         _check_customer(call.places, call.asked.customer)
         settings = load_settings(call.places, call.asked.customer)
         with Spool(call.places, call.asked.customer) as spool:
@@ -202,8 +230,25 @@ def _review(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
     found = review.review_held(spool, settings)
     with spool.locked(_NOTE):  # what cannot be noted cannot be accepted
         spool.review(found.record)
-    lately = mail_log.find_deliveries(call.log, found.going, settings, call.origin.when) if call.log else None
+    lately = _read_logs(call).mail_of(spool.customer, found.going, call.origin.when)
     return _print_record(found.as_json(spool.customer, spool.pinned(), lately), review_lines)
+
+
+def _refusals(call: AdminCall, _: Settings, spool: Spool) -> Answer:
+    return _print_record(_read_logs(call).record(spool.customer, call.origin.when), refusal_lines)
+
+
+def _read_logs(call: AdminCall) -> Watch:
+    """Read on in the logs that root has opened; while the timer is at it, take what it has read so far."""
+    customers = refusal_watch.all_settings(call.places)
+    run = atomic_files.open_directory(call.places.run)
+    try:
+        if call.logs is not None:
+            with suppress(Busy), locks.hold_lock(run, fcntl.LOCK_EX, 0, "the timer reads them"):
+                return refusal_watch.update(call.places, run, customers, call.logs, call.origin.when)
+        return refusal_watch.load(call.places, run, customers)
+    finally:
+        os.close(run)
 
 
 def _accept(call: AdminCall, _: Settings, spool: Spool) -> Answer:
@@ -255,6 +300,7 @@ _VERBS: Mapping[str, Callable[[AdminCall, Settings, Spool], Answer]] = {
     "resume": _resume,
     "history": _history,
     "status": _status,
+    "refusals": _refusals,
     "hand-over": _hand_over,
     "take-over": _take_over,
 }

@@ -12,8 +12,11 @@ from common.settings import BadSettings, RelaySettings, Settings, load_relay, lo
 from receiver.formatting import escape
 from receiver.lists import publishing
 from receiver.lists.spool import Spool
-from receiver.monitoring import alarms, metrics
+from receiver.monitoring import alarms, metrics, refusal_watch
 from receiver.monitoring.alarms import Alarm
+from receiver.monitoring.log_files import OpenedLogs
+from receiver.monitoring.refusal_check import RefusalCheck
+from receiver.monitoring.refusal_watch import Watch
 from receiver.monitoring.status import Status
 from receiver.outcome import Answer, Busy, Failed, Stopped
 from receiver.system import atomic_files, locks
@@ -30,17 +33,19 @@ class CheckedCustomer(NamedTuple):
     status: Status
 
 
-def run_timer(places: Places, tables: Tables, now: int) -> Answer:
-    """Do it once. Raises Busy while another is at it, BadSettings and OSError."""
+def run_timer(places: Places, tables: Tables, now: int, logs: OpenedLogs | None = None) -> Answer:
+    """Do it once, with the mail logs that root has opened. Raises Busy while another is at it, BadSettings, OSError."""
     relay, run = load_relay(places), atomic_files.open_directory(places.run)
     try:
         with locks.hold_lock(run, fcntl.LOCK_EX, 0, "the timer's last run has not ended yet"):
-            return _run_all(places, tables, relay, run, now)
+            return _run_all(places, tables, relay, run, now, logs)
     finally:
         os.close(run)
 
 
-def _run_all(places: Places, tables: Tables, relay: RelaySettings, run: int, now: int) -> Answer:
+def _run_all(
+    places: Places, tables: Tables, relay: RelaySettings, run: int, now: int, logs: OpenedLogs | None
+) -> Answer:
     looked = [_check_customer(places, tables, customer, now) for customer in _customers(places)]
     seen = [each for each in looked if isinstance(each, CheckedCustomer)]
     found = [each for each in looked if isinstance(each, Alarm)]
@@ -48,8 +53,11 @@ def _run_all(places: Places, tables: Tables, relay: RelaySettings, run: int, now
     found += _unnamed(tables) if looked else []
     every = (alarm for each in seen for alarm in alarms.find_alarms(each.status, each.settings, now))
     found += alarms.merge_outage(every, sum(1 for each in seen if each.status.heard))
+    watch, of_refusals = _watch_refusals(places, tables, run, seen, logs, now)
+    found += of_refusals
+    totals = {name: each.refusals.totals for name, each in watch.customers.items()} if watch else {}
     try:
-        metrics.write(relay.metrics, [each.status for each in seen], now)
+        metrics.write(relay.metrics, [each.status for each in seen], totals, now)
     except OSError as error:
         found.append(Alarm("", "metrics", f"metrics cannot be written: {error}"))
     told = alarms.raise_alarms(found, places, relay, now)
@@ -99,6 +107,23 @@ def _rebuild_if_due(tables: Tables, seen: list[CheckedCustomer], run: int) -> li
             return [Alarm("", "build", f"the tables are out of date, and cannot be built: {error}")]
         atomic_files.store_json(run, _OPENED, {"open": opens})
     return [Alarm(name, "left-out", f"left out of the tables: {escape(why)}") for name, why in left_out.items()]
+
+
+def _watch_refusals(
+    places: Places, tables: Tables, run: int, seen: list[CheckedCustomer], logs: OpenedLogs | None, now: int
+) -> tuple[Watch | None, list[Alarm]]:
+    """Read on in the mail logs and ask about what looks wrong. What fails here keeps nothing else from being done."""
+    customers = [each.settings for each in seen]
+    try:
+        if logs is None:
+            return refusal_watch.load(places, run, customers), []
+        watch = refusal_watch.update(places, run, customers, logs, now)
+        routes = refusal_watch.read_routes(places, watch.customers)
+        found = RefusalCheck(tables, routes, logs.postfix, refusal_watch.day(now)).raise_alarms(watch)
+        refusal_watch.save(places, watch)
+        return watch, found
+    except (Stopped, OSError) as error:
+        return None, [Alarm("", "mail log", f"the mail log cannot be read: {escape(str(error))}")]
 
 
 def _unnamed(tables: Tables) -> list[Alarm]:

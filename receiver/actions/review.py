@@ -9,7 +9,8 @@ from common.settings import Settings
 from receiver.addresses import domain_of
 from receiver.lists import list_file
 from receiver.lists.spool import Held, InForce, Pin, Reviewed, Spool
-from receiver.monitoring.mail_log import DAYS, Deliveries
+from receiver.monitoring.refusal_watch import RecentMail
+from receiver.monitoring.refusals import DAYS
 from receiver.outcome import Refused
 
 
@@ -47,7 +48,7 @@ class Review(NamedTuple):
             return AcceptedNumber("adding", len(self.coming))
         return AcceptedNumber("first", len(self.first)) if self.first else AcceptedNumber("removing", len(self.going))
 
-    def as_json(self, customer: str, pin: Pin | None, lately: Deliveries | None) -> dict[str, Any]:
+    def as_json(self, customer: str, pin: Pin | None, lately: RecentMail | None) -> dict[str, Any]:
         """Return it as plain JSON. `pin`: why uploads do not take effect; `lately`: who would go and has had mail."""
         return {
             "customer": customer,
@@ -60,8 +61,8 @@ class Review(NamedTuple):
             "first": self.first,
             "coming": self.coming,
             "going": self.going,
-            "mail": {name: seen._asdict() for name, seen in lately.delivered.items()} if lately else None,
-            "mail_whole": bool(lately and lately.whole),
+            "mail": {name: seen._asdict() for name, seen in lately.mail.items()} if lately else None,
+            "mail_whole": bool(lately and lately.is_whole),
             "mail_days": DAYS,
             "number": None if pin else self.number._asdict(),
             "command": f"resume {customer}" if pin else self.command(customer),

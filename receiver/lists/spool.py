@@ -6,6 +6,7 @@ history/NUMBER.gz     the last lists in force, this one included  keys.json     
 reference/DAY.gz      the largest list of each of the last days   last-run.json  the Outcome of the last run
 held/                 the list that waits for an operator, and    pinned.json    there while uploads do not take effect
                       which one somebody has reviewed last        last-export.json  what the last export said besides
+refusals.json         who was refused, says the mail log  had-mail.json  who had mail, or waits for it
 upload-, call-NUMBER  empty: locked while an export is taken, while a call through a key is answered
 parse-NUMBER          empty: locked while an export waits to be parsed, or is
 """

@@ -1,1 +1,1 @@
-"""Status, alarms, schedule, metrics and mail log."""
+"""Status, alarms, schedule, metrics; the mail log, and the refusals in it."""

@@ -1,136 +1,192 @@
-"""The relay's own mail log, asked who has had mail lately: the addresses whose loss would hurt.
+"""Reads a mail log of Postfix: who was refused, and where mail went, day by day.
 
-Only root may read it, so root opens it, and account `postern` reads what was opened.
+Each line is read whole; one that was cut, or may have been, proves nothing. Nothing in a line tells that a logger cut
+it in a place where it still looks whole, so the same lines are looked at before for the lengths at which it cuts.
 """
 
 from __future__ import annotations
 
-import glob
-import gzip
-import os
 import re
-import stat
-import subprocess
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from common.settings import Settings
-from receiver.outcome import Failed
-from receiver.system import subprocesses
+from receiver.monitoring import journal_entry
+from receiver.monitoring.log_head import Head, read_head
+from receiver.monitoring.log_years import Days
+from receiver.monitoring.postfix_message import Message, Unread, read_delivery, read_refusal
 
-DAYS = 14
-SECONDS = 20.0  # for all of it: a review is read by a person who waits
-_DAY = 86_400
-_KEPT = ("/var/log/mail.log", "/var/log/maillog")  # rsyslog's, on Debian and on RHEL
-_SENT = re.compile(rb"\bto=<([^>]*)>,(?: orig_to=<([^>]*)>,)?.* status=sent ")
-
-
-class MailLog(NamedTuple):
-    """An opened log: plain and compressed files, the newest first, or the journal's output."""
-
-    streams: tuple[Iterable[bytes], ...]
-
-
-class Delivered(NamedTuple):
-    """Mail that went on to an address."""
-
-    messages: int
-    last: str  # the day of the last one
-
-
-class Deliveries(NamedTuple):
-    """Who has had mail."""
-
-    delivered: Mapping[str, Delivered]
-    whole: bool  # the log was read to its end
+_POSTFIX_CUTS = 2_000  # octets of a message (msg_syslog.c, msg_logger.c)
+_SHORTEST_CUT = 200  # octets; loggers cut at 255 and more: what is shorter was damaged otherwise
+_MOST_LENGTHS = 32  # that are remembered
+_PROGRAMS = 64  # whose last line is remembered
+_SMTPD = "smtpd"
+_AGENTS = frozenset(("smtp", "lmtp", "pipe", "local", "virtual", "error", "qmgr", "oqmgr", "nqmgr", "discard"))
+_LOGGERS = ("rsyslogd", "syslogd", "syslog-ng", "systemd-journald", "journal", "imjournal", "imuxsock")
+_LOST = re.compile(
+    rb"begins? to drop messages|messages lost due to|lost \d+ messages from|Suppressed \d+ messages from"
+    rb"|dropping messages?"
+)
+_OURS = re.compile(rb"reject: RCPT from|: to=<")
+_WHOLE = re.compile(rb"(?s:.*) (?:proto=(?:SMTP|E?SMTP[A-Z]* helo=<[^<>]*>)|status=[a-z]+ \(.*\))\Z")  # most lines
+_INTERESTING = re.compile(rb"reject: RCPT from|: to=<|repeated \d|\0|messages")
+_REPEATED = re.compile(rb"message repeated (\d{1,6}) times?: \[ ?(.*)\]", re.DOTALL)
+_SYSLOG_NG = re.compile(rb"Last message '(.*)' repeated (\d{1,6}) times?, suppressed by syslog-ng on \S+", re.DOTALL)
+_SYSLOGD = re.compile(rb"last message repeated (\d{1,6}) times?")
+_SECOND_HEAD = re.compile(rb"\d\d:\d\d:\d\d\S* \S+ \S+/\S+\[\d+\]: ")
 
 
-def open_log(config_directory: str, now: float) -> MailLog | None:
-    """Open the log, as root: maillog_file, else what rsyslog keeps, else the journal. None: there is none."""
-    for path in filter(None, (_maillog_file(config_directory), *_KEPT)):
-        files = [found for name in glob.glob(f"{glob.escape(path)}*") if (found := _open_recent(name, now))]
-        if files:
-            return MailLog(tuple(file for _, file in sorted(files, key=lambda found: -found[0])))
-    return _journal()
+class Event(NamedTuple):
+    """Something that was said of a recipient, so many times."""
+
+    day: str  # YYYY-MM-DD, as the line prints it
+    times: int
+    message: Message
 
 
-def find_deliveries(log: MailLog, wanted: Iterable[str], settings: Settings, now: float) -> Deliveries:
-    """Find mail delivered to any of these recipients in the last DAYS days."""
-    names, days, found = _logged_names(wanted, settings), _days(now), dict[str, Delivered]()
-    end = time.monotonic() + SECONDS
-    try:
-        for number, line in enumerate(line for stream in log.streams for line in stream):
-            if number % 1000 == 0 and time.monotonic() > end:
-                return Deliveries(found, whole=False)
-            sent = _SENT.search(line) if b" status=sent " in line else None
-            day = sent and (days.get(line[:10]) or days.get(line[:6]))
-            if sent and day:
-                _count(found, {names[each] for each in map(_fold, sent.groups()) if each in names}, day)
-    except (OSError, EOFError):  # a file that is damaged, or not all there
-        return Deliveries(found, whole=False)
-    return Deliveries(found, whole=True)
+class Losses:
+    """What a reader did not understand, and whether the log says or shows that lines are missing."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.unread = 0
+        self.gaps = False
 
 
-def _logged_names(wanted: Iterable[str], settings: Settings) -> dict[str, str]:
-    """Give each recipient under every name the log may have for it: its domain may be written in two forms."""
-    names = {name: name for name in wanted}
-    for name in tuple(names):
-        local, _, domain = name.rpartition("@")
-        if domain in settings.unicode:
-            names[f"{local}@{settings.unicode[domain]}"] = name
-    return names
+def cut_lengths(lines: Iterable[bytes], known: Iterable[int] = ()) -> frozenset[int]:
+    """Return the lengths, in octets, at which the logger visibly cut one of these lines, and those known before."""
+    lengths = dict.fromkeys(known, 0)
+    for line in lines:
+        if len(line) >= _SHORTEST_CUT and not _WHOLE.match(line[-400:]) and _OURS.search(line) and _is_cut(line):
+            lengths[len(line)] = lengths.get(len(line), 0) + 1
+    return frozenset(sorted(lengths, key=lambda length: -lengths[length])[:_MOST_LENGTHS])
 
 
-def _count(found: dict[str, Delivered], names: Iterable[str], day: str) -> None:
-    for name in names:
-        before = found.get(name, Delivered(0, day))
-        found[name] = Delivered(before.messages + 1, max(before.last, day))
+def _is_cut(line: bytes) -> bool:
+    """Tell whether a logger visibly cut a line, and not Postfix, nor a crash, which leaves NULs or glues two lines."""
+    head = read_head(line)
+    if head is None or b"\0" in line or len(head.message) >= _POSTFIX_CUTS or _SECOND_HEAD.search(head.message):
+        return False
+    message = _read_message(head)
+    return isinstance(message, Unread) and message.is_cut
 
 
-def _fold(address: bytes | None) -> str:
-    return (address or b"").decode("utf-8", "replace").casefold()
+class MailLog:
+    """Reads the lines of one log, file after file: a logger may speak of the last line of the file before."""
 
+    def __init__(self, losses: Losses, cut: Iterable[int] = ()) -> None:
+        """Go by the lengths at which lines are cut, as far as they are known."""
+        self.cut, self._losses = frozenset(cut), losses
+        self._last: Message | None = None  # of the line before
+        self._by_program: dict[str, tuple[bytes, Message]] = {}
 
-def _days(now: float) -> dict[bytes, str]:
-    """Give the days that count, as a log line begins with them: `Nov  2` or `2026-11-02`, in the relay's own time."""
-    days = {}
-    for back in range(DAYS + 1):
-        day = time.localtime(now - back * _DAY)
-        iso = time.strftime("%Y-%m-%d", day)
-        days[iso.encode()] = iso
-        days[f"{time.strftime('%b', day)} {day.tm_mday:2d}".encode()] = iso
-    return days
+    def read(self, lines: Iterable[bytes], days: Days) -> Iterator[Event]:
+        """Yield what lines say, in their order."""
+        for line in lines:
+            days.follow(line)
+            if line.startswith(journal_entry.BEGINS):
+                event = self._of_journal(line)
+            else:
+                event = self._event(line, days) if _INTERESTING.search(line) else None
+            self._last = event.message if event else None
+            if event:
+                yield event
 
+    def _of_journal(self, line: bytes) -> Event | None:
+        """Return what an entry says that somebody has exported from the journal."""
+        entry = journal_entry.read_entry(line)
+        if entry is None:
+            self._losses.unread += 1
+        return self.read_entry(entry.head, entry.day, 0) if entry and entry.head else None
 
-def _open_recent(path: str, now: float) -> tuple[float, Iterable[bytes]] | None:
-    """Open a log file somebody has written to in these days."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError:
+    def _event(self, line: bytes, days: Days) -> Event | None:
+        line = self._without_damage(line)
+        head = read_head(line)
+        if head is None:
+            self._losses.unread += _begins_as_ours(line)
+            return None
+        return self.read_entry(head, days.name(head.stamp), len(line))
+
+    def read_entry(self, head: Head, day: str, length: int) -> Event | None:
+        """Return what one entry of a log says, which is so many octets long where there is a limit to that."""
+        if not head.program or head.program.startswith(_LOGGERS):
+            return self._of_logger(head, day)
+        if not _is_postfix(head.program):
+            return None
+        count, whole = self._repetition(head)
+        message = self._certain(_read_message(whole) if whole else self._repeated(head), head, length)
+        if message is None:
+            return None
+        self._remember(head, message)
+        return Event(day, count, message)
+
+    def _without_damage(self, line: bytes) -> bytes:
+        """Return a line without the NULs before it and the carriage return behind it."""
+        whole = line.lstrip(b"\0")
+        if b"\0" in whole:  # a crash
+            self._losses.gaps = True
+            return b""
+        return whole[:-1] if whole.endswith(b"\r") else whole
+
+    def _of_logger(self, head: Head, day: str) -> Event | None:
+        """Return what a logger says of the line before, or note that it lost some."""
+        repeated, syslog_ng = _SYSLOGD.fullmatch(head.message), _SYSLOG_NG.fullmatch(head.message)
+        if repeated and self._last:
+            return Event(day, int(repeated[1]), self._last)
+        if syslog_ng and self._last and self._by_program[next(reversed(self._by_program))][0].startswith(syslog_ng[1]):
+            return Event(day, int(syslog_ng[2]), self._last)
+        if _LOST.search(head.message):
+            self._losses.gaps = True
         return None
-    there = os.fstat(descriptor)
-    if not stat.S_ISREG(there.st_mode) or there.st_mtime < now - DAYS * _DAY:
-        os.close(descriptor)
+
+    def _repetition(self, head: Head) -> tuple[int, Head | None]:
+        """Return how often a message stands for itself, and the message; None: it speaks of an earlier line."""
+        rsyslog = _REPEATED.fullmatch(head.message)
+        if rsyslog:
+            return int(rsyslog[1]), head._replace(message=rsyslog[2])
+        syslog_ng = _SYSLOG_NG.fullmatch(head.message)
+        return (int(syslog_ng[2]), None) if syslog_ng else (1, head)
+
+    def _repeated(self, head: Head) -> Message | None:
+        """Return the earlier message of the same program that syslog-ng speaks of."""
+        begins = _SYSLOG_NG.fullmatch(head.message)
+        message = self._by_program.get(head.program)
+        return message[1] if begins and message and message[0].startswith(begins[1]) else None
+
+    def _certain(self, message: Message | None, head: Head, length: int) -> Message | None:
+        """Return a message that nobody can have cut into this shape; count what is not understood."""
+        if message is None:
+            return None
+        is_cut = length in self.cut or len(head.message) >= _POSTFIX_CUTS
+        if isinstance(message, Unread) or is_cut:
+            self._losses.unread += 1
+            if isinstance(message, Unread) and message.is_cut and _SECOND_HEAD.search(head.message):
+                self._losses.gaps = True  # two lines in one: what stood between them is missing
+            return None
+        return message
+
+    def _remember(self, head: Head, message: Message) -> None:
+        self._by_program.pop(head.program, None)
+        self._by_program[head.program] = (head.message, message)
+        if len(self._by_program) > _PROGRAMS:
+            del self._by_program[next(iter(self._by_program))]
+
+
+def _read_message(head: Head) -> Message | None:
+    """Return what a program of Postfix says; None: another program, or nothing of ours."""
+    if not _is_postfix(head.program):
         return None
-    file = os.fdopen(descriptor, "rb")
-    return there.st_mtime, gzip.GzipFile(fileobj=file) if path.endswith(".gz") else file
+    name = head.program.rpartition("/")[2]
+    if name == _SMTPD:
+        return read_refusal(head.message)
+    if name in _AGENTS:
+        return read_delivery(head.message)
+    return read_refusal(head.message) or read_delivery(head.message) if name == head.program else None
 
 
-def _maillog_file(config_directory: str) -> str:
-    try:
-        path = subprocesses.run_command(
-            ("/usr/sbin/postconf", "-c", config_directory, "-hx", "maillog_file")
-        ).out.strip()
-    except Failed:
-        return ""
-    return path if path.startswith("/") and not path.startswith("/dev/") else ""
+def _is_postfix(program: str) -> bool:
+    """Tell whether a program is one of Postfix: NAME/PROGRAM, or NAME alone as RFC 5424 files have it."""
+    return "/" in program or program.startswith("postfix")
 
 
-def _journal() -> MailLog | None:
-    argv = ("/usr/bin/journalctl", "-q", "--no-pager", "-o", "short-iso", "--facility=mail", f"--since=-{DAYS}d")
-    try:
-        reader = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    except OSError:
-        return None
-    return MailLog((reader.stdout,)) if reader.stdout else None
+def _begins_as_ours(line: bytes) -> bool:
+    return b": reject: RCPT from " in line or b", relay=" in line

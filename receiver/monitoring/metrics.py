@@ -13,6 +13,9 @@ _FILE = "postern.prom"
 _DRAFT = ".postern.new"  # the collector reads whatever ends in .prom
 
 
+Refused = Mapping[str, Mapping[str, int]]  # customer: kind of refusal: how many there were
+
+
 class Sample(NamedTuple):
     """One value of one metric."""
 
@@ -32,26 +35,32 @@ _HELP = {
     "postern_pinned_since_seconds": "Since when uploads do not take effect; 0: they do.",
     "postern_unproven_since_seconds": "When the list came that is not in the tables yet; 0: all are.",
     "postern_key_seen_seconds": "When a key was last used.",
+    "postern_refused_total": "Recipients refused or put off because no list has them, by kind.",
     "postern_tick_seconds": "When these numbers were written.",
 }
 
 
-def write(directory: str, statuses: Iterable[Status], now: int) -> None:
+def write(directory: str, statuses: Iterable[Status], refused: Refused, now: int) -> None:
     """Replace the file. Raises OSError."""
     folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        atomic_files.write(folder, _DRAFT, text(statuses, now).encode(), mode=0o644)
+        atomic_files.write(folder, _DRAFT, text(statuses, refused, now).encode(), mode=0o644)
         atomic_files.rename(folder, _DRAFT, _FILE)
     finally:
         os.close(folder)
 
 
-def text(statuses: Iterable[Status], now: int) -> str:
+def text(statuses: Iterable[Status], refused: Refused, now: int) -> str:
     """Give the file's text: each metric's samples together, as the format wants them."""
     samples = [Sample("postern_tick_seconds", {}, now), *(each for status in statuses for each in _samples(status))]
+    samples += [
+        Sample("postern_refused_total", {"customer": customer, "kind": kind}, count)
+        for customer, kinds in refused.items()
+        for kind, count in kinds.items()
+    ]
     lines = []
     for metric, help_ in _HELP.items():
-        lines += [f"# HELP {metric} {help_}", f"# TYPE {metric} gauge"]
+        lines += [f"# HELP {metric} {help_}", f"# TYPE {metric} {'counter' if metric.endswith('_total') else 'gauge'}"]
         lines += [f"{metric}{_labels(each.labels)} {each.value}" for each in samples if each.metric == metric]
     return "".join(f"{line}\n" for line in lines)
 

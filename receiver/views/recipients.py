@@ -15,9 +15,9 @@ def name_recipients(
     delivered = mail or {}
     if names:
         yield f"{what} ({len(names)}):"
-    for name in sorted(names, key=lambda name: (name not in delivered, name))[:NAMED]:
+    for name in sorted(names, key=lambda name: (-delivered[name]["days"] if name in delivered else 0, name))[:NAMED]:
         seen = delivered.get(name)
-        had = f"  has had mail lately: {seen['messages']}, the last on {seen['last']}" if seen else ""
+        had = f"  has had mail lately: on {seen['days']} days, the last {seen['last']}" if seen else ""
         yield f"  {sign} {escape(name, 330)}{had}"
     if len(names) > NAMED:
         yield f"  ... and {len(names) - NAMED} more; --json names them all"

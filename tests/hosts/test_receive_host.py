@@ -13,6 +13,7 @@ import pytest
 from lab.host import LabHost
 from lab.operators import MARK, Operator, answers, people
 from tests.support import small_relay
+from tests.support.maillog import delivery, smtp
 from tests.support.releases import releases
 
 pytestmark = pytest.mark.host
@@ -134,14 +135,13 @@ def test_review_reads_the_mail_log_that_only_root_may_open(relay: Relay) -> None
     relay.accepted(*people(10))
     relay.host.run("chmod", "0640", "/var/log/mail.log")
     day = relay.host.run("date", "+%b %e").stdout.strip()
-    line = f"{day} 10:00:00 mx1 postfix/smtp[7]: 4ABC: to=<user0009@acme.example>, relay=h, dsn=2.0.0, status=sent (ok)"
-    with (relay.host.root / "var/log/mail.log").open("a") as log:
-        log.write(f"{line}\n")
+    with (relay.host.root / "var/log/mail.log").open("ab") as log:
+        log.write(smtp(delivery("user0009@acme.example"), f"{day} 10:00:00 mx1 "))
     relay.upload(*people(5), code=3)
     lines = relay.desk("review", "acme").splitlines()
-    assert lines[3].startswith("  - user0009@acme.example  has had mail lately: 1, the last on ")
-    assert lines[-2] == "1 of them have had mail through this relay in the last 14 days"
-    assert "mail log not readable" in relay.desk("review", "acme", user="postern")
+    assert lines[3].startswith("  - user0009@acme.example  has had mail lately: on 1 days, the last ")
+    assert lines[-2].startswith("1 of them have had mail through this relay in the last 14 days")
+    assert "1 of them have had mail" in relay.desk("review", "acme", user="postern")
 
 
 def test_a_quoted_address_is_found_by_the_look_up_as_it_stands_in_the_table(relay: Relay) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import time
@@ -13,10 +12,10 @@ from typing import Any
 import pytest
 
 from common.exit_codes import DONE, FAILED, REFUSED
-from common.settings import Settings
-from receiver.monitoring import mail_log
-from receiver.monitoring.mail_log import Delivered, MailLog
+from receiver.monitoring import refusal_watch
 from receiver.outcome import Outcome
+from receiver.system import atomic_files
+from tests.support.maillog import delivery, refusal, smtp, smtpd
 from tests.support.small_relay import MARK, SmallRelay, export, people
 
 NEW = "new@acme.example"
@@ -302,75 +301,48 @@ def test_what_failed_before_is_finished_before_anything_else(relay: SmallRelay) 
 
 # ---- the mail log
 
-SETTINGS = Settings("acme", "exchange-5.5", ("acme.example", "xn--bcher-kva.example"))
+
+def log(relay: SmallRelay, *lines: bytes) -> None:
+    """Let the relay read a mail log with these lines, of today."""
+    file = relay.var / "mail.log"
+    file.write_bytes(b"".join(lines))
+    with relay.opened_logs(file) as logs:
+        run = atomic_files.open_directory(relay.places.run)
+        refusal_watch.update(relay.places, run, [relay.settings], logs, time.time())
+        os.close(run)
 
 
-def line(day: str, rest: str) -> bytes:
-    return f"{day} 10:00:00 mx1 postfix/smtp[7]: 4ABC: {rest}\n".encode()
+def today() -> str:
+    return time.strftime("%Y-%m-%dT10:00:00+00:00 mx1 ", time.localtime())
 
 
-SENT = "relay=h[203.0.113.25]:25, delay=1, dsn=2.0.0, status=sent (250 ok)"
-LOG = [
-    line("Sep 20", f"to=<user00001@acme.example>, {SENT}"),
-    line("Sep 21", f"to=<USER00001@Acme.example>, {SENT}"),
-    line("2026-09-08T", f"to=<x@exchange.acme.example>, orig_to=<user00002@acme.example>, {SENT}"),
-    line("Sep 20", "to=<user00003@acme.example>, relay=none, delay=1, dsn=4.4.1, status=deferred (timed out)"),
-    line("Aug  1", f"to=<user00004@acme.example>, {SENT}"),
-    line("Sep 20", f"to=<user00005@elsewhere.example>, {SENT}"),
-    line("Sep 20", f"to=<olga@bücher.example>, {SENT}"),
-]
-
-
-def test_mail_delivered_in_the_last_days_is_counted_under_each_name_it_went_by() -> None:
-    wanted = [*people(10), "olga@xn--bcher-kva.example"]
-    settings = SETTINGS._replace(unicode={"xn--bcher-kva.example": "bücher.example"})
-    found = mail_log.find_deliveries(MailLog((LOG,)), wanted, settings, NOW)
-    assert found.delivered == {
-        "user00001@acme.example": Delivered(2, "2026-09-21"),
-        "user00002@acme.example": Delivered(1, "2026-09-08"),
-        "olga@xn--bcher-kva.example": Delivered(1, "2026-09-20"),
-    }
-    assert found.whole
-
-
-def test_a_log_that_takes_too_long_is_read_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mail_log, "SECONDS", -1.0)
-    assert not mail_log.find_deliveries(MailLog((LOG,)), people(10), SETTINGS, NOW).whole
-
-
-def test_kept_logs_are_read_compressed_or_not_and_old_ones_are_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = time.time()
-    today = time.strftime("%Y-%m-%dT", time.localtime(now))
-    (tmp_path / "mail.log").write_bytes(line(today, f"to=<{people(1)[0]}>, {SENT}"))
-    (tmp_path / "mail.log.2.gz").write_bytes(gzip.compress(line(today, f"to=<{people(2)[1]}>, {SENT}")))
-    (tmp_path / "mail.log.9").write_bytes(line(today, f"to=<{people(3)[2]}>, {SENT}"))
-    os.utime(tmp_path / "mail.log.9", (now - 20 * 86_400, now - 20 * 86_400))
-    monkeypatch.setattr(mail_log, "_KEPT", (str(tmp_path / "mail.log"),))
-    log = mail_log.open_log("/nowhere", now)
-    assert log is not None
-    assert mail_log.find_deliveries(log, people(10), SETTINGS, now).delivered.keys() == set(people(2))
-
-
-def test_a_log_that_is_damaged_is_read_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mail.log.2.gz").write_bytes(gzip.compress(b"".join(LOG))[:-20])
-    monkeypatch.setattr(mail_log, "_KEPT", (str(tmp_path / "mail.log"),))
-    log = mail_log.open_log("/nowhere", time.time())
-    assert log is not None
-    assert not mail_log.find_deliveries(log, people(10), SETTINGS, NOW).whole
-
-
-def test_review_names_first_who_would_be_hurt(relay: SmallRelay, tmp_path: Path) -> None:
+def test_review_names_first_who_would_be_hurt(relay: SmallRelay) -> None:
     relay.offer(people(20))
-    today = time.strftime("%Y-%m-%dT", time.localtime())
-    (tmp_path / "mail.log").write_bytes(line(today, f"to=<user00030@acme.example>, {SENT}") * 3)
-    code = (
-        "from receiver.admin_cli import answer_call, parse_arguments\n"
-        "from receiver.monitoring.mail_log import MailLog\n"
-        f"log = MailLog((open({str(tmp_path / 'mail.log')!r}, 'rb'),))\n"
-        "sys.exit(answer_call(places, tables, parse_arguments(['review', 'acme']), os.environ, log))"
+    assert told(relay, "review", "acme")[-2] == "mail log not readable: who of them has had mail lately is not known"
+    log(
+        relay,
+        smtp(delivery(people(31)[30]), today()),
+        smtp(delivery(people(26)[25], "deferred", relay="none"), today()),
     )
-    lines = relay.run(code).stdout.decode().splitlines()
-    assert lines[3].startswith("  - user00030@acme.example  has had mail lately: 3, the last on ")
-    assert lines[-2] == "1 of them have had mail through this relay in the last 14 days"
+    lines = told(relay, "review", "acme")
+    assert lines[3].startswith("  - user00025@acme.example  has had mail lately: on 1 days, the last ")
+    assert lines[4].startswith("  - user00030@acme.example  has had mail lately: on 1 days, the last ")
+    assert lines[-2].startswith("2 of them have had mail through this relay in the last 14 days")
+
+
+def test_refusals_are_shown_and_those_ever_listed_come_first(relay: SmallRelay) -> None:
+    log(relay, smtpd(refusal("a@acme.example"), today()), smtpd(refusal(people(1)[0]), today()) * 2)
+    found = record(relay, "refusals", "acme")
+    assert list(found["refused"].items()) == [(people(1)[0], {"unlisted": 2}), ("a@acme.example", {"unlisted": 1})]
+    assert (found["had_mail"], found["waiting"], found["gaps"], found["unread"]) == ({}, {}, False, 0)
+    lines = told(relay, "refusals", "acme")
+    assert lines[0] == "acme: 2 addresses were refused in the last 14 days; 0 had mail, mail waits for 0"
+    assert lines[1].startswith("  user00000@acme.example  2 unlisted; on 1 days, the last ")
+    assert lines[1].endswith("; 1 networks  WAS LISTED")
+
+
+def test_attack_a_verb_of_another_customer_s_key_is_no_mail_of_ours(relay: SmallRelay) -> None:
+    relay.offer(people(20))
+    forged = f"x: to=<{people(31)[30]}>, relay=10.0.0.1, status=sent (250)"
+    log(relay, f"{today()}postern[9]: refused: no such verb: {forged}\n".encode() * 3)
+    assert told(relay, "review", "acme")[-2].startswith("0 of them have had mail through this relay")

@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from receiver.actions import review
 from receiver.actions.accept import accept_held
 from receiver.actions.review import AcceptedNumber
 from receiver.lists.spool import Spool
+from receiver.monitoring import log_files
+from receiver.monitoring.log_files import OpenedLogs
 from receiver.outcome import Origin, Outcome
 from receiver.tables_client import Tables
 from receiver.upload.pipeline import process_export, recover
@@ -115,6 +118,17 @@ class SmallRelay:
             found = review.review_held(spool, self.settings)
             spool.review(found.record)
             return accept_held(spool, AcceptedNumber(option, size), found.held.list, "olga", self.tables)
+
+    @contextmanager
+    def opened_logs(self, *files: Path) -> Iterator[OpenedLogs]:
+        """The mail logs as root opens them: these and their rotations."""
+        logs = log_files.open_logs("/nowhere", time.time(), "", map(str, files))
+        if logs.journal:
+            logs.journal.close()
+        try:
+            yield logs._replace(journal=None)
+        finally:
+            logs._replace(journal=None).close()
 
     def in_force(self) -> set[str]:
         return lines(self.folder / "recipients")

@@ -1,0 +1,141 @@
+"""One reading of opened log files, oldest first, slice after slice, until a time that is set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from hashlib import sha256
+from typing import NamedTuple
+
+from receiver.monitoring.collector import Collector
+from receiver.monitoring.log_content import DAMAGED, OpenedFile, content
+from receiver.monitoring.log_head import read_head
+from receiver.monitoring.log_lines import Slice, slices
+from receiver.monitoring.log_years import Days, YearCounter
+from receiver.monitoring.mail_log import Losses, MailLog, cut_lengths
+
+_BEGIN = 4_096  # octets by which two files are known to be the same log
+_AGO = 86_400  # seconds that an archive may be older than the reading before, and still hold the place where it ended
+
+
+class Position(NamedTuple):
+    """Where a reading ended: a place in what a file holds, known again by the octets before it, whatever its name."""
+
+    offset: int
+    length: int  # of those octets
+    digest: str  # their SHA-256
+
+    def is_in(self, file: OpenedFile) -> bool:
+        """Tell whether a file holds this place."""
+        try:
+            with content(file, self.offset - self.length) as stream:
+                before = stream.read(self.length)
+        except DAMAGED:
+            return False
+        return len(before) == self.length and sha256(before).hexdigest() == self.digest
+
+
+class Part(NamedTuple):
+    """What is to be read of a file: all from a place on."""
+
+    file: OpenedFile
+    offset: int = 0
+
+
+def parts(files: Sequence[OpenedFile], position: Position | None, read_last: float) -> tuple[list[Part], bool]:
+    """Return what follows a position, and whether it was found; where it was not, what was written since then.
+
+    The files are the oldest first. A file that was renamed, copied or packed meanwhile is known by what it holds.
+    """
+    files = distinct(files)
+    if position is None:
+        return [Part(file) for file in files], True
+    recent = [file for file in files if not file.is_packed or file.written >= read_last - _AGO]
+    for file in sorted(recent, key=lambda file: (file.is_packed, -file.written)):  # to unpack one takes longer
+        if position.is_in(file):
+            later = files[files.index(file) + 1 :]
+            return [Part(file, position.offset), *map(Part, later)], True
+    return [Part(file) for file in files if file.written >= read_last], False
+
+
+class Reading:
+    """Reads parts of files one after the other, and knows where it is."""
+
+    def __init__(self, log: MailLog, losses: Losses, collector: Collector, is_over: Callable[[], bool]) -> None:
+        """Count into a collector, until `is_over` says that the time has come."""
+        self.position: Position | None = None
+        self._log, self._losses, self._collector, self._is_over = log, losses, collector, is_over
+
+    def read(self, some: Sequence[Part]) -> bool:
+        """Read them. Return whether all was read that could be; what is damaged counts as a gap."""
+        return all(map(self._read_damaged, some))
+
+    def _read_damaged(self, part: Part) -> bool:
+        try:
+            return self._read(part)
+        except DAMAGED:
+            self._losses.gaps = True
+        return True
+
+    def _read(self, part: Part) -> bool:
+        days = Days(self._years(part), part.file.written)
+        offset = part.offset
+        for lines, octets, end in _slices(part):
+            self._log.cut = cut_lengths(lines, self._log.cut)
+            self._collector.collect(self._log.read(lines, days))
+            offset += octets
+            self.position = Position(offset, len(end), sha256(end).hexdigest())
+            if self._is_over():
+                return False
+        return True
+
+    def _years(self, part: Part) -> YearCounter:
+        """Count the turns of the year in the whole of a part, or as far as the time allows."""
+        years = YearCounter()
+        with suppress(*DAMAGED):
+            for lines, _, _ in _slices(part):
+                for line in lines:
+                    years.follow(line)
+                if self._is_over():
+                    break
+        return years
+
+
+def distinct(files: Iterable[OpenedFile]) -> list[OpenedFile]:
+    """Leave out what is there twice: logrotate was stopped between a copy, or an archive, and the removal."""
+    seen, found = set(), []
+    for file in sorted(files, key=lambda file: file.is_packed):
+        with suppress(*DAMAGED), content(file) as stream:
+            begins = stream.read(_BEGIN)
+            if begins in seen:
+                continue
+            seen.add(begins)
+        found.append(file)
+    return sorted(found, key=lambda file: file.written)
+
+
+def known_cuts(some: Sequence[Part]) -> frozenset[int]:
+    """Return the lengths at which lines of these files are cut, before any of them is read."""
+    lengths: frozenset[int] = frozenset()
+    for part in some:
+        with suppress(*DAMAGED):  # the reading itself finds that
+            for lines, _, _ in _slices(part):
+                lengths = cut_lengths(lines, lengths)
+    return lengths
+
+
+def begin(part: Part) -> str:
+    """Return the day of the first line; nothing: it has none."""
+    with suppress(*DAMAGED):
+        lines = (line for some in _slices(part) for line in some.lines)
+        line, head = next(((line, head) for line in lines if (head := read_head(line))), (b"", None))
+        years = YearCounter()
+        years.follow(line)
+        return Days(years, part.file.written).name(head.stamp) if head else ""
+    return ""
+
+
+def _slices(part: Part) -> Iterator[Slice]:
+    file = part.file
+    with content(file, part.offset) as stream:
+        yield from slices(stream, 1 << 62 if file.is_packed else max(0, file.size - part.offset))

@@ -1,0 +1,160 @@
+"""Asks a mail server by RCPT whether it takes addresses, as Postfix's address verification would. No mail is sent.
+
+Where Postfix routes a domain by MX records nobody is asked: Python's standard library has no resolver for them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from typing import BinaryIO, NamedTuple
+
+MOST = 50  # addresses asked in one conversation
+SECONDS = 30.0  # for all of it
+_LINE = 4_096  # octets of a reply's line
+_LINES = 50  # of a reply
+RANDOM = re.compile(r"q[0-9a-f]{24}@.*")  # names that nobody has: this module asks about them, and inv does
+_ADDRESS = re.compile(r"[^\x00-\x20\x7f<>]{1,320}|\"[^\x00-\x1f\x7f<>]{1,310}\"@[^\x00-\x20\x7f<>]+")
+_ROUTE = re.compile(r"[a-z][a-z0-9_-]*:(?:inet:)?(?P<host>\[[^\[\]]+\]|[\d.]+)(?::(?P<port>\d{1,5}))?")
+
+
+class Server(NamedTuple):
+    """Where a server listens."""
+
+    host: str
+    port: int = 25
+
+
+class Sender(NamedTuple):
+    """Who asks: what is said in EHLO, and the sender of the mail that is not sent; empty: `<>`."""
+
+    name: str
+    address: str = ""
+
+
+class Reply(NamedTuple):
+    """What the server says to one RCPT."""
+
+    code: int
+    text: str  # its lines, joined by blanks
+
+    @property
+    def is_taken(self) -> bool:
+        """Tell whether the server takes the address."""
+        return self.code // 100 == 2
+
+    @property
+    def is_refused(self) -> bool:
+        """Tell whether the server refuses the address for good."""
+        return self.code // 100 == 5
+
+
+class Answers(NamedTuple):
+    """What a server says to some addresses and, in the same conversation, to one that nobody has."""
+
+    replies: Mapping[str, Reply] = {}  # an address without a reply was not asked
+    random: Reply | None = None
+    problem: str = ""  # why nobody was asked: not reached, or it refuses the question itself
+
+    @property
+    def takes_everybody(self) -> bool:
+        """Tell whether a random name is taken, so that the other replies prove nothing."""
+        return self.random is not None and self.random.is_taken
+
+
+def server(route: str) -> Server | None:
+    """Return where TRANSPORT:NEXTHOP leads; None: by MX records, or not over TCP."""
+    found = _ROUTE.fullmatch(route)
+    if not found:
+        return None
+    host = found["host"].strip("[]")
+    return Server(re.sub(r"(?i)^ipv6:", "", host), int(found["port"] or (24 if route.startswith("lmtp:") else 25)))
+
+
+def ask(where: Server, sender: Sender, addresses: Sequence[str], domain: str = "", seconds: float = SECONDS) -> Answers:
+    """Ask about addresses, at most MOST, on one connection; with a domain, first about a name that nobody has there."""
+    replies: dict[str, Reply] = {}
+    random = f"q{os.urandom(12).hex()}@{domain}"
+    try:
+        with _Conversation(where, time.monotonic() + seconds) as conversation:
+            if problem := conversation.begin(sender):
+                return Answers(problem=problem)
+            for address in [random] * bool(domain) + list(addresses[:MOST]):
+                if address.isascii() and _ADDRESS.fullmatch(address):
+                    replies[address] = conversation.say(f"RCPT TO:<{address}>")
+                    if replies[address].code == 421:
+                        break
+    except (OSError, ValueError) as error:
+        if not replies:
+            return Answers(problem=f"{where.host}:{where.port}: {error}")
+    first = replies.pop(random, None)
+    return Answers({name: reply for name, reply in replies.items() if reply.code != 421}, first)
+
+
+class _Conversation:
+    """One SMTP conversation that ends at a time that is set, however slowly the server speaks."""
+
+    def __init__(self, where: Server, end: float) -> None:
+        """Connect. Raises OSError."""
+        self._end = end
+        self._socket = socket.create_connection((where.host, where.port), self._left())
+        self._stream: BinaryIO = self._socket.makefile("rb")
+
+    def __enter__(self) -> _Conversation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+        self._socket.close()
+
+    def begin(self, sender: Sender) -> str:
+        """Say who asks; return why the server does not go on with it, or nothing. Raises OSError."""
+        greeting = self._reply()
+        if not greeting.is_taken:
+            return f"it greets with {greeting.code} {greeting.text}"
+        hello = self.say(f"EHLO {sender.name}")
+        if not hello.is_taken:
+            return f"it answers EHLO {sender.name} with {hello.code} {hello.text}"
+        if "STARTTLS" in hello.text.upper().split():
+            self._encrypt(sender)
+        mail = self.say(f"MAIL FROM:<{sender.address}>")
+        return "" if mail.is_taken else f"it answers MAIL FROM:<{sender.address}> with {mail.code} {mail.text}"
+
+    def say(self, line: str) -> Reply:
+        """Send a line and return the reply. Raises OSError, ValueError."""
+        self._socket.settimeout(self._left())
+        self._socket.sendall(line.encode() + b"\r\n")
+        return self._reply()
+
+    def _encrypt(self, sender: Sender) -> None:
+        """Turn to TLS where it is offered: some servers take no mail otherwise. Nothing secret is said."""
+        import ssl  # 10 ms, for the servers that offer it
+
+        if not self.say("STARTTLS").is_taken:
+            return
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self._socket = context.wrap_socket(self._socket)
+        self._stream = self._socket.makefile("rb")
+        self.say(f"EHLO {sender.name}")
+
+    def _reply(self) -> Reply:
+        lines: list[str] = []
+        while len(lines) < _LINES:
+            self._socket.settimeout(self._left())
+            line = self._stream.readline(_LINE).decode("utf-8", "replace")
+            if not line.endswith("\n"):
+                raise OSError("it hangs up")
+            lines.append(line[4:].strip())
+            if line[3:4] != "-":
+                return Reply(int(line[:3]), " ".join(lines))
+        raise OSError("its reply does not end")
+
+    def _left(self) -> float:
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise OSError("it takes too long")
+        return left

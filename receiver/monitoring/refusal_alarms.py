@@ -1,0 +1,230 @@
+"""Which refusals look wrong, and what a person is told of them. Pure: data in, questions and alarms out.
+
+Two steps. suspects() says which addresses are to be asked about; judge() tells what the answers mean. Strangers make
+true refusals too: bounces and call-outs (from=<>), and a client that tries many names, raise nothing alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from hashlib import sha256
+from typing import NamedTuple
+
+from receiver.formatting import escape
+from receiver.monitoring.next_hop_probe import RANDOM, Answers, Reply
+from receiver.monitoring.postfix_message import DEFERRED, UNLISTED
+from receiver.monitoring.refusals import Refusals, RefusedAddress
+
+MOST = 20  # addresses of each kind that are asked about in one run
+_NAMED = 5  # addresses that a line names
+_MANY = 10  # names that one network tries, after which it is a dictionary
+_OFTEN = 3  # days, and networks, after which an address that was never listed is told
+_STRANGE = re.compile(r'.*[%!"@].*@')  # local parts to which Postfix denies relaying, whoever asks
+_REJECTED = "Recipient address rejected"
+
+
+class Gone(NamedTuple):
+    """An address that was removed from the list lately."""
+
+    entry: str  # of `inv history`: the upload that removed it
+    by_person: bool  # somebody accepted that removal by its number
+
+
+class Known(NamedTuple):
+    """What is known of a customer's list."""
+
+    customer: str
+    listed: Collection[str]  # in force
+    held: Collection[str] = frozenset()  # on the list that waits
+    gone: Mapping[str, Gone] = {}  # removed in the last 14 days and not listed since
+    shrink_floor: int = 2
+
+
+class Suspects(NamedTuple):
+    """Addresses that are to be asked about."""
+
+    removed: tuple[str, ...] = ()  # (a) an upload removed them
+    broken: tuple[str, ...] = ()  # (b) a table could not be read, or their domain was not taken
+    unlisted: tuple[str, ...] = ()  # (c) they wait on a held list, or had mail and were never listed
+    overruled: tuple[str, ...] = ()  # (d) they are listed, and another rule refused them
+
+    @property
+    def for_next_hop(self) -> list[str]:
+        """Return those about which the customer's server is asked."""
+        return list(dict.fromkeys((*self.removed, *self.unlisted)))
+
+    @property
+    def for_relay(self) -> list[str]:
+        """Return those about which this relay is asked."""
+        return list(dict.fromkeys((*self.broken, *self.overruled)))
+
+
+class Answered(NamedTuple):
+    """What was found out about suspects."""
+
+    next_hop: Answers = Answers()
+    relay: Mapping[str, Reply] = {}  # what this relay's own smtpd says
+    missing: Collection[str] = frozenset()  # in the tables that Postfix reads
+
+
+class RefusalAlarm(NamedTuple):
+    """One line for a person, about some addresses."""
+
+    text: str
+    addresses: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Return what tells it from others: the same addresses are told once."""
+        return f"refused {sha256(repr(sorted(self.addresses)).encode()).hexdigest()[:12]}"
+
+
+def suspects(refusals: Refusals, known: Known, today: str) -> Suspects:
+    """Return the addresses to be asked about: of each kind at most MOST, none twice on a day, none told before."""
+    new = {name: each for name, each in _serious(refusals) if _is_new(name, refusals, today)}
+    faults = {name: each for name, each in refusals.faults.items() if _is_new(name, refusals, today)}
+    removed = [name for name in new if name in known.gone and not known.gone[name].by_person]
+    unlisted = [name for name, each in new.items() if name not in removed and _is_missed(name, each, refusals, known)]
+    broken = [name for name, fault in faults.items() if fault.is_broken and not _STRANGE.match(name)]
+    overruled = [name for name, fault in faults.items() if not fault.is_broken and name in known.listed]
+    return Suspects(*(tuple(some[:MOST]) for some in (removed, broken, unlisted, overruled)))
+
+
+def judge(known: Known, asked: Suspects, answered: Answered) -> list[RefusalAlarm]:
+    """Return the alarms that the answers bear out."""
+    return [
+        *_removed(known, asked, answered),
+        *_broken(known, asked, answered),
+        *_unlisted(known, asked, answered),
+        *_overruled(known, asked, answered),
+    ]
+
+
+def daily(refusals: Refusals, known: Known) -> RefusalAlarm | None:
+    """Return the line of the day: addresses worth a look, each named once. None: there are none."""
+    new = [(name, each) for name, each in refusals.refused.items() if name not in refusals.named]
+    often = [name for name, each in new if _is_asked_for(each) and name not in known.listed and name not in known.gone]
+    tagged = [name for name, _ in new if _untagged(name) in known.listed and name not in known.listed]
+    leavers = [name for name, _ in new if name in known.gone and known.gone[name].by_person]
+    often = [name for name in often if name not in tagged]
+    parts = [
+        _counted(often, f"never listed, refused on {_OFTEN} days to {_OFTEN} networks"),
+        _counted(tagged, "refused with a tag, while the address without it is listed: see plus_addresses"),
+        _counted(leavers, "removed by a person, and still written to"),
+    ]
+    text = "; ".join(part for part in parts if part)
+    named = tuple(dict.fromkeys((*often, *tagged, *leavers)))
+    return RefusalAlarm(f"{text}; `inv refusals {known.customer}` shows them", named) if text else None
+
+
+def _serious(refusals: Refusals) -> Iterator[tuple[str, RefusedAddress]]:
+    """Yield who was refused because no list has them, by somebody who had a sender and tried few names."""
+    tried = Counter(network for each in refusals.refused.values() for network in each.networks)
+    for name, each in refusals.refused.items():
+        is_ours = each.kinds.get(UNLISTED) or each.kinds.get(DEFERRED)
+        if is_ours and any(seen.has_sender and tried[seen.network] <= _MANY for seen in each.seen):
+            yield name, each
+
+
+def _is_new(name: str, refusals: Refusals, today: str) -> bool:
+    return name not in refusals.named and refusals.asked.get(name) != today and not RANDOM.fullmatch(name)
+
+
+def _is_missed(name: str, refused: RefusedAddress, refusals: Refusals, known: Known) -> bool:
+    """Tell whether an unlisted address is one that somebody may miss."""
+    if name in known.listed or name in known.gone:
+        return False
+    return name in known.held or (name in refusals.had_mail and not refused.was_listed)
+
+
+def _removed(known: Known, asked: Suspects, answered: Answered) -> Iterator[RefusalAlarm]:
+    names = [name for name in asked.removed if name in answered.missing]
+    by_entry: dict[str, list[str]] = {}
+    for name in names:
+        by_entry.setdefault(known.gone[name].entry, []).append(name)
+    if not answered.next_hop.takes_everybody:
+        taken = set(_taken(names, answered))
+        by_entry = {entry: [name for name in some if name in taken] for entry, some in by_entry.items()}
+        by_entry = {entry: some for entry, some in by_entry.items() if some}
+    else:
+        by_entry = {entry: some for entry, some in by_entry.items() if len(some) > known.shrink_floor}
+    if by_entry:
+        entry = max(by_entry, key=lambda each: len(by_entry[each]))
+        how = "the server takes everybody" if answered.next_hop.takes_everybody else "the server takes them"
+        told = [name for some in by_entry.values() for name in some]
+        text = f"an upload removed, and now are refused, though {how}: {_names(told)}"
+        yield RefusalAlarm(f"{text}; `inv rollback {known.customer} --entry {entry}`", tuple(told))
+
+
+def _broken(known: Known, asked: Suspects, answered: Answered) -> Iterator[RefusalAlarm]:
+    found = {name: reply for name in asked.broken if (reply := answered.relay.get(name)) and _is_broken(reply)}
+    if found:
+        text = f"mail cannot be taken: this relay answers {_names(found)} with {_reply(next(iter(found.values())))}"
+        cure = f"a table that Postfix names in its log cannot be read, or `inv provision {known.customer}` mends it"
+        yield RefusalAlarm(f"{text}; {cure}", tuple(found))
+
+
+def _unlisted(known: Known, asked: Suspects, answered: Answered) -> Iterator[RefusalAlarm]:
+    if answered.next_hop.takes_everybody:
+        return  # what it takes proves nothing
+    taken = _taken([name for name in asked.unlisted if name in answered.missing], answered)
+    held = [name for name in taken if name in known.held]
+    had_mail = [name for name in taken if name not in known.held]
+    if held:
+        text = f"refused while the list they are on is held, and the server takes them: {_names(held)}"
+        yield RefusalAlarm(f"{text}; `inv review {known.customer}`", tuple(held))
+    if had_mail:
+        text = f"had mail, are on no list and are refused, and the server takes them: {_names(had_mail)}"
+        cure = f"`include` in customers/{known.customer}.toml and `inv provision {known.customer}`"
+        yield RefusalAlarm(f"{text}; {cure}", tuple(had_mail))
+
+
+def _overruled(known: Known, asked: Suspects, answered: Answered) -> Iterator[RefusalAlarm]:
+    replies = {name: answered.relay[name] for name in asked.overruled if name in answered.relay}
+    found = {name: reply for name, reply in replies.items() if reply.is_refused and _REJECTED in reply.text}
+    if found:
+        text = f"listed, and refused by another rule of this relay: {_names(found)}"
+        yield RefusalAlarm(
+            f"{text}: {_reply(next(iter(found.values())))}; `inv verify {known.customer}` asks again", tuple(found)
+        )
+
+
+def _taken(names: Iterable[str], answered: Answered) -> list[str]:
+    """Return those that the next hop takes, while it refuses a name that nobody has."""
+    random, replies = answered.next_hop.random, answered.next_hop.replies
+    if random is None or not random.is_refused:
+        return []
+    return [name for name in names if name in replies and replies[name].is_taken]
+
+
+def _is_broken(reply: Reply) -> bool:
+    words = ("Temporary lookup failure", "Server configuration error", "Relay access denied")
+    return any(word in reply.text for word in words)
+
+
+def _is_asked_for(refused: RefusedAddress) -> bool:
+    with_sender = [seen for seen in refused.seen if seen.has_sender]
+    days, networks = {seen.day for seen in with_sender}, {seen.network for seen in with_sender}
+    return not refused.was_listed and len(days) >= _OFTEN and len(networks) >= _OFTEN
+
+
+def _untagged(name: str) -> str:
+    local, _, domain = name.rpartition("@")
+    return f"{local.partition('+')[0]}@{domain}" if "+" in local else ""
+
+
+def _counted(names: Collection[str], what: str) -> str:
+    return f"{what}: {_names(names)}" if names else ""
+
+
+def _names(names: Collection[str]) -> str:
+    """Name the first ones, and count the rest."""
+    some = [escape(name, 330) for name in names][:_NAMED]
+    more = f" and {len(names) - len(some)} more" if len(names) > len(some) else ""
+    return ", ".join(some) + more
+
+
+def _reply(reply: Reply) -> str:
+    return f"`{reply.code} {escape(reply.text, 300)}`"

@@ -1,0 +1,266 @@
+"""Keeps every customer's refusals up to date from the relay's logs. One run at a time, under the timer's lock."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from common.paths import Places
+from common.settings import BadSettings, Settings, load_settings
+from receiver.lists import history, list_file
+from receiver.lists.spool import DAY, Spool
+from receiver.monitoring import log_state, refusals_file
+from receiver.monitoring.collector import Collector, owners
+from receiver.monitoring.journal import read_journal
+from receiver.monitoring.last_hop import LastHops
+from receiver.monitoring.log_files import OpenedLogs
+from receiver.monitoring.log_reading import Part, Reading, begin, distinct, known_cuts, parts
+from receiver.monitoring.log_state import LogState
+from receiver.monitoring.mail_log import Losses, MailLog
+from receiver.monitoring.refusals import DAYS, Mail, Refusals
+from receiver.outcome import Failed
+
+SECONDS = 20.0  # for one reading; what is left is read by the next one
+_LINES = 1_000_000_000  # that one reading has at most: lines of a later one have higher numbers
+
+
+class Watched(NamedTuple):
+    """One customer's refusals."""
+
+    settings: Settings
+    refusals: Refusals
+    since: str  # the day since which they count
+
+
+class RecentMail(NamedTuple):
+    """Who of some recipients had mail in the last days."""
+
+    mail: Mapping[str, Mail]
+    is_whole: bool  # all of those days was seen
+
+
+class Watch(NamedTuple):
+    """What is known after a reading."""
+
+    customers: Mapping[str, Watched]
+    state: LogState
+
+    def record(self, customer: str, now: float) -> dict[str, Any]:
+        """Return what `refusals` says of a customer, as plain JSON."""
+        refusals, oldest = self.customers[customer].refusals, oldest_day(now)
+        return {
+            "customer": customer,
+            **refusals.document,
+            "gaps": self.has_gaps(oldest),
+            "unread": self.state.unread,
+            "seen": {name: each.record for name, each in refusals.refused.items()},
+            "days": DAYS,
+            "incomplete": self._incomplete(customer, oldest),
+        }
+
+    def mail_of(self, customer: str, names: Iterable[str], now: float) -> RecentMail | None:
+        """Return the mail that these had lately; None: no log was ever read.
+
+        Mail that waits counts: while a server is down it is the only sign.
+        """
+        if not self.state.read:
+            return None
+        known, found = self.customers[customer].refusals, {}
+        for name in names:
+            mail, waiting = known.had_mail.get(name, Mail("", 0)), known.waiting.get(name)
+            last = max(mail.last, waiting.day if waiting else "")
+            if last:
+                found[name] = Mail(last, max(mail.days, 1))
+        return RecentMail(found, self.is_whole(customer, oldest_day(now)))
+
+    def _incomplete(self, customer: str, oldest: str) -> str:
+        """Return why there may have been more; nothing: all was seen."""
+        if not self.state.read:
+            return "the mail log has not been read yet; the timer does that as root, every five minutes"
+        if self.state.is_behind:
+            return "the mail log is longer than what could be read so far"
+        if self.has_gaps(oldest):
+            return f"lines of the mail log are missing or damaged, the last on {self.state.gap}"
+        since = self.customers[customer].since
+        return "" if since <= oldest else f"the mail log is known since {since}"
+
+    def has_gaps(self, oldest: str) -> bool:
+        """Tell whether lines since a day are missing, or not read yet."""
+        return self.state.gap >= oldest or self.state.is_behind
+
+    def is_whole(self, customer: str, oldest: str) -> bool:
+        """Tell whether all since a day was seen of a customer."""
+        return bool(self.state.read) and self.customers[customer].since <= oldest and not self.has_gaps(oldest)
+
+
+def day(now: float) -> str:
+    """Return a day as log lines print it, in the relay's own time."""
+    return time.strftime("%Y-%m-%d", time.localtime(now))
+
+
+def oldest_day(now: float) -> str:
+    """Return the first day that is remembered."""
+    return day(now - DAYS * DAY)
+
+
+def all_settings(places: Places) -> list[Settings]:
+    """Read the settings of every customer here; one whose are broken is told by the timer, and not counted."""
+    names = sorted(name for name in os.listdir(os.path.join(places.etc, "customers")) if not name.startswith("."))
+    found = []
+    for name in names:
+        with suppress(BadSettings):
+            found.append(load_settings(places, name))
+    return found
+
+
+def load(places: Places, run: int, customers: Iterable[Settings]) -> Watch:
+    """Read what the last reading left. A customer whose files are damaged, or who is new, has none since then."""
+    state = log_state.load(run)
+    watched = {}
+    for settings in customers:
+        with suppress(Failed), Spool(places, settings.customer) as spool:  # Failed: its spool is not made yet
+            refusals, since = refusals_file.load(spool.folder) or (Refusals(), "")
+            watched[settings.customer] = Watched(settings, refusals, since)
+    return Watch(watched, state)
+
+
+def update(places: Places, run: int, customers: Sequence[Settings], logs: OpenedLogs, now: float) -> Watch:
+    """Read on in the logs and write what they say."""
+    before, is_over = load(places, run, customers), deadline(SECONDS)
+    watch = before if before.state.read else before._replace(customers=_anew(before.customers))
+    routes = read_routes(places, watch.customers)
+    known = {name: frozenset(each.refusals.refused) for name, each in before.customers.items()}
+    state = _read_on(watch, logs, routes, now, is_over)
+    found = {name: _begun(each, watch.state, logs, routes, now, is_over) for name, each in watch.customers.items()}
+    if not before.state.read:
+        _keep_totals(before.customers, found)
+    for name, each in found.items():
+        with Spool(places, name) as spool:
+            _mark_listed(spool, each.refusals, known[name])
+            each.refusals.forget(oldest_day(now))
+            refusals_file.save(spool.folder, each.refusals, each.since)
+    log_state.save(run, state)
+    return Watch(found, state)
+
+
+def save(places: Places, watch: Watch) -> None:
+    """Write what was noted of customers besides what the log says."""
+    for name, each in watch.customers.items():
+        with Spool(places, name) as spool:
+            refusals_file.save(spool.folder, each.refusals, each.since)
+
+
+def deadline(seconds: float) -> Callable[[], bool]:
+    """Return what tells whether so much time has gone by."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end
+
+
+def _anew(customers: Mapping[str, Watched]) -> dict[str, Watched]:
+    """Return customers whose days are counted once more, because nobody knows how far that was done."""
+    anew = {name: each._replace(refusals=Refusals(), since="") for name, each in customers.items()}
+    for name, each in customers.items():
+        anew[name].refusals.named = each.refusals.named
+    return anew
+
+
+def _keep_totals(before: Mapping[str, Watched], anew: Mapping[str, Watched]) -> None:
+    """Keep the totals, which only grow, where days are counted once more."""
+    for name, each in before.items():
+        if any(each.refusals.totals.values()):
+            anew[name].refusals.totals = each.refusals.totals
+
+
+def _read_on(
+    watch: Watch, logs: OpenedLogs, routes: Mapping[str, str], now: float, is_over: Callable[[], bool]
+) -> LogState:
+    """Count in what came since the last reading; return where this one ended."""
+    state, losses = watch.state, Losses()
+    hops, earlier = LastHops(routes, state.held_back), [queue_id for queue_id, _ in state.held_back]
+    counted = [each for each in watch.customers.values() if each.since or not state.read]
+    collector = Collector(owners((each.settings, each.refusals) for each in counted), hops, int(now) * _LINES)
+    log = MailLog(losses, state.cuts)
+    positions, is_whole = dict(state.positions), True
+    for opened in logs.logs:
+        some, is_found = parts(opened.files, state.positions.get(opened.path), state.read)
+        losses.gaps |= not is_found
+        reading = Reading(log, losses, collector, is_over)
+        is_whole &= reading.read(some)
+        if reading.position:
+            positions[opened.path] = reading.position
+    cursor = _read_journal(logs, log, losses, collector, is_over) or state.cursor
+    collector.settle(hops.settle(earlier))
+    unread, gap = state.unread + losses.unread, day(now) if losses.gaps else state.gap
+    return LogState(int(now), positions, tuple(log.cut), tuple(hops.held_back), cursor, unread, gap, not is_whole)
+
+
+def _read_journal(
+    logs: OpenedLogs, log: MailLog, losses: Losses, collector: Collector, is_over: Callable[[], bool]
+) -> str:
+    """Count in what the journal says; return its cursor."""
+    last = ""
+    for event, cursor in read_journal(logs.journal.stream, log, losses) if logs.journal else ():
+        collector.collect([event] if event else [])
+        last = cursor
+        if is_over():
+            break
+    return last
+
+
+def _begun(
+    watched: Watched,
+    state: LogState,
+    logs: OpenedLogs,
+    routes: Mapping[str, str],
+    now: float,
+    is_over: Callable[[], bool],
+) -> Watched:
+    """Return a customer with the day since which it counts; who is new has the days before read for it alone."""
+    if watched.since:
+        return watched
+    refusals = watched.refusals
+    if state.read:
+        refusals = read_history(watched.settings, logs, routes, is_over)
+    return watched._replace(refusals=refusals, since=max(oldest_day(now), first_day(logs, now)))
+
+
+def read_history(
+    settings: Settings, logs: OpenedLogs, routes: Mapping[str, str], is_over: Callable[[], bool]
+) -> Refusals:
+    """Count one customer's days from the log files alone, as far as they and the time go."""
+    refusals, losses, hops = Refusals(), Losses(), LastHops(routes)
+    collector = Collector(owners([(settings, refusals)]), hops)
+    for opened in logs.logs:
+        some = [Part(file) for file in distinct(opened.files)]
+        Reading(MailLog(losses, known_cuts(some)), losses, collector, is_over).read(some)
+    collector.settle(hops.settle())
+    return refusals
+
+
+def first_day(logs: OpenedLogs, now: float) -> str:
+    """Return the day on which the logs begin; today where that cannot be told."""
+    return min((begins for opened in logs.logs if (begins := begin(Part(opened.files[0])))), default=day(now))
+
+
+def read_routes(places: Places, customers: Iterable[str]) -> dict[str, str]:
+    """Return where Postfix routes each domain, as TRANSPORT:NEXTHOP; what goes by MX records has none."""
+    routes: dict[str, str] = {}
+    for customer in customers:
+        with suppress(OSError, ValueError), open(f"{places.tree(customer)}/transport", encoding="utf-8") as lines:
+            pairs = (line.partition(" ") for line in lines)
+            routes.update((domain, route.strip()) for domain, blank, route in pairs if blank)
+    return routes
+
+
+def _mark_listed(spool: Spool, refusals: Refusals, known: Collection[str]) -> None:
+    """Note who of the refused is on the list in force, and of those who are new here, who was on an earlier one."""
+    unlisted = {name for name, each in refusals.refused.items() if not each.was_listed}
+    if unlisted:
+        refusals.mark_listed(spool.in_force().recipients)
+    if unlisted - set(known):
+        for entry in history.entries(spool.folder):
+            with suppress(Failed, ValueError):  # a list that is damaged says nothing
+                refusals.mark_listed(list_file.decode_recipients(history.read_list(spool.folder, entry.number)))

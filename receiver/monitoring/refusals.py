@@ -1,0 +1,201 @@
+"""What is known of one customer's recipients from the mail log: who was refused, had mail, or waits for it. Bounded."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from receiver.monitoring.last_hop import SENT, Trace
+from receiver.monitoring.postfix_message import KINDS, Breakage, OtherRefusal, Refusal
+
+DAYS = 14  # that are remembered
+MOST = 2_000  # refused addresses
+MOST_WITH_MAIL = 200_000
+MOST_WAITING = 20_000
+MOST_FAULTS = 100  # addresses that a fault of this relay kept from mail
+_MOST_SEEN = 40  # days and networks of one address
+
+
+class Seen(NamedTuple):
+    """A day on which somebody of a network was refused an address."""
+
+    day: str  # YYYY-MM-DD
+    network: str  # as 192.0.2.0/24 or 2001:db8:1::/48
+    has_sender: bool  # False: only bounces and call-outs
+
+
+class RefusedAddress(NamedTuple):
+    """An address that was refused."""
+
+    kinds: Mapping[str, int]  # kind: how often
+    seen: tuple[Seen, ...]
+    was_listed: bool = False  # it was on a list of the customer's at some time
+
+    @property
+    def days(self) -> list[str]:
+        """Return the days on which it was refused, sorted."""
+        return sorted({each.day for each in self.seen})
+
+    @property
+    def networks(self) -> list[str]:
+        """Return the networks it was refused to, sorted."""
+        return sorted({each.network for each in self.seen})
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Return, as plain JSON, when it was refused and to whom."""
+        return {"days": self.days, "networks": self.networks, "was_listed": self.was_listed}
+
+    @property
+    def worth(self) -> tuple[bool, int, int, int]:
+        """Return what decides who is kept when there are too many: the highest are."""
+        return self.was_listed, len(self.days), len(self.networks), sum(self.kinds.values())
+
+
+class Mail(NamedTuple):
+    """Mail that reached an address."""
+
+    last: str  # the day of the last one
+    days: int  # on how many it was seen
+
+
+class Waiting(NamedTuple):
+    """Mail for an address that was deferred, and nothing reached it since."""
+
+    day: str
+    order: int  # of the line, as Trace has it
+
+
+class Fault(NamedTuple):
+    """An address that was refused by something else than its list."""
+
+    day: str
+    text: str  # Postfix's words
+    is_broken: bool  # a table that cannot be read, or a domain that is not taken
+
+
+class Raised(NamedTuple):
+    """An alarm that was raised on a day."""
+
+    day: str
+    text: str
+
+
+class Refusals:
+    """One customer's. Mutable: events are counted in as they are read."""
+
+    def __init__(self, most: int = MOST) -> None:
+        """Nothing is known yet."""
+        self.refused: dict[str, RefusedAddress] = {}
+        self.had_mail: dict[str, Mail] = {}
+        self.waiting: dict[str, Waiting] = {}
+        self.faults: dict[str, Fault] = {}
+        self.totals: dict[str, int] = dict.fromkeys(KINDS, 0)
+        self.named: dict[str, str] = {}  # address: the day on which it was told to a person
+        self.asked: dict[str, str] = {}  # address: the day on which a server was asked about it last
+        self.raised: dict[str, Raised] = {}  # alarm: what it says; it is raised until its day is over
+        self._most = most
+
+    def refuse(self, address: str, refusal: Refusal, day: str, count: int) -> None:
+        """Count a refusal in."""
+        self.totals[refusal.kind] += count
+        before = self.refused.get(address, RefusedAddress({}, ()))
+        kinds = {**before.kinds, refusal.kind: before.kinds.get(refusal.kind, 0) + count}
+        self.refused[address] = before._replace(kinds=kinds, seen=_with(before.seen, _seen(refusal, day)))
+        if len(self.refused) > 2 * self._most:
+            self._evict()
+
+    def deliver(self, address: str, trace: Trace) -> None:
+        """Note that mail reached an address, or waits for it."""
+        if trace.status != SENT:
+            self.waiting[address] = Waiting(trace.day, trace.order)
+            return
+        before = self.had_mail.get(address, Mail("", 0))
+        if trace.day > before.last:
+            self.had_mail[address] = Mail(trace.day, before.days + 1)
+        if address in self.waiting and self.waiting[address].order < trace.order:
+            del self.waiting[address]
+
+    def fail(self, address: str, fault: Breakage | OtherRefusal, day: str) -> None:
+        """Note that something else than the list refused an address."""
+        is_broken = isinstance(fault, Breakage)
+        text = fault.what if isinstance(fault, Breakage) else fault.text[:300]
+        self.faults.pop(address, None)
+        self.faults[address] = Fault(day, text, is_broken)
+        if len(self.faults) > MOST_FAULTS:
+            del self.faults[next(iter(self.faults))]
+
+    def mark_listed(self, listed: Collection[str]) -> None:
+        """Note which of the refused addresses are on a list now; that they were is kept."""
+        for address, refused in self.refused.items():
+            if not refused.was_listed and address in listed:
+                self.refused[address] = refused._replace(was_listed=True)
+
+    def forget(self, oldest: str) -> None:
+        """Forget what ended before a day, and what is too much."""
+        recent = {name: each._replace(seen=_since(each.seen, oldest)) for name, each in self.refused.items()}
+        self.refused = {name: each for name, each in recent.items() if each.seen}
+        self.had_mail = {name: mail for name, mail in self.had_mail.items() if mail.last >= oldest}
+        self.waiting = {name: each for name, each in self.waiting.items() if each.day >= oldest}
+        self.faults = {name: fault for name, fault in self.faults.items() if fault.day >= oldest}
+        self.named = {name: day for name, day in self.named.items() if name in self.refused or day >= oldest}
+        self.asked = {name: day for name, day in self.asked.items() if day >= oldest}
+        self.raised = {name: each for name, each in self.raised.items() if each.day >= oldest}
+        self._evict()
+
+    def _evict(self) -> None:
+        """Keep whoever was ever listed, then who was refused on most days, then to most networks."""
+        if len(self.refused) > self._most:
+            kept = sorted(self.refused, key=lambda name: self.refused[name].worth, reverse=True)[: self._most]
+            self.refused = {name: self.refused[name] for name in kept}
+        self.had_mail = _latest(self.had_mail, MOST_WITH_MAIL)
+        self.waiting = _latest(self.waiting, MOST_WAITING)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return what `inv refusals --json` has of it, who was ever listed first."""
+        first = sorted(self.refused, key=lambda name: (not self.refused[name].was_listed, name))
+        return {
+            "refused": {name: dict(self.refused[name].kinds) for name in first},
+            "had_mail": {name: self.had_mail[name].last for name in sorted(self.had_mail)},
+            "waiting": {name: self.waiting[name].day for name in sorted(self.waiting)},
+        }
+
+
+@lru_cache(maxsize=4_096)
+def network(client: str) -> str:
+    """Return the network of a client's address: one line to the world, as far as that can be told."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return "unknown"
+    return str(ipaddress.ip_network(f"{address}/{24 if address.version == 4 else 48}", strict=False))
+
+
+def _seen(refusal: Refusal, day: str) -> Seen:
+    return Seen(day, network(refusal.client), refusal.has_sender)
+
+
+def _with(seen: tuple[Seen, ...], new: Seen) -> tuple[Seen, ...]:
+    """Add one; where there are too many the first goes, but for a day that is not seen otherwise."""
+    if new in seen:
+        return seen
+    if len(seen) < _MOST_SEEN:
+        return (*seen, new)
+    days = [each.day for each in seen]
+    spare = next((at for at, day in enumerate(days) if days.count(day) > 1), 0)
+    return (*seen[:spare], *seen[spare + 1 :], new)
+
+
+def _since(seen: Iterable[Seen], oldest: str) -> tuple[Seen, ...]:
+    return tuple(each for each in seen if each.day >= oldest)
+
+
+def _latest(some: dict[str, Any], most: int) -> dict[str, Any]:
+    """Keep those with the latest day, which is their first field."""
+    if len(some) <= most:
+        return some
+    kept = sorted(some, key=lambda name: some[name][0], reverse=True)[:most]
+    return {name: some[name] for name in kept}

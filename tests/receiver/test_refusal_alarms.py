@@ -1,0 +1,159 @@
+"""Which refusals a person hears of, case by case as data; and how servers are asked."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from receiver.monitoring import next_hop_probe
+from receiver.monitoring.next_hop_probe import Answers, Reply, Sender, Server
+from receiver.monitoring.refusal_alarms import Answered, Gone, Known, daily, judge, suspects
+from receiver.monitoring.refusals import Fault, Mail, Refusals, RefusedAddress, Seen
+from receiver.timer import run_timer
+from tests.support.maillog import refusal, smtpd
+from tests.support.small_relay import SmallRelay, people
+
+CASES = sorted((Path(__file__).parent / "refusal_alarms").glob("*.json"))
+TODAY = "2026-11-20"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
+def test_a_refusal_is_told_when_it_looks_wrong_and_the_answers_bear_it_out(case: Path) -> None:
+    given = json.loads(case.read_text("utf-8"))
+    refusals = Refusals()
+    for name, seen in given["refused"].items():
+        was_listed = name in given["was_listed"]
+        refusals.refused[name] = RefusedAddress(
+            {"unlisted": len(seen)}, tuple(Seen(*each) for each in seen), was_listed
+        )
+    refusals.faults = {name: Fault(TODAY, *fault) for name, fault in given["faults"].items()}
+    refusals.had_mail = {name: Mail(TODAY, 1) for name in given["had_mail"]}
+    refusals.named, refusals.asked = dict.fromkeys(given["named"], TODAY), dict.fromkeys(given["asked_today"], TODAY)
+    gone = {name: Gone(*each) for name, each in given["gone"].items()}
+    known = Known("acme", set(given["listed"]), set(given["held"]), gone)
+    asked = suspects(refusals, known, TODAY)
+    assert sorted((*asked.for_next_hop, *asked.for_relay)) == given["asks"]
+    replies = {name: Reply(code, "said") for name, code in given["replies"].items()}
+    random = Reply(given["random"], "said") if given["random"] else None
+    missing = asked.for_next_hop if given["missing"] is None else given["missing"]
+    relay = {name: Reply(*each) for name, each in given["relay"].items()}
+    alarms = judge(known, asked, Answered(Answers(replies, random), relay, missing))
+    line = daily(refusals, known)
+    assert [alarm.text for alarm in (*alarms, *([line] if line else []))] == given["alarms"]
+
+
+# ---- asking
+
+
+@contextmanager
+def mail_server(taken: str, greeting: bytes = b"220 mx\r\n") -> Iterator[tuple[Server, list[str]]]:
+    """A server that takes the addresses with this text and refuses the others; what was said to it."""
+    heard: list[str] = []
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rb") as lines:
+            connection.sendall(greeting)
+            for line in lines:
+                heard.append(line.decode().rstrip("\r\n"))
+                is_taken = not line.startswith(b"RCPT") or taken.encode() in line
+                connection.sendall(b"250-one\r\n250 two\r\n" if is_taken else b"550 5.1.1 nobody\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield Server("127.0.0.1", listener.getsockname()[1]), heard
+
+
+def test_a_server_is_asked_about_a_random_name_and_then_about_each_address() -> None:
+    with mail_server("anna@") as (where, heard):
+        found = next_hop_probe.ask(
+            where,
+            Sender("mx1.example", "double-bounce@mx1.example"),
+            ["anna@acme.example", "eva@acme.example"],
+            "acme.example",
+        )
+    assert heard[:2] == ["EHLO mx1.example", "MAIL FROM:<double-bounce@mx1.example>"]
+    assert found.random == Reply(550, "5.1.1 nobody")
+    assert found.replies == {"anna@acme.example": Reply(250, "one two"), "eva@acme.example": Reply(550, "5.1.1 nobody")}
+    assert not found.takes_everybody
+    assert not any(line.startswith("DATA") for line in heard)
+
+
+def test_a_server_that_takes_everybody_is_known_by_the_random_name() -> None:
+    with mail_server("@") as (where, _):
+        assert next_hop_probe.ask(where, Sender("mx1"), ["anna@acme.example"], "acme.example").takes_everybody
+
+
+@pytest.mark.parametrize(
+    ("greeting", "problem"),
+    [
+        (b"554 go away\r\n", "it greets with 554 go away"),
+        (b"220-" * 2000, "it hangs up"),
+        (b"220-x\r\n" * 60, "does not end"),
+    ],
+)
+def test_attack_a_server_that_does_not_answer_as_it_must_ends_the_question(greeting: bytes, problem: str) -> None:
+    with mail_server("@", greeting) as (where, _):
+        assert problem in next_hop_probe.ask(where, Sender("mx1"), ["anna@acme.example"]).problem
+
+
+def test_attack_a_server_that_never_answers_costs_no_more_than_the_time_that_is_set() -> None:
+    with mail_server("@", b"220-x") as (where, _):
+        assert next_hop_probe.ask(where, Sender("mx1"), ["anna@acme.example"], seconds=0.2).problem
+
+
+def test_attack_an_address_cannot_bring_a_command_of_its_own() -> None:
+    with mail_server("@") as (where, heard):
+        names = ["a@acme.example>\r\nDATA", "a@acme.example\nDATA", "müller@acme.example", "b@acme.example"]
+        found = next_hop_probe.ask(where, Sender("mx1"), names)
+    assert set(found.replies) == {"b@acme.example"}
+    assert heard[2:] == ["RCPT TO:<b@acme.example>"]
+
+
+@pytest.mark.parametrize(
+    ("route", "server"),
+    [
+        ("relay:[203.0.113.25]:2525", Server("203.0.113.25", 2525)),
+        ("relay:[exchange.acme.example]", Server("exchange.acme.example", 25)),
+        ("lmtp:inet:[::1]", Server("::1", 24)),
+        ("relay:203.0.113.25", Server("203.0.113.25", 25)),
+        ("relay:acme.example", None),
+        ("lmtp:unix:private/lmtp", None),
+        ("", None),
+    ],
+)
+def test_a_route_says_where_to_ask_where_it_names_a_host(route: str, server: Server | None) -> None:
+    assert next_hop_probe.server(route) == server
+
+
+# ---- the timer
+
+
+def test_the_timer_tells_of_a_held_address_once_and_names_the_command(tmp_path: Path) -> None:
+    relay = SmallRelay(tmp_path)
+    mail = relay.program("alarm", f"#!/bin/sh\ncat >> {relay.var}/alarms\n")
+    relay.relay(alarm=(str(mail),))
+    relay.offer(people(10))
+    relay.accept("first", 10)
+    relay.offer([*people(10), *(f"new{n}@acme.example" for n in range(900))])
+    log = relay.var / "mail.log"
+    head = time.strftime("%Y-%m-%dT10:00:00+00:00 mx1 ", time.localtime())
+    log.write_bytes(smtpd(refusal("new7@acme.example"), head))
+    with mail_server("new") as (where, heard):
+        (Path(relay.places.tree("acme")) / "transport").write_text(f"acme.example relay:[127.0.0.1]:{where.port}\n")
+        for _ in range(2):
+            with relay.opened_logs(log) as logs:
+                run_timer(relay.places, relay.tables, int(time.time()), logs)
+    text = "refused while the list they are on is held, and the server takes them: new7@acme.example"
+    assert [line for line in (relay.var / "alarms").read_text().splitlines() if "new7@" in line] == [
+        f"acme: {text}; `inv review acme`"
+    ]
+    assert heard[-1] == "RCPT TO:<new7@acme.example>"

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any, NamedTuple
 
 from receiver.lists import history
@@ -18,6 +19,7 @@ from receiver.system import atomic_files
 
 NAME = "log"
 LINES = 10_000  # entries that are kept
+SHOWN = 50  # entries with removals that `history` shows
 LIMIT = 32 << 20  # bytes of the newest lines that are kept and read: 3 KB an entry, which is forty domains
 
 
@@ -127,6 +129,12 @@ def find_last_addition(folder: int) -> int:
         if entry.added:
             break
     return when
+
+
+def removal_records(folder: int) -> list[dict[str, Any]]:
+    """Return the newest entries that removed somebody, as plain JSON without what the guard counted."""
+    found = islice((entry for entry in read_entries(folder) if entry.removed), SHOWN)
+    return [{name: value for name, value in entry._asdict().items() if name != "inputs"} for entry in found]
 
 
 def read_log(folder: int) -> bytes:

@@ -224,12 +224,12 @@ def rollback(_: Context, customer: str, to: str = "", entry: str = "") -> None:
         "json": _JSON,
     },
 )
-def rehearse(_: Context, customer: str, guard: list[str], json: bool = False) -> None:
+def rehearse(_: Context, customer: str, guard: list[str] | None = None, json: bool = False) -> None:
     """Say how many of the logged uploads the guard would have held under other limits, each judged alone."""
     from commands import run_command
     from commands.rehearse import rehearse as story
 
-    run_command(story, customer, guard, json)
+    run_command(story, customer, guard or [], json)
 
 
 @task(help={"customer": _CUSTOMER, "json": _JSON})

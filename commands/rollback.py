@@ -54,10 +54,7 @@ def rollback(customer: str, back: str) -> int:
 
 
 def bring_back(customer: str, entry: str) -> int:
-    """List again, on every relay, whom an entry of `inv history` removed. Raises Refused.
-
-    A relay that removed the same people by the same upload has another id for it, which is asked for there.
-    """
+    """List again, on every relay, whom an entry of `inv history` removed. Raises Refused."""
     if not _ENTRY.fullmatch(entry):
         raise Refused(f"--entry {entry}: 12 of 0-9 and a-f, as `inv history {customer}` shows")
     place = CustomerRelays.of(customer)
@@ -65,27 +62,8 @@ def bring_back(customer: str, entry: str) -> int:
     told = {name: said.record for name, said in given_answers(asked).items()}
     if old := [name for name, said in told.items() if "log" not in said]:
         raise Refused(f"{', '.join(old)}: of a release that knows no entries; `inv provision {customer}` comes first")
-    removals = {name: _find_removal(said["log"], entry) for name, said in told.items()}
-    meant = next((each for each in removals.values() if each), None)
-    names = {name: _name_on(said["log"], entry, meant) for name, said in told.items()}
-    answers: dict[str, relay_cli.Answer] = {}
-    for each in dict.fromkeys(names.values()):
-        relays = restrict_relays(place, [name for name, other in names.items() if other == each])
-        answers.update(relay_cli.ask_relays(relays, "bringing back on", "rollback", "--entry", each))
+    answers = relay_cli.ask_relays(restrict_relays(place, told), "bringing back on", "rollback", "--entry", entry)
     return relay_cli.print_answers(add_failed(asked, answers))
-
-
-def _find_removal(log: Iterable[Mapping[str, Any]], entry: str) -> Mapping[str, Any] | None:
-    return next((each for each in log if each["entry"] == entry), None)
-
-
-def _name_on(log: Iterable[Mapping[str, Any]], entry: str, meant: Mapping[str, Any] | None) -> str:
-    """Return what a relay calls the entry: the id itself, or that of the same step from one list to another."""
-    every = list(log)
-    if meant is None or _find_removal(every, entry):
-        return entry
-    step = (meant["before"], meant["list"])
-    return next((str(each["entry"]) for each in every if (each["before"], each["list"]) == step), entry)
 
 
 def _list_back(history: Iterable[Mapping[str, Any]], back: int) -> str:

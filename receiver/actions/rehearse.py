@@ -28,7 +28,7 @@ def rehearse(entries: Iterable[LogEntry], settings: Settings, limits: Mapping[st
             reasons = [reason for some in find_reasons(entry.inputs, settings) for reason in some]
             held += entry.times if reasons else 0
             would_hold += [_record(entry, reasons)] if reasons else []
-    return {"judged": judged, "held": held, "limits": dict(limits), "would_hold": would_hold}
+    return {"judged": judged, "holds": held, "limits": dict(limits), "would_hold": would_hold}
 
 
 def _with_limits(settings: Settings, limits: Mapping[str, str]) -> Settings:

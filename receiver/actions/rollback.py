@@ -46,8 +46,8 @@ def roll_back(spool: Spool, which: ListChoice, origin: Origin, tables: Tables) -
         outcome = Outcome(spool.customer, "pinned", *origin, total=len(recipients), why=why)
         added, removed = recipients - in_force.recipients, in_force.recipients - recipients
         outcome = outcome._replace(added=len(added), removed=len(removed))
-        logged = log_entry(outcome, in_force, None, f"{origin.by}, rolling back")
-        logged = logged._replace(did="rolled back", list=accepted.list)
+        offered = outcome._replace(offered=accepted.list)
+        logged = log_entry(offered, in_force, None, f"{origin.by}, rolling back")._replace(did="rolled back")
         decision = Decision(recipients, text, accepted, origin, logged.accepted_by, pin, clears=False, entry=logged)
         publishing.publish(spool, settings, in_force, decision, origin.when)
         spool.record(outcome)

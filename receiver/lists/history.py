@@ -88,8 +88,7 @@ def forget_references(folder: int) -> None:
 
 def entry_name(label: ListRecord) -> str:
     """Return the id of the log entry by which a list came. One of the first release is named by what its label says."""
-    origin = label.origin
-    words = (label.list, origin.when, origin.key, origin.client, origin.by, label.accepted_when)
+    words = (label.list, label.total, label.added, label.removed)
     return label.entry or list_file.digest(" ".join(map(str, words)).encode())[:ENTRY]
 
 

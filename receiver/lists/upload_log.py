@@ -12,7 +12,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
-from receiver.lists import history
+from receiver.lists import history, list_file
 from receiver.lists.list_file import ListRecord
 from receiver.outcome import AHEAD, Failed, Origin
 from receiver.system import atomic_files
@@ -51,7 +51,7 @@ class GuardInputs(NamedTuple):
 class LogEntry(NamedTuple):
     """One upload, or one decision of a person."""
 
-    entry: str  # its id, which no other relay gives to another entry
+    entry: str  # its id, which no relay gives to another step from list to list
     when: int  # epoch seconds
     did: str  # published, unchanged, held, pinned, accepted, rolled back, brought back
     list: str  # SHA-256 of the list that was offered
@@ -76,8 +76,16 @@ class LastAccept(NamedTuple):
 
 
 def new_id() -> str:
-    """Return an id for an entry: 12 hexadecimal digits by chance."""
+    """Return an id by chance for an entry that changes no list: 12 hexadecimal digits."""
     return os.urandom(history.ENTRY // 2).hex()
+
+
+def name_step(before: str, after: str) -> str:
+    """Return the id of the step from one list to another, named by their SHA-256: 12 hexadecimal digits.
+
+    Each relay gives it to the same step and to no other, so that it names the same removal everywhere.
+    """
+    return list_file.digest(f"{before} {after}".encode())[: history.ENTRY]
 
 
 def read_entries(folder: int) -> Iterator[LogEntry]:
@@ -100,7 +108,7 @@ def add_entry(folder: int, entry: LogEntry) -> None:
     else:
         lines = content.splitlines()
     newest = next(read_entries(folder), None) if content else None
-    if newest and newest.entry == entry.entry:
+    if newest and (newest.entry, newest.when) == (entry.entry, entry.when):
         return
     if newest and _says_the_same(newest, entry):
         lines[-1] = _encode_entry(newest._replace(times=newest.times + 1, last=entry.when))

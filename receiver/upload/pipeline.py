@@ -87,7 +87,9 @@ def apply_list(
 def log_entry(outcome: Outcome, in_force: InForce, inputs: GuardInputs | None, accepted_by: str = "") -> LogEntry:
     """Return what the log says of a run that replaces, or keeps, the list in force."""
     before = list_file.digest(in_force.text) if in_force.text else ""
-    entry = LogEntry(upload_log.new_id(), outcome.when, outcome.did, outcome.offered, before, outcome.total)
+    changed = outcome.added or outcome.removed
+    name = upload_log.name_step(before, outcome.offered) if changed else upload_log.new_id()
+    entry = LogEntry(name, outcome.when, outcome.did, outcome.offered, before, outcome.total)
     entry = entry._replace(added=outcome.added, removed=outcome.removed, accepted_by=accepted_by, inputs=inputs)
     return entry._replace(key=outcome.key, client=outcome.client, by=outcome.by)
 

@@ -123,7 +123,7 @@ def rehearsed(relay: SmallRelay, *limits: str) -> tuple[int, dict[str, object]]:
 
 def test_each_logged_upload_is_judged_again_by_other_limits(relay: SmallRelay) -> None:
     code, found = rehearsed(relay, "shrink_percent=5")
-    assert (code, found["judged"], found["held"]) == (0, 2, 2)
+    assert (code, found["judged"], found["holds"]) == (0, 2, 2)
     assert found["lines"][0] == (  # type: ignore[index]
         "would have held 2 of 2; each was judged alone, against the list of its time"
     )
@@ -134,7 +134,7 @@ def test_limits_as_they_are_hold_what_was_held(relay: SmallRelay) -> None:
     for _ in range(3):
         relay.offer(EVERYBODY[:92])
     _, found = rehearsed(relay)
-    assert (found["judged"], found["held"]) == (5, 1)
+    assert (found["judged"], found["holds"]) == (5, 1)
 
 
 @pytest.mark.parametrize("limit", ["shrink_percent=lots", "canaries=1", "max_recipients=1.5", "shrink_percent=nan"])

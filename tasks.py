@@ -285,20 +285,42 @@ def accept(_: Context, customer: str, removing: str = "", adding: str = "", firs
     help={
         "customer": _CUSTOMER,
         "to": "how many lists back, as `inv history` numbers them; the previous one unless said",
+        "entry": "bring back whom this entry of `inv history` removed; nothing is pinned",
     }
 )
-def rollback(_: Context, customer: str, to: str = "") -> None:
-    """Put an earlier list back on every relay of the customer, and pin it there.
+def rollback(_: Context, customer: str, to: str = "", entry: str = "") -> None:
+    """Put an earlier list back on every relay of the customer, and pin it there; or bring back whom one upload removed.
 
     Later exports are checked and kept but not published until `inv resume`; status and the uploads' reports say so.
+    With --entry nothing is pinned: whom that entry removed stays listed until somebody accepts that they go.
 
     Usage: inv rollback CUSTOMER [options]
     Example: inv rollback acme --to 2
     """
     from commands import run_command
-    from commands.rollback import rollback as story
+    from commands.rollback import roll_back_or_bring_back as story
 
-    run_command(story, customer, to)
+    run_command(story, customer, to, entry)
+
+
+@task(
+    iterable=["guard"],
+    help={
+        "customer": _CUSTOMER,
+        "guard": "a limit to judge by, KEY=VALUE as in [guard]; may be given several times",
+        "json": _JSON,
+    },
+)
+def rehearse(_: Context, customer: str, guard: list[str] | None = None, json: bool = False) -> None:
+    """Say how many of the logged uploads the guard would have held under other limits, each judged alone.
+
+    Usage: inv rehearse CUSTOMER --guard KEY=VALUE
+    Example: inv rehearse acme --guard shrink_percent=5
+    """
+    from commands import run_command
+    from commands.rehearse import rehearse as story
+
+    run_command(story, customer, guard or [], json)
 
 
 @task(help={"customer": _CUSTOMER, "json": _JSON})

@@ -1,7 +1,8 @@
-"""Put the same earlier list back on every relay of a customer."""
+"""Put the same earlier list back on every relay of a customer, or bring back whom one upload removed."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,15 @@ from fleet.relay_cli import (
     given_answers,
     restrict_relays,
 )
+
+_ENTRY = re.compile(r"[0-9a-f]{12}")
+
+
+def roll_back_or_bring_back(customer: str, back: str, entry: str) -> int:
+    """Do what the options of `inv rollback` ask for. Raises Refused."""
+    if back and entry:
+        raise Refused("--to N puts a whole list back, --entry brings back whom one upload removed: name one of them")
+    return bring_back(customer, entry) if entry else rollback(customer, back)
 
 
 def rollback(customer: str, back: str) -> int:
@@ -40,6 +50,19 @@ def rollback(customer: str, back: str) -> int:
     answers = relay_cli.ask_relays(
         restrict_relays(place, told.keys() - pinned.keys()), "rolling back on", "rollback", "--list", name
     )
+    return relay_cli.print_answers(add_failed(asked, answers))
+
+
+def bring_back(customer: str, entry: str) -> int:
+    """List again, on every relay, whom an entry of `inv history` removed. Raises Refused."""
+    if not _ENTRY.fullmatch(entry):
+        raise Refused(f"--entry {entry}: 12 of 0-9 and a-f, as `inv history {customer}` shows")
+    place = CustomerRelays.of(customer)
+    asked = relay_cli.ask_relays(place, "asking", "history")
+    told = {name: said.record for name, said in given_answers(asked).items()}
+    if old := [name for name, said in told.items() if "log" not in said]:
+        raise Refused(f"{', '.join(old)}: of a release that knows no entries; `inv provision {customer}` comes first")
+    answers = relay_cli.ask_relays(restrict_relays(place, told), "bringing back on", "rollback", "--entry", entry)
     return relay_cli.print_answers(add_failed(asked, answers))
 
 

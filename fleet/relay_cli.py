@@ -125,7 +125,14 @@ def shaped(record: Any) -> Mapping[str, Any]:
     listed = [each for name in ("held", "pinned") if (each := record.get(name)) not in (None, True, False)]
     if not isinstance(history, list) or not all(_names_a_list(each) for each in (*listed, *history)):
         raise ValueError(_SHAPELESS)
+    log = record.get("log") or []
+    if not isinstance(log, list) or not all(_is_log_entry(each) for each in log):
+        raise ValueError(_SHAPELESS)
     return record
+
+
+def _is_log_entry(fields: object) -> bool:
+    return isinstance(fields, dict) and all(isinstance(fields.get(name), str) for name in ("entry", "list", "before"))
 
 
 def _names_a_list(fields: object) -> bool:

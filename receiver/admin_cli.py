@@ -23,11 +23,13 @@ from common.paths import Places
 from common.settings import BadSettings, Settings, load_relay, load_settings
 from receiver.actions import copy_list, review
 from receiver.actions.accept import accept_held
+from receiver.actions.bring_back import bring_back
+from receiver.actions.rehearse import rehearse
 from receiver.actions.resume import resume_uploads
 from receiver.actions.review import AcceptedNumber
 from receiver.actions.rollback import ListChoice, roll_back
 from receiver.formatting import escape
-from receiver.lists import history, publishing
+from receiver.lists import history, publishing, upload_log
 from receiver.lists.spool import Spool
 from receiver.monitoring import log_files, log_state, refusal_watch
 from receiver.monitoring.log_files import OpenedLogs
@@ -51,6 +53,7 @@ from receiver.upload import receive
 from receiver.upload.pipeline import recover
 from receiver.views.history import difference_lines, history_lines
 from receiver.views.refusals import refusal_lines
+from receiver.views.rehearse import rehearse_lines
 from receiver.views.review import review_lines
 from receiver.views.status import status_lines
 
@@ -119,6 +122,9 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     which = made["rollback"].add_mutually_exclusive_group()
     which.add_argument("--to", type=_count, metavar="N", help="so many back in history; default 1")
     which.add_argument("--list", type=_hash, metavar="HASH")
+    which.add_argument("--entry", type=_hash, metavar="ENTRY", help="bring back whom this entry of history removed")
+    limit = "another limit of the guard, as shrink_percent=5"
+    made["rehearse"].add_argument("--guard", action="append", default=[], type=_limit, metavar="KEY=VALUE", help=limit)
     made["history"].add_argument("--diff", type=_count, metavar="N", help="who came and went with number N")
     return parser.parse_args(arguments)
 
@@ -129,6 +135,7 @@ _HELP = {
     "accept": "Take the whole held list, by the number that review names.",
     "rollback": "Put an earlier list back and pin it.",
     "resume": "Let uploads take effect again, first the one that waits.",
+    "rehearse": "Show which logged uploads the guard would hold under other limits, each judged alone.",
     "history": "Show the lists that were in force.",
     "status": "Show how the customer's list stands.",
     "refusals": "Show whom the mail log says was refused, who had mail, and for whom mail waits.",
@@ -149,6 +156,13 @@ def _count(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no number")
     return int(text)
+
+
+def _limit(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return name, value
 
 
 def _hash(text: str) -> str:
@@ -262,6 +276,8 @@ def _accept(call: AdminCall, _: Settings, spool: Spool) -> Answer:
 
 
 def _rollback(call: AdminCall, _: Settings, spool: Spool) -> Answer:
+    if call.asked.entry:
+        return _run_change(call, spool, partial(bring_back, spool, call.asked.entry, call.origin, call.tables))
     which = ListChoice(call.asked.list or "", call.asked.to)
     return _run_change(call, spool, partial(roll_back, spool, which, call.origin, call.tables))
 
@@ -276,7 +292,13 @@ def _history(call: AdminCall, _: Settings, spool: Spool) -> Answer:
         return _print_record(found, difference_lines)
     pin = spool.pinned()
     found = {"history": history.records(spool.folder), "pinned": pin and pin._asdict()}
+    found["log"] = upload_log.removal_records(spool.folder)
     return _print_record({"customer": spool.customer, **found}, history_lines)
+
+
+def _rehearse(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
+    found = rehearse(upload_log.read_entries(spool.folder), settings, dict(call.asked.guard))
+    return _print_record({"customer": spool.customer, **found}, rehearse_lines)
 
 
 def _status(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
@@ -298,6 +320,7 @@ _VERBS: Mapping[str, Callable[[AdminCall, Settings, Spool], Answer]] = {
     "accept": _accept,
     "rollback": _rollback,
     "resume": _resume,
+    "rehearse": _rehearse,
     "history": _history,
     "status": _status,
     "refusals": _refusals,

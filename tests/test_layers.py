@@ -59,7 +59,7 @@ ALLOWED: dict[str, set[str]] = {
         *("receiver.upload.recipient_types", "receiver.addresses", "receiver.outcome", "receiver.formatting"),
         *("receiver.system.", "common."),
     },
-    "receiver.upload.guard": {"receiver.addresses", "receiver.formatting", "common."},
+    "receiver.upload.guard": {"receiver.lists.upload_log", "receiver.addresses", "receiver.formatting", "common."},
     "receiver.upload.recipient_filter": {
         *("receiver.upload.formats.", "receiver.upload.recipient_types", "receiver.addresses", "common."),
     },

@@ -14,7 +14,7 @@ from receiver.lists.spool import Held, InForce, Spool
 from receiver.outcome import Outcome, Refused
 from receiver.system import locks
 from receiver.tables_client import Tables
-from receiver.upload.pipeline import accepted_domains, verify_tables
+from receiver.upload.pipeline import accepted_domains, log_entry, verify_tables
 
 
 def accept_held(spool: Spool, number: AcceptedNumber, expected: str, by: str, tables: Tables) -> Outcome:
@@ -37,9 +37,10 @@ def accept_held(spool: Spool, number: AcceptedNumber, expected: str, by: str, ta
         text, origin = list_file.encode_recipients(reviewed.recipients), reviewed.held.origin
         accepted = accepted_domains(settings, reviewed.recipients, in_force.accepted, origin, list_file.digest(text))
         accepted = accepted.without(reviewed.held.open_domains)
-        decision = Decision(reviewed.recipients, text, accepted, origin, by=by)
-        publishing.publish(spool, settings, in_force, decision, int(time.time()))
-        outcome = _outcome_of(spool.customer, reviewed, in_force, by)
+        outcome, now = _outcome_of(spool.customer, reviewed, in_force, by), int(time.time())
+        entry = log_entry(outcome, in_force, None, by)._replace(did="accepted", when=now)
+        decision = Decision(reviewed.recipients, text, accepted, origin, by=by, entry=entry)
+        publishing.publish(spool, settings, in_force, decision, now)
         spool.record(outcome)
     return verify_tables(spool, tables, outcome, reviewed.recipients - in_force.recipients)
 

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 from common.settings import Settings, load_settings
 from receiver.formatting import escape
-from receiver.lists import history, list_file, publishing
+from receiver.lists import history, list_file, publishing, removed_addresses, upload_log
 from receiver.lists.list_file import ListRecord
-from receiver.lists.publishing import Publication
+from receiver.lists.publishing import Publication, StagedFiles
 from receiver.lists.spool import Accepted, Held, Spool
 from receiver.outcome import AHEAD, FORMAT, Failed, Origin, Outcome, Refused
 from receiver.system import atomic_files, locks
@@ -32,7 +32,7 @@ _ROOM = LIMIT // 2  # bytes of files, which are longer in JSON: eighteen lists o
 _HEAD = 64 << 10  # bytes of a kept list in which its first line is found
 _LAST = 90_000_000  # number in history: names there have eight digits, and more lists are to come
 _FOLDERS = {
-    ".": re.compile(r"(?:pinned|last-export)\.json"),
+    ".": re.compile(r"(?:pinned|last-export)\.json|log|gone"),
     "held": re.compile(r"recipients|why\.json"),
     "history": re.compile(r"[0-9]{8}\.gz"),
     "reference": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.gz"),
@@ -126,7 +126,7 @@ def import_lists(spool: Spool, givens: Sequence[ExportedLists], origin: Origin, 
         if given.packed:
             label = list_file.read_record(given.packed)
             begun = Publication(origin.when, label.list, given.accepted, number=given.number)
-            publishing.begin(spool, begun, label, given.text)
+            publishing.begin(spool, begun, StagedFiles(label, given.text))
             outcome = outcome._replace(did="held" if why else "published", total=label.total, added=label.total)
         outcome = outcome._replace(reasons=(why,) if why else ())
         spool.record(outcome)
@@ -159,7 +159,7 @@ def _united(givens: Sequence[ExportedLists], settings: Settings, origin: Origin)
 
 def _pins(givens: Sequence[ExportedLists]) -> Iterator[SpoolFile]:
     """Yield what says that uploads do not take effect: a person said so, be it on one relay alone."""
-    pins = [file for given in givens for file in given.files if file.folder == "."]
+    pins = [file for given in givens for file in given.files if file.name == "pinned.json"]
     yield from pins[:1]
 
 
@@ -181,9 +181,16 @@ def _files(spool: Spool) -> Iterator[SpoolFile]:
 
     Whoever took over the account may have put anything there: what is no kept list is passed over.
     """
-    room = _ROOM
+    past = (
+        SpoolFile(".", removed_addresses.NAME, removed_addresses.read_file(spool.folder, int(time.time()))),
+        SpoolFile(".", upload_log.NAME, upload_log.read_log(spool.folder)),
+    )
+    yield from past
+    room = _ROOM - sum(len(file.content) for file in past)
     for folder, form in _FOLDERS.items():
         for name in filter(form.fullmatch, reversed(atomic_files.list_names(spool.folder, folder))):
+            if name in (upload_log.NAME, removed_addresses.NAME):
+                continue
             with atomic_files.open_subdirectory(spool.folder, folder) as directory, suppress(Failed):
                 if name.endswith(".gz"):
                     list_file.read_record(atomic_files.read_start(directory, name, _HEAD) or b"")

@@ -16,7 +16,7 @@ from receiver.outcome import Origin, Outcome, Refused
 from receiver.system import locks
 from receiver.tables_client import Tables
 from receiver.upload.guard import counted
-from receiver.upload.pipeline import verify_tables
+from receiver.upload.pipeline import log_entry, verify_tables
 
 
 class ListChoice(NamedTuple):
@@ -42,12 +42,14 @@ def roll_back(spool: Spool, which: ListChoice, origin: Origin, tables: Tables) -
         accepted = Accepted(domains, list_file.digest(text), counted(recipients, settings))
         accepted = accepted.without(spool.last_export().open_domains)
         pin = Pin(origin.when, origin.by, entry.kept.list)
-        decision = Decision(recipients, text, accepted, origin, f"{origin.by}, rolling back", pin, clears=False)
-        publishing.publish(spool, settings, in_force, decision, origin.when)
         why = f"{format_time(origin.when)} to list {entry.kept.list[:12]} of {format_time(entry.kept.origin.when)}"
         outcome = Outcome(spool.customer, "pinned", *origin, total=len(recipients), why=why)
         added, removed = recipients - in_force.recipients, in_force.recipients - recipients
         outcome = outcome._replace(added=len(added), removed=len(removed))
+        offered = outcome._replace(offered=accepted.list)
+        logged = log_entry(offered, in_force, None, f"{origin.by}, rolling back")._replace(did="rolled back")
+        decision = Decision(recipients, text, accepted, origin, logged.accepted_by, pin, clears=False, entry=logged)
+        publishing.publish(spool, settings, in_force, decision, origin.when)
         spool.record(outcome)
     return verify_tables(spool, tables, outcome, added)
 

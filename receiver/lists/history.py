@@ -1,8 +1,8 @@
-"""Lists that were in force: the last ten, for `history` and `rollback`; and the largest of late, for the guard."""
+"""Lists that were in force: the last ten, for `history` and `rollback`."""
 
 from __future__ import annotations
 
-import os
+import calendar
 import re
 import time
 from contextlib import suppress
@@ -14,7 +14,8 @@ from receiver.outcome import Failed, Refused
 from receiver.system import atomic_files
 
 KEEPS = 10  # lists, the one in force among them
-DAYS = 7  # that a list counts as a reference after the last on which it was in force
+DAYS = 7  # for which the first release kept a list for its guard after the day on which it was replaced
+ENTRY = 12  # hexadecimal digits of the id of a log entry
 _LABEL = 64 << 10  # bytes of a file in which its first line is found
 _DAY = 86_400
 _NUMBERED = re.compile(r"[0-9]{8}\.gz")
@@ -63,59 +64,41 @@ def add_list(folder: int, staged: str, number: int) -> None:
             atomic_files.remove(directory, name)
 
 
-def reference(folder: int, in_force: frozenset[str], now: int) -> frozenset[str]:
-    """Give the largest of the list in force and every list that was in force in the last DAYS days.
+def read_references(folder: int, now: int) -> list[tuple[int, frozenset[str]]]:
+    """Return the lists that the first release kept for its guard, each with the day on which it was replaced.
 
-    One list a day is kept, the largest that was replaced on it, and counts to the end of the last of its days: seven
-    days, and up to one more. Replaced, not published: a list in force for months counts for a week after it.
+    The day is the epoch second at which it ended. Lists older than DAYS days, and of a day to come, are no reference.
     """
-    since = _day_name(now - DAYS * _DAY)
-    larger = {
-        name: label.total
-        for name, label in _labels(folder, "reference", _DATED).items()
-        if name >= since and label.total > len(in_force)
-    }
-    for name in sorted(larger, key=larger.__getitem__, reverse=True):
-        with suppress(Failed):  # a damaged one is passed over
-            return list_file.decode_recipients(_content(folder, "reference", name))
-    return in_force
-
-
-def add_reference(folder: int, number: int, now: int) -> None:
-    """Let a list of history, which is being replaced now, be a reference for the days to come."""
-    atomic_files.make(folder, "reference")
-    with (
-        atomic_files.open_subdirectory(folder, "history") as history,
-        atomic_files.open_subdirectory(folder, "reference") as directory,
-    ):
-        name, replaced = _day_name(now), _label(history, _number_name(number))
-        there = _label(directory, name)
-        if replaced and (there is None or there.total < replaced.total):
-            atomic_files.remove(directory, name)
-            os.link(_number_name(number), name, src_dir_fd=history, dst_dir_fd=directory)
-        for old in _names(folder, "reference", _DATED):
-            if old < _day_name(now - DAYS * _DAY):
-                atomic_files.remove(directory, old)
+    found = []
+    for name in _names(folder, "reference", _DATED):
+        ended = calendar.timegm(time.strptime(name, "%Y-%m-%d.gz")) + _DAY - 1
+        if now - (DAYS + 1) * _DAY <= ended <= now + _DAY:
+            with suppress(Failed, ValueError):  # a damaged one is passed over
+                content = _content(folder, "reference", name)
+                found.append((min(ended, now), list_file.decode_recipients(content)))
+    return found
 
 
 def forget_references(folder: int) -> None:
-    """Let nothing before this be a reference: a person has said what is right."""
+    """Remove the lists that the first release kept for its guard."""
     for name in _names(folder, "reference", _DATED):
         with atomic_files.open_subdirectory(folder, "reference") as directory:
             atomic_files.remove(directory, name)
 
 
+def entry_name(label: ListRecord) -> str:
+    """Return the id of the log entry by which a list came. One of the first release is named by what its label says."""
+    words = (label.list, label.total, label.added, label.removed)
+    return label.entry or list_file.digest(" ".join(map(str, words)).encode())[:ENTRY]
+
+
 def _record(back: int, entry: Entry) -> dict[str, Any]:
     fields = {name: value for name, value in entry.kept._asdict().items() if name not in ("origin", "domains")}
-    return {"back": back, **fields, **entry.kept.origin._asdict()}
+    return {"back": back, **fields, **entry.kept.origin._asdict(), "entry": entry_name(entry.kept)}
 
 
 def _number_name(number: int) -> str:
     return f"{number:08d}.gz"
-
-
-def _day_name(when: int) -> str:
-    return time.strftime("%Y-%m-%d.gz", time.gmtime(when))
 
 
 def _names(folder: int, within: str, form: re.Pattern[str]) -> list[str]:

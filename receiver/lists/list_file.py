@@ -27,6 +27,7 @@ class ListRecord(NamedTuple):
     domains: tuple[str, ...]  # that had an accepted list while it was in force
     accepted_by: str = ""  # who accepted it, or rolled back to it; empty: the guard had nothing against it
     accepted_when: int = 0
+    entry: str = ""  # the id of the log entry by which it came; empty: the first release wrote this
 
 
 def encode_recipients(recipients: Iterable[str]) -> bytes:
@@ -65,7 +66,7 @@ def read_record(file: bytes) -> ListRecord:
 def _typed(kept: ListRecord) -> ListRecord:
     """Return a label in which all is as it must be: it may be anybody's work. Raises TypeError."""
     origin = kept.origin
-    words = (kept.list, kept.accepted_by, origin.key, origin.client, origin.by, *kept.domains)
+    words = (kept.list, kept.accepted_by, kept.entry, origin.key, origin.client, origin.by, *kept.domains)
     numbers = (kept.total, kept.added, kept.removed, kept.accepted_when, origin.when)
     if not (all(isinstance(word, str) for word in words) and all(isinstance(number, int) for number in numbers)):
         raise TypeError("its label has a word or a number of another kind")

@@ -10,14 +10,17 @@ import os
 from typing import NamedTuple
 
 from common.settings import Settings
-from receiver.lists import history, list_file
+from receiver.lists import history, list_file, removed_addresses, upload_log
 from receiver.lists.list_file import ListRecord
+from receiver.lists.removed_addresses import Removal
 from receiver.lists.spool import Accepted, InForce, Pin, Spool
+from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Origin
 from receiver.system import atomic_files
 
 _LIST = "recipients.next"
 _ENTRY = "history.next"
+_GONE = "gone.next"
 _BEGUN = "begun.json"
 _UNPROVEN = "unproven.json"
 
@@ -32,6 +35,8 @@ class Decision(NamedTuple):
     by: str = ""  # the person who decided; empty: the guard
     pin: Pin | None = None
     clears: bool = True  # what was held is no longer
+    entry: LogEntry | None = None  # of the log; None: nothing is written there
+    brings_back: frozenset[str] = frozenset()  # addresses that stay until a person accepts that they go
 
 
 class Publication(NamedTuple):
@@ -41,38 +46,55 @@ class Publication(NamedTuple):
     list: str  # SHA-256 of the list in force then
     accepted: Accepted
     number: int = 0  # of its place in history; 0: the list in force stays the same
-    replaces: int = 0  # the place of the list it replaces, which becomes a reference; 0: none does
     pin: Pin | None = None
     clears: bool = False
-    fresh: bool = False  # no list before this one is a reference any more
+    entry: LogEntry | None = None  # to be written to the log
+
+
+class StagedFiles(NamedTuple):
+    """What is written beside the spool's files before a publication begins."""
+
+    label: ListRecord  # of the list, for history
+    text: bytes  # the list in force to be
+    removals: bytes | None = None  # the addresses that have left by then; None: they stay as they are
 
 
 def publish(spool: Spool, settings: Settings, in_force: InForce, decision: Decision, now: int) -> None:
     """Put a decision into force. Raises OSError; a full disk leaves the list in force as it was."""
-    text, clears = decision.text, decision.clears
-    begun = Publication(
-        now, list_file.digest(text), decision.accepted, pin=decision.pin, clears=clears, fresh=bool(decision.by)
-    )
+    text = decision.text
+    begun = Publication(now, list_file.digest(text), decision.accepted, pin=decision.pin, clears=decision.clears)
+    begun = begun._replace(entry=decision.entry)
     newest = next(iter(history.entries(spool.folder)), None)
     number = newest.number if newest else 0
-    if text != in_force.text:
-        label = _label(decision, in_force.recipients, begun)
-        begin(spool, begun._replace(number=number + 1, replaces=number), label, text)
+    label = _label(decision, in_force.recipients, begun)
+    if text != in_force.text or decision.brings_back:
+        removals = _removals(spool, in_force, decision, now)
+        begin(spool, begun._replace(number=number + 1), StagedFiles(label, text, removals))
     elif decision.by:  # the same list, and now a person stands for it
-        label = _label(decision, in_force.recipients, begun)
         if newest:
-            label = newest.kept._replace(domains=label.domains, accepted_by=label.accepted_by, accepted_when=now)
-        begin(spool, begun._replace(number=max(number, 1)), label, text)
+            name = history.entry_name(newest.kept)
+            label = newest.kept._replace(domains=label.domains, accepted_by=decision.by, accepted_when=now, entry=name)
+        begin(spool, begun._replace(number=max(number, 1)), StagedFiles(label, text))
     elif spool.accepted().opens(settings, now) != decision.accepted.opens(settings, now):
         begin(spool, begun)
     else:
         _refresh(spool, decision)
 
 
+def _removals(spool: Spool, in_force: InForce, decision: Decision, now: int) -> bytes:
+    removals = removed_addresses.read_removals(spool.folder, now)
+    entry = decision.entry.entry if decision.entry else upload_log.new_id()
+    removal = Removal(now, entry, bool(decision.by))
+    removals = removed_addresses.bring_back(removals, decision.brings_back)
+    removals = removed_addresses.update_removals(removals, in_force.recipients, decision.recipients, removal)
+    return removed_addresses.encode_removals(removals)
+
+
 def _label(decision: Decision, before: frozenset[str], begun: Publication) -> ListRecord:
     after = decision.recipients
     kept_ = ListRecord(begun.list, len(after), len(after - before), len(before - after), decision.origin, ())
-    kept_ = kept_._replace(domains=tuple(decision.accepted.domains))
+    entry = decision.entry.entry if decision.entry else ""
+    kept_ = kept_._replace(domains=tuple(decision.accepted.domains), entry=entry)
     return kept_._replace(accepted_by=decision.by, accepted_when=begun.when) if decision.by else kept_
 
 
@@ -82,25 +104,34 @@ def _refresh(spool: Spool, decision: Decision) -> None:
         spool.accept(decision.accepted)
     if decision.clears:
         spool.unhold()
+    if decision.entry:
+        upload_log.add_entry(spool.folder, decision.entry)
 
 
-def begin(spool: Spool, begun: Publication, label: ListRecord | None = None, text: bytes = b"") -> None:
-    """Publish: `text` as the list in force and its label for history, where begun.number says so.
+def begin(spool: Spool, begun: Publication, staged: StagedFiles | None = None) -> None:
+    """Publish what is staged: the list in force, its label for history and who has left, where begun.number says so.
 
     Raises OSError. What needs room on the disk comes first, so a full one leaves the old list.
     """
     try:
-        if label:
-            atomic_files.write(spool.folder, _LIST, text)
-            atomic_files.write(spool.folder, _ENTRY, list_file.pack_list(label, text))
-            os.fsync(spool.folder)
+        if staged:
+            _stage(spool, staged)
         atomic_files.store_json(spool.folder, _BEGUN, _fields(begun))
     except OSError:
-        for name in (_LIST, _ENTRY, f".{_BEGUN}"):
+        for name in (_LIST, _ENTRY, _GONE, f".{_BEGUN}"):
             atomic_files.remove(spool.folder, name)
         raise
     os.fsync(spool.folder)
     complete(spool)
+
+
+def _stage(spool: Spool, staged: StagedFiles) -> None:
+    atomic_files.remove(spool.folder, _GONE)  # of a publication that was killed before it began
+    atomic_files.write(spool.folder, _LIST, staged.text)
+    atomic_files.write(spool.folder, _ENTRY, list_file.pack_list(staged.label, staged.text))
+    if staged.removals is not None:
+        atomic_files.write(spool.folder, _GONE, staged.removals)
+    os.fsync(spool.folder)
 
 
 def complete(spool: Spool) -> None:
@@ -125,10 +156,13 @@ def complete(spool: Spool) -> None:
 
 
 def _remember(spool: Spool, begun: Publication) -> None:
-    if begun.fresh:
+    """Write what the past has of it; each step may have been done before."""
+    if begun.number and atomic_files.read_start(spool.folder, _GONE, 1) is not None:
+        atomic_files.rename(spool.folder, _GONE, removed_addresses.NAME)
+    if atomic_files.read_start(spool.folder, removed_addresses.NAME, 1) is not None:
         history.forget_references(spool.folder)
-    elif begun.replaces:
-        history.add_reference(spool.folder, begun.replaces, begun.when)
+    if begun.entry:
+        upload_log.add_entry(spool.folder, begun.entry)
     if begun.number:
         history.add_list(spool.folder, _ENTRY, begun.number)
 
@@ -151,7 +185,8 @@ def mark_verified(spool: Spool, begun: Publication) -> None:
 
 def _fields(begun: Publication) -> dict[str, object]:
     pin = begun.pin and begun.pin._asdict()
-    return {**begun._asdict(), "accepted": begun.accepted._asdict(), "pin": pin}
+    entry = upload_log.encode_entry(begun.entry)
+    return {**begun._asdict(), "accepted": begun.accepted._asdict(), "pin": pin, "entry": entry}
 
 
 def _read(spool: Spool, name: str) -> Publication | None:
@@ -159,9 +194,10 @@ def _read(spool: Spool, name: str) -> Publication | None:
     try:
         known = {name: value for name, value in fields.items() if name in Publication._fields}
         accepted, pin = Accepted.read(fields["accepted"]), fields["pin"] and Pin(**fields["pin"])
-        begun = Publication(**{**known, "accepted": accepted, "pin": pin})
-        if not all(isinstance(number, int) for number in (begun.when, begun.number, begun.replaces)):
+        entry = upload_log.decode_entry(fields["entry"]) if fields.get("entry") else None
+        begun = Publication(**{**known, "accepted": accepted, "pin": pin, "entry": entry})
+        if not all(isinstance(number, int) for number in (begun.when, begun.number)):
             raise TypeError
         return begun
-    except (TypeError, KeyError, AttributeError):  # there is none, or it is damaged
+    except (TypeError, KeyError, ValueError, AttributeError):  # there is none, or it is damaged
         return None

@@ -3,7 +3,8 @@
 recipients            the list in force                           begun.json     a publication to be finished
 accepted.json         the domains with an accepted list           unproven.json  one the tables have not shown yet
 history/NUMBER.gz     the last lists in force, this one included  keys.json      when each key was seen
-reference/DAY.gz      the largest list of each of the last days   last-run.json  the Outcome of the last run
+log                   each upload, and what the guard counted     last-run.json  the Outcome of the last run
+gone                  who left the list in the last 90 days       reference/     of the first release: now in gone
 held/                 the list that waits for an operator, and    pinned.json    there while uploads do not take effect
                       which one somebody has reviewed last        last-export.json  what the last export said besides
 refusals.json         who was refused, says the mail log  had-mail.json  who had mail, or waits for it

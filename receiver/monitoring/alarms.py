@@ -57,6 +57,7 @@ def find_alarms(status: Status, settings: Settings, now: int) -> Iterator[Alarm]
         _alarm_ageing,
         _alarm_opened,
         _alarm_ahead,
+        _alarm_no_additions,
         _noted,
     ):
         yield from watch(status, settings, now)
@@ -164,6 +165,13 @@ def _alarm_ahead(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
         when = f"its last upload is of {format_time(latest)}, which is to come"
         text = f"{when}: this relay's clock was wrong then, or is now"
         yield Alarm(status.customer, "ahead", text)
+
+
+def _alarm_no_additions(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:
+    days = (now - status.last_addition) // DAY
+    if settings.no_additions_days and status.last_addition and days >= settings.no_additions_days:
+        since = f"the list has gained nobody since {format_time(status.last_addition)}, for {days} days"
+        yield Alarm(status.customer, f"no additions {status.last_addition}", f"{since}: is the export an old one?")
 
 
 def _noted(status: Status, _: Settings, __: int) -> Iterator[Alarm]:

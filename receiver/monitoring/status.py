@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from common.release import RELEASE
 from common.settings import Settings
-from receiver.lists import publishing
+from receiver.lists import publishing, upload_log
 from receiver.lists.spool import Held, Pin, Spool, Summary
 from receiver.outcome import Outcome
 
@@ -23,6 +23,7 @@ class Status(NamedTuple):
     pin: Pin | None
     keys: dict[str, dict[str, int]]
     last: Outcome | None
+    last_addition: int = 0  # when the list last gained somebody, where that is watched; 0: not known
 
     @classmethod
     def of(cls, spool: Spool, settings: Settings, now: int) -> Status:
@@ -30,7 +31,8 @@ class Status(NamedTuple):
         in_force, begun = spool.summary(), publishing.read_unfinished(spool)
         opens = in_force.accepted.opens(settings, now)
         state = (spool.waits(), spool.pinned(), spool.keys(), spool.last_run())
-        return cls(spool.customer, settings.domains, in_force, opens, begun.when if begun else 0, *state)
+        gained = upload_log.find_last_addition(spool.folder) if settings.no_additions_days else 0
+        return cls(spool.customer, settings.domains, in_force, opens, begun.when if begun else 0, *state, gained)
 
     @property
     def heard(self) -> int:

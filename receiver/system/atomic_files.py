@@ -76,6 +76,19 @@ def read_start(directory: int, name: str, size: int) -> bytes | None:
         return file.read(min(size, os.fstat(descriptor).st_size))  # which makes room for as many at once
 
 
+def read_end(directory: int, name: str, size: int) -> bytes | None:
+    """Return the last lines of a file, at most `size` bytes; None: there is none. Raises Failed for no plain file."""
+    descriptor = _plain(directory, name)
+    if descriptor is None:
+        return None
+    with open(descriptor, "rb") as file:
+        start = os.fstat(descriptor).st_size - size
+        if start <= 0:
+            return file.read(size)
+        file.seek(start)
+        return file.read(size).partition(b"\n")[2]
+
+
 def _plain(directory: int, name: str) -> int | None:
     """Open a plain file; None: there is none. Raises Failed for anything else."""
     try:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from common.settings import Settings
 from receiver.addresses import domain_of
 from receiver.formatting import escape
+from receiver.lists.upload_log import DomainCounts, GuardInputs
 
 GROWTH_FLOOR = 100  # a list may grow by this many, however small it was
 
@@ -21,59 +22,74 @@ class Verdict(NamedTuple):
     reasons: tuple[str, ...]
 
 
-def judge_list(
-    in_force: frozenset[str],
-    reference: frozenset[str],
-    accepted: Mapping[str, object],
-    counts: Mapping[str, int],
-    offered: frozenset[str],
-    open_domains: frozenset[str],
-    settings: Settings,
-) -> Verdict:
-    """Judge a list's losses against `reference`, the largest of late; what it would publish against `counts`.
+class ListsBefore(NamedTuple):
+    """What an upload is judged against."""
 
-    `accepted` has a key for each domain with an accepted list; `counts` are those of the list that passed or was
-    accepted last: held lists add to what is in force, and what they added is no measure for the next. Addresses in
-    domains the customer no longer has are dropped without a word: provision has asked for `--removing domain:D`.
+    in_force: frozenset[str]
+    gone: frozenset[str]  # addresses that left of late, so that many small removals add up
+    accepted: Mapping[str, object]  # has a key for each domain with an accepted list
+    counts: Mapping[str, int]  # by domain, of the list that passed or was accepted last
+    brought_back: frozenset[str] = frozenset()  # addresses that stay until a person accepts that they go
+
+
+def judge_list(
+    before: ListsBefore, offered: frozenset[str], open_domains: frozenset[str], settings: Settings
+) -> tuple[Verdict, GuardInputs]:
+    """Return what an upload comes to, and what it was judged by.
+
+    Held lists add to what is in force, and what they added is no measure for the next: growth is judged by `counts`.
+    Addresses in domains the customer no longer has are dropped without a word: provision has asked for
+    `--removing domain:D`.
     """
-    ours = frozenset(recipient for recipient in in_force if domain_of(recipient) in settings.domains)
-    watched = _DomainCounts.of(reference, accepted, offered, settings)
-    reasons = (*_losses(watched, settings), *_firsts(accepted, offered, open_domains, settings))
-    if not (reasons or offered):
-        reasons = ("no recipient in any domain of the customer's",)
-    would = ours | offered if reasons else offered
-    too_many = () if would <= ours else tuple(_growth(would, accepted, counts, settings))
+    ours = frozenset(recipient for recipient in before.in_force if domain_of(recipient) in settings.domains)
+    inputs = count_inputs(before, offered, open_domains, settings)
+    reasons, too_many = find_reasons(inputs, settings)
     if not (reasons or too_many):
-        return Verdict(offered, frozenset(), ())
-    return Verdict(ours if too_many else would, ours - offered, (*reasons, *too_many))
+        return Verdict(offered, frozenset(), ()), inputs
+    published = ours if too_many else ours | offered
+    return Verdict(published, ours - offered, (*reasons, *too_many)), inputs
+
+
+def find_reasons(inputs: GuardInputs, settings: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return why an upload is held, in words, and why what it adds waits too: it grows too much."""
+    reasons = (*_losses(inputs, settings), *_firsts(inputs))
+    if not (reasons or inputs.offered):
+        reasons = ("no recipient in any domain of the customer's",)
+    return reasons, tuple(_growth(inputs, bool(reasons), settings)) if inputs.coming else ()
+
+
+def count_inputs(
+    before: ListsBefore, offered: frozenset[str], open_domains: frozenset[str], settings: Settings
+) -> GuardInputs:
+    """Return what the guard counts, without the addresses that are always listed (postmaster, `include`)."""
+    ours = frozenset(recipient for recipient in before.in_force if domain_of(recipient) in settings.domains)
+    always = _always(settings)
+    reference, combined = (before.in_force | before.gone) - always, ours | offered
+    passed, referred, gone, people, listed, together = (
+        Counter(before.counts),
+        *(
+            Counter(map(domain_of, some))
+            for some in (reference, reference - offered, offered - always, offered, combined - always)
+        ),
+    )
+    domains = {
+        name: DomainCounts(
+            *(passed[name], referred[name], gone[name], people[name], listed[name], together[name]),
+            is_accepted=name in before.accepted,
+            is_open=name in open_domains,
+        )
+        for name in settings.domains
+    }
+    missing = tuple(canary for canary in settings.canaries if canary not in offered)
+    back = sum(domain_of(name) in settings.domains for name in before.brought_back - offered)
+    leaving, coming = len(ours - offered - always), len(offered - ours)
+    return GuardInputs(domains, missing, back, leaving, coming, len(offered), len(combined))
 
 
 def counted(recipients: frozenset[str], settings: Settings) -> dict[str, int]:
     """Return how many recipients of a list each domain has, without those that are always there."""
     found = _count(recipients - _always(settings), set(settings.domains))
     return {name: found[name] for name in settings.domains}
-
-
-class _DomainCounts(NamedTuple):
-    """Counts by domain, of domains with an accepted list only: a first list is held for being the first.
-
-    Entries that are always there (postmaster, `include`) are in none of them.
-    """
-
-    before: Counter[str]
-    gone: Counter[str]
-    after: Counter[str]
-    canaries: tuple[str, ...]  # that are missing
-
-    @classmethod
-    def of(
-        cls, reference: frozenset[str], accepted: Mapping[str, object], offered: frozenset[str], settings: Settings
-    ) -> _DomainCounts:
-        domains = {name for name in settings.domains if name in accepted}
-        always = _always(settings)
-        missing = tuple(canary for canary in settings.canaries if canary not in offered)
-        before, gone = _count(reference - always, domains), _count(reference - offered - always, domains)
-        return cls(before, gone, _count(offered - always, domains), missing)
 
 
 def _always(settings: Settings) -> set[str]:
@@ -85,15 +101,24 @@ def _count(recipients: Iterable[str], domains: set[str]) -> Counter[str]:
     return Counter({name: every[name] for name in sorted(domains) if every[name]})
 
 
-def _losses(watched: _DomainCounts, settings: Settings) -> Iterator[str]:
-    yield from _shrunk("", sum(watched.gone.values()), sum(watched.before.values()), settings)
-    for name, before in watched.before.items():
-        if not watched.after[name]:
-            yield f"{name} would be left with none of its {before}"
-        elif len(watched.before) > 1:
-            yield from _shrunk(f" of {name}", watched.gone[name], before, settings)
-    for canary in watched.canaries:
+def _losses(inputs: GuardInputs, settings: Settings) -> Iterator[str]:
+    """Say who would be missing. Only domains with an accepted list count: a first list is held for being the first."""
+    watched = {name: each for name, each in sorted(inputs.domains.items()) if each.is_accepted and each.reference}
+    if inputs.leaving:
+        gone, reference = (
+            sum(each.gone for each in watched.values()),
+            sum(each.reference for each in watched.values()),
+        )
+        yield from _shrunk("", gone, reference, settings)
+    for name, each in watched.items():
+        if not each.offered:
+            yield f"{name} would be left with none of its {each.reference}"
+        elif inputs.leaving and len(watched) > 1:
+            yield from _shrunk(f" of {name}", each.gone, each.reference, settings)
+    for canary in inputs.missing:
         yield f"canary {escape(canary)} is missing"
+    if inputs.brought_back:
+        yield f"{inputs.brought_back} that a rollback brought back would go"
 
 
 def _shrunk(where: str, gone: int, before: int, settings: Settings) -> Iterator[str]:
@@ -101,20 +126,31 @@ def _shrunk(where: str, gone: int, before: int, settings: Settings) -> Iterator[
         yield f"{gone * 100 / before:.1f} %{where} would go ({gone} of {before}), limit {settings.shrink_percent:g} %"
 
 
-def _firsts(
-    accepted: Mapping[str, object], offered: frozenset[str], open_domains: frozenset[str], settings: Settings
-) -> Iterator[str]:
-    for name, count in _count(offered, set(settings.domains) - set(accepted) - open_domains).items():
-        yield f"first list of {name} ({count})"
+def _sum_losses(domains: Iterable[DomainCounts]) -> tuple[int, int]:
+    """Return how many addresses of the reference are not in the upload, and how many it has."""
+    every = list(domains)
+    return sum(each.gone for each in every), sum(each.reference for each in every)
 
 
-def _growth(
-    would: frozenset[str], accepted: Mapping[str, object], counts: Mapping[str, int], settings: Settings
-) -> Iterator[str]:
+def describe_earlier_losses(inputs: GuardInputs, settings: Settings) -> Iterator[str]:
+    """Say by how much the list shrank of late, where an upload by which nobody goes is not held for it."""
+    gone, reference = _sum_losses(each for each in inputs.domains.values() if each.is_accepted)
+    if not inputs.leaving and any(_shrunk("", gone, reference, settings)):
+        yield f"{gone} of {reference} went by earlier uploads; nobody goes by this one"
+
+
+def _firsts(inputs: GuardInputs) -> Iterator[str]:
+    for name, each in sorted(inputs.domains.items()):
+        if each.listed and not (each.is_accepted or each.is_open):
+            yield f"first list of {name} ({each.listed})"
+
+
+def _growth(inputs: GuardInputs, is_held: bool, settings: Settings) -> Iterator[str]:
     """Say by how much too many would be listed, those that are only kept back among them."""
-    now = counted(would, settings)
-    before, after = (sum(each.get(name, 0) for name in settings.domains if name in accepted) for each in (counts, now))
+    before = sum(each.passed for each in inputs.domains.values() if each.is_accepted)
+    after = sum(each.combined if is_held else each.offered for each in inputs.domains.values() if each.is_accepted)
     if after - before > GROWTH_FLOOR and after > settings.growth_factor * before:
         yield f"grows from {before} to {after}, limit {settings.growth_factor:g} times"
-    if len(would) > settings.max_recipients:
-        yield f"{len(would)} recipients, limit {settings.max_recipients}"
+    total = inputs.combined if is_held else inputs.offered
+    if total > settings.max_recipients:
+        yield f"{total} recipients, limit {settings.max_recipients}"

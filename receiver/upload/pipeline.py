@@ -9,17 +9,19 @@ from contextlib import suppress
 from common.settings import Settings, load_settings
 from receiver.addresses import domain_of
 from receiver.formatting import NAMED, format_time
-from receiver.lists import history, list_file, publishing
+from receiver.lists import history, list_file, publishing, removed_addresses, upload_log
 from receiver.lists.publishing import Decision
-from receiver.lists.spool import Accepted, Held, InForce, LastExport, Pin, Spool
+from receiver.lists.spool import DAY, Accepted, Held, InForce, LastExport, Pin, Spool
+from receiver.lists.upload_log import GuardInputs, LogEntry
 from receiver.outcome import Busy, Failed, Origin, Outcome
 from receiver.system import locks
 from receiver.tables_client import Tables
 from receiver.upload import formats
 from receiver.upload.formats import BadExport
-from receiver.upload.guard import Verdict, counted, judge_list
+from receiver.upload.guard import ListsBefore, Verdict, counted, describe_earlier_losses, judge_list
 from receiver.upload.recipient_filter import FilteredExport, filter_export
 
+REFERENCE_DAYS = 7  # for which the guard counts an address that left, unless a person has accepted a list since
 WAIT = 300.0  # seconds for a place to parse in
 
 
@@ -66,27 +68,46 @@ def apply_list(
     """
     in_force, text, now = spool.in_force(), list_file.encode_recipients(choice.recipients), int(time.time())
     name = list_file.digest(text)
-    verdict = _judge(settings, choice, in_force, name, spool, now)
+    verdict, inputs = _judge(settings, choice, in_force, name, spool, now)
     outcome = Outcome(spool.customer, "pinned", *origin, total=len(in_force.recipients), offered=name)
-    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons, notes=choice.notes)
+    notes = (*choice.notes, *describe_earlier_losses(inputs, settings))
+    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons, notes=notes)
     if pin or verdict.reasons:
         held = Held(name, choice.recipients, origin, origin.when, verdict.reasons, choice.left_out)
         spool.hold(held._replace(open_domains=tuple(sorted(choice.open_domains))), text)
     if pin:
+        upload_log.add_entry(spool.folder, log_entry(outcome, in_force, inputs))
         return outcome._replace(why=format_time(pin.since)), frozenset()
+    after, added = _outcome_of(outcome, in_force.recipients, verdict)
+    decision = _decide(settings, choice, in_force, verdict, spool, after)
+    publishing.publish(spool, settings, in_force, decision._replace(entry=log_entry(after, in_force, inputs)), now)
+    return after, added
+
+
+def log_entry(outcome: Outcome, in_force: InForce, inputs: GuardInputs | None, accepted_by: str = "") -> LogEntry:
+    """Return what the log says of a run that replaces, or keeps, the list in force."""
+    before = list_file.digest(in_force.text) if in_force.text else ""
+    changed = outcome.added or outcome.removed
+    name = upload_log.name_step(before, outcome.offered) if changed else upload_log.new_id()
+    entry = LogEntry(name, outcome.when, outcome.did, outcome.offered, before, outcome.total)
+    entry = entry._replace(added=outcome.added, removed=outcome.removed, accepted_by=accepted_by, inputs=inputs)
+    return entry._replace(key=outcome.key, client=outcome.client, by=outcome.by)
+
+
+def _decide(
+    settings: Settings, choice: FilteredExport, in_force: InForce, verdict: Verdict, spool: Spool, outcome: Outcome
+) -> Decision:
+    """Return what is published of an upload: a held one only adds, and opens what it opens."""
+    origin = Origin(outcome.when, outcome.key, outcome.client, outcome.by)
     accepted = in_force.accepted.without(choice.open_domains)
     if verdict.reasons:
         accepted = accepted._replace(counts=_counts(settings, in_force, spool))
-        text = (
-            in_force.text
-            if verdict.published == in_force.recipients
-            else list_file.encode_recipients(verdict.published)
-        )
     else:
-        accepted = accepted_domains(settings, choice.recipients, accepted, origin, name).without(choice.open_domains)
-    decision = Decision(verdict.published, text, accepted, origin, clears=not verdict.reasons)
-    publishing.publish(spool, settings, in_force, decision, now)
-    return _outcome_of(outcome, in_force.recipients, verdict)
+        accepted = accepted_domains(settings, choice.recipients, accepted, origin, outcome.offered)
+        accepted = accepted.without(choice.open_domains)
+    unchanged = verdict.published == in_force.recipients
+    text = in_force.text if unchanged else list_file.encode_recipients(verdict.published)
+    return Decision(verdict.published, text, accepted, origin, clears=not verdict.reasons)
 
 
 def accepted_domains(
@@ -137,19 +158,25 @@ def _read_export(settings: Settings, export: bytes) -> FilteredExport:
     return filter_export(formats.read(export, settings), settings)
 
 
-def _judge(settings: Settings, choice: FilteredExport, in_force: InForce, name: str, spool: Spool, now: int) -> Verdict:
-    """Judge a list, unless it is the one accepted last: what a person took once is not held again every hour."""
-    accepted = in_force.accepted
-    if (
-        name == accepted.list
-        and accepted.domains.keys() >= set(map(domain_of, choice.recipients)) - choice.open_domains
-    ):
-        return Verdict(choice.recipients, frozenset(), ())
-    reference = history.reference(spool.folder, in_force.recipients, now)
-    counts = _counts(settings, in_force, spool)
-    return judge_list(
-        in_force.recipients, reference, accepted.domains, counts, choice.recipients, choice.open_domains, settings
+def _judge(
+    settings: Settings, choice: FilteredExport, in_force: InForce, name: str, spool: Spool, now: int
+) -> tuple[Verdict, GuardInputs]:
+    """Judge a list. The one accepted last passes where nobody goes by it: it is not held again every hour."""
+    accepted, offered = in_force.accepted, choice.recipients
+    removals = removed_addresses.read_removals(spool.folder, now)
+    last = upload_log.find_last_accept(spool.folder, now - REFERENCE_DAYS * DAY, now)
+    before = ListsBefore(
+        in_force.recipients,
+        removed_addresses.gone_since(removals, *last),
+        accepted.domains,
+        _counts(settings, in_force, spool),
+        removed_addresses.brought_back(removals),
     )
+    verdict, inputs = judge_list(before, offered, choice.open_domains, settings)
+    served = set(map(domain_of, offered)) - choice.open_domains
+    if name == accepted.list and not inputs.leaving and accepted.domains.keys() >= served:
+        return Verdict(offered, frozenset(), ()), inputs
+    return verdict, inputs
 
 
 def _counts(settings: Settings, in_force: InForce, spool: Spool) -> Mapping[str, int]:
@@ -177,9 +204,10 @@ def _outcome_of(outcome: Outcome, before: frozenset[str], verdict: Verdict) -> t
 def _look(settings: Settings, choice: FilteredExport, spool: Spool, origin: Origin) -> Outcome:
     """Judge as if it were an upload. Without a lock: what is read is the state before or after another run."""
     in_force, name = spool.in_force(), list_file.digest(list_file.encode_recipients(choice.recipients))
-    verdict = _judge(settings, choice, in_force, name, spool, int(time.time()))
+    verdict, inputs = _judge(settings, choice, in_force, name, spool, int(time.time()))
     coming, going = sorted(choice.recipients - in_force.recipients), sorted(in_force.recipients - choice.recipients)
     outcome = Outcome(spool.customer, "looked", *origin, total=len(choice.recipients), offered=name)
     outcome = outcome._replace(added=len(coming), removed=len(going), kept_back=len(verdict.kept_back))
-    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons, notes=choice.notes)
+    notes = (*choice.notes, *describe_earlier_losses(inputs, settings))
+    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons, notes=notes)
     return outcome._replace(coming=tuple(coming[:NAMED]), going=tuple(going[:NAMED]))

@@ -10,8 +10,14 @@ from receiver.views.recipients import name_recipients
 
 
 def history_lines(history: Mapping[str, Any]) -> list[str]:
-    """Return a line for each list, the one in force first, and whether one is pinned."""
+    """Return a line for each list, the one in force first, for older removals, and whether a list is pinned.
+
+    Each names the entry of the log first: `rollback --entry` brings back whom it removed.
+    """
     lines = [f"{entry['back']:2}  {_entry(entry)}" for entry in history["history"]]
+    kept = {entry["entry"] for entry in history["history"]}
+    older = [entry for entry in history["log"] if entry["entry"] not in kept]
+    lines += [f"    {_entry({**entry, 'accepted_when': entry['when']})}" for entry in older]
     if pinned := history["pinned"]:
         by = escape(pinned["by"])
         lines.append(f"pinned since {format_time(pinned['since'])} by {by}, to list {pinned['list'][:12]}")
@@ -27,8 +33,7 @@ def difference_lines(entry: Mapping[str, Any]) -> list[str]:
 def _entry(entry: Mapping[str, Any]) -> str:
     counts = f"{entry['total']} (+{entry['added']} -{entry['removed']})"
     by = format_actor(entry["key"], entry["client"], entry["by"])
-    by = format_actor(entry["key"], entry["client"], entry["by"])
-    line = f"{entry['list'][:12]}  {format_time(entry['when'])}  {counts}  {by}"
+    line = f"{entry['entry']}  {entry['list'][:12]}  {format_time(entry['when'])}  {counts}  {by}"
     if not entry["accepted_by"]:
         return line
     return f"{line}; accepted by {escape(entry['accepted_by'])} {format_time(entry['accepted_when'])}"

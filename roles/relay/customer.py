@@ -97,6 +97,7 @@ def settings(customer: Customer) -> Settings:
         growth_factor=guard.growth_factor,
         max_recipients=guard.max_recipients,
         max_megabytes=guard.max_megabytes,
+        no_additions_days=guard.no_additions_days,
         drop=customer.exchange.copies_files,
         days=" ".join(schedule.days),
         starts=" ".join(f"{minutes // 60:02}:{minutes % 60:02}" for minutes in schedule.starts(customer.id)),

@@ -462,7 +462,10 @@ def test_trees_that_are_all_gone_change_nothing(relay: HostRelay) -> None:
 @pytest.mark.parametrize("arguments", [("--chekc",), ("--check", "acme"), ("acme",)])
 def test_a_wrong_call_is_refused_and_explained(relay: HostRelay, arguments: tuple[str, ...]) -> None:
     done = relay.build(*arguments, check=False)
-    assert (done.returncode, done.stderr) == (2, "rebuild-relay-recips: usage: rebuild-relay-recips [--check | --look-up | --main-cf]\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "rebuild-relay-recips: usage: rebuild-relay-recips [--check | --look-up | --main-cf]\n",
+    )
 
 
 def test_only_root_builds(relay: HostRelay) -> None:

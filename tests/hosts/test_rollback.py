@@ -76,6 +76,17 @@ def test_an_earlier_list_is_back_on_every_relay_and_pinned_until_resume(two: Two
     assert two.operator.done("verify --all").out == two.operator.done("verify acme").out
 
 
+def test_whom_one_upload_removed_is_back_on_every_relay_by_its_entry(two: Two) -> None:
+    two.upload(*EVERYBODY[:48])
+    entry = json.loads(two.operator.done("history acme --json").out)["mx2"]["history"][0]["entry"]
+    two.operator.done(f"rollback acme --entry {entry}")
+    local = EVERYBODY[49].partition("@")[0]
+    assert two.ask(local) == ["250", "250"]
+    two.upload(*EVERYBODY[:48], code=3)
+    assert two.ask(local) == ["250", "250"]
+    assert "judged alone" in two.operator.done("rehearse acme --guard shrink_percent=50").out
+
+
 def test_history_names_lists_alike_on_both_and_who_came_and_went(two: Two) -> None:
     two.upload(*EVERYBODY, "newcomer")
     assert "key k1 from 127.77." in two.operator.done("history acme").out

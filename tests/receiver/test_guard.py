@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from common.settings import Settings
-from receiver.upload.guard import Verdict, counted, judge_list
+from receiver.upload.guard import ListsBefore, Verdict, counted, judge_list
 from tests.support.small_relay import people
 
 ACME = Settings("acme", "exchange-5.5", ("acme.example",))
@@ -26,9 +26,10 @@ def judged(
     """Judge a list against the one before it, which has passed; every domain is accepted. A test may say otherwise."""
     before = frozenset(before)
     domains = dict.fromkeys(settings.domains if accepted is None else accepted, 1)
-    largest = before if reference is None else frozenset(reference)
+    gone = frozenset[str]() if reference is None else frozenset(reference) - before
     counts = counted(before if passed is None else frozenset(passed), settings)
-    return judge_list(before, largest, domains, counts, frozenset(offered), frozenset(), settings)
+    lists = ListsBefore(before, gone, domains, counts)
+    return judge_list(lists, frozenset(offered), frozenset(), settings)[0]
 
 
 def test_a_list_that_adds_and_removes_a_little_passes_as_it_is() -> None:

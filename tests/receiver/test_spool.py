@@ -18,7 +18,7 @@ import pytest
 from common.paths import Places
 from receiver.actions.resume import resume_uploads
 from receiver.actions.rollback import ListChoice, roll_back
-from receiver.lists import history, list_file, publishing
+from receiver.lists import history, list_file, publishing, removed_addresses, upload_log
 from receiver.lists.spool import Accepted, Spool
 from receiver.outcome import Busy, Failed, Origin, Outcome, Refused
 from receiver.system import locks
@@ -352,29 +352,149 @@ def test_small_cuts_one_after_the_other_are_held_as_one_big_one(relay: SmallRela
     assert relay.in_force() == set(people(180))
 
 
-def test_a_list_counts_as_reference_for_a_week_after_it_was_replaced(relay: SmallRelay) -> None:
+def gone(relay: SmallRelay, now: float) -> set[str]:
+    with relay.spool() as spool:
+        return set(removed_addresses.find_gone(spool.folder, int(now)))
+
+
+def age_past(relay: SmallRelay, days: int) -> None:
+    """Let all that is known of removals and uploads be so much older."""
+    file = relay.folder / "gone"
+    rows = [line.split(" ", 1) for line in file.read_text().splitlines()]
+    file.write_text("".join(f"{int(when) - days * DAY} {rest}\n" for when, rest in rows))
+    log = [json.loads(line) for line in (relay.folder / "log").read_text().splitlines()]
+    aged = [{**entry, "when": entry["when"] - days * DAY} for entry in log]
+    (relay.folder / "log").write_text("".join(json.dumps(entry) + "\n" for entry in aged))
+
+
+def test_swapping_a_tenth_at_each_upload_is_held_when_it_adds_up(relay: SmallRelay) -> None:
     accepted(relay, people(100))
-    relay.offer(people(95))
+    newcomers = [f"new{number}@acme.example" for number in range(16)]
+    assert relay.offer([*people(100)[6:], *newcomers[:6]]).did == "published"
+    again = relay.offer([*people(100)[12:], *newcomers[:12]])
+    assert again.reasons == ("11.3 % would go (12 of 106), limit 10 %",)
+
+
+@pytest.mark.parametrize(("days", "did"), [(6, "held"), (8, "published")])
+def test_a_removal_counts_for_seven_days(relay: SmallRelay, days: int, did: str) -> None:
+    accepted(relay, people(100))
+    relay.offer(people(92))
+    age_past(relay, days)
+    assert relay.offer(people(88)).did == did
+
+
+def test_an_upload_by_which_nobody_goes_is_told_and_not_held(relay: SmallRelay) -> None:
+    accepted(relay, people(100))
+    relay.offer(people(92))
+    relay.provision(shrink_percent=5.0)
+    outcome = relay.offer([*people(92), "new@acme.example"])
+    assert (outcome.did, outcome.notes) == ("published", ("8 of 100 went by earlier uploads; nobody goes by this one",))
+
+
+# ---- the past
+
+
+def test_who_leaves_is_gone_by_an_entry_of_the_log_and_who_returns_is_not(relay: SmallRelay) -> None:
+    accepted(relay, people(100))
+    relay.offer(people(98))
+    now = time.time()
+    with relay.spool() as spool:
+        newest = next(upload_log.read_entries(spool.folder))
+        removals = removed_addresses.find_gone(spool.folder, int(now))
+        assert history.records(spool.folder)[0]["entry"] == newest.entry
+    assert set(removals) == set(people(100)[98:])
+    assert {(each.entry, each.is_by_person) for each in removals.values()} == {(newest.entry, False)}
+    relay.offer(people(99))
+    assert gone(relay, now) == {people(100)[99]}
+    assert not gone(relay, now + 91 * DAY)
+
+
+def test_a_removal_that_a_person_accepted_is_marked_so(relay: SmallRelay) -> None:
+    accepted(relay, people(40))
+    relay.offer(people(20))
+    accept(relay, "removing", 20)
+    with relay.spool() as spool:
+        removals = removed_addresses.find_gone(spool.folder, int(time.time()))
+    assert len(removals) == 20
+    assert all(each.is_by_person for each in removals.values())
+
+
+def test_the_log_has_each_upload_and_counts_unchanged_ones_in_one_line(relay: SmallRelay) -> None:
+    accepted(relay, people(40))
+    for _ in range(3):
+        relay.offer(people(40))
+    relay.offer(people(10))
+    with relay.spool() as spool:
+        entries = list(upload_log.read_entries(spool.folder))
+    told = [(entry.did, entry.times, entry.accepted_by) for entry in entries]
+    assert told == [("held", 1, ""), ("unchanged", 3, ""), ("accepted", 1, "olga"), ("held", 1, "")]
+    inputs = entries[0].inputs
+    assert inputs
+    assert (inputs.leaving, inputs.domains["acme.example"].gone) == (30, 30)
+
+
+def test_the_log_keeps_its_newest_ten_thousand_lines(relay: SmallRelay) -> None:
+    accepted(relay, people(40))
+    line = (relay.folder / "log").read_bytes().splitlines(keepends=True)[-1]
+    (relay.folder / "log").write_bytes(line * 10_050)
+    relay.offer(people(39))
+    assert (relay.folder / "log").read_bytes().count(b"\n") == upload_log.LINES
+    with relay.spool() as spool:
+        assert next(upload_log.read_entries(spool.folder)).removed == 1
+
+
+@pytest.mark.parametrize("name", ["log", "gone"])
+@pytest.mark.parametrize("size", [0, 3 << 30])
+def test_a_damaged_or_enormous_past_stops_no_upload(relay: SmallRelay, name: str, size: int) -> None:
+    accepted(relay, people(40))
+    relay.offer(people(39))
+    with (relay.folder / name).open("r+b") as file:
+        file.write(b'\xff\x00{"when": [[[')
+        file.truncate(max(size, 20))
+    assert relay.offer(people(38)).did == "published"
+    assert relay.in_force() == set(people(38))
+    assert people(39)[38] in gone(relay, time.time())
+
+
+def test_damaged_lines_are_passed_over_and_the_others_are_read(relay: SmallRelay) -> None:
+    accepted(relay, people(40))
+    relay.offer(people(38))
+    for name in ("log", "gone"):
+        with (relay.folder / name).open("ab") as file:
+            file.write(b'{"entry": 1}\n[]\n{"inputs": {"domains": 3}}\nx\n9 zz u a@acme.example\n\xff\xfe\n')
+    assert gone(relay, time.time()) == set(people(40)[38:])
+    with relay.spool() as spool:
+        assert len(list(upload_log.read_entries(spool.folder))) == 3
+
+
+def first_release(relay: SmallRelay) -> None:
+    """Leave what the first release would have left: history without ids, reference/ and no log."""
+    for name in ("log", "gone"):
+        (relay.folder / name).unlink()
+    (relay.folder / "reference").mkdir(exist_ok=True)
+    for path in (relay.folder / "history").iterdir():
+        packed = path.read_bytes()
+        label = list_file.read_record(packed)._replace(entry="")
+        path.write_bytes(list_file.pack_list(label, list_file.read_content(packed)))
+
+
+def test_what_history_and_reference_of_the_first_release_have_is_kept(relay: SmallRelay) -> None:
+    accepted(relay, people(100))
+    oldest = min((relay.folder / "history").iterdir()).read_bytes()
+    relay.offer(people(96))
+    first_release(relay)
     now = int(time.time())
+    (relay.folder / "reference" / time.strftime("%Y-%m-%d.gz", time.gmtime(now))).write_bytes(oldest)
+    assert gone(relay, now) == set(people(100)[96:])
     with relay.spool() as spool:
-        in_force = spool.in_force().recipients
-        assert len(history.reference(spool.folder, in_force, now)) == 100
-        assert len(history.reference(spool.folder, in_force, now + 7 * DAY)) == 100
-        assert history.reference(spool.folder, in_force, now + 8 * DAY) == in_force
-
-
-def test_the_reference_is_the_largest_list_of_its_day_and_old_days_are_cleared_away(relay: SmallRelay) -> None:
-    accepted(relay, people(100))
-    now, folder = int(time.time()), relay.folder / "reference"
-    for count in (99, 98):
-        relay.offer(people(count))
-    assert len(list((folder).iterdir())) == 1
-    for day in range(1, 12):
-        (folder / time.strftime("%Y-%m-%d.gz", time.gmtime(now - day * DAY))).write_bytes(b"")
-    relay.offer(people(97))
-    assert len(list((folder).iterdir())) == history.DAYS + 1
+        assert [entry.accepted_by for entry in upload_log.read_entries(spool.folder)] == ["", "olga"]
+        named = [record["entry"] for record in history.records(spool.folder)]
+    relay.offer([*people(96), "new@acme.example"])
+    assert gone(relay, now) == set(people(100)[96:])
+    assert not list((relay.folder / "reference").iterdir())
     with relay.spool() as spool:
-        assert len(history.reference(spool.folder, spool.in_force().recipients, now)) == 100
+        assert [record["entry"] for record in history.records(spool.folder)][1:] == named
+        assert [entry.entry for entry in upload_log.read_entries(spool.folder)][1:] == named
 
 
 def test_after_an_accept_no_list_before_it_is_a_reference(relay: SmallRelay) -> None:

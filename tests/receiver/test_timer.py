@@ -95,6 +95,15 @@ def test_a_pin_is_told_with_who_set_it_and_what_is_held_meanwhile_is_not(relay: 
     assert " by olga; `inv resume acme` ends it" in line
 
 
+def test_a_list_that_gained_nobody_for_its_days_is_told(relay: SmallRelay) -> None:
+    relay.offer(people(39))
+    relay.provision(no_additions_days=2)
+    assert told(relay, DAY) == []
+    assert any("the list has gained nobody since " in line for line in told(relay, 2 * DAY + 60))
+    relay.provision(no_additions_days=0)
+    assert not any("gained nobody" in line for line in told(relay, 4 * DAY))
+
+
 def test_refused_uploads_are_told_when_no_good_one_has_come_for_a_day(relay: SmallRelay) -> None:
     assert relay.gate("receive", b"nothing").returncode == 2
     assert told(relay) == [], "the next one may be better"

@@ -1,0 +1,48 @@
+"""A wrong removal mended: whoever an entry of the log removed is listed again, until a person accepts that they go."""
+
+from __future__ import annotations
+
+from common.settings import load_settings
+from receiver.actions.review import keep_own
+from receiver.formatting import escape
+from receiver.lists import list_file, publishing, removed_addresses
+from receiver.lists.publishing import Decision
+from receiver.lists.spool import Spool
+from receiver.outcome import Origin, Outcome, Refused
+from receiver.system import locks
+from receiver.tables_client import Tables
+from receiver.upload.guard import counted
+from receiver.upload.pipeline import log_entry, verify_tables
+
+
+def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables) -> Outcome:
+    """List again whom an entry of the log removed. Nothing is frozen, and asked again it changes nothing.
+
+    An upload that lacks them is held until a person accepts that they go. Raises Refused where that entry removed
+    nobody who is known and not listed again.
+    """
+    with spool.locked(), locks.hold_settings(spool.places):
+        settings = load_settings(spool.places, spool.customer)
+        publishing.complete(spool)
+        in_force = spool.in_force()
+        removals = removed_addresses.read_removals(spool.folder, origin.when)
+        back = keep_own(removed_addresses.removed_by(removals, entry), settings)
+        if not back:
+            raise Refused(_nobody(entry))
+        recipients = in_force.recipients | back
+        outcome = Outcome(spool.customer, "unchanged", *origin, total=len(recipients))
+        if not back <= removed_addresses.brought_back(removals) & in_force.recipients:
+            outcome = outcome._replace(did="published", added=len(back - in_force.recipients))
+            text = list_file.encode_recipients(recipients)
+            accepted = in_force.accepted._replace(counts=counted(recipients, settings))
+            offered = outcome._replace(offered=list_file.digest(text))
+            logged = log_entry(offered, in_force, None)._replace(did="brought back")
+            decision = Decision(recipients, text, accepted, origin, clears=False, entry=logged, brings_back=back)
+            publishing.publish(spool, settings, in_force, decision, origin.when)
+        spool.record(outcome)
+    return verify_tables(spool, tables, outcome, back - in_force.recipients)
+
+
+def _nobody(entry: str) -> str:
+    known = f"who left in the last {removed_addresses.DAYS} days is known here"
+    return f"entry {escape(entry)} removed nobody who is not listed again; {known}, and `history` names the entries"

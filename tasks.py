@@ -127,7 +127,7 @@ def trust(_: Context, name: str, yes: bool = False) -> None:
         "customer": f"{_CUSTOMER}; or --all",
         "all_": _ALL,
         "dry_run": _DRY,
-        "removing": "a name the plan would remove: key:NAME, domain:D, route:D, partial:D, include:A; may be repeated",
+        "removing": "a name the plan would remove: key:NAME, domain:D, route:D, partial:D, include:A, plus; repeatable",
         "downgrade": "install this release although the relay has a newer one",
         "public_key": "take this public key (PuTTY's or OpenSSH's form), whose private half stays where it was made",
         "full": "print long files of the plan whole, instead of counting their lines",

@@ -43,6 +43,7 @@ class Settings(NamedTuple):
     ldap_attributes: tuple[str, ...] = ()  # of source ldap: those that hold addresses
     ldap_filter_is_default: bool = True  # so that only who has one of them was asked for
     ldap_paged: bool = True  # the server was asked for pages
+    plus_addresses: bool | None = None  # user+tag@ is taken where user@ is; None: from the first export that says so
 
     def text(self) -> str:
         """The content of settings.json. Exclusions are not in it: their only place is exclude-users.txt."""

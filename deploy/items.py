@@ -27,6 +27,17 @@ class ProtectedLines(NamedTuple):
     same: int | None = None
 
 
+class ProtectedSetting(NamedTuple):
+    """A value of a JSON file of a tree that may rise, and falls only when that is named on the command line.
+
+    `ranks`: its values, the lowest first, and the name of what goes when one is left for a lower one.
+    """
+
+    file: str
+    key: str
+    ranks: tuple[tuple[Any, str], ...]
+
+
 @dataclass(frozen=True)
 class Item:
     """A thing of one kind and name, and the state it must be in; None: it must not be there."""
@@ -35,7 +46,7 @@ class Item:
     name: str
     wanted: State | None
     about: str = ""
-    keep: tuple[ProtectedLines, ...] = ()
+    keep: tuple[ProtectedLines | ProtectedSetting, ...] = ()
 
 
 def package(name: str) -> Item:
@@ -54,7 +65,13 @@ def file(path: str, content: str | None, *, mode: str = "0644", about: str = "")
     return Item("file", path, wanted, about)
 
 
-def tree(path: str, files: Mapping[str, str] | None, *, about: str = "", keep: Sequence[ProtectedLines] = ()) -> Item:
+def tree(
+    path: str,
+    files: Mapping[str, str] | None,
+    *,
+    about: str = "",
+    keep: Sequence[ProtectedLines | ProtectedSetting] = (),
+) -> Item:
     """A directory that holds exactly these files (relative path: UTF-8 text), switched as a whole by one rename."""
     wanted = None if files is None else {"files": dict(files)}
     return Item("tree", path, wanted, about, tuple(keep))

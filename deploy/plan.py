@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
-from deploy.items import Item, ProtectedLines, State
+from deploy.items import Item, ProtectedLines, ProtectedSetting, State
 from deploy.key_formats import Secret
 from deploy.plan_text import plan_lines
 
 DERIVED = ("settled", "schedule")
 PAUSE = 1.0  # seconds from one look to the next
+_UNREAD = object()
 LOOKS = 6  # a program there may be between writing a source and settling what is derived of it, again and again
 
 
@@ -101,8 +102,11 @@ class Change:
     before: State | None
 
     def removals(self) -> Iterator[str]:
-        """Name the lines that would go from the files the item keeps."""
+        """Name the lines that would go from the files the item keeps, and the values that would fall."""
         for keep in self.item.keep:
+            if isinstance(keep, ProtectedSetting):
+                yield from _fallen(self.before, self.item.wanted, keep)
+                continue
             gone = _protected_names(self.before, keep) - _protected_names(self.item.wanted, keep)
             yield from sorted({f"{keep.noun}:{name}" for name, _ in gone})
 
@@ -129,7 +133,7 @@ class Plan:
         return cls(host, wanted, tuple(changes))
 
     def removals(self) -> tuple[str, ...]:
-        """Name what would go: `NOUN:WORD` for each line that a kept file is to lose."""
+        """Name what would go: `NOUN:WORD` for each line that a kept file is to lose, a name for each value to fall."""
         return tuple(dict.fromkeys(name for change in self.changes for name in change.removals()))
 
     def text(self, brief: bool = False) -> str:
@@ -159,6 +163,22 @@ def _protected_names(state: State | None, keep: ProtectedLines) -> set[tuple[str
         for line in lines
         if line.strip() and not line.startswith("#")
     }
+
+
+def _fallen(before: State | None, wanted: State | None, keep: ProtectedSetting) -> Iterator[str]:
+    """Name the value that is left for a lower one. Who goes altogether, or never had one, loses none."""
+    values = [value for value, _ in keep.ranks]
+    was, is_to_be = (_setting_of(state, keep) for state in (before, wanted))
+    if was in values and is_to_be in values and values.index(is_to_be) < values.index(was):
+        yield keep.ranks[values.index(was)][1]
+
+
+def _setting_of(state: State | None, keep: ProtectedSetting) -> object:
+    """Read a value of a JSON file; one that cannot be read is no value of any setting."""
+    try:
+        return json.loads(((state or {}).get("files") or {})[keep.file])[keep.key]
+    except (ValueError, LookupError, TypeError):
+        return _UNREAD
 
 
 def _values_of(text: str, key: str) -> list[str]:

@@ -472,6 +472,10 @@ class Customer(Table):
     include: tuple[validators.Recipient, ...] = Field(
         (), description="Listed whatever the export says; postmaster@ of every domain always is."
     )
+    plus_addresses: bool | None = Field(
+        None,
+        description="user+tag@ is taken when user@ is. Left out, from the first export that says that its server does.",
+    )
     canaries: tuple[validators.Recipient, ...] = Field((), description="A list that lacks one of these is held.")
     open_after_days: Count = Field(30, description="A list nobody refreshed for so long opens its domains again.")
     key_max_age_days: Count = Field(

@@ -39,6 +39,7 @@ class CustomerTree(NamedTuple):
     routes: Mapping[str, str]  # form of a domain: transport:nexthop
     keys: Sequence[str]  # lines of authorized_keys
     drop: bool = False  # it has an upload account and a drop
+    plus_addresses: bool | None = None  # user+tag@ is taken where user@ is; None: where an export has said so
 
 
 def list_customers(places: Places) -> list[str]:
@@ -80,6 +81,7 @@ def _tree(places: Places, settings: Settings, customer: str) -> CustomerTree:
         routes=routes,
         keys=[_key(line, customer) for line in _lines(places, customer, "authorized_keys")],
         drop=bool(settings.drop),
+        plus_addresses=None if settings.plus_addresses is None else bool(settings.plus_addresses),
     )
 
 

@@ -22,14 +22,16 @@ from receiver.tables import customer_tree, directories
 from receiver.tables.customer_tree import CustomerTree, Damaged
 
 _DAY = 86400
+_PLUS = "plus"  # in root's copy: it stays yes, whatever later exports say
 
 
 class SpoolFiles(NamedTuple):
-    """The two files of a spool that a build reads, and what the second says."""
+    """The two lists of a spool that a build reads, what the second says, and whether an export has said plus."""
 
     recipients: bytes = b""
     accepted: bytes = b""
     when: Mapping[str, int] = {}  # A-label: epoch seconds of the last good upload
+    plus: bool = False  # an export has said, at any time, that user+tag@ is taken where user@ is
 
 
 class CustomerInput(NamedTuple):
@@ -44,6 +46,10 @@ class CustomerInput(NamedTuple):
         """Name the domains without an accepted list as young as the customer wants it. A date to come is none."""
         oldest = now - self.tree.open_after_days * _DAY
         return frozenset(name for name in self.tree.domains if not oldest <= self.pair.when.get(name, 0) <= now + _DAY)
+
+    def takes_plus(self) -> bool:
+        """Tell whether user+tag@ is taken where user@ is: as the tree says, else as an export has said."""
+        return self.pair.plus if self.tree.plus_addresses is None else self.tree.plus_addresses
 
     def with_good_copy(self, why: str) -> CustomerInput:
         """Take root's copy of the list; without one, none, which leaves the domains open."""
@@ -68,8 +74,12 @@ class GoodCopy(NamedTuple):
         """Give the pair, an empty one when there is no copy or it is damaged too."""
         with suppress(OSError, Damaged):
             recipients, accepted = self._read("recipients"), self._read("accepted.json")
-            return SpoolFiles(recipients, accepted, _when(accepted) if accepted else {})
+            return SpoolFiles(recipients, accepted, _when(accepted) if accepted else {}, self.has_plus())
         return SpoolFiles()
+
+    def has_plus(self) -> bool:
+        """Tell whether an export had said that user+tag@ is taken."""
+        return os.path.exists(os.path.join(self.path, _PLUS))
 
     def keep(self, tree: CustomerTree, pair: SpoolFiles) -> str:
         """Put these in its place, addresses before dates: a crash between leaves domains open. Say what failed."""
@@ -77,6 +87,8 @@ class GoodCopy(NamedTuple):
         try:
             os.makedirs(self.path, 0o700, exist_ok=True)
             self._put("tree.json", text)
+            if pair.plus:
+                self._put(_PLUS, b"")
             self._put("recipients", pair.recipients)
             self._put("accepted.json", pair.accepted)
         except OSError as error:
@@ -127,7 +139,8 @@ def digest_inputs(sources: Iterable[CustomerInput], now: float, *more: str) -> s
     """Name by its content all that tables are made of, the domains that time has opened included."""
     whole = hashlib.sha256(repr(more).encode())
     for source in sources:
-        whole.update(repr((source.tree, sorted(source.open_by_age(now)), len(source.pair.recipients))).encode())
+        opened, plus = sorted(source.open_by_age(now)), source.takes_plus()
+        whole.update(repr((source.tree, opened, plus, len(source.pair.recipients))).encode())
         whole.update(source.pair.recipients)
         whole.update(source.pair.accepted)
     return whole.hexdigest()
@@ -147,6 +160,7 @@ def _pair(places: Places, source: CustomerInput, theirs: Owner) -> SpoolFiles:
         try:
             # Dates first: what comes in between is listed in a domain still open, and none closes without its list.
             accepted = _content(spool, "accepted.json", theirs, atomic_files.SMALL)
+            plus = source.copy.has_plus() or _says_plus(spool, theirs)
             recipients = _content(spool, "recipients", theirs, tree.max_recipients * LINE)
         finally:
             os.close(spool)
@@ -158,7 +172,7 @@ def _pair(places: Places, source: CustomerInput, theirs: Owner) -> SpoolFiles:
         raise Damaged("recipients is gone")
     if accepted is None and had.when:
         raise Damaged("accepted.json is gone")
-    return SpoolFiles(recipients or b"", accepted or b"", when)
+    return SpoolFiles(recipients or b"", accepted or b"", when, plus)
 
 
 def _content(spool: int, name: str, theirs: Owner, bound: int) -> bytes | None:
@@ -192,3 +206,11 @@ def _when(accepted: bytes) -> dict[str, int]:
         return {str(name): when for name, when in domains.items() if isinstance(when, int)}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Damaged("accepted.json is damaged") from error
+
+
+def _says_plus(spool: int, theirs: Owner) -> bool:
+    """Tell whether the last export said that user+tag@ is taken; a damaged last-export.json says nothing."""
+    with suppress(Damaged, ValueError, TypeError, KeyError, RecursionError):
+        said = _content(spool, "last-export.json", theirs, atomic_files.SMALL)
+        return json.loads(said or b"{}")["plus_addresses"] is True
+    return False

@@ -1,4 +1,4 @@
-"""The four tables, and the order in which new ones are put in the place of those in force."""
+"""The tables, and the order in which new ones are put in the place of those in force."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from receiver.tables.manifest import Manifest
 from receiver.tables.postmap import Postmap
 from receiver.tables.table import Table
 
+_UNSEEN = ("plus", "relay_domains")  # what some process of Postfix does not see, or not soon, where it changed
 _TURN = 0.5  # seconds after a reload until nobody new asks the old trivial-rewrite
 
 
@@ -38,7 +39,7 @@ def install_tables(tables: str, record: Manifest, wanted: Sequence[Table], maker
         disk_room.check(tables, (table.text for table in steps), maker.config_directory)
         drafts = [maker.draft(tables, table, record.standing(tables, table, maker.type)) for table in steps]
         for table, draft in zip(steps, drafts):
-            is_news = table.name == "relay_domains" and set(read_installed(tables, table.name)) != _domains(table)
+            is_news = table.name in _UNSEEN and set(read_installed(tables, table.name)) != _keys(table)
             draft.install()
             record = record.noting(tables, table, maker.type, draft)
             if is_news:
@@ -52,18 +53,19 @@ def order_renames(wanted: Sequence[Table], before: set[str]) -> list[Table]:
     """Order the renames so that no domain is ours without its addresses and its route, coming or going.
 
     What says which domains are ours, `others` and relay_domains after it, goes first for domains that go and last for
-    those that come; where there are both, it first says only what stays.
+    those that come; where there are both, it first says only what stays. `plus` comes before what it asks.
     """
-    recipients, transport, others, ours = wanted
-    after = _domains(ours)
+    plus, recipients, transport, others, ours = wanted
+    after = _keys(ours)
     if not before - after:
-        return [recipients, transport, others, ours]
+        return [plus, recipients, transport, others, ours]
     if not after - before:
-        return [others, ours, recipients, transport]
+        return [others, ours, plus, recipients, transport]
     staying = sorted(before & after)
     return [
         table_contents.compose_others(staying),
         table_contents.compose_relay_domains(staying),
+        plus,
         recipients,
         transport,
         others,
@@ -71,15 +73,16 @@ def order_renames(wanted: Sequence[Table], before: set[str]) -> list[Table]:
     ]
 
 
-def _domains(ours: Table) -> set[str]:
-    return {key.decode() for key in ours.keys}
+def _keys(table: Table) -> set[str]:
+    return {key.decode() for key in table.keys}
 
 
 def _reload_postfix(config_directory: str) -> None:
-    """Have Postfix know at once which domains are ours, if it runs.
+    """Have Postfix know at once which domains are ours, and where user+tag@ is taken, if it runs.
 
     A trivial-rewrite at work sees a renamed table only after ten seconds, and an smtpd keeps what that has told it:
-    mail on its way to a domain that went would be refused for want of its addresses.
+    mail on its way to a domain that went would be refused for want of its addresses. A text of regular expressions that
+    changed it does not see at all.
     """
     with suppress(Failed):
         code, _, _ = postmap.run_postfix("/usr/sbin/postfix", "-c", config_directory, "reload")

@@ -14,13 +14,19 @@ from itertools import groupby
 from receiver.tables.customer_recipients import CustomerRecipients
 from receiver.tables.table import Table
 
+_PLUS = (
+    (rb'/^([^+"@]+)\+[^@]*@(%b)$/', b"$1@$2"),
+    (rb'/^("[^+"\\]+)\+([^"\\]|\\.)*"@(%b)$/', b'$1"@$3'),
+)  # user+tag@, "a user+tag"@, and the key of theirs that is listed
+
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
-def compose_tables(parts: Sequence[CustomerRecipients], routes: Mapping[str, str]) -> tuple[Table, Table, Table, Table]:
-    """Give exchange_recipients, transport, others and relay_domains; `routes` are those in force."""
+def compose_tables(parts: Sequence[CustomerRecipients], routes: Mapping[str, str]) -> tuple[Table, ...]:
+    """Give plus, exchange_recipients, transport, others and relay_domains; `routes` are those in force."""
     domains = sorted({form for part in parts for form, _ in part.forms()})
     return (
+        _plus(parts),
         Table("exchange_recipients", _recipients(parts)),
         _transport(parts, routes),
         compose_others(domains),
@@ -37,6 +43,16 @@ def compose_others(domains: Sequence[str]) -> Table:
     """Give the table that lists every address in a domain that is not ours."""
     ours = "|".join(map(_any_case, domains))
     return Table("others", [f"!/@({ours})$/".encode() if ours else b"/./"], built=False)
+
+
+def _plus(parts: Sequence[CustomerRecipients]) -> Table:
+    """Give the table that turns user+tag@ into user@, in the domains where that is wanted.
+
+    A name that begins with + has no such key, and a list may have an address with + in it: that is looked up before.
+    """
+    forms = sorted({form for part in parts if part.source.takes_plus() for form, _ in part.forms()})
+    lines = {text % _any_case(form).encode(): key for form in forms for text, key in _PLUS}
+    return Table("plus", list(lines), lines, built=False)
 
 
 def _recipients(parts: Sequence[CustomerRecipients]) -> list[bytes]:

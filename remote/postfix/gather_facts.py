@@ -53,6 +53,7 @@ def _now(postfix: Postfix, relay: State) -> State:
         "table_type": table_type,
         "types": [] if (relay["table_type"] or table_type) in BUILT_IN else postfix.types(),
         "settings": settings,
+        "delimiter": postfix.value("recipient_delimiter"),
         "foreign": foreign(postfix) if softened else [],
     }
 

@@ -11,7 +11,7 @@ from common.release import RELEASE
 from common.settings import RelaySettings
 from deploy.items import Item, State, account, derived, file, package, tree
 from inventory.model import Customer, Relay
-from roles.relay.customer import customer_tree, domain_names, has_new_filter, no_tree, routes, settings
+from roles.relay.customer import customer_tree, domain_names, has_new_filter, no_tree, plus_notes, routes, settings
 from roles.relay.facts import BLANK, Facts, config_directory, facts_items
 from roles.relay.main_cf import main_cf, main_cf_without_us
 from roles.relay.missing_next_hop import unsaid_route_warnings, unsaid_routes
@@ -132,6 +132,8 @@ def notes(relay: Relay, now: Facts | None, changes: Iterable[tuple[Item, State |
             found.append(f'reject = "soft" is for the whole relay; domains of others it touches there: {touched}')
         if item.kind == "tree" and item.about and before and wanted and has_new_filter(before, wanted):
             found.append(f"{item.about}: a changed exclude or take takes effect with the next list")
+        if item.kind == "tree" and item.about and wanted and (now or BLANK).has_postfix:
+            found += plus_notes(item.about, before, wanted, (now or BLANK).delimiter)
     return found
 
 

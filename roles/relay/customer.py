@@ -6,7 +6,7 @@ import json
 
 from common.paths import Places
 from common.settings import Settings
-from deploy.items import Item, ProtectedLines, State, tree
+from deploy.items import Item, ProtectedLines, ProtectedSetting, State, tree
 from inventory import domains
 from inventory.model import Customer
 from inventory.validators import ANYWHERE, BY_MX
@@ -20,6 +20,8 @@ PROTECTED = (
         "settings.json#partial", "partial", 0
     ),  # a domain that closes refuses those whose mailboxes are elsewhere
     ProtectedLines("settings.json#include", "include", 0),
+    # None is yes where an export has said so, which the tree does not tell
+    ProtectedSetting("settings.json", "plus_addresses", ((False, ""), (None, "plus"), (True, "plus"))),
 )
 """What goes from a tree only when it is named on the command line."""
 
@@ -64,6 +66,24 @@ def has_new_filter(before: State, after: State) -> bool:
     return _choice(before) != _choice(after)
 
 
+def plus_notes(customer: str, before: State | None, after: State, delimiter: str) -> list[str]:
+    """Tell what becomes of user+tag@ on a relay, where the word for it changes; `delimiter`: recipient_delimiter."""
+    word = _plus_of(after)
+    if word == (_plus_of(before) if before else None):
+        return []
+    if "+" in delimiter:
+        return [f"{customer}: user+tag@ is taken there where user@ is, whatever we say: recipient_delimiter has a +"]
+    taken: dict[object, str] = {True: "is taken where user@ is", False: "is unlisted unless the list has it"}
+    return [f"{customer}: user+tag@ {taken.get(word, 'is taken where user@ is, from the first export that says so')}"]
+
+
+def _plus_of(state: State) -> object:
+    try:
+        return json.loads(state["files"]["settings.json"]).get("plus_addresses")
+    except (KeyError, ValueError, AttributeError):
+        return None
+
+
 def _choice(state: State) -> tuple[object, ...]:
     files = state["files"]
     try:
@@ -105,4 +125,5 @@ def settings(customer: Customer) -> Settings:
         ldap_attributes=ldap.attributes if ldap else (),
         ldap_filter_is_default=ldap is None or ldap.finds_addresses_alone,
         ldap_paged=ldap is None or ldap.page_size > 0,
+        plus_addresses=customer.plus_addresses,
     )

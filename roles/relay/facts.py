@@ -26,6 +26,7 @@ class Facts(NamedTuple):
     customers: tuple[str, ...]  # whose trees are there
     others: Mapping[str, str]  # domains that were asked about, and whose they are there besides, or still
     drops: tuple[str, ...]  # customers who have an upload account, or what is left of one
+    delimiter: str  # recipient_delimiter: Postfix itself takes user+tag@ where it has + in it and user@ is listed
     foreign: tuple[str, ...]  # relay domains that are not ours, listed where a plan is going to touch them
     release: str  # of the receiver there; empty: none
     clock: int  # there, in epoch seconds
@@ -51,6 +52,7 @@ BLANK = Facts(
     customers=(),
     others={},
     drops=(),
+    delimiter="",
     foreign=(),
     release="",
     clock=0,

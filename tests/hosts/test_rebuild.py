@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from common.main_cf_params import OTHERS, RECIPIENTS, our_members
 from lab.host import LabHost
 from tests.support.built_relay import DAY, ROUTE, HostRelay, key_line
 from tests.support.releases import releases
@@ -204,7 +205,7 @@ def answers(relay: HostRelay, *recipients: str) -> list[str]:
 
 def with_postfix(relay: HostRelay, **parameters: str) -> None:
     tables = {
-        "relay_recipient_maps": "hash:/etc/postern/tables/exchange_recipients, regexp:/etc/postern/tables/others",
+        "relay_recipient_maps": ", ".join((*our_members(RECIPIENTS, "hash"), OTHERS)),
         "relay_domains": "hand.example, hash:/etc/postern/tables/relay_domains",
         "transport_maps": "hash:/etc/postern/tables/transport",
         "smtpd_relay_restrictions": "reject_unauth_destination",

@@ -109,6 +109,7 @@ next_hop = "relay:[203.0.113.25]:25"
 exclude = ["Administrator"]
 include = ["Helpdesk@acme.example"]
 canaries = ["ceo@müller.example"]
+plus_addresses = true
 open_after_days = 10
 key_max_age_days = 90
 [exchange]

@@ -159,6 +159,7 @@ def test_others_lists_every_domain_but_ours(relay: BuiltRelay) -> None:
 
 def test_without_customers_others_lists_everything_and_the_other_tables_nothing(relay: BuiltRelay) -> None:
     assert tables(relay) == {
+        "plus": [],
         "exchange_recipients": [],
         "transport": [],
         "others": ["/./ OK"],
@@ -270,26 +271,33 @@ def names(steps: list[Table]) -> list[tuple[str, str]]:
 
 
 def order(before: set[str], after: list[str]) -> list[Table]:
-    recipients, transport = Table("exchange_recipients", []), Table("transport", [])
+    plus, recipients = Table("plus", [], built=False), Table("exchange_recipients", [])
+    transport = Table("transport", [])
     return install.order_renames(
-        (recipients, transport, table_contents.compose_others(after), table_contents.compose_relay_domains(after)),
+        (
+            plus,
+            recipients,
+            transport,
+            table_contents.compose_others(after),
+            table_contents.compose_relay_domains(after),
+        ),
         before,
     )
 
 
 def test_a_domain_that_comes_is_ours_only_after_its_addresses_and_its_route() -> None:
     steps = order({"a.example"}, ["a.example", "b.example"])
-    assert [step.name for step in steps] == ["exchange_recipients", "transport", "others", "relay_domains"]
+    assert [step.name for step in steps] == ["plus", "exchange_recipients", "transport", "others", "relay_domains"]
 
 
 def test_a_domain_that_goes_is_not_ours_any_more_before_its_addresses_go() -> None:
     steps = order({"a.example", "b.example"}, ["a.example"])
-    assert [step.name for step in steps] == ["others", "relay_domains", "exchange_recipients", "transport"]
+    assert [step.name for step in steps] == ["others", "relay_domains", "plus", "exchange_recipients", "transport"]
 
 
 def test_when_one_comes_and_one_goes_only_what_stays_is_ours_in_between() -> None:
     steps = order({"a.example", "b.example"}, ["b.example", "c.example"])
-    assert [step.name for step in steps[2:4]] == ["exchange_recipients", "transport"]
+    assert [step.name for step in steps[2:5]] == ["plus", "exchange_recipients", "transport"]
     assert names(steps) == [
         ("others", r"!/@(b\.example)$/ OK"),
         ("relay_domains", "b.example OK"),
@@ -673,3 +681,47 @@ def test_a_check_before_the_first_build_writes_nothing(relay: BuiltRelay) -> Non
     assert build.check(relay.places, relay.owner) == [f"{relay.tables} is not there"]
     assert sorted(path.name for path in relay.etc.iterdir()) == ["customers", "relay.json"]
     assert not list(relay.var.iterdir())
+
+
+# ---- user+tag@
+
+
+def plus_lines(relay: BuiltRelay) -> list[str]:
+    return tables(relay)["plus"]
+
+
+@pytest.mark.parametrize(
+    ("word", "said", "taken"),
+    [(True, False, True), (None, True, True), (None, None, False), (None, False, False), (False, True, False)],
+)
+def test_plus_addresses_are_taken_as_the_tree_says_else_as_an_export_has(
+    relay: BuiltRelay, word: bool | None, said: bool | None, taken: bool
+) -> None:
+    relay.tree("acme", plus_addresses=word)
+    relay.put("acme", "last-export.json", f'{{"plus_addresses": {str(said).lower().replace("none", "null")}}}'.encode())
+    assert (
+        plus_lines(relay)
+        == [
+            r'/^([^+"@]+)\+[^@]*@(acme\.example)$/ $1@$2',
+            r'/^("[^+"\\]+)\+([^"\\]|\\.)*"@(acme\.example)$/ $1"@$3',
+        ]
+        * taken
+    )
+
+
+@pytest.mark.parametrize("later", [b'{"plus_addresses": false}', b"{}", b"[[", b"7"])
+def test_what_an_export_said_of_plus_addresses_stays_whatever_lies_there_later(relay: BuiltRelay, later: bytes) -> None:
+    relay.tree("acme")
+    relay.upload("acme", "ann@acme.example")
+    relay.put("acme", "last-export.json", b'{"plus_addresses": true}')
+    good_copy(relay)
+    relay.put("acme", "last-export.json", later)
+    assert len(plus_lines(relay)) == 2
+    assert not why(relay)
+
+
+def test_a_domain_in_two_forms_has_plus_addresses_in_both(relay: BuiltRelay) -> None:
+    domain = "xn--mller-kva.example"
+    relay.tree("acme", domain, unicode={domain: "müller.example"}, plus_addresses=True)
+    assert any("xn--mller-kva" in line for line in plus_lines(relay))
+    assert any("m(ü|Ü)ller" in line for line in plus_lines(relay))

@@ -22,6 +22,7 @@ from common.main_cf_params import (
     is_ours,
     members,
     our_member,
+    our_members,
     with_ours,
 )
 from common.paths import Places
@@ -46,7 +47,7 @@ UNSET = {
     REJECT: Setting(False, "550"),
 }
 FRESH = BLANK._replace(has_postfix=True, table_type="lmdb", types=("hash", "lmdb"), settings=UNSET)
-OURS = our_member(RECIPIENTS, "lmdb")
+OURS, PLUS = our_members(RECIPIENTS, "lmdb")
 
 
 def relay(**more: object) -> Relay:
@@ -312,6 +313,9 @@ def test_a_list_is_cut_as_postfix_cuts_it(value: str, cut: list[str]) -> None:
         (RECIPIENTS, "hash:/home/etc/postern/tables/exchange_recipients", False),
         (RECIPIENTS, "hash:/etc/postern/tables/relay_domains", False),
         (RECIPIENTS, "unionmap:{hash:/etc/postern/tables/exchange_recipients, hash:/own}", False),
+        (RECIPIENTS, "pipemap:{regexp:/etc/postern/tables/plus,cdb:/etc/postern/tables/exchange_recipients}", True),
+        (RECIPIENTS, "pipemap:{regexp:/etc/postfix/plus, cdb:/etc/postern/tables/exchange_recipients}", False),
+        (RECIPIENTS, "pipemap:{regexp:/etc/postern/tables/plus, hash:/own}", False),
         (DOMAINS, "unionmap:{regexp:/dev/null, lmdb:/etc/postern/tables/relay_domains}", True),
         (DOMAINS, "hash:/etc/postern/tables/relay_domains", True),
     ],
@@ -328,16 +332,24 @@ def test_an_unset_relay_domains_keeps_its_default_as_one_word() -> None:
 
 def test_where_nobody_had_a_list_of_recipients_other_domains_are_let_pass() -> None:
     """A first recipient map would reject every other relay domain."""
-    assert members(lists()[RECIPIENTS]) == [OURS, OTHERS]
+    assert members(lists()[RECIPIENTS]) == [OURS, PLUS, OTHERS]
 
 
 def test_hand_kept_members_stay_where_they_are_and_decide_about_their_domains() -> None:
     now = with_lists({RECIPIENTS: "hash:/etc/postfix/relay_recipients", ROUTES: "hash:/etc/postfix/transport"})
-    assert lists(now)[RECIPIENTS] == f"hash:/etc/postfix/relay_recipients, {OURS}"
+    assert lists(now)[RECIPIENTS] == f"hash:/etc/postfix/relay_recipients, {OURS}, {PLUS}"
     assert lists(now)[ROUTES] == f"{our_member(ROUTES, 'lmdb')}, hash:/etc/postfix/transport"
 
 
-LISTS = ["", "hash:/a", "hash:/a  hash:/b", f"hash:/a {OURS}", f"{OTHERS}, hash:/a", OURS.replace("lmdb", "hash")]
+LISTS = [
+    "",
+    "hash:/a",
+    "hash:/a  hash:/b",
+    f"hash:/a {OURS}",
+    f"{OTHERS}, hash:/a",
+    OURS.replace("lmdb", "hash"),
+    f"{OURS}, {PLUS}, hash:/a",
+]
 
 
 @pytest.mark.parametrize("others", [True, False])
@@ -348,7 +360,7 @@ def test_a_list_that_is_right_is_left_as_it_is_letter_by_letter(parameter: str, 
     once = with_ours(parameter, value, "lmdb", others)
     assert with_ours(parameter, once, "lmdb", others) == once
     spaced = once.replace(", ", "  ,")
-    if "unionmap" not in once:
+    if "{" not in once:  # blanks within one are a member's own
         assert with_ours(parameter, spaced, "lmdb", others) == spaced
 
 
@@ -360,12 +372,12 @@ def test_the_second_customer_of_a_relay_changes_no_main_cf() -> None:
 def test_a_hand_kept_map_that_comes_after_us_does_not_shut_out_other_domains() -> None:
     now = after(FRESH)
     now = with_lists({RECIPIENTS: now.settings[RECIPIENTS].value + ", hash:/etc/postfix/relay_recipients"}, now)
-    assert members(lists(now)[RECIPIENTS]) == [OURS, OTHERS, "hash:/etc/postfix/relay_recipients"]
+    assert members(lists(now)[RECIPIENTS]) == [OURS, PLUS, OTHERS, "hash:/etc/postfix/relay_recipients"]
 
 
 def test_other_domains_are_let_pass_again_where_somebody_removed_that_member() -> None:
     now = with_lists({RECIPIENTS: OURS}, after(FRESH))
-    assert members(lists(now)[RECIPIENTS]) == [OURS, OTHERS]
+    assert members(lists(now)[RECIPIENTS]) == [OURS, PLUS, OTHERS]
 
 
 def test_a_new_table_type_changes_our_members_in_their_places() -> None:
@@ -373,7 +385,7 @@ def test_a_new_table_type_changes_our_members_in_their_places() -> None:
     now = with_lists({DOMAINS: now.settings[DOMAINS].value + ", b.example"}, now)
     changed = lists(now, of=relay(table_type="cdb"))
     assert members(changed[DOMAINS]) == ["a.example", our_member(DOMAINS, "cdb"), "b.example"]
-    assert members(changed[RECIPIENTS]) == ["hash:/own", our_member(RECIPIENTS, "cdb")]
+    assert members(changed[RECIPIENTS]) == ["hash:/own", *our_members(RECIPIENTS, "cdb")]
 
 
 def test_when_the_last_customer_goes_main_cf_is_as_it_was() -> None:
@@ -603,3 +615,30 @@ def test_what_shows_with_the_next_list_only_is_said_to(other: Customer) -> None:
         "acme: a changed exclude or take takes effect with the next list"
     ]
     assert relay_role.notes(relay(), FRESH, [(after, after.wanted)]) == []
+
+
+# ---- user+tag@
+
+
+PLUS_WORDS: list[bool | None] = [None, True, False]
+
+
+@pytest.mark.parametrize("before", PLUS_WORDS)
+@pytest.mark.parametrize("after", PLUS_WORDS)
+def test_only_a_named_loss_ends_that_plus_addresses_are_taken(before: bool | None, after: bool | None) -> None:
+    ranks = (False, None, True)
+    fewer = ranks.index(after) < ranks.index(before)
+    change = Change(tree_item(customer(plus_addresses=after)), tree_item(customer(plus_addresses=before)).wanted)
+    assert list(change.removals()) == ["plus"] * fewer
+
+
+def test_what_becomes_of_plus_addresses_is_said_for_each_relay() -> None:
+    unset, wanted = tree_item(customer()), tree_item(customer(plus_addresses=True))
+    assert relay_role.notes(relay(), FRESH, [(unset, None), (unset, unset.wanted)]) == []
+    assert relay_role.notes(relay(), FRESH, [(wanted, unset.wanted)]) == ["acme: user+tag@ is taken where user@ is"]
+    assert relay_role.notes(relay(), FRESH, [(tree_item(customer(plus_addresses=False)), None)]) == [
+        "acme: user+tag@ is unlisted unless the list has it"
+    ]
+    assert relay_role.notes(relay(), FRESH._replace(delimiter="-+"), [(wanted, None)]) == [
+        "acme: user+tag@ is taken there where user@ is, whatever we say: recipient_delimiter has a +"
+    ]

@@ -47,10 +47,23 @@ def our_member(parameter: str, table_type: str) -> str:
     return f"unionmap:{{regexp:/dev/null, {table}}}" if parameter == DOMAINS else table
 
 
+def our_members(parameter: str, table_type: str) -> list[str]:
+    """Our table, and behind it what asks it for keys that stand there in another form, as members of a list.
+
+    `odd` turns #sales@... into "#sales"@..., as no line of a table may begin with #.
+    """
+    table = our_member(parameter, table_type)
+    return [table, f"pipemap:{{regexp:{TABLES}/odd, {table}}}"] if parameter == RECIPIENTS else [table]
+
+
 def is_ours(parameter: str, member: str) -> bool:
-    """Tell by the path whether a member is our table, whatever its type. A union that has more in it is not."""
+    """Tell by the path whether a member is our table, whatever its type. A union that has more in it is not.
+
+    Nor is a pipe that begins with a table of others.
+    """
     table = rf"(proxy:)?[^\s:,{{}}]+:{re.escape(f'{TABLES}/{TABLE_OF[parameter]}')}"
-    return bool(re.fullmatch(rf"{table}|unionmap:\{{\s*regexp:/dev/null[,\s]+{table}\s*\}}", member))
+    first = rf"unionmap:\{{\s*regexp:/dev/null|pipemap:\{{\s*regexp:{TABLES}/[a-z_]+"
+    return bool(re.fullmatch(rf"{table}|(?:{first})[,\s]+{table}\s*\}}", member))
 
 
 def is_others(member: str) -> bool:
@@ -64,21 +77,21 @@ def without_ours_members(parameter: str, value: str) -> list[str]:
 
 
 def with_ours(parameter: str, value: str, table_type: str, others: bool = False) -> str:
-    """Return the list with our member in it once: first in transport_maps, elsewhere where it stands or else last.
+    """Return the list with our members in it once: first in transport_maps, elsewhere where they stand or else last.
 
     `others`: with the table that lets other domains pass as well. A list that is right already keeps its very text.
     """
     now = members(value)
-    ours = our_member(parameter, table_type)
-    wanted: list[str] = [] if parameter != ROUTES else [ours]
+    ours = our_members(parameter, table_type)
+    wanted: list[str] = [] if parameter != ROUTES else [*ours]
     for one in now:
         if is_ours(parameter, one):
-            wanted += [] if ours in wanted else [ours]
+            wanted += [] if ours[0] in wanted else ours
         elif not is_others(one):
             wanted.append(one)
         elif others and OTHERS not in wanted:
             wanted.append(OTHERS)
-    wanted += [] if ours in wanted else [ours]
+    wanted += [] if ours[0] in wanted else ours
     wanted += [OTHERS] if others and OTHERS not in wanted else []
     return value if wanted == now else ", ".join(wanted)
 

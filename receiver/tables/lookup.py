@@ -53,7 +53,7 @@ def _lacks(places: Places, name: str, settings: dict[str, str], table: str = "")
 def _opened(places: Places, lists: dict[str, str]) -> Iterator[str]:
     """Find that our table stands alone, where everybody else's recipients were all taken before us."""
     name = "relay_recipient_maps"
-    alone = re.split(r"[,\s]+", lists.get(name, "").strip())
+    alone = re.split(r"[,\s]+", re.sub(r",?\s*pipemap:\{[^{}]*\}", "", lists.get(name, "")).strip())
     if len(alone) == 1 and not _lacks(places, name, lists):
         yield f"{name}: lacks regexp:{places.tables}/{_OTHERS}, so that mail for all other relay domains is refused"
 

@@ -68,9 +68,11 @@ def apply_list(
     name = list_file.digest(text)
     verdict = _judge(settings, choice, in_force, name, spool, now)
     outcome = Outcome(spool.customer, "pinned", *origin, total=len(in_force.recipients), offered=name)
-    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons, notes=choice.notes)
+    outcome = outcome._replace(
+        left_out=choice.left_out, named=choice.named, notes=choice.notes, reasons=verdict.reasons
+    )
     if pin or verdict.reasons:
-        held = Held(name, choice.recipients, origin, origin.when, verdict.reasons, choice.left_out)
+        held = Held(name, choice.recipients, origin, origin.when, verdict.reasons, choice.left_out, named=choice.named)
         spool.hold(held._replace(open_domains=tuple(sorted(choice.open_domains))), text)
     if pin:
         return outcome._replace(why=format_time(pin.since)), frozenset()
@@ -181,5 +183,7 @@ def _look(settings: Settings, choice: FilteredExport, spool: Spool, origin: Orig
     coming, going = sorted(choice.recipients - in_force.recipients), sorted(in_force.recipients - choice.recipients)
     outcome = Outcome(spool.customer, "looked", *origin, total=len(choice.recipients), offered=name)
     outcome = outcome._replace(added=len(coming), removed=len(going), kept_back=len(verdict.kept_back))
-    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons, notes=choice.notes)
+    outcome = outcome._replace(
+        left_out=choice.left_out, named=choice.named, notes=choice.notes, reasons=verdict.reasons
+    )
     return outcome._replace(coming=tuple(coming[:NAMED]), going=tuple(going[:NAMED]))

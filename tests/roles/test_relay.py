@@ -22,6 +22,7 @@ from common.main_cf_params import (
     is_ours,
     members,
     our_member,
+    our_members,
     with_ours,
 )
 from common.paths import Places
@@ -46,7 +47,7 @@ UNSET = {
     REJECT: Setting(False, "550"),
 }
 FRESH = BLANK._replace(has_postfix=True, table_type="lmdb", types=("hash", "lmdb"), settings=UNSET)
-OURS = our_member(RECIPIENTS, "lmdb")
+OURS, ODD = our_members(RECIPIENTS, "lmdb")
 
 
 def relay(**more: object) -> Relay:
@@ -290,6 +291,10 @@ def test_a_list_is_cut_as_postfix_cuts_it(value: str, cut: list[str]) -> None:
         (RECIPIENTS, "hash:/home/etc/postern/tables/exchange_recipients", False),
         (RECIPIENTS, "hash:/etc/postern/tables/relay_domains", False),
         (RECIPIENTS, "unionmap:{hash:/etc/postern/tables/exchange_recipients, hash:/own}", False),
+        (RECIPIENTS, "pipemap:{regexp:/etc/postern/tables/odd, cdb:/etc/postern/tables/exchange_recipients}", True),
+        (RECIPIENTS, "pipemap:{regexp:/etc/postern/tables/plus,cdb:/etc/postern/tables/exchange_recipients}", True),
+        (RECIPIENTS, "pipemap:{regexp:/etc/postfix/odd, cdb:/etc/postern/tables/exchange_recipients}", False),
+        (RECIPIENTS, "pipemap:{regexp:/etc/postern/tables/odd, hash:/own}", False),
         (DOMAINS, "unionmap:{regexp:/dev/null, lmdb:/etc/postern/tables/relay_domains}", True),
         (DOMAINS, "hash:/etc/postern/tables/relay_domains", True),
     ],
@@ -306,16 +311,24 @@ def test_an_unset_relay_domains_keeps_its_default_as_one_word() -> None:
 
 def test_where_nobody_had_a_list_of_recipients_other_domains_are_let_pass() -> None:
     """A first recipient map would reject every other relay domain."""
-    assert members(lists()[RECIPIENTS]) == [OURS, OTHERS]
+    assert members(lists()[RECIPIENTS]) == [OURS, ODD, OTHERS]
 
 
 def test_hand_kept_members_stay_where_they_are_and_decide_about_their_domains() -> None:
     now = with_lists({RECIPIENTS: "hash:/etc/postfix/relay_recipients", ROUTES: "hash:/etc/postfix/transport"})
-    assert lists(now)[RECIPIENTS] == f"hash:/etc/postfix/relay_recipients, {OURS}"
+    assert lists(now)[RECIPIENTS] == f"hash:/etc/postfix/relay_recipients, {OURS}, {ODD}"
     assert lists(now)[ROUTES] == f"{our_member(ROUTES, 'lmdb')}, hash:/etc/postfix/transport"
 
 
-LISTS = ["", "hash:/a", "hash:/a  hash:/b", f"hash:/a {OURS}", f"{OTHERS}, hash:/a", OURS.replace("lmdb", "hash")]
+LISTS = [
+    "",
+    "hash:/a",
+    "hash:/a  hash:/b",
+    f"hash:/a {OURS}",
+    f"{OTHERS}, hash:/a",
+    OURS.replace("lmdb", "hash"),
+    f"{OURS}, {ODD}, hash:/a",
+]
 
 
 @pytest.mark.parametrize("others", [True, False])
@@ -326,7 +339,7 @@ def test_a_list_that_is_right_is_left_as_it_is_letter_by_letter(parameter: str, 
     once = with_ours(parameter, value, "lmdb", others)
     assert with_ours(parameter, once, "lmdb", others) == once
     spaced = once.replace(", ", "  ,")
-    if "unionmap" not in once:
+    if "{" not in once:  # blanks within one are a member's own
         assert with_ours(parameter, spaced, "lmdb", others) == spaced
 
 
@@ -338,12 +351,12 @@ def test_the_second_customer_of_a_relay_changes_no_main_cf() -> None:
 def test_a_hand_kept_map_that_comes_after_us_does_not_shut_out_other_domains() -> None:
     now = after(FRESH)
     now = with_lists({RECIPIENTS: now.settings[RECIPIENTS].value + ", hash:/etc/postfix/relay_recipients"}, now)
-    assert members(lists(now)[RECIPIENTS]) == [OURS, OTHERS, "hash:/etc/postfix/relay_recipients"]
+    assert members(lists(now)[RECIPIENTS]) == [OURS, ODD, OTHERS, "hash:/etc/postfix/relay_recipients"]
 
 
 def test_other_domains_are_let_pass_again_where_somebody_removed_that_member() -> None:
     now = with_lists({RECIPIENTS: OURS}, after(FRESH))
-    assert members(lists(now)[RECIPIENTS]) == [OURS, OTHERS]
+    assert members(lists(now)[RECIPIENTS]) == [OURS, ODD, OTHERS]
 
 
 def test_a_new_table_type_changes_our_members_in_their_places() -> None:
@@ -351,7 +364,7 @@ def test_a_new_table_type_changes_our_members_in_their_places() -> None:
     now = with_lists({DOMAINS: now.settings[DOMAINS].value + ", b.example"}, now)
     changed = lists(now, of=relay(table_type="cdb"))
     assert members(changed[DOMAINS]) == ["a.example", our_member(DOMAINS, "cdb"), "b.example"]
-    assert members(changed[RECIPIENTS]) == ["hash:/own", our_member(RECIPIENTS, "cdb")]
+    assert members(changed[RECIPIENTS]) == ["hash:/own", *our_members(RECIPIENTS, "cdb")]
 
 
 def test_when_the_last_customer_goes_main_cf_is_as_it_was() -> None:

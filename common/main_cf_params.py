@@ -48,12 +48,15 @@ def our_member(parameter: str, table_type: str) -> str:
 
 
 def our_members(parameter: str, table_type: str) -> list[str]:
-    """Our table, and behind it what asks it for another key than the address itself, as members of a list.
+    """Return our table, and behind it what asks it for another key than the address itself, as members of a list.
 
-    `plus` turns user+tag@ into user@; it stands there always, as an export may be the first to say that it is wanted.
+    `odd` turns #sales@... into "#sales"@..., as no line of a table may begin with #; `plus` turns user+tag@ into user@
+    and stands there always, as an export may be the first to say that it is wanted.
     """
     table = our_member(parameter, table_type)
-    return [table, f"pipemap:{{regexp:{TABLES}/plus, {table}}}"] if parameter == RECIPIENTS else [table]
+    if parameter != RECIPIENTS:
+        return [table]
+    return [table, *(f"pipemap:{{regexp:{TABLES}/{name}, {table}}}" for name in ("odd", "plus"))]
 
 
 def is_ours(parameter: str, member: str) -> bool:

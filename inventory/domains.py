@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")  # with _, which Postfix and Exchange take as well
 _OCTETS = 255  # of a domain, RFC 5321 4.5.3.1.2
 _LETTERS = ("Ll", "Lo", "Lm", "Mn", "Mc", "Nd")
 
@@ -34,7 +34,7 @@ def _ascii_label(label: str) -> str:
     if not label:
         raise ValueError("has an empty label: a dot at an end, or two together")
     if not _LABEL.fullmatch(label):
-        raise ValueError(f"label {label!r} must be up to 63 of a-z, 0-9 and -, with no - at its ends")
+        raise ValueError(f"label {label!r} must be up to 63 of a-z, 0-9, _ and -, with no - at its ends")
     if label.startswith("xn--"):
         _unicode_label(label)
     return label

@@ -16,6 +16,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
+from common.addresses import LOCAL_CHARACTERS, listed_local_part
 from inventory import domains
 
 DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
@@ -24,8 +25,6 @@ ANYWHERE = "any"  # the one word in `addresses` that leaves from= out of a key l
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+"
-_DOT_ATOM = re.compile(rf"{_ATOM}(\.{_ATOM})*")
 _ROUTE = re.compile(r"(?P<transport>[a-z][a-z0-9_-]*):(?P<host>\[[^\[\]]+\]|[^:\[\]]+)(:(?P<port>[0-9]{1,5}))?")
 _MAIL_EATERS = ("discard", "error", "retry")  # transports of Postfix that never deliver
 _PATH = re.compile(r"[A-Za-z]:(\\[A-Za-z0-9 ._~$()+@-]+)+\\?")
@@ -61,17 +60,16 @@ def name(text: str) -> str:
 
 
 def recipient(text: str) -> str:
-    """Address folded as Postfix folds it, its domain as A-labels."""
+    """Return an address as a list has it: folded as Postfix folds it, quoted where it must be, with A-labels."""
     local, at, host = text.rpartition("@")
     if not at:
         raise ValueError("is not an address: local-part@domain")
-    if not _DOT_ATOM.fullmatch(local) or len(local.encode()) > 64:
-        raise ValueError(
-            "has a local part that must be up to 64 letters, digits and !#$%&'*+-/=?^_`{|}~, parted by single dots"
-        )
-    if local.startswith("#"):
-        raise ValueError("begins with #, which would make its line in the table a comment")
-    return line(f"{local.casefold()}@{domains.ascii_form(host)}")
+    listed = listed_local_part(line(local).casefold()) if local else None
+    if listed in (None, "*", '""'):
+        raise ValueError("has a local part that no address has: '*', nothing, or one of \"<>@ outside of quotes")
+    if len(local) > LOCAL_CHARACTERS:
+        raise ValueError(f"has a local part of more than {LOCAL_CHARACTERS} characters, which Exchange allows at most")
+    return f"{listed}@{domains.ascii_form(host)}"
 
 
 def pattern(text: str) -> str:

@@ -1,19 +1,28 @@
-"""The form of an address in a list and in a table, and how long one may be (RFC 5321)."""
+"""The form of an address in a list and in a table, and how long one may be; common.addresses has its local part."""
 
 from __future__ import annotations
 
 import re
 
-LOCAL_OCTETS = 64
-OCTETS = 255  # of a whole address
-LINE = 321  # octets of the longest address that Postfix can ask for, 64 @ 255, and its line end
+OCTETS = 1_024  # of an address in a list, more than one of Exchange's needs: 315 letters at 255 octets
+LINE = OCTETS + 1  # octets of the longest address and its line end
+KEY_OCTETS = 510  # of a key that every table type holds: postmap ends the build of an lmdb table at 511
 
 _ATOM = rb'[^\x00-\x20"(),:;<>@\[\\\].\x7f]+'
-_LOCAL = rb'(?!#|\*@)(?:%b(?:\.%b)*|"(?:[^"\\]|\\.)+")' % (_ATOM, _ATOM)  # postmap skips a line that begins with #
-is_address = re.compile(_LOCAL + rb"@[a-z0-9.-]+").fullmatch
-"""Match the bytes of a whole address, folded, as a table has it for a key."""
+_LOCAL = rb'(?!\*@)(?:%b(?:\.%b)*|"(?:[^"\\]|\\.)+")' % (_ATOM, _ATOM)
+is_address = re.compile(_LOCAL + rb"@[a-z0-9._-]+").fullmatch
+"""Match the bytes of a whole address, folded, as a list has it."""
 
 
 def domain_of(recipient: str) -> str:
     """Return the part behind the last @: a quoted local part may hold others."""
     return recipient.rpartition("@")[2]
+
+
+def table_key(address: str) -> str:
+    """Return the key under which a listed address stands in a table.
+
+    postmap takes a line that begins with # for a comment, so `#sales@` stands there as `"#sales"@`.
+    """
+    local, _, domain = address.rpartition("@")
+    return f'"{local}"@{domain}' if address.startswith("#") else address

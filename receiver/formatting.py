@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 NAMED = 1_000  # names of each kind that a look lists
+_LEFT_OUT = 20  # values left out that are named to people
 
 
 def escape(text: str, limit: int = 200) -> str:
@@ -37,6 +38,13 @@ def format_age(seconds: int) -> str:
     if seconds < 3600:
         return f"{seconds // 60} min"
     return f"{seconds // 3600} h" if seconds < 2 * 86400 else f"{seconds // 86400} d"
+
+
+def name_left_out(left_out: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return lines that name the first values that were left out, each a `value` as it was exported and a `reason`."""
+    lines = [f"  left out: {escape(each['value'])} ({escape(each['reason'])})" for each in left_out[:_LEFT_OUT]]
+    more = len(left_out) - len(lines)
+    return [*lines, f"  ... and {more} more; --json names them"] if more else lines
 
 
 def sort_by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:

@@ -6,17 +6,18 @@ import errno
 import os
 import signal
 import syslog
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from common.exit_codes import BUSY, DONE, FAILED, HELD, REFUSED
-from receiver.formatting import escape, format_actor, sort_by_count
+from receiver.formatting import escape, format_actor, name_left_out, sort_by_count
 
 FORMAT = 1  # of Outcome as JSON; the format of the release before is read as well
 AHEAD = 300  # seconds that another machine's clock may be ahead
 _ANSWER = 60  # seconds for the other side to take a piece of the answer
 _PIECE = 1 << 16  # bytes
+VALUE = 200  # characters of a value that was left out
 
 _CODES = {"refused": REFUSED, "held": HELD, "busy": BUSY, "failed": FAILED}
 
@@ -55,6 +56,18 @@ class Origin(NamedTuple):
     by: str = ""  # whose hand it was, when it came from the desk
 
 
+class LeftOut(NamedTuple):
+    """A value of an export that was left out though its domain is the customer's, and why."""
+
+    value: str  # as it was exported, at most VALUE characters of it
+    reason: str
+
+    @classmethod
+    def read(cls, records: Iterable[Mapping[str, Any]]) -> tuple[LeftOut, ...]:
+        """Return what records() gave. Raises KeyError, TypeError."""
+        return tuple(cls(str(each["value"]), str(each["reason"])) for each in records)
+
+
 class Outcome(NamedTuple):
     """What one run did for one customer: exit code, line, `last-run.json`, `--json` and `inv status` are all this."""
 
@@ -69,6 +82,7 @@ class Outcome(NamedTuple):
     removed: int = 0  # from it
     kept_back: int = 0  # would have gone, and stay until accepted
     left_out: Mapping[str, int] = {}  # reason: how many values of the export
+    named: tuple[LeftOut, ...] = ()  # of those, in domains of the customer's and left out by nobody's wish
     reasons: tuple[str, ...] = ()  # why the guard holds the list; empty: it does not
     offered: str = ""  # SHA-256 of the list that was offered
     why: str = ""  # what is wrong, or since when the list is pinned
@@ -114,7 +128,8 @@ class Outcome(NamedTuple):
 
     def record(self) -> dict[str, Any]:
         """Give it as plain JSON, with what programs would else have to work out."""
-        return {"postern": FORMAT, **self._asdict(), "code": self.code, "line": self.line}
+        fields = {**self._asdict(), "named": records(self.named)}
+        return {"postern": FORMAT, **fields, "code": self.code, "line": self.line}
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Outcome:
@@ -124,7 +139,10 @@ class Outcome(NamedTuple):
         known = {name: value for name, value in record.items() if name in cls._fields}
         for name in ("reasons", "coming", "going", "notes"):
             known[name] = tuple(known.get(name, ()))
-        outcome = cls(**known)
+        try:
+            outcome = cls(**{**known, "named": LeftOut.read(known.get("named", ()))})
+        except (KeyError, TypeError) as error:
+            raise ValueError("an outcome that lacks something, or names what was left out in another way") from error
         words = (outcome.customer, outcome.did, outcome.key, outcome.client, outcome.by, outcome.offered)
         if not all(isinstance(word, str) for word in (*words, outcome.why, outcome.trouble, *outcome.reasons)):
             raise ValueError("an outcome in which something is no text")
@@ -145,7 +163,7 @@ class Answer(NamedTuple):
     def to(cls, outcome: Outcome) -> Answer:
         """Tell a run, and the names when it was a look."""
         names = [f"  + {escape(name)}" for name in outcome.coming] + [f"  - {escape(name)}" for name in outcome.going]
-        lines = [outcome.line, *names]
+        lines = [outcome.line, *name_left_out(records(outcome.named)), *names]
         return cls(outcome.code, lines, {**outcome.record(), "lines": lines})
 
     @classmethod
@@ -181,3 +199,8 @@ def write_answer(text: str) -> None:
                 signal.alarm(_ANSWER)  # ends a process whose other side takes nothing and does not go either
                 rest = rest[os.write(1, rest) :]
     signal.alarm(0)
+
+
+def records(left_out: Iterable[LeftOut]) -> list[dict[str, str]]:
+    """Return values that were left out as plain JSON."""
+    return [each._asdict() for each in left_out]

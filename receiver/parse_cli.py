@@ -8,14 +8,16 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 from common.exit_codes import DONE, FAILED, REFUSED
 from common.settings import Settings
-from receiver.formatting import sort_by_count
+from receiver.addresses import table_key
+from receiver.formatting import name_left_out, sort_by_count
+from receiver.outcome import records
 from receiver.upload.formats import BadExport, exchange_55
-from receiver.upload.recipient_filter import iterate_recipients
+from receiver.upload.recipient_filter import Tally, iterate_recipients
 from receiver.upload.stream import strip_end_mark
 
 ABOUT = """\
@@ -29,16 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run as a filter."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # in front of `head` it ends without a word
     asked = _parser().parse_args(arguments)
-    left_out: Counter[str] = Counter()
+    tally = Tally()
     try:
         values = exchange_55.values(strip_end_mark(sys.stdin.buffer.read(), required=False))
-        alike = _alike(iterate_recipients(values, _settings(asked.domain, asked.exclude), left_out))
+        alike = _alike(map(table_key, iterate_recipients(values, _settings(asked.domain, asked.exclude), tally)))
     except BadExport as error:
         return _end(str(error), REFUSED)
     if not alike:
-        return _end(f"no recipient is in it ({_counts(left_out)}): with such a table all mail is rejected", REFUSED)
+        return _end(
+            f"no recipient is in it ({_counts(tally.left_out)}): with such a table all mail is rejected", REFUSED
+        )
     try:
-        return _end(f"{_write(alike)} recipients; {_counts(left_out)}", DONE)
+        counts = f"{_write(alike)} recipients; {_counts(tally.left_out)}"
+        return _end("\n".join([counts, *name_left_out(records(tally.named))]), DONE)
     except OSError as error:
         return _end(f"stdout: {error.strerror}; the table is not whole", FAILED)
 
@@ -120,8 +125,8 @@ def _write(alike: dict[str, list[str]]) -> int:
     return total
 
 
-def _counts(left_out: Counter[str]) -> str:
-    each = ", ".join(f"{count} {reason}" for reason, count in sort_by_count(+left_out))
+def _counts(left_out: Mapping[str, int]) -> str:
+    each = ", ".join(f"{count} {reason}" for reason, count in sort_by_count(left_out))
     return f"left out {sum(left_out.values())}: {each}" if each else "nothing left out"
 
 

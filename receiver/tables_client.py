@@ -9,6 +9,7 @@ from typing import NamedTuple
 from common.exit_codes import DONE
 from common.paths import Places
 from common.settings import BadSettings, load_relay
+from receiver.addresses import KEY_OCTETS, table_key
 from receiver.formatting import escape
 from receiver.lists import list_file
 from receiver.outcome import Failed
@@ -43,15 +44,18 @@ class Tables(NamedTuple):
     def missing(self, recipients: Iterable[str]) -> list[str]:
         """Give those that Postfix would not find. Raises Failed when the table cannot be read.
 
+        Those too long for a key are in no table of keys, and are not looked up.
         Root looks where the account is not let in: Postfix's directory, or main.cf, may be closed to others.
         """
-        asked = frozenset(recipients)
+        keys = {table_key(recipient): recipient for recipient in recipients}
+        asked = {key: recipient for key, recipient in keys.items() if len(key.encode()) <= KEY_OCTETS}
         text = list_file.encode_recipients(asked).decode()
         try:
             out = self._found(text)
         except Failed:
             out = self._ask_root("--look-up", text)
-        return sorted(asked - {line.partition("\t")[0] for line in out.split("\n")})
+        found = {line.partition("\t")[0] for line in out.split("\n")}
+        return sorted(recipient for key, recipient in asked.items() if key not in found)
 
     def unnamed(self) -> list[str]:
         """Return the parameters of Postfix that no longer name our tables, as `PARAMETER: why`. Raises Failed."""

@@ -471,6 +471,24 @@ def test_the_parsing_step_by_itself_gives_a_table_and_its_reasons_apart(
     assert ran.err == "1 recipients; left out 5: 3 not internet, 1 excluded, 1 other domain\n"
 
 
+def test_whom_the_parsing_step_leaves_out_in_a_domain_of_ours_it_names(operator: Operator, tmp_path: Path) -> None:
+    (tmp_path / "export.txt").write_bytes(export("bob") + b"Mailbox\tSMTP:An<Na@ACME.example\t\r\n")
+    named = operator.done(f"parse {tmp_path / 'export.txt'} --customer acme").err
+    assert named.splitlines()[1] == "  left out: SMTP:An<Na@ACME.example (not an address)"
+    told = json.loads(operator.done(f"parse {tmp_path / 'export.txt'} --customer acme --json").out)
+    assert told["recipients"] == ["bob@acme.example"]
+    assert told["named"] == [{"value": "SMTP:An<Na@ACME.example", "reason": "not an address"}]
+
+
+def test_the_parsing_step_needs_no_more_memory_than_a_relay_gives_it(operator: Operator, tmp_path: Path) -> None:
+    """Fifty megabytes of tabs would be a list of fifty million cells."""
+    (tmp_path / "export.txt").write_bytes(export("bob") + b"Mailbox\t" + b"\t" * (50 << 20) + b"\r\n")
+    ran = operator.done(f"parse {tmp_path / 'export.txt'} --customer acme", code=4)
+    assert "needs more memory than max_megabytes allows for" in ran.err
+    (tmp_path / "export.txt").write_bytes(export("bob") + b" " * (64 << 20))
+    assert "larger than 64 MB" in operator.done(f"parse {tmp_path / 'export.txt'} --customer acme", code=2).err
+
+
 def test_an_export_that_cannot_be_read_is_refused_with_its_line(operator: Operator, tmp_path: Path) -> None:
     (tmp_path / "export.txt").write_bytes(export("bob", "anna")[:-1] + b"\0\r\n")
     ran = operator.done(f"parse {tmp_path / 'export.txt'} --customer acme", code=2)

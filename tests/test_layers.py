@@ -61,7 +61,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "receiver.upload.guard": {"receiver.lists.upload_log", "receiver.addresses", "receiver.formatting", "common."},
     "receiver.upload.recipient_filter": {
-        *("receiver.upload.formats.", "receiver.upload.recipient_types", "receiver.addresses", "common."),
+        *("receiver.upload.formats.", "receiver.upload.recipient_types", "receiver.addresses", "receiver.outcome"),
+        *("receiver.formatting", "common."),
     },
     "receiver.upload.sftp_inbox": {"receiver.upload.stream", "receiver.outcome", "common."},
     "receiver.upload.stream": {"receiver.upload.formats.values", "receiver.outcome", "common."},
@@ -81,7 +82,10 @@ ALLOWED: dict[str, set[str]] = {
         *("receiver.upload.", "receiver.monitoring.", "receiver.lists.", "receiver.tables_client"),
         *("receiver.outcome", "receiver.formatting", "receiver.system.", "common."),
     },
-    "receiver.parse_cli": {"receiver.upload.", "receiver.outcome", "receiver.formatting", "common."},
+    "receiver.parse_cli": {
+        *("receiver.upload.", "receiver.addresses", "receiver.outcome", "receiver.formatting", "common."),
+    },
+    "receiver.filter_cli": {"receiver.upload.", "receiver.system.", "receiver.outcome", "common."},
     "receiver.forced_command": {
         *("receiver.upload.", "receiver.monitoring.", "receiver.views.", "receiver.lists.", "receiver.tables_client"),
         *("receiver.outcome", "receiver.formatting", "receiver.system.", "common."),

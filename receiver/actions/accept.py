@@ -79,4 +79,4 @@ def _outcome_of(customer: str, reviewed: Review, in_force: InForce, by: str) -> 
     before, after = in_force.recipients, reviewed.recipients
     outcome = Outcome(customer, "published", *reviewed.held.origin, total=len(after), offered=reviewed.held.list)
     outcome = outcome._replace(by=by, added=len(after - before), removed=len(before - after))
-    return outcome._replace(left_out=reviewed.held.left_out)
+    return outcome._replace(left_out=reviewed.held.left_out, named=reviewed.held.named)

@@ -22,8 +22,9 @@ def resume_uploads(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
             raise Refused("not pinned: uploads take effect")
         waiting = spool.held()
         if waiting:
+            opened = frozenset(waiting.open_domains)
             choice = FilteredExport(
-                keep_own(waiting.recipients, settings), waiting.left_out, frozenset(waiting.open_domains)
+                keep_own(waiting.recipients, settings), waiting.left_out, opened, named=waiting.named
             )
             outcome, added = apply_list(settings, choice, spool, waiting.origin, None)
             outcome = outcome._replace(by=origin.by)

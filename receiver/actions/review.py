@@ -11,7 +11,7 @@ from receiver.lists import list_file
 from receiver.lists.spool import Held, InForce, Pin, Reviewed, Spool
 from receiver.monitoring.refusal_watch import RecentMail
 from receiver.monitoring.refusals import DAYS
-from receiver.outcome import Refused
+from receiver.outcome import Refused, records
 
 
 class AcceptedNumber(NamedTuple):
@@ -55,6 +55,8 @@ class Review(NamedTuple):
             "list": self.held.list,
             "total": len(self.recipients),
             "reasons": self.held.reasons,
+            "left_out": self.held.left_out,
+            "named": records(self.held.named),
             "since": self.held.since,
             "pinned": bool(pin),
             **self.held.origin._asdict(),

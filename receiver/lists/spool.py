@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from common.paths import Places
 from common.settings import Settings
 from receiver.lists import list_file
-from receiver.outcome import Failed, Origin, Outcome
+from receiver.outcome import Failed, LeftOut, Origin, Outcome, records
 from receiver.system import atomic_files, locks
 
 DAY = 86_400
@@ -87,6 +87,7 @@ class Held(NamedTuple):
     left_out: Mapping[str, int]
     total: int = 0  # of its recipients, where they are not read
     open_domains: tuple[str, ...] = ()  # in which everybody gets mail, so that it closes none of them
+    named: tuple[LeftOut, ...] = ()  # values that were left out by nobody's options
 
     @classmethod
     def read(cls, why: Mapping[str, Any]) -> Held:
@@ -96,7 +97,8 @@ class Held(NamedTuple):
         _check(int, origin.when, why["since"], total, *_numbers(why["left_out"]).values())
         opened = tuple(why.get("open_domains", ()))
         _check(str, *opened)
-        return cls(why["list"], frozenset(), origin, why["since"], reasons, _numbers(why["left_out"]), total, opened)
+        counts, named = _numbers(why["left_out"]), LeftOut.read(why.get("named", ()))
+        return cls(why["list"], frozenset(), origin, why["since"], reasons, counts, total, opened, named)
 
 
 class Reviewed(NamedTuple):
@@ -207,6 +209,7 @@ class Spool:
         since = before.since if before and before.reasons else held.since
         count = len(held.recipients)
         why = {**held._asdict(), "recipients": count, "total": count, "since": since, "origin": held.origin._asdict()}
+        why["named"] = records(held.named)
         atomic_files.make(self.folder, "held")
         with atomic_files.open_subdirectory(self.folder, "held") as directory:
             atomic_files.replace(directory, "recipients", text)

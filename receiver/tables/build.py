@@ -25,6 +25,7 @@ from receiver.outcome import Failed, Stopped
 from receiver.system import account, clean_env, locks
 from receiver.system.account import Owner
 from receiver.tables import (
+    acceptable,
     authorized_keys,
     bytecode,
     customer_recipients,
@@ -43,6 +44,7 @@ from receiver.tables.postmap import Postmap
 from receiver.tables.table import Table
 
 WAIT = 30.0  # seconds for the build that runs
+_OUT = "postmap refuses its domains, so it is in no table"
 
 
 class Inputs(NamedTuple):
@@ -149,14 +151,28 @@ def _find(places: Places, customers: Sequence[str], theirs: Owner) -> Inputs:
 
 def _install(places: Places, relay: RelaySettings, found: Inputs, record: Manifest) -> dict[str, str]:
     """Put the tables in force, then take root's copies, then record it: a run that was killed is done again."""
-    parts = found.parts()
     maker = Postmap(relay.config_directory, relay.table_type)
-    record = install.install_tables(places.tables, record, _compose(places, parts), maker)
-    used = [each.source for each in parts]
-    left_out = {source.tree.customer: source.why or source.copy.keep(source.tree, source.pair) for source in used}
+    parts = found.parts()
+    try:
+        record = install.install_tables(places.tables, record, _compose(places, parts), maker)
+    except Failed:
+
+        def refusal(some: Sequence[CustomerRecipients]) -> str:
+            return install.refused(places.tables, _compose(places, some), maker)
+
+        parts = acceptable.parts(parts, found.now, refusal)
+        record = install.install_tables(places.tables, record, _compose(places, parts), maker)
+    left_out = {each.source.tree.customer: _why(each) for each in parts}
+    left_out.update((name, _OUT) for source in found.sources if (name := source.tree.customer) not in left_out)
     left_out = {customer: why for customer, why in left_out.items() if why}
     record._replace(sources="" if left_out else found.digest()).write(places.tables)
     return left_out
+
+
+def _why(part: CustomerRecipients) -> str:
+    """Say why root's copy stands in for a customer's; where it does not, take one. Nothing: all is well."""
+    source = part.source
+    return source.why or source.copy.keep(source.tree, source.pair) or part.told
 
 
 def _compose(places: Places, parts: Sequence[CustomerRecipients]) -> Sequence[Table]:

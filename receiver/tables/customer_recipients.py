@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 from operator import lt
 from typing import NamedTuple
 
-from receiver.addresses import LINE, is_address
+from receiver.addresses import KEY_OCTETS, LINE, is_address, table_key
 from receiver.formatting import escape
 from receiver.tables.customer_tree import Damaged
 from receiver.tables.inputs import CustomerInput, SpoolFiles
+
+LONG = 100  # addresses of a customer that have a line each in a table of regular expressions
 
 
 class CustomerRecipients(NamedTuple):
@@ -21,6 +23,8 @@ class CustomerRecipients(NamedTuple):
     own: Sequence[bytes]  # addresses in its own domains
     left: Sequence[bytes]  # addresses in domains that were its own until its tree changed
     open: frozenset[str]  # A-labels of the domains in which every address is listed
+    long: Sequence[str] = ()  # of own and include, those too long for the key of a table
+    told: str = ""  # what somebody should hear of though all is as it should be
 
     def forms(self) -> Iterator[tuple[str, str]]:
         """Give every form of each of its domains, beside its A-label."""
@@ -41,7 +45,42 @@ def check_recipients(source: CustomerInput, now: float) -> CustomerRecipients:
         except Damaged:
             source, own, left = source._replace(pair=SpoolFiles()), (), ()
     empty = {domain for domain in source.tree.domains if f"@{domain}\n".encode() not in source.pair.recipients}
-    return CustomerRecipients(source, own, left, source.open_by_age(now).union(source.tree.partial, empty))
+    part = CustomerRecipients(
+        source, _keys(own), _keys(left), source.open_by_age(now).union(source.tree.partial, empty)
+    )
+    return _with_long(part, _long(part))
+
+
+def _keys(addresses: Sequence[bytes]) -> Sequence[bytes]:
+    """Give the keys of addresses in order; nearly all are their own."""
+    if not any(address.startswith(b"#") for address in addresses):
+        return addresses
+    return sorted({table_key(address.decode()).encode() for address in addresses})
+
+
+def _long(part: CustomerRecipients) -> list[str]:
+    """Give the addresses whose key is too long for some type of table, in one of the forms of their domain."""
+    domains = part.source.tree.domains
+    room = {
+        domain: KEY_OCTETS + len(domain) - max(len(form.encode()) for form in domains[domain]) for domain in domains
+    }
+    include = [address.encode() for address in part.source.tree.include]
+    if max(map(len, chain(part.own, include)), default=0) <= min(room.values(), default=0):
+        return []
+    every = (address.decode() for address in sorted({*part.own, *include}))
+    return [address for address in every if len(address.encode()) > room[address.rpartition("@")[2]]]
+
+
+def _with_long(part: CustomerRecipients, long: Sequence[str]) -> CustomerRecipients:
+    """Open the domains of more such addresses than a regular expression each is right for, and say so."""
+    beyond = frozenset(address.rpartition("@")[2] for address in long[LONG:])
+    told = ""
+    if beyond:
+        told = (
+            f"{len(long)} addresses are longer than {KEY_OCTETS} octets, the first {escape(long[0], 60)}; of more than"
+        )
+        told = f"{told} {LONG} such none can be looked up, so {', '.join(sorted(beyond))} stays open"
+    return part._replace(open=part.open | beyond, long=tuple(long[:LONG]), told=told)
 
 
 def _split_addresses(source: CustomerInput) -> tuple[Sequence[bytes], Sequence[bytes]]:

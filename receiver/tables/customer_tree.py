@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from common.paths import Places
 from common.settings import BadSettings, Settings, load_settings
+from receiver.addresses import table_key
 from receiver.formatting import escape
 from receiver.outcome import Failed
 
 CUSTOMER = re.compile(r"[a-z][a-z0-9-]{0,30}")
-_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN = re.compile(rf"(?=.{{3,253}}$)(?:{_LABEL}\.)+{_LABEL}")
 _ROUTE = re.compile(r"[a-z][a-z0-9_-]*:[!-~]*")
 _KEY = re.compile(
@@ -33,7 +34,7 @@ class CustomerTree(NamedTuple):
     customer: str
     domains: Mapping[str, Sequence[str]]  # A-label: its forms, itself first
     partial: Sequence[str]
-    include: Sequence[str]  # folded, their domain as A-label
+    include: Sequence[str]  # keys of a table: folded, their domain as A-label
     open_after_days: int
     max_recipients: int
     routes: Mapping[str, str]  # form of a domain: transport:nexthop
@@ -103,7 +104,7 @@ def _fold_include(address: str, domains: Mapping[str, Sequence[str]]) -> str:
     local, _, form = address.casefold().rpartition("@")
     for domain, forms in domains.items():
         if form in forms:
-            return f"{local}@{domain}"
+            return table_key(f"{local}@{domain}")
     raise Damaged(f"settings.json: include {escape(address)!r} is in none of its domains")
 
 

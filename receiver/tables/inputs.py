@@ -15,12 +15,12 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from common.paths import Places
-from receiver.addresses import LINE
 from receiver.system import atomic_files
 from receiver.system.account import Owner
 from receiver.tables import customer_tree, directories
 from receiver.tables.customer_tree import CustomerTree, Damaged
 
+_SHARE = 321  # octets of a list for each recipient a customer may have: many more than its lines have on average
 _DAY = 86400
 _PLUS = "plus"  # in root's copy: it stays yes, whatever later exports say
 
@@ -161,7 +161,7 @@ def _pair(places: Places, source: CustomerInput, theirs: Owner) -> SpoolFiles:
             # Dates first: what comes in between is listed in a domain still open, and none closes without its list.
             accepted = _content(spool, "accepted.json", theirs, atomic_files.SMALL)
             plus = source.copy.has_plus() or _says_plus(spool, theirs)
-            recipients = _content(spool, "recipients", theirs, tree.max_recipients * LINE)
+            recipients = _content(spool, "recipients", theirs, tree.max_recipients * _SHARE)
         finally:
             os.close(spool)
     except OSError as error:

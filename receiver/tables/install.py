@@ -29,8 +29,9 @@ def install_tables(tables: str, record: Manifest, wanted: Sequence[Table], maker
     Killed anywhere, it leaves tables that go together, and the next run goes on.
     """
     due = set(find_stale_tables(tables, record, wanted, maker.type))
-    if "others" in due:  # a running smtpd sees that a built table was renamed, not that a text was
-        due |= {"relay_domains"}
+    for text, built in (("others", "relay_domains"), ("odd", "exchange_recipients")):
+        if text in due:  # a running smtpd sees that a built table was renamed, not that a text was
+            due |= {built}
     postmap.remove_drafts(tables)
     try:
         steps = [
@@ -49,22 +50,36 @@ def install_tables(tables: str, record: Manifest, wanted: Sequence[Table], maker
     return record
 
 
+def refused(tables: str, wanted: Sequence[Table], maker: Postmap) -> str:
+    """Say why postmap refuses one of these tables; nothing: it builds them. What it builds is thrown away."""
+    try:
+        for table in wanted:
+            maker.draft(tables, table)
+    except Failed as error:
+        return str(error)
+    finally:
+        postmap.remove_drafts(tables)
+    return ""
+
+
 def order_renames(wanted: Sequence[Table], before: set[str]) -> list[Table]:
     """Order the renames so that no domain is ours without its addresses and its route, coming or going.
 
     What says which domains are ours, `others` and relay_domains after it, goes first for domains that go and last for
-    those that come; where there are both, it first says only what stays. `plus` comes before what it asks.
+    those that come; where there are both, it first says only what stays. `odd` and `plus` come before what they ask,
+    whose rename makes every smtpd read all of them anew.
     """
-    plus, recipients, transport, others, ours = wanted
+    odd, plus, recipients, transport, others, ours = wanted
     after = _keys(ours)
     if not before - after:
-        return [plus, recipients, transport, others, ours]
+        return [odd, plus, recipients, transport, others, ours]
     if not after - before:
-        return [others, ours, plus, recipients, transport]
+        return [others, ours, odd, plus, recipients, transport]
     staying = sorted(before & after)
     return [
         table_contents.compose_others(staying),
         table_contents.compose_relay_domains(staying),
+        odd,
         plus,
         recipients,
         transport,

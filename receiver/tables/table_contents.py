@@ -8,7 +8,7 @@ route in force stays.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from receiver.tables.customer_recipients import CustomerRecipients
@@ -19,15 +19,18 @@ _PLUS = (
     (rb'/^("[^+"\\]+)\+([^"\\]|\\.)*"@(%b)$/', b'$1"@$3'),
 )  # user+tag@, "a user+tag"@, and the key of theirs that is listed
 
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
+_SPECIAL = frozenset(".[]()*+?{}|^$\\/")  # a backslash before anything else may mean something of its own
 
 
 def compose_tables(parts: Sequence[CustomerRecipients], routes: Mapping[str, str]) -> tuple[Table, ...]:
-    """Give plus, exchange_recipients, transport, others and relay_domains; `routes` are those in force."""
+    """Return odd, plus, exchange_recipients, transport, others and relay_domains; `routes` are those in force."""
     domains = sorted({form for part in parts for form, _ in part.forms()})
+    recipients = Table("exchange_recipients", _recipients(parts))
     return (
+        _odd(parts, domains),
         _plus(parts),
-        Table("exchange_recipients", _recipients(parts)),
+        recipients,
         _transport(parts, routes),
         compose_others(domains),
         compose_relay_domains(domains),
@@ -55,25 +58,41 @@ def _plus(parts: Sequence[CustomerRecipients]) -> Table:
     return Table("plus", list(lines), lines, built=False)
 
 
+def _odd(parts: Sequence[CustomerRecipients], domains: Iterable[str]) -> Table:
+    """Give the table of keys that stand in exchange_recipients in another form, and of those too long for it.
+
+    Nobody's line may begin with #, so #sales@ stands there as "#sales"@; a line for each domain, and not for each such
+    address, keeps the text short, of which every smtpd has a copy. A long key stands for an address that is listed.
+    """
+    lines = {f'/^(#[^"@]*)@({_any_case(form)})$/'.encode(): b'"$1"@$2' for form in domains}
+    for part in parts:
+        for address in part.long:
+            local, _, domain = address.rpartition("@")
+            for form in part.source.tree.domains[domain]:
+                lines[f"/^{_any_case(f'{local}@{form}')}$/".encode()] = f"postmaster@{form}".encode()
+    return Table("odd", list(lines), lines, built=False)
+
+
 def _recipients(parts: Sequence[CustomerRecipients]) -> list[bytes]:
     opened = {form.encode() for part in parts for form, domain in part.forms() if domain in part.open}
     found = [b"@" + form for form in opened]
     for part in parts:
-        found += part.own
-        found += _in_other_forms(part)
+        long = {address.encode() for address in part.long}
+        found += [address for address in part.own if address not in long] if long else part.own
+        found += _in_other_forms(part, long)
         found += (address for address in part.left if address.rpartition(b"@")[2] in opened)
         found += (f"postmaster@{form}".encode() for form, _ in part.forms())
     found.sort()
     return [address for address, _ in groupby(found)]
 
 
-def _in_other_forms(part: CustomerRecipients) -> Iterator[bytes]:
-    include = [address.encode() for address in part.source.tree.include]
+def _in_other_forms(part: CustomerRecipients, long: Container[bytes]) -> Iterator[bytes]:
+    include = [address for address in map(str.encode, part.source.tree.include) if address not in long]
     yield from include
     for form, domain in part.forms():
         if form != domain:
             ending = f"@{domain}".encode()
-            of_it = (address for address in (*part.own, *include) if address.endswith(ending))
+            of_it = (address for address in (*part.own, *include) if address.endswith(ending) and address not in long)
             yield from (address[: -len(domain)] + form.encode() for address in of_it)
 
 
@@ -90,11 +109,13 @@ def _transport(parts: Sequence[CustomerRecipients], in_force: Mapping[str, str])
     return Table("transport", list(routes), routes)
 
 
-def _any_case(domain: str) -> str:
-    """Write a domain as a regular expression; Postfix ignores the case of ASCII there, and of nothing else."""
-    return "".join(c if c in _PLAIN else _either(c) for c in domain)
+def _any_case(text: str) -> str:
+    """Write a text as a regular expression; Postfix ignores the case of ASCII there, and of nothing else."""
+    return "".join(c if c in _PLAIN else _either(c) for c in text)
 
 
 def _either(character: str) -> str:
+    if character.isascii():
+        return f"\\{character}" if character in _SPECIAL else character
     upper = character.upper()
-    return f"({character}|{upper})" if character.isalpha() and len(upper) == 1 else f"\\{character}"
+    return f"({character}|{upper})" if upper != character and len(upper) == 1 else character

@@ -71,9 +71,9 @@ def apply_list(
     verdict, inputs = _judge(settings, choice, in_force, name, spool, now)
     outcome = Outcome(spool.customer, "pinned", *origin, total=len(in_force.recipients), offered=name)
     notes = (*choice.notes, *describe_earlier_losses(inputs, settings))
-    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons, notes=notes)
+    outcome = outcome._replace(left_out=choice.left_out, named=choice.named, notes=notes, reasons=verdict.reasons)
     if pin or verdict.reasons:
-        held = Held(name, choice.recipients, origin, origin.when, verdict.reasons, choice.left_out)
+        held = Held(name, choice.recipients, origin, origin.when, verdict.reasons, choice.left_out, named=choice.named)
         spool.hold(held._replace(open_domains=tuple(sorted(choice.open_domains))), text)
     if pin:
         upload_log.add_entry(spool.folder, log_entry(outcome, in_force, inputs))
@@ -209,5 +209,5 @@ def _look(settings: Settings, choice: FilteredExport, spool: Spool, origin: Orig
     outcome = Outcome(spool.customer, "looked", *origin, total=len(choice.recipients), offered=name)
     outcome = outcome._replace(added=len(coming), removed=len(going), kept_back=len(verdict.kept_back))
     notes = (*choice.notes, *describe_earlier_losses(inputs, settings))
-    outcome = outcome._replace(left_out=choice.left_out, reasons=verdict.reasons, notes=notes)
+    outcome = outcome._replace(left_out=choice.left_out, named=choice.named, notes=notes, reasons=verdict.reasons)
     return outcome._replace(coming=tuple(coming[:NAMED]), going=tuple(going[:NAMED]))

@@ -1,8 +1,8 @@
 """Which values of an export are recipients: `refusal()` says why one is not, `choose()` takes a whole export.
 
-An address is kept as Postfix looks it up: folded as its tables fold keys, the domain as its A-label, and quoted only
-where it must be. Encapsulated addresses (IMCEAEX-...) that Exchange lists are recipients like any other: replies to
-old mail go there. `exclude` them where that is not wanted.
+An address is kept as Postfix looks it up: folded as its tables fold keys, the domain as its A-label, the local part as
+receiver.addresses has it. Encapsulated addresses (IMCEAEX-...) that Exchange lists are recipients like any other:
+replies to old mail go there. `exclude` them where that is not wanted.
 """
 
 from __future__ import annotations
@@ -16,40 +16,47 @@ from functools import lru_cache
 from itertools import chain, islice
 from typing import NamedTuple
 
+from common.addresses import AROUND, LOCAL_CHARACTERS, has_unlisted_characters, listed_local_part
 from common.settings import Settings
-from receiver.addresses import LOCAL_OCTETS, OCTETS
-from receiver.upload.formats import Block, Values
+from receiver.addresses import OCTETS
+from receiver.outcome import VALUE, LeftOut
+from receiver.upload.formats import BadExport, Block, Values
 from receiver.upload.recipient_types import TYPES
 
 NOT_INTERNET = "not internet"  # X400, MS, CCMAIL, ...
 OTHER_DOMAIN = "other domain"
 EXCLUDED = "excluded"
-NOT_AN_ADDRESS = "not an address"  # neither dot-atom nor properly quoted; nothing is put right by guessing
+NOT_AN_ADDRESS = "not an address"  # no domain, controls, or another notation than an address; nothing is guessed
 NO_LOCAL_PART = "no local part"  # as a key it would be the whole domain
 WILDCARD = "wildcard"  # `*@domain`, by somebody who meant the whole domain
-TOO_LONG = "too long"
-COMMENT = "begins with #"  # postmap takes its line for a comment; Postfix would not ask for it in quotes
+TOO_LONG = "too long"  # for Exchange
 UNASSIGNED = "unassigned character"  # Postfix' Unicode may know it, and fold it into another as ours cannot
 REASONS = (
     *(NOT_INTERNET, OTHER_DOMAIN, EXCLUDED, NOT_AN_ADDRESS, NO_LOCAL_PART, WILDCARD),
-    *(TOO_LONG, COMMENT, UNASSIGNED, *TYPES),
+    *(TOO_LONG, UNASSIGNED, *TYPES),
 )
 
-_WRITTEN = 2 * LOCAL_OCTETS + 2 + 1 + OCTETS  # at most, with a backslash before each character of the local part
+NAMED = 100  # values left out in domains of the customer's are named; the rest is counted
+_UNINTENDED = (NOT_AN_ADDRESS, NO_LOCAL_PART, WILDCARD, TOO_LONG, UNASSIGNED)  # nobody decided this, unlike the others
 
+_WRITTEN = 2 * LOCAL_CHARACTERS + 2 + 1 + 255  # characters, with a backslash before each of the local part
 _BATCH = 1 << 12  # values taken at once where a format has no blocks
 _PLAIN_ATOM = r"[a-z0-9!$%&'+/=?^_`{|}~-]"  # without # and *, which need a closer look
-_PLAIN_LOCAL = rf"{_PLAIN_ATOM}{{1,24}}(?:\.{_PLAIN_ATOM}{{1,19}}){{0,2}}"  # so at most 64
-_PLAIN_DOMAIN = r"[a-z0-9_-]{1,62}(?:\.[a-z0-9_-]{1,62}){0,2}"  # at most 188
-_PLAIN_OCTETS = 190  # of a domain of ours: with any plain local part still within OCTETS
-_ATOM = r'[^\x00-\x20\x7f"(),.:;<>@\[\\\]]+'
-_DOT_ATOM = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_PLAIN_LOCAL = rf"{_PLAIN_ATOM}{{1,24}}(?:\.{_PLAIN_ATOM}{{1,19}}){{0,2}}"
+_PLAIN_DOMAIN = r"[a-z0-9_-]{1,62}(?:\.[a-z0-9_-]{1,62}){0,2}"
 _LABEL = r"[a-z0-9_\x80-\U0010ffff-]+"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _EMPTY_LINE = re.compile("\n\n")  # where there is a match at every step, `re` is faster than `in`
-_INTERNET = re.compile(r"\nsmtp:([^\n]*)")
-_NEVER = re.compile("[^\\S ]|[\x00-\x1f\x7f-\x9f\ufffd\ud800-\udfff]")  # controls, odd blanks, what a decoder gave up
+_BLANKS = r"[^\S\n]*"  # before a type: somebody typed them
+_INTERNET = re.compile(rf"\n{_BLANKS}smtp:([^\n]*)")
+
+_SEPARATOR = r"[ !\"#$%&()*,;<>?@\[\\\]^`{|}~]"  # the ones that ADMIN offers, and what else somebody may think of
+_SECOND = re.compile(rf"\S{_BLANKS}(?<!smtp:){_SEPARATOR}smtp:")
+_BEHIND = re.compile(rf"@([^@]*?){_SEPARATOR}(?:x400|x500|msa?|ccmail|notes|gwise|sip|eum|fax|custom):")
+_TWO_IN_ONE = (
+    "a value holds the type of another one behind a character that does not part values: MVSeparator in "
+    "userexport.ini was changed, or two addresses were typed as one"
+)
 
 
 class FilteredExport(NamedTuple):
@@ -60,31 +67,61 @@ class FilteredExport(NamedTuple):
     open_domains: frozenset[str] = frozenset()  # in which everybody gets mail, whoever is listed
     notes: tuple[str, ...] = ()  # what else somebody should hear of
     plus_addresses: bool | None = None  # whether the server takes user+tag@ too; None: the export does not say
+    named: tuple[LeftOut, ...] = ()  # whom nobody meant to leave out, in the order of the export, at most NAMED
+
+
+class Tally:
+    """What has been left out so far."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.counts: Counter[str] = Counter()
+        self._named: dict[str, str] = {}
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Return how many values were left out for which reason, in the order of REASONS."""
+        return {reason: self.counts[reason] for reason in REASONS if self.counts[reason]}
+
+    @property
+    def named(self) -> tuple[LeftOut, ...]:
+        """Return the values that are named."""
+        return tuple(LeftOut(*each) for each in self._named.items())
+
+    def name(self, block: str, reasons: Mapping[str, str]) -> None:
+        """Name the values of a block whose addresses, in lower case, have one of these reasons."""
+        for value in block.split("\n") if reasons else ():
+            if len(self._named) == NAMED:
+                return
+            address = _INTERNET.fullmatch(f"\n{value.lower()}")
+            if address and address[1] in reasons:
+                self._named.setdefault(value.strip(AROUND)[:VALUE], reasons[address[1]])
 
 
 def filter_export(values: Iterable[str], settings: Settings) -> FilteredExport:
     """Choose the recipients; with no domains in the settings, in any domain. Raises what reading the values does."""
-    left_out: Counter[str] = Counter()
-    recipients = frozenset(iterate_recipients(values, settings, left_out))
-    counts = {reason: left_out[reason] for reason in REASONS if left_out[reason]}
-    if isinstance(values, Values):
-        return FilteredExport(recipients, counts, frozenset(values.open_domains), values.notes, values.plus_addresses)
-    return FilteredExport(recipients, counts)
+    tally = Tally()
+    recipients = frozenset(iterate_recipients(values, settings, tally))
+    if not isinstance(values, Values):
+        return FilteredExport(recipients, tally.left_out, named=tally.named)
+    said = frozenset(values.open_domains), values.notes, values.plus_addresses
+    return FilteredExport(recipients, tally.left_out, *said, tally.named)
 
 
-def iterate_recipients(values: Iterable[str], settings: Settings, left_out: Counter[str]) -> Iterator[str]:
-    """Give the recipients in the order of the export, each as often as it is there, and count what is left out."""
+def iterate_recipients(values: Iterable[str], settings: Settings, tally: Tally) -> Iterator[str]:
+    """Yield the recipients in the order of the export, each as often as it is there; `tally` takes what is left out.
+
+    Raises BadExport for a value that holds a second one: another separator stands between them than the one asked for.
+    """
     rules = _rules(settings)
     blocks = values.blocks if isinstance(values, Values) else _blocks(values)
-    return chain.from_iterable(_take_block(block, settings.leave_out, rules, left_out) for block in blocks)
+    return chain.from_iterable(_take_block(block, settings.leave_out, rules, tally) for block in blocks)
 
 
 def reason_left_out(value: str, settings: Settings) -> str | None:
     """Say why a value is no recipient, in one of REASONS; None: it is one."""
-    lowered = value.lower()
-    if not lowered.startswith("smtp:"):
-        return NOT_INTERNET
-    return _judge_address(lowered[5:], _rules(settings))[1]
+    lowered = _INTERNET.fullmatch("\n" + value.lower().replace("\n", "\r"))
+    return _judge_address(lowered[1], _rules(settings))[1] if lowered else NOT_INTERNET
 
 
 class _Rules(NamedTuple):
@@ -102,10 +139,10 @@ def _rules(settings: Settings) -> _Rules:
 @lru_cache(maxsize=4)
 def _compile_rules(domains: tuple[str, ...], labels: tuple[tuple[str, str], ...], exclude: tuple[str, ...]) -> _Rules:
     known = {**{u_label.lower(): a_label for a_label, u_label in labels}, **{name.lower(): name for name in domains}}
-    short = "|".join(re.escape(name) for name in domains if len(name) <= _PLAIN_OCTETS) or "(?!)"
+    ours = "|".join(map(re.escape, domains)) if domains else _PLAIN_DOMAIN
     return _Rules(
         known if domains else {},
-        re.compile(rf"\nsmtp:({_PLAIN_LOCAL}@(?:{short if domains else _PLAIN_DOMAIN}))(?=\n)"),
+        re.compile(rf"\nsmtp:({_PLAIN_LOCAL}@(?:{ours}))(?=\n)"),
         re.compile("|".join(_exclusion(pattern, known) for pattern in exclude)) if exclude else None,
     )
 
@@ -114,7 +151,7 @@ def _exclusion(pattern: str, domains: Mapping[str, str]) -> str:
     """Give a line of exclude-users.txt as a regular expression: a bare word is a local part in any domain."""
     folded = pattern.casefold()
     if not set(folded) & set("@*?["):
-        return re.escape(_as_looked_up(folded) or folded) + r"@[^@]*\Z"
+        return re.escape(listed_local_part(folded) or folded) + r"@[^@]*\Z"
     local, at, domain = folded.rpartition("@")
     shell = fnmatch.translate(f"{local}{at}{domains.get(domain, domain)}")
     try:
@@ -131,85 +168,101 @@ def _blocks(values: Iterable[str]) -> Iterator[Block]:
         yield Block("\n".join([value.replace("\n", "\r") for value in batch]))
 
 
-def _take_block(block: Block, leave_out: Container[str], rules: _Rules, left_out: Counter[str]) -> list[str]:
+def _take_block(block: Block, leave_out: Container[str], rules: _Rules, tally: Tally) -> list[str]:
     """Give the recipients of a block; none if its owners are of a kind to leave out, which then is counted."""
-    recipients = _filter_block(block.text, rules, left_out)
+    recipients = _filter_block(block.text, rules, tally)
     kind = next((kind for kind in block.kinds if kind in leave_out), None)
     if kind is None:
         return recipients
-    left_out[kind] += len(recipients)
+    tally.counts[kind] += len(recipients)
     return []
 
 
-def _filter_block(block: str, rules: _Rules, left_out: Counter[str]) -> list[str]:
+def _filter_block(block: str, rules: _Rules, tally: Tally) -> list[str]:
     """Give the recipients among the lines of a block and count the others."""
     pieces = rules.plain.split(f"\n{block.lower()}\n")
     recipients, rest = pieces[1::2], "".join(pieces[::2])
     while _EMPTY_LINE.search(rest):
         rest = rest.replace("\n\n", "\n")
+    if rest.count("smtp:") > rest.count("\nsmtp:") and _SECOND.search(rest):
+        raise BadExport(None, _TWO_IN_ONE)
     unclear = _INTERNET.findall(rest)
-    left_out[NOT_INTERNET] += rest.count("\n") - 1 - len(unclear)
+    tally.counts[NOT_INTERNET] += rest.count("\n") - 1 - len(unclear)
     if rules.excluded:
         kept = [address for address in recipients if not rules.excluded.match(address)]
-        left_out[EXCLUDED] += len(recipients) - len(kept)
+        tally.counts[EXCLUDED] += len(recipients) - len(kept)
         recipients = kept
-    recipients += _filter_unclear(unclear, rules, left_out)
-    return recipients
+    return recipients + _filter_unclear(block, unclear, rules, tally)
 
 
-def _filter_unclear(unclear: Iterable[str], rules: _Rules, left_out: Counter[str]) -> Iterator[str]:
-    """Give the recipients among addresses that need a closer look, and count the others."""
+def _filter_unclear(block: str, unclear: Iterable[str], rules: _Rules, tally: Tally) -> list[str]:
+    """Give the recipients among addresses that need a closer look, and count the others. Raises BadExport."""
+    recipients: list[str] = []
+    to_name: dict[str, str] = {}
     for address in unclear:
         recipient, reason = _judge_address(address, rules)
         if reason is None:
-            yield recipient
-        else:
-            left_out[reason] += 1
+            recipients.append(recipient)
+            continue
+        tally.counts[reason] += 1
+        if reason == OTHER_DOMAIN and _has_another_behind(address, rules):
+            raise BadExport(None, _TWO_IN_ONE)
+        if reason in _UNINTENDED and _our_domain(address.strip(AROUND).rpartition("@"), rules):
+            to_name[address] = reason
+    tally.name(block, to_name)
+    return recipients
 
 
 def _judge_address(address: str, rules: _Rules) -> tuple[str, str | None]:
     """Give a lower-case address as it is looked up, and why it is no recipient, if it is none."""
-    local, at, domain = address.strip(" ").rpartition("@")
+    local, at, domain = parts = address.strip(AROUND).rpartition("@")
     if len(local) + len(domain) > _WRITTEN:  # looked at no closer: megabytes of it would cost gigabytes
         return "", TOO_LONG
-    named = rules.domains.get(domain) if rules.domains else domain.casefold()
-    if at and named is None:
+    named = _our_domain(parts, rules)
+    if at and rules.domains and named is None:
         return "", OTHER_DOMAIN
-    if not at or named is None or not _DOMAIN.fullmatch(named) or _NEVER.search(named):
+    if named is None or not _DOMAIN.fullmatch(named) or has_unlisted_characters(named):
         return "", NOT_AN_ADDRESS
+    local = local.strip(AROUND)
     if local in ("", '""'):
         return "", NO_LOCAL_PART
-    spelled = _as_looked_up(local.casefold())
+    spelled = listed_local_part(local.casefold())
     if spelled is None:
         return "", NOT_AN_ADDRESS
     recipient = f"{spelled}@{named}"
     return recipient, _objection(spelled, recipient, rules)
 
 
+def _our_domain(address: tuple[str, str, str], rules: _Rules) -> str | None:
+    """Give the domain of an address, cut at its last @, as it is looked up; None: it is none of the customer's.
+
+    A domain whose accents stand apart from their letters (NFD, as a Mac writes it) is the same domain.
+    """
+    _, at, domain = address
+    if not at or len(domain) > _WRITTEN:
+        return None
+    if not rules.domains:
+        return domain.casefold()
+    return rules.domains.get(domain) or rules.domains.get(unicodedata.normalize("NFC", domain).lower())
+
+
+def _has_another_behind(address: str, rules: _Rules) -> bool:
+    """Tell whether behind an address of ours, and something that could be a separator, another type begins."""
+    found = _BEHIND.search(address) if len(address) <= OCTETS else None
+    return bool(found and _our_domain(("", "@", found[1]), rules))
+
+
 def _objection(local: str, recipient: str, rules: _Rules) -> str | None:
     """Say why an address that is well-formed is no recipient."""
     if local == "*":
         return WILDCARD
-    if local.startswith("#"):
-        return COMMENT
-    if len(local.encode()) > LOCAL_OCTETS or len(recipient.encode()) > OCTETS:
+    if len(local) > LOCAL_CHARACTERS + _quoting(local) or len(recipient.encode()) > OCTETS:
         return TOO_LONG
     if not recipient.isprintable() and "Cn" in map(unicodedata.category, recipient):
         return UNASSIGNED
     return EXCLUDED if rules.excluded and rules.excluded.match(recipient) else None
 
 
-def _as_looked_up(local: str) -> str | None:
-    """Give a local part as Postfix asks its tables for it, quoted only where it must be; None: it is none.
-
-    A table with `"joe.smith"@` would never be asked for that: RFC 5321 has it mean the same as joe.smith@.
-    """
-    if _NEVER.search(local):
-        return None
-    if _DOT_ATOM.fullmatch(local):
-        return local
-    quoted = _QUOTED.fullmatch(local)
-    if not quoted:
-        return None
-    meant = re.sub(r"\\(.)", r"\1", quoted[1])
-    return meant if _DOT_ATOM.fullmatch(meant) else '"' + re.sub(r'(["\\])', r"\\\1", meant) + '"'
+def _quoting(local: str) -> int:
+    """Count the characters of a local part that only quote it."""
+    return 2 + len(re.findall(r"\\.", local)) if local.startswith('"') else 0

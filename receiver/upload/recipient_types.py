@@ -25,32 +25,31 @@ TYPES = (
 )
 """All of them; of two that one recipient is, the first is the reason."""
 
-_NO_LOGIN = ""  # no kind, but nobody ever logs in to it: that its account is disabled says nothing
+_NO_KIND = ""
 _DETAILS: Mapping[str, tuple[int, str]] = {  # RecipientTypeDetails: its bit in msExchRecipientTypeDetails, and the kind
-    "LinkedMailbox": (1, _NO_LOGIN),
-    "SharedMailbox": (2, _NO_LOGIN),
-    "RoomMailbox": (4, _NO_LOGIN),
-    "EquipmentMailbox": (5, _NO_LOGIN),
+    "UserMailbox": (0, _NO_KIND),
     "MailContact": (6, CONTACT),
+    "MailUser": (7, _NO_KIND),
     "SystemAttendantMailbox": (13, SYSTEM),
     "SystemMailbox": (14, SYSTEM),
     "MailForestContact": (15, CONTACT),
+    "User": (16, _NO_KIND),
+    "DisabledUser": (21, _NO_KIND),
     "MicrosoftExchange": (22, SYSTEM),
     "ArbitrationMailbox": (23, ARBITRATION),
     "MailboxPlan": (24, PLAN),
-    "LinkedUser": (25, _NO_LOGIN),
     "DiscoveryMailbox": (29, DISCOVERY),
     "RoleGroup": (30, SYSTEM),
-    "RemoteRoomMailbox": (33, _NO_LOGIN),
-    "RemoteEquipmentMailbox": (34, _NO_LOGIN),
-    "RemoteSharedMailbox": (35, _NO_LOGIN),
+    "RemoteUserMailbox": (31, _NO_KIND),
     "PublicFolderMailbox": (36, PUBLIC_FOLDERS),
-    "TeamMailbox": (37, _NO_LOGIN),
-    "RemoteTeamMailbox": (38, _NO_LOGIN),
     "MonitoringMailbox": (39, HEALTH),
-    "GroupMailbox": (40, _NO_LOGIN),
     "AuditLogMailbox": (42, SYSTEM),
 }
+_LOG_IN = ("", "UserMailbox", "MailUser", "User", "DisabledUser", "RemoteUserMailbox")
+"""The types somebody logs in to with the account of that name, which is disabled when its person left. No type is
+Exchange 2000 and 2003. The accounts of all others are disabled from the start and get mail all the same: shared, room,
+equipment, linked, scheduling, legacy and team mailboxes, and whatever Exchange has thought of since.
+"""
 _NUMBERED: Mapping[str, str] = {str(1 << bit): name for name, (bit, _) in _DETAILS.items()}
 
 OWNER = (
@@ -76,15 +75,15 @@ _MAYBE_NAMED = ("mailbox{", "microsoftexchange", "federatedemail.", "migration."
 
 
 def details_of_number(number: str) -> str:
-    """Give the RecipientTypeDetails for what Active Directory has, a number; nothing for one of no kind."""
-    return _NUMBERED.get(number, "")
+    """Give the RecipientTypeDetails for what Active Directory has, a number; the number where we do not know it."""
+    return _NUMBERED.get(number, number)
 
 
 def types_of(type_: str, *, internal_only: bool, hidden: bool, disabled: bool) -> tuple[str, ...]:
     """Give the kinds, in the order of KINDS, of a recipient with this RecipientTypeDetails (nothing: not known)."""
-    _, kind = _DETAILS.get(type_, (0, _NO_LOGIN))
+    _, kind = _DETAILS.get(type_, (0, _NO_KIND))
     said = (kind, kind != ""), (INTERNAL_ONLY, internal_only), (HIDDEN, hidden)
-    return (*(name for name, true in said if true), *([DISABLED] if disabled and type_ not in _DETAILS else []))
+    return (*(name for name, true in said if true), *([DISABLED] if disabled and type_ in _LOG_IN else []))
 
 
 @lru_cache(maxsize=4096)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from receiver.formatting import format_actor, format_time
+from receiver.formatting import format_actor, format_time, name_left_out
 from receiver.views.recipients import name_recipients
 
 
@@ -18,6 +18,7 @@ def review_lines(review: Mapping[str, Any]) -> list[str]:
     return [
         f"{customer}: {'; '.join(review['reasons']) or 'passes'}; held since {format_time(review['since'])}",
         f"list {review['list'][:12]} {source}: {review['total']} recipients",
+        *name_left_out(review.get("named", ())),
         *name_recipients("+", "in domains without an accepted list", review["first"]),
         *name_recipients("+", "would come", review["coming"]),
         *name_recipients("-", "would go", review["going"], mail),

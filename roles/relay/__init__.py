@@ -52,7 +52,7 @@ LAUNCHERS = {
 }
 PLACES = Places()
 LATEST = 1 << 40  # epoch seconds; later ones can be no date
-ADDRESS = 321  # octets of the longest address, 64 @ 255, and its line end
+ADDRESS = 321  # octets of a list for each recipient a customer may have; its lines are shorter on average
 
 
 def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Iterator[Item]:

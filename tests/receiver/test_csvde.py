@@ -116,7 +116,7 @@ def made_up(dice: random.Random) -> tuple[bytes, list[str]]:
     rows, every = [",".join(["DN", *columns])], []
     for number in range(dice.choice([3, 300, 3_000])):
         made = [f"SMTP:u{number}@acme.example", "X400:c=DE;a= ;p=Acme;", f"smtp:{number}@acme.example"]
-        made = made[: dice.randrange(4)]
+        made = made[: dice.randrange(1, 4)]
         if dice.random() < traps:
             made = ["".join(dice.choices(PIECES, k=dice.randrange(1, 6))) for _ in range(3)]
         every += made

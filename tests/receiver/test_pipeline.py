@@ -18,9 +18,10 @@ from receiver.actions.resume import resume_uploads
 from receiver.actions.review import AcceptedNumber, Review
 from receiver.actions.rollback import ListChoice, roll_back
 from receiver.lists import history, publishing
-from receiver.outcome import Busy, Origin, Outcome, Refused
+from receiver.outcome import Answer, Busy, Origin, Outcome, Refused
 from receiver.system import locks
 from receiver.upload.pipeline import process_export, recover
+from receiver.views.review import review_lines
 from tests.support.small_relay import SmallRelay, age, export, people
 
 NEW = "new@acme.example"
@@ -249,6 +250,26 @@ def test_an_export_without_an_address_of_ours_goes_to_the_guard(settled: SmallRe
         "acme.example would be left with none of its 40",
     )
     assert settled.in_force() == set(people(40))
+
+
+# ---- who was left out
+
+
+def test_whom_a_list_leaves_out_by_nobody_s_wish_is_named_wherever_it_is_told(relay: SmallRelay) -> None:
+    value = "SMTP:An<Na@ACME.example"
+    told = ({"value": value, "reason": "not an address"},)
+    first = export(["bob@acme.example", value.removeprefix("SMTP:")])
+    with relay.spool() as spool:
+        outcome = process_export(relay.settings, first, spool, OPERATOR, relay.tables)
+        again = spool.last_run()
+        look = process_export(relay.settings, first, spool, OPERATOR, relay.tables, look=True)
+        held_record = review.review_held(spool, relay.settings).as_json("acme", None, None)
+    assert outcome == again
+    assert [each._asdict() for each in outcome.named] == [*told]
+    assert Answer.to(outcome).lines[1] == Answer.to(look).lines[1] == f"  left out: {value} (not an address)"
+    assert f"  left out: {value} (not an address)" in review_lines(held_record)
+    assert held_record["named"] == Answer.to(look).record["named"] == [*told]
+    assert accept(relay, "first", 1).named == outcome.named
 
 
 # ---- a look

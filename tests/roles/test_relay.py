@@ -47,7 +47,7 @@ UNSET = {
     REJECT: Setting(False, "550"),
 }
 FRESH = BLANK._replace(has_postfix=True, table_type="lmdb", types=("hash", "lmdb"), settings=UNSET)
-OURS, PLUS = our_members(RECIPIENTS, "lmdb")
+OURS, ODD, PLUS = our_members(RECIPIENTS, "lmdb")
 
 
 def relay(**more: object) -> Relay:
@@ -313,7 +313,10 @@ def test_a_list_is_cut_as_postfix_cuts_it(value: str, cut: list[str]) -> None:
         (RECIPIENTS, "hash:/home/etc/postern/tables/exchange_recipients", False),
         (RECIPIENTS, "hash:/etc/postern/tables/relay_domains", False),
         (RECIPIENTS, "unionmap:{hash:/etc/postern/tables/exchange_recipients, hash:/own}", False),
+        (RECIPIENTS, "pipemap:{regexp:/etc/postern/tables/odd, cdb:/etc/postern/tables/exchange_recipients}", True),
         (RECIPIENTS, "pipemap:{regexp:/etc/postern/tables/plus,cdb:/etc/postern/tables/exchange_recipients}", True),
+        (RECIPIENTS, "pipemap:{regexp:/etc/postfix/odd, cdb:/etc/postern/tables/exchange_recipients}", False),
+        (RECIPIENTS, "pipemap:{regexp:/etc/postern/tables/odd, hash:/own}", False),
         (RECIPIENTS, "pipemap:{regexp:/etc/postfix/plus, cdb:/etc/postern/tables/exchange_recipients}", False),
         (RECIPIENTS, "pipemap:{regexp:/etc/postern/tables/plus, hash:/own}", False),
         (DOMAINS, "unionmap:{regexp:/dev/null, lmdb:/etc/postern/tables/relay_domains}", True),
@@ -332,12 +335,12 @@ def test_an_unset_relay_domains_keeps_its_default_as_one_word() -> None:
 
 def test_where_nobody_had_a_list_of_recipients_other_domains_are_let_pass() -> None:
     """A first recipient map would reject every other relay domain."""
-    assert members(lists()[RECIPIENTS]) == [OURS, PLUS, OTHERS]
+    assert members(lists()[RECIPIENTS]) == [OURS, ODD, PLUS, OTHERS]
 
 
 def test_hand_kept_members_stay_where_they_are_and_decide_about_their_domains() -> None:
     now = with_lists({RECIPIENTS: "hash:/etc/postfix/relay_recipients", ROUTES: "hash:/etc/postfix/transport"})
-    assert lists(now)[RECIPIENTS] == f"hash:/etc/postfix/relay_recipients, {OURS}, {PLUS}"
+    assert lists(now)[RECIPIENTS] == f"hash:/etc/postfix/relay_recipients, {OURS}, {ODD}, {PLUS}"
     assert lists(now)[ROUTES] == f"{our_member(ROUTES, 'lmdb')}, hash:/etc/postfix/transport"
 
 
@@ -348,7 +351,7 @@ LISTS = [
     f"hash:/a {OURS}",
     f"{OTHERS}, hash:/a",
     OURS.replace("lmdb", "hash"),
-    f"{OURS}, {PLUS}, hash:/a",
+    f"{OURS}, {ODD}, {PLUS}, hash:/a",
 ]
 
 
@@ -372,12 +375,12 @@ def test_the_second_customer_of_a_relay_changes_no_main_cf() -> None:
 def test_a_hand_kept_map_that_comes_after_us_does_not_shut_out_other_domains() -> None:
     now = after(FRESH)
     now = with_lists({RECIPIENTS: now.settings[RECIPIENTS].value + ", hash:/etc/postfix/relay_recipients"}, now)
-    assert members(lists(now)[RECIPIENTS]) == [OURS, PLUS, OTHERS, "hash:/etc/postfix/relay_recipients"]
+    assert members(lists(now)[RECIPIENTS]) == [OURS, ODD, PLUS, OTHERS, "hash:/etc/postfix/relay_recipients"]
 
 
 def test_other_domains_are_let_pass_again_where_somebody_removed_that_member() -> None:
     now = with_lists({RECIPIENTS: OURS}, after(FRESH))
-    assert members(lists(now)[RECIPIENTS]) == [OURS, PLUS, OTHERS]
+    assert members(lists(now)[RECIPIENTS]) == [OURS, ODD, PLUS, OTHERS]
 
 
 def test_a_new_table_type_changes_our_members_in_their_places() -> None:

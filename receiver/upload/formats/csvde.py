@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from receiver.upload.formats import cells
-from receiver.upload.formats.decode import Text
+from receiver.upload.formats.decode import Text, is_row, line_of, without_blank_lines
 from receiver.upload.formats.values import BadExport, Block, Values
 from receiver.upload.recipient_types import OWNER, may_name_a_type, owner_kinds, type_of_name
 
 ADDRESSES = "proxyAddresses"
 _REQUIRED = ("DN", ADDRESSES, "objectClass")  # every object has a name and a class
 _RANGE = f"{ADDRESSES};range=".casefold()
-_HEX = re.compile("^X'((?:[0-9A-Fa-f]{2})*)'$", re.MULTILINE)
+_HEX = re.compile("^X'([0-9A-Fa-f]*)'$", re.MULTILINE)
+_DN = re.compile("X'[0-9A-Fa-f]*'|[^=]*=.*")
+_NO_VALUE = re.compile("[; ]*|X''")
 _NEXT = re.compile(";(?=[A-Za-z0-9]{1,8}:)")  # before the type of another address
 
 csv.field_size_limit(1 << 30)  # the addresses of one may be beyond csv's 128 KB
@@ -33,12 +35,14 @@ class _Table(NamedTuple):
     """What the header says of the rows."""
 
     width: int  # columns
-    addresses: int  # where they stand
+    name: int  # where the DN stands
+    addresses: int  # where the addresses stand
     owner: tuple[int | None, ...]  # where the columns of OWNER stand, if they do
+    double_byte: bool  # ANSI of a code page that the export does not name
 
 
 class _BadRow(Exception):
-    """A fault in a line of the chunk being read, counted from 0."""
+    """A fault in one of several rows, counted from 0."""
 
     def __init__(self, number: int, why: str) -> None:
         super().__init__(why)
@@ -48,26 +52,26 @@ class _BadRow(Exception):
 
 def _blocks(export: bytes) -> Iterator[Block]:
     text = Text.of(export)
-    table = _table(text.header)
+    table = _table(text)
     text.check_whole()
     empty = True
     for at, chunk in text.chunks():
-        lines = chunk.decode().replace("\r\n", "\n").split("\n")[:-1]
+        lines = without_blank_lines(chunk).decode().replace("\r\n", "\n").split("\n")[:-1]
         try:
-            columns = _columns(lines, table.width) or list(zip(*_one_by_one(lines, table.width)))
+            rows = _rows(lines, table)
         except _BadRow as bad:
-            raise BadExport(text.line(at) + bad.number, bad.why) from None
-        if columns:
+            raise BadExport(text.line(at) + line_of(chunk, bad.number), bad.why) from None
+        if rows:
             empty = False
-            yield from _read(columns, table)
+            yield from _read(rows, table)
     if empty:
         why = "is the server a global catalog, and may the account that runs csvde read its directory?"
         raise BadExport(1, f"there is no row below the header: {why}")
 
 
-def _table(header: str) -> _Table:
+def _table(text: Text) -> _Table:
     """Read the header. LDAP's names have no case."""
-    names = [name.strip().strip('"').casefold() for name in header.split(",")]
+    names = [name.strip().strip('"').casefold() for name in text.header.split(",")]
     if any(name.startswith(_RANGE) for name in names):
         why = "somebody has more addresses than the server gives at once, and csvde does not ask for the rest"
         raise BadExport(1, why)
@@ -80,43 +84,54 @@ def _table(header: str) -> _Table:
         raise BadExport(1, f"the header names {' and '.join(twice)} twice")
     places = {name: place for place, name in enumerate(names)}
     owner = tuple(places.get(column.casefold()) for column in OWNER)
-    return _Table(len(names), places[ADDRESSES.casefold()], owner)
+    return _Table(len(names), places["dn"], places[ADDRESSES.casefold()], owner, text.encoding == "cp1252")
 
 
-def _columns(lines: list[str], width: int) -> list[tuple[str, ...]] | None:
-    """Take rows apart, all at once; None if one of them needs a closer look."""
+def _rows(lines: list[str], table: _Table) -> list[list[str]]:
+    """Take rows apart, all at once. Raises _BadRow."""
+    rows = _fields(lines)
+    if (longest := max(map(len, rows), default=0)) > table.width:
+        number = next(at for at, row in enumerate(rows) if len(row) == longest)
+        raise _BadRow(number, f"a row of {longest} columns; the header has {table.width}")
+    names = _column(rows, table.name)
+    if not all(map(_DN.match, names)):
+        number = next(at for at, name in enumerate(names) if not _DN.match(name))
+        raise _BadRow(number, "it begins with no DN: a value before it holds a line end, and was cut there")
+    addresses = _column(rows, table.addresses)
+    if any(map(_NO_VALUE.fullmatch, addresses)):
+        number = next(at for at, cell in enumerate(addresses) if _NO_VALUE.fullmatch(cell))
+        why = "whoever has none was not asked for, so these are more than the server gives at once (1,500)"
+        raise _BadRow(number, f"{ADDRESSES} is empty: {why}")
+    return rows
+
+
+def _fields(lines: list[str]) -> list[list[str]]:
     try:
         rows = list(csv.reader(lines, strict=True))
     except csv.Error:
-        return None
-    return list(zip(*rows)) if len(rows) == len(lines) and {*map(len, rows)} == {width} else None
+        rows = []
+    if len(rows) == len(lines):
+        return rows
+    number = next(at for at, line in enumerate(lines) if not is_row(line))
+    raise _BadRow(number, "a quote is not closed in its row, or text stands behind the closing one")
 
 
-def _one_by_one(lines: Iterable[str], width: int) -> Iterator[list[str]]:
-    """Take rows apart, or name the line that is none. Columns an editor dropped at a row's end are empty."""
-    for number, line in enumerate(lines):
-        try:
-            row = next(csv.reader([line], strict=True), [])
-        except csv.Error:
-            why = "a quote is not closed in its row, or text stands behind the closing one"
-            raise _BadRow(number, why) from None
-        if len(row) > width:
-            raise _BadRow(number, f"a row of {len(row)} columns; the header has {width}")
-        if row:
-            yield (row + [""] * width)[:width]
+def _column(rows: Sequence[Sequence[str]], place: int | None) -> list[str]:
+    """Give a column. Cells that an editor dropped at a row's end are empty, and so is a column that is not there."""
+    return [row[place] if place is not None and place < len(row) else "" for row in rows]
 
 
-def _read(columns: Sequence[tuple[str, ...]], table: _Table) -> Iterator[Block]:
+def _read(rows: Sequence[Sequence[str]], table: _Table) -> Iterator[Block]:
     """Give the addresses of rows taken apart, by the kinds of their owners."""
-    addresses = columns[table.addresses]
-    owner = [("",) * len(addresses) if place is None else columns[place] for place in table.owner]
+    addresses = _column(rows, table.addresses)
+    owner = [_column(rows, place) for place in table.owner]
     sorts = list(map(owner_kinds, *owner))
     numbers = owner[OWNER.index("msExchRecipientTypeDetails")]
     if "" in numbers and may_name_a_type("\n".join(addresses)):
         sorts = [
             sort if number else _add_named_type(sort, cell) for sort, number, cell in zip(sorts, numbers, addresses)
         ]
-    for block in cells.blocks(addresses, sorts):
+    for block in cells.blocks(addresses, sorts, table.double_byte):
         yield block._replace(text=_HEX.sub(_meant, block.text)) if "X'" in block.text else block
 
 
@@ -129,7 +144,9 @@ def _add_named_type(sort: tuple[str, ...], cell: str) -> tuple[str, ...]:
 def _meant(value: re.Match[str]) -> str:
     """Give what csvde wrote as bytes, as it does what is not ASCII: one value, or it may be all of a cell.
 
-    A line end in it becomes another control: no address has any.
+    A line end in it becomes another control, which counts for nothing at an address's ends and is in no address.
     """
+    if len(value[1]) % 2:
+        return value[0]
     text = bytes.fromhex(value[1]).decode("utf-8", "replace").replace("\n", "\r")
     return _NEXT.sub("\n", text)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from receiver.upload.formats.values import BadExport
 
+HEADER = 1 << 16  # bytes of the longest first line; all attributes of Active Directory are a third of it
 _CHUNK = 1 << 16  # bytes given at once: small enough for a processor's cache
 _BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _LONE_CR = re.compile(rb"\r(?!\n)")
+_BLANK_LINES = re.compile(rb"^(?:\r?\n)+", re.MULTILINE)
 
 
 class Text(NamedTuple):
@@ -26,7 +30,10 @@ class Text(NamedTuple):
     def of(cls, export: bytes) -> Text:
         """Look at the bytes. Raises BadExport for what is no text."""
         encoding, start = _encoding(export)
-        return cls(export, encoding, start, _line_end(export, start, "\n".encode(encoding)))
+        text = cls(export, encoding, start, _line_end(export, start, "\n".encode(encoding)))
+        if text.rows - text.start > HEADER:
+            raise BadExport(1, f"it is longer than {HEADER:,} bytes: this is the header of no list")
+        return text
 
     @property
     def header(self) -> str:
@@ -75,6 +82,26 @@ class Text(NamedTuple):
         if broken >= 0:
             what = "a NUL character" if lone is None else "a carriage return inside a row"
             raise BadExport(self.line(at) + chunk.count(b"\n", 0, broken), what)
+
+
+def without_blank_lines(chunk: bytes) -> bytes:
+    """Return a chunk without its empty lines, of which millions cost nothing to send."""
+    return _BLANK_LINES.sub(b"", chunk) if b"\n\n" in chunk or b"\n\r\n" in chunk or chunk[:1] in b"\r\n" else chunk
+
+
+def line_of(chunk: bytes, number: int) -> int:
+    """Return on which line of a chunk a row lies, both counted from 0; empty lines are no rows."""
+    lines = (at for at, line in enumerate(chunk.split(b"\n")) if line not in (b"", b"\r"))
+    return next(islice(lines, number, None))
+
+
+def is_row(line: str, separator: str = ",") -> bool:
+    """Tell whether a line is a whole row of CSV."""
+    try:
+        list(csv.reader([line], delimiter=separator, strict=True))
+    except csv.Error:
+        return False
+    return True
 
 
 def _encoding(export: bytes) -> tuple[str, int]:

@@ -1,17 +1,19 @@
 """Exchange 5.5: the file ADMIN.EXE writes, a row a line, `%` between the values of a column.
 
-Rows without quotes or backslashes, nearly all, are read many at once; the others one by one, with the same result.
+Rows without quotes or backslashes, nearly all, are cut at their tabs; the others are taken apart as CSV, many at once
+as well, with the same result.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from receiver.upload.formats.decode import Text
+from receiver.upload.formats.decode import Text, is_row, line_of, without_blank_lines
+from receiver.upload.formats.letters import KEPT, has_half_letters, united, whole_letters
 from receiver.upload.formats.values import BadExport, Block, Values
 
 COLUMNS = ("Obj-Class", "E-mail addresses", "Secondary-Proxy-Addresses")
@@ -25,9 +27,11 @@ DEFAULT_COLUMNS = (
 """What ADMIN writes when it cannot read the header line of the file it is to fill. It then says nothing."""
 
 _POINTER = re.compile("\n=")  # here `re` is faster than `in`
+_UNCLOSED = "a quote is not closed in its row, or text stands behind the closing one"
+_CLASS = re.compile("[A-Za-z0-9_-]*")
 _ROW = b"\0"  # in marked text, where a row ends; the export itself holds no NUL
 _APART = b"\1"  # in marked text, what makes a row be read by itself
-_ESCAPED = (("\\\\", "\udc5c", "\\"), ("\\%", "\udc25", "%"), ('\\"', "\udc22", '"'))
+_ESCAPED = (("\\\\", KEPT, "\\"), ("\\%", "\udc25", "%"), ('\\"', "\udc22", '"'))
 """As written, as kept while the row is taken apart (no decoder gives half a surrogate pair), and as meant.
 
 A backslash before anything else is itself: single values are not escaped, and `ALLISON'S\\3` is one.
@@ -46,7 +50,9 @@ class _Table(NamedTuple):
 
     separator: str
     width: int  # columns
+    class_: int  # where Obj-Class stands
     addresses: tuple[int, ...]  # where the two address columns stand
+    double_byte: bool  # ANSI of a code page that the export does not name
 
     @property
     def marks(self) -> bytes:
@@ -57,25 +63,26 @@ class _Table(NamedTuple):
 
 
 class _BadRow(Exception):
-    """A fault at a byte of the chunk being read."""
+    """A fault in one of several rows, counted from 0."""
 
-    def __init__(self, at: int, why: str) -> None:
+    def __init__(self, number: int, why: str) -> None:
         super().__init__(why)
-        self.at = at
+        self.number = number
         self.why = why
 
 
 def _blocks(export: bytes) -> Iterator[Block]:
     text = Text.of(export)
-    table = _table(text.header)
+    table = _table(text)
     text.check_whole()
     empty = True
     for at, chunk in text.chunks():
-        empty = empty and chunk.isspace()
+        rows = without_blank_lines(chunk)
+        empty = empty and not rows.strip()
         try:
-            yield Block(_block(chunk, table))
+            yield Block(_block(rows, table))
         except _BadRow as bad:
-            raise BadExport(text.line(at) + chunk.count(b"\n", 0, bad.at), bad.why) from None
+            raise BadExport(text.line(at) + line_of(chunk, bad.number), bad.why) from None
     if empty:
         raise BadExport(
             1,
@@ -84,10 +91,10 @@ def _blocks(export: bytes) -> Iterator[Block]:
         )
 
 
-def _table(header: str) -> _Table:
+def _table(text: Text) -> _Table:
     """Read the header. Its names are compared without case: Microsoft writes `E-mail Addresses` as well."""
-    separator = "\t" if "\t" in header else ","
-    names = [name.strip().strip('"').casefold() for name in header.split(separator)]
+    separator = "\t" if "\t" in text.header else ","
+    names = [name.strip().strip('"').casefold() for name in text.header.split(separator)]
     if sorted(names) == sorted(DEFAULT_COLUMNS):
         raise BadExport(
             1,
@@ -100,75 +107,117 @@ def _table(header: str) -> _Table:
     twice = [column for column in COLUMNS if names.count(column.casefold()) > 1]
     if twice:
         raise BadExport(1, f"the header names {' and '.join(twice)} twice")
-    return _Table(separator, len(names), tuple(names.index(column.casefold()) for column in COLUMNS[1:]))
+    class_, *addresses = (names.index(column.casefold()) for column in COLUMNS)
+    return _Table(separator, len(names), class_, tuple(addresses), text.encoding == "cp1252")
 
 
-def _block(chunk: bytes, table: _Table) -> str:
-    """Give the values of a chunk as lines."""
-    marked, apart = _apart(chunk, table)
-    block = _regular(marked, table)
-    if block is None:
-        block, apart = "", _rows(chunk)
-    return "\n".join([block, *chain.from_iterable(_values(at, row, table) for at, row in apart)])
+def _block(rows: bytes, table: _Table) -> str:
+    """Give the values of rows as lines. Raises _BadRow."""
+    marked, apart = _apart(rows, table)
+    try:
+        regular = _regular(marked, table)
+        if regular is not None:
+            return "\n".join((regular, _values(b"".join(apart), table)))
+    except _BadRow:  # whose number is that among the rows apart
+        pass
+    return _values(rows, table)
 
 
-def _rows(chunk: bytes) -> list[tuple[int, bytes]]:
-    """Give every row, and where it begins."""
-    rows: list[tuple[int, bytes]] = []
-    at = 0
-    for row in chunk.splitlines(keepends=True):
-        rows.append((at, row))
-        at += len(row)
-    return rows
-
-
-def _apart(chunk: bytes, table: _Table) -> tuple[bytes, list[tuple[int, bytes]]]:
-    """Split a chunk: marked text of its plain rows, and, as they are, the rows with a quote or a backslash."""
-    marked = chunk.translate(table.marks)
+def _apart(rows: bytes, table: _Table) -> tuple[bytes, list[bytes]]:
+    """Split rows: marked text of the plain ones, and, as they are, those with a quote or a backslash."""
+    marked = rows.translate(table.marks)
     plain: list[bytes] = []
-    apart: list[tuple[int, bytes]] = []
+    apart: list[bytes] = []
     start = 0
     while (at := marked.find(_APART, start)) >= 0:
         begin = marked.rfind(_ROW, start, at) + 1 or start
         end = marked.find(_ROW, at) + 1
         plain.append(marked[start:begin])
-        apart.append((begin, chunk[begin:end]))
+        apart.append(rows[begin:end])
         start = end
     plain.append(marked[start:])
     return b"".join(plain), apart
 
 
 def _regular(marked: bytes, table: _Table) -> str | None:
-    """Give the values of plain rows; None if one is short or long, or names an include file."""
+    """Give the values of plain rows; None if one is short or long, or has in it what no row may have."""
     text = _ROW.decode() + marked[:-1].decode()  # so that a row begins with NUL, and ends with TAB for its CR
     rows = text.count("\0")
     *cells, rest = text.split("\t")
     firsts = "\t".join(cells[:: table.width])
     if rest or len(cells) != rows * table.width or firsts.count("\t\0") != rows - 1:
         return None if marked else ""
+    if not all(_CLASS.fullmatch(class_.lstrip("\0")) for class_ in {*cells[table.class_ :: table.width]}):
+        return None
     block = "\n".join(chain.from_iterable(cells[column :: table.width] for column in table.addresses)).replace("\0", "")
     return None if block.startswith("=") or _POINTER.search(block) else block
 
 
-def _values(at: int, row: bytes, table: _Table) -> Iterator[str]:
-    """Take one row apart. Columns an editor dropped at its end are empty."""
-    line = row.decode().rstrip("\r\n")
-    for written, kept, _ in _ESCAPED:
-        line = line.replace(written, kept)
+def _values(rows: bytes, table: _Table) -> str:
+    """Give the values of rows taken apart, as lines. Raises _BadRow."""
+    lines = rows.decode().replace("\r\n", "\n").split("\n")[:-1]
+    if not table.double_byte or not has_half_letters("\n".join(lines)):
+        return _read(lines, table)
+    lettered = [whole_letters(line) for line in lines]
     try:
-        fields = next(csv.reader([line], delimiter=table.separator, strict=True))
+        return united(_read(lettered, table), _read(lines, table), "%")
+    except _BadRow:  # perhaps in one of the readings alone: in the other a quote is closed that is not in this one
+        return _either(lines, lettered, table)
+
+
+def _either(lines: Sequence[str], lettered: Sequence[str], table: _Table) -> str:
+    """Give the values of rows in either reading, of each row in those in which it is one. Raises _BadRow."""
+    ones, others = (_only_rows(some, table) for some in (lettered, lines))
+    for number, (one, other) in enumerate(zip(ones, others)):
+        if one is other is None:
+            raise _BadRow(number, _UNCLOSED)
+    one, other = (_read([line or "" for line in some], table) for some in (ones, others))
+    return united(one, other, "%")
+
+
+def _only_rows(lines: Sequence[str], table: _Table) -> list[str | None]:
+    return [line if is_row(_kept(line), table.separator) else None for line in lines]
+
+
+def _kept(text: str) -> str:
+    """Give a text with what escapes mean out of the way of what takes it apart."""
+    for written, kept, _ in _ESCAPED:
+        text = text.replace(written, kept)
+    return text
+
+
+def _read(lines: Sequence[str], table: _Table) -> str:
+    """Take lines apart. Columns an editor dropped at a row's end are empty. Raises _BadRow."""
+    rows = _fields(_kept("\n".join(lines)).split("\n"), table.separator) if lines else []
+    for number, row in enumerate(rows) if max(map(len, rows), default=0) > table.width else ():
+        if any(row[table.width :]):
+            raise _BadRow(number, f"a row of {len(row)} columns; the header has {table.width}")
+    classes = [row[table.class_] if len(row) > table.class_ else "" for row in rows]
+    if not all(map(_CLASS.fullmatch, {*classes})):
+        number = next(at for at, class_ in enumerate(classes) if not _CLASS.fullmatch(class_))
+        raise _BadRow(number, "an Obj-Class as there is none: a value before it holds a line end, and was cut there")
+    return _meant(rows, table)
+
+
+def _fields(lines: Sequence[str], separator: str) -> list[list[str]]:
+    try:
+        rows = list(csv.reader(lines, delimiter=separator, strict=True))
     except csv.Error:
-        raise _BadRow(at, "a quote is not closed in its row, or text stands behind the closing one") from None
-    if any(fields[table.width :]):
-        raise _BadRow(at, f"a row of {len(fields)} columns; the header has {table.width}")
-    for column in table.addresses:
-        for value in "".join(fields[column : column + 1]).split("%"):
-            if value.startswith("="):
-                raise _BadRow(at, "a value names an include file: ADMIN wrote part of the addresses elsewhere")
-            yield _meant(value)
+        rows = []
+    if len(rows) == len(lines):
+        return rows
+    number = next(at for at, line in enumerate(lines) if not is_row(line, separator))
+    raise _BadRow(number, _UNCLOSED)
 
 
-def _meant(value: str) -> str:
+def _meant(rows: Sequence[Sequence[str]], table: _Table) -> str:
+    """Give the values of the address columns without their escapes. Raises _BadRow."""
+    text = "\n".join([row[column] for row in rows for column in table.addresses if len(row) > column])
+    text = text.replace("%", "\n")
+    if text.startswith("=") or _POINTER.search(text):
+        cells = ("\n".join(["", *(row[at] for at in table.addresses if len(row) > at)]) for row in rows)
+        number = next(at for at, cell in enumerate(cells) if _POINTER.search(cell.replace("%", "\n")))
+        raise _BadRow(number, "a value names an include file: ADMIN wrote part of the addresses elsewhere")
     for _, kept, meant in _ESCAPED:
-        value = value.replace(kept, meant)
-    return value
+        text = text.replace(kept, meant)
+    return text

@@ -5,6 +5,7 @@ As `UserMailbox<TAB>hidden,disabled<TAB>SMTP:a@b;smtp:c@d`, below a line that na
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -14,6 +15,7 @@ from receiver.upload.formats.values import BadExport, Block, Values
 from receiver.upload.recipient_types import types_of
 
 COLUMNS = ("Type", "Flags", "Addresses")
+_TYPE = re.compile("[A-Za-z0-9]+")
 FLAGS = ("internal", "hidden", "disabled")  # of each recipient none, or some with a comma between
 
 
@@ -54,7 +56,7 @@ def _kinds(owner: str) -> tuple[str, ...] | None:
     """Say of what kinds somebody is in whose row this stands before the addresses; None: it cannot stand there."""
     type_, tab, written = owner.partition("\t")
     flags = written.split(",") if written else []
-    if not tab or not type_ or not set(flags) <= set(FLAGS):
+    if not tab or not _TYPE.fullmatch(type_) or not set(flags) <= set(FLAGS):
         return None
     internal_only, hidden, disabled = (flag in flags for flag in FLAGS)
     return types_of(type_, internal_only=internal_only, hidden=hidden, disabled=disabled)

@@ -1,0 +1,63 @@
+"""What a relay would choose from an export, chosen anywhere and within a relay's bounds of memory and time.
+
+A line of settings as JSON, then the export, on stdin; a choice as JSON on stdout, or `why` there is none.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from common.exit_codes import DONE, REFUSED
+from common.settings import BadSettings, Settings
+from receiver.outcome import Origin, Stopped, outcome_of_error, records
+from receiver.system import process_limits
+from receiver.upload import formats, stream
+from receiver.upload.formats import BadExport
+from receiver.upload.recipient_filter import FilteredExport, filter_export
+
+
+def request(settings: Settings, export: bytes) -> bytes:
+    """Return what main() reads."""
+    return json.dumps(settings._asdict()).encode() + b"\n" + export
+
+
+def main() -> int:
+    """Choose; the exit code."""
+    fields = json.loads(sys.stdin.buffer.readline())
+    read: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    settings = Settings(**read)
+    process_limits.limit_resources(settings)
+    try:
+        answer = _answer(_chosen(settings))
+    except BadExport as error:
+        return _end(REFUSED, {"why": str(error)})
+    except (Stopped, BadSettings, MemoryError) as error:
+        outcome = outcome_of_error(settings.customer, Origin(0), error)
+        return _end(outcome.code, {"why": outcome.why})
+    return _end(DONE, answer)
+
+
+def _chosen(settings: Settings) -> FilteredExport:
+    export = stream.strip_end_mark(sys.stdin.buffer.read(), required=False)
+    return filter_export(formats.read(export, settings), settings)
+
+
+def _answer(choice: FilteredExport) -> dict[str, Any]:
+    recipients = sorted(choice.recipients)
+    return {
+        "recipients": recipients,
+        "left_out": choice.left_out,
+        "named": records(choice.named),
+        "notes": choice.notes,
+    }
+
+
+def _end(code: int, answer: dict[str, Any]) -> int:
+    json.dump(answer, sys.stdout)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

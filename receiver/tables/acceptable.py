@@ -1,0 +1,46 @@
+"""Which customers' parts postmap can build tables of; where it refuses, the customer it is about, who alone waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from receiver.outcome import Failed
+from receiver.tables.customer_recipients import CustomerRecipients, check_recipients
+from receiver.tables.inputs import SpoolFiles
+
+Refusal = Callable[[Sequence[CustomerRecipients]], str]  # why no tables can be built of these parts; nothing: they can
+
+
+def parts(found: Sequence[CustomerRecipients], now: float, refusal: Refusal) -> list[CustomerRecipients]:
+    """Return the parts of which tables can be built. Raises Failed where the fault is not one customer's.
+
+    Of who is refused root's last good copy counts; where that is refused too, nobody of the list, so that its domains
+    are open; and where even the domains are, it is left out.
+    """
+    why = refusal(())
+    refused = {} if why else dict(_refused(found, refusal))
+    if not refused:
+        raise Failed(why or refusal(found) or "postmap refused the tables once and then built them; try again")
+    whole = (_replaced(part, refused[_name(part)], now, refusal) if _name(part) in refused else part for part in found)
+    return [part for part in whole if part]
+
+
+def _refused(some: Sequence[CustomerRecipients], refusal: Refusal) -> Iterator[tuple[str, str]]:
+    """Yield the customers whose own part is refused, and why."""
+    why = refusal(some)
+    if why and len(some) == 1:
+        yield _name(some[0]), why
+    elif why:
+        half = len(some) // 2
+        yield from _refused(some[:half], refusal)
+        yield from _refused(some[half:], refusal)
+
+
+def _replaced(part: CustomerRecipients, why: str, now: float, refusal: Refusal) -> CustomerRecipients | None:
+    source = part.source.with_good_copy(f"postmap refuses its list: {why}")
+    copies = (check_recipients(source._replace(pair=pair), now) for pair in (source.pair, SpoolFiles()))
+    return next((copy for copy in copies if not refusal([copy])), None)
+
+
+def _name(part: CustomerRecipients) -> str:
+    return part.source.tree.customer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
 from receiver.outcome import Failed
 from receiver.tables.customer_recipients import CustomerRecipients, check_recipients
@@ -11,18 +11,27 @@ from receiver.tables.inputs import SpoolFiles
 Refusal = Callable[[Sequence[CustomerRecipients]], str]  # why no tables can be built of these parts; nothing: they can
 
 
-def parts(found: Sequence[CustomerRecipients], now: float, refusal: Refusal) -> list[CustomerRecipients]:
+def parts(
+    found: Sequence[CustomerRecipients], now: float, in_force: Container[str], refusal: Refusal
+) -> list[CustomerRecipients]:
     """Return the parts of which tables can be built. Raises Failed where the fault is not one customer's.
 
     Of who is refused root's last good copy counts; where that is refused too, nobody of the list, so that its domains
-    are open; and where even the domains are, it is left out.
+    are open. Where even that is refused a customer is left out who has no domain among those `in_force`; the fault is
+    postmap's own where it refuses what it has built before.
     """
     why = refusal(())
     refused = {} if why else dict(_refused(found, refusal))
     if not refused:
         raise Failed(why or refusal(found) or "postmap refused the tables once and then built them; try again")
-    whole = (_replaced(part, refused[_name(part)], now, refusal) if _name(part) in refused else part for part in found)
-    return [part for part in whole if part]
+    whole: list[CustomerRecipients] = []
+    for part in found:
+        replaced = _replaced(part, refused[_name(part)], now, refusal) if _name(part) in refused else part
+        if replaced:
+            whole.append(replaced)
+        elif any(form in in_force for form, _ in part.forms()):
+            raise Failed(refused[_name(part)])
+    return whole
 
 
 def _refused(some: Sequence[CustomerRecipients], refusal: Refusal) -> Iterator[tuple[str, str]]:

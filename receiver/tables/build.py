@@ -40,7 +40,7 @@ from receiver.tables import (
 from receiver.tables.customer_recipients import CustomerRecipients
 from receiver.tables.inputs import CustomerInput
 from receiver.tables.manifest import Manifest
-from receiver.tables.postmap import Postmap
+from receiver.tables.postmap import Postmap, Refused
 from receiver.tables.table import Table
 
 WAIT = 30.0  # seconds for the build that runs
@@ -155,12 +155,13 @@ def _install(places: Places, relay: RelaySettings, found: Inputs, record: Manife
     parts = found.parts()
     try:
         record = install.install_tables(places.tables, record, _compose(places, parts), maker)
-    except Failed:
+    except Refused:
 
         def refusal(some: Sequence[CustomerRecipients]) -> str:
             return install.refused(places.tables, _compose(places, some), maker)
 
-        parts = acceptable.parts(parts, found.now, refusal)
+        in_force = install.read_installed(places.tables, "relay_domains")
+        parts = acceptable.parts(parts, found.now, in_force, refusal)
         record = install.install_tables(places.tables, record, _compose(places, parts), maker)
     left_out = {each.source.tree.customer: _why(each) for each in parts}
     left_out.update((name, _OUT) for source in found.sources if (name := source.tree.customer) not in left_out)

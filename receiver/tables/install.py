@@ -55,7 +55,7 @@ def refused(tables: str, wanted: Sequence[Table], maker: Postmap) -> str:
     try:
         for table in wanted:
             maker.draft(tables, table)
-    except Failed as error:
+    except postmap.Refused as error:
         return str(error)
     finally:
         postmap.remove_drafts(tables)

@@ -23,6 +23,10 @@ _FEW = 200  # lines that came or went; with more of them a table is built anew
 _SOME = 1_000  # keys of a table that was edited are looked up besides those that came or went
 
 
+class Refused(Failed):
+    """postmap does not build a table, or not all of it."""
+
+
 class Postmap(NamedTuple):
     """The relay's own postmap, for the table type it uses."""
 
@@ -62,7 +66,7 @@ class Postmap(NamedTuple):
         if answers != right:
             lost = sorted(set(right.split(b"\n")) - set(answers.split(b"\n")))
             first = escape(lost[0].decode(errors="replace")) if lost else "more was found than is there"
-            raise Failed(f"{table.name}: {len(lost)} of {len(table.keys)} keys cannot be looked up: {first}")
+            raise Refused(f"{table.name}: {len(lost)} of {len(table.keys)} keys cannot be looked up: {first}")
 
     def _edit_copy(self, standing: InstalledTable, directory: str, table: Table) -> bool:
         """Make it of the one that stands, if they differ little; tell whether it has been made."""
@@ -115,7 +119,7 @@ class Postmap(NamedTuple):
             of_any = run_postfix("/usr/sbin/postmap", "-c", self.config_directory, "-q", "postern", "static:OK")[2]
             about = [line for line in about if line not in of_any.splitlines()]
         if about or code:
-            raise Failed(escape("; ".join(about) or said or f"postmap ended {code} and said nothing", 500))
+            raise Refused(escape("; ".join(about) or said or f"postmap ended {code} and said nothing", 500))
         return out
 
     def strays(self, tables: str, name: str, own: Sequence[str]) -> list[str]:

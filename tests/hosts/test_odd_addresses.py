@@ -67,3 +67,30 @@ def test_a_domain_that_no_table_holds_costs_its_own_customer_alone(lab_host: Cal
     assert relay.closed("ann@acme.example", "bob@acme.example")
     relay.leaves("bolt")
     assert relay.build().stdout == ""
+
+
+def test_a_list_that_postmap_refuses_costs_its_own_customer_alone(lab_host: Callable[..., LabHost]) -> None:
+    """As it would one that a later release of Postfix takes for something else: here, any with `evil` in it."""
+    relay = HostRelay(lab_host("bookworm"))
+    for customer in ("acme", "bolt", "cork"):
+        relay.tree(customer)
+        relay.upload(customer, f"ann@{customer}.example")
+    relay.build()
+    relay.host.run("mv", "/usr/sbin/postmap", "/usr/sbin/postmap.real")
+    asked = 'case "$*" in *" -q "*|*" -d "*) exec postmap.real "$@" ;; esac\n'
+    refuses = (
+        'for file; do :; done; if grep -qs evil "${file#hash:}"; then echo "postmap: fatal: evil" >&2; exit 1; fi\n'
+    )
+    fussy = relay.host.root / "usr/sbin/postmap"
+    fussy.write_text(f'#!/bin/sh\n{asked}{refuses}exec postmap.real "$@"\n')
+    fussy.chmod(0o755)
+    relay.upload("acme", "ann@acme.example", "bob@acme.example")
+    relay.upload("bolt", "ann@bolt.example", "evil@bolt.example")
+    relay.upload("cork", "ann@cork.example", "bob@cork.example")
+    assert relay.build().stdout == "bolt: postmap refuses its list: postmap: fatal: evil\n"
+    assert relay.closed("ann@acme.example", "bob@acme.example")
+    assert relay.closed("ann@cork.example", "bob@cork.example", domain="cork.example")
+    assert relay.closed("ann@bolt.example", domain="bolt.example")
+    relay.upload("bolt", "ann@bolt.example", "eve@bolt.example")
+    assert relay.build().stdout == ""
+    assert relay.closed("ann@bolt.example", "eve@bolt.example", domain="bolt.example")

@@ -76,7 +76,7 @@ for source in sorted(os.listdir(sys.argv[2])):
         if name.endswith(".txt"):
             with open(os.path.join(folder, name), "rb") as file:
                 try:
-                    choice = filter_export(formats.find_format(source).values(file.read()), settings)
+                    choice = filter_export(formats.read(file.read(), settings), settings)
                     print(ascii([source, name, sorted(choice.recipients), choice.left_out]))
                 except formats.BadExport as fault:
                     print(ascii([source, name, str(fault)]))

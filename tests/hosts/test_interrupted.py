@@ -82,7 +82,7 @@ def was_killed(host: LabHost, operator: Operator, victim: str, has_come: Moment)
     while not has_come(host, operator) and run.poll() is None:
         time.sleep(0.001)
     if victim == "agent":
-        host.run("sh", "-c", "kill -9 $(pgrep -f '[d]eploy.agent')", check=False)
+        host.run("sh", "-c", "kill -9 $(pgrep -f '[r]emote.main')", check=False)
     else:
         run.kill()
     _, err = run.communicate()

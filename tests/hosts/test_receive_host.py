@@ -207,6 +207,7 @@ def test_a_gate_that_is_killed_in_mid_upload_leaves_the_list_and_the_timer_finis
     relay.accepted(*people(50))
     codes = set()
     for after in (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4):
+        relay.file("gone").unlink(missing_ok=True)  # swapping one at each upload would be held
         argv = ("sh", "-c", KILL.format(after=after))
         killer = threading.Thread(target=relay.host.run, args=argv, kwargs={"check": False})
         killer.start()

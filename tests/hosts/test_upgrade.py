@@ -63,7 +63,7 @@ def _checkout(folder: Path) -> Path:
     """This repository as its next release."""
     for part in PARTS:
         shutil.copytree(REPO / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("cli.py", "tasks.py"):
+    for file in ("cli.py", "completion.py", "tasks.py"):
         shutil.copy(REPO / file, folder / file)
     release = folder / "common" / "release.py"
     release.write_text(release.read_text().replace(f'"{RELEASE}"', f'"{NEWER}"'))

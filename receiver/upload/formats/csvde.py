@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from receiver.upload.formats import cells
 from receiver.upload.formats.decode import Text, is_row, line_of, without_blank_lines
-from receiver.upload.formats.values import BadExport, Block, Values
+from receiver.upload.formats.values import BadExport, BadRow, Block, Values
 from receiver.upload.recipient_types import OWNER, may_name_a_type, owner_kinds, type_of_name
 
 ADDRESSES = "proxyAddresses"
@@ -41,15 +41,6 @@ class _Table(NamedTuple):
     double_byte: bool  # ANSI of a code page that the export does not name
 
 
-class _BadRow(Exception):
-    """A fault in one of several rows, counted from 0."""
-
-    def __init__(self, number: int, why: str) -> None:
-        super().__init__(why)
-        self.number = number
-        self.why = why
-
-
 def _blocks(export: bytes) -> Iterator[Block]:
     text = Text.of(export)
     table = _table(text)
@@ -59,7 +50,7 @@ def _blocks(export: bytes) -> Iterator[Block]:
         lines = without_blank_lines(chunk).decode().replace("\r\n", "\n").split("\n")[:-1]
         try:
             rows = _rows(lines, table)
-        except _BadRow as bad:
+        except BadRow as bad:
             raise BadExport(text.line(at) + line_of(chunk, bad.number), bad.why) from None
         if rows:
             empty = False
@@ -88,20 +79,20 @@ def _table(text: Text) -> _Table:
 
 
 def _rows(lines: list[str], table: _Table) -> list[list[str]]:
-    """Take rows apart, all at once. Raises _BadRow."""
+    """Take rows apart, all at once. Raises BadRow."""
     rows = _fields(lines)
     if (longest := max(map(len, rows), default=0)) > table.width:
         number = next(at for at, row in enumerate(rows) if len(row) == longest)
-        raise _BadRow(number, f"a row of {longest} columns; the header has {table.width}")
+        raise BadRow(number, f"a row of {longest} columns; the header has {table.width}")
     names = _column(rows, table.name)
     if not all(map(_DN.match, names)):
         number = next(at for at, name in enumerate(names) if not _DN.match(name))
-        raise _BadRow(number, "it begins with no DN: a value before it holds a line end, and was cut there")
+        raise BadRow(number, "it begins with no DN: a value before it holds a line end, and was cut there")
     addresses = _column(rows, table.addresses)
     if any(map(_NO_VALUE.fullmatch, addresses)):
         number = next(at for at, cell in enumerate(addresses) if _NO_VALUE.fullmatch(cell))
         why = "whoever has none was not asked for, so these are more than the server gives at once (1,500)"
-        raise _BadRow(number, f"{ADDRESSES} is empty: {why}")
+        raise BadRow(number, f"{ADDRESSES} is empty: {why}")
     return rows
 
 
@@ -113,7 +104,7 @@ def _fields(lines: list[str]) -> list[list[str]]:
     if len(rows) == len(lines):
         return rows
     number = next(at for at, line in enumerate(lines) if not is_row(line))
-    raise _BadRow(number, "a quote is not closed in its row, or text stands behind the closing one")
+    raise BadRow(number, "a quote is not closed in its row, or text stands behind the closing one")
 
 
 def _column(rows: Sequence[Sequence[str]], place: int | None) -> list[str]:

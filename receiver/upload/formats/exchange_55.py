@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from receiver.upload.formats.decode import Text, is_row, line_of, without_blank_lines
 from receiver.upload.formats.letters import KEPT, has_half_letters, united, whole_letters
-from receiver.upload.formats.values import BadExport, Block, Values
+from receiver.upload.formats.values import BadExport, BadRow, Block, Values
 
 COLUMNS = ("Obj-Class", "E-mail addresses", "Secondary-Proxy-Addresses")
 """What exportfields.txt asks for. `E-mail address` is no column of ours: it holds where a contact's mail goes."""
@@ -62,15 +62,6 @@ class _Table(NamedTuple):
         return bytes.maketrans(written, b"\t\t\n" + _ROW + _APART * len(apart))
 
 
-class _BadRow(Exception):
-    """A fault in one of several rows, counted from 0."""
-
-    def __init__(self, number: int, why: str) -> None:
-        super().__init__(why)
-        self.number = number
-        self.why = why
-
-
 def _blocks(export: bytes) -> Iterator[Block]:
     text = Text.of(export)
     table = _table(text)
@@ -81,7 +72,7 @@ def _blocks(export: bytes) -> Iterator[Block]:
         empty = empty and not rows.strip()
         try:
             yield Block(_block(rows, table))
-        except _BadRow as bad:
+        except BadRow as bad:
             raise BadExport(text.line(at) + line_of(chunk, bad.number), bad.why) from None
     if empty:
         raise BadExport(
@@ -112,13 +103,13 @@ def _table(text: Text) -> _Table:
 
 
 def _block(rows: bytes, table: _Table) -> str:
-    """Give the values of rows as lines. Raises _BadRow."""
+    """Give the values of rows as lines. Raises BadRow."""
     marked, apart = _apart(rows, table)
     try:
         regular = _regular(marked, table)
         if regular is not None:
             return "\n".join((regular, _values(b"".join(apart), table)))
-    except _BadRow:  # whose number is that among the rows apart
+    except BadRow:  # whose number is that among the rows apart
         pass
     return _values(rows, table)
 
@@ -154,23 +145,23 @@ def _regular(marked: bytes, table: _Table) -> str | None:
 
 
 def _values(rows: bytes, table: _Table) -> str:
-    """Give the values of rows taken apart, as lines. Raises _BadRow."""
+    """Give the values of rows taken apart, as lines. Raises BadRow."""
     lines = rows.decode().replace("\r\n", "\n").split("\n")[:-1]
     if not table.double_byte or not has_half_letters("\n".join(lines)):
         return _read(lines, table)
     lettered = [whole_letters(line) for line in lines]
     try:
         return united(_read(lettered, table), _read(lines, table), "%")
-    except _BadRow:  # perhaps in one of the readings alone: in the other a quote is closed that is not in this one
+    except BadRow:  # perhaps in one of the readings alone: in the other a quote is closed that is not in this one
         return _either(lines, lettered, table)
 
 
 def _either(lines: Sequence[str], lettered: Sequence[str], table: _Table) -> str:
-    """Give the values of rows in either reading, of each row in those in which it is one. Raises _BadRow."""
+    """Give the values of rows in either reading, of each row in those in which it is one. Raises BadRow."""
     ones, others = (_only_rows(some, table) for some in (lettered, lines))
     for number, (one, other) in enumerate(zip(ones, others)):
         if one is other is None:
-            raise _BadRow(number, _UNCLOSED)
+            raise BadRow(number, _UNCLOSED)
     one, other = (_read([line or "" for line in some], table) for some in (ones, others))
     return united(one, other, "%")
 
@@ -187,15 +178,15 @@ def _kept(text: str) -> str:
 
 
 def _read(lines: Sequence[str], table: _Table) -> str:
-    """Take lines apart. Columns an editor dropped at a row's end are empty. Raises _BadRow."""
+    """Take lines apart. Columns an editor dropped at a row's end are empty. Raises BadRow."""
     rows = _fields(_kept("\n".join(lines)).split("\n"), table.separator) if lines else []
     for number, row in enumerate(rows) if max(map(len, rows), default=0) > table.width else ():
         if any(row[table.width :]):
-            raise _BadRow(number, f"a row of {len(row)} columns; the header has {table.width}")
+            raise BadRow(number, f"a row of {len(row)} columns; the header has {table.width}")
     classes = [row[table.class_] if len(row) > table.class_ else "" for row in rows]
     if not all(map(_CLASS.fullmatch, {*classes})):
         number = next(at for at, class_ in enumerate(classes) if not _CLASS.fullmatch(class_))
-        raise _BadRow(number, "an Obj-Class as there is none: a value before it holds a line end, and was cut there")
+        raise BadRow(number, "an Obj-Class as there is none: a value before it holds a line end, and was cut there")
     return _meant(rows, table)
 
 
@@ -207,17 +198,17 @@ def _fields(lines: Sequence[str], separator: str) -> list[list[str]]:
     if len(rows) == len(lines):
         return rows
     number = next(at for at, line in enumerate(lines) if not is_row(line, separator))
-    raise _BadRow(number, _UNCLOSED)
+    raise BadRow(number, _UNCLOSED)
 
 
 def _meant(rows: Sequence[Sequence[str]], table: _Table) -> str:
-    """Give the values of the address columns without their escapes. Raises _BadRow."""
+    """Give the values of the address columns without their escapes. Raises BadRow."""
     text = "\n".join([row[column] for row in rows for column in table.addresses if len(row) > column])
     text = text.replace("%", "\n")
     if text.startswith("=") or _POINTER.search(text):
         cells = ("\n".join(["", *(row[at] for at in table.addresses if len(row) > at)]) for row in rows)
         number = next(at for at, cell in enumerate(cells) if _POINTER.search(cell.replace("%", "\n")))
-        raise _BadRow(number, "a value names an include file: ADMIN wrote part of the addresses elsewhere")
+        raise BadRow(number, "a value names an include file: ADMIN wrote part of the addresses elsewhere")
     for _, kept, meant in _ESCAPED:
         text = text.replace(kept, meant)
     return text

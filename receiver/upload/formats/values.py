@@ -17,6 +17,15 @@ class BadExport(Exception):
         self.why = why
 
 
+class BadRow(Exception):
+    """A fault in one of several rows, counted from 0."""
+
+    def __init__(self, number: int, why: str) -> None:
+        super().__init__(why)
+        self.number = number
+        self.why = why
+
+
 class Block(NamedTuple):
     """Values, each on a line of a long text, with empty lines between. A string for each would be most of the cost."""
 

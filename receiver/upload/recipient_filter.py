@@ -19,6 +19,7 @@ from typing import NamedTuple
 from common.addresses import AROUND, LOCAL_CHARACTERS, has_unlisted_characters, listed_local_part
 from common.settings import Settings
 from receiver.addresses import OCTETS
+from receiver.formatting import escape
 from receiver.outcome import VALUE, LeftOut
 from receiver.upload.formats import BadExport, Block, Values
 from receiver.upload.recipient_types import TYPES
@@ -52,11 +53,7 @@ _INTERNET = re.compile(rf"\n{_BLANKS}smtp:([^\n]*)")
 
 _SEPARATOR = r"[ !\"#$%&()*,;<>?@\[\\\]^`{|}~]"  # the ones that ADMIN offers, and what else somebody may think of
 _SECOND = re.compile(rf"\S{_BLANKS}(?<!smtp:){_SEPARATOR}smtp:")
-_BEHIND = re.compile(rf"@([^@]*?){_SEPARATOR}(?:x400|x500|msa?|ccmail|notes|gwise|sip|eum|fax|custom):")
-_TWO_IN_ONE = (
-    "a value holds the type of another one behind a character that does not part values: MVSeparator in "
-    "userexport.ini was changed, or two addresses were typed as one"
-)
+_BEHIND = re.compile(rf"@([^@]*?){_SEPARATOR}[a-z][a-z0-9-]*:")
 
 
 class FilteredExport(NamedTuple):
@@ -184,8 +181,8 @@ def _filter_block(block: str, rules: _Rules, tally: Tally) -> list[str]:
     recipients, rest = pieces[1::2], "".join(pieces[::2])
     while _EMPTY_LINE.search(rest):
         rest = rest.replace("\n\n", "\n")
-    if rest.count("smtp:") > rest.count("\nsmtp:") and _SECOND.search(rest):
-        raise BadExport(None, _TWO_IN_ONE)
+    if rest.count("smtp:") > rest.count("\nsmtp:") and (second := _SECOND.search(rest)):
+        raise _two_in_one(rest[rest.rfind("\n", 0, second.start()) + 1 : rest.find("\n", second.end())])
     unclear = _INTERNET.findall(rest)
     tally.counts[NOT_INTERNET] += rest.count("\n") - 1 - len(unclear)
     if rules.excluded:
@@ -206,7 +203,7 @@ def _filter_unclear(block: str, unclear: Iterable[str], rules: _Rules, tally: Ta
             continue
         tally.counts[reason] += 1
         if reason == OTHER_DOMAIN and _has_another_behind(address, rules):
-            raise BadExport(None, _TWO_IN_ONE)
+            raise _two_in_one(f"smtp:{address}")
         if reason in _UNINTENDED and _our_domain(address.strip(AROUND).rpartition("@"), rules):
             to_name[address] = reason
     tally.name(block, to_name)
@@ -250,6 +247,15 @@ def _has_another_behind(address: str, rules: _Rules) -> bool:
     """Tell whether behind an address of ours, and something that could be a separator, another type begins."""
     found = _BEHIND.search(address) if len(address) <= OCTETS else None
     return bool(found and _our_domain(("", "@", found[1]), rules))
+
+
+def _two_in_one(value: str) -> BadExport:
+    """Return the refusal of a value, here in lower case, by which it can be found in the directory."""
+    return BadExport(
+        None,
+        f"{escape(value)} holds the type of another value behind a character that does not part values: MVSeparator "
+        "in userexport.ini was changed, or two addresses were typed as one",
+    )
 
 
 def _objection(local: str, recipient: str, rules: _Rules) -> str | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -243,11 +244,17 @@ def test_a_domain_whose_accents_stand_apart_is_the_same_domain() -> None:
         ("SMTP:bob@acme.example", "smtp:anna@acme.example"),
         ("SMTP:bob@acme.example", "X400:c=US;a= ;p=Acme;"),
         ("SMTP:bob@ACME.CO.EXAMPLE", "MS:A/B/C"),
+        ("SMTP:bob@acme.example", "rfax:Bob@+49 30 1"),
     ],
 )
-def test_a_value_with_another_one_behind_an_odd_separator_is_refused(before: str, separator: str, behind: str) -> None:
-    with pytest.raises(BadExport, match="MVSeparator"):
-        filter_export([f"{before}{separator}{behind}"], ACME)
+def test_a_value_with_another_behind_an_odd_separator_is_named(before: str, separator: str, behind: str) -> None:
+    with pytest.raises(BadExport, match=re.escape(f"{before}{separator}{behind} holds".lower()) + ".*MVSeparator"):
+        filter_export(["SMTP:ann@acme.example", f"{before}{separator}{behind}", "SMTP:eve@acme.example"], ACME)
+
+
+def test_a_named_value_of_two_addresses_moves_no_cursor() -> None:
+    with pytest.raises(BadExport, match=re.escape("smtp:b\\x1b[2jb@acme.example,smtp:c@acme.example holds")):
+        filter_export(["SMTP:b\x1b[2Jb@acme.example,smtp:c@acme.example"], ACME)
 
 
 @pytest.mark.parametrize(

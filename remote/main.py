@@ -318,7 +318,8 @@ class _Lock:
             for process in (words[4] for words in held):
                 with open(f"/proc/{int(process)}/comm", encoding="utf-8", errors="replace") as comm:
                     user = os.stat(f"/proc/{int(process)}").st_uid
-                    return f"process {process} ({comm.read().strip()}) of user {user}"
+                    who = f"process {process} ({comm.read().strip()}) of user {user}"
+                    return f"{who}, which root may end if it is no upload at work (kill {process})"
         return "a program of this machine"
 
 

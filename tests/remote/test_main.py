@@ -318,7 +318,8 @@ def test_attack_who_holds_the_lock_for_ever_is_named(start: Start, tmp_path: Pat
     (tmp_path / "lock").mkdir()
     descriptor = os.open(tmp_path / "lock", os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
-    with pytest.raises(Busy, match=rf"by process {os.getpid()} \(.+\) of user {os.getuid()}, .+ \(kill {os.getpid()}\); "):
+    ours = os.getpid()
+    with pytest.raises(Busy, match=rf"by process {ours} \(.+\) of user {os.getuid()}, .+ \(kill {ours}\); "):
         start(seconds=0.2).apply(file(str(tmp_path / "b"), "1\n"))
     os.close(descriptor)
     start(seconds=0.2).apply(file(str(tmp_path / "b"), "1\n"))

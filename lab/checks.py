@@ -33,7 +33,8 @@ def run(fast: bool, long: bool, words: str) -> int:
     else:
         _prepare((*roots.PACKAGES, *PACKAGES), roots.RELEASES if long else (USUAL_RELEASE,))
         at_once *= 3  # a test of lab hosts waits for most of its time
-    argv = [sys.executable, "-m", "pytest", "-n", str(at_once), "-m", _marks(fast, long), *shlex.split(words)]
+    spread = ("-n", str(at_once), "--dist", "loadgroup")  # a module that names a group is one worker's, in order
+    argv = [sys.executable, "-m", "pytest", *spread, "-m", _marks(fast, long), *shlex.split(words)]
     return subprocess.run(argv, cwd=REPO).returncode
 
 

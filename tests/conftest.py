@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 from lab import keys, roots
 from lab.host import LabHost
@@ -17,24 +16,6 @@ from tests.support.windows_host import windows_host
 from tests.support.windows_server import windows_programs, windows_server, wine
 
 __all__ = ["windows_host", "windows_programs", "windows_server", "wine"]
-
-
-STORIES = ("attacks_on_the_key", "copy_lists", "domain_moves", "retire", "status", "two_customers")
-"""Modules whose tests follow one another on the same relays: one worker has all of such a module, in order."""
-
-
-class Spread(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives workers a test at a time, or a whole story."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        module = nodeid.partition("::")[0]
-        return module if Path(module).stem.removeprefix("test_") in STORIES else nodeid
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread:
-    """Say who runs what."""
-    return Spread(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -13,7 +13,7 @@ import pytest
 from lab.host import LabHost
 from lab.operators import AtOnce, Operator, export, people
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.xdist_group("status")]  # each test goes on from the one before
 
 SPOOL = "/var/lib/postern/customers/acme"
 

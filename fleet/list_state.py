@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from common.settings import Settings
+from receiver.formatting import escape
 from receiver.lists.spool import Accepted, Held, Pin, Summary
-from receiver.monitoring import alarms
+from receiver.monitoring import alarms, refusals_file
 from receiver.monitoring.alarms import Alarm
+from receiver.monitoring.refusals import raised_today
 from receiver.monitoring.status import Status
 from receiver.outcome import Origin, Outcome
 
@@ -46,7 +48,8 @@ def read_list_state(settings: Settings, spool: SpoolData, now: int) -> ListState
     try:
         status = _status(settings, spool, now)
         list_ = spool["list"] or {"digest": "", "total": 0, "changed": 0}
-        raised, line = tuple(alarms.find_alarms(status, settings, now)), status.last.line if status.last else ""
+        raised = (*alarms.find_alarms(status, settings, now), *_refusal_alarms(settings.customer, spool, now))
+        line = status.last.line if status.last else ""
         return ListState(status, raised, line, str(list_["digest"]), int(list_["total"]), _when(list_["changed"]))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise DamagedSpool(f"its files on the relay are damaged: {error!r}") from error
@@ -67,6 +70,12 @@ def _status(settings: Settings, spool: SpoolData, now: int) -> Status:
         {str(key): {each: _when(at[each]) for each in ("first", "last")} for key, at in (spool["keys"] or {}).items()},
         Outcome.read({**last, "when": _when(last["when"])}) if last else None,
     )
+
+
+def _refusal_alarms(customer: str, spool: SpoolData, now: int) -> list[Alarm]:
+    """Return what the relay's timer raised today about refused addresses; an older release has no such file."""
+    raised = refusals_file.read_raised(spool.get("refusal_alarms") or {"raised": {}})
+    return [Alarm(customer, kind, escape(text, 2_000)) for kind, text in raised_today(raised, now)]
 
 
 def _accepted(fields: SpoolData) -> Accepted:

@@ -12,6 +12,7 @@ from deploy.plan import Change
 from fleet.list_state import ListState
 from inventory import Inventory
 from inventory.model import Customer
+from receiver.monitoring import refusal_alarms
 from receiver.outcome import AHEAD
 from roles.relay import Facts
 
@@ -58,7 +59,7 @@ def tree_problems(changes: Iterable[Change], release: str) -> Iterator[Problem]:
 def list_problems(customer: Customer, found: ListState) -> Iterator[Problem]:
     """Say what the relay's own timer would, what came to nothing just now, and which domains wait for their first."""
     for alarm in found.alarms:
-        yield Problem(alarm.kind.partition(" ")[0], alarm.text)
+        yield Problem(alarm.kind.partition(" ")[0], alarm.text, alarm.kind != refusal_alarms.DAILY)
     known = {alarm.kind.partition(" ")[0] for alarm in found.alarms}
     last = found.status.last
     if last and last.code in (exit_codes.REFUSED, exit_codes.FAILED) and not known & {"refused", "unproven"}:

@@ -119,7 +119,7 @@ def _watch_refusals(
             return refusal_watch.load(places, run, customers), []
         watch = refusal_watch.update(places, run, customers, logs, now)
         routes = refusal_watch.read_routes(places, watch.customers)
-        found = RefusalCheck(tables, routes, logs.postfix, refusal_watch.day(now)).raise_alarms(watch)
+        found = RefusalCheck(tables, routes, logs.postfix, now).raise_alarms(watch)
         refusal_watch.save(places, watch)
         return watch, found
     except (Stopped, OSError) as error:

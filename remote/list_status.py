@@ -24,6 +24,7 @@ FILES = {
     "keys": "keys.json",
     "begun": "begun.json",
     "unproven": "unproven.json",
+    "refusal_alarms": "refusal-alarms.json",
 }
 LIST = "recipients"
 

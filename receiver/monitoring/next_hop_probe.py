@@ -33,6 +33,7 @@ class Sender(NamedTuple):
 
     name: str
     address: str = ""
+    source: str = ""  # the address of this machine that the connection comes from; empty: as it comes
 
 
 class Reply(NamedTuple):
@@ -79,7 +80,7 @@ def ask(where: Server, sender: Sender, addresses: Sequence[str], domain: str = "
     replies: dict[str, Reply] = {}
     random = f"q{os.urandom(12).hex()}@{domain}"
     try:
-        with _Conversation(where, time.monotonic() + seconds) as conversation:
+        with _Conversation(where, sender.source, time.monotonic() + seconds) as conversation:
             if problem := conversation.begin(sender):
                 return Answers(problem=problem)
             for address in [random] * bool(domain) + list(addresses[:MOST]):
@@ -97,10 +98,11 @@ def ask(where: Server, sender: Sender, addresses: Sequence[str], domain: str = "
 class _Conversation:
     """One SMTP conversation that ends at a time that is set, however slowly the server speaks."""
 
-    def __init__(self, where: Server, end: float) -> None:
+    def __init__(self, where: Server, source: str, end: float) -> None:
         """Connect. Raises OSError."""
         self._end = end
-        self._socket = socket.create_connection((where.host, where.port), self._left())
+        own = (source, 0) if source else None
+        self._socket = socket.create_connection((where.host, where.port), self._left(), own)
         self._stream: BinaryIO = self._socket.makefile("rb")
 
     def __enter__(self) -> _Conversation:

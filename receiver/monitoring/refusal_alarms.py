@@ -17,9 +17,11 @@ from receiver.monitoring.next_hop_probe import RANDOM, Answers, Reply
 from receiver.monitoring.postfix_message import DEFERRED, UNLISTED
 from receiver.monitoring.refusals import Refusals, RefusedAddress
 
+DAILY = "refused-today"  # the kind of the line of the day
 MOST = 20  # addresses of each kind that are asked about in one run
 _NAMED = 5  # addresses that a line names
-_MANY = 10  # names that one network tries, after which it is a dictionary
+_MANY = 10  # names that nobody ever had and one network tries, after which it is a dictionary
+_ENTRIES = 3  # removals that a line names
 _OFTEN = 3  # days, and networks, after which an address that was never listed is told
 _STRANGE = re.compile(r'.*[%!"@].*@')  # local parts to which Postfix denies relaying, whoever asks
 _REJECTED = "Recipient address rejected"
@@ -30,6 +32,7 @@ class Gone(NamedTuple):
 
     entry: str  # of `inv history`: the upload that removed it
     by_person: bool  # somebody accepted that removal by its number
+    since: str = ""  # the day before: log lines may be of another time zone
 
 
 class Known(NamedTuple):
@@ -40,20 +43,29 @@ class Known(NamedTuple):
     held: Collection[str] = frozenset()  # on the list that waits
     gone: Mapping[str, Gone] = {}  # removed in the last 14 days and not listed since
     shrink_floor: int = 2
+    may_be_asked: bool = True  # False: its mail goes by MX records, and nobody can be asked
 
 
 class Suspects(NamedTuple):
     """Addresses that are to be asked about."""
 
-    removed: tuple[str, ...] = ()  # (a) an upload removed them
+    removed: tuple[str, ...] = ()  # (a) an upload removed them; those asked today are among them
     broken: tuple[str, ...] = ()  # (b) a table could not be read, or their domain was not taken
     unlisted: tuple[str, ...] = ()  # (c) they wait on a held list, or had mail and were never listed
     overruled: tuple[str, ...] = ()  # (d) they are listed, and another rule refused them
+    asked: frozenset[str] = frozenset()  # today, so that they are not asked about again
+    guessed: frozenset[str] = frozenset()  # of the removed, those that only dictionaries of names tried
+
+    @property
+    def for_tables(self) -> list[str]:
+        """Return those that are looked up in the built tables."""
+        return list(dict.fromkeys((*self.removed, *self.unlisted)))
 
     @property
     def for_next_hop(self) -> list[str]:
         """Return those about which the customer's server is asked."""
-        return list(dict.fromkeys((*self.removed, *self.unlisted)))
+        removed = [name for name in self.removed if name not in self.asked]
+        return list(dict.fromkeys((*removed[:MOST], *self.unlisted)))
 
     @property
     def for_relay(self) -> list[str]:
@@ -74,22 +86,26 @@ class RefusalAlarm(NamedTuple):
 
     text: str
     addresses: tuple[str, ...]
+    is_daily: bool = False  # one line a day, and nothing that is urgent
 
     @property
-    def name(self) -> str:
-        """Return what tells it from others: the same addresses are told once."""
-        return f"refused {sha256(repr(sorted(self.addresses)).encode()).hexdigest()[:12]}"
+    def kind(self) -> str:
+        """Return what tells it from others: the same addresses are told once, and the line of the day once a day."""
+        return DAILY if self.is_daily else f"refusal {sha256(repr(sorted(self.addresses)).encode()).hexdigest()[:12]}"
 
 
 def suspects(refusals: Refusals, known: Known, today: str) -> Suspects:
-    """Return the addresses to be asked about: of each kind at most MOST, none twice on a day, none told before."""
-    new = {name: each for name, each in _serious(refusals) if _is_new(name, refusals, today)}
-    faults = {name: each for name, each in refusals.faults.items() if _is_new(name, refusals, today)}
-    removed = [name for name in new if name in known.gone and not known.gone[name].by_person]
-    unlisted = [name for name, each in new.items() if name not in removed and _is_missed(name, each, refusals, known)]
+    """Return the addresses that look wrong: none that was told before, none asked twice on a day."""
+    asked = frozenset(name for name, day in refusals.asked.items() if day == today)
+    new = {name: each for name, each in _serious(refusals) if _is_new(name, refusals)}
+    faults = {name: each for name, each in refusals.faults.items() if _is_new(name, refusals) and name not in asked}
+    removed = tuple(name for name, each in new.items() if _is_removed(name, each, known))
+    unlisted = [name for name, each in new.items() if name not in asked and _is_missed(name, each, refusals, known)]
     broken = [name for name, fault in faults.items() if fault.is_broken and not _STRANGE.match(name)]
     overruled = [name for name, fault in faults.items() if not fault.is_broken and name in known.listed]
-    return Suspects(*(tuple(some[:MOST]) for some in (removed, broken, unlisted, overruled)))
+    unlisted, broken, overruled = unlisted[:MOST], broken[:MOST], overruled[:MOST]
+    guessed = _guessed(removed, refusals, known)
+    return Suspects(removed, tuple(broken), tuple(unlisted), tuple(overruled), asked, guessed)
 
 
 def judge(known: Known, asked: Suspects, answered: Answered) -> list[RefusalAlarm]:
@@ -116,20 +132,43 @@ def daily(refusals: Refusals, known: Known) -> RefusalAlarm | None:
     ]
     text = "; ".join(part for part in parts if part)
     named = tuple(dict.fromkeys((*often, *tagged, *leavers)))
-    return RefusalAlarm(f"{text}; `inv refusals {known.customer}` shows them", named) if text else None
+    return RefusalAlarm(f"{text}; `inv refusals {known.customer}` shows them", named, is_daily=True) if text else None
 
 
 def _serious(refusals: Refusals) -> Iterator[tuple[str, RefusedAddress]]:
-    """Yield who was refused because no list has them, by somebody who had a sender and tried few names."""
-    tried = Counter(network for each in refusals.refused.values() for network in each.networks)
+    """Yield who was refused because no list has them, by somebody who had a sender."""
     for name, each in refusals.refused.items():
         is_ours = each.kinds.get(UNLISTED) or each.kinds.get(DEFERRED)
-        if is_ours and any(seen.has_sender and tried[seen.network] <= _MANY for seen in each.seen):
+        if is_ours and any(seen.has_sender for seen in each.seen):
             yield name, each
 
 
-def _is_new(name: str, refusals: Refusals, today: str) -> bool:
-    return name not in refusals.named and refusals.asked.get(name) != today and not RANDOM.fullmatch(name)
+def _guessed(removed: Iterable[str], refusals: Refusals, known: Known) -> frozenset[str]:
+    """Return who was refused only to networks that try many names which nobody ever had.
+
+    A large provider that writes to many whom an upload removed tries many names too, and none of them is invented.
+    """
+    invented = (each for name, each in refusals.refused.items() if not _is_real(name, each, refusals, known))
+    tried = Counter(network for each in invented for network in each.networks)
+    seen = {name: refusals.refused[name].seen for name in removed}
+    return frozenset(
+        name for name, some in seen.items() if all(tried[each.network] > _MANY for each in some if each.has_sender)
+    )
+
+
+def _is_real(name: str, refused: RefusedAddress, refusals: Refusals, known: Known) -> bool:
+    was_known = refused.was_listed or name in refusals.had_mail
+    return was_known or name in known.gone or name in known.held or name in known.listed
+
+
+def _is_new(name: str, refusals: Refusals) -> bool:
+    return name not in refusals.named and not RANDOM.fullmatch(name)
+
+
+def _is_removed(name: str, refused: RefusedAddress, known: Known) -> bool:
+    """Tell whether an upload removed an address that nobody let go, and it was refused since."""
+    gone = known.gone.get(name)
+    return gone is not None and not gone.by_person and refused.days[-1] >= gone.since
 
 
 def _is_missed(name: str, refused: RefusedAddress, refusals: Refusals, known: Known) -> bool:
@@ -140,22 +179,24 @@ def _is_missed(name: str, refused: RefusedAddress, refusals: Refusals, known: Kn
 
 
 def _removed(known: Known, asked: Suspects, answered: Answered) -> Iterator[RefusalAlarm]:
+    """Yield one line: whom the server takes, or where that proves nothing, more than a few of one upload."""
     names = [name for name in asked.removed if name in answered.missing]
+    proves_nothing = answered.next_hop.takes_everybody or not known.may_be_asked
     by_entry: dict[str, list[str]] = {}
-    for name in names:
+    likely = (name for name in names if name not in asked.guessed)
+    for name in likely if proves_nothing else _taken(names, answered):
         by_entry.setdefault(known.gone[name].entry, []).append(name)
-    if not answered.next_hop.takes_everybody:
-        taken = set(_taken(names, answered))
-        by_entry = {entry: [name for name in some if name in taken] for entry, some in by_entry.items()}
-        by_entry = {entry: some for entry, some in by_entry.items() if some}
-    else:
-        by_entry = {entry: some for entry, some in by_entry.items() if len(some) > known.shrink_floor}
-    if by_entry:
-        entry = max(by_entry, key=lambda each: len(by_entry[each]))
-        how = "the server takes everybody" if answered.next_hop.takes_everybody else "the server takes them"
-        told = [name for some in by_entry.values() for name in some]
-        text = f"an upload removed, and now are refused, though {how}: {_names(told)}"
-        yield RefusalAlarm(f"{text}; `inv rollback {known.customer} --entry {entry}`", tuple(told))
+    fewest = known.shrink_floor if proves_nothing else 0
+    many = {entry: some for entry, some in by_entry.items() if len(some) > fewest}
+    entries = sorted(many, key=lambda entry: -len(many[entry]))[:_ENTRIES]
+    if entries:
+        how = (
+            "though the server takes everybody" if answered.next_hop.takes_everybody else "though the server takes them"
+        )
+        how = how if known.may_be_asked else "though it cannot be asked whether the server takes them"
+        told = tuple(name for entry in entries for name in many[entry])
+        cure = ", ".join(f"`inv rollback {known.customer} --entry {entry}`" for entry in entries)
+        yield RefusalAlarm(f"an upload removed, and now are refused, {how}: {_names(told)}; {cure}", told)
 
 
 def _broken(known: Known, asked: Suspects, answered: Answered) -> Iterator[RefusalAlarm]:

@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 
 from common.settings import Settings
-from receiver.lists.spool import Spool
-from receiver.monitoring import next_hop_probe
+from receiver.addresses import domain_of
+from receiver.lists import removed_addresses
+from receiver.lists.removed_addresses import Removal
+from receiver.lists.spool import DAY, Spool
+from receiver.monitoring import next_hop_probe, refusal_watch
 from receiver.monitoring.alarms import Alarm
 from receiver.monitoring.next_hop_probe import Answers, Reply, Sender, Server
-from receiver.monitoring.refusal_alarms import Answered, Known, RefusalAlarm, Suspects, daily, judge, suspects
+from receiver.monitoring.refusal_alarms import (
+    DAILY,
+    Answered,
+    Gone,
+    Known,
+    RefusalAlarm,
+    Suspects,
+    daily,
+    judge,
+    suspects,
+)
 from receiver.monitoring.refusal_watch import Watch, Watched
-from receiver.monitoring.refusals import Raised
+from receiver.monitoring.refusals import DAYS, Raised, alarm_day, raised_today
 from receiver.outcome import Failed
 from receiver.tables_client import Tables
 
 _SECONDS = 60.0  # for all questions of one run; what was not asked then is asked in the next one
 _EVERYWHERE = ("", "all", "loopback-only")
+_FOREIGN = "postern.invalid"  # a domain that no relay takes mail for: who may send there is no stranger to it
+_LOOPBACK = "127.81.67.1"  # this machine's as well, and in fewer mynetworks than 127.0.0.1
+_MOST_SOURCES = 4
 
 
 class RefusalCheck:
     """One run's questions."""
 
-    def __init__(self, tables: Tables, routes: Mapping[str, str], postfix: Mapping[str, str], today: str) -> None:
+    def __init__(self, tables: Tables, routes: Mapping[str, str], postfix: Mapping[str, str], now: int) -> None:
         """Go by where mail for each domain goes, and by settings of main.cf."""
-        self._tables, self._routes, self._postfix, self._today = tables, routes, postfix, today
+        self._tables, self._routes, self._postfix = tables, routes, postfix
+        self._now, self._today = now, refusal_watch.day(now)
         self._end = time.monotonic() + _SECONDS
 
     def raise_alarms(self, watch: Watch) -> list[Alarm]:
@@ -35,48 +53,76 @@ class RefusalCheck:
     def _of_customer(self, watched: Watched) -> list[Alarm]:
         refusals, customer = watched.refusals, watched.settings.customer
         if refusals.refused or refusals.faults:
-            with Spool(self._tables.places, customer) as spool:
-                known = _known(spool, watched.settings)
+            known = self._read_known(watched.settings)
+            refusals.forget_named(known.listed)
             asked = suspects(refusals, known, self._today)
             answered = self._ask(asked, watched.settings)
             for alarm in judge(known, asked, answered):
                 self._raise(watched, alarm)
-            line = daily(refusals, known)
-            if line:
+            if not self._is_raised(watched, DAILY) and (line := daily(refusals, known)):
                 self._raise(watched, line)
             refusals.asked.update(dict.fromkeys((*answered.next_hop.replies, *answered.relay), self._today))
-        today = ((name, each) for name, each in refusals.raised.items() if each.day == self._today)
-        return [Alarm(customer, name, each.text) for name, each in today]
+        return [Alarm(customer, kind, text) for kind, text in raised_today(refusals.raised, self._now)]
+
+    def _read_known(self, settings: Settings) -> Known:
+        """Read a customer's list, the one that waits, and who left of late."""
+        with Spool(self._tables.places, settings.customer) as spool:
+            held, recipients = spool.held(), spool.in_force().recipients
+            removals = removed_addresses.find_gone(spool.folder, self._now)
+        return Known(
+            settings.customer,
+            recipients | frozenset(settings.include),
+            held.recipients if held else frozenset(),
+            {name: _gone(each) for name, each in removals.items() if each.when >= self._now - DAYS * DAY},
+            settings.shrink_floor,
+            self._next_hop(settings) is not None,
+        )
 
     def _raise(self, watched: Watched, alarm: RefusalAlarm) -> None:
-        watched.refusals.raised[alarm.name] = Raised(self._today, alarm.text)
+        watched.refusals.raised[alarm.kind] = Raised(alarm_day(self._now), alarm.text)
         watched.refusals.named.update(dict.fromkeys(alarm.addresses, self._today))
 
+    def _is_raised(self, watched: Watched, kind: str) -> bool:
+        return any(kind == each for each, _ in raised_today(watched.refusals.raised, self._now))
+
     def _ask(self, asked: Suspects, settings: Settings) -> Answered:
-        missing = self._missing(asked.for_next_hop)
+        missing = self._missing(asked.for_tables)
         next_hop = self._ask_next_hop([name for name in asked.for_next_hop if name in missing], settings)
         return Answered(next_hop, self._ask_relay(asked.for_relay), missing)
 
     def _missing(self, names: list[str]) -> frozenset[str]:
-        """Return those that Postfix does not find in our tables; none where they cannot be read, which is told."""
+        """Return those that Postfix does not find in our tables; none where they cannot be read, which is told.
+
+        Nobody is missing in a domain that is open.
+        """
         try:
-            return frozenset(self._tables.missing(names)) if names else frozenset()
+            domains = {f"@{domain_of(name)}" for name in names}
+            missing = frozenset(self._tables.missing((*names, *domains))) if names else frozenset()
         except Failed:
             return frozenset()
+        return frozenset(name for name in missing - domains if f"@{domain_of(name)}" in missing)
 
     def _ask_next_hop(self, names: list[str], settings: Settings) -> Answers:
-        """Ask where the first of their domains with a route goes: a customer has one next hop."""
-        route = next((self._routes[name] for name in settings.domains if name in self._routes), "")
-        where = next_hop_probe.server(route)
+        where = self._next_hop(settings)
         if not names or where is None:
             return Answers()
         domain = names[0].rpartition("@")[2]
         return next_hop_probe.ask(where, self._probe_sender, names, domain, self._left)
 
     def _ask_relay(self, names: list[str]) -> Mapping[str, Reply]:
-        if not names:
-            return {}
-        return next_hop_probe.ask(self._relay, Sender(self._name), names, seconds=self._left).replies
+        """Ask as a stranger where this relay has an address that is none of mynetworks: those are let by."""
+        found = Answers()
+        for source in _sources(self._relay.host) if names else ():
+            sender = Sender(self._name, source=source)
+            found = next_hop_probe.ask(self._relay, sender, names, _FOREIGN, self._left)
+            if found.random and found.random.is_refused:
+                break
+        return found.replies
+
+    def _next_hop(self, settings: Settings) -> Server | None:
+        """Return where the first of the domains with a route goes, as a customer has one next hop; None: by MX."""
+        route = next((self._routes[name] for name in settings.domains if name in self._routes), "")
+        return next_hop_probe.server(route)
 
     @property
     def _left(self) -> float:
@@ -101,8 +147,18 @@ class RefusalCheck:
         return Server("127.0.0.1" if first in _EVERYWHERE else first)
 
 
-def _known(spool: Spool, settings: Settings) -> Known:
-    held = spool.held()
-    recipients = spool.in_force().recipients
-    listed = recipients | frozenset(settings.include)
-    return Known(spool.customer, listed, held.recipients if held else frozenset(), shrink_floor=settings.shrink_floor)
+def _sources(host: str) -> list[str]:
+    """Return addresses of this machine from which to ask it, its own networks' first; empty: as it comes."""
+    if ":" in host:
+        return [""]
+    try:
+        with open("/proc/net/fib_trie", encoding="ascii") as file:
+            found = re.findall(r"\|-- (\S+)\n\s*/32 host LOCAL", file.read())
+    except OSError:
+        found = []
+    own = [each for each in dict.fromkeys(found) if not each.startswith("127.")]
+    return [*own[:_MOST_SOURCES], _LOOPBACK, ""]
+
+
+def _gone(removal: Removal) -> Gone:
+    return Gone(removal.entry, removal.is_by_person, refusal_watch.day(removal.when - DAY))

@@ -6,11 +6,12 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 from common.paths import Places
 from common.settings import BadSettings, Settings, load_settings
-from receiver.lists import history, list_file
+from receiver.lists import history, list_file, removed_addresses
 from receiver.lists.spool import DAY, Spool
 from receiver.monitoring import log_state, refusals_file
 from receiver.monitoring.collector import Collector, owners
@@ -132,6 +133,8 @@ def update(places: Places, run: int, customers: Sequence[Settings], logs: Opened
     before, is_over = load(places, run, customers), deadline(SECONDS)
     watch = before if before.state.read else before._replace(customers=_anew(before.customers))
     routes = read_routes(places, watch.customers)
+    for name, each in watch.customers.items():
+        each.refusals.keep_listed(partial(_ever_listed, places, name, int(now)))
     known = {name: frozenset(each.refusals.refused) for name, each in before.customers.items()}
     state = _read_on(watch, logs, routes, now, is_over)
     found = {name: _begun(each, watch.state, logs, routes, now, is_over) for name, each in watch.customers.items()}
@@ -139,7 +142,7 @@ def update(places: Places, run: int, customers: Sequence[Settings], logs: Opened
         _keep_totals(before.customers, found)
     for name, each in found.items():
         with Spool(places, name) as spool:
-            _mark_listed(spool, each.refusals, known[name])
+            _mark_listed(spool, each.refusals, known[name], int(now))
             each.refusals.forget(oldest_day(now))
             refusals_file.save(spool.folder, each.refusals, each.since)
     log_state.save(run, state)
@@ -255,12 +258,19 @@ def read_routes(places: Places, customers: Iterable[str]) -> dict[str, str]:
     return routes
 
 
-def _mark_listed(spool: Spool, refusals: Refusals, known: Collection[str]) -> None:
+def _ever_listed(places: Places, customer: str, now: int) -> Collection[str]:
+    """Return who is on a customer's list, or left it in the last 90 days."""
+    with Spool(places, customer) as spool:
+        return spool.in_force().recipients | removed_addresses.find_gone(spool.folder, now).keys()
+
+
+def _mark_listed(spool: Spool, refusals: Refusals, known: Collection[str], now: int) -> None:
     """Note who of the refused is on the list in force, and of those who are new here, who was on an earlier one."""
     unlisted = {name for name, each in refusals.refused.items() if not each.was_listed}
     if unlisted:
         refusals.mark_listed(spool.in_force().recipients)
     if unlisted - set(known):
+        refusals.mark_listed(removed_addresses.find_gone(spool.folder, now).keys())
         for entry in history.entries(spool.folder):
             with suppress(Failed, ValueError):  # a list that is damaged says nothing
                 refusals.mark_listed(list_file.decode_recipients(history.read_list(spool.folder, entry.number)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -79,7 +80,7 @@ class Fault(NamedTuple):
 class Raised(NamedTuple):
     """An alarm that was raised on a day."""
 
-    day: str
+    day: str  # as alarms are told once on it, in UTC
     text: str
 
 
@@ -95,8 +96,9 @@ class Refusals:
         self.totals: dict[str, int] = dict.fromkeys(KINDS, 0)
         self.named: dict[str, str] = {}  # address: the day on which it was told to a person
         self.asked: dict[str, str] = {}  # address: the day on which a server was asked about it last
-        self.raised: dict[str, Raised] = {}  # alarm: what it says; it is raised until its day is over
+        self.raised: dict[str, Raised] = {}  # kind of an alarm: what it says; it is raised until its day is over
         self._most = most
+        self._ever_listed: Callable[[], Collection[str]] = frozenset
 
     def refuse(self, address: str, refusal: Refusal, day: str, count: int) -> None:
         """Count a refusal in."""
@@ -127,11 +129,19 @@ class Refusals:
         if len(self.faults) > MOST_FAULTS:
             del self.faults[next(iter(self.faults))]
 
+    def keep_listed(self, ever_listed: Callable[[], Collection[str]]) -> None:
+        """Keep, where somebody has to go, whoever was ever listed; who that is is asked for only then."""
+        self._ever_listed = ever_listed
+
     def mark_listed(self, listed: Collection[str]) -> None:
         """Note which of the refused addresses are on a list now; that they were is kept."""
         for address, refused in self.refused.items():
             if not refused.was_listed and address in listed:
                 self.refused[address] = refused._replace(was_listed=True)
+
+    def forget_named(self, listed: Collection[str]) -> None:
+        """Let those who are listed again be named again, but for whom another rule refuses though they are listed."""
+        self.named = {name: day for name, day in self.named.items() if name in self.faults or name not in listed}
 
     def forget(self, oldest: str) -> None:
         """Forget what ended before a day, and what is too much."""
@@ -148,6 +158,7 @@ class Refusals:
     def _evict(self) -> None:
         """Keep whoever was ever listed, then who was refused on most days, then to most networks."""
         if len(self.refused) > self._most:
+            self.mark_listed(self._ever_listed())
             kept = sorted(self.refused, key=lambda name: self.refused[name].worth, reverse=True)[: self._most]
             self.refused = {name: self.refused[name] for name in kept}
         self.had_mail = _latest(self.had_mail, MOST_WITH_MAIL)
@@ -162,6 +173,16 @@ class Refusals:
             "had_mail": {name: self.had_mail[name].last for name in sorted(self.had_mail)},
             "waiting": {name: self.waiting[name].day for name in sorted(self.waiting)},
         }
+
+
+def alarm_day(now: float) -> str:
+    """Return the day on which an alarm is told once."""
+    return time.strftime("%Y-%m-%d", time.gmtime(now))
+
+
+def raised_today(raised: Mapping[str, Raised], now: float) -> list[tuple[str, str]]:
+    """Return the kind and text of each alarm that was raised today."""
+    return [(kind, each.text) for kind, each in raised.items() if each.day == alarm_day(now)]
 
 
 @lru_cache(maxsize=4_096)

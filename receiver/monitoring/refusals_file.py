@@ -1,9 +1,13 @@
-"""A customer's refusals as two files of the spool: refusals.json, and had-mail.json, which grows with the list."""
+"""A customer's refusals as three files of the spool.
+
+refusals.json; had-mail.json, which grows with the list; and refusal-alarms.json, which is short: `inv status` reads it.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from receiver.monitoring.postfix_message import KINDS
@@ -11,17 +15,21 @@ from receiver.monitoring.refusals import Fault, Mail, Raised, Refusals, RefusedA
 from receiver.outcome import Failed
 from receiver.system import atomic_files
 
-_REFUSED, _MAIL = "refusals.json", "had-mail.json"
+_REFUSED, _MAIL, _ALARMS = "refusals.json", "had-mail.json", "refusal-alarms.json"
 _LIMIT = 64 << 20  # octets: MOST_WITH_MAIL of the longest addresses
 _FORMAT = 1
+_DAMAGED = (Failed, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 def load(folder: int) -> tuple[Refusals, str] | None:
     """Read them, and the day since which they count. None: there are none, or one is damaged."""
     try:
         fields, mail = _read(folder, _REFUSED), _read(folder, _MAIL)
-        return _refusals(fields, mail), str(fields["since"])
-    except (Failed, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        refusals = _refusals(fields, mail)
+        with suppress(*_DAMAGED):  # what was raised is raised again
+            refusals.raised = read_raised(_read(folder, _ALARMS))
+        return refusals, str(fields["since"])
+    except _DAMAGED:
         return None
 
 
@@ -34,10 +42,15 @@ def save(folder: int, refusals: Refusals, since: str) -> None:
         "faults": refusals.faults,
         "named": refusals.named,
         "asked": refusals.asked,
-        "raised": refusals.raised,
     }
     _write(folder, _REFUSED, fields)
     _write(folder, _MAIL, {"had_mail": refusals.had_mail, "waiting": refusals.waiting})
+    _write(folder, _ALARMS, {"raised": refusals.raised})
+
+
+def read_raised(fields: Mapping[str, Any]) -> dict[str, Raised]:
+    """Return what refusal-alarms.json says. Raises KeyError, TypeError, ValueError, AttributeError."""
+    return {str(kind): Raised(str(day), str(text)) for kind, (day, text) in fields["raised"].items()}
 
 
 def _read(folder: int, name: str) -> dict[str, Any]:
@@ -69,7 +82,6 @@ def _refusals(fields: Mapping[str, Any], mail: Mapping[str, Any]) -> Refusals:
         refusals.faults[name] = Fault(str(day), str(text), bool(is_broken))
     refusals.named = {name: str(day) for name, day in fields["named"].items()}
     refusals.asked = {name: str(day) for name, day in fields["asked"].items()}
-    refusals.raised = {name: Raised(str(day), str(text)) for name, (day, text) in fields["raised"].items()}
     refusals.had_mail = {name: Mail(str(last), int(days)) for name, (last, days) in mail["had_mail"].items()}
     refusals.waiting = {name: Waiting(str(day), int(order)) for name, (day, order) in mail["waiting"].items()}
     return refusals

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from receiver.lists import upload_log
 from receiver.monitoring import next_hop_probe
 from receiver.monitoring.next_hop_probe import Answers, Reply, Sender, Server
 from receiver.monitoring.refusal_alarms import Answered, Gone, Known, daily, judge, suspects
@@ -22,6 +23,7 @@ from tests.support.small_relay import SmallRelay, people
 
 CASES = sorted((Path(__file__).parent / "refusal_alarms").glob("*.json"))
 TODAY = "2026-11-20"
+LAST = "user00039@acme.example"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
@@ -37,12 +39,12 @@ def test_a_refusal_is_told_when_it_looks_wrong_and_the_answers_bear_it_out(case:
     refusals.had_mail = {name: Mail(TODAY, 1) for name in given["had_mail"]}
     refusals.named, refusals.asked = dict.fromkeys(given["named"], TODAY), dict.fromkeys(given["asked_today"], TODAY)
     gone = {name: Gone(*each) for name, each in given["gone"].items()}
-    known = Known("acme", set(given["listed"]), set(given["held"]), gone)
+    known = Known("acme", set(given["listed"]), set(given["held"]), gone, may_be_asked=given.get("may_be_asked", True))
     asked = suspects(refusals, known, TODAY)
     assert sorted((*asked.for_next_hop, *asked.for_relay)) == given["asks"]
     replies = {name: Reply(code, "said") for name, code in given["replies"].items()}
     random = Reply(given["random"], "said") if given["random"] else None
-    missing = asked.for_next_hop if given["missing"] is None else given["missing"]
+    missing = asked.for_tables if given["missing"] is None else given["missing"]
     relay = {name: Reply(*each) for name, each in given["relay"].items()}
     alarms = judge(known, asked, Answered(Answers(replies, random), relay, missing))
     line = daily(refusals, known)
@@ -58,7 +60,10 @@ def mail_server(taken: str, greeting: bytes = b"220 mx\r\n") -> Iterator[tuple[S
     heard: list[str] = []
 
     def serve() -> None:
-        connection, _ = listener.accept()
+        try:
+            connection, _ = listener.accept()
+        except OSError:  # nobody has asked, and the test is over
+            return
         with connection, connection.makefile("rb") as lines:
             connection.sendall(greeting)
             for line in lines:
@@ -157,3 +162,104 @@ def test_the_timer_tells_of_a_held_address_once_and_names_the_command(tmp_path: 
         f"acme: {text}; `inv review acme`"
     ]
     assert heard[-1] == "RCPT TO:<new7@acme.example>"
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> SmallRelay:
+    """A relay that writes its alarms to a file, whose list of 40 was accepted, and then an upload removed the last."""
+    relay = SmallRelay(tmp_path)
+    mail = relay.program("alarm", f"#!/bin/sh\ncat >> {relay.var}/alarms\n")
+    relay.relay(alarm=(str(mail),))
+    relay.offer(people(40))
+    relay.accept("first", 40)
+    relay.offer(people(39))
+    return relay
+
+
+def refused(*names: str) -> bytes:
+    """Log lines of today that say these were refused."""
+    head = time.strftime("%Y-%m-%dT10:00:00+00:00 mx1 ", time.localtime())
+    return b"".join(smtpd(refusal(name), head) for name in names)
+
+
+def told(relay: SmallRelay, taken: str, *lines: bytes) -> list[str]:
+    """What the timer tells of refused addresses, where a server takes the addresses with this text."""
+    log = relay.var / "mail.log"
+    with log.open("ab") as file:
+        file.write(b"".join(lines))
+    (relay.var / "alarms").unlink(missing_ok=True)
+    with mail_server(taken) as (where, _):
+        (Path(relay.places.tree("acme")) / "transport").write_text(f"acme.example relay:[127.0.0.1]:{where.port}\n")
+        with relay.opened_logs(log) as logs:
+            run_timer(relay.places, relay.tables, int(time.time()), logs)
+    path = relay.var / "alarms"
+    return [line for line in path.read_text().splitlines() if "refus" in line] if path.exists() else []
+
+
+def newest_entry(relay: SmallRelay) -> str:
+    with relay.spool() as spool:
+        return next(upload_log.read_entries(spool.folder)).entry
+
+
+def test_the_timer_names_the_command_that_mends_a_wrong_removal(watched: SmallRelay) -> None:
+    entry, text = newest_entry(watched), "an upload removed, and now are refused, though the server takes them"
+    assert told(watched, LAST, refused(LAST)) == [f"acme: {text}: {LAST}; `inv rollback acme --entry {entry}`"]
+    assert told(watched, LAST, refused(LAST)) == [], "it was named"
+
+
+def test_whom_a_person_let_go_is_told_as_a_leaver_once(watched: SmallRelay) -> None:
+    watched.offer(people(30))
+    watched.accept("removing", 9)
+    leaver = "user00035@acme.example"
+    text = f"removed by a person, and still written to: {leaver}; `inv refusals acme` shows them"
+    assert told(watched, "user", refused(leaver)) == [f"acme: {text}"]
+    assert told(watched, "user", refused(leaver)) == []
+
+
+def test_whom_an_upload_removes_again_after_a_person_did_is_an_alarm(watched: SmallRelay) -> None:
+    watched.offer(people(30))
+    watched.accept("removing", 9)
+    told(watched, "user", refused("user00030@acme.example"))
+    watched.offer(people(31))
+    assert told(watched, "user") == []
+    watched.offer(people(30))
+    (line,) = told(watched, "user", refused("user00030@acme.example"))
+    assert line.endswith(f"--entry {newest_entry(watched)}`")
+
+
+def test_a_removal_that_was_mended_and_comes_again_is_named_again(watched: SmallRelay) -> None:
+    assert len(told(watched, LAST, refused(LAST))) == 1
+    watched.offer(people(40))
+    assert told(watched, LAST) == []
+    watched.offer(people(39))
+    yesterday(watched)
+    assert len(told(watched, LAST, refused(LAST))) == 1
+
+
+def test_nobody_is_missed_in_a_domain_that_is_open(watched: SmallRelay) -> None:
+    (watched.var / "customers" / "open").mkdir()  # the stand-in for the build takes all lists as they are
+    (watched.var / "customers" / "open" / "recipients").write_text("@acme.example\n")
+    assert told(watched, LAST, refused(LAST)) == []
+
+
+def test_the_line_of_the_day_is_one_a_day(watched: SmallRelay) -> None:
+    watched.offer(people(30))
+    watched.accept("removing", 9)
+    assert len(told(watched, "user", refused("user00035@acme.example"))) == 1
+    assert told(watched, "user", refused("user00036@acme.example")) == []
+    yesterday(watched)
+    (line,) = told(watched, "user")
+    assert "user00036@" in line
+    assert "user00035@" not in line
+
+
+def yesterday(relay: SmallRelay) -> None:
+    """Let all that was asked and raised today be a day older."""
+    day = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86_400))
+    for name in ("refusals.json", "refusal-alarms.json"):
+        fields = json.loads((relay.folder / name).read_text())
+        fields |= {"asked": dict.fromkeys(fields["asked"], day)} if "asked" in fields else {}
+        raised = fields.get("raised", {}).items()
+        fields |= {"raised": {kind: [day, text] for kind, (_, text) in raised}} if "raised" in fields else {}
+        (relay.folder / name).write_text(json.dumps(fields))
+    (Path(relay.places.run) / "alarms.json").unlink(missing_ok=True)

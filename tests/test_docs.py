@@ -12,6 +12,8 @@ import pytest
 from invoke import Collection
 
 import tasks
+from deploy.remote_session import sent_modules
+from roles.relay import LAUNCHERS
 
 REPO = Path(__file__).parent.parent
 PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", REPO / "SECURITY.md", *sorted((REPO / "docs").glob("*.md"))]
@@ -146,3 +148,55 @@ def test_every_message_that_a_page_quotes_is_one_of_ours(page: Path) -> None:
         if message not in THEIRS:
             unknown += [part for part in parts if len(part.split()) >= 2 and part not in sentences()]
     assert unknown == []
+
+
+FLOWS = ("One upload, file by file", "One provision, file by file")
+flows = pytest.mark.parametrize("title", FLOWS)
+
+
+def files_of_flow(title: str) -> list[str]:
+    """Return the files of the first column of a table of docs/design.md, in order."""
+    text = (REPO / "docs/design.md").read_text("utf-8")
+    section = text.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
+
+
+@flows
+def test_a_flow_of_design_enters_each_file_once(title: str) -> None:
+    files = files_of_flow(title)
+    assert len(files) > 20
+    assert [name for name in files if not (REPO / name).is_file()] == []
+    assert sorted(set(files)) == sorted(files)
+
+
+@flows
+def test_each_file_of_a_flow_is_used_by_another_of_it(title: str) -> None:
+    files = files_of_flow(title)
+    sent = {path.relative_to(REPO).as_posix() for path in sent_modules()}
+    launched = {f"{module.replace('.', '/')}.py" for module in LAUNCHERS.values()}
+    roles = "".join(path.read_text("utf-8") for path in (REPO / "roles").rglob("*.py"))
+    used = set().union(*(imported_files(name) for name in files if name.endswith(".py")))
+    reached = used | launched | ({*sent, "remote/main.py"} if "deploy/remote_session.py" in files else set())
+    assert [
+        name
+        for name in files
+        if name not in {*reached, "tasks.py"} and Path(name).name.removesuffix(".j2") not in roles
+    ] == []
+
+
+def imported_files(name: str) -> set[str]:
+    """Return the modules of this repository that a module imports, as paths; a package is its __init__.py."""
+    found = set()
+    for node in ast.walk(ast.parse((REPO / name).read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            found |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    paths = [f"{module.replace('.', '/')}{end}" for module in found for end in (".py", "/__init__.py")]
+    return {path for path in paths if (REPO / path).is_file()}
+
+
+def test_design_has_a_row_for_each_room() -> None:
+    text = (REPO / "docs/design.md").read_text("utf-8").partition("## The rooms\n")[2].partition("\n## ")[0]
+    rooms = {path.parent.name for path in REPO.glob("*/__init__.py")} | {"tests"}
+    assert sorted(room for room in rooms if f"`{room}/`" not in text) == []

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,8 +129,14 @@ def said(text: str) -> list[str]:
 # ---- each source by each client
 
 
-@pytest.mark.parametrize("client", PROGRAMS)
-@pytest.mark.parametrize("source", SOURCES)
+def _each_source_by_each_client() -> list[object]:
+    """Return all pairs; each source and each client is in one that is not long."""
+    usual = {*zip(SOURCES, PROGRAMS, strict=True)}
+    pairs = product(SOURCES, PROGRAMS)
+    return [pytest.param(*pair, marks=[] if pair in usual else [pytest.mark.long]) for pair in pairs]
+
+
+@pytest.mark.parametrize(("source", "client"), _each_source_by_each_client())
 def test_a_list_goes_from_cmd_exe_into_the_relay_s_table(
     source: str, client: str, provider: Provider, server: Callable[[Path, str], Server]
 ) -> None:

@@ -61,11 +61,11 @@ MOMENTS: dict[str, Moment] = {
     "main.cf is being proved": lambda host, _: (host.root / "etc/postern/main.cf.pending").exists(),
 }
 KILLS = [
-    ("operator", "the key is placed"),
     ("operator", "the key is recorded"),
-    ("operator", "main.cf is being proved"),
-    ("agent", "the account is there"),
     ("agent", "main.cf is being proved"),
+    pytest.param("operator", "the key is placed", marks=pytest.mark.long),
+    pytest.param("operator", "main.cf is being proved", marks=pytest.mark.long),
+    pytest.param("agent", "the account is there", marks=pytest.mark.long),
 ]
 
 

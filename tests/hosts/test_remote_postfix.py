@@ -463,7 +463,13 @@ def send_modules(machine: Machine) -> None:
     machine.lab.run("tar", "-x", "-C", "/opt", stdin=packed.getvalue())
 
 
-@pytest.mark.parametrize("proved", [True, False], ids=["an edit that is proved", "an edit that is put back"])
+@pytest.mark.parametrize(
+    "proved",
+    [
+        pytest.param(True, id="an edit that is proved"),
+        pytest.param(False, id="an edit that is put back", marks=pytest.mark.long),
+    ],
+)
 def test_killed_between_any_two_steps_an_edit_is_finished_by_the_next_run(proving: Machine, proved: bool) -> None:
     """And meanwhile nobody else's mail is refused."""
     send_modules(proving)

@@ -168,7 +168,14 @@ MOMENTS: dict[str, Callable[[Place, str], bool]] = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "main.cf is being proved",
+        pytest.param("its file has moved", marks=pytest.mark.long),
+        pytest.param("its kit goes", marks=pytest.mark.long),
+    ],
+)
 def test_killed_at_any_moment_the_next_run_finishes_it(place: Place, moment: str) -> None:
     for attempt in range(20):  # on a busy machine a moment may pass before it is seen
         one = f"gone{[*MOMENTS].index(moment)}{attempt}"

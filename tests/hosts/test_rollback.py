@@ -100,6 +100,7 @@ def test_history_names_lists_alike_on_both_and_who_came_and_went(two: Two) -> No
     assert "9 back" in two.operator.done("rollback acme --to 9", code=2).err
 
 
+@pytest.mark.long
 def test_relays_whose_histories_differ_are_not_rolled_back_apart(two: Two) -> None:
     two.operator.upload(export(*EVERYBODY, "only-mx1"), relay=0)
     two.upload(*EVERYBODY, "both")
@@ -108,6 +109,7 @@ def test_relays_whose_histories_differ_are_not_rolled_back_apart(two: Two) -> No
     assert two.ask("both") == ["250", "250"]
 
 
+@pytest.mark.long
 def test_one_relay_down_does_not_keep_the_other_from_rolling_back(two: Two) -> None:
     two.upload(*EVERYBODY, "mallory")
     two.hosts[1].stop()

@@ -226,6 +226,7 @@ def test_a_leaked_key_is_cut_off_at_once_by_force_which_says_what_that_ends(
     assert server.knock() == WORKS.format(customer, "k2")
 
 
+@pytest.mark.long
 def test_one_relay_down_is_reported_keeps_the_kit_as_it_is_and_is_completed_by_the_next_run(
     relay: Callable[..., LabHost], operator: Operator
 ) -> None:
@@ -291,6 +292,7 @@ def killed_to_the_end(operator: Operator, words: str, customer: str, holds: Call
     raise AssertionError
 
 
+@pytest.mark.long
 def test_killed_again_and_again_a_rotation_is_begun_and_finished_without_a_third_key(
     relay: Callable[..., LabHost], operator: Operator
 ) -> None:
@@ -402,6 +404,7 @@ def test_a_server_that_cannot_be_asked_leaves_both_keys_and_the_next_run_goes_on
     assert server.knock() == WORKS.format(customer, "k2")
 
 
+@pytest.mark.long
 def test_a_run_that_does_not_end_on_the_server_leaves_both_keys_and_the_next_rotation_goes_on(
     relay: Callable[..., LabHost], operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -436,6 +439,7 @@ def test_a_relay_that_dies_before_it_has_the_new_key_keeps_both_keys_until_it_is
         assert server.knock(host=host.address) == WORKS.format(customer, "k2")
 
 
+@pytest.mark.long
 def test_a_relay_that_dies_before_the_proof_is_put_back_when_it_is_there_again(
     relay: Callable[..., LabHost], operator: Operator
 ) -> None:
@@ -548,6 +552,7 @@ def test_a_key_that_is_no_good_is_refused_with_the_reason_before_anything_is_ask
     assert operator.public_keys() == ["k1"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("release", "client"), releases(("bookworm", "openssh"), ("trixie", "plink")))
 def test_an_rsa_key_of_3072_bits_comes_after_an_ed25519_one_and_works_from_end_to_end(
     relay: Callable[..., LabHost], operator: Operator, release: str, client: str

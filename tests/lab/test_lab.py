@@ -210,6 +210,7 @@ def test_mail_for_the_world_stays_here_and_no_look_up_waits(release: str, lab_ho
     assert log.count("status=deferred") >= 2
 
 
+@pytest.mark.long
 @pytest.mark.host
 def test_postfix_installed_on_a_bare_host_listens_at_its_own_address_only(lab_host: MakeHost) -> None:
     host = lab_host("bookworm", bare=True)

@@ -438,6 +438,34 @@ def status(
     run_command(story, customer, StatusOptions(json, problems, relay, nagios))
 
 
+@task(help={"address": "a whole address, as anna@acme.example", "json": _JSON})
+def explain(_: Context, address: str, json: bool = False) -> None:
+    """Say all that is known of an address: listed or not, since when and by whom, what relays answer, what to do.
+
+    Works when a relay is down: the others are asked all the same, and the exit code is 4.
+
+    Usage: inv explain ADDRESS [options]
+    Example: inv explain anna@acme.example
+    """
+    from commands import run_command
+    from commands.explain import explain as story
+
+    run_command(story, address, json)
+
+
+@task(help={"pattern": "a part of an address, or a whole one with * and ?", "json": _JSON})
+def find(_: Context, pattern: str, json: bool = False) -> None:
+    """Find listed addresses of all customers, and say which relays list them where not all do.
+
+    Usage: inv find PATTERN [options]
+    Example: inv find anna@
+    """
+    from commands import run_command
+    from commands.find import find as story
+
+    run_command(story, pattern, json)
+
+
 @task(help={"customer": f"{_CUSTOMER}; or --all", "all_": _ALL})
 def verify(_: Context, customer: str, all_: bool = False) -> None:
     """Ask every relay over SMTP: listed addresses must get 250, an unlisted one 550 (or 450); mail is never sent.

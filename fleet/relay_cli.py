@@ -59,19 +59,19 @@ def ask_relays(place: CustomerRelays, doing: str, verb: str, *words: str, stdin:
 
     def one(relay: Relay) -> RelayAnswer:
         with connect(relay) as host:
-            return _ask(host, place.customer.id, verb, *words, stdin=stdin)
+            return ask(host, place.customer.id, verb, *words, stdin=stdin)
 
     return run_parallel(place.relays, one, doing)
 
 
-def ask_for_all(verb: str) -> Mapping[str, Answers]:
+def ask_for_all(verb: str, *words: str) -> Mapping[str, Answers]:
     """Ask every relay about each customer on it, over one connection a relay; by customer. Raises InventoryError."""
     everything = load_for("")
 
     def one(relay: Relay) -> Answers:
         theirs = [customer.id for customer in everything.customers.values() if relay.name in customer.relays]
         with connect(relay) as host:
-            return {customer: _ask_or_error(host, customer, verb) for customer in theirs}
+            return {customer: _ask_or_error(host, customer, verb, *words) for customer in theirs}
 
     found = run_parallel(relays_of(everything, everything.customers.values()), one, "asking")
     return {
@@ -80,14 +80,15 @@ def ask_for_all(verb: str) -> Mapping[str, Answers]:
     }
 
 
-def _ask_or_error(host: RelayHost, customer: str, verb: str) -> Answer:
+def _ask_or_error(host: RelayHost, customer: str, verb: str, *words: str) -> Answer:
     try:
-        return _ask(host, customer, verb)
+        return ask(host, customer, verb, *words)
     except HostError as error:  # of this customer; the others on the relay are asked all the same
         return error
 
 
-def _ask(host: RelayHost, customer: str, verb: str, *words: str, stdin: bytes = b"") -> RelayAnswer:
+def ask(host: RelayHost, customer: str, verb: str, *words: str, stdin: bytes = b"") -> RelayAnswer:
+    """Ask the `postern` of a relay about a customer. Raises HostError where it gives no answer."""
     named = person_options(host, verb)
     done = host.run(POSTERN, verb, customer, *words, *named, "--json", stdin=stdin, most=MOST)
     try:

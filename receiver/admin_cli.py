@@ -24,6 +24,7 @@ from common.settings import BadSettings, Settings, load_relay, load_settings
 from receiver.actions import copy_list, review
 from receiver.actions.accept import accept_held
 from receiver.actions.bring_back import bring_back
+from receiver.actions.explain import explain, find_addresses
 from receiver.actions.rehearse import rehearse
 from receiver.actions.resume import resume_uploads
 from receiver.actions.review import AcceptedNumber
@@ -51,13 +52,14 @@ from receiver.tables_client import Tables
 from receiver.timer import run_timer
 from receiver.upload import receive
 from receiver.upload.pipeline import recover
+from receiver.views.explain import explain_lines, find_lines
 from receiver.views.history import difference_lines, history_lines
 from receiver.views.refusals import refusal_lines
 from receiver.views.rehearse import rehearse_lines
 from receiver.views.review import review_lines
 from receiver.views.status import status_lines
 
-_READ_LOGS = ("tick", "review", "refusals")  # the verbs for which root opens the mail logs
+_READ_LOGS = ("tick", "review", "refusals", "explain")  # the verbs for which root opens the mail logs
 _NOTE = 5.0  # seconds that the lock is tried for noting that a list was reviewed
 
 
@@ -125,6 +127,9 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     which.add_argument("--entry", type=_hash, metavar="ENTRY", help="bring back whom this entry of history removed")
     limit = "another limit of the guard, as shrink_percent=5"
     made["rehearse"].add_argument("--guard", action="append", default=[], type=_limit, metavar="KEY=VALUE", help=limit)
+    made["explain"].add_argument("--address", required=True, metavar="ADDRESS")
+    wanted = "a part of an address, or a whole one with * and ?"
+    made["find"].add_argument("--pattern", required=True, metavar="PATTERN", help=wanted)
     made["history"].add_argument("--diff", type=_count, metavar="N", help="who came and went with number N")
     return parser.parse_args(arguments)
 
@@ -139,6 +144,8 @@ _HELP = {
     "history": "Show the lists that were in force.",
     "status": "Show how the customer's list stands.",
     "refusals": "Show whom the mail log says was refused, who had mail, and for whom mail waits.",
+    "explain": "Show all that is known of one address.",
+    "find": "Show the listed addresses in which a pattern is found.",
     "hand-over": "Print the list and its history for a sibling relay.",
     "take-over": "Fill an empty spool from stdin with what siblings printed, a line each, the newest list first.",
     "tick": "What the timer does: finish, warn, count.",
@@ -252,6 +259,17 @@ def _refusals(call: AdminCall, _: Settings, spool: Spool) -> Answer:
     return _print_record(_read_logs(call).record(spool.customer, call.origin.when), refusal_lines)
 
 
+def _explain(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
+    watched = _read_logs(call).customers.get(spool.customer)
+    found = explain(spool, settings, call.asked.address, call.tables, watched, call.origin.when)
+    return _print_record({"customer": spool.customer, **found}, explain_lines)
+
+
+def _find(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
+    found = find_addresses(spool, settings, call.asked.pattern)
+    return _print_record({"customer": spool.customer, **found}, find_lines)
+
+
 def _read_logs(call: AdminCall) -> Watch:
     """Read on in the logs that root has opened; while the timer is at it, take what it has read so far."""
     customers = refusal_watch.all_settings(call.places)
@@ -324,6 +342,8 @@ _VERBS: Mapping[str, Callable[[AdminCall, Settings, Spool], Answer]] = {
     "history": _history,
     "status": _status,
     "refusals": _refusals,
+    "explain": _explain,
+    "find": _find,
     "hand-over": _hand_over,
     "take-over": _take_over,
 }

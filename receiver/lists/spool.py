@@ -8,7 +8,7 @@ gone                  who left the list in the last 90 days       reference/    
 held/                 the list that waits for an operator, and    pinned.json    there while uploads do not take effect
                       which one somebody has reviewed last        last-export.json  what the last export said besides
 refusals.json         who was refused, says the mail log  had-mail.json  who had mail, or waits for it
-refusal-alarms.json   what the timer raised about them
+refusal-alarms.json   what the timer raised about them   left-out.json  whom the last export had and no list has
 upload-, call-NUMBER  empty: locked while an export is taken, while a call through a key is answered
 parse-NUMBER          empty: locked while an export waits to be parsed, or is
 """

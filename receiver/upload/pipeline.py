@@ -9,7 +9,7 @@ from contextlib import suppress
 from common.settings import Settings, load_settings
 from receiver.addresses import domain_of
 from receiver.formatting import NAMED, format_time
-from receiver.lists import history, list_file, publishing, removed_addresses, upload_log
+from receiver.lists import history, left_out, list_file, publishing, removed_addresses, upload_log
 from receiver.lists.publishing import Decision
 from receiver.lists.spool import DAY, Accepted, Held, InForce, LastExport, Pin, Spool
 from receiver.lists.upload_log import GuardInputs, LogEntry
@@ -43,6 +43,7 @@ def process_export(
                 choice = _read_export(current, export)
             publishing.complete(spool)
             spool.record_export(LastExport(tuple(sorted(choice.open_domains)), choice.plus_addresses))
+            left_out.write_left_out(spool.folder, choice.own_left_out)
             outcome, added = apply_list(current, choice, spool, origin, spool.pinned())
             spool.record(outcome)
     except BadExport as error:

@@ -11,7 +11,7 @@ import fnmatch
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import chain, islice
 from typing import NamedTuple
@@ -38,6 +38,7 @@ REASONS = (
 )
 
 NAMED = 100  # values left out in domains of the customer's are named; the rest is counted
+KEPT = 10_000  # are kept for `explain`, whoever wished that they are left out
 _UNINTENDED = (NOT_AN_ADDRESS, NO_LOCAL_PART, WILDCARD, TOO_LONG, UNASSIGNED)  # nobody decided this, unlike the others
 
 _WRITTEN = 2 * LOCAL_CHARACTERS + 2 + 1 + 255  # characters, with a backslash before each of the local part
@@ -65,6 +66,7 @@ class FilteredExport(NamedTuple):
     notes: tuple[str, ...] = ()  # what else somebody should hear of
     plus_addresses: bool | None = None  # whether the server takes user+tag@ too; None: the export does not say
     named: tuple[LeftOut, ...] = ()  # whom nobody meant to leave out, in the order of the export, at most NAMED
+    own_left_out: tuple[LeftOut, ...] = ()  # all in domains of the customer's, whoever wished it, at most KEPT
 
 
 class Tally:
@@ -73,7 +75,8 @@ class Tally:
     def __init__(self) -> None:
         """Begin with nothing."""
         self.counts: Counter[str] = Counter()
-        self._named: dict[str, str] = {}
+        self._kept: dict[str, str] = {}
+        self._unintended: dict[str, str] = {}
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -83,16 +86,31 @@ class Tally:
     @property
     def named(self) -> tuple[LeftOut, ...]:
         """Return the values that are named."""
-        return tuple(LeftOut(*each) for each in self._named.items())
+        return tuple(LeftOut(*each) for each in self._unintended.items())
 
-    def name(self, block: str, reasons: Mapping[str, str]) -> None:
-        """Name the values of a block whose addresses, in lower case, have one of these reasons."""
-        for value in block.split("\n") if reasons else ():
-            if len(self._named) == NAMED:
-                return
-            address = _INTERNET.fullmatch(f"\n{value.lower()}")
-            if address and address[1] in reasons:
-                self._named.setdefault(value.strip(AROUND)[:VALUE], reasons[address[1]])
+    @property
+    def kept(self) -> tuple[LeftOut, ...]:
+        """Return the values that are kept."""
+        return tuple(LeftOut(*each) for each in self._kept.items())
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether more values can be kept."""
+        return len(self._kept) < KEPT
+
+    def name(self, block: str, reason_of: Callable[[str], str | None]) -> None:
+        """Take the values of a block that are left out; `reason_of` says why of an address in lower case."""
+        for value in block.split("\n"):
+            lowered = value.lower()
+            reason = reason_of(lowered.partition("smtp:")[2])
+            if reason and _INTERNET.fullmatch(f"\n{lowered}"):
+                self._take(value.strip(AROUND)[:VALUE], reason)
+
+    def _take(self, value: str, reason: str) -> None:
+        if self.has_room:
+            self._kept.setdefault(value, reason)
+        if reason in _UNINTENDED and len(self._unintended) < NAMED:
+            self._unintended.setdefault(value, reason)
 
 
 def filter_export(values: Iterable[str], settings: Settings) -> FilteredExport:
@@ -100,9 +118,9 @@ def filter_export(values: Iterable[str], settings: Settings) -> FilteredExport:
     tally = Tally()
     recipients = frozenset(iterate_recipients(values, settings, tally))
     if not isinstance(values, Values):
-        return FilteredExport(recipients, tally.left_out, named=tally.named)
+        return FilteredExport(recipients, tally.left_out, named=tally.named, own_left_out=tally.kept)
     said = frozenset(values.open_domains), values.notes, values.plus_addresses
-    return FilteredExport(recipients, tally.left_out, *said, tally.named)
+    return FilteredExport(recipients, tally.left_out, *said, tally.named, tally.kept)
 
 
 def iterate_recipients(values: Iterable[str], settings: Settings, tally: Tally) -> Iterator[str]:
@@ -113,6 +131,12 @@ def iterate_recipients(values: Iterable[str], settings: Settings, tally: Tally) 
     rules = _rules(settings)
     blocks = values.blocks if isinstance(values, Values) else _blocks(values)
     return chain.from_iterable(_take_block(block, settings.leave_out, rules, tally) for block in blocks)
+
+
+def listed_form(value: str, settings: Settings) -> str:
+    """Return the form in which an address, with or without `smtp:`, would be listed; empty: it is none of theirs."""
+    lowered = _INTERNET.fullmatch("\nsmtp:" + re.sub(r"(?i)^\s*smtp:", "", value).lower().replace("\n", "\r"))
+    return _judge_address(lowered[1], _rules(settings._replace(exclude=())))[0] if lowered else ""
 
 
 def reason_left_out(value: str, settings: Settings) -> str | None:
@@ -172,6 +196,8 @@ def _take_block(block: Block, leave_out: Container[str], rules: _Rules, tally: T
     if kind is None:
         return recipients
     tally.counts[kind] += len(recipients)
+    if recipients and tally.has_room:
+        tally.name(block.text, lambda address: kind if _is_own(address, rules) else None)
     return []
 
 
@@ -186,9 +212,12 @@ def _filter_block(block: str, rules: _Rules, tally: Tally) -> list[str]:
     unclear = _INTERNET.findall(rest)
     tally.counts[NOT_INTERNET] += rest.count("\n") - 1 - len(unclear)
     if rules.excluded:
-        kept = [address for address in recipients if not rules.excluded.match(address)]
-        tally.counts[EXCLUDED] += len(recipients) - len(kept)
-        recipients = kept
+        excluded = {address for address in recipients if rules.excluded.match(address)}
+        if excluded:
+            tally.counts[EXCLUDED] += sum(address in excluded for address in recipients)
+            if tally.has_room:
+                tally.name(block, dict.fromkeys(excluded, EXCLUDED).get)
+            recipients = [address for address in recipients if address not in excluded]
     return recipients + _filter_unclear(block, unclear, rules, tally)
 
 
@@ -204,9 +233,11 @@ def _filter_unclear(block: str, unclear: Iterable[str], rules: _Rules, tally: Ta
         tally.counts[reason] += 1
         if reason == OTHER_DOMAIN and _has_another_behind(address, rules):
             raise _two_in_one(f"smtp:{address}")
-        if reason in _UNINTENDED and _our_domain(address.strip(AROUND).rpartition("@"), rules):
+        is_wanted = reason in _UNINTENDED or (reason != OTHER_DOMAIN and tally.has_room)
+        if is_wanted and _is_own(address, rules):
             to_name[address] = reason
-    tally.name(block, to_name)
+    if to_name:
+        tally.name(block, to_name.get)
     return recipients
 
 
@@ -228,6 +259,10 @@ def _judge_address(address: str, rules: _Rules) -> tuple[str, str | None]:
         return "", NOT_AN_ADDRESS
     recipient = f"{spelled}@{named}"
     return recipient, _objection(spelled, recipient, rules)
+
+
+def _is_own(address: str, rules: _Rules) -> bool:
+    return bool(_our_domain(address.strip(AROUND).rpartition("@"), rules))
 
 
 def _our_domain(address: tuple[str, str, str], rules: _Rules) -> str | None:

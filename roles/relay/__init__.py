@@ -21,6 +21,7 @@ from templates import render
 
 __all__ = [
     "Facts",
+    "address",
     "answers",
     "blockers",
     "customer_tree",
@@ -180,6 +181,11 @@ def answers(relay: Relay, customers: Iterable[Customer]) -> Item:
     """Return what is read to have the relay asked over SMTP about some addresses of these customers' domains."""
     domains = [name for customer in customers for name in domain_names(customer)]
     return Item("answers", config_directory(relay), {"domains": domains})
+
+
+def address(relay: Relay, name: str) -> Item:
+    """Return what is read to know what the relay's Postfix does with an address."""
+    return Item("address", config_directory(relay), {"address": name})
 
 
 def _receiver() -> dict[str, str]:

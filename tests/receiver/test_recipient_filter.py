@@ -12,7 +12,8 @@ from lab.host import LabHost
 from receiver.addresses import table_key
 from receiver.upload import recipient_filter
 from receiver.upload.formats import BadExport, Block, Values
-from receiver.upload.recipient_filter import filter_export, reason_left_out
+from receiver.upload.recipient_filter import KEPT, filter_export, reason_left_out
+from receiver.upload.recipient_types import INTERNAL_ONLY
 from tests.support.dice import seeds
 
 ACME = Settings(customer="acme", format="exchange-5.5", domains=("acme.example", "acme.co.example"))
@@ -495,3 +496,28 @@ def test_keys_are_folded_as_postfix_folds_them(bookworm: LabHost) -> None:
     asked = "".join(f"{local}@acme.example\n" for local in written)
     found = bookworm.run("postmap", "-q", "-", "hash:/etc/postfix/folded", stdin=asked.encode()).stdout.splitlines()
     assert len(found) == len(written) > 500
+
+
+# ---- what is kept for explain
+
+
+def test_values_of_own_domains_are_kept_as_exported_with_the_reason() -> None:
+    settings = ACME._replace(exclude=("boss",), leave_out=(INTERNAL_ONLY,))
+    blocks = [
+        Block("SMTP:Boss@acme.example\nsmtp:a@acme.example\nSMTP:x@other.example\nsmtp:a:b@acme.example"),
+        Block("SMTP:Team@Acme.example\nX400:c=de\nSMTP:y@other.example", (INTERNAL_ONLY,)),
+    ]
+    found = filter_export(Values(iter(blocks)), settings)
+    assert found.recipients == {"a@acme.example"}
+    assert found.own_left_out == (
+        ("SMTP:Boss@acme.example", "excluded"),
+        ("smtp:a:b@acme.example", "not an address"),
+        ("SMTP:Team@Acme.example", INTERNAL_ONLY),
+    )
+    assert found.named == (("smtp:a:b@acme.example", "not an address"),)
+
+
+def test_attack_a_million_values_that_are_left_out_are_not_kept() -> None:
+    block = "\n".join(f"smtp:u{number}@acme.example" for number in range(3 * KEPT))
+    found = filter_export(Values(iter([Block(block, (INTERNAL_ONLY,))])), ACME._replace(leave_out=(INTERNAL_ONLY,)))
+    assert (len(found.own_left_out), found.left_out) == (KEPT, {INTERNAL_ONLY: 3 * KEPT})

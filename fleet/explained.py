@@ -1,0 +1,149 @@
+"""What follows from all that relays say of an address: the line of the inventory that matters, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from inventory.lines import find_line
+from inventory.model import Customer
+from receiver.formatting import escape
+from receiver.upload.recipient_filter import EXCLUDED, listed_form, reason_left_out
+from receiver.upload.recipient_types import TYPES
+from receiver.views.explain import explain_lines
+from roles import relay as relay_role
+
+_LONGEST = 330  # characters of an address
+_LINE = 160  # of a line of the inventory
+
+
+class AddressState(NamedTuple):
+    """What one relay says of an address, and what follows from it."""
+
+    record: Mapping[str, Any] | None  # of `postern explain`; None: it could not be asked
+    mail: Mapping[str, Any]  # what its Postfix does with it
+    problem: str = ""  # why there is no record
+    lines: tuple[str, ...] = ()  # for a person
+    advice: tuple[str, ...] = ()  # what a person should do; nothing: its mail is taken
+
+
+def mail_parts(mail: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a relay's Postfix does with an address."""
+    if mail.get("answer"):
+        yield f"answers {escape(mail['caller'])} `{escape(mail['answer'], 300)}`"
+    if mail.get("member"):
+        yield f"{escape(mail['member'])} knows {escape(mail['key'], _LONGEST)}"
+    elif "member" in mail:
+        yield "no member of relay_recipient_maps knows it"
+    if mail.get("route"):
+        yield f"mail for it goes to {escape(mail['route'])}"
+    yield from (escape(problem) for problem in mail.get("problems", ()))
+
+
+def describe(customer: Customer, address: str, state: AddressState, where: Path) -> AddressState:
+    """Return the state with its lines and advice. Raises what an answer that is nonsense does."""
+    record = state.record
+    if record is None:
+        return state._replace(lines=(f"how it is listed is not known: {state.problem}", *mail_parts(state.mail)))
+    advice = list(_refused_though_taken(customer, state.mail)) if is_taken(record) else []
+    if not is_taken(record):
+        advice += _unlisted(customer, address, record, where)
+    return state._replace(lines=(*explain_lines(record), *mail_parts(state.mail)), advice=tuple(advice))
+
+
+def is_taken(record: Mapping[str, Any]) -> bool:
+    """Tell whether a relay that says this should take the address."""
+    plus = record["plus"]
+    with_tag = bool(plus and plus["is_listed"] and plus["is_taken"])
+    return bool(record["listed"]) or record["domain_is"] != "closed" or with_tag
+
+
+def advise(customer: Customer, states: Mapping[str, AddressState]) -> list[str]:
+    """Return what a person should do, the most likely first; never nothing."""
+    records = [one.record for one in states.values() if one.record]
+    if not records:
+        return [f"no relay could say how it is listed: ask again, or `inv provision {customer.id}` where one is old"]
+    found = [line for one in states.values() for line in one.advice]
+    if len({is_taken(record) for record in records}) > 1:
+        behind = f"`inv status {customer.id}` says which are behind, and the next upload mends it"
+        found.insert(0, f"relays do not list the same: {behind}")
+    return list(dict.fromkeys(found)) or list(_taken(customer, records[0]))
+
+
+def _refused_though_taken(customer: Customer, mail: Mapping[str, Any]) -> Iterator[str]:
+    answer = str(mail.get("answer", ""))
+    if answer.startswith("5"):
+        yield f"a relay refuses it though it should take it, and says why; `inv verify {customer.id}` asks about more"
+    elif answer.startswith("4"):
+        yield "a relay puts it off, and says why; senders try again"
+
+
+def _unlisted(customer: Customer, address: str, record: Mapping[str, Any], where: Path) -> Iterator[str]:
+    held, removed, left_out = record["held"], record["removed"], record["left_out"]
+    if held and held["has_it"]:
+        waits = f"`inv review {customer.id}`" if held["reasons"] else f"`inv resume {customer.id}`"
+        yield f"the list that waits has it: {waits}"
+    if record["excluded"] or (left_out and left_out["reason"] == EXCLUDED):
+        yield from _excluded(customer, address, where)
+    elif left_out and left_out["reason"] in TYPES:
+        yield from _kind_left_out(customer, left_out["reason"], where)
+    elif left_out:
+        yield f"mend the address at the customer's server, as it is exported: {escape(left_out['reason'])}"
+    if removed and not removed["is_brought_back"]:
+        yield _removed(customer, removed)
+    if record["plus"] and record["plus"]["is_listed"] and not record["plus"]["is_taken"]:
+        yield f"`plus_addresses = true` in customers/{customer.id}.toml takes it with its tag"
+    yield _include(customer, address)
+
+
+def _excluded(customer: Customer, address: str, where: Path) -> Iterator[str]:
+    settings = relay_role.settings(customer)
+    name = listed_form(address, settings)
+    patterns = (
+        pattern
+        for pattern in settings.exclude
+        if reason_left_out(f"smtp:{name}", settings._replace(exclude=(pattern,))) == EXCLUDED
+    )
+    pattern = next(patterns, "")
+    line = find_line(where, customer.id, "exclude", pattern)
+    says = f" ({escape(line, _LINE)})" if line else ""
+    way = f"without that, `inv provision {customer.id}` and the next upload list it"
+    yield f"`exclude` of the customer leaves it out{says}: {way}"
+
+
+def _kind_left_out(customer: Customer, kind: str, where: Path) -> Iterator[str]:
+    key = kind.replace(" ", "_")
+    line = find_line(where, customer.id, key)
+    says = f"{escape(line, _LINE)}" if line else f"customers/{customer.id}.toml does not say otherwise"
+    way = f"`{key} = true` in its [exchange.take], `inv provision {customer.id}` and the next upload list it"
+    yield f"{escape(kind)} are left out ({says}): {way}"
+
+
+def _removed(customer: Customer, removed: Mapping[str, Any]) -> str:
+    undo = f"`inv rollback {customer.id} --entry {escape(removed['entry'])}` lists all again whom that entry removed"
+    if removed["is_by_person"]:
+        return f"{escape(removed['accepted_by'] or 'a person')} accepted that it goes: if that was wrong, {undo}"
+    return f"nobody has accepted that it goes: if that was wrong, {undo}"
+
+
+def _include(customer: Customer, address: str) -> str:
+    name = escape(address, _LONGEST)
+    return (
+        f'ask whether {name} exists; if so the export lacks it: until that is mended, `include = ["{name}"]` in '
+        f"customers/{customer.id}.toml and `inv provision {customer.id}`; if not, nothing"
+    )
+
+
+def _taken(customer: Customer, record: Mapping[str, Any]) -> Iterator[str]:
+    held = record["held"]
+    if record["domain_is"] == "open":
+        yield f"nothing for this address; the domain is open until a list is accepted: `inv status {customer.id}`"
+    elif record["domain_is"] == "partial":
+        yield "nothing: the domain is partial, and nobody in it is refused here"
+    elif held and held["reasons"] and not held["has_it"] and record["listed"] == "list":
+        yield f"it stays listed until somebody accepts the list that waits: `inv review {customer.id}`"
+    elif record["removed"] and record["removed"]["is_brought_back"]:
+        yield f"nothing: it was brought back; when an upload that lacks it is held, `inv review {customer.id}`"
+    else:
+        yield "nothing here: its mail is taken. If it does not arrive, look where mail for it goes"

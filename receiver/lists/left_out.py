@@ -1,0 +1,29 @@
+"""Values of the last export that were left out though their domain is the customer's: left-out.json, for `explain`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from receiver.outcome import Failed, LeftOut
+from receiver.system import atomic_files
+
+_NAME = "left-out.json"
+_LIMIT = 16 << 20  # bytes: 10,000 values of 200 characters, escaped
+_FORMAT = 1
+
+
+def write_left_out(folder: int, values: Sequence[LeftOut]) -> None:
+    """Write them in the place of those of the export before."""
+    if tuple(values) != read_left_out(folder):
+        fields = {"postern": _FORMAT, "values": [list(each) for each in values]}
+        atomic_files.replace(folder, _NAME, atomic_files.encode_json(fields))
+
+
+def read_left_out(folder: int) -> tuple[LeftOut, ...]:
+    """Return them, in the order of the export; a damaged file says nothing, nor does the first release."""
+    try:
+        fields = json.loads(atomic_files.read(folder, _NAME, _LIMIT) or b"{}")
+        return tuple(LeftOut(str(value), str(reason)) for value, reason in fields["values"])
+    except (Failed, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return ()

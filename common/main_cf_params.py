@@ -14,6 +14,7 @@ BUILT_IN = ("hash", "btree")  # Postfix' own, where they are there at all: no pa
 OTHERS = f"regexp:{TABLES}/others"
 REJECT, SOFT = "unknown_relay_recipient_reject_code", "450"
 PARAMETERS = (*TABLE_OF, REJECT)
+FIRST = (ROUTES, RECIPIENTS)  # where our table stands first: behind one that cannot be read nobody of ours is found
 
 
 class Setting(NamedTuple):
@@ -69,6 +70,11 @@ def is_ours(parameter: str, member: str) -> bool:
     return bool(re.fullmatch(rf"{table}|(?:{first})[,\s]+{table}\s*\}}", member))
 
 
+def is_first(parameter: str, value: str) -> bool:
+    """Tell whether our table stands before all others of a list that has it."""
+    return is_ours(parameter, (members(value) or [""])[0])
+
+
 def is_others(member: str) -> bool:
     """Tell whether a member is the table that lets domains pass that are not ours."""
     return bool(re.fullmatch(rf"[^\s:,{{}}]+:{TABLES}/others", member))
@@ -80,13 +86,13 @@ def without_ours_members(parameter: str, value: str) -> list[str]:
 
 
 def with_ours(parameter: str, value: str, table_type: str, others: bool = False) -> str:
-    """Return the list with our members in it once: first in transport_maps, elsewhere where they stand or else last.
+    """Return the list with our members in it once: first in the lists of FIRST, elsewhere where they stand or last.
 
     `others`: with the table that lets other domains pass as well. A list that is right already keeps its very text.
     """
     now = members(value)
     ours = our_members(parameter, table_type)
-    wanted: list[str] = [] if parameter != ROUTES else [*ours]
+    wanted: list[str] = [*ours] if parameter in FIRST else []
     for one in now:
         if is_ours(parameter, one):
             wanted += [] if ours[0] in wanted else ours

@@ -72,7 +72,7 @@ def _first(rules: Rules, lists: Sequence[tuple[str, list[str]]], domain: str) ->
 def _judge(rules: Rules, restrictions: Sequence[str], address: str, depth: int) -> str:
     """Return why an address is refused, PERMITTED, or nothing where the list goes on."""
     asked: list[str] = []  # tables that might have let it pass
-    for name, argument in _pairs(restrictions, rules.stage in RECIPIENT):
+    for name, argument in pairs(restrictions, rules.stage in RECIPIENT):
         if name in PASSING:
             return PERMITTED
         if name in REFUSING:
@@ -90,7 +90,7 @@ def _judge(rules: Rules, restrictions: Sequence[str], address: str, depth: int) 
     return ""
 
 
-def _pairs(restrictions: Sequence[str], is_recipient: bool) -> Iterator[tuple[str, str]]:
+def pairs(restrictions: Sequence[str], is_recipient: bool) -> Iterator[tuple[str, str]]:
     """Yield each restriction, lower case, with its argument. One that only warns is left out."""
     words = iter(restrictions)
     for word in words:

@@ -13,7 +13,7 @@ from deploy.items import Item, State, account, derived, file, package, tree
 from inventory.model import Customer, Relay
 from roles.relay.customer import customer_tree, domain_names, has_new_filter, no_tree, plus_notes, routes, settings
 from roles.relay.facts import BLANK, Facts, config_directory, facts_items
-from roles.relay.main_cf import main_cf, main_cf_without_us
+from roles.relay.main_cf import main_cf, main_cf_without_us, moved_notes
 from roles.relay.missing_next_hop import unsaid_route_warnings, unsaid_routes
 from roles.relay.preflight import blockers, preflight_items
 from roles.relay.sftp_inbox import confinement, no_inbox, upload_account
@@ -131,6 +131,8 @@ def notes(relay: Relay, now: Facts | None, changes: Iterable[tuple[Item, State |
         if item.kind == "main.cf" and relay.reject == "soft" and wanted[REJECT] != (before or {}).get(REJECT):
             touched = ", ".join((now or BLANK).foreign) or "none"
             found.append(f'reject = "soft" is for the whole relay; domains of others it touches there: {touched}')
+        if item.kind == "main.cf":
+            found += moved_notes(before)
         if item.kind == "tree" and item.about and before and wanted and has_new_filter(before, wanted):
             found.append(f"{item.about}: a changed exclude or take takes effect with the next list")
         if item.kind == "tree" and item.about and wanted and (now or BLANK).has_postfix:

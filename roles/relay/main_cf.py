@@ -9,6 +9,7 @@ from common.main_cf_params import (
     TABLE_OF,
     Setting,
     format_setting,
+    is_first,
     is_others,
     members,
     with_ours,
@@ -30,6 +31,16 @@ def main_cf(relay: Relay, now: Facts) -> State:
         for name in TABLE_OF
     }
     return {**format_setting({**lists, REJECT: _reject(relay, now)}), "reloaded": True}
+
+
+def moved_notes(before: State | None) -> list[str]:
+    """Tell that our table in the list of recipients is moved to its front, where it stands behind another today."""
+    value = (before or {}).get(RECIPIENTS, "")
+    if is_first(RECIPIENTS, value) or without_ours_members(RECIPIENTS, value) == members(value):
+        return []
+    others = ", ".join(without_ours_members(RECIPIENTS, value))
+    why = "behind a table that cannot be read, people on our lists would be put off (451)"
+    return [f"{RECIPIENTS}: our table moves to the first place, before {others}: {why}"]
 
 
 def main_cf_without_us(now: Facts) -> State:

@@ -338,9 +338,10 @@ def test_where_nobody_had_a_list_of_recipients_other_domains_are_let_pass() -> N
     assert members(lists()[RECIPIENTS]) == [OURS, ODD, PLUS, OTHERS]
 
 
-def test_hand_kept_members_stay_where_they_are_and_decide_about_their_domains() -> None:
+def test_our_tables_stand_first_and_hand_kept_members_stay_behind_them() -> None:
+    """Behind a table that cannot be read, people on our lists would be put off."""
     now = with_lists({RECIPIENTS: "hash:/etc/postfix/relay_recipients", ROUTES: "hash:/etc/postfix/transport"})
-    assert lists(now)[RECIPIENTS] == f"hash:/etc/postfix/relay_recipients, {OURS}, {ODD}, {PLUS}"
+    assert lists(now)[RECIPIENTS] == f"{OURS}, {ODD}, {PLUS}, hash:/etc/postfix/relay_recipients"
     assert lists(now)[ROUTES] == f"{our_member(ROUTES, 'lmdb')}, hash:/etc/postfix/transport"
 
 
@@ -388,7 +389,7 @@ def test_a_new_table_type_changes_our_members_in_their_places() -> None:
     now = with_lists({DOMAINS: now.settings[DOMAINS].value + ", b.example"}, now)
     changed = lists(now, of=relay(table_type="cdb"))
     assert members(changed[DOMAINS]) == ["a.example", our_member(DOMAINS, "cdb"), "b.example"]
-    assert members(changed[RECIPIENTS]) == ["hash:/own", *our_members(RECIPIENTS, "cdb")]
+    assert members(changed[RECIPIENTS]) == [*our_members(RECIPIENTS, "cdb"), "hash:/own"]
 
 
 def test_when_the_last_customer_goes_main_cf_is_as_it_was() -> None:
@@ -436,6 +437,16 @@ def test_soft_names_the_domains_of_others_it_touches() -> None:
     change = (only("main.cf", customer(), now=now, of=soft), {DOMAINS: "x"})
     assert "old.example, other.example" in relay_role.notes(soft, now, [change])[0]
     assert relay_role.notes(relay(), now, [(only("main.cf", customer(), now=now), {DOMAINS: "x"})]) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "is_told"),
+    [("", False), ("hash:/own", False), (f"{OURS}, hash:/own", False), (f"hash:/own, {OURS}, {ODD}", True)],
+)
+def test_a_plan_names_that_our_table_moves_to_the_first_place(value: str, is_told: bool) -> None:
+    notes = relay_role.notes(relay(), FRESH, [(only("main.cf", customer()), {RECIPIENTS: value})])
+    assert [note for note in notes if "moves to the first place, before hash:/own:" in note] == notes
+    assert bool(notes) is is_told
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+"""Runs on the relay: the tables a list of maps comes to, taken apart as far as Postfix asks each by itself. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from common.main_cf_params import members
+
+LISTABLE = ("hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash", "inline")
+"""Types whose keys `postmap -s` lists whole. That of memcache ends well with an empty list, which is none."""
+BUILT = {"hash": ".db", "btree": ".db", "lmdb": ".lmdb", "cdb": ".cdb", "dbm": ".pag", "sdbm": ".pag"}
+"""By type, what Postfix reads beside the text that postmap built it from."""
+_AROUND = ("proxy:", "debug:")  # the same table, asked through something: postmap -s may be refused there
+
+
+class MapTable(NamedTuple):
+    """One table."""
+
+    name: str  # as postmap is asked for it
+    kind: str
+    path: str
+
+    @property
+    def is_listable(self) -> bool:
+        """Tell whether its keys can be listed."""
+        return self.kind in LISTABLE
+
+    @property
+    def built(self) -> str:
+        """Return the file that Postfix reads; nothing where that is the text itself, or no file."""
+        return self.path + BUILT[self.kind] if self.kind in BUILT else ""
+
+
+def map_tables(value: str) -> list[MapTable]:
+    """Return the tables of a list in the order they are asked; a union is its tables one after the other."""
+    return list(dict.fromkeys(table for member in members(value) for table in _taken_apart(member)))
+
+
+def _taken_apart(member: str) -> Iterator[MapTable]:
+    bare = _without_braces(member)
+    while bare.startswith(_AROUND):
+        bare = bare.partition(":")[2]
+    kind, _, path = bare.partition(":")
+    if kind == "unionmap":
+        for inner in members(_without_braces(path)):
+            yield from _taken_apart(inner)
+    else:
+        yield MapTable(bare, kind, path)
+
+
+def _without_braces(text: str) -> str:
+    return text[1:-1].strip() if text.startswith("{") and text.endswith("}") else text

@@ -130,7 +130,8 @@ def trust(_: Context, name: str, yes: bool = False) -> None:
         "removing": "a name the plan would remove: key:NAME, domain:D, route:D, partial:D, include:A, plus; repeatable",
         "downgrade": "install this release although the relay has a newer one",
         "public_key": "take this public key (PuTTY's or OpenSSH's form), whose private half stays where it was made",
-        "full": "print long files of the plan whole, instead of counting their lines",
+        "diff": "print the plan's diffs below its summary",
+        "full": "print them with long files whole, instead of counting their lines",
         "kit_dir": "write the kit there instead of to kits/CUSTOMER beside the inventory",
     },
 )
@@ -143,13 +144,15 @@ def provision(
     downgrade: bool = False,
     public_key: str = "",
     kit_dir: str = "",
+    diff: bool = False,
     full: bool = False,
 ) -> None:
     """Set up both ends for a customer: its relays over SSH, its Exchange server by a kit or over SSH.
 
-    Prints the plan as a diff, carries it out and looks again; a second run says "nothing to change". What a plan would
-    remove (a key, a domain, a route) stops it until each is named with --removing. Relays are treated side by side,
-    and one relay's failure does not stop the others: run it again once that relay is back.
+    Prints the plan in a few lines (--diff: all of it), carries it out and looks again; a second run says "nothing to
+    change". What a plan would remove (a key, a domain, a route) stops it until each is named with --removing. Relays
+    are treated side by side, and one relay's failure does not stop the others: run it again once that relay is back.
+    A dry run that would change something ends with 6.
 
     Usage: inv provision [CUSTOMER] [options]
     Example: inv provision acme --dry-run
@@ -159,7 +162,10 @@ def provision(
     from console.options import ProvisionOptions
 
     run_command(
-        story, customer, all_, ProvisionOptions(dry_run, tuple(removing or ()), downgrade, public_key, kit_dir, full)
+        story,
+        customer,
+        all_,
+        ProvisionOptions(dry_run, tuple(removing or ()), downgrade, public_key, kit_dir, diff, full),
     )
 
 
@@ -174,7 +180,8 @@ def provision(
         "dry_run": _DRY,
         "public_key": "take this public key (PuTTY's or OpenSSH's form), whose private half stays where it was made",
         "kit_dir": "write the kit there instead of to kits/CUSTOMER beside the inventory",
-        "full": "print long files of the plan whole, instead of counting their lines",
+        "diff": "print the plan's diffs below its summary",
+        "full": "print them with long files whole, instead of counting their lines",
     },
 )
 def rotate_key(
@@ -188,6 +195,7 @@ def rotate_key(
     dry_run: bool = False,
     public_key: str = "",
     kit_dir: str = "",
+    diff: bool = False,
     full: bool = False,
 ) -> None:
     """Give a customer a new key without closing the gate: beside the old one first, alone when it has been used.
@@ -203,7 +211,7 @@ def rotate_key(
     from commands.rotate_key import rotate_key as story
     from console.options import ProvisionOptions
 
-    options = ProvisionOptions(dry_run, public_key=public_key, kit_dir=kit_dir, full=full)
+    options = ProvisionOptions(dry_run, public_key=public_key, kit_dir=kit_dir, diff=diff, full=full)
     run_command(story, customer, all_, RotationOptions(due, finish, undo, force), options)
 
 
@@ -367,10 +375,17 @@ def history(_: Context, customer: str, all_: bool = False, diff: str = "", json:
         "force": "although mail for its domains waits in a relay's queue",
         "yes": "do not ask",
         "dry_run": _DRY,
+        "diff": "print the plan's diffs below its summary",
     }
 )
 def retire(
-    _: Context, customer: str, relay: str = "", force: bool = False, yes: bool = False, dry_run: bool = False
+    _: Context,
+    customer: str,
+    relay: str = "",
+    force: bool = False,
+    yes: bool = False,
+    dry_run: bool = False,
+    diff: bool = False,
 ) -> None:
     """Let a customer go: its keys, list, domains and routes from every relay, its kit, its public keys.
 
@@ -385,7 +400,7 @@ def retire(
     from commands.retire import RetireOptions
     from commands.retire import retire as story
 
-    run_command(story, customer, RetireOptions(yes, force, relay, dry_run))
+    run_command(story, customer, RetireOptions(yes, force, relay, dry_run, diff))
 
 
 @task(

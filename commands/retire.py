@@ -17,10 +17,12 @@ import inventory
 from common import exit_codes
 from console import terminal
 from console.errors import Refused
+from console.grouping import group_names
 from customer_host import customer_host
 from deploy.kit import Kit
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
+from fleet import plan_view
 from fleet.mx_records import describe_mx_records
 from fleet.relays import connect, load_for, relays_of, run_parallel
 from inventory import Inventory, key_records
@@ -37,6 +39,7 @@ class RetireOptions(NamedTuple):
     force: bool = False  # mail may wait in a queue
     relay: str = ""  # only from this one
     dry_run: bool = False
+    diff: bool = False  # the plan's diffs are printed below its summary
 
 
 class RetirementPlan(NamedTuple):
@@ -58,7 +61,7 @@ def retire(customer_id: str, options: RetireOptions) -> int:
     customer = _leaving(where, everything, customer_id)
     with ExitStack() as connections:
         found = _look_at_all(_relays(everything, customer, options), customer, options, connections)
-        codes = [*_show(found)]
+        codes = [*_show(found, options.diff)]
         if exit_codes.REFUSED in codes:
             return exit_codes.worst(codes)
         looks = [look for look in found.values() if isinstance(look, RetirementPlan) and look.plan.changes]
@@ -71,8 +74,10 @@ def retire(customer_id: str, options: RetireOptions) -> int:
         if looks or here:
             for text in describe_mx_records(customer, [everything.relays[name] for name in found]):
                 terminal.note(f"{customer.id}: {text}")
-        if not (looks or here) or options.dry_run:
+        if not (looks or here):
             return exit_codes.worst(codes)
+        if options.dry_run:
+            return exit_codes.worst([*codes, exit_codes.PENDING])
         _ask(customer, options)
         if whole and customer_id in everything.customers:
             inventory.retire(where, customer_id)
@@ -141,21 +146,26 @@ def _obstacles(relay: Relay, host: RelayHost, plan: Plan, options: RetireOptions
 # ---- print, and ask
 
 
-def _show(found: RetirementPlans) -> Iterator[int]:
-    """Print what would go from each relay; gives an exit code for each."""
+def _show(found: RetirementPlans, diff: bool) -> Iterator[int]:
+    """Print what would go from each relay, equal relays once; gives an exit code for each."""
+    looks = {name: look for name, look in found.items() if isinstance(look, RetirementPlan)}
+    for (title, text), names in group_names((name, _texts(look, diff)) for name, look in looks.items()).items():
+        terminal.plan(f"{', '.join(names)}: {title}", text)
     for name, look in found.items():
         if not isinstance(look, RetirementPlan):
             yield terminal.print_result(name, look)
             continue
-        if look.plan.changes:
-            terminal.plan(f"{name}:", look.plan.text(brief=True))
-        else:
-            terminal.say(f"{name}: nothing to change")
-        if losses := look.plan.removals():
-            terminal.say(f"{name}: {', '.join(losses)} will be gone")
         for text in look.refusals:
             terminal.error(f"{name}: {text}")
         yield exit_codes.REFUSED if look.refusals else exit_codes.DONE
+
+
+def _texts(look: RetirementPlan, diff: bool) -> tuple[str, str]:
+    """Return the heading of a relay's plan and the lines below it."""
+    if not look.plan.changes:
+        return "nothing to change", ""
+    lines = "\n".join(plan_view.summary_lines(look.plan))
+    return plan_view.count(len(look.plan.changes), "change"), f"{lines}\n{look.plan.text(brief=True) if diff else ''}"
 
 
 def _here(where: Path, everything: Inventory, customer: Customer) -> Iterator[str]:

@@ -10,9 +10,10 @@ REFUSED = 2  # the call, or what was sent, is wrong
 HELD = 3  # by the guard
 FAILED = 4  # something here did not work
 PROOF = 5
+PENDING = 6  # a dry run: it would change something
 BUSY = 75  # try again
 
-WORST_FIRST = (FAILED, PROOF, REFUSED, HELD, BUSY, PERSON, DONE)
+WORST_FIRST = (FAILED, PROOF, REFUSED, HELD, BUSY, PERSON, PENDING, DONE)
 
 
 def worst(codes: Iterable[int]) -> int:

@@ -16,7 +16,8 @@ class ProvisionOptions(NamedTuple):
     downgrade: bool = False
     public_key: str = ""  # a file
     kit_dir: str = ""
-    full: bool = False  # print long files whole
+    diff: bool = False  # print the plan's diffs below its summary
+    full: bool = False  # and long files whole
     meant: frozenset[tuple[str, str]] = frozenset()  # customer and what goes from it, meant by the command itself
 
 

@@ -10,9 +10,9 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -20,6 +20,7 @@ from rich.text import Text
 
 from common import exit_codes
 from console.errors import Refused, code_of
+from console.grouping import Sentence, group_names, merge_sentences
 from deploy.plan import HostError
 from receiver.formatting import escape
 
@@ -27,6 +28,8 @@ _NARROWEST = 12  # columns of a terminal that a wrapped cell needs
 LONGEST = 20_000  # characters of a line that are shown
 _CONTROLS = re.compile(r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 _DIFF = {"+": "green", "-": "red", "@": "cyan"}
+
+Show: TypeAlias = Callable[[str], None]
 
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -153,3 +156,16 @@ def print_result(name: str, result: str | HostError | Refused) -> int:
         return exit_codes.DONE
     error(f"{name}: {result}")
     return code_of(result)
+
+
+def print_results(results: Mapping[str, str | HostError | Refused]) -> list[int]:
+    """Print how it ended for several relays, those alike in one line; give the exit codes."""
+    for names in group_names((name, str(result)) for name, result in results.items()).values():
+        print_result(", ".join(names), results[names[0]])
+    return [exit_codes.DONE if isinstance(result, str) else code_of(result) for result in results.values()]
+
+
+def print_sentences(sentences: Iterable[Sentence]) -> None:
+    """Print what is said of several customers, each sentence once."""
+    for text, is_note in merge_sentences(sentences):
+        (note if is_note else say)(text)

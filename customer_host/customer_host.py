@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import inventory
-from common import exit_codes
 from console import terminal
 from console.errors import Refused
-from console.options import ProvisionOptions
 from deploy.items import file
 from deploy.key_formats import Pair, openssh, ppk
 from deploy.kit import Kit
-from deploy.plan import Busy, ExchangeEnd, HostError, Machine, Plan
+from deploy.plan import Busy, ExchangeEnd, HostError, Machine
 from deploy.posix_host import PosixHost
 from deploy.windows.host import Windows
-from inventory import Inventory
 from inventory.model import Customer, Relay
 from roles import customer_host as customer_role
 
@@ -30,15 +27,6 @@ Connect: TypeAlias = Callable[[Customer], AbstractContextManager[ExchangeEnd]]
 WAIT, PAUSE = 120.0, 0.2  # seconds for a run of the batch to end, and between two looks
 _READS = {"plink": ppk, "openssh": openssh}
 """The form in which a client reads a private key, where that is known."""
-
-
-class KeyUsage(NamedTuple):
-    """What a customer's relays know of its keys."""
-
-    seen: frozenset[str]  # used on every one of them
-    used: frozenset[str]  # used on one of them at least
-    behind: tuple[str, ...]  # relays that may lack what is on record
-    failed: tuple[str, ...] = ()  # those of them that could not be set up: nobody knows whether they can be used
 
 
 def prepare_connect(customers: Sequence[Customer], kit_dir: str) -> Connect:
@@ -124,93 +112,3 @@ def wait_for_batch(end: ExchangeEnd) -> None:
         if time.monotonic() > began + WAIT:
             raise Busy(f"an export is at work on {end.name}: run the same again when it has ended")
         time.sleep(PAUSE)
-
-
-def provision(
-    everything: Inventory,
-    customers: Sequence[Customer],
-    known: Mapping[str, KeyUsage],
-    options: ProvisionOptions,
-    ends: Connect,
-) -> Iterator[int]:
-    """Bring each customer's end to its wanted state; gives an exit code for each. `known`: by customer."""
-    for customer in customers:
-        yield _one(everything, customer, known[customer.id], options, ends)
-
-
-def _one(everything: Inventory, customer: Customer, known: KeyUsage, options: ProvisionOptions, ends: Connect) -> int:
-    relays = [everything.relays[name] for name in customer.relays]
-    if refusals := customer_role.blockers(customer, relays):
-        for text in refusals:
-            terminal.error(f"{customer.id}: nothing is put at its end: {text}")
-        return exit_codes.REFUSED
-    if not customer.keys:
-        if options.dry_run and client_makes_key(customer):
-            terminal.say(f"{customer.id}: its key is made by its own client, and taken with --public-key FILE")
-        elif options.dry_run:
-            brought = "a kit written" if customer.exchange.reach == "kit" else f"{customer.exchange.server} set up"
-            terminal.say(f"{customer.id}: a key is made and {brought} once a relay is ready for it")
-        return exit_codes.DONE
-    if len(customer.keys) > 1 and known.behind:
-        lacking = f"{', '.join(known.behind)} may not know key {customer.keys[-1].name} yet"
-        terminal.note(f"{customer.id}: its end is left as it is: {lacking}; run the same again")
-        return exit_codes.DONE
-    try:
-        with ends(customer) as end:
-            return _write(end, customer, relays, known, options)
-    except HostError as error:
-        return terminal.print_result(customer.id, error)
-
-
-def _write(
-    end: ExchangeEnd, customer: Customer, relays: Sequence[Relay], known: KeyUsage, options: ProvisionOptions
-) -> int:
-    plan = Plan.of(end, customer_role.items(_naming(customer, end, known.seen), relays))
-    place = f"{customer.id}: {'server' if isinstance(end, Machine) else 'kit'} {end.name}"
-    if known.behind and any(change.before is not None for change in plan.changes):
-        # It works as it is. What it would name now, e.g. another host key, a relay has not borne out.
-        terminal.note(f"{place} is left as it is, until {', '.join(known.behind)} is as wanted")
-        return exit_codes.DONE
-    if known.failed and plan.changes:
-        terminal.note(f"{place} is not written before {', '.join(known.failed)} is as wanted: run the same again")
-        return exit_codes.DONE
-    if plan.changes:
-        terminal.plan(f"{place}:", plan.text(brief=not options.full))
-    else:
-        terminal.say(f"{place}: nothing to change")
-    if options.dry_run:
-        return exit_codes.DONE
-    if isinstance(end, Machine) and "runexport.bat" in {change.item.name for change in plan.changes}:
-        wait_for_batch(end)  # cmd.exe reads a batch as it goes: one that is replaced goes on in the middle of the other
-    plan.apply()
-    if not isinstance(end, Machine):  # a kit has been carried; a machine is where the key is used
-        for key in known.seen:
-            delete_key(end, customer, key)
-        _tell_carrier(end, customer, known, {change.item.name for change in plan.changes})
-    return exit_codes.DONE
-
-
-def _tell_carrier(end: ExchangeEnd, customer: Customer, known: KeyUsage, changed: Collection[str]) -> None:
-    """Say what is to be done with a kit; of an open rotation its own story tells."""
-    if len(customer.keys) > 1:
-        return
-    (key,) = customer.keys
-    if changed:
-        again = [f"; run {name} there again" for name in ("schedule.bat", "schedule.sh") if name in changed]
-        how = f"by a way you would trust with a key, and let its admin follow README.txt{''.join(again)}"
-        terminal.say(f"{customer.id}: carry {end.name} to {customer.exchange.directory} on its server, {how}")
-    held = isinstance(end, Kit) and end.holds(customer_role.key_file(customer, key.name))
-    if key.name not in known.used and not held:
-        cure = f"if it never reached the server, `inv rotate-key {customer.id}` makes another"
-        terminal.note(f"{customer.id}: nobody has used {key.name} yet, and its private half is not in the kit: {cure}")
-
-
-def _naming(customer: Customer, end: ExchangeEnd, seen: frozenset[str]) -> Customer:
-    """Choose the keys its files may name: of a machine, those that have been proved from there, or else the oldest.
-
-    A kit's batch prefers the new key where its file is, and that only comes with the kit.
-    """
-    if not isinstance(end, Machine):
-        return customer
-    proved = tuple(key for key in customer.keys if key.name in seen)
-    return customer.model_copy(update={"keys": proved or customer.keys[:1]})

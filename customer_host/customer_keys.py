@@ -10,6 +10,7 @@ from typing import NamedTuple
 from common import exit_codes
 from console import terminal
 from console.errors import Refused
+from console.grouping import CUSTOMER, Sentence
 from customer_host import customer_host
 from customer_host.customer_host import Connect
 from deploy.key_formats import BadKey, make_pair, read_public
@@ -39,6 +40,13 @@ def read_given_key(file: str, everything: Inventory, customers: Sequence[Custome
     return public
 
 
+class RecordedKey(NamedTuple):
+    """What came of making a customer's key and recording it."""
+
+    code: int
+    said: tuple[Sentence, ...] = ()
+
+
 class NewKeys(NamedTuple):
     """Who gets a new key, and where from."""
 
@@ -58,26 +66,27 @@ class NewKeys(NamedTuple):
         key = Key(key_records.next_name(self.where, customer.id), self.given or NOT_MADE_YET)
         return customer.model_copy(update={"keys": (*customer.keys, key)})
 
-    def record(self, customer: Customer, seen: Iterable[str]) -> int:
-        """Place the private half, then record the public one, which commits; gives an exit code.
+    def record(self, customer: Customer, seen: Iterable[str]) -> RecordedKey:
+        """Place the private half, then record the public one, which commits.
 
         `seen`: keys its relays know of, whose names are not given again.
         """
         if not self.given and customer_host.client_makes_key(customer):
             how = "makes its own key: --public-key FILE takes the public half; docs/clients.md says how it is made"
-            return terminal.print_result(customer.id, Refused(f"client {customer.exchange.client} {how}"))
+            refused = Refused(f"client {customer.exchange.client} {how}")
+            return RecordedKey(terminal.print_result(customer.id, refused))
         try:
             with lock_keys(self.where, customer):
                 name = key_records.next_name(self.where, customer.id, seen)
                 public = self._place_new_key(customer, name)
                 key_records.record(self.where, customer.id, Key(name, public))
         except HostError as error:
-            return terminal.print_result(customer.id, error)
-        terminal.say(f"{customer.id}: key {name} recorded; commit {self.where / 'keys' / customer.id}")
+            return RecordedKey(terminal.print_result(customer.id, error))
+        said = [f"key {name} recorded; commit {self.where / 'keys' / CUSTOMER}"]
         if self.given:
             place = f"{customer.exchange.directory} as {key_file(customer, name)}"
-            terminal.say(f"{customer.id}: its private half must lie in {place} on the customer's server")
-        return exit_codes.DONE
+            said.append(f"its private half must lie in {place} on the customer's server")
+        return RecordedKey(exit_codes.DONE, tuple(Sentence(customer.id, text) for text in said))
 
     def _place_new_key(self, customer: Customer, name: str) -> str:
         """Give the public half of a key whose private half is where it will be used."""

@@ -33,6 +33,7 @@ def copy_lists(customers: Sequence[Customer], relays: Mapping[str, ConnectedRela
             beside = f", beside {', '.join(others)}" if others else ""
             if dry_run:
                 terminal.say(f"{name}: {customer.id}'s list would be taken over from {newest}{beside}")
+                yield exit_codes.PENDING
                 continue
             try:
                 code, said = _hand_over(customer.id, [relays[one].host for one in siblings], relays[name].host)

@@ -15,23 +15,28 @@ from roles.relay.customer import customer_tree, domain_names, has_new_filter, no
 from roles.relay.facts import BLANK, Facts, config_directory, facts_items
 from roles.relay.main_cf import main_cf, main_cf_without_us, moved_notes
 from roles.relay.missing_next_hop import unsaid_route_warnings, unsaid_routes
+from roles.relay.plan_facts import FIRST, PlanFact, has_facts, plan_facts
 from roles.relay.preflight import blockers, preflight_items
 from roles.relay.sftp_inbox import confinement, no_inbox, upload_account
 from templates import render
 
 __all__ = [
+    "FIRST",
     "Facts",
+    "PlanFact",
     "address",
     "answers",
     "blockers",
     "customer_tree",
     "domain_names",
     "facts_items",
+    "has_facts",
     "items",
     "keys_seen",
     "lists_seen",
     "notes",
     "packages",
+    "plan_facts",
     "preflight_items",
     "queue",
     "settings",

@@ -54,7 +54,7 @@ def test_what_hands_changed_is_found_named_in_the_plan_and_put_right(relay: tupl
     host, operator = relay
     for hand, _ in HANDS.values():
         host.run("sh", "-c", hand)
-    dry = operator.done("provision acme --dry-run --full")
+    dry = operator.done("provision acme --dry-run --full", code=6)
     assert [thing for thing, (_, named) in HANDS.items() if named not in dry.out] == []
     run = operator.done("provision acme --full")
     assert run.out.startswith(dry.out.partition("acme: kit")[0])
@@ -69,8 +69,9 @@ def test_attack_a_key_line_put_into_a_customers_tree_is_named_and_goes_only_when
     mine = keys.admin_key().with_suffix(".pub").read_text().strip()
     line = f'restrict,command="/usr/local/sbin/postern-receive acme mallory" {mine} acme mallory'
     host.run("sh", "-c", f"cat >> {TREE}/authorized_keys", stdin=f"{line}\n".encode())
-    for words in ("provision acme --dry-run", "provision acme"):
+    for words in ("provision acme --dry-run --diff", "provision acme --diff"):
         ran = operator.done(words, code=2)
+        assert "  removes key:mallory\n" in ran.out
         assert "mx1: would remove key:mallory; nothing is done. If that is meant, say --removing key:mallory" in ran.err
         assert f"  -{line}" in ran.out
     ran = operator.done("provision acme --removing key:malory", code=2)

@@ -378,7 +378,7 @@ def test_a_run_that_was_killed_before_the_reload_is_finished_by_the_next(acme: C
     host, operator = acme.host, acme.operator
     note = host.root / "etc/postern/sshd.pending"
     note.write_text('{"path": "/etc/ssh/sshd_config.d/postern-acme.conf", "content": null}')
-    ran = operator.done("provision acme")
+    ran = operator.done("provision acme --diff")
     assert "in force" in ran.out
     assert not note.exists()
     assert operator.done("provision acme").out.startswith("mx1: nothing to change")
@@ -390,7 +390,7 @@ def test_a_run_that_was_killed_before_the_reload_is_finished_by_the_next(acme: C
 def test_a_client_that_makes_its_own_key_is_given_none(relay: tuple[LabHost, Operator]) -> None:
     host, operator = relay
     acme = Customer(operator, host, "acme")
-    dry = operator.done("provision acme --dry-run")
+    dry = operator.done("provision acme --dry-run", code=6)
     assert "acme: its key is made by its own client, and taken with --public-key FILE" in dry.out
     ran = operator.done("provision acme", code=2)
     assert "acme: client securecrt makes its own key: --public-key FILE takes the public half" in ran.err

@@ -1,0 +1,150 @@
+"""Bring a customer's end to its wanted state: a kit is written, a server that is reached over SSH is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from common import exit_codes
+from console import terminal
+from console.grouping import CUSTOMER, Sentence
+from console.options import ProvisionOptions
+from customer_host import customer_host
+from customer_host.customer_host import Connect
+from deploy.kit import Kit
+from deploy.plan import ExchangeEnd, HostError, Machine, Plan
+from deploy.plan_summary import summarize
+from inventory import Inventory
+from inventory.model import Customer
+from roles import customer_host as customer_role
+
+
+class KeyUsage(NamedTuple):
+    """What a customer's relays know of its keys."""
+
+    seen: frozenset[str]  # used on every one of them
+    used: frozenset[str]  # used on one of them at least
+    behind: tuple[str, ...]  # relays that may lack what is on record
+    failed: tuple[str, ...] = ()  # those of them that could not be set up: nobody knows whether they can be used
+
+
+class EndResult(NamedTuple):
+    """What came of one customer's end."""
+
+    code: int
+    said: tuple[Sentence, ...] = ()
+    is_changed: bool = False  # or would be, in a dry run
+
+
+def provision_ends(
+    everything: Inventory,
+    customers: Sequence[Customer],
+    known: Mapping[str, KeyUsage],
+    options: ProvisionOptions,
+    ends: Connect,
+) -> list[EndResult]:
+    """Bring each customer's end to its wanted state, and print what came of it. `known`: by customer."""
+    results = [_provision_end(everything, one, known[one.id], options, ends) for one in customers]
+    terminal.print_sentences(sentence for result in results for sentence in result.said)
+    return results
+
+
+def _provision_end(
+    everything: Inventory, customer: Customer, known: KeyUsage, options: ProvisionOptions, ends: Connect
+) -> EndResult:
+    relays = [everything.relays[name] for name in customer.relays]
+    if blockers := customer_role.blockers(customer, relays):
+        for text in blockers:
+            terminal.error(f"{customer.id}: nothing is put at its end: {text}")
+        return EndResult(exit_codes.REFUSED)
+    if not customer.keys:
+        return _announce(customer) if options.dry_run else EndResult(exit_codes.DONE)
+    if len(customer.keys) > 1 and known.behind:
+        lacking = f"{', '.join(known.behind)} may not know key {customer.keys[-1].name} yet"
+        text = f"its end is left as it is: {lacking}; run the same again"
+        return EndResult(exit_codes.DONE, (Sentence(customer.id, text, is_note=True),))
+    try:
+        with ends(customer) as end:
+            plan = Plan.of(end, customer_role.items(_naming(customer, end, known.seen), relays))
+            return _write(end, customer, plan, known, options)
+    except HostError as error:
+        return EndResult(terminal.print_result(customer.id, error))
+
+
+def _announce(customer: Customer) -> EndResult:
+    """Say what a dry run of a customer without a key stands for."""
+    if customer_host.client_makes_key(customer):
+        text = "its key is made by its own client, and taken with --public-key FILE"
+        return EndResult(exit_codes.DONE, (Sentence(customer.id, text),))
+    brought = "a kit written" if customer.exchange.reach == "kit" else f"{customer.exchange.server} set up"
+    text = f"a key is made and {brought} once a relay is ready for it"
+    return EndResult(exit_codes.PENDING, (Sentence(customer.id, text),), is_changed=True)
+
+
+def _write(end: ExchangeEnd, customer: Customer, plan: Plan, known: KeyUsage, options: ProvisionOptions) -> EndResult:
+    place = f"{'server' if isinstance(end, Machine) else 'kit'} {shared_name(end, customer)}"
+    if reason := _reason_to_wait(plan, known):
+        return EndResult(exit_codes.DONE, (Sentence(customer.id, f"{place} {reason}", is_note=True),))
+    if not plan.changes:
+        said = [Sentence(customer.id, f"{place}: nothing to change")]
+    else:
+        said = [Sentence(customer.id, f"{place}: {summarize((one.item, one.before) for one in plan.changes)}")]
+        if options.diff or options.full:
+            terminal.plan(f"{customer.id}: {end.name}:", plan.text(brief=not options.full))
+    if options.dry_run:
+        return EndResult(exit_codes.PENDING if plan.changes else exit_codes.DONE, (*said,), bool(plan.changes))
+    changed = {change.item.name for change in plan.changes}
+    if isinstance(end, Machine) and "runexport.bat" in changed:
+        customer_host.wait_for_batch(end)  # cmd.exe goes on in the middle of a batch that is replaced while it runs
+    plan.apply()
+    if not isinstance(end, Machine):  # a kit has been carried; a machine is where the key is used
+        for key in known.seen:
+            customer_host.delete_key(end, customer, key)
+        said += _tell_carrier(end, customer, known, changed)
+    return EndResult(exit_codes.DONE, (*said,), bool(changed))
+
+
+def _reason_to_wait(plan: Plan, known: KeyUsage) -> str:
+    """Say why what is at the customer's end stays as it is; empty: it need not."""
+    if known.behind and any(change.before is not None for change in plan.changes):
+        # It works as it is. What it would name now, e.g. another host key, a relay has not borne out.
+        return f"is left as it is, until {', '.join(known.behind)} is as wanted"
+    if known.failed and plan.changes:
+        return f"is not written before {', '.join(known.failed)} is as wanted: run the same again"
+    return ""
+
+
+def shared_name(end: ExchangeEnd, customer: Customer) -> str:
+    """Return how messages call the end, in words that several customers may share."""
+    folder, slash, name = end.name.rpartition("/")
+    return f"{folder}{slash}{CUSTOMER}" if isinstance(end, Kit) and name == customer.id else end.name
+
+
+def _tell_carrier(
+    end: ExchangeEnd, customer: Customer, known: KeyUsage, changed: Collection[str]
+) -> Iterator[Sentence]:
+    """Say what is to be done with a kit; of an open rotation its own story tells."""
+    if len(customer.keys) > 1:
+        return
+    (key,) = customer.keys
+    if changed:
+        again = [f"; run {name} there again" for name in ("schedule.bat", "schedule.sh") if name in changed]
+        how = f"by a way you would trust with a key, and let its admin follow README.txt{''.join(again)}"
+        place = f"{shared_name(end, customer)} to {customer.exchange.directory} on its server"
+        yield Sentence(customer.id, f"carry {place}, {how}")
+    held = isinstance(end, Kit) and end.holds(customer_role.key_file(customer, key.name))
+    if key.name not in known.used and not held:
+        cure = f"if it never reached the server, `inv rotate-key {CUSTOMER}` makes another"
+        text = f"nobody has used {key.name} yet, and its private half is not in the kit: {cure}"
+        yield Sentence(customer.id, text, is_note=True)
+
+
+def _naming(customer: Customer, end: ExchangeEnd, seen: frozenset[str]) -> Customer:
+    """Choose the keys its files may name: of a machine, those that have been proved from there, or else the oldest.
+
+    A kit's batch prefers the new key where its file is, and that only comes with the kit.
+    """
+    if not isinstance(end, Machine):
+        return customer
+    proved = tuple(key for key in customer.keys if key.name in seen)
+    return customer.model_copy(update={"keys": proved or customer.keys[:1]})

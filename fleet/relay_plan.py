@@ -1,0 +1,123 @@
+"""Look at relays and plan: what would be done to each for some customers, and what stands in the way of that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import NamedTuple
+
+import inventory
+from console.errors import Refused
+from console.options import ProvisionOptions
+from deploy.items import State
+from deploy.plan import HostError, Plan
+from deploy.relay_host import RelayHost
+from fleet import domain_moves
+from fleet.relays import connect, relays_of, run_parallel
+from inventory import Inventory
+from inventory.domains import ascii_form
+from inventory.model import Customer, Relay
+from roles import relay as relay_role
+from roles.relay import Facts
+
+
+class RelayPlan(NamedTuple):
+    """One relay as it was found, what would be done to it, and what stands in the way of that."""
+
+    relay: Relay
+    host: RelayHost
+    now: Facts
+    plan: Plan
+    blockers: tuple[str, ...]
+    givers: tuple[Customer, ...]  # who give a domain away to one of those who are provisioned
+    seen: Mapping[str, frozenset[str]]  # customer: names of the keys that have been used there
+    lists: Mapping[str, int]  # customer: when the last good upload came, as postfix.lists_seen() tells it
+    warnings: tuple[str, ...]  # what holds for today and should be mended, changes or none
+
+
+def look_at_all(
+    everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions, connections: ExitStack
+) -> Mapping[str, RelayPlan | HostError | Refused]:
+    """Look at all relays side by side; the connections stay open, so that what was looked at can be gone on with."""
+
+    def look(relay: Relay) -> RelayPlan:
+        host = connections.enter_context(connect(relay, install_python=not options.dry_run))
+        return _look(host, relay, everything, [one for one in customers if relay.name in one.relays], options)
+
+    return run_parallel(relays_of(everything, customers), look, "looking at")
+
+
+def _look(
+    host: RelayHost, relay: Relay, everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions
+) -> RelayPlan:
+    now, spools, unsaid = read_relay(host, relay, customers)
+    givers = domain_moves.find_givers(everything, customers, now)
+    every = [*customers, *givers]
+    plan = Plan.of(host, relay_role.items(relay, every, now))
+    blockers = [*domain_moves.find_obstacles(everything, relay, every, now, plan)] or unnamed_removals(
+        plan, every, options
+    )
+    if plan.changes and not blockers:
+        blockers = find_blockers(host, relay, customers, now, options)
+    known = relay_role.keys_seen(spools), relay_role.lists_seen(spools)
+    warnings = tuple(relay_role.unsaid_route_warnings(customers, now, unsaid))
+    return RelayPlan(relay, host, now, plan, tuple(blockers), givers, *known, warnings)
+
+
+def read_relay(
+    host: RelayHost, relay: Relay, customers: Sequence[Customer]
+) -> tuple[Facts, State | None, State | None]:
+    """Read facts, spools, and where Postfix takes mail for those who name no next hop."""
+    unsaid = relay_role.unsaid_routes(relay, customers)
+    asked = (*relay_role.facts_items(relay, customers), relay_role.spools(customers), *unsaid)
+    facts, spools, *routes = host.read(asked)
+    return Facts.of(facts), spools, routes[0] if routes else None
+
+
+def find_blockers(
+    host: RelayHost, relay: Relay, customers: Sequence[Customer], now: Facts, options: ProvisionOptions
+) -> list[str]:
+    """Return what keeps the customers from being provisioned on a relay as it is. Raises HostError."""
+    survey = host.read(relay_role.preflight_items(relay, customers, now))
+    return relay_role.blockers(relay, customers, now, survey, downgrade=options.downgrade)
+
+
+# ---- stop
+
+
+def unnamed_removals(plan: Plan, customers: Sequence[Customer], options: ProvisionOptions) -> list[str]:
+    """Say what would go without having been named. Leaving a thing out of the inventory does not remove it."""
+    losses = [(change.item.about, loss) for change in plan.changes for loss in change.removals()]
+    lost = {
+        loss: owner
+        for owner, loss in losses
+        if (owner, loss) not in options.meant and not _is_named(loss, options.removing)
+    }
+    if not lost:
+        return []
+    takers = {f"domain:{name}": taker for name, taker in domain_moves.owners_by_domain(customers).items()}
+    told = [f"{loss} ({owner}'s, for {takers[loss]})" if loss in takers else loss for loss, owner in lost.items()]
+    flags = " ".join(f"--removing {name}" for name in lost if not _is_named(name, [*lost.keys() - {name}]))
+    return [f"would remove {', '.join(told)}; nothing is done. If that is meant, say {flags}"]
+
+
+def _is_named(loss: str, removing: Sequence[str]) -> bool:
+    """Tell whether it was named; all that goes with a domain is named by the domain, in either of its forms."""
+    noun, _, name = loss.partition(":")
+    domains = {_ascii(one.removeprefix("domain:")) for one in removing if one.startswith("domain:")}
+    return loss in removing or (noun != "key" and _ascii(name.rpartition("@")[2]) in domains)
+
+
+def _ascii(domain: str) -> str:
+    try:
+        return ascii_form(domain)
+    except ValueError:  # it is no domain of an inventory: somebody's hand wrote it there
+        return domain
+
+
+def refuse_unknown_names(looks: Sequence[RelayPlan], removing: Sequence[str]) -> None:
+    """Raise Refused where a name given with --removing is none that a plan would remove."""
+    losses = {loss for look in looks for loss in look.plan.removals()}
+    for name in removing:
+        if looks and name not in losses:
+            raise Refused(f"--removing {name}: no plan here would remove that{inventory.near(name, losses)}")

@@ -462,7 +462,7 @@ def test_a_fault_of_a_program_there_reaches_the_operator_with_its_place(start: S
 
 
 def test_a_kind_nobody_brought_is_named(here: Here) -> None:
-    with pytest.raises(HostError, match=r"no kind 'own' is known here, only account, answers, file, main.cf, "):
+    with pytest.raises(HostError, match=r"no kind 'own' is known here, only account, address, answers, closing, "):
         here.read([OWN])
 
 

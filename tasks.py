@@ -316,6 +316,30 @@ def rollback(_: Context, customer: str, to: str = "", entry: str = "") -> None:
 
 
 @task(
+    iterable=["from_"],
+    help={
+        "customer": _CUSTOMER,
+        "from_": "a table's text with people whom no relay takes yet, as relay_recipients; may be given several times",
+        "dry_run": "show what is there and hold nothing",
+        "json": _JSON,
+    },
+)
+def adopt(_: Context, customer: str, from_: list[str] | None = None, dry_run: bool = False, json: bool = False) -> None:
+    """Hold as a first list whom a customer's relays take today by lists of somebody else; nothing they answer changes.
+
+    Ends with 3 where a list is held, for `inv review` and `inv accept`, and with 2 where none is brought, with the
+    reason: a table that cannot be listed, a domain that is open today. Their tables stay as they are.
+
+    Usage: inv adopt CUSTOMER [options]
+    Example: inv adopt acme
+    """
+    from commands import run_command
+    from commands.adopt import adopt as story
+
+    run_command(story, customer, from_ or [], dry_run, json)
+
+
+@task(
     iterable=["guard"],
     help={
         "customer": _CUSTOMER,

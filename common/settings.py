@@ -43,6 +43,7 @@ class Settings(NamedTuple):
     ldap_attributes: tuple[str, ...] = ()  # of source ldap: those that hold addresses
     ldap_filter_is_default: bool = True  # so that only who has one of them was asked for
     ldap_paged: bool = True  # the server was asked for pages
+    closed_by: Mapping[str, str] = {}  # A-label: who closes it while its list is adopted; see common.adopted_domains
     plus_addresses: bool | None = None  # user+tag@ is taken where user@ is; None: from the first export that says so
 
     def text(self) -> str:

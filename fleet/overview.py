@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from console.errors import Refused
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
-from fleet import key_state, list_state, problems
+from fleet import adoption, key_state, list_state, problems
 from fleet.list_state import DamagedSpool
 from fleet.problems import Problem
 from fleet.relays import relays_of
@@ -46,7 +46,8 @@ def read_relay_state(host: RelayHost, relay: Relay, customers: Sequence[Customer
     theirs = [customer for customer in customers if relay.name in customer.relays]
     *asked, spools = host.read([*relay_role.facts_items(relay), relay_role.spools(theirs, lists=True)])
     now = Facts.of(asked[0])
-    return RelayState(now, int(time.time()), spools or {}, Plan.of(host, relay_role.items(relay, theirs, now)))
+    wanted = relay_role.items(relay, theirs, adoption.released(now, spools))
+    return RelayState(now, int(time.time()), spools or {}, Plan.of(host, wanted))
 
 
 def make_overview(

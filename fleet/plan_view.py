@@ -71,7 +71,7 @@ def _texts(look: RelayPlan, options: ProvisionOptions) -> tuple[str, str]:
     plan = look.plan
     if not plan.changes:
         return f"nothing to change ({cost_of(look.host)})", ""
-    lines = "\n".join(summary_lines(plan))
+    lines = "\n".join([*look.domains, *summary_lines(plan)])
     shown = f"{lines}\n{plan.text(brief=not options.full)}" if options.diff or options.full else lines
     return count(len(plan.changes), "change"), shown
 

@@ -14,7 +14,7 @@ from console.options import ProvisionOptions
 from customer_host.customer_keys import NewKeys
 from customer_host.provision_end import KeyUsage, provision_ends
 from deploy.plan import HostError, NoPython, Plan, ProofFailed
-from fleet import copy_lists, domain_moves, plan_view
+from fleet import adoption, copy_lists, domain_moves, plan_view
 from fleet.copy_lists import ConnectedRelay
 from fleet.plan_view import cost_of, count
 from fleet.relay_plan import (
@@ -29,6 +29,7 @@ from fleet.relays import run_parallel
 from inventory import Inventory
 from inventory.model import Customer, Relay
 from roles import relay as relay_role
+from roles.relay import Facts
 
 _PROVED = ("main.cf", "routes", "sudo", "settled")
 """Kinds of items that are put back when a proof fails, come after it, or leave nothing of their own."""
@@ -138,12 +139,36 @@ def _apply(
         look = changing[relay.name]
         plan = _final_plan(look, everything, keyed[relay.name], options)
         try:
+            if _prove_adopted(look, keyed[relay.name]):
+                plan = Plan.of(look.host, plan.items)
             plan.apply()
         except ProofFailed as error:
             raise ProofFailed(f"{error}\n{_what_stays(plan)}") from error
         return f"{count(len(plan.changes), 'change')} made ({cost_of(look.host)})"
 
     return run_parallel([look.relay for look in changing.values()], apply, "changing")
+
+
+def _prove_adopted(look: RelayPlan, customers: Sequence[Customer]) -> bool:
+    """Put the accepted lists of domains that somebody else closes in force, and prove it, before their routes come.
+
+    Returns whether there were any. Raises ProofFailed after giving the domains back to who closed them.
+    """
+    domains = adoption.released_domains(look.now, look.after)
+    if not domains:
+        return False
+
+    def plan(facts: Facts) -> Plan:
+        return Plan.of(look.host, relay_role.items(look.relay, [*customers, *look.givers], facts))
+
+    plan(look.now).apply()
+    plan(adoption.proving(look.now, look.after)).apply()
+    try:
+        look.host.make([adoption.proof(look.relay, domains)])
+    except ProofFailed:
+        plan(look.now).apply()
+        raise
+    return True
 
 
 def _what_stays(plan: Plan) -> str:
@@ -158,11 +183,11 @@ def _final_plan(
     look: RelayPlan, everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions
 ) -> Plan:
     """Install what is missing, and plan again with what is known then: the keys, and Postfix's own word on itself."""
-    now = look.now
+    now = look.after
     first = Plan.of(look.host, relay_role.packages(look.relay, now))
     if first.changes:
         first.apply()
-        now, *_ = read_relay(look.host, look.relay, customers)
+        now = read_relay(look.host, look.relay, customers)[0]._replace(closed_by=now.closed_by)
         if blockers := find_blockers(look.host, look.relay, customers, now, options):
             raise Refused("; ".join(blockers))
     every = [*customers, *look.givers]

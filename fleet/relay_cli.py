@@ -19,7 +19,7 @@ from inventory.model import Customer, Relay
 
 POSTERN = "/usr/local/sbin/postern"
 _SHAPELESS = "it is not of the shape that a desk's answer has"
-_CHANGES = ("offer", "accept", "rollback", "resume", "take-over")
+_CHANGES = ("offer", "adopt", "accept", "rollback", "resume", "take-over")
 """Verbs that a relay records with the person who asked."""
 MOST = 64 << 20  # bytes of an answer: a review names everybody
 

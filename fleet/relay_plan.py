@@ -12,7 +12,7 @@ from console.options import ProvisionOptions
 from deploy.items import State
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
-from fleet import domain_moves
+from fleet import adoption, domain_moves, domain_screen
 from fleet.relays import connect, relays_of, run_parallel
 from inventory import Inventory
 from inventory.domains import ascii_form
@@ -33,6 +33,8 @@ class RelayPlan(NamedTuple):
     seen: Mapping[str, frozenset[str]]  # customer: names of the keys that have been used there
     lists: Mapping[str, int]  # customer: when the last good upload came, as postfix.lists_seen() tells it
     warnings: tuple[str, ...]  # what holds for today and should be mended, changes or none
+    after: Facts  # as `now`, without who else closes domains whose lists are accepted by now
+    domains: tuple[str, ...]  # the first screen: a line for each domain that opens, closes, or is answered by another
 
 
 def look_at_all(
@@ -51,17 +53,22 @@ def _look(
     host: RelayHost, relay: Relay, everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions
 ) -> RelayPlan:
     now, spools, unsaid = read_relay(host, relay, customers)
+    standing = adoption.ask_standing(host, relay, customers, now)
+    now = adoption.with_closers(now, customers, standing)
+    after = adoption.released(now, spools)
     givers = domain_moves.find_givers(everything, customers, now)
     every = [*customers, *givers]
-    plan = Plan.of(host, relay_role.items(relay, every, now))
+    plan = Plan.of(host, relay_role.items(relay, every, after))
     blockers = [*domain_moves.find_obstacles(everything, relay, every, now, plan)] or unnamed_removals(
         plan, every, options
     )
+    blockers = blockers or [*adoption.put_off(standing)]
     if plan.changes and not blockers:
         blockers = find_blockers(host, relay, customers, now, options)
     known = relay_role.keys_seen(spools), relay_role.lists_seen(spools)
     warnings = tuple(relay_role.unsaid_route_warnings(customers, now, unsaid))
-    return RelayPlan(relay, host, now, plan, tuple(blockers), givers, *known, warnings)
+    domains = domain_screen.screen_lines(domain_screen.find_changes(every, plan, now, after, spools, standing))
+    return RelayPlan(relay, host, now, plan, tuple(blockers), givers, *known, warnings, after, tuple(domains))
 
 
 def read_relay(

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from common.exit_codes import DONE
 from common.paths import Places
 from common.settings import BadSettings, Settings, load_relay, load_settings
-from receiver.actions import copy_list, review
+from receiver.actions import adopt, copy_list, review
 from receiver.actions.accept import accept_held
 from receiver.actions.bring_back import bring_back
 from receiver.actions.explain import explain, find_addresses
@@ -136,6 +136,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 _HELP = {
     "offer": "Take an export from stdin through the guard; its end mark is optional.",
+    "adopt": "Hold the addresses from stdin, a JSON array, as a first list; nothing else changes.",
     "review": "Show what is held, name by name, and the command that accepts it.",
     "accept": "Take the whole held list, by the number that review names.",
     "rollback": "Put an earlier list back and pin it.",
@@ -152,7 +153,7 @@ _HELP = {
 }
 
 
-_CHANGES = ("offer", "accept", "rollback", "resume", "take-over")
+_CHANGES = ("offer", "adopt", "accept", "rollback", "resume", "take-over")
 
 
 def _person(text: str) -> str:
@@ -245,6 +246,11 @@ def _offer(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
     )
 
 
+def _adopt(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
+    given = adopt.read_adopted(sys.stdin.buffer.read(adopt.LIMIT), settings)
+    return _run_change(call, spool, partial(adopt.hold_adopted, settings, spool, given, call.origin))
+
+
 def _review(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
     if spool.held() is None:
         return _print_record(review.nothing_held(spool.customer), review_lines)
@@ -334,6 +340,7 @@ def _take_over(call: AdminCall, _: Settings, spool: Spool) -> Answer:
 
 _VERBS: Mapping[str, Callable[[AdminCall, Settings, Spool], Answer]] = {
     "offer": _offer,
+    "adopt": _adopt,
     "review": _review,
     "accept": _accept,
     "rollback": _rollback,

@@ -61,6 +61,10 @@ class Tables(NamedTuple):
         """Return the parameters of Postfix that no longer name our tables, as `PARAMETER: why`. Raises Failed."""
         return self._ask_root("--main-cf").splitlines()
 
+    def left_open(self) -> list[str]:
+        """Return a line for each domain being adopted that nobody closes any more: `CUSTOMER: why`. Raises Failed."""
+        return self._ask_root("--adopted").splitlines()
+
     def _found(self, addresses: str) -> str:
         try:
             relay = load_relay(self.places)

@@ -49,7 +49,9 @@ def _run_all(
     looked = [_check_customer(places, tables, customer, now) for customer in _customers(places)]
     seen = [each for each in looked if isinstance(each, CheckedCustomer)]
     found = [each for each in looked if isinstance(each, Alarm)]
-    found += _rebuild_if_due(tables, seen, run)
+    adopted = _left_open(tables, seen)
+    found += _rebuild_if_due(tables, seen, run, [alarm.text for alarm in adopted])
+    found += adopted
     found += _unnamed(tables) if looked else []
     every = (alarm for each in seen for alarm in alarms.find_alarms(each.status, each.settings, now))
     found += alarms.merge_outage(every, sum(1 for each in seen if each.status.heard))
@@ -92,12 +94,25 @@ def _forget(spool: Spool, settings: Settings) -> None:
         spool.accept(accepted._replace(domains=staying))
 
 
-def _rebuild_if_due(tables: Tables, seen: list[CheckedCustomer], run: int) -> list[Alarm]:
+def _left_open(tables: Tables, seen: list[CheckedCustomer]) -> list[Alarm]:
+    """Find domains being adopted of which the tables that closed them are asked no more."""
+    if not any(each.settings.closed_by for each in seen):
+        return []
+    try:
+        lines = [line.partition(": ") for line in tables.left_open()]
+    except Failed as error:
+        return [Alarm("", "adopted", f"whether domains that are adopted are still closed cannot be told: {error}")]
+    return [Alarm(customer, "adopted", escape(text, 500)) for customer, _, text in lines]
+
+
+def _rebuild_if_due(tables: Tables, seen: list[CheckedCustomer], run: int, adopted: list[str]) -> list[Alarm]:
     """Have the tables built when time has opened a domain, by rule 5, or a clock that was put right has closed it.
 
-    And when somebody has removed or changed them: an upload that changes nothing builds nothing.
+    And when somebody has removed or changed them: an upload that changes nothing builds nothing. `adopted`: what was
+    found of domains that other tables close.
     """
     opens = {each.status.customer: list(each.status.opens) for each in seen}
+    opens.update({"": adopted} if adopted else {})
     before = (atomic_files.load_json(run, _OPENED) or {}).get("open", {})
     left_out: dict[str, str] = {}
     if opens != before or tables.is_modified():

@@ -15,7 +15,8 @@ from contextlib import suppress
 
 from remote.files import read_text, replace, tidy
 from remote.main import Failed, Kind, Request, State, find_tool, last_lines, run_command
-from remote.postfix.gather_facts import ETC, SYSTEMD
+from remote.postfix.customer_trees import ETC
+from remote.postfix.gather_facts import SYSTEMD
 
 CONFIG = "/etc/ssh/sshd_config"
 INCLUDE = re.compile(r"^\s*Include\s+(.*\s)?\"?(/etc/ssh/)?sshd_config\.d/\*(\.conf)?\"?(\s|$)", re.IGNORECASE)

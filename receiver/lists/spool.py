@@ -23,6 +23,7 @@ from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
+from common.adopted_domains import is_closed_by_maps
 from common.paths import Places
 from common.settings import Settings
 from receiver.lists import list_file
@@ -54,10 +55,16 @@ class Accepted(NamedTuple):
     def opens(self, settings: Settings, now: int) -> tuple[str, ...]:
         """Give the domains the build keeps open: partial, or without an accepted list as young as is wanted.
 
-        A date to come is no date, but for a day that clocks may differ by.
+        A date to come is no date, but for a day that clocks may differ by. What the relay closed by a list of somebody
+        else stays closed by that while it is adopted.
         """
         oldest = now - settings.open_after_days * DAY
         closed = {name for name, when in self.domains.items() if oldest <= when <= now + DAY}
+        closed |= {
+            name
+            for name, closer in settings.closed_by.items()
+            if closer and (name not in self.domains or not is_closed_by_maps(closer))
+        }
         return tuple(name for name in settings.domains if name in settings.partial or name not in closed)
 
 

@@ -3,8 +3,8 @@
 The account may start it through sudo, so nothing it is started with counts: no argument, variable, limit or terminal.
 It prints a line `ID: why` for each customer for whom root's last good copy stands in. `--check` changes nothing and
 prints a line for each thing that is not what its sources say. The account may also start `--look-up`, which prints
-those of the addresses on stdin that the built table has, and `--main-cf`, which prints which parameters of Postfix no
-longer name our tables.
+those of the addresses on stdin that the built table has, `--main-cf`, which prints which parameters of Postfix no
+longer name our tables, and `--adopted`, which prints which domains nobody else closes any more while they are adopted.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from receiver.system import account, clean_env, locks
 from receiver.system.account import Owner
 from receiver.tables import (
     acceptable,
+    adopted_domains,
     authorized_keys,
     bytecode,
     customer_recipients,
@@ -67,8 +68,8 @@ class Inputs(NamedTuple):
 def main() -> int:
     """Settle, or check; the exit code."""
     arguments = sys.argv[1:]
-    if arguments not in ([], ["--check"], ["--look-up"], ["--main-cf"]):
-        return _end(REFUSED, "usage: rebuild-relay-recips [--check | --look-up | --main-cf]")
+    if arguments not in ([], ["--check"], ["--look-up"], ["--main-cf"], ["--adopted"]):
+        return _end(REFUSED, "usage: rebuild-relay-recips [--check | --look-up | --main-cf | --adopted]")
     if os.geteuid() != 0:
         return _end(REFUSED, "tables are root's to build: sudo -n /usr/local/sbin/rebuild-relay-recips")
     clean_env.reset_environment()
@@ -87,6 +88,8 @@ def _lines(places: Places, option: str) -> list[str]:
         return lookup.find(places, sys.stdin.buffer.read(lookup.LIMIT))
     if option == "--main-cf":
         return lookup.unnamed(places)
+    if option == "--adopted":
+        return _left_open(places, account.find_account())
     return (check if option else build)(places, account.find_account())
 
 
@@ -100,7 +103,7 @@ def build(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
     with _hold_build_lock(places, fcntl.LOCK_EX, wait):
         customers = customer_tree.list_customers(places)
         left_out = directories.make_directories(places, relay.metrics, customers, theirs, time.time())
-        found = _find(places, customers, theirs)
+        found = _find(places, relay, customers, theirs)
         left_out.update(found.left_out)
         authorized_keys.write_authorized_keys(places, (source.tree for source in found.sources))
         sftp_inboxes.make_inboxes(places, (source.tree for source in found.sources), theirs)
@@ -119,7 +122,7 @@ def check(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
         return [f"{places.tables} is not there"]
     with _hold_build_lock(places, fcntl.LOCK_SH, wait):
         customers = customer_tree.list_customers(places)
-        found = _find(places, customers, theirs)
+        found = _find(places, relay, customers, theirs)
         lines = directories.check_directories(places, relay.metrics, customers, theirs)
         lines += authorized_keys.check_authorized_keys(places, (source.tree for source in found.sources))
         lines += sftp_inboxes.check_inboxes(places, (source.tree for source in found.sources), theirs)
@@ -128,6 +131,13 @@ def check(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
             return lines
         faults = install.find_stale_tables(places.tables, record, _compose(places, found.parts()), relay.table_type)
     return lines + [f"{os.path.join(places.tables, name)} {fault}" for name, fault in faults.items()]
+
+
+def _left_open(places: Places, theirs: Owner) -> list[str]:
+    """Name the domains whose closing tables Postfix asks no more before their own lists are accepted."""
+    relay = load_relay(places)
+    found = _find(places, relay, customer_tree.list_customers(places), theirs)
+    return [*adopted_domains.describe_left_open(relay, found.sources)]
 
 
 @contextmanager
@@ -143,10 +153,11 @@ def _hold_build_lock(places: Places, kind: int, wait: float) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _find(places: Places, customers: Sequence[str], theirs: Owner) -> Inputs:
+def _find(places: Places, relay: RelaySettings, customers: Sequence[str], theirs: Owner) -> Inputs:
     read = {customer: inputs.read_customer(places, customer, theirs) for customer in customers}
     left_out = {customer: why for customer, (_, why) in read.items() if why}
-    return Inputs(customers, [source for source, _ in read.values() if source], left_out, time.time())
+    sources = adopted_domains.find_left_open(relay, [source for source, _ in read.values() if source])
+    return Inputs(customers, sources, left_out, time.time())
 
 
 def _install(places: Places, relay: RelaySettings, found: Inputs, record: Manifest) -> dict[str, str]:

@@ -41,6 +41,7 @@ class CustomerTree(NamedTuple):
     keys: Sequence[str]  # lines of authorized_keys
     drop: bool = False  # it has an upload account and a drop
     plus_addresses: bool | None = None  # user+tag@ is taken where user@ is; None: where an export has said so
+    closed_by: Mapping[str, str] = {}  # A-label: who else closes it while its list is adopted
 
 
 def list_customers(places: Places) -> list[str]:
@@ -83,6 +84,7 @@ def _tree(places: Places, settings: Settings, customer: str) -> CustomerTree:
         keys=[_key(line, customer) for line in _lines(places, customer, "authorized_keys")],
         drop=bool(settings.drop),
         plus_addresses=None if settings.plus_addresses is None else bool(settings.plus_addresses),
+        closed_by={name: str(closer) for name, closer in settings.closed_by.items() if name in domains},
     )
 
 

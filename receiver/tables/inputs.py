@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
+from common.adopted_domains import is_closed_by_maps
 from common.paths import Places
 from receiver.system import atomic_files
 from receiver.system.account import Owner
@@ -41,11 +42,24 @@ class CustomerInput(NamedTuple):
     pair: SpoolFiles
     copy: GoodCopy
     why: str = ""  # root's copy stands in for something; nothing: it does not
+    left_open: frozenset[str] = frozenset()  # domains being adopted whose closing tables Postfix names no longer
 
     def open_by_age(self, now: float) -> frozenset[str]:
         """Name the domains without an accepted list as young as the customer wants it. A date to come is none."""
         oldest = now - self.tree.open_after_days * _DAY
         return frozenset(name for name in self.tree.domains if not oldest <= self.pair.when.get(name, 0) <= now + _DAY)
+
+    def as_adopted(self, opened: frozenset[str]) -> frozenset[str]:
+        """Return the domains that are listed whole, of those that would be, where some are being adopted.
+
+        While the relay's own tables close one, ours lists nobody else until a first list of it is accepted; where
+        something else closes one, ours takes everybody and leaves it to that.
+        """
+        closers = {
+            name: closer for name, closer in self.tree.closed_by.items() if closer and name not in self.left_open
+        }
+        by_maps = {name for name, closer in closers.items() if is_closed_by_maps(closer)}
+        return opened.difference(by_maps - self.pair.when.keys()).union(closers.keys() - by_maps)
 
     def takes_plus(self) -> bool:
         """Tell whether user+tag@ is taken where user@ is: as the tree says, else as an export has said."""
@@ -139,7 +153,7 @@ def digest_inputs(sources: Iterable[CustomerInput], now: float, *more: str) -> s
     """Name by its content all that tables are made of, the domains that time has opened included."""
     whole = hashlib.sha256(repr(more).encode())
     for source in sources:
-        opened, plus = sorted(source.open_by_age(now)), source.takes_plus()
+        opened, plus = sorted(source.as_adopted(source.open_by_age(now))), source.takes_plus()
         whole.update(repr((source.tree, opened, plus, len(source.pair.recipients))).encode())
         whole.update(source.pair.recipients)
         whole.update(source.pair.accepted)

@@ -31,6 +31,7 @@ class Closing(NamedTuple):
     state: str  # CLOSED, OPEN, PUT_OFF, or DENIED_THERE: the relay takes no mail for the domain
     by: str  # the parameter that closes or opens it; nothing: nothing that is known
     reply: str  # to a name that nobody has
+    kind: str  # the class of the domain, as trivial_rewrite names it
     tables: tuple[str, ...] = ()  # of `by`; those that cannot be read where it is PUT_OFF
     entry: str = ""  # what opens the domain
     is_outside: bool = True  # a stranger was told so, and not a client in mynetworks
@@ -84,7 +85,7 @@ def _overrides(postfix: Postfix, parameter: str) -> list[str]:
 def _closing(
     postfix: Postfix, way: Way, address: str, reply: str, resolved: Resolved, opened: tuple[str, str, str]
 ) -> Closing:
-    found = Closing(CLOSED, "", reply, is_outside=way.caller.is_outside)
+    found = Closing(CLOSED, "", reply, resolved.kind, is_outside=way.caller.is_outside)
     if reply.startswith("2"):
         by, table, entry = opened
         return found._replace(state=OPEN, by=by, tables=(table,) if table else (), entry=entry)

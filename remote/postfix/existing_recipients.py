@@ -14,7 +14,7 @@ from common.main_cf_params import RECIPIENTS, ROUTES
 from remote.main import Failed, Kind, Request, State, last_lines, refuse_making
 from remote.postfix.closing import CLOSED, OPEN, Closing, access_tables, closing, list_tables
 from remote.postfix.instance import Postfix
-from remote.postfix.listed_keys import Candidate, ListedKeys, Names, split_listing
+from remote.postfix.listed_keys import Candidate, ListedKeys, Names, source_keys, split_listing
 from remote.postfix.map_tables import MapTable
 from remote.postfix.outsider import Way, find_way
 from remote.postfix.relay_domains import delivered, foreign
@@ -37,10 +37,13 @@ class Listing(NamedTuple):
     fault: str  # why it cannot be listed
 
 
-def read_existing(postfix: Postfix, forms: Mapping[str, str], seconds: float) -> State:
-    """Return all that is to be known before a list is taken over. Raises Failed where the relay cannot be asked."""
-    standing = closing(postfix, dict.fromkeys(forms.values()))
-    listings = list(_listings(postfix, standing, _names(postfix, forms)))
+def read_existing(postfix: Postfix, forms: Mapping[str, str], seconds: float, texts: Iterable[str] = ()) -> State:
+    """Return all that is to be known before a list is taken over. Raises Failed where the relay cannot be asked.
+
+    `texts`: tables' texts that the operator gives, of which the people in these domains are returned as they are.
+    """
+    standing, names = closing(postfix, dict.fromkeys(forms.values())), _names(postfix, forms)
+    listings = list(_listings(postfix, standing, names))
     candidates: dict[str, Candidate] = {}
     sure: set[str] = set()
     for one in listings:
@@ -64,6 +67,7 @@ def read_existing(postfix: Postfix, forms: Mapping[str, str], seconds: float) ->
         "feeds": find_feeds([one.table for one in listings]),
         "delimiter": postfix.value("recipient_delimiter"),
         "own routes": _own_routes(listings),
+        "given": _given(names, texts),
     }
 
 
@@ -174,6 +178,15 @@ def _twice(listings: Iterable[Listing]) -> Iterator[str]:
         seen |= one.keys.candidates.keys()
 
 
+def _given(names: Names, texts: Iterable[str]) -> list[str]:
+    """Return the people of these texts, as of tables by which a relay would take them."""
+    keys = ListedKeys(names)
+    for text in texts:
+        for key in source_keys(text.splitlines()).values():
+            keys.take(key, "given")
+    return sorted(keys.candidates)
+
+
 def _own_routes(listings: Iterable[Listing]) -> dict[str, list[str]]:
     """Return the next hops of single addresses by route, where the domain is closed in transport_maps."""
     found: dict[str, list[str]] = {}
@@ -196,7 +209,7 @@ def _state(postfix: Postfix, wanted: State) -> State | None:
     if not postfix.is_there():
         return None
     try:
-        return read_existing(postfix, wanted["forms"], wanted["seconds"])
+        return read_existing(postfix, wanted["forms"], wanted["seconds"], wanted.get("texts", ()))
     except (Failed, OSError) as error:
         return {"fault": str(error)}
 

@@ -12,10 +12,10 @@ from typing import Any
 from common.main_cf_params import BUILT_IN, PARAMETERS, REJECT, SOFT
 from remote.files import read_text
 from remote.main import Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
+from remote.postfix.customer_trees import ETC, customers, tree_settings
 from remote.postfix.instance import Postfix
 from remote.postfix.relay_domains import foreign
 
-ETC = "/etc/postern"
 DROPS = "/var/lib/postern/drop"
 UPLOADER = "postern-"
 PIECES = ("/etc/ssh/sshd_config.d", "/etc/security/limits.d")
@@ -35,6 +35,7 @@ def _now(postfix: Postfix, relay: State) -> State:
         "manager": os.path.basename(find_tool("apt-get", "dnf", "yum") or ""),
         "customers": customers(),
         "others": others(relay["domains"]),
+        "closed_by": closed_by(),
         "drops": drops(),
         "release": read_text(RELEASE).strip(),
         "clock": int(time.time()),
@@ -58,14 +59,6 @@ def _now(postfix: Postfix, relay: State) -> State:
     }
 
 
-def customers() -> list[str]:
-    """List whose trees are here. What begins with a dot is a tree that is being changed."""
-    try:
-        return sorted(name for name in os.listdir(f"{ETC}/customers") if not name.startswith("."))
-    except FileNotFoundError:
-        return []
-
-
 def others(domains: Mapping[str, str]) -> dict[str, str]:
     """Find those of these domains that a tree has whose they are not to be, and whose that is."""
     found = {}
@@ -74,6 +67,12 @@ def others(domains: Mapping[str, str]) -> dict[str, str]:
         names = {line.partition(" ")[0] for line in lines}
         found.update({name: customer for name in names if domains.get(name, customer) != customer})
     return found
+
+
+def closed_by() -> dict[str, dict[str, str]]:
+    """Read by customer who else closes its domains while their lists are adopted."""
+    found = {name: tree_settings(name).get("closed_by") for name in customers()}
+    return {name: closers for name, closers in found.items() if isinstance(closers, dict) and closers}
 
 
 def drops() -> list[str]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from common.main_cf_params import PARAMETERS
 from remote.files import replace
-from remote.postfix.gather_facts import ETC
+from remote.postfix.customer_trees import ETC
 from remote.postfix.main_cf_file import put_main_cf, read_main_cf
 
 ORIGINAL = f"{ETC}/main.cf.original"

@@ -10,7 +10,7 @@ from common.main_cf_params import RECIPIENTS, REJECT, TABLE_OF, is_others, is_ou
 from remote.main import Failed, State
 from remote.postfix.instance import Postfix
 from remote.postfix.outsider import Way, inside, is_counting
-from remote.postfix.relay_domains import delivered, foreign, open_ours, ours
+from remote.postfix.relay_domains import adopted_ours, delivered, foreign, open_ours, ours
 from remote.postfix.smtp import TAKEN, UNKNOWN, is_temporary
 from remote.postfix.trivial_rewrite import RELAY, resolve
 
@@ -63,14 +63,17 @@ def rehearse(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -
 
 def faults(postfix: Postfix, way: Way, before: Answers) -> Iterator[str]:
     """Ask again, and tell what is not as it should be now, a line each."""
-    here, anyone, code = {*ours()}, open_ours(), postfix.value(REJECT)
+    here, anyone, code, adopted = {*ours()}, open_ours(), postfix.value(REJECT), adopted_ours()
     for address, after in _ask_again(postfix, way, [*before], here).items():
         domain, was = _domain(address), before[address]
-        if domain not in here:
+        if domain in adopted or domain not in here:
+            what = "is being adopted" if domain in adopted else "is not ours"
             if not _is_same(was, after):
-                yield f"{domain} is not ours, and an unlisted address in it was {was}, and is now {after}"
+                yield f"{domain} {what}, and an unlisted address in it was {was}, and is now {after}"
         elif is_temporary(after.reply):
             yield f"an unlisted address in {domain} is {after}: while it is, nothing can be proved of {domain}"
+        elif domain not in anyone and _is_still_refused(was, after):
+            continue
         elif not _is_right(after, TAKEN if domain in anyone else code):
             wanted = "taken, as all its addresses are listed" if domain in anyone else f"refused with {code}"
             yield f"an unlisted address in {domain} must be {wanted}; it was {was}, and is now {after}"
@@ -103,6 +106,11 @@ def _is_same(before: Answer, after: Answer) -> bool:
     over = is_temporary(before.reply) and after.reply.startswith(TAKEN)
     unknown = UNKNOWN in before.reply and UNKNOWN in after.reply
     return before.kind == after.kind and (over or unknown or before.reply[:9] == after.reply[:9])
+
+
+def _is_still_refused(before: Answer, after: Answer) -> bool:
+    """Tell whether a rule of somebody else, as a last `reject`, refused everybody unlisted before and goes on."""
+    return after.reply.startswith("5") and after.kind == RELAY and _is_same(before, after)
 
 
 def _is_right(answer: Answer, code: str) -> bool:

@@ -23,7 +23,8 @@ from common.main_cf_params import (
 )
 from remote.files import replace, tidy
 from remote.main import Failed, Kind, ProofFailed, Request, State
-from remote.postfix.gather_facts import ETC, RECORD, record
+from remote.postfix.customer_trees import ETC
+from remote.postfix.gather_facts import RECORD, record
 from remote.postfix.instance import Postfix
 from remote.postfix.main_cf_backup import keep_original, restore_original
 from remote.postfix.main_cf_check import Answer, Answers, ask_domains, faults, rehearse

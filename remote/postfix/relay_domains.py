@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from common.main_cf_params import DOMAINS, TABLES, is_ours, members
+from remote.postfix.customer_trees import customers, tree_settings
 from remote.postfix.instance import Postfix, first_words
 
 LISTED = ("hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash")  # types whose keys are names and not patterns
@@ -15,6 +16,16 @@ OWN = ("mydestination", "virtual_mailbox_domains", "virtual_alias_domains")
 def ours() -> list[str]:
     """Return the domains of all customers, from the text our table was built from."""
     return first_words(os.path.join(TABLES, "relay_domains"))
+
+
+def adopted_ours() -> set[str]:
+    """Return those of them that something of somebody else still closes, while their lists are adopted."""
+    found: set[str] = set()
+    for customer in customers():
+        settings = tree_settings(customer)
+        names = [name for name, closer in (settings.get("closed_by") or {}).items() if closer]
+        found.update(form for name in names for form in (name, (settings.get("unicode") or {}).get(name, name)))
+    return found
 
 
 def open_ours() -> set[str]:

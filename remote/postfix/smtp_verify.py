@@ -55,13 +55,13 @@ def _answers(postfix: Postfix, domains: Iterable[str]) -> State:
     And what is listed of each domain; as whom it was asked, why not as an outsider, and then what by its restrictions
     an outsider is refused for.
     """
-    code, samples = _unknown(postfix), _samples(domains)
+    code, people = _unknown(postfix), samples(domains)
     expected = {
         domain: {
             **dict.fromkeys(sample.addresses, TAKEN),
             f"q{os.urandom(12).hex()}@{domain}": TAKEN if sample.everybody else code,
         }
-        for domain, sample in samples.items()
+        for domain, sample in people.items()
     }
     way, said = ask_outside(postfix, [address for addresses in expected.values() for address in addresses])
     asked = {
@@ -70,9 +70,9 @@ def _answers(postfix: Postfix, domains: Iterable[str]) -> State:
     }
     return {
         "asked": asked,
-        "listed": {domain: sample.listed for domain, sample in samples.items()},
+        "listed": {domain: sample.listed for domain, sample in people.items()},
         "caller": {"is": str(way.caller), "outside": way.caller.is_outside, "why": way.why},
-        "refused": {} if way.caller.is_outside else refusals(postfix, samples),
+        "refused": {} if way.caller.is_outside else refusals(postfix, people),
     }
 
 
@@ -82,7 +82,7 @@ def _unknown(postfix: Postfix) -> str:
     return f"4{values[REJECT][1:]}" if values.get("soft_bounce") == "yes" else values[REJECT]
 
 
-def _samples(domains: Iterable[str]) -> dict[str, Sample]:
+def samples(domains: Iterable[str]) -> dict[str, Sample]:
     """Look through the text our table was built from."""
     found = {domain: Sample() for domain in domains}
     with open(os.path.join(TABLES, "exchange_recipients"), encoding="utf-8") as lines:

@@ -80,7 +80,7 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
     yield file("/etc/cron.d/postern", render("relay/cron.j2"))
     copying = [customer for customer in customers if customer.exchange.copies_files]
     yield from map(upload_account, copying)
-    yield from map(customer_tree, customers)
+    yield from (customer_tree(customer, now.closed_by.get(customer.id, {})) for customer in customers)
     yield derived("tables", REBUILD)
     yield Item("sudo", "postern", {"command": REBUILD, "fault": ""})
     yield from (item for customer in copying for item in confinement(customer))
@@ -88,7 +88,11 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
     yield from (item for customer_id in sorted(left) for item in no_inbox(customer_id))
     stay = now.customers or customers
     yield Item("main.cf", config_directory(relay), main_cf(relay, now) if stay else main_cf_without_us(now))
-    wanted = {name: route for customer in customers for name, route in routes(customer).items()}
+    wanted = {
+        name: route
+        for customer in customers
+        for name, route in routes(customer, now.closed_by.get(customer.id, {})).items()
+    }
     if wanted:
         yield Item("routes", config_directory(relay), wanted)
 

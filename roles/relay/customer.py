@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from common.paths import Places
 from common.settings import Settings
@@ -26,19 +28,23 @@ PROTECTED = (
 """What goes from a tree only when it is named on the command line."""
 
 
-def customer_tree(customer: Customer) -> Item:
-    """Return the tree as it must be."""
+NOBODY: Mapping[str, str] = MappingProxyType({})
+
+
+def customer_tree(customer: Customer, closed_by: Mapping[str, str] = NOBODY) -> Item:
+    """Return the tree as it must be. `closed_by`: who else closes domains that are being adopted, by A-label."""
     facts = {
         "customer": customer,
         "names": domain_names(customer),
-        "routes": routes(customer),
+        "routes": routes(customer, closed_by),
         "sources": _sources(customer),
     }
     rendered = {
         name: render(f"relay/{name}.j2", **facts)
         for name in ("exclude-users.txt", "authorized_keys", "relay_domains", "transport")
     }
-    files = {"settings.json": settings(customer).text(), **rendered}
+    adopted = {name: closer for name, closer in closed_by.items() if name in customer.domains}
+    files = {"settings.json": settings(customer)._replace(closed_by=adopted).text(), **rendered}
     return tree(Places().tree(customer.id), files, about=customer.id, keep=PROTECTED)
 
 
@@ -52,12 +58,16 @@ def domain_names(customer: Customer) -> list[str]:
     return [name for domain in customer.domains for name in (domain, domains.table_form(domain)) if name]
 
 
-def routes(customer: Customer) -> dict[str, str]:
-    """Return the right side of a transport(5) line for each form of its domains; none where Postfix has a route."""
+def routes(customer: Customer, closed_by: Mapping[str, str] = NOBODY) -> dict[str, str]:
+    """Return the right side of a transport(5) line for each form of its domains; none where Postfix has a route.
+
+    Nor for a domain that is being adopted: its route may be what closes it.
+    """
     hop = customer.next_hop
     if hop is None:
         return {}
-    forms = {name: domain for domain in customer.domains for name in (domain, domains.table_form(domain)) if name}
+    staying = [domain for domain in customer.domains if domain not in closed_by]
+    forms = {name: domain for domain in staying for name in (domain, domains.table_form(domain)) if name}
     return {name: f"relay:{domain}" if hop == BY_MX else hop for name, domain in forms.items()}
 
 

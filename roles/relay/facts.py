@@ -25,6 +25,7 @@ class Facts(NamedTuple):
     record: Mapping[str, Setting]  # those we have edited, as they were before
     customers: tuple[str, ...]  # whose trees are there
     others: Mapping[str, str]  # domains that were asked about, and whose they are there besides, or still
+    closed_by: Mapping[str, Mapping[str, str]]  # by customer, domains that are being adopted: who else closes each
     drops: tuple[str, ...]  # customers who have an upload account, or what is left of one
     delimiter: str  # recipient_delimiter: Postfix itself takes user+tag@ where it has + in it and user@ is listed
     foreign: tuple[str, ...]  # relay domains that are not ours, listed where a plan is going to touch them
@@ -51,6 +52,7 @@ BLANK = Facts(
     record={},
     customers=(),
     others={},
+    closed_by={},
     drops=(),
     delimiter="",
     foreign=(),

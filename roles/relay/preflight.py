@@ -149,10 +149,12 @@ def _domains(facts: State, owners: Mapping[str, Customer], known: Collection[str
             )
     yield from _catch_alls(facts, owners)
     for domain, why in facts.get("refused", {}).items():
-        yield (
-            f"{domain} ({owners[domain].id}): {why}: strangers' mail to people on the customer's list would be "
-            f"refused; a check_recipient_access table before it that says `{domain} OK` leaves it to our list"
-        )
+        if owners[domain].id not in known:
+            yield (
+                f"{domain} ({owners[domain].id}): {why}: strangers' mail to people on the customer's list would be "
+                f"refused; a check_recipient_access table before it that says `{domain} OK` leaves it to our list; "
+                f"where that table is a list of its people, `inv adopt {owners[domain].id}` takes it over"
+            )
     for domain in facts.get("by mx", ()):
         if owners[domain].id not in known:
             yield (

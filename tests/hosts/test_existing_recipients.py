@@ -32,7 +32,7 @@ def ssh(relay: LabHost, operator_home: object) -> Iterator[RelayHost]:
 
 
 def read(ssh: RelayHost) -> dict[str, Any]:
-    (found,) = ssh.read([Item("existing", "/etc/postfix", {"forms": FORMS, "seconds": 60})])
+    (found,) = ssh.read([Item("existing", "/etc/postfix", {"forms": FORMS, "seconds": 60, "texts": []})])
     return dict(found or {})
 
 

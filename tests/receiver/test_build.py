@@ -102,6 +102,41 @@ def test_a_list_nobody_has_refreshed_opens_its_domain_and_so_does_a_date_to_come
     assert ("@acme.example" in recipients(relay)) is opens
 
 
+MAPS, ACCESS = "relay_recipient_maps hash:/etc/postfix/theirs", "smtpd_recipient_restrictions"
+
+
+@pytest.mark.parametrize(
+    ("closer", "accepted", "age_days", "is_open"),
+    [
+        (MAPS, False, 0, False),
+        (MAPS, True, 0, False),
+        (MAPS, True, 31, True),
+        (ACCESS, False, 0, True),
+        (ACCESS, True, 0, True),
+        ("transport_maps hash:/etc/postfix/transport", True, 0, True),
+    ],
+)
+def test_a_domain_being_adopted_stays_closed_by_what_closes_it(
+    relay: BuiltRelay, closer: str, accepted: bool, age_days: float, is_open: bool
+) -> None:
+    """Beside tables that close it ours adds people; beside anything else ours takes everybody and that refuses them."""
+    relay.tree("acme", closed_by={"acme.example": closer})
+    relay.upload("acme", "ann@acme.example", age_days=age_days, closes=None if accepted else ())
+    wanted = ["@acme.example"] * is_open + ["ann@acme.example", "postmaster@acme.example"]
+    assert recipients(relay) == wanted
+
+
+def test_a_domain_whose_closing_table_is_asked_no_more_opens(relay: BuiltRelay) -> None:
+    relay.tree("acme", closed_by={"acme.example": MAPS})
+    relay.upload("acme", "ann@acme.example", closes=())
+    source, _ = inputs.read_customer(relay.places, "acme", relay.owner)
+    assert source
+    left_open = source._replace(left_open=frozenset({"acme.example"}))
+    assert "acme.example" not in customer_recipients.check_recipients(source, NOW).open
+    assert "acme.example" in customer_recipients.check_recipients(left_open, NOW).open
+    assert inputs.digest_inputs([source], NOW) != inputs.digest_inputs([left_open], NOW)
+
+
 def test_a_domain_without_any_address_is_not_closed_though_its_list_was_accepted(relay: BuiltRelay) -> None:
     relay.tree("acme", "acme.example", "acme.co.example")
     relay.upload("acme", "ann@acme.example", closes=("acme.example", "acme.co.example"))

@@ -1,0 +1,103 @@
+"""Domains that a relay closed by a list of somebody else before they were ours: who closes each, and until when.
+
+From the first write of a customer's tree until our list has been proved to be in force there, the tree names who else
+closes a domain, and that one goes on answering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from common.adopted_domains import PROVING, write_closer
+from deploy.items import Item, State
+from deploy.plan import Change
+from deploy.relay_host import RelayHost
+from inventory.model import Customer, Relay
+from receiver.formatting import escape
+from roles.relay import Facts
+from roles.relay.facts import config_directory
+
+CLOSED, OPEN, PUT_OFF = "closed", "open", "put off"  # as remote.postfix.closing says how a domain stands
+
+NOT_YET = ("main.cf", "routes")
+"""Kinds of items that would change what a relay answers."""
+
+Standing = Mapping[str, Mapping[str, Any]]
+"""By domain, what remote.postfix.closing found of it."""
+
+
+def ask_standing(host: RelayHost, relay: Relay, customers: Iterable[Customer], now: Facts) -> Standing:
+    """Ask how the domains stand of customers who have no tree there yet; those that another customer has are not."""
+    new = [one for one in customers if one.id not in now.customers]
+    domains = [name for one in new for name in one.domains if name not in now.others]
+    if not (now.has_postfix and domains):
+        return {}
+    (found,) = host.read([Item("closing", config_directory(relay), {"domains": domains})])
+    standing: Standing = (found or {}).get("domains", {})
+    return standing
+
+
+def with_closers(now: Facts, customers: Iterable[Customer], standing: Standing) -> Facts:
+    """Return what is known of a relay with who closes each domain of customers who are new there."""
+    found = {one.id: _closers(one, standing) for one in customers if one.id not in now.customers}
+    return now._replace(closed_by={**now.closed_by, **{name: closers for name, closers in found.items() if closers}})
+
+
+def _closers(customer: Customer, standing: Standing) -> dict[str, str]:
+    return {
+        name: write_closer(one["by"], one["tables"])
+        for name in customer.domains
+        if name not in customer.partial and (one := standing.get(name, {})).get("state") == CLOSED
+    }
+
+
+def put_off(standing: Standing) -> Iterator[str]:
+    """Yield why nothing can be said of a domain: a table of the relay cannot be read, and all its mail waits."""
+    for domain, one in standing.items():
+        if one["state"] == PUT_OFF:
+            tables = escape("; ".join(one["tables"]) or "its mail log names the table", 500)
+            yield f"{domain} is neither open nor closed: a stranger is told {escape(one['reply'])!r}; {tables}"
+
+
+def released(now: Facts, spools: State | None) -> Facts:
+    """Return what is known of a relay without who else closes the domains whose lists are accepted there by now."""
+    found = {
+        customer: {name: closer for name, closer in closers.items() if name not in _accepted(spools, customer)}
+        for customer, closers in now.closed_by.items()
+    }
+    return now._replace(closed_by={customer: closers for customer, closers in found.items() if closers})
+
+
+def proving(now: Facts, after: Facts) -> Facts:
+    """Return what is known of a relay while our list is to be proved in the domains that are released."""
+    found = {
+        customer: {
+            name: closer if name in after.closed_by.get(customer, {}) else PROVING for name, closer in closers.items()
+        }
+        for customer, closers in now.closed_by.items()
+    }
+    return now._replace(closed_by=found)
+
+
+def released_domains(now: Facts, after: Facts) -> list[str]:
+    """Name the domains that are released between the two."""
+    return [
+        name
+        for customer, closers in now.closed_by.items()
+        for name in closers
+        if name not in after.closed_by.get(customer, {})
+    ]
+
+
+def proof(relay: Relay, domains: Sequence[str]) -> Change:
+    """Return the step that proves that our list is in force in these domains; it fails with what is not so."""
+    return Change(Item("listed", config_directory(relay), {"domains": list(domains)}), None)
+
+
+def _accepted(spools: State | None, customer: str) -> Mapping[str, object]:
+    """Read the domains with an accepted list; what lies in a spool may be anybody's work."""
+    spool = (spools or {}).get(customer)
+    accepted = spool.get("accepted") if isinstance(spool, dict) else None
+    domains = accepted.get("domains") if isinstance(accepted, dict) else None
+    return domains if isinstance(domains, dict) else {}

@@ -1,0 +1,143 @@
+"""The first screen of a plan: what becomes of each domain, which ones open or close, and who answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from common.adopted_domains import closing_parameter, closing_tables, is_closed_by_maps
+from common.main_cf_params import RECIPIENTS, ROUTES
+from deploy.items import State
+from deploy.plan import Plan
+from fleet.adoption import CLOSED, OPEN, Standing
+from inventory.model import Customer
+from receiver.formatting import escape
+from receiver.lists.spool import Accepted
+from roles import relay as relay_role
+from roles.relay import Facts
+
+OURS, NOBODY = "our list", "nobody is refused"
+
+
+class DomainState(NamedTuple):
+    """Whether a name that nobody has is refused in a domain, and who answers."""
+
+    is_open: bool
+    answers: str
+
+
+class DomainChange(NamedTuple):
+    """What becomes of a domain; None: the relay knows nothing of it."""
+
+    domain: str
+    before: DomainState | None
+    after: DomainState | None
+
+
+def screen_lines(changes: Sequence[DomainChange]) -> list[str]:
+    """Return a line for each domain that changes, those that close first, then those that open."""
+    order = {("open", "closed"): 0, ("closed", "open"): 1}
+    some = [one for one in changes if one.before != one.after]
+    return [_line(one) for one in sorted(some, key=lambda one: (order.get(_words(one), 2), one.domain))]
+
+
+def find_changes(
+    customers: Sequence[Customer], plan: Plan, now: Facts, after: Facts, spools: State | None, standing: Standing
+) -> list[DomainChange]:
+    """Compare how each domain stands today and will stand, as far as a plan changes the customers' trees."""
+    trees = {one.item.about: one.before for one in plan.changes if one.item.kind == "tree" and one.item.about}
+    return [
+        change
+        for one in customers
+        if one.id in trees
+        for change in _of_customer(one, trees[one.id], now, after, spools, standing)
+    ]
+
+
+def _of_customer(
+    customer: Customer, before: State | None, now: Facts, after: Facts, spools: State | None, standing: Standing
+) -> Iterator[DomainChange]:
+    spool = (spools or {}).get(customer.id)
+    said = spool.get("accepted") if isinstance(spool, dict) else None
+    accepted = Accepted.read(said) if isinstance(said, dict) else Accepted()
+    settings = relay_role.settings(customer)._replace(closed_by=after.closed_by.get(customer.id, {}))
+    opens = accepted.opens(settings, now.clock)
+    tree = _tree(before)
+    for name in dict.fromkeys([*customer.domains, *_names(tree, "domains")]):
+        was = _was(name, tree, accepted, now.closed_by.get(customer.id, {}), standing.get(name))
+        will = _state(name, name in opens, settings.closed_by) if name in customer.domains else None
+        yield DomainChange(name, was, will)
+
+
+def _was(
+    name: str,
+    tree: Mapping[str, object],
+    accepted: Accepted,
+    closed_by: Mapping[str, str],
+    one: Mapping[str, Any] | None,
+) -> DomainState | None:
+    """Return how a domain stands today: as strangers were told, or as our list has it where it is ours already."""
+    if name in _names(tree, "domains"):
+        is_open = name not in accepted.domains or name in _names(tree, "partial")
+        return _state(name, is_open and name not in closed_by, closed_by)
+    if one is None or one["state"] not in (CLOSED, OPEN):
+        return None
+    if one["state"] == CLOSED:
+        return DomainState(is_open=False, answers=f"{one['by']} ({', '.join(one['tables'])})")
+    where = ", ".join(one["tables"])
+    return DomainState(is_open=True, answers=f"{one['by']} {where}: {one['entry']}" if one["by"] else NOBODY)
+
+
+def _state(name: str, is_open: bool, closed_by: Mapping[str, str]) -> DomainState:
+    closer = closed_by.get(name, "")
+    if not closer:
+        return DomainState(is_open, NOBODY if is_open else OURS)
+    tables = ", ".join(closing_tables(closer))
+    beside = " beside our list" if is_closed_by_maps(closer) else ""
+    return DomainState(is_open=False, answers=f"{closing_parameter(closer)} ({tables}){beside}")
+
+
+def _tree(before: State | None) -> Mapping[str, object]:
+    try:
+        found = json.loads(((before or {}).get("files") or {}).get("settings.json", "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _names(tree: Mapping[str, object], key: str) -> list[str]:
+    found = tree.get(key)
+    return [str(name) for name in found] if isinstance(found, list) else []
+
+
+def _words(change: DomainChange) -> tuple[str, str]:
+    return _word(change.before), _word(change.after)
+
+
+def _word(state: DomainState | None) -> str:
+    if state is None:
+        return "not here"
+    return "open" if state.is_open else "closed"
+
+
+def _line(change: DomainChange) -> str:
+    before, after = _words(change)
+    way = f"{before} to {after}" if before != after else f"stays {after}"
+    answers = [f"today {change.before.answers}"] if change.before else []
+    answers += [f"then {change.after.answers}"] if change.after else []
+    warning = _warning(change)
+    told = escape(f"{change.domain}: {way}; who answers: {', '.join(answers)}", 600)
+    return f"{told}; {warning}" if warning else told
+
+
+def _warning(change: DomainChange) -> str:
+    """Return what whoever closed a domain so far goes on doing to people that our list alone has."""
+    before = change.before.answers.partition(" ")[0] if change.before else ""
+    if before.startswith("smtpd_"):
+        return (
+            f"new people will get its refusal until the table is taken out of {before}, and `inv verify` fails on them"
+        )
+    if before == ROUTES:
+        return "our route comes in front of it once our list is in force"
+    return f"what {RECIPIENTS} has besides goes on taking whom it lists" if before == RECIPIENTS else ""

@@ -1,0 +1,61 @@
+"""A list that the relay's own tables had before this customer was ours, held for a person like any first list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from common.settings import Settings
+from receiver.addresses import OCTETS, domain_of, is_address
+from receiver.formatting import escape
+from receiver.lists import list_file, publishing
+from receiver.lists.spool import Held, Spool
+from receiver.outcome import Origin, Outcome, Refused
+
+LIMIT = 512 << 20  # bytes of JSON
+
+
+def read_adopted(text: bytes, settings: Settings) -> frozenset[str]:
+    """Read the addresses that `inv adopt` brings, a JSON array of them as a list has them. Raises Refused."""
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"what is to be adopted is no JSON: {escape(str(error))}") from error
+    if not isinstance(given, list) or not given:
+        raise Refused("what is to be adopted is no list of addresses")
+    wrong = next((one for one in given if not _is_listed(one, settings)), None)
+    if wrong is not None:
+        raise Refused(f"{escape(str(wrong), 80)!r} is no address in the customer's domains as a list has it")
+    return frozenset(given)
+
+
+def hold_adopted(settings: Settings, spool: Spool, given: Iterable[str], origin: Origin) -> Outcome:
+    """Hold these addresses, with whom uploads have brought meanwhile; nothing that the relay answers changes.
+
+    Raises Refused where each of their domains has an accepted list, which they would only be held against.
+    """
+    with spool.locked():
+        publishing.complete(spool)
+        in_force, waiting = spool.in_force(), spool.held()
+        first = sorted({*map(domain_of, given)} - in_force.accepted.domains.keys())
+        if not first:
+            raise Refused("its domains have accepted lists already: there is nothing to adopt")
+        recipients = frozenset(given) | in_force.recipients | (waiting.recipients if waiting else frozenset())
+        if len(recipients) > settings.max_recipients:
+            raise Refused(f"{len(recipients)} addresses are more than max_recipients, {settings.max_recipients}")
+        text = list_file.encode_recipients(recipients)
+        name = list_file.digest(text)
+        reasons = (f"first list of {', '.join(first)} ({len(recipients)}), of whom this relay takes mail for today",)
+        open_domains = waiting.open_domains if waiting else ()
+        spool.hold(Held(name, recipients, origin, origin.when, reasons, {}, open_domains=open_domains), text)
+        outcome = Outcome(spool.customer, "held", *origin, total=len(in_force.recipients), reasons=reasons)
+        outcome = outcome._replace(offered=name)
+        spool.record(outcome)
+    return outcome
+
+
+def _is_listed(one: Any, settings: Settings) -> bool:
+    if not isinstance(one, str) or one != one.casefold() or len(one.encode(errors="replace")) > OCTETS:
+        return False
+    return bool(is_address(one.encode(errors="replace"))) and domain_of(one) in settings.domains

@@ -1,0 +1,75 @@
+"""Domains that the relay's own tables close while their lists are adopted: whether Postfix still asks those tables.
+
+Where it does not, nobody would close such a domain but our list, which has not been accepted: everybody but who is on
+it would be refused. So the build opens it, and the timer says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from common.adopted_domains import closing_tables, is_closed_by_maps
+from common.main_cf_params import RECIPIENTS
+from common.settings import RelaySettings
+from receiver.outcome import Failed
+from receiver.tables.inputs import CustomerInput
+from receiver.tables.postmap import run_postfix
+
+
+def find_left_open(relay: RelaySettings, sources: Iterable[CustomerInput]) -> list[CustomerInput]:
+    """Return the customers' inputs, each with the domains of which a closing table is asked no more.
+
+    Where Postfix does not say what it asks, nothing is taken to have changed.
+    """
+    found = list(sources)
+    if not any(map(_waiting, found)):
+        return found
+    value = _asked_tables(relay.config_directory)
+    return [source._replace(left_open=frozenset(_missing(source, value)) if value else frozenset()) for source in found]
+
+
+def describe_left_open(relay: RelaySettings, sources: Iterable[CustomerInput]) -> Iterator[str]:
+    """Yield a line for each domain of which a closing table is asked no more: `CUSTOMER: why`."""
+    some = [source for source in sources if _waiting(source)]
+    value = _asked_tables(relay.config_directory) if some else ""
+    for source in some if value else ():
+        for domain, tables in _missing(source, value).items():
+            gone = f"{', '.join(tables)}, which closed {domain}, is no longer in {RECIPIENTS}"
+            yield f"{source.tree.customer}: {gone}, and its first list has not been accepted: {domain} IS OPEN"
+
+
+def _waiting(source: CustomerInput) -> dict[str, str]:
+    """Return the domains that only other tables close, each with who does."""
+    return {
+        name: closer
+        for name, closer in source.tree.closed_by.items()
+        if is_closed_by_maps(closer) and name not in source.pair.when
+    }
+
+
+def _missing(source: CustomerInput, value: str) -> Mapping[str, list[str]]:
+    found = {
+        name: [table for table in closing_tables(closer) if not _names(value, table)]
+        for name, closer in _waiting(source).items()
+    }
+    return {name: tables for name, tables in found.items() if tables}
+
+
+def _names(value: str, table: str) -> bool:
+    return bool(re.search(rf"(?<![\w-]){re.escape(table)}(?![\w./-])", value))
+
+
+def _asked_tables(config_directory: str) -> str:
+    """Return all lists of recipients of main.cf and master.cf as one text; nothing: Postfix does not say."""
+    texts = []
+    for words in (("-hx", RECIPIENTS), ("-P", "-x")):
+        try:
+            code, out, _ = run_postfix("/usr/sbin/postconf", "-c", config_directory, *words)
+        except Failed:
+            return ""
+        if code:
+            return ""
+        lines = out.decode(errors="replace").splitlines()
+        texts += [line for line in lines if words[0] == "-hx" or f"/{RECIPIENTS} " in line]
+    return "\n".join(texts) or RECIPIENTS

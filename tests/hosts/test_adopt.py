@@ -1,0 +1,93 @@
+"""Relays that took a customer's mail by lists of somebody else are taken over, and nobody is refused on the way."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.host import LabHost
+from lab.operators import ACCEPT, OUTSIDE, AtOnce
+from lab.smtp import Conversation
+from tests.support.found_relays import NAMES, FoundRelay, become, fingerprint
+
+pytestmark = pytest.mark.host
+
+HOP = "relay:[127.78.1.1]:2525"
+
+
+@pytest.fixture(scope="module")
+def relay() -> Iterator[LabHost]:
+    with LabHost("bookworm") as host:
+        yield host
+
+
+@pytest.fixture
+def operator(relay: LabHost, tmp_path: Path) -> Iterator[AtOnce]:
+    """An operator who has just written the customer down; what the last one had put on the relay is gone."""
+    person = AtOnce(tmp_path)
+    person.customer("acme", next_hop=HOP, include=[])
+    person.relay("mx1", relay)
+    yield person
+    relay.run("sh", "-c", "rm -rf /etc/postern /var/lib/postern /etc/cron.d/postern")
+
+
+class Traffic(threading.Thread):
+    """Strangers who ask for some addresses all the time; what each was told is kept."""
+
+    def __init__(self, host: LabHost, addresses: list[str]) -> None:
+        super().__init__(daemon=True)
+        self.told: dict[str, set[str]] = {address: set() for address in addresses}
+        self._host, self._ends = host, threading.Event()
+
+    def __enter__(self) -> Traffic:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._ends.is_set():
+            with Conversation(self._host.address, from_address=OUTSIDE) as session:
+                for address in self.told:
+                    self.told[address].add(session.ask(address, "probe@outside.test")[:3])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_found_relay_is_taken_over_as_it_answers_today(relay: LabHost, operator: AtOnce, name: str) -> None:
+    case = FoundRelay.read(name)
+    become(relay, name)
+    before = fingerprint(relay)
+    said = json.loads(operator.done("adopt acme --dry-run --json", code=2 if case.want["refuses"] else 6).out)
+    text = "\n".join([*said["relays"]["mx1"]["lines"], said["refuses"] or ""])
+    missing = [word for named in case.want["named"] for word in named["say"] if word not in text]
+    assert not missing, text
+    assert bool(said["refuses"]) is bool(case.want["refuses"]), text
+    if said["refuses"]:
+        assert operator.done("adopt acme", code=2).err
+        assert fingerprint(relay) == before
+        return
+    assert case.lists <= {*said["lists"]} <= case.lists | {*case.want.get("either", ())}
+
+    asked = [address for address in case.want["before"] if address.isascii()]
+    with Traffic(relay, [*asked, "q1w2e3@acme.example"]) as traffic:
+        operator.done("adopt acme", code=3)
+        (command,) = {*ACCEPT.findall(operator.done("review acme").out)}
+        operator.done(command)
+        operator.done("provision acme --dry-run", code=6)
+        plan = operator.done("provision acme")
+        assert operator.done("provision acme").out.startswith("mx1: nothing to change"), plan.text
+    wanted = {address: {str(code)} for address, code in case.want["before"].items()}
+    told = {address: codes for address, codes in traffic.told.items() if address in wanted}
+    refused = {address: told[address] for address in told if wanted[address] == {"250"} and told[address] != {"250"}}
+    taken = {address: codes for address, codes in traffic.told.items() if codes != {"250"} and "250" in codes}
+    assert (refused, taken) == ({}, {}), plan.text
+    assert "250" not in traffic.told["q1w2e3@acme.example"]
+    assert fingerprint(relay) == before
+    assert "acme.example" in relay.run("cat", "/etc/postern/tables/transport").stdout
+    assert "\n@acme.example" not in "\n" + relay.run("cat", "/etc/postern/tables/exchange_recipients").stdout

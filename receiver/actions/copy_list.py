@@ -39,6 +39,9 @@ _FOLDERS = {
 }
 
 
+_PAST = (upload_log.NAME, removed_addresses.NAME)
+
+
 class SpoolFile(NamedTuple):
     """One file of a spool."""
 
@@ -76,6 +79,10 @@ class ExportedLists(NamedTuple):
     def text(self) -> bytes:
         """Return the list in force as it is written."""
         return list_file.read_content(self.packed) if self.packed else b""
+
+    def content_of(self, name: str) -> bytes:
+        """Return a file of the spool itself; empty: it was not handed over."""
+        return next((file.content for file in self.files if (file.folder, file.name) == (".", name)), b"")
 
     @property
     def says(self) -> tuple[bytes, frozenset[str]]:
@@ -153,8 +160,17 @@ def _united(givens: Sequence[ExportedLists], settings: Settings, origin: Origin)
     text = list_file.encode_recipients(recipients)
     label = ListRecord(list_file.digest(text), len(recipients), 0, 0, origin, tuple(domains))
     counts = counted(list_file.decode_recipients(newest.text), settings)
-    files = tuple(file for file in newest.files if file.folder != "held")
+    kept = (file for file in newest.files if file.folder != "held" and file.name not in _PAST)
+    files = (*kept, *_past(givens, recipients))
     return ExportedLists(newest.number + 1, list_file.pack_list(label, text), Accepted(domains, "", counts), files)
+
+
+def _past(givens: Sequence[ExportedLists], recipients: frozenset[str]) -> Iterator[SpoolFile]:
+    """Yield log and removals of all siblings in one."""
+    logs, gone = ([given.content_of(name) for given in givens] for name in _PAST)
+    removals = removed_addresses.unite_removals(map(removed_addresses.decode_removals, gone), recipients)
+    yield SpoolFile(".", upload_log.NAME, upload_log.unite_logs(logs[0], logs[1:]))
+    yield SpoolFile(".", removed_addresses.NAME, removed_addresses.encode_removals(removals))
 
 
 def _pins(givens: Sequence[ExportedLists]) -> Iterator[SpoolFile]:

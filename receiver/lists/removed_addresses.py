@@ -85,6 +85,20 @@ def update_removals(
     return {**kept, **dict.fromkeys(before - after, removal)}
 
 
+def unite_removals(some: Iterable[Mapping[str, Removal]], listed: frozenset[str]) -> dict[str, Removal]:
+    """Return the removals of siblings whose lists were united: who is listed by any of them has not left.
+
+    Of several removals of an address one that a rollback mended counts, else the last one.
+    """
+    united: dict[str, Removal] = {}
+    for removals in some:
+        for name, each in removals.items():
+            before = united.get(name, each)
+            if each.is_brought_back or name not in listed:
+                united[name] = max(before, each, key=lambda one: (one.is_brought_back, one.when, not one.is_by_person))
+    return united
+
+
 def bring_back(removals: Mapping[str, Removal], recipients: Iterable[str]) -> dict[str, Removal]:
     """Return the removals with some addresses marked as brought back."""
     return {**removals, **{name: removals[name]._replace(is_brought_back=True) for name in recipients}}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from receiver.system import atomic_files
 NAME = "log"
 LINES = 10_000  # entries that are kept
 SHOWN = 50  # entries with removals that `history` shows
+_DAMAGED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 LIMIT = 32 << 20  # bytes of the newest lines that are kept and read: 3 KB an entry, which is forty domains
 
 
@@ -95,7 +96,7 @@ def read_entries(folder: int) -> Iterator[LogEntry]:
         yield from (_of_label(entry.kept) for entry in history.entries(folder))
         return
     for line in reversed(content.splitlines()[-LINES:]):
-        with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        with suppress(*_DAMAGED):
             yield _decode_entry(line)
 
 
@@ -148,6 +149,26 @@ def removal_records(folder: int) -> list[dict[str, Any]]:
 def read_log(folder: int) -> bytes:
     """Return the whole log as it is handed to a sibling: the lines that can be read, the newest last."""
     return b"".join(_encode_entry(entry) + b"\n" for entry in reversed(list(read_entries(folder))))
+
+
+def unite_logs(newest: bytes, others: Iterable[bytes]) -> bytes:
+    """Return the log of one sibling with the steps of the others that it lacks, but without unchanged uploads."""
+    entries = _decode_log(newest)
+    known = {entry.entry for entry in entries}
+    for entry in (entry for log in others for entry in _decode_log(log)):
+        if entry.entry not in known and (entry.added or entry.removed):
+            known.add(entry.entry)
+            entries.append(entry)
+    entries.sort(key=lambda entry: entry.when)
+    return b"".join(_encode_entry(entry) + b"\n" for entry in entries[-LINES:])
+
+
+def _decode_log(content: bytes) -> list[LogEntry]:
+    found = []
+    for line in content.splitlines()[-LINES:]:
+        with suppress(*_DAMAGED):
+            found.append(_decode_entry(line))
+    return found
 
 
 def encode_entry(entry: LogEntry | None) -> dict[str, Any] | None:

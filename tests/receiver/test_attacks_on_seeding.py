@@ -13,7 +13,9 @@ import pytest
 from common.exit_codes import DONE, HELD, REFUSED
 from fleet.copy_lists import ConnectedRelay, due
 from inventory.model import Customer
-from receiver.outcome import AHEAD
+from receiver.actions.bring_back import bring_back
+from receiver.lists import removed_addresses, upload_log
+from receiver.outcome import AHEAD, Origin
 from tests.support.small_relay import SmallRelay, lines, people
 
 EVERYBODY = people(40)
@@ -138,6 +140,27 @@ def years_ahead(relay: SmallRelay) -> None:
 
 
 @pytest.mark.slow
+def test_the_past_of_siblings_that_differ_is_united(honest: SmallRelay, tmp_path: Path, rebuilt: SmallRelay) -> None:
+    honest.offer(EVERYBODY[:39])
+    twin = SmallRelay.copy(honest, tmp_path / "twin")
+    honest.offer(EVERYBODY[:38])
+    with honest.spool() as spool:
+        step = next(upload_log.read_entries(spool.folder)).entry
+        bring_back(spool, step, Origin(int(time.time()), by="olga"), honest.tables)
+    twin.offer(EVERYBODY[:37])
+    with twin.spool() as spool:
+        other = next(upload_log.read_entries(spool.folder)).entry
+    take(rebuilt, given(twin) + given(honest), HELD)
+    with rebuilt.spool() as spool:
+        removals = removed_addresses.read_removals(spool.folder, int(time.time()))
+        assert {step, other} <= {entry.entry for entry in upload_log.read_entries(spool.folder)}
+    assert {name: each.is_brought_back for name, each in removals.items()} == {
+        EVERYBODY[39]: False,
+        EVERYBODY[38]: True,
+    }
+    assert rebuilt.in_force() == set(EVERYBODY[:39])
+
+
 def test_attack_sparse_history_files_are_not_handed_over(honest: SmallRelay, rebuilt: SmallRelay) -> None:
     sparse(honest)
     handed = given(honest)

@@ -142,3 +142,22 @@ def test_a_limit_that_cannot_be_rehearsed_is_refused(relay: SmallRelay, limit: s
     code, found = rehearsed(relay, limit)
     assert code == 2
     assert limit.partition("=")[0] in str(found["line"])
+
+
+def test_a_year_of_logged_uploads_is_rehearsed(relay: SmallRelay) -> None:
+    """An upload an hour on 365 days, each day another one of whom one in a hundred is gone, and one bad day a month."""
+    with relay.spool() as spool:
+        first, base = int(time.time()) - 365 * 86_400, next(upload_log.read_entries(spool.folder))
+        assert base.inputs
+        lines = []
+        for hour in range(365 * 24):
+            gone = 12 if hour % 720 == 719 else 1 if hour % 24 == 0 else 0
+            counts = base.inputs.domains["acme.example"]._replace(reference=100, gone=gone, offered=100 - gone)
+            inputs = base.inputs._replace(domains={"acme.example": counts}, leaving=gone)
+            entry = base._replace(entry=f"{hour:012x}", when=first + hour * 3_600, inputs=inputs, last=0, times=1)
+            lines.append(json.dumps(upload_log.encode_entry(entry)).encode() + b"\n")
+        (relay.folder / upload_log.NAME).write_bytes(b"".join(lines))
+    assert [rehearsed(relay, f"shrink_percent={limit}")[1]["holds"] for limit in (20, 10, 0.5)] == [0, 12, 12]
+    _, found = rehearsed(relay, "shrink_percent=0.5", "shrink_floor=0")
+    assert (found["judged"], found["holds"]) == (365 * 24, 365 + 12)
+    assert found["lines"][-1] == "and 357 older ones, which --json names"  # type: ignore[index]

@@ -37,6 +37,8 @@ class Command(Task[Callable[..., None]]):
 
 task = functools.partial(invoke.task, klass=Command, auto_shortflags=False)
 _CUSTOMER = "its id, which is its file's name in the inventory"
+_CUSTOMERS = "its id, or several with commas between"
+_RELAYS = "only this relay, or several with commas between"
 _ALL = "every customer of the inventory"
 _DRY = "say what would be done; do nothing"
 _JSON = "print one JSON document instead of text"
@@ -124,7 +126,7 @@ def trust(_: Context, name: str, yes: bool = False) -> None:
 @task(
     iterable=["removing"],
     help={
-        "customer": f"{_CUSTOMER}; or --all",
+        "customer": f"{_CUSTOMERS}; or --all",
         "all_": _ALL,
         "dry_run": _DRY,
         "removing": "a name the plan would remove: key:NAME, domain:D, route:D, partial:D, include:A, plus; repeatable",
@@ -171,7 +173,7 @@ def provision(
 
 @task(
     help={
-        "customer": f"{_CUSTOMER}; or --all, or --due",
+        "customer": f"{_CUSTOMERS}; or --all, or --due",
         "all_": _ALL,
         "due": "those whose key nears key_max_age_days (a month ahead), or whose rotation is open",
         "finish": "remove the old key, once every relay has seen the new one",
@@ -335,7 +337,7 @@ def rehearse(_: Context, customer: str, guard: list[str] | None = None, json: bo
     run_command(story, customer, guard or [], json)
 
 
-@task(help={"customer": _CUSTOMER, "json": _JSON})
+@task(help={"customer": _CUSTOMERS, "json": _JSON})
 def resume(_: Context, customer: str, json: bool = False) -> None:
     """Let a customer's uploads take effect again; the one that waits goes through the guard at once.
 
@@ -350,13 +352,14 @@ def resume(_: Context, customer: str, json: bool = False) -> None:
 
 @task(
     help={
-        "customer": f"{_CUSTOMER}; or --all",
+        "customer": f"{_CUSTOMERS}; or --all",
         "all_": _ALL,
+        "relay": _RELAYS,
         "diff": "name who came and who went with this number of it",
         "json": _JSON,
     }
 )
-def history(_: Context, customer: str, all_: bool = False, diff: str = "", json: bool = False) -> None:
+def history(_: Context, customer: str, all_: bool = False, relay: str = "", diff: str = "", json: bool = False) -> None:
     """List the kept lists with date, key, client address, how many came and went, and who accepted what.
 
     Usage: inv history [CUSTOMER] [options]
@@ -365,7 +368,7 @@ def history(_: Context, customer: str, all_: bool = False, diff: str = "", json:
     from commands import run_command
     from commands.history import history as story
 
-    run_command(story, customer, all_, diff, json)
+    run_command(story, customer, all_, relay, diff, json)
 
 
 @task(
@@ -432,7 +435,7 @@ def refusals(_: Context, customer: str, log: list[str] | None = None, now: str =
         "customer": "its id, or several with commas between; left out: all",
         "json": _JSON,
         "problems": "only the lists that need somebody, or have a notice",
-        "relay": "only this relay",
+        "relay": _RELAYS,
         "nagios": "as a monitoring plugin: one line with performance data, and a plugin's own exit codes",
     }
 )
@@ -481,8 +484,8 @@ def find(_: Context, pattern: str, json: bool = False) -> None:
     run_command(story, pattern, json)
 
 
-@task(help={"customer": f"{_CUSTOMER}; or --all", "all_": _ALL})
-def verify(_: Context, customer: str, all_: bool = False) -> None:
+@task(help={"customer": f"{_CUSTOMERS}; or --all", "all_": _ALL, "relay": _RELAYS})
+def verify(_: Context, customer: str, all_: bool = False, relay: str = "") -> None:
     """Ask every relay over SMTP: listed addresses must get 250, an unlisted one 550 (or 450); mail is never sent.
 
     Usage: inv verify [CUSTOMER] [options]
@@ -491,7 +494,7 @@ def verify(_: Context, customer: str, all_: bool = False) -> None:
     from commands import run_command
     from commands.verify import verify as story
 
-    run_command(story, customer, all_)
+    run_command(story, customer, all_, relay)
 
 
 @task(help={"keep": "leave the relay running and say how to reach it"})

@@ -19,8 +19,8 @@ def provision(customer: str, every: bool, options: ProvisionOptions) -> int:
     where = inventory.inventory_path()
     everything = load_for("" if every else customer)
     customers = select_customers(everything, customer, every)
-    if every and (options.kit_dir or options.public_key):
-        raise Refused("--kit-dir and --public-key are for one customer, not for --all")
+    if (every or len(customers) > 1) and (options.kit_dir or options.public_key):
+        raise Refused("--kit-dir and --public-key are for one customer")
     given = customer_keys.read_given_key(options.public_key, everything, customers)
     _refuse_second_key(customers, given)
     return provision_customers(

@@ -21,7 +21,7 @@ from customer_host.customer_keys import KeyRemoval, NewKeys
 from deploy.plan import HostError, Machine
 from fleet.key_state import KeyState, RelayKeys, read_key_states
 from fleet.provisioning import ProvisionResult, provision_customers
-from fleet.relays import load_for, select_customers
+from fleet.relays import load_for, select_customers, split_names
 from inventory import Inventory
 from inventory.model import Customer, Key
 from roles.customer_host import key_file
@@ -38,7 +38,7 @@ class RotationOptions(NamedTuple):
 
 def rotate_key(customer: str, every: bool, rotation: RotationOptions, options: ProvisionOptions) -> int:
     """Begin, go on with, finish or undo the rotations of the chosen customers. Raises InventoryError, Refused."""
-    if (options.public_key or options.kit_dir) and not customer:
+    if (options.public_key or options.kit_dir) and len(split_names(customer)) != 1:
         raise Refused("--public-key and --kit-dir are for one customer")
     if rotation.finish and rotation.undo:
         raise Refused("either --finish or --undo, not both")
@@ -58,8 +58,10 @@ def _select_customers(customer: str, every: bool, rotation: RotationOptions) -> 
     customers = select_customers(
         load_for("" if every else customer), customer, every or (rotation.due and not customer)
     )
-    if customer and not customers[0].keys:
-        raise Refused(f"{customer} has no key yet: `inv provision {customer}` makes its first")
+    if customer and (keyless := [one.id for one in customers if not one.keys]):
+        names = ",".join(keyless)
+        verb, whose = ("has", "its") if len(keyless) == 1 else ("have", "their")
+        raise Refused(f"{', '.join(keyless)} {verb} no key yet: `inv provision {names}` makes {whose} first")
     today = datetime.now(UTC).date()
     return [one for one in customers if one.keys and (not rotation.due or one.key_due(today) or len(one.keys) > 1)]
 

@@ -17,7 +17,7 @@ from roles import relay as relay_role
 TAKEN = "250"
 
 
-def verify(customer: str, every: bool) -> int:
+def verify(customer: str, every: bool, relay: str) -> int:
     """Have every relay of the customers asked; PROOF if one does not answer as it should, or not as the others do."""
     everything = load_for("" if every else customer)
     customers = select_customers(everything, customer, every)
@@ -27,7 +27,7 @@ def verify(customer: str, every: bool) -> int:
             (said,) = host.read([relay_role.answers(relay, [one for one in customers if relay.name in one.relays])])
         return said or {"asked": {}, "listed": {}}
 
-    answers = run_parallel(relays_of(everything, customers), ask, "asking")
+    answers = run_parallel(relays_of(everything, customers, relay), ask, "asking")
     codes = [terminal.print_result(name, _judge(answer)) for name, answer in answers.items()]
     return exit_codes.worst([*codes, *_differences(answers)])
 

@@ -14,7 +14,7 @@ from console import terminal
 from console.errors import Refused
 from deploy.plan import HostError, Machine
 from deploy.relay_host import RelayHost
-from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers
+from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers, split_names
 from inventory.model import Customer, Relay
 
 POSTERN = "/usr/local/sbin/postern"
@@ -47,11 +47,13 @@ class CustomerRelays(NamedTuple):
     relays: tuple[Relay, ...]
 
     @classmethod
-    def of(cls, customer: str) -> CustomerRelays:
-        """Look a customer up. Raises InventoryError, Refused."""
+    def of(cls, customer: str, relay: str = "") -> CustomerRelays:
+        """Look a customer up, with its relays or those of them that are named. Raises InventoryError, Refused."""
+        if len(split_names(customer)) > 1:
+            raise Refused(f"'{customer}': one customer at a time here")
         everything = load_for(customer)
         (one,) = select_customers(everything, customer, every=False)
-        return cls(one, relays_of(everything, [one]))
+        return cls(one, relays_of(everything, [one], relay))
 
 
 def ask_relays(place: CustomerRelays, doing: str, verb: str, *words: str, stdin: bytes = b"") -> Answers:
@@ -64,19 +66,27 @@ def ask_relays(place: CustomerRelays, doing: str, verb: str, *words: str, stdin:
     return run_parallel(place.relays, one, doing)
 
 
-def ask_for_all(verb: str, *words: str) -> Mapping[str, Answers]:
-    """Ask every relay about each customer on it, over one connection a relay; by customer. Raises InventoryError."""
-    everything = load_for("")
+def ask_for_all(verb: str, *words: str, customer: str = "", relay: str = "") -> Mapping[str, Answers]:
+    """Ask each relay about all customers on it, or those named, over one connection a relay; by customer.
+
+    Raises InventoryError, Refused.
+    """
+    everything = load_for(customer)
+    customers = select_customers(everything, customer, every=not customer)
 
     def one(relay: Relay) -> Answers:
-        theirs = [customer.id for customer in everything.customers.values() if relay.name in customer.relays]
+        theirs = [one.id for one in customers if relay.name in one.relays]
         with connect(relay) as host:
             return {customer: _ask_or_error(host, customer, verb, *words) for customer in theirs}
 
-    found = run_parallel(relays_of(everything, everything.customers.values()), one, "asking")
+    found = run_parallel(relays_of(everything, customers, relay), one, "asking")
     return {
-        id_: {name: said if isinstance(said := found[name], Exception) else said[id_] for name in customer.relays}
-        for id_, customer in everything.customers.items()
+        one.id: {
+            name: said if isinstance(said := found[name], Exception) else said[one.id]
+            for name in one.relays
+            if name in found
+        }
+        for one in customers
     }
 
 

@@ -78,17 +78,17 @@ def init(
     run_command(story, known, from_)
 
 
-@task
-def check(_: Context) -> None:
+@task(help={"json": _JSON})
+def check(_: Context, json: bool = False) -> None:
     """Check the whole inventory, every fault of every file at once; touch nothing.
 
-    Usage: inv check
+    Usage: inv check [options]
     Example: inv check
     """
     from commands import run_command
     from commands.check import check as story
 
-    run_command(story)
+    run_command(story, json)
 
 
 @task(name="list", help={"json": _JSON})
@@ -135,6 +135,7 @@ def trust(_: Context, name: str, yes: bool = False) -> None:
         "diff": "print the plan's diffs below its summary",
         "full": "print them with long files whole, instead of counting their lines",
         "kit_dir": "write the kit there instead of to kits/CUSTOMER beside the inventory",
+        "json": _JSON,
     },
 )
 def provision(
@@ -148,6 +149,7 @@ def provision(
     kit_dir: str = "",
     diff: bool = False,
     full: bool = False,
+    json: bool = False,
 ) -> None:
     """Set up both ends for a customer: its relays over SSH, its Exchange server by a kit or over SSH.
 
@@ -168,6 +170,7 @@ def provision(
         customer,
         all_,
         ProvisionOptions(dry_run, tuple(removing or ()), downgrade, public_key, kit_dir, diff, full),
+        json,
     )
 
 
@@ -184,6 +187,7 @@ def provision(
         "kit_dir": "write the kit there instead of to kits/CUSTOMER beside the inventory",
         "diff": "print the plan's diffs below its summary",
         "full": "print them with long files whole, instead of counting their lines",
+        "json": _JSON,
     },
 )
 def rotate_key(
@@ -199,6 +203,7 @@ def rotate_key(
     kit_dir: str = "",
     diff: bool = False,
     full: bool = False,
+    json: bool = False,
 ) -> None:
     """Give a customer a new key without closing the gate: beside the old one first, alone when it has been used.
 
@@ -214,7 +219,7 @@ def rotate_key(
     from console.options import ProvisionOptions
 
     options = ProvisionOptions(dry_run, public_key=public_key, kit_dir=kit_dir, diff=diff, full=full)
-    run_command(story, customer, all_, RotationOptions(due, finish, undo, force), options)
+    run_command(story, customer, all_, RotationOptions(due, finish, undo, force), options, json)
 
 
 @task(
@@ -484,8 +489,8 @@ def find(_: Context, pattern: str, json: bool = False) -> None:
     run_command(story, pattern, json)
 
 
-@task(help={"customer": f"{_CUSTOMERS}; or --all", "all_": _ALL, "relay": _RELAYS})
-def verify(_: Context, customer: str, all_: bool = False, relay: str = "") -> None:
+@task(help={"customer": f"{_CUSTOMERS}; or --all", "all_": _ALL, "relay": _RELAYS, "json": _JSON})
+def verify(_: Context, customer: str, all_: bool = False, relay: str = "", json: bool = False) -> None:
     """Ask every relay over SMTP: listed addresses must get 250, an unlisted one 550 (or 450); mail is never sent.
 
     Usage: inv verify [CUSTOMER] [options]
@@ -494,7 +499,7 @@ def verify(_: Context, customer: str, all_: bool = False, relay: str = "") -> No
     from commands import run_command
     from commands.verify import verify as story
 
-    run_command(story, customer, all_, relay)
+    run_command(story, customer, all_, relay, json)
 
 
 @task(help={"keep": "leave the relay running and say how to reach it"})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import inventory
 from common import exit_codes
@@ -36,7 +36,7 @@ class RotationOptions(NamedTuple):
     force: bool = False
 
 
-def rotate_key(customer: str, every: bool, rotation: RotationOptions, options: ProvisionOptions) -> int:
+def rotate_key(customer: str, every: bool, rotation: RotationOptions, options: ProvisionOptions, as_json: bool) -> int:
     """Begin, go on with, finish or undo the rotations of the chosen customers. Raises InventoryError, Refused."""
     if (options.public_key or options.kit_dir) and len(split_names(customer)) != 1:
         raise Refused("--public-key and --kit-dir are for one customer")
@@ -47,10 +47,30 @@ def rotate_key(customer: str, every: bool, rotation: RotationOptions, options: P
     if options.public_key and (rotation.finish or rotation.undo):
         raise Refused("--public-key brings a new key in, --finish and --undo do not")
     customers = _select_customers(customer, every, rotation)
+    with terminal.document_alone(as_json):
+        code = _rotate(customers, rotation, options)
+    if as_json:
+        terminal.document({"code": code, "customers": _key_documents(customers)})
+    return code
+
+
+def _rotate(customers: Sequence[Customer], rotation: RotationOptions, options: ProvisionOptions) -> int:
     if not customers:
         terminal.say("no key is due, and no rotation is open" if rotation.due else "no customer has a key yet")
         return exit_codes.DONE
     return Rotation(rotation, options, customer_host.prepare_connect(customers, options.kit_dir)).run(customers)
+
+
+def _key_documents(customers: Sequence[Customer]) -> dict[str, Any]:
+    """Return the keys that customers have on record now; two of them: a rotation is open."""
+    now = _inventory(customers).customers if customers else {}
+    return {
+        one.id: {
+            "keys": [{"name": key.name, "recorded": key.recorded} for key in now[one.id].keys],
+            "is_open": len(now[one.id].keys) > 1,
+        }
+        for one in customers
+    }
 
 
 def _select_customers(customer: str, every: bool, rotation: RotationOptions) -> Sequence[Customer]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from common import exit_codes
 from console import terminal
-from console.errors import Refused
+from console.errors import Refused, code_of
 from deploy.plan import HostError, Machine
 from deploy.relay_host import RelayHost
 from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers, split_names
@@ -154,7 +154,7 @@ def print_all(answers: Mapping[str, Answers], as_json: bool, quiet: str = "") ->
     """Print what was said of each customer; give the worst exit code. `quiet`: a text that is only counted."""
     said = {customer: given_answers(each) for customer, each in answers.items()}
     if as_json:
-        terminal.document({id_: {name: one.record for name, one in each.items()} for id_, each in said.items()})
+        terminal.document({id_: _document(each) for id_, each in answers.items()})
     else:
         _print_texts(said, quiet)
     failed = {(name, str(one)): one for each in answers.values() for name, one in each.items() if _failed(one)}
@@ -181,7 +181,7 @@ def print_answers(answers: Answers, as_json: bool = False) -> int:
     """Print what each relay said; give the worst exit code."""
     said = given_answers(answers)
     if as_json:
-        terminal.document({name: answer.record for name, answer in said.items()})
+        terminal.document(_document(answers))
     else:
         for text in dict.fromkeys(answer.text for answer in said.values()):
             terminal.answer([name for name, answer in said.items() if answer.text == text], text)
@@ -189,6 +189,14 @@ def print_answers(answers: Answers, as_json: bool = False) -> int:
         terminal.print_result(name, answer) for name, answer in answers.items() if not isinstance(answer, RelayAnswer)
     ]
     return exit_codes.worst([*failed, *(answer.code for answer in said.values())])
+
+
+def _document(answers: Answers) -> dict[str, Mapping[str, Any]]:
+    """Return each relay's record by its name, or why there is none."""
+    return {
+        name: one.record if isinstance(one, RelayAnswer) else {"code": code_of(one), "error": str(one)}
+        for name, one in answers.items()
+    }
 
 
 def given_answers(answers: Answers) -> dict[str, RelayAnswer]:

@@ -57,9 +57,13 @@ def script(shell: str, inv: Path) -> str:
 
 
 def candidates(words: Sequence[str]) -> list[str]:
-    """Return what may stand for the last of the words, `inv` being the first; nothing where a file may stand."""
+    """Return what may stand for the last of the words, `inv` being the first; nothing where a file may stand.
+
+    Of several names with commas between, the last is completed.
+    """
     _, *before, typed = words if len(words) > 1 else ("inv", "")
-    return sorted(name for name in _offered(before, typed) if name.startswith(typed))
+    earlier, comma, last = typed.rpartition(",")
+    return sorted(f"{earlier}{comma}{name}" for name in _offered(before, typed) if name.startswith(last))
 
 
 def _offered(before: Sequence[str], typed: str) -> Iterator[str]:

@@ -37,6 +37,8 @@ class Command(Task[Callable[..., None]]):
 
 task = functools.partial(invoke.task, klass=Command, auto_shortflags=False)
 _CUSTOMER = "its id, which is its file's name in the inventory"
+_CUSTOMERS = "its id, or several with commas between"
+_RELAYS = "only this relay, or several with commas between"
 _ALL = "every customer of the inventory"
 _DRY = "say what would be done; do nothing"
 _JSON = "print one JSON document instead of text"
@@ -76,17 +78,17 @@ def init(
     run_command(story, known, from_)
 
 
-@task
-def check(_: Context) -> None:
+@task(help={"json": _JSON})
+def check(_: Context, json: bool = False) -> None:
     """Check the whole inventory, every fault of every file at once; touch nothing.
 
-    Usage: inv check
+    Usage: inv check [options]
     Example: inv check
     """
     from commands import run_command
     from commands.check import check as story
 
-    run_command(story)
+    run_command(story, json)
 
 
 @task(name="list", help={"json": _JSON})
@@ -124,7 +126,7 @@ def trust(_: Context, name: str, yes: bool = False) -> None:
 @task(
     iterable=["removing"],
     help={
-        "customer": f"{_CUSTOMER}; or --all",
+        "customer": f"{_CUSTOMERS}; or --all",
         "all_": _ALL,
         "dry_run": _DRY,
         "removing": "a name the plan would remove: key:NAME, domain:D, route:D, partial:D, include:A, plus; repeatable",
@@ -133,6 +135,7 @@ def trust(_: Context, name: str, yes: bool = False) -> None:
         "diff": "print the plan's diffs below its summary",
         "full": "print them with long files whole, instead of counting their lines",
         "kit_dir": "write the kit there instead of to kits/CUSTOMER beside the inventory",
+        "json": _JSON,
     },
 )
 def provision(
@@ -146,6 +149,7 @@ def provision(
     kit_dir: str = "",
     diff: bool = False,
     full: bool = False,
+    json: bool = False,
 ) -> None:
     """Set up both ends for a customer: its relays over SSH, its Exchange server by a kit or over SSH.
 
@@ -166,12 +170,13 @@ def provision(
         customer,
         all_,
         ProvisionOptions(dry_run, tuple(removing or ()), downgrade, public_key, kit_dir, diff, full),
+        json,
     )
 
 
 @task(
     help={
-        "customer": f"{_CUSTOMER}; or --all, or --due",
+        "customer": f"{_CUSTOMERS}; or --all, or --due",
         "all_": _ALL,
         "due": "those whose key nears key_max_age_days (a month ahead), or whose rotation is open",
         "finish": "remove the old key, once every relay has seen the new one",
@@ -182,6 +187,7 @@ def provision(
         "kit_dir": "write the kit there instead of to kits/CUSTOMER beside the inventory",
         "diff": "print the plan's diffs below its summary",
         "full": "print them with long files whole, instead of counting their lines",
+        "json": _JSON,
     },
 )
 def rotate_key(
@@ -197,6 +203,7 @@ def rotate_key(
     kit_dir: str = "",
     diff: bool = False,
     full: bool = False,
+    json: bool = False,
 ) -> None:
     """Give a customer a new key without closing the gate: beside the old one first, alone when it has been used.
 
@@ -212,7 +219,7 @@ def rotate_key(
     from console.options import ProvisionOptions
 
     options = ProvisionOptions(dry_run, public_key=public_key, kit_dir=kit_dir, diff=diff, full=full)
-    run_command(story, customer, all_, RotationOptions(due, finish, undo, force), options)
+    run_command(story, customer, all_, RotationOptions(due, finish, undo, force), options, json)
 
 
 @task(
@@ -359,7 +366,7 @@ def rehearse(_: Context, customer: str, guard: list[str] | None = None, json: bo
     run_command(story, customer, guard or [], json)
 
 
-@task(help={"customer": _CUSTOMER, "json": _JSON})
+@task(help={"customer": _CUSTOMERS, "json": _JSON})
 def resume(_: Context, customer: str, json: bool = False) -> None:
     """Let a customer's uploads take effect again; the one that waits goes through the guard at once.
 
@@ -374,13 +381,14 @@ def resume(_: Context, customer: str, json: bool = False) -> None:
 
 @task(
     help={
-        "customer": f"{_CUSTOMER}; or --all",
+        "customer": f"{_CUSTOMERS}; or --all",
         "all_": _ALL,
+        "relay": _RELAYS,
         "diff": "name who came and who went with this number of it",
         "json": _JSON,
     }
 )
-def history(_: Context, customer: str, all_: bool = False, diff: str = "", json: bool = False) -> None:
+def history(_: Context, customer: str, all_: bool = False, relay: str = "", diff: str = "", json: bool = False) -> None:
     """List the kept lists with date, key, client address, how many came and went, and who accepted what.
 
     Usage: inv history [CUSTOMER] [options]
@@ -389,7 +397,7 @@ def history(_: Context, customer: str, all_: bool = False, diff: str = "", json:
     from commands import run_command
     from commands.history import history as story
 
-    run_command(story, customer, all_, diff, json)
+    run_command(story, customer, all_, relay, diff, json)
 
 
 @task(
@@ -456,7 +464,7 @@ def refusals(_: Context, customer: str, log: list[str] | None = None, now: str =
         "customer": "its id, or several with commas between; left out: all",
         "json": _JSON,
         "problems": "only the lists that need somebody, or have a notice",
-        "relay": "only this relay",
+        "relay": _RELAYS,
         "nagios": "as a monitoring plugin: one line with performance data, and a plugin's own exit codes",
     }
 )
@@ -505,8 +513,8 @@ def find(_: Context, pattern: str, json: bool = False) -> None:
     run_command(story, pattern, json)
 
 
-@task(help={"customer": f"{_CUSTOMER}; or --all", "all_": _ALL})
-def verify(_: Context, customer: str, all_: bool = False) -> None:
+@task(help={"customer": f"{_CUSTOMERS}; or --all", "all_": _ALL, "relay": _RELAYS, "json": _JSON})
+def verify(_: Context, customer: str, all_: bool = False, relay: str = "", json: bool = False) -> None:
     """Ask every relay over SMTP: listed addresses must get 250, an unlisted one 550 (or 450); mail is never sent.
 
     Usage: inv verify [CUSTOMER] [options]
@@ -515,7 +523,7 @@ def verify(_: Context, customer: str, all_: bool = False) -> None:
     from commands import run_command
     from commands.verify import verify as story
 
-    run_command(story, customer, all_)
+    run_command(story, customer, all_, relay, json)
 
 
 @task(help={"keep": "leave the relay running and say how to reach it"})

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import inventory
 from common import exit_codes
 from console import terminal
 
 
-def check() -> int:
+def check(as_json: bool) -> int:
     """Check every file of the inventory. Raises InventoryError with all faults."""
     where = inventory.inventory_path()
+    if as_json:
+        return _print_document(where)
     everything = inventory.load(where)
     relays, customers = everything.relays, everything.customers
     domains = sum(len(customer.domains) for customer in customers.values())
     terminal.say(f"{where}: {len(customers)} customers, {domains} domains, {len(relays)} relays: no fault")
     return exit_codes.DONE
+
+
+def _print_document(where: Path) -> int:
+    """Print what is wrong as JSON, and what is there as far as it can be read. Raises InventoryError."""
+    everything = inventory.load(where, ())
+    faults = [dict(zip(("place", "text"), fault.partition(": ")[::2], strict=True)) for fault in everything.faults]
+    counts = {"customers": len(everything.customers), "relays": len(everything.relays)}
+    domains = sum(len(customer.domains) for customer in everything.customers.values())
+    terminal.document({"inventory": str(where), **counts, "domains": domains, "faults": faults})
+    return exit_codes.REFUSED if faults else exit_codes.DONE

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import inventory
+from console import terminal
 from console.errors import Refused
 from console.options import ProvisionOptions
 from customer_host import customer_host, customer_keys
@@ -14,18 +15,21 @@ from fleet.relays import load_for, select_customers
 from inventory.model import Customer
 
 
-def provision(customer: str, every: bool, options: ProvisionOptions) -> int:
+def provision(customer: str, every: bool, options: ProvisionOptions, as_json: bool) -> int:
     """Bring both ends of the chosen customers to their wanted state. Raises InventoryError, Refused."""
     where = inventory.inventory_path()
     everything = load_for("" if every else customer)
     customers = select_customers(everything, customer, every)
-    if every and (options.kit_dir or options.public_key):
-        raise Refused("--kit-dir and --public-key are for one customer, not for --all")
+    if (every or len(customers) > 1) and (options.kit_dir or options.public_key):
+        raise Refused("--kit-dir and --public-key are for one customer")
     given = customer_keys.read_given_key(options.public_key, everything, customers)
     _refuse_second_key(customers, given)
-    return provision_customers(
-        everything, customers, options, NewKeys(where, customer_host.prepare_connect(customers, options.kit_dir), given)
-    ).code
+    new_keys = NewKeys(where, customer_host.prepare_connect(customers, options.kit_dir), given)
+    with terminal.document_alone(as_json):
+        result = provision_customers(everything, customers, options, new_keys)
+    if as_json:
+        terminal.document({"code": result.code, "relays": result.relays, "customers": result.customers})
+    return result.code
 
 
 # ---- keys

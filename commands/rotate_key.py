@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import inventory
 from common import exit_codes
@@ -21,7 +21,7 @@ from customer_host.customer_keys import KeyRemoval, NewKeys
 from deploy.plan import HostError, Machine
 from fleet.key_state import KeyState, RelayKeys, read_key_states
 from fleet.provisioning import ProvisionResult, provision_customers
-from fleet.relays import load_for, select_customers
+from fleet.relays import load_for, select_customers, split_names
 from inventory import Inventory
 from inventory.model import Customer, Key
 from roles.customer_host import key_file
@@ -36,9 +36,9 @@ class RotationOptions(NamedTuple):
     force: bool = False
 
 
-def rotate_key(customer: str, every: bool, rotation: RotationOptions, options: ProvisionOptions) -> int:
+def rotate_key(customer: str, every: bool, rotation: RotationOptions, options: ProvisionOptions, as_json: bool) -> int:
     """Begin, go on with, finish or undo the rotations of the chosen customers. Raises InventoryError, Refused."""
-    if (options.public_key or options.kit_dir) and not customer:
+    if (options.public_key or options.kit_dir) and len(split_names(customer)) != 1:
         raise Refused("--public-key and --kit-dir are for one customer")
     if rotation.finish and rotation.undo:
         raise Refused("either --finish or --undo, not both")
@@ -47,10 +47,30 @@ def rotate_key(customer: str, every: bool, rotation: RotationOptions, options: P
     if options.public_key and (rotation.finish or rotation.undo):
         raise Refused("--public-key brings a new key in, --finish and --undo do not")
     customers = _select_customers(customer, every, rotation)
+    with terminal.document_alone(as_json):
+        code = _rotate(customers, rotation, options)
+    if as_json:
+        terminal.document({"code": code, "customers": _key_documents(customers)})
+    return code
+
+
+def _rotate(customers: Sequence[Customer], rotation: RotationOptions, options: ProvisionOptions) -> int:
     if not customers:
         terminal.say("no key is due, and no rotation is open" if rotation.due else "no customer has a key yet")
         return exit_codes.DONE
     return Rotation(rotation, options, customer_host.prepare_connect(customers, options.kit_dir)).run(customers)
+
+
+def _key_documents(customers: Sequence[Customer]) -> dict[str, Any]:
+    """Return the keys that customers have on record now; two of them: a rotation is open."""
+    now = _inventory(customers).customers if customers else {}
+    return {
+        one.id: {
+            "keys": [{"name": key.name, "recorded": key.recorded} for key in now[one.id].keys],
+            "is_open": len(now[one.id].keys) > 1,
+        }
+        for one in customers
+    }
 
 
 def _select_customers(customer: str, every: bool, rotation: RotationOptions) -> Sequence[Customer]:
@@ -58,8 +78,10 @@ def _select_customers(customer: str, every: bool, rotation: RotationOptions) -> 
     customers = select_customers(
         load_for("" if every else customer), customer, every or (rotation.due and not customer)
     )
-    if customer and not customers[0].keys:
-        raise Refused(f"{customer} has no key yet: `inv provision {customer}` makes its first")
+    if customer and (keyless := [one.id for one in customers if not one.keys]):
+        names = ",".join(keyless)
+        verb, whose = ("has", "its") if len(keyless) == 1 else ("have", "their")
+        raise Refused(f"{', '.join(keyless)} {verb} no key yet: `inv provision {names}` makes {whose} first")
     today = datetime.now(UTC).date()
     return [one for one in customers if one.keys and (not rotation.due or one.key_due(today) or len(one.keys) > 1)]
 

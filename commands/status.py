@@ -10,10 +10,10 @@ from console import terminal
 from console.errors import Refused
 from fleet import overview, status_view
 from fleet.overview import RelayState
-from fleet.relays import connect, relays_of, run_parallel, select_customers
+from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers, split_names
 from fleet.status_view import Overview
-from inventory import Inventory, InventoryError
-from inventory.model import Customer, Relay
+from inventory import InventoryError
+from inventory.model import Relay
 
 
 class StatusOptions(NamedTuple):
@@ -21,7 +21,7 @@ class StatusOptions(NamedTuple):
 
     as_json: bool = False
     problems: bool = False  # only rows that have one
-    relay: str = ""  # only this one
+    relay: str = ""  # only this one, or these with commas between
     nagios: bool = False  # as a monitoring plugin speaks
 
 
@@ -53,11 +53,11 @@ def _tell_monitoring(customer: str, options: StatusOptions) -> int:
 
 
 def _look_at_all(customer: str, options: StatusOptions) -> Overview:
-    everything = inventory.load(inventory.inventory_path())
-    customers = _select(everything, customer)
+    everything = load_for(customer, options.relay)
+    customers = select_customers(everything, customer, every=not customer)
     asked = overview.relays_to_ask(everything)
     if options.relay:
-        asked = (inventory.find_relay(everything, options.relay),)
+        asked = tuple(inventory.find_relay(everything, name) for name in split_names(options.relay))
 
     def ask(relay: Relay) -> RelayState:
         with connect(relay) as host:
@@ -66,13 +66,6 @@ def _look_at_all(customer: str, options: StatusOptions) -> Overview:
     found = run_parallel(asked, ask, "asking")
     wanted = {relay.name for relay in relays_of(everything, customers)} if customer else set(found)
     return overview.make_overview(everything, customers, found, wanted)
-
-
-def _select(everything: Inventory, customer: str) -> tuple[Customer, ...]:
-    if not customer:
-        return select_customers(everything, "", every=True)
-    names = dict.fromkeys(name for name in customer.split(",") if name)
-    return tuple(one for name in names for one in select_customers(everything, name, every=False))
 
 
 # ---- show

@@ -7,7 +7,7 @@ from typing import Any
 
 from common import exit_codes
 from console import terminal
-from console.errors import Refused
+from console.errors import Refused, code_of
 from deploy.items import State
 from deploy.plan import HostError, ProofFailed
 from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers
@@ -17,7 +17,7 @@ from roles import relay as relay_role
 TAKEN = "250"
 
 
-def verify(customer: str, every: bool) -> int:
+def verify(customer: str, every: bool, relay: str, as_json: bool) -> int:
     """Have every relay of the customers asked; PROOF if one does not answer as it should, or not as the others do."""
     everything = load_for("" if every else customer)
     customers = select_customers(everything, customer, every)
@@ -27,9 +27,37 @@ def verify(customer: str, every: bool) -> int:
             (said,) = host.read([relay_role.answers(relay, [one for one in customers if relay.name in one.relays])])
         return said or {"asked": {}, "listed": {}}
 
-    answers = run_parallel(relays_of(everything, customers), ask, "asking")
-    codes = [terminal.print_result(name, _judge(answer)) for name, answer in answers.items()]
-    return exit_codes.worst([*codes, *_differences(answers)])
+    answers = run_parallel(relays_of(everything, customers, relay), ask, "asking")
+    verdicts = {name: _judge(answer) for name, answer in answers.items()}
+    differences = [*_differences(answers)]
+    if as_json:
+        relays = {name: _document(answer, verdicts[name]) for name, answer in answers.items()}
+        terminal.document({"relays": relays, "differences": differences})
+        codes = [_code(verdict) for verdict in verdicts.values()]
+    else:
+        codes = terminal.print_results(verdicts)
+        for text in differences:
+            terminal.error(text)
+    return exit_codes.worst([*codes, *(exit_codes.PROOF for _ in differences)])
+
+
+def _document(answer: State | HostError | Refused, verdict: str | HostError | Refused) -> Mapping[str, Any]:
+    code = _code(verdict)
+    if isinstance(answer, Exception):
+        return {"code": code, "error": str(answer)}
+    asked = [
+        {"address": address, "wanted": wanted, "answer": said, "right": said.startswith(wanted)}
+        for each in answer["asked"].values()
+        for address, wanted, said in each
+    ]
+    caller = answer.get("caller", {})
+    as_whom = {"address": caller.get("is", ""), "is_outside": bool(caller.get("outside"))}
+    not_asked = dict(answer.get("refused", {}))
+    return {"code": code, "asked": asked, "open": _open_domains(answer), "not_asked": not_asked, "asked_as": as_whom}
+
+
+def _code(verdict: str | HostError | Refused) -> int:
+    return exit_codes.DONE if isinstance(verdict, str) else code_of(verdict)
 
 
 def _judge(answer: State | HostError | Refused) -> str | HostError | Refused:
@@ -42,10 +70,15 @@ def _judge(answer: State | HostError | Refused) -> str | HostError | Refused:
     caller = answer.get("caller", {})
     if faults:
         return ProofFailed("\n".join([*faults, *_as_whom(caller)]))
-    taking = [domain for domain, each in answer["asked"].items() if all(wanted == TAKEN for _, wanted, _ in each)]
+    taking = _open_domains(answer)
     everybody = f"; nobody is refused at {', '.join(taking)}: open" if taking else ""
     said = f"{len(asked)} addresses asked, all answered as they should be{everybody}"
     return "; ".join([said, *_as_whom(caller)])
+
+
+def _open_domains(answer: State) -> list[str]:
+    """Name the domains in which everybody is to be taken."""
+    return [domain for domain, each in answer["asked"].items() if all(wanted == TAKEN for _, wanted, _ in each)]
 
 
 def _as_whom(caller: Mapping[str, Any]) -> Iterator[str]:
@@ -56,12 +89,11 @@ def _as_whom(caller: Mapping[str, Any]) -> Iterator[str]:
         yield f"asked as {caller['is']}, so THIS HOLDS FOR mynetworks ONLY: {caller['why']}"
 
 
-def _differences(answers: Mapping[str, Any]) -> Iterator[int]:
-    """Say of which domains relays list different addresses; gives an exit code for each."""
+def _differences(answers: Mapping[str, Any]) -> Iterator[str]:
+    """Say of which domains relays list different addresses."""
     listed = {name: answer["listed"] for name, answer in answers.items() if not isinstance(answer, Exception)}
     for domain in dict.fromkeys(domain for each in listed.values() for domain in each):
         there = {name: each[domain] for name, each in listed.items()}
         if len({digest for _, digest in there.values()}) > 1:
             counts = ", ".join(f"{name} {total}" for name, (total, _) in there.items())
-            terminal.error(f"{domain}: its relays list different addresses ({counts}); see `inv status`")
-            yield exit_codes.PROOF
+            yield f"{domain}: its relays list different addresses ({counts}); see `inv status`"

@@ -11,7 +11,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, TypeAlias
 
 from rich.cells import cell_len
@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from common import exit_codes
+from console.documents import with_iso_times
 from console.errors import Refused, code_of
 from console.grouping import Sentence, group_names, merge_sentences
 from deploy.plan import HostError
@@ -107,8 +108,18 @@ def _row_lines(row: Sequence[str], widths: Sequence[int], used: int, width: int)
 
 def document(value: Any) -> None:
     """Print one JSON document; controls stand in it as escapes, those that JSON itself lets through too."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    text = json.dumps(with_iso_times(value), indent=2, ensure_ascii=False, default=str)
     print(_CONTROLS.sub(lambda found: json.dumps(found[0])[1:-1], text))
+
+
+@contextmanager
+def document_alone(as_json: bool) -> Iterator[None]:
+    """Have what is said on the way go to stderr, where the end of it is one JSON document on stdout."""
+    if not as_json:
+        yield
+        return
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def print_lines(lines: Iterator[str]) -> None:

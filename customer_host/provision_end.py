@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from common import exit_codes
 from console import terminal
-from console.grouping import CUSTOMER, Sentence
+from console.grouping import CUSTOMER, Sentence, merge_sentences
 from console.options import ProvisionOptions
 from customer_host import customer_host
 from customer_host.customer_host import Connect
@@ -34,6 +34,12 @@ class EndResult(NamedTuple):
     code: int
     said: tuple[Sentence, ...] = ()
     is_changed: bool = False  # or would be, in a dry run
+
+    def document(self, dry_run: bool) -> dict[str, Any]:
+        """Return it as docs/json.md has it."""
+        changed = "would change" if dry_run else "changed"
+        said = [text.partition(": ")[2] for text, _ in merge_sentences(self.said)]
+        return {"result": changed if self.is_changed else "unchanged", "code": self.code, "said": said}
 
 
 def provision_ends(
@@ -100,7 +106,8 @@ def _write(end: ExchangeEnd, customer: Customer, plan: Plan, known: KeyUsage, op
     if not isinstance(end, Machine):  # a kit has been carried; a machine is where the key is used
         for key in known.seen:
             customer_host.delete_key(end, customer, key)
-        said += _tell_carrier(end, customer, known, changed)
+        again = [one.item.name for one in plan.changes if one.before and one.item.name.startswith("schedule.")]
+        said += _tell_carrier(end, customer, known, changed, again)
     return EndResult(exit_codes.DONE, (*said,), bool(changed))
 
 
@@ -121,15 +128,18 @@ def shared_name(end: ExchangeEnd, customer: Customer) -> str:
 
 
 def _tell_carrier(
-    end: ExchangeEnd, customer: Customer, known: KeyUsage, changed: Collection[str]
+    end: ExchangeEnd, customer: Customer, known: KeyUsage, changed: Collection[str], again: Sequence[str]
 ) -> Iterator[Sentence]:
-    """Say what is to be done with a kit; of an open rotation its own story tells."""
+    """Say what is to be done with a kit; of an open rotation its own command tells.
+
+    `again`: scripts that were there before and must be run once more.
+    """
     if len(customer.keys) > 1:
         return
     (key,) = customer.keys
     if changed:
-        again = [f"; run {name} there again" for name in ("schedule.bat", "schedule.sh") if name in changed]
-        how = f"by a way you would trust with a key, and let its admin follow README.txt{''.join(again)}"
+        rerun = "".join(f"; run {name} there again" for name in again if name != "schedule.xml")
+        how = f"by a way you would trust with a key, and let its admin follow README.txt{rerun}"
         place = f"{shared_name(end, customer)} to {customer.exchange.directory} on its server"
         yield Sentence(customer.id, f"carry {place}, {how}")
     held = isinstance(end, Kit) and end.holds(customer_role.key_file(customer, key.name))

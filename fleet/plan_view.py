@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from common import exit_codes
 from console import terminal
@@ -110,6 +111,24 @@ def _named(number: int, fate: str, fates: Mapping[str, str]) -> str:
     if fate not in ("refused", "not reached", "failed"):
         return f"{number} {fate}"
     return f"{number} {fate} ({', '.join(name for name, its in fates.items() if its == fate)})"
+
+
+def relay_document(
+    look: RelayPlan | HostError | Refused, changed: str | HostError | Refused | None, fate: str
+) -> dict[str, Any]:
+    """Return what a plan is for one relay, and what became of it, as docs/json.md has it."""
+    failed = look if not isinstance(look, RelayPlan) else changed if isinstance(changed, Exception) else None
+    error = {"error": str(failed)} if failed else {}
+    if not isinstance(look, RelayPlan):
+        return {"result": fate, **error}
+    return {
+        "result": fate,
+        "changes": summary_lines(look.plan),
+        "removals": list(look.plan.removals()),
+        "warnings": [*_notes(look), *look.warnings],
+        "blockers": list(look.blockers),
+        **error,
+    }
 
 
 def cost_of(host: RelayHost) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import inventory
 from common import exit_codes
@@ -40,6 +41,8 @@ class ProvisionResult(NamedTuple):
 
     code: int
     behind: Mapping[str, tuple[str, ...]]  # customer: relays, or its own end, that may lack what is on record
+    relays: Mapping[str, Mapping[str, Any]] = MappingProxyType({})  # what became of each, as docs/json.md has it
+    customers: Mapping[str, Mapping[str, Any]] = MappingProxyType({})  # what became of each one's own end
 
 
 def provision_customers(
@@ -75,7 +78,12 @@ def provision_customers(
         one.id: known[one.id].behind + ("its own end",) * (end.code not in (exit_codes.DONE, exit_codes.PENDING))
         for one, end in zip(customers, ends, strict=True)
     }
-    return ProvisionResult(exit_codes.worst([*codes, *(end.code for end in ends)]), behind)
+    return ProvisionResult(
+        exit_codes.worst([*codes, *(end.code for end in ends)]),
+        behind,
+        {name: plan_view.relay_document(look, changed.get(name), fates[name]) for name, look in found.items()},
+        {one.id: end.document(options.dry_run) for one, end in zip(customers, ends, strict=True)},
+    )
 
 
 def _fate(

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 from common import exit_codes
 from console import terminal
-from console.errors import Refused
+from console.errors import Refused, code_of
 from deploy.plan import HostError, Machine
 from deploy.relay_host import RelayHost
-from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers
+from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers, split_names
 from inventory.model import Customer, Relay
 
 POSTERN = "/usr/local/sbin/postern"
@@ -47,11 +47,13 @@ class CustomerRelays(NamedTuple):
     relays: tuple[Relay, ...]
 
     @classmethod
-    def of(cls, customer: str) -> CustomerRelays:
-        """Look a customer up. Raises InventoryError, Refused."""
+    def of(cls, customer: str, relay: str = "") -> CustomerRelays:
+        """Look a customer up, with its relays or those of them that are named. Raises InventoryError, Refused."""
+        if len(split_names(customer)) > 1:
+            raise Refused(f"'{customer}': one customer at a time here")
         everything = load_for(customer)
         (one,) = select_customers(everything, customer, every=False)
-        return cls(one, relays_of(everything, [one]))
+        return cls(one, relays_of(everything, [one], relay))
 
 
 def ask_relays(place: CustomerRelays, doing: str, verb: str, *words: str, stdin: bytes = b"") -> Answers:
@@ -64,19 +66,27 @@ def ask_relays(place: CustomerRelays, doing: str, verb: str, *words: str, stdin:
     return run_parallel(place.relays, one, doing)
 
 
-def ask_for_all(verb: str, *words: str) -> Mapping[str, Answers]:
-    """Ask every relay about each customer on it, over one connection a relay; by customer. Raises InventoryError."""
-    everything = load_for("")
+def ask_for_all(verb: str, *words: str, customer: str = "", relay: str = "") -> Mapping[str, Answers]:
+    """Ask each relay about all customers on it, or those named, over one connection a relay; by customer.
+
+    Raises InventoryError, Refused.
+    """
+    everything = load_for(customer)
+    customers = select_customers(everything, customer, every=not customer)
 
     def one(relay: Relay) -> Answers:
-        theirs = [customer.id for customer in everything.customers.values() if relay.name in customer.relays]
+        theirs = [one.id for one in customers if relay.name in one.relays]
         with connect(relay) as host:
             return {customer: _ask_or_error(host, customer, verb, *words) for customer in theirs}
 
-    found = run_parallel(relays_of(everything, everything.customers.values()), one, "asking")
+    found = run_parallel(relays_of(everything, customers, relay), one, "asking")
     return {
-        id_: {name: said if isinstance(said := found[name], Exception) else said[id_] for name in customer.relays}
-        for id_, customer in everything.customers.items()
+        one.id: {
+            name: said if isinstance(said := found[name], Exception) else said[one.id]
+            for name in one.relays
+            if name in found
+        }
+        for one in customers
     }
 
 
@@ -144,7 +154,7 @@ def print_all(answers: Mapping[str, Answers], as_json: bool, quiet: str = "") ->
     """Print what was said of each customer; give the worst exit code. `quiet`: a text that is only counted."""
     said = {customer: given_answers(each) for customer, each in answers.items()}
     if as_json:
-        terminal.document({id_: {name: one.record for name, one in each.items()} for id_, each in said.items()})
+        terminal.document({id_: _document(each) for id_, each in answers.items()})
     else:
         _print_texts(said, quiet)
     failed = {(name, str(one)): one for each in answers.values() for name, one in each.items() if _failed(one)}
@@ -171,7 +181,7 @@ def print_answers(answers: Answers, as_json: bool = False) -> int:
     """Print what each relay said; give the worst exit code."""
     said = given_answers(answers)
     if as_json:
-        terminal.document({name: answer.record for name, answer in said.items()})
+        terminal.document(_document(answers))
     else:
         for text in dict.fromkeys(answer.text for answer in said.values()):
             terminal.answer([name for name, answer in said.items() if answer.text == text], text)
@@ -179,6 +189,14 @@ def print_answers(answers: Answers, as_json: bool = False) -> int:
         terminal.print_result(name, answer) for name, answer in answers.items() if not isinstance(answer, RelayAnswer)
     ]
     return exit_codes.worst([*failed, *(answer.code for answer in said.values())])
+
+
+def _document(answers: Answers) -> dict[str, Mapping[str, Any]]:
+    """Return each relay's record by its name, or why there is none."""
+    return {
+        name: one.record if isinstance(one, RelayAnswer) else {"code": code_of(one), "error": str(one)}
+        for name, one in answers.items()
+    }
 
 
 def given_answers(answers: Answers) -> dict[str, RelayAnswer]:

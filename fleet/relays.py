@@ -12,7 +12,7 @@ from console import terminal
 from console.errors import Refused
 from deploy.plan import HostError
 from deploy.relay_host import RelayHost
-from inventory import Inventory, find, inventory_path, load
+from inventory import Inventory, find, find_relay, inventory_path, load
 from inventory.model import Customer, Relay
 
 NONSENSE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError)
@@ -21,13 +21,18 @@ AT_ONCE = 16  # connections; more would only queue on the operator's own process
 Result = TypeVar("Result")
 
 
+def split_names(names: str) -> tuple[str, ...]:
+    """Return the names, which may be several with commas between; each once."""
+    return tuple(dict.fromkeys(name for each in names.split(",") if (name := each.strip())))
+
+
 def load_for(customer: str, relay: str = "") -> Inventory:
-    """Load what a command for this customer, or this relay, needs; empty: all. Raises InventoryError.
+    """Load what a command for these customers (`acme,bolt`), or this relay, needs; empty: all. Raises InventoryError.
 
     What is wrong elsewhere is said in one line: another customer's mistake must not stop this one's emergency.
     """
-    chosen = [name for name in (customer,) if name]
-    everything = load(inventory_path(), chosen if customer or relay else None, [name for name in (relay,) if name])
+    chosen = split_names(customer) if customer or relay else None
+    everything = load(inventory_path(), chosen, split_names(relay))
     if everything.faults:
         files = sorted({fault.partition(":")[0] for fault in everything.faults})
         named = ", ".join(files[:3]) + (f" and {len(files) - 3} more files" if files[3:] else "")
@@ -36,23 +41,31 @@ def load_for(customer: str, relay: str = "") -> Inventory:
 
 
 def select_customers(inventory: Inventory, customer: str, every: bool) -> tuple[Customer, ...]:
-    """Choose one customer by id, or all when that was said. Raises InventoryError with a near name, or Refused."""
+    """Choose customers by id, as `acme,bolt`, or all where that was said. Raises InventoryError, Refused."""
     select_name(customer, every)
-    return tuple(inventory.customers.values()) if every else (find(inventory, customer),)
+    if every:
+        return tuple(inventory.customers.values())
+    return tuple(find(inventory, name) for name in split_names(customer))
 
 
 def select_name(customer: str, every: bool) -> None:
     """Check that either a customer or all were named. Raises Refused."""
     if customer and every:
         raise Refused(f"either '{customer}' or --all, not both")
-    if not (customer or every):
+    if not (split_names(customer) or every):
         raise Refused("which customer? Name one, or say --all; `inv list` shows them")
 
 
-def relays_of(inventory: Inventory, customers: Iterable[Customer]) -> tuple[Relay, ...]:
-    """Give every relay at least one of the customers is on, in the inventory's order."""
+def relays_of(inventory: Inventory, customers: Iterable[Customer], only: str = "") -> tuple[Relay, ...]:
+    """Give every relay at least one of the customers is on, in the inventory's order; `only`: those of these names.
+
+    Raises InventoryError, and Refused where none of the customers is on a relay that was named.
+    """
     names = {name for customer in customers for name in customer.relays}
-    return tuple(relay for name, relay in inventory.relays.items() if name in names)
+    wanted = [find_relay(inventory, name).name for name in split_names(only)]
+    if idle := [name for name in wanted if name not in names]:
+        raise Refused(f"none of these customers is on {', '.join(idle)}")
+    return tuple(relay for name, relay in inventory.relays.items() if name in (wanted or names))
 
 
 @contextmanager

@@ -161,9 +161,9 @@ def _relay_tables(where: Path, faults: list[Fault]) -> Tables | None:
     if tables is None:
         return None
     loose = [name for name, table in tables.items() if not isinstance(table, dict)]
-    faults += _about(
-        f"relays.toml: {name}: stands outside a table; write it below its relay's [NAME]" for name in loose
-    )
+    for name in loose:
+        text = f"relays.toml: {name}: stands outside a table; write it below its relay's [NAME]"
+        faults += _about([text], f"relays/{name}")
     return {name: table for name, table in tables.items() if name not in loose}
 
 

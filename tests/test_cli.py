@@ -173,6 +173,7 @@ COMPLETED = {
     ("retire", "acme", "--relay", ""): ["mx1"],
     ("retire", "--relay", "mx1", ""): ["acme"],
     ("provision", "acme", "--dr"): ["--dry-run"],
+    ("status", "demo,a"): ["demo,acme"],
     ("parse", ""): [],
     ("parse", "export.txt", "--customer", ""): ["acme"],
     ("nonsense", ""): [],
@@ -341,7 +342,18 @@ def test_a_relay_that_is_not_reached_is_one_line_for_all_its_customers(operator:
     assert ran.err.count("mx1: no host key is pinned for it yet") == 1
 
 
-FOR_ONE = ("provision bolt", "rollback bolt", "review bolt", "verify bolt", "retire bolt --yes", "trust mx1 --yes")
+FOR_ONE = (
+    "provision bolt",
+    "status bolt",
+    "history bolt,bolt",
+    "resume bolt",
+    "sync bolt --export-file /dev/null",
+    "rollback bolt",
+    "review bolt",
+    "verify bolt",
+    "retire bolt --yes",
+    "trust mx1 --yes",
+)
 
 
 @pytest.mark.parametrize("words", FOR_ONE)
@@ -350,9 +362,22 @@ def test_one_customer_s_fault_is_a_line_in_a_command_for_another(operator: Opera
     operator.table("relays.toml#mx9", {"address": "127.77.255.254", "port": 1})
     operator.customer("bolt", relays=["mx9"])
     operator.customer("acme", colour="blue", domains=["acme"])
-    ran = operator.done(words.replace("mx1", "mx9"), code=4)
+    ran = operator.done(words.replace("mx1", "mx9"), code=1 if words.startswith("status") else 4)
     assert "the inventory has faults elsewhere, in customers/acme.toml; `inv check` names each\n" in ran.err
     assert "colour" not in ran.err
+
+
+def test_several_customers_and_relays_are_named_with_commas(operator: Operator) -> None:
+    operator.table("relays.toml#mx9", {"address": "127.77.255.254", "port": 1})
+    operator.customer("bolt", relays=["mx9"])
+    operator.customer("cork", relays=["mx1", "mx9"])
+    assert "2 relays: 2 not reached (mx1, mx9)" in operator.done("provision acme,bolt --dry-run", code=4).out
+    assert "mx1" not in operator.done("verify acme,cork --relay mx9", code=4).text
+    assert "mx1" not in operator.done("status acme,cork --relay mx9", code=1).text
+    assert "none of these customers is on mx9" in operator.done("verify acme --relay mx9", code=2).err
+    assert "did you mean 'mx9'" in operator.done("history cork --relay mx99", code=2).err
+    assert "one customer at a time" in operator.done("rollback acme,bolt", code=2).err
+    assert "did you mean 'cork'" in operator.done("resume acme,corc", code=2).err
 
 
 @pytest.mark.parametrize("words", ["check", "provision --all", "rotate-key --due", "list"])

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from console.documents import format_iso
 from lab.host import LabHost
 from lab.operators import REPO, Operator, answers
 from tests.support.releases import releases
@@ -151,7 +152,7 @@ def test_as_json_it_is_what_a_program_would_read(fleet: Fleet) -> None:
     rows = {(row["customer"], row["relay"]): row for row in said["customers"]}
     assert len(rows) == 63
     assert rows[("c00", "mx1")]["list"] == rows[("c00", "mx2")]["list"]
-    assert (rows[("c00", "mx1")]["total"], rows[("c00", "mx1")]["good"]) == (20, NOW)
+    assert (rows[("c00", "mx1")]["total"], rows[("c00", "mx1")]["good"]) == (20, format_iso(NOW))
     assert [need["kind"] for need in rows[("c07", "mx1")]["needs"]] == ["held"]
 
 

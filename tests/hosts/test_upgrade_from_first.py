@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from console.documents import with_iso_times
 from lab.host import LabHost
 from lab.operators import OUTSIDE, Operator, answers, export, people
 from lab.waiting import wait_until
@@ -84,7 +85,7 @@ def relay(request: pytest.FixtureRequest, tmp_path: Path, first_release: Path) -
 
 def histories(printed: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
     """Read what `inv history --json` printed of each customer."""
-    return {customer: json.loads(text)["mx1"]["history"] for customer, text in printed.items()}
+    return {customer: with_iso_times(json.loads(text)["mx1"]["history"]) for customer, text in printed.items()}
 
 
 def test_the_first_release_is_upgraded_under_uploads_and_nothing_is_lost(relay: Relay) -> None:

@@ -112,7 +112,7 @@ def test_both_ends_are_set_up_by_one_command_and_exports_run_on_demand(setting: 
 
     (setting.folder / "endmark.txt").write_text("#the end\n")
     (setting.folder / "theirs.txt").write_text("theirs")
-    assert "-#the end" in operator.done("provision acme").out
+    assert "-#the end" in operator.done("provision acme --diff").out
     assert operator.done("provision acme").out.splitlines()[1:-1] == ["acme: server NTSERVER: nothing to change"]
     assert (setting.folder / "theirs.txt").read_text() == "theirs"
 

@@ -46,7 +46,7 @@ def check_recipients(source: CustomerInput, now: float) -> CustomerRecipients:
             source, own, left = source._replace(pair=SpoolFiles()), (), ()
     empty = {domain for domain in source.tree.domains if f"@{domain}\n".encode() not in source.pair.recipients}
     part = CustomerRecipients(
-        source, _keys(own), _keys(left), source.open_by_age(now).union(source.tree.partial, empty)
+        source, _keys(own), _keys(left), source.open_domains(now).union(source.tree.partial, empty)
     )
     return _with_long(part, _long(part))
 

@@ -39,9 +39,10 @@ _VALUES = {
     "--kit-dir": "DIR",
     "--list": "HASH",
     **dict.fromkeys(("--file", "--from", "--export-file", "--public-key"), "FILE"),
-    **dict.fromkeys(("--to", "--diff", "--adding", "--first"), "N"),
+    **dict.fromkeys(("--to", "--diff", "--adding", "--first", "sync --removing"), "N"),
+    "sync --from": "RELAY",
 }
-"""What help calls an option's value."""
+"""What help calls an option's value, or that of one command's option."""
 MANY = ("--log",)
 """Options that take all names up to the next option."""
 
@@ -130,7 +131,7 @@ class Postern(Program):
         manual = inspect.getdoc(self.collection[name]) or ""
         text, _, called = manual.rpartition("\n\n")
         usage, example = called.splitlines()
-        options = [_describe(each) for each in self._make_parser().contexts[name].args.values()]
+        options = [_describe(name, each) for each in self._make_parser().contexts[name].args.values()]
         print(usage, "", _fill(text), "", "Options:", *options, "  -h, --help", "", example, sep="\n")
 
 
@@ -138,10 +139,10 @@ def _spellings(argument: Argument) -> set[str]:
     return {to_flag(name) for name in argument.names}
 
 
-def _describe(argument: Argument) -> str:
+def _describe(task: str, argument: Argument) -> str:
     """Return help on one option: its letter, its name, its value, and beside them what it does."""
     long = to_flag(argument.names[0])
-    value = f" {_VALUES.get(long, 'VALUE')}" if argument.takes_value else ""
+    value = f" {_VALUES.get(f'{task} {long}') or _VALUES.get(long, 'VALUE')}" if argument.takes_value else ""
     forms = "".join(f"{to_flag(name)}, " for name in argument.nicknames) + long + value
     lines = textwrap.wrap(argument.help or "", _width() - _COLUMN)
     return textwrap.indent("\n".join(lines), " " * _COLUMN).replace(" " * _COLUMN, f"  {forms:<{_COLUMN - 4}}  ", 1)

@@ -76,7 +76,8 @@ def _offered(before: Sequence[str], typed: str) -> Iterator[str]:
         return
     flag = "--customer" if before[-1] == "-c" else before[-1]
     if call.options.get(flag):
-        yield from _names(flag.removeprefix("--"))
+        is_relay = (before[0], flag) == ("sync", "--from")
+        yield from _relays() if is_relay else _names(flag.removeprefix("--"))
     elif typed.startswith("-"):
         yield from (*call.options, "--help")
     elif call.positional and not _is_given(call, before[1:]):

@@ -226,23 +226,36 @@ def rotate_key(
     help={
         "customer": _CUSTOMER,
         "export_file": "take this export through the relays' receiver, same limits and guard; end mark optional",
+        "from_": "bring this relay's list to the customer's others: whom it lists is listed there too",
+        "exact": "with --from: whom that relay does not list goes from the others",
+        "removing": "with --exact: how many go",
         "dry_run": "only look: who would come and who would go",
         "json": _JSON,
     }
 )
-def sync(_: Context, customer: str, export_file: str = "", dry_run: bool = False, json: bool = False) -> None:
-    """Bring a customer's list up to date on all its relays now: from its server over SSH, or from an export file.
+def sync(
+    _: Context,
+    customer: str,
+    export_file: str = "",
+    from_: str = "",
+    exact: bool = False,
+    removing: str = "",
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Bring a customer's list up to date on all its relays: from its server over SSH, an export file, or one relay.
 
     Shows what the server says as it comes. Ends with the receiver's own exit code, the worst of all relays: 0 published
-    or unchanged, 2 the export was refused, 3 held by the guard.
+    or unchanged, 2 the export was refused, 3 held by the guard. From a relay nobody goes without --exact.
 
     Usage: inv sync CUSTOMER [options]
     Example: inv sync acme --export-file export.txt --dry-run
     """
     from commands import run_command
+    from commands.sync import SyncOptions
     from commands.sync import sync as story
 
-    run_command(story, customer, export_file, dry_run, json)
+    run_command(story, customer, SyncOptions(export_file, from_, exact, removing, dry_run, json))
 
 
 @task(
@@ -377,6 +390,31 @@ def resume(_: Context, customer: str, json: bool = False) -> None:
     from commands.resume import resume as story
 
     run_command(story, customer, json)
+
+
+@task(
+    name="open",
+    help={
+        "customer": _CUSTOMER,
+        "end": "take the markers away again; nothing closes by it",
+        "dry_run": _DRY,
+        "json": _JSON,
+    },
+)
+def open_(_: Context, customer: str, end: bool = False, dry_run: bool = False, json: bool = False) -> None:
+    """Let everybody be written to in all of a customer's domains, on every relay, whatever lists and dates say.
+
+    For an emergency: mail is refused that should not be. It stays so until --end, and status says it every day. After
+    --end each domain stays open until a list of it is reviewed and accepted, as a first one.
+
+    Usage: inv open CUSTOMER [options]
+    Example: inv open acme
+    """
+    from commands import run_command
+    from commands.open import OpenOptions
+    from commands.open import open_customer as story
+
+    run_command(story, customer, OpenOptions(end, dry_run, json))
 
 
 @task(

@@ -25,7 +25,7 @@ from deploy.relay_host import RelayHost
 from fleet import plan_view
 from fleet.mx_records import describe_mx_records
 from fleet.relays import connect, load_for, relays_of, run_parallel
-from inventory import Inventory, key_records
+from inventory import Inventory, key_records, opened_records
 from inventory.model import Customer, Relay
 from roles import customer_host as customer_role
 from roles import relay as relay_role
@@ -71,22 +71,26 @@ def retire(customer_id: str, options: RetireOptions) -> int:
             terminal.say(f"{customer.id}: {text} goes as well")
         if not (looks or here):
             terminal.say(f"{customer.id}: nothing to change")
-        if looks or here:
-            for text in describe_mx_records(customer, [everything.relays[name] for name in found]):
-                terminal.note(f"{customer.id}: {text}")
-        if not (looks or here):
             return exit_codes.worst(codes)
+        for text in describe_mx_records(customer, [everything.relays[name] for name in found]):
+            terminal.note(f"{customer.id}: {text}")
         if options.dry_run:
             return exit_codes.worst([*codes, exit_codes.PENDING])
         _ask(customer, options)
-        if whole and customer_id in everything.customers:
-            inventory.retire(where, customer_id)
+        if whole:
+            _move_away(where, everything, customer_id)
         gone = run_parallel([look.relay for look in looks], partial(_apply, found), "retiring from")
     codes += [terminal.print_result(name, result) for name, result in gone.items()]
     if whole:
         codes += [_leave_end(everything, customer)]
         _tell_by_hand(where, customer)
     return exit_codes.worst(codes)
+
+
+def _move_away(where: Path, everything: Inventory, customer_id: str) -> None:
+    if customer_id in everything.customers:
+        inventory.retire(where, customer_id)
+    opened_records.forget(where, customer_id)
 
 
 def _leaving(where: Path, everything: Inventory, customer_id: str) -> Customer:
@@ -172,6 +176,8 @@ def _here(where: Path, everything: Inventory, customer: Customer) -> Iterator[st
     """Name what is to go from this machine, and the customer's end."""
     if customer.id in everything.customers:
         yield f"{where / 'customers' / customer.id}.toml (to {inventory.retired_file(where, customer.id).parent})"
+    if customer.opened:
+        yield f"the record that its domains are open ({where / 'opened' / customer.id}.json)"
     if customer.keys:
         with customer_host.connect(customer) as end:
             yield f"what we put into {end.name}"

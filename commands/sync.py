@@ -1,25 +1,54 @@
-"""Bring a customer's list up to date now: by an export of its server, or from an export file."""
+"""Bring a customer's list up to date: by an export of its server, from an export file, or from one of its relays."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from console.errors import Refused
 from console.options import read_file
 from customer_host import remote_export
-from fleet import relay_cli
+from fleet import merge_lists, relay_cli
+from fleet.merge_lists import MergeRequest
 from fleet.relay_cli import CustomerRelays
 
 
-def sync(customer: str, export_file: str, look: bool, as_json: bool) -> int:
-    """Have the server export now, or take an export file through every desk. Raises InventoryError, Refused."""
+class SyncOptions(NamedTuple):
+    """Where the list comes from, and how it is taken."""
+
+    export_file: str = ""
+    relay: str = ""  # whose list is brought to the others
+    exact: bool = False  # whom that relay does not list goes from the others
+    removing: str = ""  # how many go
+    dry_run: bool = False
+    as_json: bool = False
+
+
+def sync(customer: str, options: SyncOptions) -> int:
+    """Do what the options of `inv sync` ask for. Raises InventoryError, Refused."""
+    _check(options)
     place = CustomerRelays.of(customer)
-    if not export_file and place.customer.exchange.reach == "ssh":
-        return remote_export.run_export(place.customer, look, as_json)
-    if not export_file:
+    if options.relay:
+        request = MergeRequest(options.relay, options.exact, int(options.removing or 0), options.dry_run)
+        return merge_lists.merge_lists(place, request, options.as_json)
+    if not options.export_file and place.customer.exchange.reach == "ssh":
+        return remote_export.run_export(place.customer, options.dry_run, options.as_json)
+    if not options.export_file:
         raise Refused(
             f"{customer}'s server is reached by a kit, so it runs the export itself; "
             "--export-file FILE takes an export you have here"
         )
-    export = read_file(export_file)
+    export, look = read_file(options.export_file), ["--look"] if options.dry_run else []
     return relay_cli.print_answers(
-        relay_cli.ask_relays(place, "offering to", "offer", *(["--look"] if look else []), stdin=export), as_json
+        relay_cli.ask_relays(place, "offering to", "offer", *look, stdin=export), options.as_json
     )
+
+
+def _check(options: SyncOptions) -> None:
+    if options.relay and options.export_file:
+        raise Refused("--from takes a relay's list, --export-file an export: name one of them")
+    if (options.exact or options.removing) and not options.relay:
+        raise Refused("--exact and --removing go with --from RELAY: an export is judged by the guard")
+    if options.removing and not options.exact:
+        raise Refused("--removing goes with --exact: without it nobody goes")
+    if options.removing and not options.removing.isdigit():
+        raise Refused(f"--removing {options.removing}: how many go, a number")

@@ -26,6 +26,10 @@ class Places(NamedTuple):
         """Where a client that only copies files puts the customer's list."""
         return os.path.join(self.var, "drop", customer)
 
+    def opened(self, customer: str) -> str:
+        """Where root marks that all of the customer's domains are open, whatever lists and dates say."""
+        return os.path.join(self.etc, "opened", f"{customer}.json")
+
     @property
     def tables(self) -> str:
         """Where root builds what Postfix looks up."""

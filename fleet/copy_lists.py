@@ -70,7 +70,7 @@ def due(
 
 def _hand_over(customer_id: str, siblings: Sequence[RelayHost], to: RelayHost) -> tuple[int, str]:
     """Carry it from the siblings' desks to the other; gives its exit code and what it says. Raises HostError."""
-    given = b"".join(_given(customer_id, sibling) for sibling in siblings)
+    given = b"".join(read_lists(customer_id, sibling) for sibling in siblings)
     taken = to.run(POSTERN, "take-over", customer_id, *person_options(to, "take-over"), "--json", stdin=given)
     if taken.code not in (
         exit_codes.DONE,
@@ -82,8 +82,8 @@ def _hand_over(customer_id: str, siblings: Sequence[RelayHost], to: RelayHost) -
     return code, _line(taken.out).removeprefix(f"{customer_id}: ")
 
 
-def _given(customer_id: str, sibling: RelayHost) -> bytes:
-    """Return the one line that a sibling hands over. Raises HostError."""
+def read_lists(customer_id: str, sibling: RelayHost) -> bytes:
+    """Return the one line that a sibling hands over: its list and what goes with it. Raises HostError."""
     given = sibling.run(POSTERN, "hand-over", customer_id, "--json")
     if given.code:
         said = _line(given.out) or given.err.strip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+from common.opened import Opened
 from common.settings import Settings
 from receiver.formatting import escape
 from receiver.lists.spool import Accepted, Held, Pin, Summary
@@ -56,19 +57,20 @@ def read_list_state(settings: Settings, spool: SpoolData, now: int) -> ListState
 
 
 def _status(settings: Settings, spool: SpoolData, now: int) -> Status:
-    accepted = _accepted(spool["accepted"] or {})
+    accepted, opened = _accepted(spool["accepted"] or {}), _opened(spool.get("opened"))
     begun = spool["begun"] or spool["unproven"]
     last = spool["last_run"]
     return Status(
         settings.customer,
         settings.domains,
         Summary(accepted=accepted),
-        accepted.opens(settings, now),
+        settings.domains if opened else accepted.opens(settings, now),
         _when(begun["when"]) if begun else 0,
         _held(spool["held"]),
         _pin(spool["pinned"]),
         {str(key): {each: _when(at[each]) for each in ("first", "last")} for key, at in (spool["keys"] or {}).items()},
         Outcome.read({**last, "when": _when(last["when"])}) if last else None,
+        opened=opened,
     )
 
 
@@ -89,6 +91,10 @@ def _held(why: SpoolData | None) -> Held | None:
     origin = Origin(**{**why["origin"], "when": _when(why["origin"]["when"])})
     reasons = tuple(str(reason) for reason in why["reasons"])
     return Held(str(why["list"]), frozenset(), origin, _when(why["since"]), reasons, {})
+
+
+def _opened(fields: SpoolData | None) -> Opened | None:
+    return Opened(str(fields["customer"]), _when(fields["since"]), str(fields["by"])) if fields else None
 
 
 def _pin(fields: SpoolData | None) -> Pin | None:

@@ -66,7 +66,7 @@ def list_problems(customer: Customer, found: ListState) -> Iterator[Problem]:
         kind = "refused" if last.code == exit_codes.REFUSED else "failed"
         yield Problem(kind, f"last upload: {found.line.partition(': ')[2]}")
     waiting = [domain for domain in customer.domains if domain not in found.status.in_force.accepted.domains]
-    if waiting and "held" not in known:
+    if waiting and not known & {"held", "open"}:
         yield Problem("first list", f"open, no accepted list yet: {', '.join(waiting)}")
 
 

@@ -19,7 +19,7 @@ from inventory.model import Customer, Relay
 
 POSTERN = "/usr/local/sbin/postern"
 _SHAPELESS = "it is not of the shape that a desk's answer has"
-_CHANGES = ("offer", "adopt", "accept", "rollback", "resume", "take-over")
+_CHANGES = ("offer", "adopt", "accept", "rollback", "resume", "open", "take-over", "merge-list")
 """Verbs that a relay records with the person who asked."""
 MOST = 64 << 20  # bytes of an answer: a review names everybody
 
@@ -95,6 +95,13 @@ def _ask_or_error(host: RelayHost, customer: str, verb: str, *words: str) -> Ans
         return ask(host, customer, verb, *words)
     except HostError as error:  # of this customer; the others on the relay are asked all the same
         return error
+
+
+def require_verb(host: RelayHost, customer: str, verb: str) -> None:
+    """Raise HostError where the relay's release does not know a verb, or nothing of ours is there."""
+    done = host.run(POSTERN, verb, "--help")
+    if done.code:
+        raise HostError(_no_answer(done.code, done.err, customer))
 
 
 def ask(host: RelayHost, customer: str, verb: str, *words: str, stdin: bytes = b"") -> RelayAnswer:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from inventory import domains, key_records, validators
+from common.opened import Opened
+from inventory import domains, key_records, opened_records, validators
 from inventory.errors import InventoryError, describe_faults, follows
 from inventory.model import Customer, Key, Relay, Table
 from inventory.validators import near
@@ -70,13 +71,12 @@ def load(where: Path, customers: Collection[str] | None = None, relays: Collecti
     customer_tables = _customer_tables(where, faults)
     known, known_faults = key_records.known(where)
     faults += _about(known_faults, "known_hosts")
-    keys = _recorded_keys(where, customer_tables, faults)
-    found = Inventory(
-        _relays(relay_tables or {}, known, faults), _customers("customers", customer_tables, keys, known, faults)
-    )
+    records = _records(where, customer_tables, faults)
+    relays = _relays(relay_tables or {}, known, faults)
+    found = Inventory(relays, _customers("customers", customer_tables, records, known, faults))
     if relay_tables is not None:
         faults += _unknown_relays(relay_tables, customer_tables)
-    faults += [*_claimed_twice(customer_tables), *_shared_keys(keys), *_orphaned_keys(where, customer_tables)]
+    faults += [*_claimed_twice(customer_tables), *_shared_keys(records), *_orphaned_records(where, customer_tables)]
     needed = [*relays, *(name for one in customers or () for name in _texts(customer_tables.get(one), "relays"))]
     wanted = {*(f"customers/{one}" for one in customers or ()), *(f"relays/{name}" for name in needed)}
     touching = [one.text for one in faults if customers is None or not one.about or one.about & wanted]
@@ -109,8 +109,8 @@ def retired(where: Path, customer_id: str) -> Customer | None:
         return None
     faults: list[Fault] = []
     tables = {customer_id: _toml(path, f"customers/retired/{path.name}", faults)}
-    keys = _recorded_keys(where, tables, faults)
-    found = _customers("customers/retired", tables, keys, key_records.known(where)[0], faults)
+    records = _records(where, tables, faults)
+    found = _customers("customers/retired", tables, records, key_records.known(where)[0], faults)
     if faults:
         raise InventoryError([fault.text for fault in faults])
     return found[customer_id]
@@ -202,14 +202,22 @@ def _toml(path: Path, shown: str, faults: list[Fault], *about: str) -> dict[str,
 
 
 HostKeys = Mapping[str, tuple[str, ...]]  # by name in known_hosts
-Keys = Mapping[str, tuple[Key, ...]]  # by customer
 
 
-def _recorded_keys(where: Path, customers: Iterable[str], faults: list[Fault]) -> Keys:
-    read = {stem: key_records.read(where, stem) for stem in customers}
-    for stem, (_, texts) in read.items():
+class Records(NamedTuple):
+    """What commands have written down of a customer."""
+
+    keys: tuple[Key, ...]
+    opened: Opened | None
+
+
+def _records(where: Path, customers: Iterable[str], faults: list[Fault]) -> dict[str, Records]:
+    found = {}
+    for stem in customers:
+        keys, texts = key_records.read(where, stem)
         faults += _about(texts, f"customers/{stem}")
-    return {stem: keys for stem, (keys, _) in read.items()}
+        found[stem] = Records(keys, opened_records.read(where, stem))
+    return found
 
 
 def _relays(tables: Tables, known: HostKeys, faults: list[Fault]) -> dict[str, Relay]:
@@ -223,13 +231,15 @@ def _relays(tables: Tables, known: HostKeys, faults: list[Fault]) -> dict[str, R
     return relays
 
 
-def _customers(folder: str, tables: Tables, keys: Keys, known: HostKeys, faults: list[Fault]) -> dict[str, Customer]:
+def _customers(
+    folder: str, tables: Tables, records: Mapping[str, Records], known: HostKeys, faults: list[Fault]
+) -> dict[str, Customer]:
     customers = {}
     for stem, table in tables.items():
         if table is None:
             continue
         texts: list[str] = []
-        given = {"id": stem, "keys": keys[stem]}
+        given = {"id": stem, **records[stem]._asdict()}
         customer = _check_table(Customer, f"{folder}/{stem}.toml: ", table, given, texts)
         faults += _about(texts, f"customers/{stem}")
         if customer:
@@ -283,11 +293,11 @@ def _claimed_twice(customers: Tables) -> Iterator[Fault]:
                 yield Fault(text, frozenset({f"customers/{stem}", f"customers/{owner}"}))
 
 
-def _shared_keys(keys: Keys) -> Iterator[Fault]:
+def _shared_keys(records: Mapping[str, Records]) -> Iterator[Fault]:
     """Refuse a key of two customers: it alone tells who uploads, and sshd takes the first line that has it."""
     owners: dict[str, tuple[str, str]] = {}
-    for stem, theirs in keys.items():
-        for key in theirs:
+    for stem, theirs in records.items():
+        for key in theirs.keys:
             file = f"keys/{stem}/{key.name}.pub"
             owner, first = owners.setdefault(key.public, (stem, file))
             if owner != stem:
@@ -295,11 +305,13 @@ def _shared_keys(keys: Keys) -> Iterator[Fault]:
                 yield Fault(text, frozenset({f"customers/{stem}", f"customers/{owner}"}))
 
 
-def _orphaned_keys(where: Path, customers: Tables) -> Iterator[Fault]:
-    for customer in key_records.recorded_customers(where):
+def _orphaned_records(where: Path, customers: Tables) -> Iterator[Fault]:
+    keys = {f"keys/{customer}": customer for customer in key_records.recorded_customers(where)}
+    opened = {f"opened/{customer}.json": customer for customer in opened_records.recorded_customers(where)}
+    for record, customer in {**keys, **opened}.items():
         if customer not in customers and not retired_file(where, customer).exists():
-            help_ = near(customer, customers) or "; move the folder to where the customer's file went"
-            text = f"keys/{customer}: no customer {customer!r} in customers{help_}"
+            help_ = near(customer, customers) or "; move it to where the customer's file went"
+            text = f"{record}: no customer {customer!r} in customers{help_}"
             yield Fault(text, frozenset({f"customers/{customer}"}))
 
 

@@ -7,12 +7,12 @@ import binascii
 import fcntl
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from inventory.atomic_text import replace_text, sync_folder
 from inventory.model import Key, Relay, Ssh
 
 _FILE = re.compile(r"k([1-9][0-9]*)\.pub")
@@ -45,7 +45,7 @@ def record(where: Path, customer: str, key: Key) -> None:
     """Write a public half down: the commit point of a first key and of a rotation."""
     number, day = _number(key.name), key.recorded or datetime.now(UTC).date()
     path = where / "keys" / customer / f"{key.name}.pub"
-    _write(path, f"{key.public} {customer} {key.name} {day.isoformat()}\n")
+    replace_text(path, f"{key.public} {customer} {key.name} {day.isoformat()}\n")
     _remember(where, customer, number)
 
 
@@ -54,7 +54,7 @@ def forget(where: Path, customer: str, name: str) -> None:
     _remember(where, customer, _number(name))
     path = where / "keys" / customer / f"{name}.pub"
     path.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def was_recorded(where: Path, customer: str, name: str) -> bool:
@@ -86,7 +86,7 @@ def trust(where: Path, machine: Relay | Ssh, host_keys: Sequence[str]) -> None:
     """Make these ("TYPE BLOB") the machine's only host keys in known_hosts; the lines of other hosts stay."""
     path, field = where / "known_hosts", host_field(machine)
     kept = [line for line in _lines(path) if field not in _fields(line)[0].split(",")]
-    _write(path, "".join(f"{line}\n" for line in [*kept, *(f"{field} {key}" for key in host_keys)]))
+    replace_text(path, "".join(f"{line}\n" for line in [*kept, *(f"{field} {key}" for key in host_keys)]))
 
 
 def host_field(machine: Relay | Ssh) -> str:
@@ -184,7 +184,7 @@ def _highest(where: Path, customer: str) -> int:
 
 
 def _remember(where: Path, customer: str, number: int) -> None:
-    _write(where / "keys" / customer / "last", f"{max(number, _highest(where, customer))}\n")
+    replace_text(where / "keys" / customer / "last", f"{max(number, _highest(where, customer))}\n")
 
 
 def _lines(path: Path) -> list[str]:
@@ -199,28 +199,3 @@ def _reason(error: OSError | ValueError) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "is not text in UTF-8"
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace a file so that a crash leaves the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

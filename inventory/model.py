@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from common.opened import Opened
 from inventory import domains, validators
 
 # A word here is a folder of templates/windows, templates/posix or templates/windows/clients; a source is also
@@ -445,10 +446,11 @@ class Guard(Table):
 class Customer(Table):
     """One customer, a file of customers/; the file's stem is the permanent id."""
 
-    given: ClassVar[frozenset[str]] = frozenset({"id", "keys", "host_keys"})
+    given: ClassVar[frozenset[str]] = frozenset({"id", "keys", "host_keys", "opened"})
     id: validators.CustomerId
     keys: tuple[Key, ...] = ()  # oldest first; all open the gate, the batch prefers the last
     host_keys: tuple[str, ...] = ()  # of the server, where it is reached over SSH: "TYPE BLOB", from known_hosts
+    opened: Opened | None = None  # a person had all its domains opened, from opened/
 
     name: validators.Line = Field(
         max_length=100, description="What people call the customer; may change, the id may not."

@@ -25,6 +25,8 @@ from receiver.actions import adopt, copy_list, review
 from receiver.actions.accept import accept_held
 from receiver.actions.bring_back import bring_back
 from receiver.actions.explain import explain, find_addresses
+from receiver.actions.merge_list import MergeOptions, look_at_merge, merge_list
+from receiver.actions.open_domains import open_domains
 from receiver.actions.rehearse import rehearse
 from receiver.actions.resume import resume_uploads
 from receiver.actions.review import AcceptedNumber
@@ -114,9 +116,12 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         if verb != "tick":
             each.add_argument("customer", metavar="CUSTOMER")
     made["tick"].set_defaults(customer="postern")
-    made["offer"].add_argument("--look", action="store_true", help="who would come and go; nothing is written")
+    made["offer"].add_argument("--look", action="store_true", help=_LOOK)
     for verb in _CHANGES:
         made[verb].add_argument("--operator", type=_person, default="", metavar="NAME", help="who asks, for the record")
+    made["merge-list"].add_argument("--look", action="store_true", help=_LOOK)
+    made["merge-list"].add_argument("--exact", action="store_true", help="whom the other relay does not list goes")
+    made["merge-list"].add_argument("--removing", type=_count, default=0, metavar="N", help="how many go by --exact")
     number = made["accept"].add_mutually_exclusive_group(required=True)
     for option in ("removing", "adding", "first"):
         number.add_argument(f"--{option}", type=_count, metavar="N")
@@ -134,6 +139,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+_LOOK = "who would come and go; nothing is written"
 _HELP = {
     "offer": "Take an export from stdin through the guard; its end mark is optional.",
     "adopt": "Hold the addresses from stdin, a JSON array, as a first list; nothing else changes.",
@@ -141,6 +147,7 @@ _HELP = {
     "accept": "Take the whole held list, by the number that review names.",
     "rollback": "Put an earlier list back and pin it.",
     "resume": "Let uploads take effect again, first the one that waits.",
+    "open": "Let no list count as accepted: each domain is open until its next list is accepted.",
     "rehearse": "Show which logged uploads the guard would hold under other limits, each judged alone.",
     "history": "Show the lists that were in force.",
     "status": "Show how the customer's list stands.",
@@ -149,11 +156,12 @@ _HELP = {
     "find": "Show the listed addresses in which a pattern is found.",
     "hand-over": "Print the list and its history for a sibling relay.",
     "take-over": "Fill an empty spool from stdin with what siblings printed, a line each, the newest list first.",
+    "merge-list": "List beside our own whom another relay lists: from stdin, as hand-over prints it.",
     "tick": "What the timer does: finish, warn, count.",
 }
 
 
-_CHANGES = ("offer", "adopt", "accept", "rollback", "resume", "take-over")
+_CHANGES = ("offer", "adopt", "accept", "rollback", "resume", "open", "take-over", "merge-list")
 
 
 def _person(text: str) -> str:
@@ -310,6 +318,10 @@ def _resume(call: AdminCall, _: Settings, spool: Spool) -> Answer:
     return _run_change(call, spool, partial(resume_uploads, spool, call.origin, call.tables))
 
 
+def _open(call: AdminCall, _: Settings, spool: Spool) -> Answer:
+    return _run_change(call, spool, partial(open_domains, spool, call.origin, call.tables))
+
+
 def _history(call: AdminCall, _: Settings, spool: Spool) -> Answer:
     if call.asked.diff is not None:
         found = {"customer": spool.customer, **history.difference(spool.folder, call.asked.diff)}
@@ -338,6 +350,16 @@ def _take_over(call: AdminCall, _: Settings, spool: Spool) -> Answer:
     return _run_change(call, spool, partial(copy_list.import_lists, spool, givens, call.origin, call.tables))
 
 
+def _merge_list(call: AdminCall, _: Settings, spool: Spool) -> Answer:
+    given = copy_list.read(sys.stdin.buffer.read(copy_list.LIMIT + 1), spool.customer, call.origin.when)[0]
+    options = MergeOptions(call.asked.exact, call.asked.removing, call.asked.look)
+    if not options.look:
+        return _run_change(call, spool, partial(merge_list, spool, given, options, call.origin, call.tables))
+    merge = look_at_merge(spool, given, options)
+    answer = Answer.to(merge.outcome(spool.customer, call.origin, look=True))
+    return answer._replace(record={**answer.record, "leaving": sorted(merge.going)})
+
+
 _VERBS: Mapping[str, Callable[[AdminCall, Settings, Spool], Answer]] = {
     "offer": _offer,
     "adopt": _adopt,
@@ -345,6 +367,7 @@ _VERBS: Mapping[str, Callable[[AdminCall, Settings, Spool], Answer]] = {
     "accept": _accept,
     "rollback": _rollback,
     "resume": _resume,
+    "open": _open,
     "rehearse": _rehearse,
     "history": _history,
     "status": _status,
@@ -353,4 +376,5 @@ _VERBS: Mapping[str, Callable[[AdminCall, Settings, Spool], Answer]] = {
     "find": _find,
     "hand-over": _hand_over,
     "take-over": _take_over,
+    "merge-list": _merge_list,
 }

@@ -72,7 +72,8 @@ class Outcome(NamedTuple):
     """What one run did for one customer: exit code, line, `last-run.json`, `--json` and `inv status` are all this."""
 
     customer: str
-    did: str  # published unchanged held pinned looked refused busy failed, or resumed (a pin lifted, nothing waiting)
+    # published unchanged held pinned looked refused busy failed opened, or resumed (a pin lifted, nothing waiting)
+    did: str
     when: int = 0  # epoch seconds
     key: str = ""  # the key's name; empty when it came from the desk
     client: str = ""  # the client's address
@@ -113,7 +114,7 @@ class Outcome(NamedTuple):
         return f"{self.customer}: {'; '.join(parts)}"
 
     def _summary(self) -> str:
-        if self.did in ("refused", "busy", "failed", "resumed"):
+        if self.did in ("refused", "busy", "failed", "resumed", "opened"):
             return f"{self.did}: {escape(self.why, 500)}"
         counts = f"{self.total} recipients (+{self.added} -{self.removed})"
         if self.did == "unchanged":

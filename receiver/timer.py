@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Container
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -79,18 +80,22 @@ def _check_customer(places: Places, tables: Tables, customer: str, now: int) -> 
             if publishing.read_unfinished(spool):
                 recover(spool, tables)
             status = Status.of(spool, settings, now)
-            if status.in_force.accepted.domains.keys() - set(settings.domains):
-                _forget(spool, settings)
+            closing = frozenset() if status.opened else frozenset(settings.domains)
+            if status.in_force.accepted.domains.keys() - closing:
+                _forget(spool, closing)
             return CheckedCustomer(settings, status)
     except (Stopped, BadSettings, OSError) as error:
         return Alarm(customer, "broken", str(error))
 
 
-def _forget(spool: Spool, settings: Settings) -> None:
-    """Forget that lists were accepted in domains that went: one that comes back is open, as a new one is."""
+def _forget(spool: Spool, closing: Container[str]) -> None:
+    """Forget that lists were accepted in other domains than these.
+
+    One that went and comes back is open, as a new one is; and one that a person opened, until a list of it is accepted.
+    """
     with suppress(Busy), spool.locked(0):
         accepted = spool.accepted()
-        staying = {name: when for name, when in accepted.domains.items() if name in settings.domains}
+        staying = {name: when for name, when in accepted.domains.items() if name in closing}
         spool.accept(accepted._replace(domains=staying))
 
 

@@ -12,6 +12,8 @@ import stat
 from collections.abc import Mapping
 from typing import Any
 
+from common.opened import find_marker
+from common.paths import Places
 from remote.main import Kind, Request, State, refuse_making
 
 BOUND = 1 << 20  # bytes of a JSON file of the receiver's
@@ -55,8 +57,10 @@ def _spool(folder: int, customer: str, bound: int) -> dict[str, Any] | str | Non
         return None
     except OSError as error:
         return f"{customer} cannot be read: {error}"
+    opened = find_marker(Places(), customer)
     try:
-        return {**{name: _content(spool, path) for name, path in FILES.items()}, "list": _list(spool, bound)}
+        files = {name: _content(spool, path) for name, path in FILES.items()}
+        return {**files, "list": _list(spool, bound), "opened": opened and opened._asdict()}
     finally:
         os.close(spool)
 

@@ -54,7 +54,7 @@ class LogEntry(NamedTuple):
 
     entry: str  # its id, which no relay gives to another step from list to list
     when: int  # epoch seconds
-    did: str  # published, unchanged, held, pinned, accepted, rolled back, brought back
+    did: str  # published, unchanged, held, pinned, accepted, rolled back, brought back, opened, merged
     list: str  # SHA-256 of the list that was offered
     before: str = ""  # SHA-256 of the list in force before it
     total: int = 0  # recipients in force after it

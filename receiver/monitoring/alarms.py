@@ -56,6 +56,7 @@ def find_alarms(status: Status, settings: Settings, now: int) -> Iterator[Alarm]
         _alarm_stale,
         _alarm_ageing,
         _alarm_opened,
+        _alarm_opened_by_person,
         _alarm_ahead,
         _alarm_no_additions,
         _noted,
@@ -154,9 +155,18 @@ def _alarm_opened(status: Status, settings: Settings, now: int) -> Iterator[Alar
     names = [
         name for name in _closing_domains(status, settings) if name in status.opens and _last_good(status, name) <= now
     ]
-    if names:
+    if names and not status.opened:
         age = (now - _last_good(status, names[0])) // DAY
         yield Alarm(status.customer, "opened", f"OPEN, no good list for {age} days: {', '.join(names)}")
+
+
+def _alarm_opened_by_person(status: Status, settings: Settings, _: int) -> Iterator[Alarm]:
+    """Tell every day that a person has had the customer's domains opened, until a person ends it."""
+    opened = status.opened
+    if opened:
+        since = f" since {format_time(opened.since)} by {escape(opened.by, 100)}" if opened.since else ""
+        text = f"OPEN{since}: everybody can be written to in {', '.join(settings.domains)}"
+        yield Alarm(status.customer, f"open {opened.since}", f"{text}; `inv open {status.customer} --end` ends it")
 
 
 def _alarm_ahead(status: Status, _: Settings, now: int) -> Iterator[Alarm]:

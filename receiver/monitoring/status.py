@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from common.opened import Opened, find_marker
 from common.release import RELEASE
 from common.settings import Settings
 from receiver.lists import publishing, upload_log
@@ -24,15 +25,19 @@ class Status(NamedTuple):
     keys: dict[str, dict[str, int]]
     last: Outcome | None
     last_addition: int = 0  # when the list last gained somebody, where that is watched; 0: not known
+    opened: Opened | None = None  # a person had all of its domains opened
 
     @classmethod
     def of(cls, spool: Spool, settings: Settings, now: int) -> Status:
         """Read it, without a lock: a run that is going on may be half seen. No list is read into memory."""
         in_force, begun = spool.summary(), publishing.read_unfinished(spool)
-        opens = in_force.accepted.opens(settings, now)
+        opened = find_marker(spool.places, spool.customer)
+        opens = settings.domains if opened else in_force.accepted.opens(settings, now)
         state = (spool.waits(), spool.pinned(), spool.keys(), spool.last_run())
         gained = upload_log.find_last_addition(spool.folder) if settings.no_additions_days else 0
-        return cls(spool.customer, settings.domains, in_force, opens, begun.when if begun else 0, *state, gained)
+        return cls(
+            spool.customer, settings.domains, in_force, opens, begun.when if begun else 0, *state, gained, opened
+        )
 
     @property
     def heard(self) -> int:
@@ -55,6 +60,7 @@ class Status(NamedTuple):
             "pinned": self.pin and self.pin._asdict(),
             "keys": self.keys,
             "last": self.last and self.last.record(),
+            "opened": self.opened and self.opened._asdict(),
         }
 
     def _held(self) -> dict[str, Any] | None:

@@ -45,7 +45,7 @@ def check_recipients(source: CustomerInput, now: float) -> CustomerRecipients:
         except Damaged:
             source, own, left = source._replace(pair=SpoolFiles()), (), ()
     empty = {domain for domain in source.tree.domains if f"@{domain}\n".encode() not in source.pair.recipients}
-    opened = source.open_by_age(now).union(empty)
+    opened = source.open_domains(now).union(empty)
     part = CustomerRecipients(source, _keys(own), _keys(left), source.as_adopted(opened).union(source.tree.partial))
     return _with_long(part, _long(part))
 

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from common.adopted_domains import is_closed_by_maps
+from common.opened import find_marker
 from common.paths import Places
 from receiver.system import atomic_files
 from receiver.system.account import Owner
@@ -43,9 +44,15 @@ class CustomerInput(NamedTuple):
     copy: GoodCopy
     why: str = ""  # root's copy stands in for something; nothing: it does not
     left_open: frozenset[str] = frozenset()  # domains being adopted whose closing tables Postfix names no longer
+    is_opened: bool = False  # a person had all of its domains opened
 
-    def open_by_age(self, now: float) -> frozenset[str]:
-        """Name the domains without an accepted list as young as the customer wants it. A date to come is none."""
+    def open_domains(self, now: float) -> frozenset[str]:
+        """Name the domains without an accepted list as young as the customer wants it. A date to come is none.
+
+        All of them where a person had them opened.
+        """
+        if self.is_opened:
+            return frozenset(self.tree.domains)
         oldest = now - self.tree.open_after_days * _DAY
         return frozenset(name for name in self.tree.domains if not oldest <= self.pair.when.get(name, 0) <= now + _DAY)
 
@@ -53,8 +60,11 @@ class CustomerInput(NamedTuple):
         """Return the domains that are listed whole, of those that would be, where some are being adopted.
 
         While the relay's own tables close one, ours lists nobody else until a first list of it is accepted; where
-        something else closes one, ours takes everybody and leaves it to that.
+        something else closes one, ours takes everybody and leaves it to that. A person who had them opened has the last
+        word.
         """
+        if self.is_opened:
+            return opened
         closers = {
             name: closer for name, closer in self.tree.closed_by.items() if closer and name not in self.left_open
         }
@@ -141,7 +151,7 @@ def read_customer(places: Places, customer: str, theirs: Owner) -> tuple[Custome
     tree, why = _tree(places, customer, copy)
     if tree is None:
         return None, f"{why}; root has no copy of its tree, so it is in no table"
-    source = CustomerInput(tree, SpoolFiles(), copy, why)
+    source = CustomerInput(tree, SpoolFiles(), copy, why, is_opened=find_marker(places, customer) is not None)
     try:
         source = source._replace(pair=_pair(places, source, theirs))
     except Damaged as error:
@@ -150,10 +160,10 @@ def read_customer(places: Places, customer: str, theirs: Owner) -> tuple[Custome
 
 
 def digest_inputs(sources: Iterable[CustomerInput], now: float, *more: str) -> str:
-    """Name by its content all that tables are made of, the domains that time has opened included."""
+    """Name by its content all that tables are made of, the domains that time or a person has opened included."""
     whole = hashlib.sha256(repr(more).encode())
     for source in sources:
-        opened, plus = sorted(source.as_adopted(source.open_by_age(now))), source.takes_plus()
+        opened, plus = sorted(source.as_adopted(source.open_domains(now))), source.takes_plus()
         whole.update(repr((source.tree, opened, plus, len(source.pair.recipients))).encode())
         whole.update(source.pair.recipients)
         whole.update(source.pair.accepted)

@@ -11,7 +11,17 @@ from common.release import RELEASE
 from common.settings import RelaySettings
 from deploy.items import Item, State, account, derived, file, package, tree
 from inventory.model import Customer, Relay
-from roles.relay.customer import customer_tree, domain_names, has_new_filter, no_tree, plus_notes, routes, settings
+from roles.relay.customer import (
+    customer_tree,
+    domain_names,
+    has_new_filter,
+    no_marker,
+    no_tree,
+    open_marker,
+    plus_notes,
+    routes,
+    settings,
+)
 from roles.relay.facts import BLANK, Facts, config_directory, facts_items
 from roles.relay.main_cf import main_cf, main_cf_without_us, moved_notes
 from roles.relay.missing_next_hop import unsaid_route_warnings, unsaid_routes
@@ -34,7 +44,9 @@ __all__ = [
     "items",
     "keys_seen",
     "lists_seen",
+    "no_marker",
     "notes",
+    "open_marker",
     "packages",
     "plan_facts",
     "preflight_items",
@@ -80,6 +92,7 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
     yield file("/etc/cron.d/postern", render("relay/cron.j2"))
     copying = [customer for customer in customers if customer.exchange.copies_files]
     yield from map(upload_account, copying)
+    yield from (open_marker(customer) for customer in customers if customer.opened)
     yield from (customer_tree(customer, now.closed_by.get(customer.id, {})) for customer in customers)
     yield derived("tables", REBUILD)
     yield Item("sudo", "postern", {"command": REBUILD, "fault": ""})
@@ -103,6 +116,7 @@ def without(relay: Relay, customer_id: str, now: Facts) -> Iterator[Item]:
         yield from no_inbox(customer_id)
     yield no_tree(customer_id)
     if now.release:
+        yield no_marker(customer_id)
         yield derived("tables", REBUILD)  # which takes its keys away first, then its domains, then its addresses
     if now.has_postfix and not {*now.customers} - {customer_id}:
         yield Item("main.cf", config_directory(relay), main_cf_without_us(now))

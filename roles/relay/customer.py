@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from common.paths import Places
 from common.settings import Settings
-from deploy.items import Item, ProtectedLines, ProtectedSetting, State, tree
+from deploy.items import Item, ProtectedLines, ProtectedSetting, State, file, tree
 from inventory import domains
 from inventory.model import Customer
 from inventory.validators import ANYWHERE, BY_MX
@@ -51,6 +51,18 @@ def customer_tree(customer: Customer, closed_by: Mapping[str, str] = NOBODY) -> 
 def no_tree(customer_id: str) -> Item:
     """Return the tree of a customer who is to go: the losses name all that goes with it."""
     return tree(Places().tree(customer_id), None, about=customer_id, keep=PROTECTED)
+
+
+def open_marker(customer: Customer) -> Item:
+    """Return the marker by which root holds the customer's domains open. Raises ValueError where it has none."""
+    if customer.opened is None:
+        raise ValueError(f"{customer.id} is not opened")
+    return file(Places().opened(customer.id), customer.opened.text(), about=customer.id)
+
+
+def no_marker(customer_id: str) -> Item:
+    """Return that there is no such marker: a person ended it, or the customer goes."""
+    return file(Places().opened(customer_id), None, about=customer_id)
 
 
 def domain_names(customer: Customer) -> list[str]:

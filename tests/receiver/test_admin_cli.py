@@ -346,3 +346,21 @@ def test_attack_a_verb_of_another_customer_s_key_is_no_mail_of_ours(relay: Small
     forged = f"x: to=<{people(31)[30]}>, relay=10.0.0.1, status=sent (250)"
     log(relay, f"{today()}postern[9]: refused: no such verb: {forged}\n".encode() * 3)
     assert told(relay, "review", "acme")[-2].startswith("0 of them have had mail through this relay")
+
+
+# ---- a person opens a customer's domains
+
+
+def test_open_lets_no_list_count_as_accepted_so_the_next_is_a_first_one(relay: SmallRelay) -> None:
+    said = told(relay, "open", "acme")
+    assert said == ["acme: opened: acme.example, until a list is accepted again; 40 recipients"]
+    assert relay.accepted() == {}
+    assert relay.in_force() == set(people(40))
+    assert "first list of acme.example (40)" in relay.offer(people(40)).line
+
+
+def test_open_asked_again_changes_nothing(relay: SmallRelay) -> None:
+    told(relay, "open", "acme")
+    log = (relay.folder / "log").read_bytes()
+    told(relay, "open", "acme")
+    assert (relay.folder / "log").read_bytes() == log

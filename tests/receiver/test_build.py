@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from common.opened import Opened
 from common.settings import Settings
 from receiver.outcome import Busy, Failed
 from receiver.system.account import Owner
@@ -141,6 +142,32 @@ def test_a_domain_without_any_address_is_not_closed_though_its_list_was_accepted
     relay.tree("acme", "acme.example", "acme.co.example")
     relay.upload("acme", "ann@acme.example", closes=("acme.example", "acme.co.example"))
     assert "@acme.co.example" in recipients(relay)
+
+
+@pytest.mark.parametrize("marker", [Opened("acme", 1, "olga").text(), "no JSON", ""])
+def test_a_marker_of_root_s_opens_all_domains_however_damaged_it_is(relay: BuiltRelay, marker: str) -> None:
+    relay.tree("acme")
+    relay.upload("acme", "ann@acme.example")
+    assert "@acme.example" not in recipients(relay)
+    path = Path(relay.places.opened("acme"))
+    path.parent.mkdir()
+    path.write_text(marker)
+    assert "@acme.example" in recipients(relay)
+
+
+def test_a_marker_changes_what_the_inputs_of_a_build_are_called(relay: BuiltRelay) -> None:
+    relay.tree("acme")
+    relay.upload("acme", "ann@acme.example")
+
+    def digest() -> str:
+        source, _ = inputs.read_customer(relay.places, "acme", relay.owner)
+        assert source
+        return inputs.digest_inputs([source], NOW)
+
+    before = digest()
+    Path(relay.places.opened("acme")).parent.mkdir()
+    Path(relay.places.opened("acme")).write_text("")
+    assert digest() != before
 
 
 def test_what_is_always_there_is_there_once_even_if_the_list_has_it(relay: BuiltRelay) -> None:

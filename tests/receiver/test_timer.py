@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from common.exit_codes import DONE
+from common.opened import Opened
 from receiver.actions.rollback import ListChoice, roll_back
 from receiver.monitoring import schedule
 from receiver.outcome import Answer, Busy, Origin
@@ -93,6 +94,19 @@ def test_a_pin_is_told_with_who_set_it_and_what_is_held_meanwhile_is_not(relay: 
     relay.offer(people(20))
     (line,) = told(relay)
     assert " by olga; `inv resume acme` ends it" in line
+
+
+def test_domains_that_a_person_opened_are_told_every_day_and_their_lists_count_no_more(relay: SmallRelay) -> None:
+    marker = Path(relay.places.opened("acme"))
+    marker.parent.mkdir()
+    marker.write_text(Opened("acme", int(time.time()), "olga@desk").text())
+    builds = relay.builds()
+    (line,) = told(relay)
+    assert " by olga@desk: everybody can be written to in acme.example; `inv open acme --end` ends it" in line
+    assert relay.builds() == builds + 1
+    assert relay.accepted() == {}
+    assert told(relay, 60) == []
+    assert [one for one in told(relay, DAY) if "OPEN" in one] == [line]
 
 
 def test_a_list_that_gained_nobody_for_its_days_is_told(relay: SmallRelay) -> None:

@@ -1,0 +1,103 @@
+"""All of a customer's domains open, by a marker of root's on each relay, until a person ends it.
+
+The record in the inventory is written first, so that provision brings the marker to a relay that was down; at the end
+it goes first, so that no provision brings it back.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+import inventory
+from common import exit_codes
+from common.opened import Opened
+from console import terminal
+from deploy.plan import HostError, Plan
+from deploy.relay_host import RelayHost
+from fleet import relay_cli
+from fleet.relay_cli import CustomerRelays, RelayAnswer
+from fleet.relays import connect, run_parallel
+from inventory import opened_records
+from inventory.model import Customer, Relay
+from roles import relay as relay_role
+
+_VERB = "open"
+
+
+class OpenOptions(NamedTuple):
+    """How it is to be done."""
+
+    end: bool = False
+    dry_run: bool = False
+    as_json: bool = False
+
+
+def open_customer(customer: str, options: OpenOptions) -> int:
+    """Open a customer's domains on every relay, or end that. Raises InventoryError, Refused."""
+    place = CustomerRelays.of(customer)
+    opened = place.customer.opened or Opened(place.customer.id, int(time.time()), relay_cli.operator_name())
+    place = place._replace(customer=place.customer.model_copy(update={"opened": opened}))
+    if not options.dry_run:
+        _record(opened, options)
+    step = _end if options.end else _open
+
+    def one(relay: Relay) -> RelayAnswer:
+        with connect(relay) as host:
+            return step(host, place.customer, options.dry_run)
+
+    answers = run_parallel(place.relays, one, "ending on" if options.end else "opening on")
+    code = relay_cli.print_answers(answers, options.as_json)
+    if options.end and not options.dry_run and not options.as_json:
+        terminal.note(f"nothing closes by that: `inv review {customer}` shows the list that does, once one has come")
+    return code
+
+
+def _record(opened: Opened, options: OpenOptions) -> None:
+    where = inventory.inventory_path()
+    if not options.end:
+        opened_records.record(where, opened)
+    elif not opened_records.forget(where, opened.customer):
+        return
+    if not options.as_json:
+        terminal.note(f"commit {where / 'opened'}: other checkouts learn it from there")
+
+
+def _open(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
+    """Put the marker there and have no list count as accepted. Raises HostError."""
+    relay_cli.require_verb(host, customer.id, _VERB)
+    plan = Plan.of(host, [relay_role.open_marker(customer)])
+    if dry_run:
+        would = "would be opened" if plan.changes else "is open already"
+        return _answer(customer, f"{would}: {', '.join(customer.domains)}")
+    plan.apply()
+    _build(host)
+    return relay_cli.ask(host, customer.id, _VERB)
+
+
+def _end(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
+    """Take the marker away, after no list counts as accepted any more: so nothing closes by it. Raises HostError."""
+    plan = Plan.of(host, [relay_role.no_marker(customer.id)])
+    if not plan.changes:
+        return _answer(customer, "is not open by `inv open` there; nothing to end")
+    if dry_run:
+        return _answer(customer, "the marker would go, and nothing would close by it")
+    relay_cli.require_verb(host, customer.id, _VERB)
+    answer = relay_cli.ask(host, customer.id, _VERB)
+    if answer.code:
+        return answer
+    plan.apply()
+    _build(host)
+    return answer
+
+
+def _build(host: RelayHost) -> None:
+    """Have root build the tables, whatever state the account's files are in. Raises HostError."""
+    done = host.run(relay_role.REBUILD)
+    if done.code:
+        raise HostError(f"the tables are not built yet; the timer tries it again: {done.err.strip()[-500:]}")
+
+
+def _answer(customer: Customer, text: str) -> RelayAnswer:
+    line = f"{customer.id}: {text}"
+    return RelayAnswer(exit_codes.DONE, {"customer": customer.id, "code": exit_codes.DONE, "line": line})

@@ -1,0 +1,129 @@
+"""The list of another relay beside the one here: what that relay lists is listed, and a domain closes where both do.
+
+Nobody goes by it, unless it is to be exactly that relay's list; then whoever asks names how many go.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import NamedTuple
+
+from common.settings import Settings, load_settings
+from receiver.actions.copy_list import ExportedLists
+from receiver.actions.review import keep_own
+from receiver.formatting import NAMED, format_time
+from receiver.lists import list_file, publishing, removed_addresses
+from receiver.lists.publishing import Decision
+from receiver.lists.spool import Accepted, InForce, Spool
+from receiver.outcome import Origin, Outcome, Refused
+from receiver.system import locks
+from receiver.tables_client import Tables
+from receiver.upload.pipeline import log_entry, verify_tables
+
+
+class MergeOptions(NamedTuple):
+    """How the other relay's list is taken."""
+
+    is_exact: bool = False  # whom that relay does not list goes
+    removing: int = 0  # how many go, which must be right
+    look: bool = False
+
+
+class Merge(NamedTuple):
+    """The list in force here, and what is to be in force."""
+
+    in_force: InForce
+    recipients: frozenset[str]
+    accepted: Accepted
+    only_here: frozenset[str]  # in force here, and not listed by the other relay
+
+    @property
+    def going(self) -> frozenset[str]:
+        """Return who would go."""
+        return self.in_force.recipients - self.recipients
+
+    def outcome(self, customer: str, origin: Origin, look: bool) -> Outcome:
+        """Return what it comes to, in numbers and, for a look, in names."""
+        coming = self.recipients - self.in_force.recipients
+        opening = self.in_force.accepted.domains.keys() - self.accepted.domains.keys()
+        changed = coming or self.going or opening
+        did = "looked" if look else "published" if changed else "unchanged"
+        notes = [f"{', '.join(sorted(opening))} open, as there"] if opening else []
+        if staying := len(self.only_here - self.going):
+            notes.append(f"{staying} that the other relay does not list stay")
+        outcome = Outcome(customer, did, *origin, total=len(self.recipients), notes=tuple(notes))
+        outcome = outcome._replace(added=len(coming), removed=len(self.going))
+        outcome = outcome._replace(offered=list_file.digest(list_file.encode_recipients(self.recipients)))
+        if look:
+            outcome = outcome._replace(coming=tuple(sorted(coming)[:NAMED]), going=tuple(sorted(self.going)[:NAMED]))
+        return outcome
+
+
+def look_at_merge(spool: Spool, given: ExportedLists, options: MergeOptions) -> Merge:
+    """Return what merging another relay's list would come to; nothing is written. Raises Refused."""
+    return _merge(spool, load_settings(spool.places, spool.customer), given, options)
+
+
+def merge_list(spool: Spool, given: ExportedLists, options: MergeOptions, origin: Origin, tables: Tables) -> Outcome:
+    """Take another relay's list. Raises Refused where another number would go than was named, or a list is pinned."""
+    with spool.locked(), locks.hold_settings(spool.places):
+        settings = load_settings(spool.places, spool.customer)
+        publishing.complete(spool)
+        merge = _merge(spool, settings, given, options)
+        if len(merge.going) != options.removing:
+            raise Refused(f"{len(merge.going)} would go, and --removing says {options.removing}; nothing is changed")
+        outcome = merge.outcome(spool.customer, origin, look=False)
+        if _takes_plus(given) and spool.last_export().plus_addresses is None:
+            spool.record_export(spool.last_export()._replace(plus_addresses=True))
+        if outcome.did == "published":
+            publishing.publish(spool, settings, merge.in_force, _decide(spool, merge, given, outcome), origin.when)
+        spool.record(outcome)
+    return verify_tables(spool, tables, outcome, merge.recipients - merge.in_force.recipients)
+
+
+def _merge(spool: Spool, settings: Settings, given: ExportedLists, options: MergeOptions) -> Merge:
+    if not given.packed:
+        raise Refused("the other relay has no list; nothing is changed")
+    if pin := spool.pinned():
+        raise Refused(f"pinned since {format_time(pin.since)}; `inv resume {spool.customer}` ends that first")
+    in_force = spool.in_force()
+    theirs = keep_own(list_file.decode_recipients(given.text), settings)
+    recipients = theirs if options.is_exact else in_force.recipients | theirs
+    domains = _closed_by_both(in_force.accepted.domains, given.accepted.domains)
+    return Merge(in_force, recipients, in_force.accepted._replace(domains=domains), in_force.recipients - theirs)
+
+
+def _closed_by_both(here: Mapping[str, int], there: Mapping[str, int]) -> dict[str, int]:
+    """Return the domains with an accepted list on both relays, with the older of the two dates."""
+    return {name: min(when, there[name]) for name, when in here.items() if name in there}
+
+
+def _decide(spool: Spool, merge: Merge, given: ExportedLists, outcome: Outcome) -> Decision:
+    origin = Origin(outcome.when, outcome.key, outcome.client, outcome.by)
+    text = list_file.encode_recipients(merge.recipients)
+    by = f"{outcome.by}, from another relay" if merge.going else ""
+    logged = log_entry(outcome, merge.in_force, None, by)._replace(did="merged")
+    removals = removed_addresses.read_removals(spool.folder, outcome.when)
+    back = _brought_back(given) & merge.recipients & removals.keys() - removed_addresses.brought_back(removals)
+    return Decision(
+        merge.recipients, text, merge.accepted, origin, by, clears=False, entry=logged, brings_back=frozenset(back)
+    )
+
+
+def _brought_back(given: ExportedLists) -> frozenset[str]:
+    """Return who stays listed on the other relay until a person accepts that they go."""
+    content = _file(given, removed_addresses.NAME)
+    return removed_addresses.brought_back(removed_addresses.decode_removals(content))
+
+
+def _takes_plus(given: ExportedLists) -> bool:
+    """Tell whether the last export on the other relay said that user+tag@ is taken where user@ is."""
+    with suppress(ValueError, TypeError, AttributeError, RecursionError):
+        return json.loads(_file(given, "last-export.json") or b"{}").get("plus_addresses") is True
+    return False
+
+
+def _file(given: ExportedLists, name: str) -> bytes:
+    return next((file.content for file in given.files if (file.folder, file.name) == (".", name)), b"")

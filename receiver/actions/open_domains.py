@@ -1,0 +1,29 @@
+"""A customer's domains, open: no list of them counts as accepted any more, so each closes by a first list alone."""
+
+from __future__ import annotations
+
+from common.settings import load_settings
+from receiver.lists import publishing
+from receiver.lists.publishing import Decision
+from receiver.lists.spool import Spool
+from receiver.outcome import Origin, Outcome
+from receiver.system import locks
+from receiver.tables_client import Tables
+from receiver.upload.pipeline import log_entry, verify_tables
+
+
+def open_domains(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
+    """Forget that any list was accepted; who is listed stays listed. Asked again it changes nothing."""
+    with spool.locked(), locks.hold_settings(spool.places):
+        settings = load_settings(spool.places, spool.customer)
+        publishing.complete(spool)
+        in_force = spool.in_force()
+        why = f"{', '.join(settings.domains)}, until a list is accepted again; {len(in_force.recipients)} recipients"
+        outcome = Outcome(spool.customer, "opened", *origin, total=len(in_force.recipients), why=why)
+        accepted = in_force.accepted._replace(domains={}, list="")
+        if spool.accepted().domains:
+            logged = log_entry(outcome, in_force, None)
+            decision = Decision(in_force.recipients, in_force.text, accepted, origin, clears=False, entry=logged)
+            publishing.publish(spool, settings, in_force, decision, origin.when)
+        spool.record(outcome)
+    return verify_tables(spool, tables, outcome, ())

@@ -37,6 +37,7 @@ _VALUES = {
     "--relay": "RELAY",
     "--name": "NAME",
     "--kit-dir": "DIR",
+    "--out": "DIR",
     "--list": "HASH",
     **dict.fromkeys(("--file", "--from", "--export-file", "--public-key"), "FILE"),
     **dict.fromkeys(("--to", "--diff", "--adding", "--first", "sync --removing"), "N"),

@@ -551,6 +551,22 @@ def find(_: Context, pattern: str, json: bool = False) -> None:
     run_command(story, pattern, json)
 
 
+@task(help={"out": "the folder to write it into; left out: report/ beside the inventory"})
+def report(_: Context, out: str = "") -> None:
+    """Write a page to look at: what needs a person, the fleet, and a chart of each customer's last 90 days.
+
+    One file, report.html, that loads nothing from anywhere and needs no script to be read. It names customers and
+    relays: only its owner may open it. A relay that is down is said on it.
+
+    Usage: inv report [options]
+    Example: inv report --out /srv/postern
+    """
+    from commands import run_command
+    from commands.report import report as story
+
+    run_command(story, out)
+
+
 @task(help={"customer": f"{_CUSTOMERS}; or --all", "all_": _ALL, "relay": _RELAYS, "json": _JSON})
 def verify(_: Context, customer: str, all_: bool = False, relay: str = "", json: bool = False) -> None:
     """Ask every relay over SMTP: listed addresses must get 250, an unlisted one 550 (or 450); mail is never sent.
@@ -586,8 +602,8 @@ def demo(_: Context, keep: bool = False) -> None:
 def bench(_: Context, only: list[str] | None = None, quick: bool = False) -> None:
     """Measure Postern beside its peers and its limits, and write docs/performance.md; half an hour on a quiet machine.
 
-    Questions: provisioning customers receiving parsing building fleet startup. Needs root on Debian; Ansible, pyinfra
-    and what draws the plots go into .venv-bench. Exit code 1 when a goal is missed.
+    Questions: provisioning customers receiving parsing building fleet startup directory reporting. Needs root on
+    Debian; Ansible, pyinfra and what draws the plots go into .venv-bench. Exit code 1 when a goal is missed.
 
     Usage: inv bench [options]
     Example: inv bench --only startup --quick

@@ -15,7 +15,17 @@ from common.exit_codes import DONE, PERSON, REFUSED
 from lab import checks, roots
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-QUESTIONS = ("provisioning", "customers", "receiving", "parsing", "building", "fleet", "startup", "directory")
+QUESTIONS = (
+    "provisioning",
+    "customers",
+    "receiving",
+    "parsing",
+    "building",
+    "fleet",
+    "startup",
+    "directory",
+    "reporting",
+)
 
 
 def bench(only: Sequence[str], quick: bool) -> int:

@@ -114,6 +114,18 @@ def ask(host: RelayHost, customer: str, verb: str, *words: str, stdin: bytes = b
         raise HostError(_no_answer(done.code, done.err, customer)) from None
 
 
+def ask_figures(host: RelayHost) -> Mapping[str, Any]:
+    """Return what a relay's `postern report` says of every customer on it, of whatever shape. Raises HostError."""
+    done = host.run(POSTERN, "report", "--json", most=MOST)
+    try:
+        figures = json.loads(done.out)["customers"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise HostError(_no_answer(done.code, done.err, "--all")) from None
+    if not isinstance(figures, dict):
+        raise HostError(_SHAPELESS)
+    return figures
+
+
 def person_options(host: Machine, verb: str) -> tuple[str, ...]:
     """Return what names the person to a relay, where the verb changes something and its release has the option."""
     if verb not in _CHANGES or "--operator" not in host.run(POSTERN, verb, "--help").out:

@@ -57,6 +57,14 @@ class Overview(NamedTuple):
         return [row for row in rows if row.needs] if only_problems else rows
 
 
+class GroupedProblem(NamedTuple):
+    """A problem, and the relays it is true of."""
+
+    customer: str  # empty: it is the relay's own
+    relays: tuple[str, ...]
+    problem: Problem
+
+
 def summary(found: Overview) -> str:
     """Return the line that says how all of it stands."""
     urgent = [row for row in found.rows if _rank(row.needs) == 0]
@@ -98,15 +106,23 @@ def brief_rows(found: Overview, now: int, only_problems: bool = False) -> Iterat
         yield (row.customer, row.relay, _format_total(row), *ages, row.did, key, _format_kinds(row.needs))
 
 
-def sentences(found: Overview) -> list[str]:
+def group_problems(found: Overview) -> list[GroupedProblem]:
     """Return each problem once, with all the relays it is true of; those that need somebody first."""
     where: dict[tuple[str, Problem], list[str]] = {}
     for row in found.rows:
         for need in row.needs:
             where.setdefault((row.customer, need), []).append(row.relay)
-    told = [(need, f"{name}: {need.text}") for name, each in found.relays.items() for need in each]
-    told += [(need, f"{customer} on {', '.join(at)}: {need.text}") for (customer, need), at in where.items()]
-    return [text for _, text in sorted(told, key=lambda one: not one[0].urgent)]
+    told = [GroupedProblem("", (name,), need) for name, each in found.relays.items() for need in each]
+    told += [GroupedProblem(customer, tuple(at), need) for (customer, need), at in where.items()]
+    return sorted(told, key=lambda one: not one.problem.urgent)
+
+
+def sentences(found: Overview) -> list[str]:
+    """Return each problem once as a sentence; those that need somebody first."""
+    return [
+        f"{f'{one.customer} on ' if one.customer else ''}{', '.join(one.relays)}: {one.problem.text}"
+        for one in group_problems(found)
+    ]
 
 
 def nagios(found: Overview) -> tuple[int, str]:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import roots
+from lab import chromium, roots
 
 REPO = Path(__file__).parent.parent
 LOCK = REPO / "requirements-dev.lock"
@@ -31,7 +31,8 @@ def run(fast: bool, long: bool, words: str) -> int:
     if fast:
         _prepare(roots.PACKAGES, ())
     else:
-        _prepare((*roots.PACKAGES, *PACKAGES), roots.RELEASES if long else (USUAL_RELEASE,))
+        more = chromium.PACKAGES if long else ()
+        _prepare((*roots.PACKAGES, *PACKAGES, *more), roots.RELEASES if long else (USUAL_RELEASE,))
         at_once *= 3  # a test of lab hosts waits for most of its time
     spread = ("-n", str(at_once), "--dist", "loadgroup")  # a module that names a group is one worker's, in order
     argv = [sys.executable, "-m", "pytest", *spread, "-m", _marks(fast, long), *shlex.split(words)]

@@ -41,6 +41,7 @@ def demo(keep: bool) -> int:
             _say(f"the demo did NOT go as it should: {error}")
             return 5
         _say(f"all of it as it should be, in {time.monotonic() - began:.0f} s")
+        _say("with relays of your own, `./inv report` writes a page that shows all this with charts: docs/report.png")
         if keep:
             stage.wait()
     return 0

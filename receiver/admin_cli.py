@@ -21,7 +21,11 @@ from typing import Any, NamedTuple
 from common.exit_codes import DONE
 from common.paths import Places
 from common.settings import BadSettings, Settings, load_relay, load_settings
+<<<<<<< HEAD
 from receiver.actions import adopt, copy_list, review
+=======
+from receiver.actions import copy_list, report, review
+>>>>>>> w/report
 from receiver.actions.accept import accept_held
 from receiver.actions.bring_back import bring_back
 from receiver.actions.explain import explain, find_addresses
@@ -58,10 +62,12 @@ from receiver.views.explain import explain_lines, find_lines
 from receiver.views.history import difference_lines, history_lines
 from receiver.views.refusals import refusal_lines
 from receiver.views.rehearse import rehearse_lines
+from receiver.views.report import report_lines
 from receiver.views.review import review_lines
 from receiver.views.status import status_lines
 
 _READ_LOGS = ("tick", "review", "refusals", "explain")  # the verbs for which root opens the mail logs
+_OF_ALL = ("report", "tick")  # the verbs that are about no single customer
 _NOTE = 5.0  # seconds that the lock is tried for noting that a list was reviewed
 
 
@@ -113,10 +119,16 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     }
     for verb, each in made.items():
         each.add_argument("--json", action="store_true", help="one object, for programs")
-        if verb != "tick":
+        if verb in _OF_ALL:
+            each.set_defaults(customer="postern")
+        else:
             each.add_argument("customer", metavar="CUSTOMER")
+<<<<<<< HEAD
     made["tick"].set_defaults(customer="postern")
     made["offer"].add_argument("--look", action="store_true", help=_LOOK)
+=======
+    made["offer"].add_argument("--look", action="store_true", help="who would come and go; nothing is written")
+>>>>>>> w/report
     for verb in _CHANGES:
         made[verb].add_argument("--operator", type=_person, default="", metavar="NAME", help="who asks, for the record")
     made["merge-list"].add_argument("--look", action="store_true", help=_LOOK)
@@ -156,7 +168,11 @@ _HELP = {
     "find": "Show the listed addresses in which a pattern is found.",
     "hand-over": "Print the list and its history for a sibling relay.",
     "take-over": "Fill an empty spool from stdin with what siblings printed, a line each, the newest list first.",
+<<<<<<< HEAD
     "merge-list": "List beside our own whom another relay lists: from stdin, as hand-over prints it.",
+=======
+    "report": "Print the last days of every customer in numbers; with --json.",
+>>>>>>> w/report
     "tick": "What the timer does: finish, warn, count.",
 }
 
@@ -219,6 +235,8 @@ def _answer(call: AdminCall) -> Answer:
     try:
         if call.asked.verb == "tick":
             return run_timer(call.places, call.tables, call.origin.when, call.logs)
+        if call.asked.verb == "report":
+            return _print_record(report.report_customers(call.places, call.origin.when), report_lines)
         _check_customer(call.places, call.asked.customer)
         settings = load_settings(call.places, call.asked.customer)
         with Spool(call.places, call.asked.customer) as spool:

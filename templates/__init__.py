@@ -6,9 +6,13 @@ import functools
 import json
 import re
 import shlex
+from base64 import b64encode
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
 _WINDOWS = "windows/"
 _HERE = jinja2.Environment(
@@ -41,3 +45,32 @@ def render(name: str, /, **facts: object) -> str:
 def names(folder: str) -> tuple[str, ...]:
     """Return the templates that lie in a folder, not in folders below it, by name."""
     return tuple(sorted(path.name for path in (Path(__file__).parent / folder).glob("*.j2")))
+
+
+def render_report(shown: Callable[[str], str], /, **facts: object) -> str:
+    """Return the page of `inv report`: every value goes through `shown`, then is escaped for HTML.
+
+    Its policy lets a browser load nothing, and run no style and no script but its own.
+    """
+    page = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "report"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=True,
+        finalize=lambda value: shown(value) if type(value) is str else value,
+    )
+    style, script = (_read_inline(name) for name in ("report.css", "report.js"))
+    policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}"
+    policy += "; base-uri 'none'; form-action 'none'"
+    text = page.get_template("report.html.j2").render(policy=policy, style=style, script=script, **facts).lstrip()
+    return text.replace(">\n<", "><")  # a line end between two elements costs a browser as much as an element
+
+
+def _read_inline(name: str) -> Markup:
+    return Markup((Path(__file__).parent / "report" / name).read_text("utf-8"))  # noqa: S704  # our own file
+
+
+def _hash(text: str) -> str:
+    """Return a style or a script as a policy names it."""
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"

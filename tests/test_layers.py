@@ -19,7 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "remote": {"common."},
     "deploy.items": {"deploy."},
     "deploy": {"deploy.items", "remote.main", "remote.files", "common.", "fabric.", "paramiko.", "cryptography."},
-    "templates": {"jinja2."},
+    "templates": {"jinja2.", "markupsafe."},
     "inventory": {"common.", "pydantic.", "pydantic_core."},
     "roles": {"inventory.", "templates", "deploy.items", "common."},
     "console": {"roles.", "deploy.", "receiver.", "common.", "inventory.", "rich."},

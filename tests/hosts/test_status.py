@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -138,3 +139,17 @@ def test_a_relay_that_takes_whom_it_should_refuse_fails_the_proof(relays: Relays
     assert "@acme.example: should get 550, got 250" in ran.err
     relays.operator.done("provision acme")
     relays.operator.done("verify acme")
+
+
+def test_the_report_shows_what_the_relays_log_and_a_relay_that_is_down(relays: Relays, tmp_path: Path) -> None:
+    operator = relays.operator
+    page = Path(operator.done(f"report --out {tmp_path}").out.strip())
+    text = page.read_text()
+    assert "2 lists of 1 customer on 2 relays; nothing needs somebody" in text
+    assert "20 added, 0 removed" in text
+    assert text.count('<path class="size"') == 2  # the chart's and the legend's
+    relays.mx2.run("sh", "-c", "kill $(cat /run/sshd.pid)")
+    ran = operator.done(f"report --out {tmp_path}")
+    relays.mx2.run("/usr/sbin/sshd")
+    assert "mx2: not reached, and the page says so" in ran.err
+    assert "no figures: not reached" in page.read_text()

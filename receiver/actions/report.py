@@ -1,0 +1,32 @@
+"""The last days of every customer of this relay in numbers, for the operator's report."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from common.paths import Places
+from receiver.formatting import escape
+from receiver.lists import upload_log
+from receiver.lists.spool import Spool
+from receiver.monitoring import refusals_file
+from receiver.monitoring.daily_figures import DAYS, figures_record, sum_days
+from receiver.outcome import Stopped
+
+
+def report_customers(places: Places, now: int) -> dict[str, Any]:
+    """Return, by customer, its figures as plain JSON, or why there are none. Raises OSError."""
+    names = sorted(name for name in os.listdir(os.path.join(places.etc, "customers")) if not name.startswith("."))
+    return {"window": DAYS, "customers": {name: _report(places, name, now) for name in names}}
+
+
+def _report(places: Places, customer: str, now: int) -> dict[str, Any]:
+    """One customer whose spool is broken does not keep the others from being reported."""
+    try:
+        with Spool(places, customer) as spool:
+            known = refusals_file.load(spool.folder)
+            refused = known[0].refused if known else {}
+            record = figures_record(sum_days(upload_log.read_entries(spool.folder), now), refused)
+            return {**record, "keys": {name: seen["last"] for name, seen in spool.keys().items()}}
+    except (Stopped, OSError) as error:
+        return {"fault": escape(str(error))}

@@ -21,11 +21,7 @@ from typing import Any, NamedTuple
 from common.exit_codes import DONE
 from common.paths import Places
 from common.settings import BadSettings, Settings, load_relay, load_settings
-<<<<<<< HEAD
-from receiver.actions import adopt, copy_list, review
-=======
-from receiver.actions import copy_list, report, review
->>>>>>> w/report
+from receiver.actions import adopt, copy_list, report, review
 from receiver.actions.accept import accept_held
 from receiver.actions.bring_back import bring_back
 from receiver.actions.explain import explain, find_addresses
@@ -123,12 +119,8 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
             each.set_defaults(customer="postern")
         else:
             each.add_argument("customer", metavar="CUSTOMER")
-<<<<<<< HEAD
     made["tick"].set_defaults(customer="postern")
     made["offer"].add_argument("--look", action="store_true", help=_LOOK)
-=======
-    made["offer"].add_argument("--look", action="store_true", help="who would come and go; nothing is written")
->>>>>>> w/report
     for verb in _CHANGES:
         made[verb].add_argument("--operator", type=_person, default="", metavar="NAME", help="who asks, for the record")
     made["merge-list"].add_argument("--look", action="store_true", help=_LOOK)
@@ -168,11 +160,8 @@ _HELP = {
     "find": "Show the listed addresses in which a pattern is found.",
     "hand-over": "Print the list and its history for a sibling relay.",
     "take-over": "Fill an empty spool from stdin with what siblings printed, a line each, the newest list first.",
-<<<<<<< HEAD
     "merge-list": "List beside our own whom another relay lists: from stdin, as hand-over prints it.",
-=======
     "report": "Print the last days of every customer in numbers; with --json.",
->>>>>>> w/report
     "tick": "What the timer does: finish, warn, count.",
 }
 

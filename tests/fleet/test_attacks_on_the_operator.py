@@ -112,7 +112,7 @@ SPOOLS: dict[str, Mapping[str, Any]] = {
 
 
 def facts(**given: Any) -> dict[str, Any]:
-    return {**dict.fromkeys(list_status.FILES), "list": None, **given}
+    return {**dict.fromkeys(list_status.FILES), "list": None, "opened": None, **given}
 
 
 @pytest.mark.parametrize("what", SPOOLS)

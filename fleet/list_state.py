@@ -70,6 +70,7 @@ def _status(settings: Settings, spool: SpoolData, now: int) -> Status:
         _pin(spool["pinned"]),
         {str(key): {each: _when(at[each]) for each in ("first", "last")} for key, at in (spool["keys"] or {}).items()},
         Outcome.read({**last, "when": _when(last["when"])}) if last else None,
+        settings.unlisted,
         opened=opened,
     )
 

@@ -36,6 +36,7 @@ def _now(postfix: Postfix, relay: State) -> State:
         "customers": customers(),
         "others": others(relay["domains"]),
         "closed_by": closed_by(),
+        "unlisted": unlisted(),
         "drops": drops(),
         "release": read_text(RELEASE).strip(),
         "clock": int(time.time()),
@@ -73,6 +74,12 @@ def closed_by() -> dict[str, dict[str, str]]:
     """Read by customer who else closes its domains while their lists are adopted."""
     found = {name: tree_settings(name).get("closed_by") for name in customers()}
     return {name: closers for name, closers in found.items() if isinstance(closers, dict) and closers}
+
+
+def unlisted() -> dict[str, str]:
+    """Return by customer what unlisted addresses get as the tree says, where that is no refusal."""
+    found = {name: tree_settings(name).get("unlisted") for name in customers()}
+    return {name: word for name, word in found.items() if isinstance(word, str) and word != "refuse"}
 
 
 def drops() -> list[str]:

@@ -100,7 +100,7 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
     left = {customer.id for customer in customers if customer not in copying} & {*now.drops}
     yield from (item for customer_id in sorted(left) for item in no_inbox(customer_id))
     stay = now.customers or customers
-    yield Item("main.cf", config_directory(relay), main_cf(relay, now) if stay else main_cf_without_us(now))
+    yield Item("main.cf", config_directory(relay), main_cf(relay, customers, now) if stay else main_cf_without_us(now))
     wanted = {
         name: route
         for customer in customers

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from common.main_cf_params import (
+    LISTS,
     RECIPIENTS,
     REJECT,
+    RESTRICTIONS,
     SOFT,
     TABLE_OF,
     Setting,
@@ -13,15 +17,18 @@ from common.main_cf_params import (
     is_others,
     members,
     with_ours,
+    with_unlisted,
     without_ours,
     without_ours_members,
 )
 from deploy.items import State
-from inventory.model import Relay
+from inventory.model import Customer, Relay
 from roles.relay.facts import Facts
 
+REFUSE = "refuse"  # of unlisted, where nothing of ours is needed besides the list
 
-def main_cf(relay: Relay, now: Facts) -> State:
+
+def main_cf(relay: Relay, customers: Iterable[Customer], now: Facts) -> State:
     """Return the state with our tables in it."""
     table_type = relay.table_type or now.table_type
     lists = {
@@ -30,6 +37,7 @@ def main_cf(relay: Relay, now: Facts) -> State:
         )
         for name in TABLE_OF
     }
+    lists[RESTRICTIONS] = _restrictions(table_type, words(customers, now), now)
     return {**format_setting({**lists, REJECT: _reject(relay, now)}), "reloaded": True}
 
 
@@ -45,8 +53,21 @@ def moved_notes(before: State | None) -> list[str]:
 
 def main_cf_without_us(now: Facts) -> State:
     """Return the state once the last customer has gone."""
-    lists = {name: without_ours(name, now.settings[name], now.record.get(name)) for name in TABLE_OF}
+    lists = {name: without_ours(name, now.settings[name], now.record.get(name)) for name in LISTS}
     return {**format_setting({**lists, REJECT: now.record.get(REJECT, now.settings[REJECT])}), "reloaded": True}
+
+
+def words(customers: Iterable[Customer], now: Facts) -> dict[str, str]:
+    """Return by customer what unlisted addresses get, where that is no refusal; of others on the relay as they are."""
+    planned = {customer.id: customer.unlisted for customer in customers}
+    return {name: word for name, word in {**now.unlisted, **planned}.items() if word != REFUSE}
+
+
+def _restrictions(table_type: str, some: Mapping[str, str], now: Facts) -> Setting:
+    before = now.settings[RESTRICTIONS]
+    if some:
+        return Setting(True, with_unlisted(before.value, table_type))
+    return without_ours(RESTRICTIONS, before, now.record.get(RESTRICTIONS))
 
 
 def is_others_needed(now: Facts) -> bool:

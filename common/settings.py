@@ -45,7 +45,7 @@ class Settings(NamedTuple):
     ldap_filter_is_default: bool = True  # so that only who has one of them was asked for
     ldap_paged: bool = True  # the server was asked for pages
     closed_by: Mapping[str, str] = {}  # A-label: who closes it while its list is adopted; see common.adopted_domains
-    unlisted: str = "refuse"  # what an address gets that is not on the accepted list: a word of UNLISTED
+    unlisted: str | None = None  # what an address gets that is not listed: a word of UNLISTED; None: refuse
     plus_addresses: bool | None = None  # user+tag@ is taken where user@ is; None: from the first export that says so
 
     def text(self) -> str:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from common.opened import Opened, find_marker
 from common.release import RELEASE
-from common.settings import Settings
+from common.settings import UNLISTED, Settings
 from receiver.lists import publishing, upload_log
 from receiver.lists.spool import Held, Pin, Spool, Summary
 from receiver.outcome import Outcome
@@ -43,7 +43,7 @@ class Status(NamedTuple):
             opens,
             begun.when if begun else 0,
             *state,
-            settings.unlisted,
+            settings.unlisted or UNLISTED[0],
             gained,
             opened,
         )

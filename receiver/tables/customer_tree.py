@@ -69,7 +69,7 @@ def read_tree(places: Places, customer: str) -> CustomerTree:
 def _tree(places: Places, settings: Settings, customer: str) -> CustomerTree:
     if settings.customer != customer:
         raise Damaged(f"settings.json is that of customer {escape(settings.customer)}")
-    if settings.unlisted not in UNLISTED:
+    if settings.unlisted not in (None, *UNLISTED):
         raise Damaged(f"settings.json: unlisted {escape(str(settings.unlisted))!r} is none of {', '.join(UNLISTED)}")
     domains = {domain: _forms(settings, domain) for domain in settings.domains}
     routes = _values(places, customer, "transport")
@@ -86,7 +86,7 @@ def _tree(places: Places, settings: Settings, customer: str) -> CustomerTree:
         routes=routes,
         keys=[_key(line, customer) for line in _lines(places, customer, "authorized_keys")],
         drop=bool(settings.drop),
-        unlisted=settings.unlisted,
+        unlisted=settings.unlisted or UNLISTED[0],
         plus_addresses=None if settings.plus_addresses is None else bool(settings.plus_addresses),
         closed_by={name: str(closer) for name, closer in settings.closed_by.items() if name in domains},
     )

@@ -9,7 +9,6 @@ from common.main_cf_params import (
     RECIPIENTS,
     REJECT,
     RESTRICTIONS,
-    SOFT,
     TABLE_OF,
     Setting,
     format_setting,
@@ -24,6 +23,7 @@ from common.main_cf_params import (
 from deploy.items import State
 from inventory.model import Customer, Relay
 from roles.relay.facts import Facts
+from roles.relay.reject import reject_code, words
 
 REFUSE = "refuse"  # of unlisted, where nothing of ours is needed besides the list
 
@@ -37,8 +37,9 @@ def main_cf(relay: Relay, customers: Iterable[Customer], now: Facts) -> State:
         )
         for name in TABLE_OF
     }
-    lists[RESTRICTIONS] = _restrictions(table_type, words(customers, now), now)
-    return {**format_setting({**lists, REJECT: _reject(relay, now)}), "reloaded": True}
+    said = words(customers, now)
+    lists[RESTRICTIONS] = _restrictions(table_type, said, now)
+    return {**format_setting({**lists, REJECT: reject_code(relay, said, now)}), "reloaded": True}
 
 
 def moved_notes(before: State | None) -> list[str]:
@@ -57,15 +58,9 @@ def main_cf_without_us(now: Facts) -> State:
     return {**format_setting({**lists, REJECT: now.record.get(REJECT, now.settings[REJECT])}), "reloaded": True}
 
 
-def words(customers: Iterable[Customer], now: Facts) -> dict[str, str]:
-    """Return by customer what unlisted addresses get, where that is no refusal; of others on the relay as they are."""
-    planned = {customer.id: customer.unlisted for customer in customers}
-    return {name: word for name, word in {**now.unlisted, **planned}.items() if word != REFUSE}
-
-
 def _restrictions(table_type: str, some: Mapping[str, str], now: Facts) -> Setting:
     before = now.settings[RESTRICTIONS]
-    if some:
+    if {*some.values()} - {"", REFUSE}:
         return Setting(True, with_unlisted(before.value, table_type))
     return without_ours(RESTRICTIONS, before, now.record.get(RESTRICTIONS))
 
@@ -76,8 +71,3 @@ def is_others_needed(now: Facts) -> bool:
         return not without_ours_members(RECIPIENTS, now.record[RECIPIENTS].value)
     value = now.settings[RECIPIENTS].value
     return not without_ours_members(RECIPIENTS, value) or any(map(is_others, members(value)))
-
-
-def _reject(relay: Relay, now: Facts) -> Setting:
-    """Soft is a wish; hard is what the relay did before us, be that what it may."""
-    return Setting(True, SOFT) if relay.reject == "soft" else now.record.get(REJECT, now.settings[REJECT])

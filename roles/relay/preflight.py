@@ -33,7 +33,7 @@ def preflight_items(relay: Relay, customers: Sequence[Customer], now: Facts) -> 
         "unlisted": {
             name: customer.unlisted
             for customer in customers
-            if customer.unlisted != REFUSE
+            if customer.unlisted not in (None, REFUSE)
             for name in domain_names(customer)
         },
         "addresses": sorted({address for customer in customers for address in customer.exchange.addresses}),

@@ -422,12 +422,21 @@ def test_nobody_s_leaving_is_done_by_what_is_not_there() -> None:
     assert [item.kind for item in relay_role.without(relay(), "acme", BLANK)] == ["tree"]
 
 
-def test_soft_is_set_recorded_and_taken_back() -> None:
+def test_soft_is_set_and_recorded_and_stays_while_a_customer_says_nothing_of_unlisted() -> None:
     soft = relay(reject="soft")
     assert lists(of=soft)[REJECT] == "450"
     softened = after(FRESH, of=soft)
     assert lists(softened, of=soft)[REJECT] == "450"
-    assert REJECT not in lists(softened)
+    assert lists(softened)[REJECT] == "450"
+    there = softened._replace(customers=("acme", "bolt"), unlisted={"acme": "", "bolt": "defer"})
+    assert lists(there, customer("bolt", unlisted="defer"), of=soft)[REJECT] == "450"
+
+
+@pytest.mark.parametrize("word", ["refuse", "defer"])
+def test_soft_is_taken_back_at_once_when_every_tree_says_what_unlisted_gets(word: str) -> None:
+    soft = relay(reject="soft")
+    there = after(FRESH, of=soft)._replace(customers=("acme", "bolt"), unlisted={"acme": "", "bolt": "defer"})
+    assert REJECT not in lists(there, customer("acme", unlisted=word), of=soft)
 
 
 def test_a_relay_that_was_soft_by_hand_stays_so() -> None:
@@ -485,11 +494,20 @@ def test_who_defers_and_then_refuses_names_it_on_the_command_line() -> None:
 # ---- what an operator is told beside the plan
 
 
-def test_soft_names_the_domains_of_others_it_touches() -> None:
-    now, soft = FRESH._replace(foreign=("old.example", "other.example")), relay(reject="soft")
-    change = (only("main.cf", customer(), now=now, of=soft), {DOMAINS: "x"})
-    assert "old.example, other.example" in relay_role.notes(soft, now, [change])[0]
+def test_soft_names_who_says_nothing_of_unlisted_and_the_domains_of_others_it_touches() -> None:
+    now, soft = FRESH._replace(foreign=("old.example", "other.example"), unlisted={"bolt": ""}), relay(reject="soft")
+    changes = [(tree_item(customer()), None), (only("main.cf", customer(), now=now, of=soft), {DOMAINS: "x"})]
+    silent, touched = relay_role.notes(soft, now, changes)[:2]
+    assert silent.endswith("these do not: acme, bolt")
+    assert touched.endswith("old.example, other.example")
     assert relay_role.notes(relay(), now, [(only("main.cf", customer(), now=now), {DOMAINS: "x"})]) == []
+
+
+def test_reject_that_says_nothing_any_more_is_told() -> None:
+    assert "take it out" in relay_role.notes(relay(reject="hard"), FRESH, [])[0]
+    said = FRESH._replace(unlisted={"bolt": "refuse"})
+    assert "take it out" in relay_role.notes(relay(reject="soft"), said, [])[0]
+    assert relay_role.notes(relay(), FRESH, []) == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,11 @@ TABLE_OF = {DOMAINS: "relay_domains", ROUTES: "transport", RECIPIENTS: "exchange
 BUILT_IN = ("hash", "btree")  # Postfix' own, where they are there at all: no package brings them
 OTHERS = f"regexp:{TABLES}/others"
 REJECT, SOFT = "unknown_relay_recipient_reject_code", "450"
-PARAMETERS = (*TABLE_OF, REJECT)
+RESTRICTIONS = "smtpd_recipient_restrictions"
+LISTS = (*TABLE_OF, RESTRICTIONS)
+"""The parameters that are lists, in which others have members too."""
+PARAMETERS = (*LISTS, REJECT)
+_UNLISTED = re.compile(rf"check_recipient_access[,\s]+(?=pipemap:\{{\s*regexp:{TABLES}/asked\b)")
 FIRST = (ROUTES, RECIPIENTS)  # where our table stands first: behind one that cannot be read nobody of ours is found
 
 
@@ -60,6 +64,37 @@ def our_members(parameter: str, table_type: str) -> list[str]:
     return [table, *(f"pipemap:{{regexp:{TABLES}/{name}, {table}}}" for name in ("odd", "plus"))]
 
 
+def unlisted_member(table_type: str) -> str:
+    """Return what has unlisted addresses deferred or asked about, as members of smtpd_recipient_restrictions.
+
+    `asked` lets through the domains alone where that is wanted: whatever becomes of the tables behind it costs no other
+    domain anything. A union whose first table is a regexp is asked the whole address alone, never the domain, which
+    would stand for what is below it.
+    """
+    table = our_member(RECIPIENTS, table_type)
+    ways = ", ".join(f"pipemap:{{regexp:{TABLES}/{name}, {table}}}" for name in ("plus", "odd"))
+    listed = f"unionmap:{{regexp:{TABLES}/unlisted_domains, {table}, {ways}}}"
+    return f"check_recipient_access pipemap:{{regexp:{TABLES}/asked, {listed}, regexp:{TABLES}/unlisted_answers}}"
+
+
+def with_unlisted(value: str, table_type: str) -> str:
+    """Return a list of restrictions with our member first; behind one that permits it would not be reached."""
+    ours, rest = unlisted_member(table_type), without_unlisted(value)
+    wanted = f"{ours}, {rest}" if rest else ours
+    return value if members(value) == members(wanted) else wanted
+
+
+def without_unlisted(value: str) -> str:
+    """Return a list of restrictions without our member, its other text as it stands."""
+    while found := _UNLISTED.search(value):
+        end, depth = found.end(), 0
+        while end < len(value) and not (value[end] == "}" and depth == 1):
+            depth += (value[end] == "{") - (value[end] == "}")
+            end += 1
+        value = value[: found.start()] + value[end + 1 :].lstrip(", \t\r\n")
+    return value.rstrip(", \t\r\n")
+
+
 def is_ours(parameter: str, member: str) -> bool:
     """Tell by the path whether a member is our table, whatever its type. A union that has more in it is not.
 
@@ -82,6 +117,8 @@ def is_others(member: str) -> bool:
 
 def without_ours_members(parameter: str, value: str) -> list[str]:
     """Return the members that are not ours."""
+    if parameter == RESTRICTIONS:
+        return members(without_unlisted(value))
     return [one for one in members(value) if not is_ours(parameter, one) and not is_others(one)]
 
 
@@ -112,6 +149,8 @@ def without_ours(parameter: str, now: Setting, record: Setting | None) -> Settin
         return now
     if record and rest == members(record.value):
         return record
+    if parameter == RESTRICTIONS:  # its words belong together in pairs, so the text of the rest stays as it is
+        return Setting(bool(rest), without_unlisted(now.value))
     return Setting(True, ", ".join(rest))
 
 

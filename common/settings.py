@@ -11,6 +11,7 @@ from common.paths import Places
 
 MEGABYTE = 1 << 20  # bytes
 FORMAT = 1  # of the two JSON files; the receiver also reads the format of the release before
+UNLISTED = ("refuse", "defer")  # 550; 450: who may have been forgotten is tried again
 
 
 class BadSettings(Exception):
@@ -44,6 +45,7 @@ class Settings(NamedTuple):
     ldap_filter_is_default: bool = True  # so that only who has one of them was asked for
     ldap_paged: bool = True  # the server was asked for pages
     closed_by: Mapping[str, str] = {}  # A-label: who closes it while its list is adopted; see common.adopted_domains
+    unlisted: str | None = None  # what an address gets that is not listed: a word of UNLISTED; None: refuse
     plus_addresses: bool | None = None  # user+tag@ is taken where user@ is; None: from the first export that says so
 
     def text(self) -> str:

@@ -30,7 +30,7 @@ class ProtectedLines(NamedTuple):
 class ProtectedSetting(NamedTuple):
     """A value of a JSON file of a tree that may rise, and falls only when that is named on the command line.
 
-    `ranks`: its values, the lowest first, and the name of what goes when one is left for a lower one.
+    `ranks`: its values, the lowest first, and the name of what goes when one is left for a lower one; empty: nothing.
     """
 
     file: str

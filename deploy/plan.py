@@ -170,7 +170,7 @@ def _fallen(before: State | None, wanted: State | None, keep: ProtectedSetting) 
     values = [value for value, _ in keep.ranks]
     was, is_to_be = (_setting_of(state, keep) for state in (before, wanted))
     if was in values and is_to_be in values and values.index(is_to_be) < values.index(was):
-        yield keep.ranks[values.index(was)][1]
+        yield from filter(None, [keep.ranks[values.index(was)][1]])
 
 
 def _setting_of(state: State | None, keep: ProtectedSetting) -> object:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from common.opened import Opened
-from common.settings import Settings
+from common.settings import UNLISTED, Settings
 from receiver.formatting import escape
 from receiver.lists.spool import Accepted, Held, Pin, Summary
 from receiver.monitoring import alarms, refusals_file
@@ -70,6 +70,7 @@ def _status(settings: Settings, spool: SpoolData, now: int) -> Status:
         _pin(spool["pinned"]),
         {str(key): {each: _when(at[each]) for each in ("first", "last")} for key, at in (spool["keys"] or {}).items()},
         Outcome.read({**last, "when": _when(last["when"])}) if last else None,
+        settings.unlisted or UNLISTED[0],
         opened=opened,
     )
 

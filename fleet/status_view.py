@@ -32,6 +32,7 @@ class Row(NamedTuple):
     key: str = ""  # the one used last
     key_days: int | None = None  # its age
     heard: int = 0  # when the last usable export came; 0: none has
+    unlisted: str = "refuse"  # what an address gets that is not listed
 
 
 class Overview(NamedTuple):
@@ -155,7 +156,8 @@ def _without_bar(text: str) -> str:
 
 
 def _format_total(row: Row) -> str:
-    return "" if row.total is None else str(row.total)
+    word = "" if row.unlisted == "refuse" else f" ({row.unlisted})"
+    return "" if row.total is None else f"{row.total}{word}"
 
 
 def _format_kinds(problems: Iterable[Problem]) -> str:

@@ -81,8 +81,10 @@ class Relay(Table):
     table_type: Literal["hash", "btree", "lmdb", "cdb"] | None = Field(
         None, description="Type of our tables. Left out: what `postconf -hx default_database_type` says there."
     )
-    reject: Literal["hard", "soft"] = Field(
-        "hard", description="Answer to unknown recipients: hard 550, soft 450. For the whole relay, as Postfix has it."
+    reject: Literal["hard", "soft"] | None = Field(
+        None,
+        description="No longer used: hard is ignored; soft keeps 450 for the whole relay until each customer there "
+        "says `unlisted`, and warns. Leave it out.",
     )
     alarm: tuple[validators.Line, ...] = Field(
         (),
@@ -477,6 +479,12 @@ class Customer(Table):
     plus_addresses: bool | None = Field(
         None,
         description="user+tag@ is taken when user@ is. Left out, from the first export that says that its server does.",
+    )
+    unlisted: Literal["refuse", "defer"] | None = Field(
+        None,
+        description="What an address gets that is not on the accepted list: refuse 550; defer 450, so that senders try "
+        "again and nothing is lost while a list is new. Left out: refuse. Open and partial domains ignore it; "
+        "docs/unlisted.md.",
     )
     canaries: tuple[validators.Recipient, ...] = Field((), description="A list that lacks one of these is held.")
     open_after_days: Count = Field(30, description="A list nobody refreshed for so long opens its domains again.")

@@ -65,6 +65,11 @@ class Tables(NamedTuple):
         """Return a line for each domain being adopted that nobody closes any more: `CUSTOMER: why`. Raises Failed."""
         return self._ask_root("--adopted").splitlines()
 
+    def repair(self) -> dict[str, str]:
+        """Have tables built anew that Postfix could not read; return which those were, and why. Raises Failed."""
+        lines = self._ask_root("--repair", seconds=_BUILD_SECONDS).splitlines()
+        return {name: why for name, colon, why in (line.partition(": ") for line in lines) if colon}
+
     def _found(self, addresses: str) -> str:
         try:
             relay = load_relay(self.places)
@@ -77,8 +82,8 @@ class Tables(NamedTuple):
             raise Failed(f"{escape(err.strip().rpartition('fatal: ')[2])} (postmap ended {code})")
         return out
 
-    def _ask_root(self, option: str, text: str = "") -> str:
-        code, out, err = subprocesses.run_command((*self.rebuild, option), text, _LOOK_SECONDS)
+    def _ask_root(self, option: str, text: str = "", seconds: int = _LOOK_SECONDS) -> str:
+        code, out, err = subprocesses.run_command((*self.rebuild, option), text, seconds)
         if code != DONE:
             said = escape((err or out).strip().rpartition("\n")[2]) or "it said nothing"
             raise Failed(f"rebuild-relay-recips {option} ended {code}: {said}")

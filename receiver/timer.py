@@ -53,7 +53,7 @@ def _run_all(
     adopted = _left_open(tables, seen)
     found += _rebuild_if_due(tables, seen, run, [alarm.text for alarm in adopted])
     found += adopted
-    found += _unnamed(tables) if looked else []
+    found += [*_repair(tables), *_unnamed(tables)] if looked else []
     every = (alarm for each in seen for alarm in alarms.find_alarms(each.status, each.settings, now))
     found += alarms.merge_outage(every, sum(1 for each in seen if each.status.heard))
     watch, of_refusals = _watch_refusals(places, tables, run, seen, logs, now)
@@ -127,6 +127,18 @@ def _rebuild_if_due(tables: Tables, seen: list[CheckedCustomer], run: int, adopt
             return [Alarm("", "build", f"the tables are out of date, and cannot be built: {error}")]
         atomic_files.store_json(run, _OPENED, {"open": opens})
     return [Alarm(name, "left-out", f"left out of the tables: {escape(why)}") for name, why in left_out.items()]
+
+
+def _repair(tables: Tables) -> list[Alarm]:
+    """Have tables built anew in which Postfix could not look a key up: it puts off all mail that it asks them about."""
+    try:
+        broken = tables.repair()
+    except Failed as error:
+        return [Alarm("", "repair", f"whether Postfix can read our tables cannot be told: {error}")]
+    if not broken:
+        return []
+    text = "; ".join(f"{escape(name)}: {escape(why)}" for name, why in broken.items())
+    return [Alarm("", "repaired", f"tables that Postfix could not read were built anew: {text}")]
 
 
 def _watch_refusals(

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from common.opened import Opened, find_marker
 from common.release import RELEASE
-from common.settings import Settings
+from common.settings import UNLISTED, Settings
 from receiver.lists import publishing, upload_log
 from receiver.lists.spool import Held, Pin, Spool, Summary
 from receiver.outcome import Outcome
@@ -24,6 +24,7 @@ class Status(NamedTuple):
     pin: Pin | None
     keys: dict[str, dict[str, int]]
     last: Outcome | None
+    unlisted: str = "refuse"  # what an address gets that is not listed
     last_addition: int = 0  # when the list last gained somebody, where that is watched; 0: not known
     opened: Opened | None = None  # a person had all of its domains opened
 
@@ -36,7 +37,15 @@ class Status(NamedTuple):
         state = (spool.waits(), spool.pinned(), spool.keys(), spool.last_run())
         gained = upload_log.find_last_addition(spool.folder) if settings.no_additions_days else 0
         return cls(
-            spool.customer, settings.domains, in_force, opens, begun.when if begun else 0, *state, gained, opened
+            spool.customer,
+            settings.domains,
+            in_force,
+            opens,
+            begun.when if begun else 0,
+            *state,
+            settings.unlisted or UNLISTED[0],
+            gained,
+            opened,
         )
 
     @property
@@ -55,6 +64,7 @@ class Status(NamedTuple):
             "list": self.in_force.list,
             "accepted": dict(self.in_force.accepted.domains),
             "open": list(self.opens),
+            "unlisted": self.unlisted,
             "unproven": self.unproven,
             "held": self._held(),
             "pinned": self.pin and self.pin._asdict(),

@@ -4,7 +4,9 @@ The account may start it through sudo, so nothing it is started with counts: no 
 It prints a line `ID: why` for each customer for whom root's last good copy stands in. `--check` changes nothing and
 prints a line for each thing that is not what its sources say. The account may also start `--look-up`, which prints
 those of the addresses on stdin that the built table has, `--main-cf`, which prints which parameters of Postfix no
-longer name our tables, and `--adopted`, which prints which domains nobody else closes any more while they are adopted.
+longer name our tables, `--adopted`, which prints which domains nobody else closes any more while they are adopted,
+and `--repair`, which looks a key up in each table as Postfix would, builds anew what fails, and prints a line
+`TABLE: why` for each.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from receiver.tables.manifest import Manifest
 from receiver.tables.postmap import Postmap, Refused
 from receiver.tables.table import Table
 
+OPTIONS = ("--check", "--look-up", "--main-cf", "--adopted", "--repair")
 WAIT = 30.0  # seconds for the build that runs
 _OUT = "postmap refuses its domains, so it is in no table"
 
@@ -68,8 +71,8 @@ class Inputs(NamedTuple):
 def main() -> int:
     """Settle, or check; the exit code."""
     arguments = sys.argv[1:]
-    if arguments not in ([], ["--check"], ["--look-up"], ["--main-cf"], ["--adopted"]):
-        return _end(REFUSED, "usage: rebuild-relay-recips [--check | --look-up | --main-cf | --adopted]")
+    if len(arguments) > 1 or {*arguments} - {*OPTIONS}:
+        return _end(REFUSED, f"usage: rebuild-relay-recips [{' | '.join(OPTIONS)}]")
     if os.geteuid() != 0:
         return _end(REFUSED, "tables are root's to build: sudo -n /usr/local/sbin/rebuild-relay-recips")
     clean_env.reset_environment()
@@ -90,7 +93,26 @@ def _lines(places: Places, option: str) -> list[str]:
         return lookup.unnamed(places)
     if option == "--adopted":
         return _left_open(places, account.find_account())
+    if option == "--repair":
+        return repair(places, account.find_account())
     return (check if option else build)(places, account.find_account())
+
+
+def repair(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
+    """Build anew the tables in which Postfix cannot look a key up, and reload it; say which, and why.
+
+    Raises Stopped, BadSettings and OSError.
+    """
+    if not os.path.isdir(places.tables):
+        return []
+    with _hold_build_lock(places, fcntl.LOCK_EX, wait):
+        record = Manifest.read(places.tables)
+        broken = lookup.find_broken(places, record)
+        if broken:
+            record.doubting(broken).write(places.tables)
+    if broken:
+        build(places, theirs, wait)
+    return [f"{name}: {why}" for name, why in broken.items()]
 
 
 def build(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
@@ -174,6 +196,8 @@ def _install(places: Places, relay: RelaySettings, found: Inputs, record: Manife
         in_force = install.read_installed(places.tables, "relay_domains")
         parts = acceptable.parts(parts, found.now, in_force, refusal)
         record = install.install_tables(places.tables, record, _compose(places, parts), maker)
+    if words := table_contents.find_words(parts):
+        lookup.check_answers(relay, words)
     left_out = {each.source.tree.customer: _why(each) for each in parts}
     left_out.update((name, _OUT) for source in found.sources if (name := source.tree.customer) not in left_out)
     left_out = {customer: why for customer, why in left_out.items() if why}

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from common.paths import Places
-from common.settings import BadSettings, Settings, load_settings
+from common.settings import UNLISTED, BadSettings, Settings, load_settings
 from receiver.addresses import table_key
 from receiver.formatting import escape
 from receiver.outcome import Failed
@@ -40,6 +40,7 @@ class CustomerTree(NamedTuple):
     routes: Mapping[str, str]  # form of a domain: transport:nexthop
     keys: Sequence[str]  # lines of authorized_keys
     drop: bool = False  # it has an upload account and a drop
+    unlisted: str = "refuse"  # what an address gets that is not listed: a word of UNLISTED
     plus_addresses: bool | None = None  # user+tag@ is taken where user@ is; None: where an export has said so
     closed_by: Mapping[str, str] = {}  # A-label: who else closes it while its list is adopted
 
@@ -68,6 +69,8 @@ def read_tree(places: Places, customer: str) -> CustomerTree:
 def _tree(places: Places, settings: Settings, customer: str) -> CustomerTree:
     if settings.customer != customer:
         raise Damaged(f"settings.json is that of customer {escape(settings.customer)}")
+    if settings.unlisted not in (None, *UNLISTED):
+        raise Damaged(f"settings.json: unlisted {escape(str(settings.unlisted))!r} is none of {', '.join(UNLISTED)}")
     domains = {domain: _forms(settings, domain) for domain in settings.domains}
     routes = _values(places, customer, "transport")
     _check_domains(
@@ -83,6 +86,7 @@ def _tree(places: Places, settings: Settings, customer: str) -> CustomerTree:
         routes=routes,
         keys=[_key(line, customer) for line in _lines(places, customer, "authorized_keys")],
         drop=bool(settings.drop),
+        unlisted=settings.unlisted or UNLISTED[0],
         plus_addresses=None if settings.plus_addresses is None else bool(settings.plus_addresses),
         closed_by={name: str(closer) for name, closer in settings.closed_by.items() if name in domains},
     )

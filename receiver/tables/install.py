@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from receiver.outcome import Failed
-from receiver.tables import disk_room, postmap, table_contents
+from receiver.tables import disk_room, postmap, table_contents, unlisted
 from receiver.tables.manifest import Manifest
 from receiver.tables.postmap import Postmap
 from receiver.tables.table import Table
 
-_UNSEEN = ("plus", "relay_domains")  # what some process of Postfix does not see, or not soon, where it changed
+_READ = ("plus", *unlisted.TEXTS)  # texts that may change while exchange_recipients does not
 _TURN = 0.5  # seconds after a reload until nobody new asks the old trivial-rewrite
 
 
@@ -32,19 +32,21 @@ def install_tables(tables: str, record: Manifest, wanted: Sequence[Table], maker
     for text, built in (("others", "relay_domains"), ("odd", "exchange_recipients")):
         if text in due:  # a running smtpd sees that a built table was renamed, not that a text was
             due |= {built}
+    is_touched = record.is_modified(tables)
     postmap.remove_drafts(tables)
     try:
-        steps = [
-            table for table in order_renames(wanted, set(read_installed(tables, "relay_domains"))) if table.name in due
-        ]
+        before, opens = set(read_installed(tables, "relay_domains")), bool(due & {*_READ}) and _opens(tables, wanted)
+        steps = [table for table in order_renames(wanted, before, opens) if table.name in due]
         disk_room.check(tables, (table.text for table in steps), maker.config_directory)
         drafts = [maker.draft(tables, table, record.standing(tables, table, maker.type)) for table in steps]
         for table, draft in zip(steps, drafts):
-            is_news = table.name in _UNSEEN and set(read_installed(tables, table.name)) != _keys(table)
+            is_news = table.name == "relay_domains" and set(read_installed(tables, table.name)) != _keys(table)
             draft.install()
             record = record.noting(tables, table, maker.type, draft)
             if is_news:
-                _reload_postfix(maker.config_directory)
+                reload_postfix(maker.config_directory)
+        if is_touched or due & {*_READ}:  # an smtpd that began without a table, or with an old text, goes on with it
+            reload_postfix(maker.config_directory)
     finally:
         postmap.remove_drafts(tables)
     return record
@@ -62,37 +64,44 @@ def refused(tables: str, wanted: Sequence[Table], maker: Postmap) -> str:
     return ""
 
 
-def order_renames(wanted: Sequence[Table], before: set[str]) -> list[Table]:
+def order_renames(wanted: Sequence[Table], before: set[str], opens: bool = False) -> list[Table]:
     """Order the renames so that no domain is ours without its addresses and its route, coming or going.
 
     What says which domains are ours, `others` and relay_domains after it, goes first for domains that go and last for
-    those that come; where there are both, it first says only what stays. `odd` and `plus` come before what they ask,
-    whose rename makes every smtpd read all of them anew.
+    those that come; where there are both, it first says only what stays. The texts come before exchange_recipients,
+    whose rename makes every smtpd read all of them anew; but where that `opens` a domain it is open before the texts
+    say that nobody in it is to be deferred or asked about any more.
     """
-    odd, plus, recipients, transport, others, ours = wanted
+    *texts, recipients, transport, others, ours = wanted
+    first = [recipients, *texts, transport] if opens else [*texts, recipients, transport]
     after = _keys(ours)
     if not before - after:
-        return [odd, plus, recipients, transport, others, ours]
+        return [*first, others, ours]
     if not after - before:
-        return [others, ours, odd, plus, recipients, transport]
+        return [others, ours, *first]
     staying = sorted(before & after)
     return [
         table_contents.compose_others(staying),
         table_contents.compose_relay_domains(staying),
-        odd,
-        plus,
-        recipients,
-        transport,
+        *first,
         others,
         ours,
     ]
+
+
+def _opens(tables: str, wanted: Sequence[Table]) -> bool:
+    """Tell whether everybody in a domain is going to be listed where not everybody is."""
+    coming = {key for table in wanted if table.name == "exchange_recipients" for key in table.keys if key[:1] == b"@"}
+    with suppress(FileNotFoundError), open(os.path.join(tables, "exchange_recipients"), "rb") as file:
+        coming -= {line.partition(b" ")[0] for line in file if line.startswith(b"@")}
+    return bool(coming)
 
 
 def _keys(table: Table) -> set[str]:
     return {key.decode() for key in table.keys}
 
 
-def _reload_postfix(config_directory: str) -> None:
+def reload_postfix(config_directory: str) -> None:
     """Have Postfix know at once which domains are ours, and where user+tag@ is taken, if it runs.
 
     A trivial-rewrite at work sees a renamed table only after ten seconds, and an smtpd keeps what that has told it:

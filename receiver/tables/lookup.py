@@ -1,4 +1,4 @@
-"""What the account may have looked up by root: addresses in the built table, and whether main.cf names our tables.
+"""What root looks up, for the account too: addresses, whether main.cf names our tables, whether each can be read.
 
 The directory of Postfix's configuration, or main.cf alone, may be closed to everybody but root.
 """
@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from common.main_cf_params import RESTRICTIONS, unlisted_member
 from common.paths import Places
-from common.settings import load_relay
+from common.settings import RelaySettings, load_relay
 from receiver.formatting import escape
 from receiver.outcome import Failed
+from receiver.tables import unlisted
+from receiver.tables.manifest import Manifest
 from receiver.tables.postmap import run_postfix
 
 LIMIT = 1 << 20  # bytes of addresses that are looked up at once; an upload asks for a third of it
@@ -26,10 +29,50 @@ def find(places: Places, addresses: bytes) -> list[str]:
     """Return those of the addresses (a line each) that the built table has. Raises Failed and BadSettings."""
     relay = load_relay(places)
     table = f"{relay.table_type}:{places.tables}/exchange_recipients"
-    code, out, err = run_postfix("/usr/sbin/postmap", "-c", relay.config_directory, "-q", "-", table, stdin=addresses)
-    if code not in (0, 1) or "fatal:" in err:  # it ends 1 both for "none is there" and for "cannot read it"
+    return list(_look_up(relay, table, addresses))
+
+
+def _look_up(relay: RelaySettings, table: str, keys: bytes) -> dict[str, str]:
+    """Return what a table has for keys, a line each. Raises Failed where it cannot be read."""
+    code, out, err = run_postfix("/usr/sbin/postmap", "-c", relay.config_directory, "-q", "-", table, stdin=keys)
+    if code not in (0, 1) or "fatal:" in err or "error:" in err:  # 1 is both "none is there" and "cannot read it"
         raise Failed(f"{escape(err.rpartition('fatal: ')[2])} (postmap ended {code})")
-    return [line.partition("\t")[0] for line in out.decode(errors="replace").split("\n") if line]
+    pairs = (line.partition("\t") for line in out.decode(errors="replace").split("\n") if line)
+    return {key: value for key, _, value in pairs}
+
+
+def find_broken(places: Places, record: Manifest) -> dict[str, str]:
+    """Return which of our tables Postfix could not look a key up in, or not that key, and why. Raises BadSettings."""
+    relay = load_relay(places)
+    found = {
+        name: _fault(relay, os.path.join(places.tables, name), built.type) for name, built in record.tables.items()
+    }
+    return {name: why for name, why in found.items() if why}
+
+
+def _fault(relay: RelaySettings, path: str, kind: str) -> str:
+    """Return why a table cannot be looked up, or lacks the first key of its text; `kind`: empty, it is the text."""
+    try:
+        with open(path, "rb") as text:
+            key = text.readline().rpartition(b" ")[0] if kind else b"postmaster"
+        found = _look_up(relay, f"{kind or 'regexp'}:{path}", key + b"\n" * bool(key))
+    except (Failed, OSError) as error:
+        return str(error)
+    return "" if found or not kind or not key else "lacks what it was built from"
+
+
+def check_answers(relay: RelaySettings, words: Mapping[str, str]) -> None:
+    """See that Postfix would do by its word with who is not listed in these domains, and let listed ones pass.
+
+    Raises Failed.
+    """
+    wanted = {f"q{os.urandom(8).hex()}@{form}": unlisted.ANSWERS[word].decode() for form, word in words.items()}
+    wanted.update({f"postmaster@{form}": "DUNNO" for form in words})
+    member = unlisted_member(relay.table_type).partition(" ")[2]
+    found = _look_up(relay, member, "".join(f"{key}\n" for key in wanted).encode())
+    for key, answer in wanted.items():
+        if found.get(key) != answer:
+            raise Failed(f"of {key} the tables say {escape(found.get(key, 'nothing'))}, and not {answer}")
 
 
 def unnamed(places: Places) -> list[str]:
@@ -42,12 +85,19 @@ def unnamed(places: Places) -> list[str]:
     where = load_relay(places).config_directory
     lists = _settings(where, "-x", *LISTS)
     missing = [f"{name}: names no table {places.tables}/{LISTS[name]}" for name in LISTS if _lacks(places, name, lists)]
-    return [*missing, *_opened(places, lists), *_overridden(places, where)]
+    return [*missing, *_opened(places, lists), *_refusing(places, where), *_overridden(places, where)]
 
 
 def _lacks(places: Places, name: str, settings: dict[str, str], table: str = "") -> bool:
-    path = re.escape(f"{places.tables}/{table or LISTS[name]}")
+    path = re.escape(f"{places.tables}/{table or LISTS.get(name, 'asked')}")
     return not re.search(rf"\w:{path}(?![\w./-])", settings.get(name, ""))
+
+
+def _refusing(places: Places, where: str) -> Iterator[str]:
+    """Find that Postfix does not come to our member though there is a domain whose unlisted are not to be refused."""
+    path = f"{places.tables}/asked"
+    if os.path.exists(path) and os.path.getsize(path) and _lacks(places, RESTRICTIONS, _settings(where, RESTRICTIONS)):
+        yield f"{RESTRICTIONS}: names no table {path}, so that unlisted is `refuse` for everybody"
 
 
 def _opened(places: Places, lists: dict[str, str]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -82,6 +82,11 @@ class Manifest(NamedTuple):
                     (file_,) = set(built.files) - {table.name}
                     return InstalledTable(text, os.path.join(tables, file_))
         return None
+
+    def doubting(self, names: Iterable[str]) -> Manifest:
+        """Give a record by which these tables are not in force as they were built, so that they are built again."""
+        doubted = {name: self.tables[name]._replace(files=dict.fromkeys(self.tables[name].files, ())) for name in names}
+        return self._replace(sources="", tables={**self.tables, **doubted})
 
     def noting(self, tables: str, table: Table, kind: str, draft: Draft) -> Manifest:
         """Give a record that knows of a table put in force."""

@@ -7,6 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
+_SPECIAL = frozenset(".[]()*+?{}|^$\\/")  # a backslash before anything else may mean something of its own
+
 
 class Table:
     """A table as it is to be: folded keys, each once, and their values; no values: each is OK."""
@@ -71,3 +74,15 @@ def flush(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def any_case(text: str) -> str:
+    """Write a text as a regular expression; Postfix ignores the case of ASCII there, and of nothing else."""
+    return "".join(c if c in _PLAIN else _either(c) for c in text)
+
+
+def _either(character: str) -> str:
+    if character.isascii():
+        return f"\\{character}" if character in _SPECIAL else character
+    upper = character.upper()
+    return f"({character}|{upper})" if upper != character and len(upper) == 1 else character

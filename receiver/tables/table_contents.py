@@ -11,30 +11,33 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
+from receiver.tables import unlisted
 from receiver.tables.customer_recipients import CustomerRecipients
-from receiver.tables.table import Table
+from receiver.tables.table import Table, any_case
 
 _PLUS = (
     (rb'/^([^+"@]+)\+[^@]*@(%b)$/', b"$1@$2"),
     (rb'/^("[^+"\\]+)\+([^"\\]|\\.)*"@(%b)$/', b'$1"@$3'),
 )  # user+tag@, "a user+tag"@, and the key of theirs that is listed
 
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
-_SPECIAL = frozenset(".[]()*+?{}|^$\\/")  # a backslash before anything else may mean something of its own
-
 
 def compose_tables(parts: Sequence[CustomerRecipients], routes: Mapping[str, str]) -> tuple[Table, ...]:
-    """Return odd, plus, exchange_recipients, transport, others and relay_domains; `routes` are those in force."""
+    """Return the texts, then exchange_recipients, transport, others and relay_domains; `routes` are those in force."""
     domains = sorted({form for part in parts for form, _ in part.forms()})
-    recipients = Table("exchange_recipients", _recipients(parts))
     return (
         _odd(parts, domains),
         _plus(parts),
-        recipients,
+        *unlisted.compose_texts(find_words(parts)),
+        Table("exchange_recipients", _recipients(parts)),
         _transport(parts, routes),
         compose_others(domains),
         compose_relay_domains(domains),
     )
+
+
+def find_words(parts: Sequence[CustomerRecipients]) -> dict[str, str]:
+    """Return by form of a domain what happens to unlisted addresses, where they are not refused, and it is closed."""
+    return unlisted.find_words(parts, _opened(parts))
 
 
 def compose_relay_domains(domains: Iterable[str]) -> Table:
@@ -44,7 +47,7 @@ def compose_relay_domains(domains: Iterable[str]) -> Table:
 
 def compose_others(domains: Sequence[str]) -> Table:
     """Give the table that lists every address in a domain that is not ours."""
-    ours = "|".join(map(_any_case, domains))
+    ours = "|".join(map(any_case, domains))
     return Table("others", [f"!/@({ours})$/".encode() if ours else b"/./"], built=False)
 
 
@@ -54,7 +57,7 @@ def _plus(parts: Sequence[CustomerRecipients]) -> Table:
     A name that begins with + has no such key, and a list may have an address with + in it: that is looked up before.
     """
     forms = sorted({form for part in parts if part.source.takes_plus() for form, _ in part.forms()})
-    lines = {text % _any_case(form).encode(): key for form in forms for text, key in _PLUS}
+    lines = {text % any_case(form).encode(): key for form in forms for text, key in _PLUS}
     return Table("plus", list(lines), lines, built=False)
 
 
@@ -64,17 +67,22 @@ def _odd(parts: Sequence[CustomerRecipients], domains: Iterable[str]) -> Table:
     Nobody's line may begin with #, so #sales@ stands there as "#sales"@; a line for each domain, and not for each such
     address, keeps the text short, of which every smtpd has a copy. A long key stands for an address that is listed.
     """
-    lines = {f'/^(#[^"@]*)@({_any_case(form)})$/'.encode(): b'"$1"@$2' for form in domains}
+    lines = {f'/^(#[^"@]*)@({any_case(form)})$/'.encode(): b'"$1"@$2' for form in domains}
     for part in parts:
         for address in part.long:
             local, _, domain = address.rpartition("@")
             for form in part.source.tree.domains[domain]:
-                lines[f"/^{_any_case(f'{local}@{form}')}$/".encode()] = f"postmaster@{form}".encode()
+                lines[f"/^{any_case(f'{local}@{form}')}$/".encode()] = f"postmaster@{form}".encode()
     return Table("odd", list(lines), lines, built=False)
 
 
+def _opened(parts: Sequence[CustomerRecipients]) -> frozenset[str]:
+    """Return the forms of domains in which everybody is listed; one that is claimed twice closes only where both do."""
+    return frozenset(form for part in parts for form, domain in part.forms() if domain in part.open)
+
+
 def _recipients(parts: Sequence[CustomerRecipients]) -> list[bytes]:
-    opened = {form.encode() for part in parts for form, domain in part.forms() if domain in part.open}
+    opened = {form.encode() for form in _opened(parts)}
     found = [b"@" + form for form in opened]
     for part in parts:
         long = {address.encode() for address in part.long}
@@ -107,15 +115,3 @@ def _transport(parts: Sequence[CustomerRecipients], in_force: Mapping[str, str])
         if route := there if there in each else each[0]:
             routes[form.encode()] = route.encode()
     return Table("transport", list(routes), routes)
-
-
-def _any_case(text: str) -> str:
-    """Write a text as a regular expression; Postfix ignores the case of ASCII there, and of nothing else."""
-    return "".join(c if c in _PLAIN else _either(c) for c in text)
-
-
-def _either(character: str) -> str:
-    if character.isascii():
-        return f"\\{character}" if character in _SPECIAL else character
-    upper = character.upper()
-    return f"({character}|{upper})" if upper != character and len(upper) == 1 else character

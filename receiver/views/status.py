@@ -25,7 +25,9 @@ def _standing(status: Mapping[str, Any]) -> str:
     accepted = status["accepted"]
     good = f"last good upload {format_time(max(accepted.values()))}" if accepted else "no accepted list yet"
     opens = f"; open: {', '.join(status['open'])}" if status["open"] else ""
-    return f"{status['customer']}: {status['total']} recipients, {good}{opens}"
+    word = status.get("unlisted", "refuse")  # of a relay with the first release, which does nothing else
+    others = "" if word == "refuse" else f"; unlisted: {word}"
+    return f"{status['customer']}: {status['total']} recipients, {good}{opens}{others}"
 
 
 def _waiting(status: Mapping[str, Any], by: str) -> list[str]:

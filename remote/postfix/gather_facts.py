@@ -36,6 +36,7 @@ def _now(postfix: Postfix, relay: State) -> State:
         "customers": customers(),
         "others": others(relay["domains"]),
         "closed_by": closed_by(),
+        "unlisted": unlisted(),
         "drops": drops(),
         "release": read_text(RELEASE).strip(),
         "clock": int(time.time()),
@@ -47,7 +48,7 @@ def _now(postfix: Postfix, relay: State) -> State:
     settings, table_type = postfix.settings(found), found["default_database_type"]
     if "$" in table_type:
         table_type = postfix.value("default_database_type")
-    softened = relay["reject"] == "soft" and settings[REJECT].value != SOFT
+    is_changing = REJECT in state["record"] or (relay["reject"] == "soft" and settings[REJECT].value != SOFT)
     return {
         **state,
         "has_postfix": True,
@@ -55,7 +56,7 @@ def _now(postfix: Postfix, relay: State) -> State:
         "types": [] if (relay["table_type"] or table_type) in BUILT_IN else postfix.types(),
         "settings": settings,
         "delimiter": postfix.value("recipient_delimiter"),
-        "foreign": foreign(postfix) if softened else [],
+        "foreign": foreign(postfix) if is_changing else [],
     }
 
 
@@ -73,6 +74,11 @@ def closed_by() -> dict[str, dict[str, str]]:
     """Read by customer who else closes its domains while their lists are adopted."""
     found = {name: tree_settings(name).get("closed_by") for name in customers()}
     return {name: closers for name, closers in found.items() if isinstance(closers, dict) and closers}
+
+
+def unlisted() -> dict[str, str]:
+    """Return by customer what unlisted addresses get as the tree says; empty: it does not say."""
+    return {name: str(tree_settings(name).get("unlisted") or "") for name in customers()}
 
 
 def drops() -> list[str]:

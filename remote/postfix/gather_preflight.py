@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from common.main_cf_params import PARAMETERS, RECIPIENTS, ROUTES, members, without_ours_members
+from common.main_cf_params import PARAMETERS, RECIPIENTS, RESTRICTIONS, ROUTES, members, without_ours_members
 from remote.files import read_text
 from remote.main import Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
 from remote.postfix.catch_all import catch_alls
@@ -18,6 +18,7 @@ from remote.postfix.outsider import find_way
 from remote.postfix.references import references
 from remote.postfix.restrictions import is_asked, refusals
 from remote.postfix.trivial_rewrite import Resolved, resolve
+from remote.postfix.unlisted import find_obstacles
 from remote.sshd import reads_pieces
 from remote.writable import faults
 
@@ -31,7 +32,6 @@ OPTIONS = (
     *("pubkeyacceptedalgorithms", "pubkeyacceptedkeytypes"),
 )
 REJECT_UNLISTED, EXPLICIT = "smtpd_reject_unlisted_recipient", "reject_unlisted_recipient"
-RECIPIENT_STAGE = "smtpd_recipient_restrictions"
 UNLISTED = {REJECT_UNLISTED: "no", "receive_override_options": "no_unknown_recipient_checks"}
 RESTRICTED = [f"smtpd_{stage}_restrictions" for stage in ("client", "helo", "sender", "relay", "recipient", "data")]
 SENDERS = {"smtpd_reject_unlisted_sender": "yes", **dict.fromkeys(RESTRICTED, "reject_unlisted_sender")}
@@ -69,6 +69,7 @@ def _survey(postfix: Postfix, wanted: State) -> State:
         found.update(smtp=_way(postfix), **_domains(postfix, wanted["domains"]))
         if not found["smtp"]:
             found.update(_refused(postfix, wanted["domains"], found["unreadable"]))
+            found["unlisted"] = find_obstacles(postfix, wanted["unlisted"]) if wanted["unlisted"] else []
     return found
 
 
@@ -172,15 +173,15 @@ def _overrides(postfix: Postfix) -> list[str]:
         _override(service, name)
         for service in (*strangers, *rewriting)
         for name in service.overrides
-        if name in PARAMETERS
+        if name in PARAMETERS and name != RESTRICTIONS
     ]
     return [*dict.fromkeys(place for one in strangers for place in _unchecked(postfix, one)), *elsewhere]
 
 
 def _unchecked(postfix: Postfix, service: Service) -> Iterator[str]:
     """Find what keeps a service from refusing unknown recipients, unless a restriction has it do so all the same."""
-    values = postfix.values(*UNLISTED, RECIPIENT_STAGE)
-    restrictions = members(service.overrides.get(RECIPIENT_STAGE, values.get(RECIPIENT_STAGE, "")).lower())
+    values = postfix.values(*UNLISTED, RESTRICTIONS)
+    restrictions = members(service.overrides.get(RESTRICTIONS, values.get(RESTRICTIONS, "")).lower())
     for name, word in UNLISTED.items():
         if word not in members(service.overrides.get(name, values.get(name, ""))):
             continue

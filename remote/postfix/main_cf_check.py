@@ -6,14 +6,16 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from common.main_cf_params import RECIPIENTS, REJECT, TABLE_OF, is_others, is_ours, members
+from common.main_cf_params import RECIPIENTS, REJECT, RESTRICTIONS, TABLE_OF, is_others, is_ours, members
 from remote.main import Failed, State
 from remote.postfix.instance import Postfix
 from remote.postfix.outsider import Way, inside, is_counting
 from remote.postfix.relay_domains import adopted_ours, delivered, foreign, open_ours, ours
 from remote.postfix.smtp import TAKEN, UNKNOWN, is_temporary
 from remote.postfix.trivial_rewrite import RELAY, resolve
+from remote.postfix.unlisted import find_relayed, find_words, our_table
 
+PUT_OFF = "45"  # how a code begins that tells a sender to try again; access_map_defer_code may be another than 450
 MOST = 1000  # addresses that are asked about; of more, so many, evenly chosen
 
 
@@ -51,6 +53,11 @@ def rehearse(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -
     """
     here = {*ours()}
     theirs = [address for address, one in before.items() if one.kind == RELAY and _domain(address) not in here]
+    asked = our_table(wanted.get(RESTRICTIONS, ""))
+    if asked and (answered := postfix.lookup(asked, theirs or ["postmaster"])):
+        raise Failed(
+            f"our tables would answer for {next(iter(answered))}, which is not ours; main.cf is left as it was"
+        )
     found: set[str] = set()
     for name in TABLE_OF:
         for member in members(wanted.get(name, "")):
@@ -63,7 +70,9 @@ def rehearse(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -
 
 def faults(postfix: Postfix, way: Way, before: Answers) -> Iterator[str]:
     """Ask again, and tell what is not as it should be now, a line each."""
-    here, anyone, code, adopted = {*ours()}, open_ours(), postfix.value(REJECT), adopted_ours()
+    here, words, adopted = {*ours()}, find_words(postfix, ours()), adopted_ours()
+    codes = {**dict.fromkeys(here, postfix.value(REJECT)), **dict.fromkeys(words, PUT_OFF)}
+    codes.update(dict.fromkeys(open_ours(), TAKEN))
     for address, after in _ask_again(postfix, way, [*before], here).items():
         domain, was = _domain(address), before[address]
         if domain in adopted or domain not in here:
@@ -72,11 +81,12 @@ def faults(postfix: Postfix, way: Way, before: Answers) -> Iterator[str]:
                 yield f"{domain} {what}, and an unlisted address in it was {was}, and is now {after}"
         elif is_temporary(after.reply):
             yield f"an unlisted address in {domain} is {after}: while it is, nothing can be proved of {domain}"
-        elif domain not in anyone and _is_still_refused(was, after):
+        elif codes[domain] != TAKEN and _is_still_refused(was, after):
             continue
-        elif not _is_right(after, TAKEN if domain in anyone else code):
-            wanted = "taken, as all its addresses are listed" if domain in anyone else f"refused with {code}"
+        elif not _is_right(after, code := codes[domain]):
+            wanted = "taken, as all its addresses are listed" if code == TAKEN else f"refused with {code}"
             yield f"an unlisted address in {domain} must be {wanted}; it was {was}, and is now {after}"
+    yield from find_relayed(way, words)
 
 
 def _ask_again(postfix: Postfix, way: Way, addresses: list[str], here: set[str]) -> Answers:
@@ -115,5 +125,5 @@ def _is_still_refused(before: Answer, after: Answer) -> bool:
 
 def _is_right(answer: Answer, code: str) -> bool:
     """Tell whether a domain of ours answers from our tables."""
-    unknown = code != TAKEN and UNKNOWN in answer.reply  # with soft_bounce, in another code
+    unknown = code not in (TAKEN, PUT_OFF) and UNKNOWN in answer.reply  # with soft_bounce, in another code
     return answer.kind == RELAY and (answer.reply.startswith(code) or unknown)

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from common.main_cf_params import (
+    LISTS,
     PARAMETERS,
     RECIPIENTS,
-    TABLE_OF,
     Setting,
     format_setting,
     members,
@@ -80,7 +80,7 @@ def _begun(postfix: Postfix) -> Journal | None:
     except FileNotFoundError:
         return None
     before, now = {name: Setting(*setting) for name, setting in fields["before"].items()}, postfix.settings()
-    for name in TABLE_OF:
+    for name in LISTS:
         if without_ours_members(name, before[name].value) != without_ours_members(name, now[name].value):
             before[name] = now[name]
     return Journal(before, {address: Answer(*answer) for address, answer in fields["answers"].items()})
@@ -118,7 +118,7 @@ def _forget(postfix: Postfix) -> None:
 
 
 def _is_edited(name: str, now: Setting, before: Setting) -> bool:
-    return without_ours_members(name, now.value) != members(now.value) if name in TABLE_OF else now != before
+    return without_ours_members(name, now.value) != members(now.value) if name in LISTS else now != before
 
 
 def _keep(path: str, content: object) -> None:

@@ -61,4 +61,5 @@ def _names(postfix: Postfix, member: str) -> list[str]:
         return [name for line in first_words(member) for name in _names(postfix, line)]
     if not colon:
         return [member.lower()] if "." in member and "{" not in member else []
-    return [key.lower() for key in postfix.keys(table) if "." in key] if kind in LISTED else []
+    keys = postfix.keys(table) if kind in LISTED else []
+    return [key.lower() for key in keys if "." in key and "@" not in key]  # keys of aliases are addresses, too

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from common.main_cf_params import members
+from common.main_cf_params import members, without_unlisted
 from remote.postfix.instance import Postfix
 from remote.postfix.listeners import answering
 
@@ -43,7 +43,7 @@ def refusals(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
     rules = Rules(postfix, classes, "smtpd_access_maps" in members(names.get(PARENTS, "")))
     values = postfix.values(*STAGES)
     lists = [
-        (stage, members(service.overrides.get(stage, values.get(stage, ""))))
+        (stage, members(without_unlisted(service.overrides.get(stage, values.get(stage, "")))))
         for service in answering(postfix)
         for stage in STAGES
     ]

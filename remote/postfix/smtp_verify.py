@@ -13,7 +13,9 @@ from remote.postfix.instance import Postfix
 from remote.postfix.outsider import ask_outside
 from remote.postfix.restrictions import refusals
 from remote.postfix.smtp import TAKEN
+from remote.postfix.unlisted import find_words
 
+DEFER_CODE = "access_map_defer_code"
 LISTED = 5  # addresses of a domain that are asked about
 
 
@@ -55,11 +57,12 @@ def _answers(postfix: Postfix, domains: Iterable[str]) -> State:
     And what is listed of each domain; as whom it was asked, why not as an outsider, and then what by its restrictions
     an outsider is refused for.
     """
-    code, people = _unknown(postfix), samples(domains)
+    people = samples(domains)
+    codes = {**dict.fromkeys(people, _unknown(postfix)), **_put_off(postfix, people)}
     expected = {
         domain: {
             **dict.fromkeys(sample.addresses, TAKEN),
-            f"q{os.urandom(12).hex()}@{domain}": TAKEN if sample.everybody else code,
+            f"q{os.urandom(12).hex()}@{domain}": TAKEN if sample.everybody else codes[domain],
         }
         for domain, sample in people.items()
     }
@@ -80,6 +83,12 @@ def _unknown(postfix: Postfix) -> str:
     """Return the code for an unknown recipient; where soft_bounce is set every refusal is a temporary one."""
     values = postfix.values(REJECT, "soft_bounce")
     return f"4{values[REJECT][1:]}" if values.get("soft_bounce") == "yes" else values[REJECT]
+
+
+def _put_off(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
+    """Return the code for an unknown recipient by domain, where unlisted addresses are not refused for good."""
+    words = find_words(postfix, domains)
+    return dict.fromkeys(words, postfix.value(DEFER_CODE)) if words else {}
 
 
 def samples(domains: Iterable[str]) -> dict[str, Sample]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from common.main_cf_params import BUILT_IN, REJECT
+from common.main_cf_params import BUILT_IN
 from common.paths import Places
 from common.release import RELEASE
 from common.settings import RelaySettings
@@ -27,6 +27,7 @@ from roles.relay.main_cf import main_cf, main_cf_without_us, moved_notes
 from roles.relay.missing_next_hop import unsaid_route_warnings, unsaid_routes
 from roles.relay.plan_facts import FIRST, PlanFact, has_facts, plan_facts
 from roles.relay.preflight import blockers, preflight_items
+from roles.relay.reject import reject_notes
 from roles.relay.sftp_inbox import confinement, no_inbox, upload_account
 from templates import render
 
@@ -100,7 +101,7 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
     left = {customer.id for customer in customers if customer not in copying} & {*now.drops}
     yield from (item for customer_id in sorted(left) for item in no_inbox(customer_id))
     stay = now.customers or customers
-    yield Item("main.cf", config_directory(relay), main_cf(relay, now) if stay else main_cf_without_us(now))
+    yield Item("main.cf", config_directory(relay), main_cf(relay, customers, now) if stay else main_cf_without_us(now))
     wanted = {
         name: route
         for customer in customers
@@ -148,12 +149,10 @@ def packages(relay: Relay, now: Facts | None) -> Iterator[Item]:
 
 def notes(relay: Relay, now: Facts | None, changes: Iterable[tuple[Item, State | None]]) -> list[str]:
     """Tell what an operator should know beside the plan. `changes`: its items, and what is there now."""
-    found = []
+    changes = list(changes)
+    found = [*reject_notes(relay, now or BLANK, changes)]
     for item, before in changes:
         wanted = item.wanted or {}
-        if item.kind == "main.cf" and relay.reject == "soft" and wanted[REJECT] != (before or {}).get(REJECT):
-            touched = ", ".join((now or BLANK).foreign) or "none"
-            found.append(f'reject = "soft" is for the whole relay; domains of others it touches there: {touched}')
         if item.kind == "main.cf":
             found += moved_notes(before)
         if item.kind == "tree" and item.about and before and wanted and has_new_filter(before, wanted):

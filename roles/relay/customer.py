@@ -22,6 +22,8 @@ PROTECTED = (
         "settings.json#partial", "partial", 0
     ),  # a domain that closes refuses those whose mailboxes are elsewhere
     ProtectedLines("settings.json#include", "include", 0),
+    # each refuses more of those whom the list has forgotten than the next
+    ProtectedSetting("settings.json", "unlisted", (("refuse", ""), (None, ""), ("defer", "unlisted:defer"))),
     # None is yes where an export has said so, which the tree does not tell
     ProtectedSetting("settings.json", "plus_addresses", ((False, ""), (None, "plus"), (True, "plus"))),
 )
@@ -147,5 +149,6 @@ def settings(customer: Customer) -> Settings:
         ldap_attributes=ldap.attributes if ldap else (),
         ldap_filter_is_default=ldap is None or ldap.finds_addresses_alone,
         ldap_paged=ldap is None or ldap.page_size > 0,
+        unlisted=customer.unlisted,
         plus_addresses=customer.plus_addresses,
     )

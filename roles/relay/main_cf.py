@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from common.main_cf_params import (
+    LISTS,
     RECIPIENTS,
     REJECT,
-    SOFT,
+    RESTRICTIONS,
     TABLE_OF,
     Setting,
     format_setting,
@@ -13,15 +16,19 @@ from common.main_cf_params import (
     is_others,
     members,
     with_ours,
+    with_unlisted,
     without_ours,
     without_ours_members,
 )
 from deploy.items import State
-from inventory.model import Relay
+from inventory.model import Customer, Relay
 from roles.relay.facts import Facts
+from roles.relay.reject import reject_code, words
+
+REFUSE = "refuse"  # of unlisted, where nothing of ours is needed besides the list
 
 
-def main_cf(relay: Relay, now: Facts) -> State:
+def main_cf(relay: Relay, customers: Iterable[Customer], now: Facts) -> State:
     """Return the state with our tables in it."""
     table_type = relay.table_type or now.table_type
     lists = {
@@ -30,7 +37,9 @@ def main_cf(relay: Relay, now: Facts) -> State:
         )
         for name in TABLE_OF
     }
-    return {**format_setting({**lists, REJECT: _reject(relay, now)}), "reloaded": True}
+    said = words(customers, now)
+    lists[RESTRICTIONS] = _restrictions(table_type, said, now)
+    return {**format_setting({**lists, REJECT: reject_code(relay, said, now)}), "reloaded": True}
 
 
 def moved_notes(before: State | None) -> list[str]:
@@ -45,8 +54,15 @@ def moved_notes(before: State | None) -> list[str]:
 
 def main_cf_without_us(now: Facts) -> State:
     """Return the state once the last customer has gone."""
-    lists = {name: without_ours(name, now.settings[name], now.record.get(name)) for name in TABLE_OF}
+    lists = {name: without_ours(name, now.settings[name], now.record.get(name)) for name in LISTS}
     return {**format_setting({**lists, REJECT: now.record.get(REJECT, now.settings[REJECT])}), "reloaded": True}
+
+
+def _restrictions(table_type: str, some: Mapping[str, str], now: Facts) -> Setting:
+    before = now.settings[RESTRICTIONS]
+    if {*some.values()} - {"", REFUSE}:
+        return Setting(True, with_unlisted(before.value, table_type))
+    return without_ours(RESTRICTIONS, before, now.record.get(RESTRICTIONS))
 
 
 def is_others_needed(now: Facts) -> bool:
@@ -55,8 +71,3 @@ def is_others_needed(now: Facts) -> bool:
         return not without_ours_members(RECIPIENTS, now.record[RECIPIENTS].value)
     value = now.settings[RECIPIENTS].value
     return not without_ours_members(RECIPIENTS, value) or any(map(is_others, members(value)))
-
-
-def _reject(relay: Relay, now: Facts) -> Setting:
-    """Soft is a wish; hard is what the relay did before us, be that what it may."""
-    return Setting(True, SOFT) if relay.reject == "soft" else now.record.get(REJECT, now.settings[REJECT])

@@ -16,7 +16,7 @@ from inventory.validators import BY_MX
 from roles.relay.customer import domain_names
 from roles.relay.facts import Facts, config_directory
 from roles.relay.login import ACCOUNT, HOME, login_refusals
-from roles.relay.main_cf import is_others_needed
+from roles.relay.main_cf import REFUSE, is_others_needed
 
 OTHER_CLASSES = {
     "local": "mydestination",
@@ -30,6 +30,12 @@ def preflight_items(relay: Relay, customers: Sequence[Customer], now: Facts) -> 
     copying = [customer for customer in customers if customer.exchange.copies_files]
     facts = {
         "domains": {name: customer.next_hop for customer in customers for name in domain_names(customer)},
+        "unlisted": {
+            name: customer.unlisted
+            for customer in customers
+            if customer.unlisted not in (None, REFUSE)
+            for name in domain_names(customer)
+        },
         "addresses": sorted({address for customer in customers for address in customer.exchange.addresses}),
         "table_type": relay.table_type or now.table_type,
         "accounts": [customer.upload_account for customer in copying],
@@ -108,6 +114,8 @@ def _others(facts: State, others: bool) -> Iterator[str]:
             )
     for why in facts.get("unreadable", ()):
         yield f"{why}: Postfix puts off all mail that it asks that table about; mend it first"
+    for why in facts.get("unlisted", ()):
+        yield f"unlisted can be nothing but refuse here: {why}"
     for place in facts.get("senders", ()):
         yield (
             f"{place}: with it our tables are asked about senders too, and mail from a customer's address that is not "

@@ -258,6 +258,9 @@ def test_without_customers_others_lists_everything_and_the_other_tables_nothing(
     assert tables(relay) == {
         "odd": [],
         "plus": [],
+        "unlisted_answers": [r"/^defer$/ DEFER_IF_REJECT 4.1.1 User unknown in relay recipient table", "/./ DUNNO"],
+        "unlisted_domains": [],
+        "asked": [],
         "exchange_recipients": [],
         "transport": [],
         "others": ["/./ OK"],
@@ -368,14 +371,20 @@ def names(steps: list[Table]) -> list[tuple[str, str]]:
     return [(step.name, step.text.decode().strip()) for step in steps if step.name in ("relay_domains", "others")]
 
 
-def order(before: set[str], after: list[str]) -> list[Table]:
+def order(before: set[str], after: list[str], *, opens: bool = False) -> list[Table]:
     odd, plus = Table("odd", [], built=False), Table("plus", [], built=False)
     recipients, transport = Table("exchange_recipients", []), Table("transport", [])
     others, ours = table_contents.compose_others(after), table_contents.compose_relay_domains(after)
     return install.order_renames(
         (odd, plus, recipients, transport, others, ours),
         before,
+        opens,
     )
+
+
+def test_a_domain_that_opens_is_open_before_a_text_says_so() -> None:
+    steps = order({"a.example"}, ["a.example"], opens=True)
+    assert [step.name for step in steps[:4]] == ["exchange_recipients", "odd", "plus", "transport"]
 
 
 def test_a_domain_that_comes_is_ours_only_after_its_addresses_and_its_route() -> None:
@@ -831,3 +840,42 @@ def test_a_domain_in_two_forms_has_plus_addresses_in_both(relay: BuiltRelay) -> 
     relay.tree("acme", domain, unicode={domain: "müller.example"}, plus_addresses=True)
     assert any("xn--mller-kva" in line for line in plus_lines(relay))
     assert any("m(ü|Ü)ller" in line for line in plus_lines(relay))
+
+
+# ---- unlisted
+
+
+def test_only_the_closed_domains_of_who_wants_it_are_asked_about(relay: BuiltRelay) -> None:
+    relay.tree("acme", "acme.example", "acme.co.example", "new.example", unlisted="defer", partial=("acme.co.example",))
+    relay.tree("bolt")
+    relay.upload("acme", "ann@acme.example", "ann@acme.co.example")
+    relay.upload("bolt", "ann@bolt.example")
+    found = tables(relay)
+    assert found["asked"] == [r"/^(.+@acme\.example)$/ $1"]
+    assert found["unlisted_domains"] == [r'/^"\\".*@acme\.example$/ defer', r'/^[^"].*@acme\.example$/ defer']
+    assert "@acme.example" not in recipients(relay)
+
+
+def test_a_domain_that_is_being_adopted_is_not_asked_about(relay: BuiltRelay) -> None:
+    relay.tree("acme", unlisted="defer", closed_by={"acme.example": "relay_recipient_maps: hash:/etc/postfix/own"})
+    relay.upload("acme", "ann@acme.example")
+    assert tables(relay)["asked"] == []
+
+
+def test_nobody_is_asked_about_where_everybody_refuses(relay: BuiltRelay) -> None:
+    relay.tree("acme")
+    relay.upload("acme", "ann@acme.example")
+    found = tables(relay)
+    assert found["asked"] == found["unlisted_domains"] == []
+    assert found["unlisted_answers"][-1] == "/./ DUNNO"
+
+
+def test_a_domain_in_two_forms_is_deferred_in_both(relay: BuiltRelay) -> None:
+    relay.tree("acme", "xn--mller-kva.example", unicode={"xn--mller-kva.example": "müller.example"}, unlisted="defer")
+    relay.upload("acme", "ann@xn--mller-kva.example")
+    assert tables(relay)["asked"] == [r"/^(.+@m(ü|Ü)ller\.example)$/ $1", r"/^(.+@xn--mller-kva\.example)$/ $1"]
+
+
+def test_an_unknown_word_for_unlisted_is_a_damaged_tree(relay: BuiltRelay) -> None:
+    relay.tree("acme", unlisted="perhaps")
+    assert "unlisted 'perhaps' is none of refuse, defer" in why(relay)

@@ -16,6 +16,7 @@ from common.main_cf_params import (
     OTHERS,
     RECIPIENTS,
     REJECT,
+    RESTRICTIONS,
     ROUTES,
     TABLE_OF,
     Setting,
@@ -23,7 +24,10 @@ from common.main_cf_params import (
     members,
     our_member,
     our_members,
+    unlisted_member,
     with_ours,
+    with_unlisted,
+    without_unlisted,
 )
 from common.paths import Places
 from common.release import RELEASE
@@ -44,6 +48,7 @@ UNSET = {
     DOMAINS: Setting(False, UNSET_DOMAINS),
     ROUTES: Setting(False, ""),
     RECIPIENTS: Setting(False, ""),
+    RESTRICTIONS: Setting(False, ""),
     REJECT: Setting(False, "550"),
 }
 FRESH = BLANK._replace(has_postfix=True, table_type="lmdb", types=("hash", "lmdb"), settings=UNSET)
@@ -417,26 +422,92 @@ def test_nobody_s_leaving_is_done_by_what_is_not_there() -> None:
     assert [item.kind for item in relay_role.without(relay(), "acme", BLANK)] == ["tree"]
 
 
-def test_soft_is_set_recorded_and_taken_back() -> None:
+def test_soft_is_set_and_recorded_and_stays_while_a_customer_says_nothing_of_unlisted() -> None:
     soft = relay(reject="soft")
     assert lists(of=soft)[REJECT] == "450"
     softened = after(FRESH, of=soft)
     assert lists(softened, of=soft)[REJECT] == "450"
-    assert REJECT not in lists(softened)
+    assert lists(softened)[REJECT] == "450"
+    there = softened._replace(customers=("acme", "bolt"), unlisted={"acme": "", "bolt": "defer"})
+    assert lists(there, customer("bolt", unlisted="defer"), of=soft)[REJECT] == "450"
+
+
+@pytest.mark.parametrize("word", ["refuse", "defer"])
+def test_soft_is_taken_back_at_once_when_every_tree_says_what_unlisted_gets(word: str) -> None:
+    soft = relay(reject="soft")
+    there = after(FRESH, of=soft)._replace(customers=("acme", "bolt"), unlisted={"acme": "", "bolt": "defer"})
+    assert REJECT not in lists(there, customer("acme", unlisted=word), of=soft)
 
 
 def test_a_relay_that_was_soft_by_hand_stays_so() -> None:
     assert lists(with_lists({REJECT: "450"}))[REJECT] == "450"
 
 
+# ---- unlisted
+
+
+RESTRICTED = [
+    "",
+    "permit_mynetworks, reject_unauth_destination",
+    "check_client_access hash:/a,\n  reject_rbl_client zen.example",
+    "check_recipient_access pipemap:{regexp:/etc/own, hash:/a}, permit",
+]
+
+
+@pytest.mark.parametrize("value", RESTRICTED)
+def test_our_restriction_goes_first_and_comes_out_again_letter_by_letter(value: str) -> None:
+    once = with_unlisted(value, "lmdb")
+    assert once.startswith(unlisted_member("lmdb"))
+    assert with_unlisted(once, "lmdb") == once
+    assert without_unlisted(once) == value
+    assert with_unlisted(once.replace("lmdb:", "hash:"), "lmdb") == once
+
+
+def test_a_restriction_of_ours_that_somebody_moved_is_put_first_again() -> None:
+    moved = f"permit_mynetworks, {unlisted_member('lmdb')}, reject_unauth_destination"
+    assert with_unlisted(moved, "lmdb") == with_unlisted("permit_mynetworks, reject_unauth_destination", "lmdb")
+
+
+def test_restrictions_are_edited_for_a_customer_who_defers_and_for_nobody_else() -> None:
+    now = with_lists({RESTRICTIONS: "reject_rbl_client zen.example"})
+    assert lists(now)[RESTRICTIONS] == "reject_rbl_client zen.example"
+    deferring = customer(unlisted="defer")
+    edited = f"{unlisted_member('lmdb')}, reject_rbl_client zen.example"
+    assert lists(now, customer("bolt"), deferring)[RESTRICTIONS] == edited
+    there = now._replace(customers=("acme", "bolt"), unlisted={"acme": "defer"})
+    assert lists(there, customer("bolt"))[RESTRICTIONS] == edited
+    assert lists(there, customer("acme"))[RESTRICTIONS] == "reject_rbl_client zen.example"
+
+
+def test_unset_restrictions_are_unset_again_when_nobody_defers_any_more() -> None:
+    now = with_lists({RESTRICTIONS: unlisted_member("lmdb")})._replace(record={RESTRICTIONS: Setting(False, "")})
+    assert RESTRICTIONS not in lists(now)
+    assert RESTRICTIONS not in lists(now._replace(record={}))
+
+
+def test_who_defers_and_then_refuses_names_it_on_the_command_line() -> None:
+    deferring, refusing = tree_item(customer(unlisted="defer")), tree_item(customer())
+    assert [*Change(refusing, deferring.wanted).removals()] == ["unlisted:defer"]
+    assert [*Change(deferring, refusing.wanted).removals()] == []
+
+
 # ---- what an operator is told beside the plan
 
 
-def test_soft_names_the_domains_of_others_it_touches() -> None:
-    now, soft = FRESH._replace(foreign=("old.example", "other.example")), relay(reject="soft")
-    change = (only("main.cf", customer(), now=now, of=soft), {DOMAINS: "x"})
-    assert "old.example, other.example" in relay_role.notes(soft, now, [change])[0]
+def test_soft_names_who_says_nothing_of_unlisted_and_the_domains_of_others_it_touches() -> None:
+    now, soft = FRESH._replace(foreign=("old.example", "other.example"), unlisted={"bolt": ""}), relay(reject="soft")
+    changes = [(tree_item(customer()), None), (only("main.cf", customer(), now=now, of=soft), {DOMAINS: "x"})]
+    silent, touched = relay_role.notes(soft, now, changes)[:2]
+    assert silent.endswith("these do not: acme, bolt")
+    assert touched.endswith("old.example, other.example")
     assert relay_role.notes(relay(), now, [(only("main.cf", customer(), now=now), {DOMAINS: "x"})]) == []
+
+
+def test_reject_that_says_nothing_any_more_is_told() -> None:
+    assert "take it out" in relay_role.notes(relay(reject="hard"), FRESH, [])[0]
+    said = FRESH._replace(unlisted={"bolt": "refuse"})
+    assert "take it out" in relay_role.notes(relay(reject="soft"), said, [])[0]
+    assert relay_role.notes(relay(), FRESH, []) == []
 
 
 @pytest.mark.parametrize(
@@ -551,6 +622,7 @@ def test_nothing_stands_in_the_way_of_a_relay_as_it_should_be() -> None:
         ({"everybody": [["acme.example", "virtual_alias_maps", "hash:/v", "@acme.example"]]}, "hash:/v (virtual_alias"),
         ({"everybody": [["acme.example", RECIPIENTS, "regexp:/r", "for any address"]]}, "regexp:/r (relay_recip"),
         ({"everybody": [["acme.example", "relocated_maps", "hash:/r", "@acme.example"]]}, "all of acme.example"),
+        ({"unlisted": ["main.cf: x"]}, "unlisted can be nothing but refuse here: main.cf: x"),
         ({"refused": {"acme.example": "it comes to `reject`"}}, "says `acme.example OK` leaves it to our list"),
         ({"references": [["main.cf: relay_domains = $transport_maps", "transport_maps"]]}, "not as $transport_maps"),
         ({"references": [["main.cf: virtual_mailbox_maps = $x", RECIPIENTS]]}, "takes in relay_recipient_maps"),

@@ -1,0 +1,48 @@
+"""What the tables say of addresses that are not listed, where a customer wants something else than a refusal. Pure.
+
+Three texts of regular expressions that one member of smtpd_recipient_restrictions joins (common/main_cf_params): which
+addresses it is asked about at all, by which word those of a domain that are not listed go, and what Postfix is to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+
+from common.settings import UNLISTED
+from receiver.tables.customer_recipients import CustomerRecipients
+from receiver.tables.table import Table, any_case
+
+REFUSE, DEFER = UNLISTED
+TEXTS = ("unlisted_answers", "unlisted_domains", "asked")
+ANSWERS = {DEFER: b"DEFER_IF_REJECT 4.1.1 User unknown in relay recipient table"}
+"""What Postfix does by a word. DEFER_IF_REJECT leaves it to its own lists, as aliases and other tables know more."""
+
+_ASKED = rb"/^(.+@%b)$/"
+_DOMAINS = (
+    rb'/^"\\".*@%b$/',  # its other form begins with a quote
+    rb'/^[^"].*@%b$/',  # not a quoted one, which may be listed: Postfix asks for it in its other form as well
+)
+
+
+def find_words(parts: Iterable[CustomerRecipients], opened: Container[str]) -> dict[str, str]:
+    """Return the word for each form of a closed domain where that is not `refuse`; `opened`: forms that are not."""
+    words: dict[str, str] = {}
+    for part in parts:
+        tree = part.source.tree
+        for form, domain in part.forms():
+            word = REFUSE if tree.closed_by.get(domain) else tree.unlisted  # theirs answers as before
+            words[form] = max(words.get(form, REFUSE), word, key=UNLISTED.index)
+    return {form: word for form, word in sorted(words.items()) if word != REFUSE and form not in opened}
+
+
+def compose_texts(words: Mapping[str, str]) -> list[Table]:
+    """Return the tables of TEXTS."""
+    answers = {b"/^%b$/" % word.encode(): answer for word, answer in ANSWERS.items()}
+    domains = {line: word.encode() for form, word in words.items() for line in _lines(form)}
+    asked = {_ASKED % any_case(form).encode(): b"$1" for form in words}
+    texts = ({**answers, b"/./": b"DUNNO"}, domains, asked)
+    return [Table(name, list(lines), lines, built=False) for name, lines in zip(TEXTS, texts)]
+
+
+def _lines(form: str) -> list[bytes]:
+    return [line % any_case(form).encode() for line in _DOMAINS]

@@ -1,0 +1,58 @@
+"""The relay-wide `reject` of earlier inventories: `soft` lasts until each customer says what unlisted addresses get."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from common.main_cf_params import REJECT, SOFT, Setting
+from deploy.items import Item, State
+from inventory.model import Customer, Relay
+from roles.relay.facts import Facts
+
+Changes = Sequence[tuple[Item, State | None]]
+"""Items of a plan, and what is there now."""
+
+
+def words(customers: Iterable[Customer], now: Facts) -> dict[str, str]:
+    """Return by customer what unlisted addresses are to get, empty where nobody says; of others as trees have it."""
+    return {**now.unlisted, **{customer.id: customer.unlisted or "" for customer in customers}}
+
+
+def reject_code(relay: Relay, said: Mapping[str, str], now: Facts) -> Setting:
+    """Return the code for unknown recipients, which holds for the whole relay; but for soft what it was before us.
+
+    Soft ends for all at once, when each customer there has said what unlisted addresses get: until then whoever was
+    counted on to be deferred would be refused.
+    """
+    before = now.record.get(REJECT, now.settings[REJECT])
+    is_ours = REJECT in now.record and now.settings[REJECT].value == SOFT
+    is_soft = (relay.reject == "soft" or is_ours) and not all(said.values())
+    return Setting(True, SOFT) if is_soft else before
+
+
+def reject_notes(relay: Relay, now: Facts, changes: Changes) -> Iterator[str]:
+    """Tell what becomes of `reject`, whom it waits for, and whose domains a change of the code touches besides."""
+    trees = {item.about: _word(item.wanted) for item, _ in changes if item.kind == "tree" and item.about}
+    said = {**now.unlisted, **trees}
+    silent = sorted(name for name, word in said.items() if not word)
+    is_ours = REJECT in now.record and now.settings[REJECT].value == SOFT
+    if (relay.reject == "soft" or is_ours) and silent:
+        yield (
+            f'all unknown recipients get 450 there (reject = "soft"), until each customer says unlisted = "defer", or '
+            f"another word; these do not: {', '.join(silent)}"
+        )
+    if relay.reject == "hard" or (relay.reject and not silent):
+        yield f'reject = "{relay.reject}" in relays.toml says nothing any more: take it out'
+    for item, before in changes:
+        code = (item.wanted or {}).get(REJECT)
+        if item.kind == "main.cf" and code != (before or {}).get(REJECT) and SOFT in (code, (before or {}).get(REJECT)):
+            touched = ", ".join(now.foreign) or "none"
+            yield f"{REJECT} becomes {code or 'what it was, 550'}; domains of others that it touches there: {touched}"
+
+
+def _word(state: State | None) -> str:
+    """Return what a tree says; one that is to go has nobody to be deferred."""
+    if state is None:
+        return "refuse"
+    return str(json.loads(state["files"]["settings.json"]).get("unlisted") or "")

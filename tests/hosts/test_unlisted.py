@@ -1,0 +1,140 @@
+"""What an unlisted address gets by a customer's word: over SMTP, as an outsider, on each Postfix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lab.host import LabHost
+from lab.operators import AtOnce, answers, export
+from tests.support.releases import releases
+
+pytestmark = pytest.mark.host
+
+TABLES = "/etc/postern/tables"
+TAKEN = (
+    *("joe@acme.example", "joe+tag@acme.example", "JOE+Tag@ACME.example", '"joe"@acme.example', "#sales@acme.example"),
+    *('"john..doe"@acme.example', "john..doe@acme.example", "postmaster@acme.example"),
+    *("alias@acme.example", "known@acme.example"),
+)
+UNLISTED = (
+    *("nobody@acme.example", "nobody+tag@acme.example", '"no body"@acme.example', '"\\"nobody"@acme.example'),
+    *('"nobody"@acme.example', "#nobody@acme.example", f"{'x' * 300}@acme.example"),
+)
+OTHERS = {
+    "ann@bolt.example": "250",
+    "nobody@bolt.example": "550",
+    "x@old.example": "250",
+    "nobody@sub.acme.example": "454",
+    "x@elsewhere.example": "454",
+    '"x@elsewhere.example"@acme.example': "454",
+}
+
+
+@pytest.mark.parametrize(("release", "kind"), releases(("bookworm", "hash"), ("trixie", "lmdb"), ("forky", "cdb")))
+def test_unlisted_addresses_are_deferred_and_nobody_else_notices(
+    lab_host: Callable[..., LabHost], tmp_path: Path, release: str, kind: str
+) -> None:
+    host, operator = lab_host(release), AtOnce(tmp_path)
+    set_up(host)
+    operator.relay("mx1", host, table_type=kind)
+    customers(operator)
+    operator.done("provision --all")
+    upload(operator, "acme", "joe", "#sales", "john..doe")
+    upload(operator, "bolt", "ann")
+    assert "smtpd_recipient_restrictions" not in host.run("postconf", "-n").stdout
+    assert answers(host, *UNLISTED) == dict.fromkeys(UNLISTED, "550")
+    before = answers(host, *OTHERS)
+    customers(operator, unlisted="defer")
+    operator.done("provision acme")
+    assert answers(host, *TAKEN) == dict.fromkeys(TAKEN, "250")
+    assert answers(host, *UNLISTED) == dict.fromkeys(UNLISTED, "450")
+    assert before == answers(host, *OTHERS) == OTHERS
+    assert operator.done("provision acme").out.startswith("mx1: nothing to change")
+    assert "all answered as they should be" in operator.done("verify --all").text
+    a_table_of_ours_may_be_missing(host)
+    back_to_refuse(host, operator)
+
+
+def a_table_of_ours_may_be_missing(host: LabHost) -> None:
+    """Nobody else's mail notices, and the timer's next run builds it anew."""
+    for name in ("unlisted_domains", "unlisted_answers", "plus", "odd", "asked"):
+        host.run("sh", "-c", f"mv {TABLES}/{name} {TABLES}/.away; postfix reload; sleep 1")
+        found = answers(host, "x@elsewhere.example", "ann@bolt.example")
+        outbound = host.ask("x@elsewhere.example")[:3]
+        if name != "asked":
+            assert (found, outbound) == ({"x@elsewhere.example": "454", "ann@bolt.example": "250"}, "250"), name
+        host.run("sh", "-c", "postern tick")
+        host.run("rm", f"{TABLES}/.away")
+        both = answers(host, "joe@acme.example", "nobody@acme.example", "nobody@bolt.example")
+        assert both == {"joe@acme.example": "250", "nobody@acme.example": "450", "nobody@bolt.example": "550"}, name
+
+
+def back_to_refuse(host: LabHost, operator: AtOnce) -> None:
+    customers(operator)
+    assert "--removing unlisted:defer" in operator.done("provision acme", code=2).text
+    assert answers(host, "nobody@acme.example") == {"nobody@acme.example": "450"}
+    operator.done("provision acme --removing unlisted:defer")
+    assert answers(host, *UNLISTED) == dict.fromkeys(UNLISTED, "550")
+    assert answers(host, *TAKEN) == dict.fromkeys(TAKEN, "250")
+    assert "smtpd_recipient_restrictions" not in host.run("postconf", "-n").stdout
+
+
+OBSTACLES = {
+    "what refuses to relay stands behind it": (
+        ("smtpd_relay_restrictions=", "smtpd_recipient_restrictions=permit_mynetworks, reject_unauth_destination"),
+        "reject_unauth_destination or defer_unauth_destination does not come before smtpd_recipient_restrictions",
+    ),
+    "relay restrictions come later": (
+        ("smtpd_relay_before_recipient_restrictions=no",),
+        "does not come before smtpd_recipient_restrictions",
+    ),
+    "routing in addresses is allowed": (("allow_untrusted_routing=yes",), "allow_untrusted_routing = yes"),
+    "unlisted recipients are refused before": (
+        ("smtpd_sender_restrictions=reject_unlisted_recipient",),
+        "which refuses before our member is come to",
+    ),
+}
+
+
+def test_deferring_is_refused_where_strangers_would_hear_of_it_or_it_would_not_hold(
+    bookworm: LabHost, tmp_path: Path
+) -> None:
+    host, operator = bookworm, AtOnce(tmp_path)
+    set_up(host)
+    operator.relay("mx1", host)
+    customers(operator, unlisted="defer")
+    for about, (settings, said) in OBSTACLES.items():
+        host.run("sh", "-c", "cp /etc/postfix/main.cf /root/main.cf")
+        host.run("postconf", "-e", *settings)
+        host.run("postfix", "reload")
+        ran = operator.run("provision acme")
+        assert (ran.code, said in " ".join(ran.text.split())) == (2, True), about
+        host.run("sh", "-c", "cp /root/main.cf /etc/postfix/main.cf; postfix reload")
+    host.run("postconf", "-Pe", "smtp/inet/smtpd_recipient_restrictions=permit")
+    host.run("postfix", "reload")
+    assert "our member of main.cf is not come to there" in operator.done("provision acme", code=2).text
+
+
+def set_up(host: LabHost) -> None:
+    """Have an alias, a table of its own and a relay domain of somebody else on a relay."""
+    files = {"aliases_": "alias@acme.example root@localhost", "own": "known@acme.example OK\nx@old.example OK"}
+    for name, text in files.items():
+        (host.root / f"etc/postfix/{name}").write_text(f"{text}\n")
+        host.run("postmap", f"hash:/etc/postfix/{name}")
+    maps = ("virtual_alias_maps=hash:/etc/postfix/aliases_", "relay_recipient_maps=hash:/etc/postfix/own")
+    host.run("postconf", "-e", *maps, "relay_domains=old.example", "recipient_delimiter=")
+    host.start_postfix()
+
+
+def customers(operator: AtOnce, **acme: str) -> None:
+    operator.customer("acme", domains=["acme.example"], plus_addresses=True, **acme)
+    operator.customer("bolt", domains=["bolt.example"])
+
+
+def upload(operator: AtOnce, customer: str, *locals_: str) -> None:
+    """Upload a first list and accept it."""
+    assert operator.upload(export(*locals_, domain=f"{customer}.example"), customer).code == 3
+    operator.accept(customer, f"--first {len(locals_)}")

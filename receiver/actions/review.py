@@ -22,7 +22,7 @@ class Review(NamedTuple):
 
     held: Held
     recipients: frozenset[str]  # of the held list, in domains that are still the customer's
-    coming: tuple[str, ...]  # not in force, because the list grows too much
+    coming: tuple[str, ...]  # not in force, because the list grows too much; without those of `first`
     first: tuple[str, ...]  # in domains without an accepted list
     in_force: int  # recipients in force, against which the others are counted
     effect: ListEffect
@@ -36,7 +36,7 @@ class Review(NamedTuple):
         first = frozenset(name for name in ours if domain_of(name) not in known)
         closing = frozenset(map(domain_of, first)).difference(settings.partial)
         always = frozenset((*settings.include, *(f"postmaster@{name}" for name in settings.domains)))
-        going, coming = in_force.recipients - ours, sorted(ours - in_force.recipients)
+        going, coming = in_force.recipients - ours, sorted(ours - in_force.recipients - first)
         effect = ListEffect(going, closing, first, always, takes_plus)
         return cls(held, ours, tuple(coming), tuple(sorted(first)), len(in_force.recipients), effect)
 

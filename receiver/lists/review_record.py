@@ -33,7 +33,7 @@ class Numbers(NamedTuple):
     """What `accept` must be told. Each is counted over all relays that were asked."""
 
     first: int = 0  # addresses of the list in domains without an accepted list
-    adding: int = 0  # addresses that are not in force because the list grows too much
+    adding: int = 0  # other addresses that are not in force, because the list grows too much
     removing: int = 0  # addresses in force that are not on the list
     although_mail: int = 0  # of those, and of others in domains that close, how many had mail lately
 

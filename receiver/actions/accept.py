@@ -11,7 +11,7 @@ from receiver.actions import late_mail
 from receiver.actions.review import Review, review_held
 from receiver.addresses import domain_of
 from receiver.formatting import NAMED, escape, format_time, name_some
-from receiver.lists import list_file, publishing, review_record
+from receiver.lists import judged_mail, list_file, publishing, review_record
 from receiver.lists.publishing import Decision
 from receiver.lists.review_record import Numbers, ReviewRecord
 from receiver.lists.spool import InForce, Spool
@@ -56,13 +56,15 @@ def accept_held(spool: Spool, order: AcceptOrder, witness: Witness, tables: Tabl
         _check_not_pinned(spool)
         now = int(time.time())
         in_force, found = spool.in_force(), review_held(spool, settings, now)
-        _check_against_record(spool.customer, found, _read_record(spool, order, witness), settings)
+        record = _read_record(spool, order, witness)
+        _check_against_record(spool.customer, found, record, settings)
         late_mail.check_late_mail(spool, found, witness.seen.mail, late)
         _check_no_empty_domain(found, in_force, settings)
         outcome = _outcome_of(spool.customer, found, in_force, order.by)
         outcome = outcome._replace(notes=(late.note,) if late.note else ())
         if order.look:
             return _looked(outcome, found, in_force)
+        judged_mail.add_judged(spool.folder, record.mail.keys() - found.recipients, now)
         _publish(spool, settings, in_force, found, outcome, now)
         spool.record(outcome)
     return verify_tables(spool, tables, outcome, found.recipients - in_force.recipients)

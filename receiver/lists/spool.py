@@ -9,6 +9,7 @@ held/                 the list that waits for an operator, and    pinned.json   
                       the last review of it (review_record)       last-export.json  what the last export said besides
 refusals.json         who was refused, says the mail log  had-mail.json  who had mail, or waits for it
 refusal-alarms.json   what the timer raised about them   left-out.json  whom the last export had and no list has
+judged-mail.json      who had mail, and is refused since somebody has accepted a list by their number
 upload-, call-NUMBER  empty: locked while an export is taken, while a call through a key is answered
 parse-NUMBER          empty: locked while an export waits to be parsed, or is
 """

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from common.paths import Places
 from common.settings import BadSettings, Settings, load_settings
-from receiver.lists import history, list_file, removed_addresses
+from receiver.lists import history, judged_mail, list_file, removed_addresses
 from receiver.lists.review_record import MailSeen
 from receiver.lists.spool import DAY, Spool
 from receiver.monitoring import log_state, refusals_file
@@ -133,6 +133,8 @@ def load(places: Places, run: int, customers: Iterable[Settings]) -> Watch:
             found = refusals_file.load(spool.folder)
             counted = found.domains if found else ()
             refusals, since = (found.refusals, found.since) if found else (Refusals(), "")
+            for name, when in judged_mail.read_judged(spool.folder, state.read).items():
+                refusals.named[name] = day(when)
             watched[settings.customer] = Watched(settings, refusals, since, counted)
     return Watch(watched, state)
 

@@ -141,7 +141,7 @@ def test_review_reads_the_mail_log_that_only_root_may_open(relay: Relay) -> None
     lines = relay.desk("review", "acme").splitlines()
     assert lines[3].startswith("  - user0009@acme.example  has had mail lately: on 1 days, the last ")
     assert "at least 1 that it refuses have had mail in the last 14 days" in lines
-    assert "1 of them have had mail" in relay.desk("review", "acme", user="postern")
+    assert "at least 1 that it refuses have had mail" in relay.desk("review", "acme", user="postern")
 
 
 def test_a_quoted_address_is_found_by_the_look_up_as_it_stands_in_the_table(relay: Relay) -> None:

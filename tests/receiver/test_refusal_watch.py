@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
+from receiver.lists.review_record import MailSeen, Numbers
 from receiver.monitoring import log_files, refusal_watch, refusals_file
 from receiver.monitoring.journal import command, read_journal
 from receiver.monitoring.mail_log import Losses, MailLog
 from receiver.monitoring.postfix_message import Refusal
-from receiver.monitoring.refusal_watch import Watch
+from receiver.monitoring.refusal_watch import SeenMail, Watch
 from receiver.monitoring.refusals import MOST, Refusals, RefusedAddress
 from receiver.monitoring.refusals_file import StoredRefusals
 from receiver.system import atomic_files
@@ -384,3 +385,22 @@ def test_a_log_that_is_gone_is_told_and_not_taken_for_one_without_mail(relay: Sm
 def test_mail_that_waits_is_mail(relay: SmallRelay, log: Path) -> None:
     append(log, smtp(delivery(BOB, "deferred", relay="none"), today()))
     assert read(relay, log).seen_mail("acme", time.time()).mail[BOB].days == 1
+
+
+def test_whom_an_accepted_review_has_shown_is_told_to_nobody_again(relay: SmallRelay, log: Path) -> None:
+    """Until the address is listed again."""
+    name = people(40)[30]
+    relay.offer(people(20))
+    found = relay.review(SeenMail({name: MailSeen("2026-11-28", 1)}))
+    relay.accept_reviewed(found.held.list, Numbers(removing=20, although_mail=1))
+    watch = read(relay, log, time.time() + 5)
+    assert watch.customers["acme"].refusals.named.keys() == {name}
+    watch.customers["acme"].refusals.forget_named({name})
+    refusal_watch.save(relay.places, watch)
+    assert read(relay, log, time.time() + 10).customers["acme"].refusals.named == {}
+
+
+@pytest.mark.parametrize("damage", [b"", b"nothing", b"[]", b'{"judged": 5}', b'{"judged": {"a@acme.example": "x"}}'])
+def test_a_damaged_note_of_whom_a_review_has_shown_says_nothing(relay: SmallRelay, log: Path, damage: bytes) -> None:
+    (relay.folder / "judged-mail.json").write_bytes(damage)
+    assert read(relay, log).customers["acme"].refusals.named == {}

@@ -277,9 +277,10 @@ def parse(_: Context, file: str, customer: str = "", json: bool = False) -> None
 
 @task(help={"customer": f"{_CUSTOMER}; or --all", "all_": _ALL, "json": _JSON})
 def review(_: Context, customer: str, all_: bool = False, json: bool = False) -> None:
-    """Show what the guard holds, name by name, and which of those that would go have had mail lately.
+    """Show what the guard holds, name by name, beside who has had mail lately on any relay of the customer.
 
-    Ends with the exact `inv accept` command that would take it.
+    Ends with the exact `inv accept` command that would take it, with every number that is not zero. Relays that could
+    not be asked, and mail logs with gaps, are named. Several customers have commas between.
 
     Usage: inv review [CUSTOMER] [options]
     Example: inv review acme
@@ -293,46 +294,76 @@ def review(_: Context, customer: str, all_: bool = False, json: bool = False) ->
 @task(
     help={
         "customer": _CUSTOMER,
-        "removing": "how many recipients the held list would remove, as `inv review` says",
-        "adding": "how many it would add, where growth is held",
         "first": "how many it has in domains without an accepted list",
-        "list_": "the list's hash, as the command that `inv review` prints has it; no other list is taken",
+        "adding": "how many it would add, where growth is held",
+        "removing": "how many recipients the held list would remove, as `inv review` says",
+        "although_mail": "how many that it refuses have had mail lately",
+        "log_incomplete": "although more may have had mail than the relays could see",
+        "list_": "the list's hash, as the command that `inv review` prints has it: the review that is meant",
+        "dry_run": _DRY,
+        "json": _JSON,
     }
 )
-def accept(_: Context, customer: str, removing: str = "", adding: str = "", first: str = "", list_: str = "") -> None:
-    """Take the whole held list on every relay of the customer, naming it and its number, as `inv review` prints them.
+def accept(
+    _: Context,
+    customer: str,
+    first: str = "",
+    adding: str = "",
+    removing: str = "",
+    although_mail: str = "",
+    log_incomplete: bool = False,
+    list_: str = "",
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Take the whole held list on every relay of the customer, by all that the command of `inv review` says.
 
-    A wrong number, another list or one that nobody has reviewed takes nothing.
+    What is held may have been replaced since; who goes by it and what it closes must have been shown.
 
     Usage: inv accept CUSTOMER [options]
-    Example: inv accept acme --removing 10 --list HASH
+    Example: inv accept acme --removing 10 --although-mail 2 --list HASH
     """
     from commands import run_command
+    from commands.accept import AcceptOptions
     from commands.accept import accept as story
 
-    run_command(story, customer, {"removing": removing, "adding": adding, "first": first}, list_)
+    numbers = {"first": first, "adding": adding, "removing": removing, "although-mail": although_mail}
+    run_command(story, customer, AcceptOptions(numbers, list_, log_incomplete, dry_run, json))
 
 
 @task(
     help={
         "customer": _CUSTOMER,
         "to": "how many lists back, as `inv history` numbers them; the previous one unless said",
+        "removing": "how many recipients go by it, as it says when that is left out",
         "entry": "bring back whom this entry of `inv history` removed; nothing is pinned",
+        "dry_run": _DRY,
+        "json": _JSON,
     }
 )
-def rollback(_: Context, customer: str, to: str = "", entry: str = "") -> None:
+def rollback(
+    _: Context,
+    customer: str,
+    to: str = "",
+    removing: str = "",
+    entry: str = "",
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
     """Put an earlier list back on every relay of the customer, and pin it there; or bring back whom one upload removed.
 
-    Later exports are checked and kept but not published until `inv resume`; status and the uploads' reports say so.
+    Says first who would go by it, and wants their number. Later exports are checked and kept but not published until
+    `inv resume`; status and the uploads' reports say so.
     With --entry nothing is pinned: whom that entry removed stays listed until somebody accepts that they go.
 
     Usage: inv rollback CUSTOMER [options]
     Example: inv rollback acme --to 2
     """
     from commands import run_command
+    from commands.rollback import RollbackOptions
     from commands.rollback import roll_back_or_bring_back as story
 
-    run_command(story, customer, to, entry)
+    run_command(story, customer, RollbackOptions(to, entry, removing, dry_run, json))
 
 
 @task(

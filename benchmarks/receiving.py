@@ -77,7 +77,7 @@ class Relay:
         self._sent = 0
         self._provision()
         self.send(0, code=HELD)
-        accept = re.search(r"accept \S+ --first \d+", self.operator.done(f"review {CUSTOMER}").out)
+        accept = re.search(r"accept \S+ --first .*", self.operator.done(f"review {CUSTOMER}").out)
         assert accept
         self.operator.done(accept[0])
         self._add_account()

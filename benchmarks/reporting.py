@@ -23,6 +23,7 @@ from lab.chromium import Screen
 from lab.host import LabHost
 from receiver.lists.upload_log import encode_entry
 from receiver.monitoring import refusals_file
+from receiver.monitoring.refusals_file import StoredRefusals
 from roles.relay import REBUILD
 
 REPORT, STATUS, FLOOR = NAMES = ("`report`", "`status`", "Fabric, `true`")
@@ -116,7 +117,7 @@ def _fill(host: LabHost) -> None:
 def _save_refusals(spool: Path, seed: int, now: int) -> None:
     folder = os.open(spool, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        refusals_file.save(folder, made_refusals(seed, now), "")
+        refusals_file.save(folder, StoredRefusals(made_refusals(seed, now), ""))
     finally:
         os.close(folder)
 

@@ -1,52 +1,59 @@
-"""Take the held list on every relay of a customer."""
+"""Take the held list on every relay of a customer, by the numbers and the list of a review."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from fleet import relay_cli
-from fleet.relay_cli import (
-    CustomerRelays,
-    add_failed,
-    common_list,
-    given_answers,
-    restrict_relays,
-)
-from receiver.formatting import escape
+from fleet.relay_cli import CustomerRelays, add_failed, given_answers, restrict_relays
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-def accept(customer: str, numbers: Mapping[str, str], expected: str) -> int:
-    """Take the held list on every relay, by its number and its hash, if all that hold one hold it. Raises Refused."""
-    given = [(option, number) for option, number in numbers.items() if number]
-    if len(given) != 1 or not given[0][1].isdigit():
-        raise Refused(f"name one number, as `inv review {customer}` says: --removing N, --adding N or --first N")
-    if not _HASH.fullmatch(expected):
+class AcceptOptions(NamedTuple):
+    """What the command says, as `inv review` has printed it."""
+
+    numbers: Mapping[str, str]  # first, adding, removing, although-mail: how many; empty: none
+    list: str  # SHA-256
+    log_incomplete: bool = False
+    dry_run: bool = False
+    as_json: bool = False
+
+
+def accept(customer: str, options: AcceptOptions) -> int:
+    """Take what is held now on every relay that holds something; each checks it against the review. Raises Refused."""
+    given = {name: number for name, number in options.numbers.items() if number}
+    if wrong := [f"--{name} {number}" for name, number in given.items() if not re.fullmatch("[0-9]{1,9}", number)]:
+        raise Refused(f"{wrong[0]}: a number, as `inv review {customer}` says")
+    if not _HASH.fullmatch(options.list):
         raise Refused(f"name the list, as the command that `inv review {customer}` prints does: --list HASH, all of it")
     place = CustomerRelays.of(customer)
-    asked = relay_cli.ask_relays(place, "asking", "status")  # not "review", after which the list counts as looked at
-    holding = {
-        name: said.record["held"]["list"] for name, said in given_answers(asked).items() if said.record.get("held")
-    }
+    asked = relay_cli.ask_relays(place, "asking", "status")
+    holding = [name for name, said in given_answers(asked).items() if said.record.get("held")]
     if given_answers(asked) and not holding:
         terminal.error(f"{customer}: nothing is held on {', '.join(given_answers(asked))}")
-        return exit_codes.worst([exit_codes.REFUSED, relay_cli.print_answers(add_failed(asked, {}))])
+        return exit_codes.worst([exit_codes.REFUSED, relay_cli.print_answers(add_failed(asked, {}), options.as_json)])
     if not holding:
-        return relay_cli.print_answers(asked)
-    name = common_list(holding, f"the relays hold different lists; look at each: `inv review {customer}`")
-    if name != expected:
-        changed = f"the list held now is {escape(name[:12])}, not {expected[:12]}"
-        raise Refused(f"{changed}: it changed since it was reviewed; see `inv review {customer}`")
-    option, number = given[0]
+        return relay_cli.print_answers(asked, options.as_json)
+    words = [word for name, number in given.items() for word in (f"--{name}", number)]
+    words += ["--log-incomplete"] * options.log_incomplete + ["--dry-run"] * options.dry_run
     answers = relay_cli.ask_relays(
-        restrict_relays(place, holding), "accepting on", "accept", f"--{option}", number, "--list", name
+        restrict_relays(place, holding),
+        "accepting on",
+        "accept",
+        *words,
+        "--list",
+        options.list,
+        needs="--although-mail",
     )
-    code = relay_cli.print_answers(add_failed(asked, answers))
-    if option == "first" and code == exit_codes.DONE:
+    code = relay_cli.print_answers(add_failed(asked, answers), options.as_json)
+    if options.dry_run and code == exit_codes.DONE:
+        return exit_codes.PENDING
+    if given.get("first") and code == exit_codes.DONE and not options.as_json:
         terminal.say(f"{customer}: from now on who is not listed is refused; `inv verify {customer}` asks its relays")
     return code

@@ -4,41 +4,77 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from common import exit_codes
+from console import terminal
 from console.errors import Refused
 from fleet import relay_cli
 from fleet.relay_cli import (
+    Answers,
     CustomerRelays,
+    RelayAnswer,
     add_failed,
     common_list,
     given_answers,
     restrict_relays,
 )
+from fleet.relays import connect, run_parallel
+from fleet.rollback_preview import Preview, preview_rollbacks
+from inventory.model import Relay
+from receiver.views.recipients import name_recipients
 
 _ENTRY = re.compile(r"[0-9a-f]{12}")
 
 
-def roll_back_or_bring_back(customer: str, back: str, entry: str) -> int:
+class RollbackOptions(NamedTuple):
+    """What the command says."""
+
+    back: str = ""  # how many lists back; empty: the previous one
+    entry: str = ""  # of the log; empty: a whole list is put back
+    removing: str = ""  # how many go by it
+    dry_run: bool = False
+    as_json: bool = False
+
+
+def roll_back_or_bring_back(customer: str, options: RollbackOptions) -> int:
     """Do what the options of `inv rollback` ask for. Raises Refused."""
-    if back and entry:
-        raise Refused("--to N puts a whole list back, --entry brings back whom one upload removed: name one of them")
-    return bring_back(customer, entry) if entry else rollback(customer, back)
+    if options.entry and (options.back or options.removing):
+        what = "--to N puts a whole list back, of whom --removing N go; --entry brings back whom one upload removed"
+        raise Refused(f"{what}: name one of them")
+    for name, number in (("to", options.back), ("removing", options.removing)):
+        if number and not re.fullmatch("[0-9]{1,9}", number):
+            raise Refused(f"--{name} {number}: a number, as in `inv history {customer}`")
+    return bring_back(customer, options) if options.entry else rollback(customer, options)
 
 
-def rollback(customer: str, back: str) -> int:
-    """Put the same earlier list back on every relay, and pin it. Raises Refused when it is not the same.
+def rollback(customer: str, options: RollbackOptions) -> int:
+    """Put the same earlier list back on every relay, and pin it, once those who go by it were named by their number.
 
-    Without a number it is the previous list, or where another relay is pinned already, the one that is pinned there.
+    Without a number of lists it is the previous list, or where another relay is pinned already, the one that is pinned
+    there. Raises Refused when it is not the same, when others go than were named, and for a relay of the first release
+    by which somebody would go.
     """
-    if back and not back.isdigit():
-        raise Refused(f"--to {back}: how many lists back, a number as in `inv history {customer}`")
-    place = CustomerRelays.of(customer)
+    place, back = CustomerRelays.of(customer), options.back
     asked = relay_cli.ask_relays(place, "asking", "history")
     told = {name: said.record for name, said in given_answers(asked).items()}
-    pinned = {name: str(said["pinned"]["list"]) for name, said in told.items() if said.get("pinned") and not back}
     if not told:
-        return relay_cli.print_answers(asked)
+        return relay_cli.print_answers(asked, options.as_json)
+    name, waiting = _choose_list(customer, told, back)
+    there = restrict_relays(place, waiting)
+    found = preview_rollbacks(there, name, {each: said["history"] for each, said in told.items()})
+    previews = {each: seen for each, seen in found.items() if isinstance(seen, Preview)}
+    failed: Answers = {each: seen for each, seen in found.items() if not isinstance(seen, Preview)}
+    _check_old(customer, previews)
+    if options.dry_run or not _is_named(previews, options):
+        return _show(customer, previews, failed, options)
+    answers = _put_back(restrict_relays(there, previews), name, previews)
+    return relay_cli.print_answers(add_failed(asked, {**failed, **answers}), options.as_json)
+
+
+def _choose_list(customer: str, told: Mapping[str, Mapping[str, Any]], back: str) -> tuple[str, list[str]]:
+    """Return the hash of the list to be put back, and the relays on which it is not yet. Raises Refused."""
+    pinned = {name: str(said["pinned"]["list"]) for name, said in told.items() if said.get("pinned") and not back}
     if len(pinned) == len(told):
         names = ", ".join(dict.fromkeys(name[:12] for name in pinned.values()))
         way = f"`inv resume {customer}` ends that, --to N takes another of `inv history {customer}`"
@@ -47,14 +83,61 @@ def rollback(customer: str, back: str) -> int:
     if short := [name for name, found in earlier.items() if not found]:
         raise Refused(f"no list is kept {back or 1} back on {', '.join(short)}; see `inv history {customer}`")
     name = common_list(earlier, f"number {back or 1} is not the same list on every relay; see `inv history {customer}`")
-    answers = relay_cli.ask_relays(
-        restrict_relays(place, told.keys() - pinned.keys()), "rolling back on", "rollback", "--list", name
-    )
-    return relay_cli.print_answers(add_failed(asked, answers))
+    return name, [each for each in told if each not in pinned]
 
 
-def bring_back(customer: str, entry: str) -> int:
+def _check_old(customer: str, previews: Mapping[str, Preview]) -> None:
+    """Raise Refused for relays that would remove somebody without a word: the first release asks for no number."""
+    old = {name: seen for name, seen in previews.items() if seen.going and not seen.is_asked}
+    if old:
+        counts = ", ".join(f"{name} (+{len(seen.coming)} -{len(seen.going)})" for name, seen in old.items())
+        what = f"{counts}: of a release that would remove them without a word"
+        raise Refused(f"{what}; `inv provision {customer}` comes first")
+
+
+def _is_named(previews: Mapping[str, Preview], options: RollbackOptions) -> bool:
+    return int(options.removing or 0) == len(_going(previews))
+
+
+def _going(previews: Mapping[str, Preview]) -> list[str]:
+    return sorted(frozenset[str]().union(*(seen.going for seen in previews.values())))
+
+
+def _show(customer: str, previews: Mapping[str, Preview], failed: Answers, options: RollbackOptions) -> int:
+    """Print who would come and go, and the command that does it. Raises Refused where it was not only a look."""
+    going = _going(previews)
+    coming = sorted(frozenset[str]().union(*(seen.coming for seen in previews.values())))
+    words = [f"inv rollback {customer}", *([f"--to {options.back}"] if options.back else [])]
+    command = " ".join([*words, *([f"--removing {len(going)}"] if going else [])])
+    if options.as_json and options.dry_run:
+        terminal.document({"customer": customer, "coming": coming, "going": going, "command": command})
+    elif not options.as_json:
+        for line in (*name_recipients("+", "would come", coming), *name_recipients("-", "would go", going)):
+            terminal.say(line)
+    codes = [relay_cli.print_answers(failed)] if failed else []
+    if not options.dry_run:
+        said = f"--removing {options.removing}" if options.removing else "no number was named"
+        raise Refused(f"{len(going)} would go by it, and {said}; if that is meant: `{command}`")
+    if not options.as_json:
+        terminal.say(command)
+    return exit_codes.worst([*codes, exit_codes.PENDING])
+
+
+def _put_back(place: CustomerRelays, name: str, previews: Mapping[str, Preview]) -> Answers:
+    """Have each relay put the list back, by the number of those who go there."""
+
+    def one(relay: Relay) -> RelayAnswer:
+        seen = previews[relay.name]
+        number = ["--removing", str(len(seen.going))] if seen.is_asked else []
+        with connect(relay) as host:
+            return relay_cli.ask(host, place.customer.id, "rollback", "--list", name, *number)
+
+    return run_parallel(place.relays, one, "rolling back on")
+
+
+def bring_back(customer: str, options: RollbackOptions) -> int:
     """List again, on every relay, whom an entry of `inv history` removed. Raises Refused."""
+    entry = options.entry
     if not _ENTRY.fullmatch(entry):
         raise Refused(f"--entry {entry}: 12 of 0-9 and a-f, as `inv history {customer}` shows")
     place = CustomerRelays.of(customer)
@@ -62,8 +145,12 @@ def bring_back(customer: str, entry: str) -> int:
     told = {name: said.record for name, said in given_answers(asked).items()}
     if old := [name for name, said in told.items() if "log" not in said]:
         raise Refused(f"{', '.join(old)}: of a release that knows no entries; `inv provision {customer}` comes first")
-    answers = relay_cli.ask_relays(restrict_relays(place, told), "bringing back on", "rollback", "--entry", entry)
-    return relay_cli.print_answers(add_failed(asked, answers))
+    look = ["--dry-run"] * options.dry_run
+    answers = relay_cli.ask_relays(
+        restrict_relays(place, told), "bringing back on", "rollback", "--entry", entry, *look
+    )
+    code = relay_cli.print_answers(add_failed(asked, answers), options.as_json)
+    return exit_codes.PENDING if options.dry_run and code == exit_codes.DONE else code
 
 
 def _list_back(history: Iterable[Mapping[str, Any]], back: int) -> str:

@@ -6,7 +6,8 @@ import getpass
 import json
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from common import exit_codes
@@ -15,6 +16,7 @@ from console.errors import Refused, code_of
 from deploy.plan import HostError, Machine
 from deploy.relay_host import RelayHost
 from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers, split_names
+from inventory import Inventory
 from inventory.model import Customer, Relay
 
 POSTERN = "/usr/local/sbin/postern"
@@ -56,11 +58,15 @@ class CustomerRelays(NamedTuple):
         return cls(one, relays_of(everything, [one], relay))
 
 
-def ask_relays(place: CustomerRelays, doing: str, verb: str, *words: str, stdin: bytes = b"") -> Answers:
-    """Ask the desk of each of the relays."""
+def ask_relays(
+    place: CustomerRelays, doing: str, verb: str, *words: str, stdin: bytes = b"", needs: str = ""
+) -> Answers:
+    """Ask the desk of each of the relays. `needs`: an option; a relay whose release lacks it is not asked."""
 
     def one(relay: Relay) -> RelayAnswer:
         with connect(relay) as host:
+            if needs and not knows_option(host, verb, needs):
+                raise Refused(_too_old(f"it cannot {verb} by all that is to be said", place.customer.id))
             return ask(host, place.customer.id, verb, *words, stdin=stdin)
 
     return run_parallel(place.relays, one, doing)
@@ -73,26 +79,39 @@ def ask_for_all(verb: str, *words: str, customer: str = "", relay: str = "") -> 
     """
     everything = load_for(customer)
     customers = select_customers(everything, customer, every=not customer)
+    return ask_customers(customers_of(everything, customers, relay), verb, *words)
+
+
+def ask_customers(
+    places: Sequence[CustomerRelays], verb: str, *words: str, stdin: Mapping[str, bytes] = MappingProxyType({})
+) -> Mapping[str, Answers]:
+    """Ask about several customers over one connection a relay, what to send beside each by its id; by customer."""
+    relays = {relay.name: relay for place in places for relay in place.relays}
 
     def one(relay: Relay) -> Answers:
-        theirs = [one.id for one in customers if relay.name in one.relays]
+        theirs = [place.customer.id for place in places if relay in place.relays]
         with connect(relay) as host:
-            return {customer: _ask_or_error(host, customer, verb, *words) for customer in theirs}
+            return {id_: _ask_or_error(host, id_, verb, *words, stdin=stdin.get(id_, b"")) for id_ in theirs}
 
-    found = run_parallel(relays_of(everything, customers, relay), one, "asking")
-    return {
-        one.id: {
-            name: said if isinstance(said := found[name], Exception) else said[one.id]
-            for name in one.relays
-            if name in found
-        }
-        for one in customers
-    }
+    found = run_parallel(list(relays.values()), one, "asking")
+    return {place.customer.id: _answers_about(place, found) for place in places}
 
 
-def _ask_or_error(host: RelayHost, customer: str, verb: str, *words: str) -> Answer:
+def _answers_about(place: CustomerRelays, found: Mapping[str, Answers | HostError | Refused]) -> Answers:
+    by_relay = {relay.name: found[relay.name] for relay in place.relays}
+    return {name: said if isinstance(said, Exception) else said[place.customer.id] for name, said in by_relay.items()}
+
+
+def customers_of(everything: Inventory, customers: Iterable[Customer], relay: str = "") -> list[CustomerRelays]:
+    """Return customers, each with its relays or those of them that are named. Raises InventoryError."""
+    every = list(customers)
+    chosen = relays_of(everything, every, relay)
+    return [CustomerRelays(one, tuple(each for each in chosen if each.name in one.relays)) for one in every]
+
+
+def _ask_or_error(host: RelayHost, customer: str, verb: str, *words: str, stdin: bytes) -> Answer:
     try:
-        return ask(host, customer, verb, *words)
+        return ask(host, customer, verb, *words, stdin=stdin)
     except HostError as error:  # of this customer; the others on the relay are asked all the same
         return error
 
@@ -128,9 +147,14 @@ def ask_figures(host: RelayHost) -> Mapping[str, Any]:
 
 def person_options(host: Machine, verb: str) -> tuple[str, ...]:
     """Return what names the person to a relay, where the verb changes something and its release has the option."""
-    if verb not in _CHANGES or "--operator" not in host.run(POSTERN, verb, "--help").out:
+    if verb not in _CHANGES or not knows_option(host, verb, "--operator"):
         return ()
     return (f"--operator={operator_name()}",)
+
+
+def knows_option(host: Machine, verb: str, option: str) -> bool:
+    """Tell whether a relay's release knows an option of a verb."""
+    return option in host.run(POSTERN, verb, "--help").out
 
 
 def operator_name() -> str:
@@ -225,10 +249,14 @@ def given_answers(answers: Answers) -> dict[str, RelayAnswer]:
 
 def _no_answer(code: int, err: str, customer: str) -> str:
     if "invalid choice" in err:
-        return f"its release of Postern does not know that yet; `inv provision {customer}` brings it up to date"
+        return _too_old("it does not know that yet", customer)
     if code in (126, 127):
         return f"Postern is not set up there; `inv provision {customer}` does it"
     return f"the desk there gave no answer and ended with {code}: {err.strip()[-500:]}"
+
+
+def _too_old(what: str, customer: str) -> str:
+    return f"its release of Postern is older, and {what}; `inv provision {customer}` brings it up to date"
 
 
 def common_list(names: Mapping[str, str], otherwise: str) -> str:

@@ -78,8 +78,8 @@ class _Stage:
             self.upload(_export(PEOPLE), code=3)
             self.inv("review demo")
             self.ask(bob="250", nobody="250")
-        with _act("Somebody has looked, and accepts it by its number and its hash."):
-            self.inv(f"accept demo --first {2 * len(PEOPLE)} --list {self.list_held()}")
+        with _act("Somebody has looked, and accepts it by the numbers and the hash of that review."):
+            self.inv(self.accept_command())
             self.ask(bob="250", nobody="550", postmaster="250")
             self.inv("verify demo")
         with _act("Later an export comes that lacks nearly everybody. It is held: what it adds is taken, nobody goes."):
@@ -93,12 +93,12 @@ class _Stage:
         """Run one of Postern's own commands."""
         self._run([str(REPO / "inv"), *words.split()], f"./inv {words}", code, says=says)
 
-    def list_held(self) -> str:
-        """Return the hash of the list that is held, as the review has just named it."""
+    def accept_command(self) -> str:
+        """Return the command that takes the list that is held, as the review has just ended with it."""
         said = subprocess.run(
             [str(REPO / "inv"), "review", "demo", "--json"], stdout=subprocess.PIPE, env=self.environment, check=True
         )
-        return str(json.loads(said.stdout)["mx1"]["list"])
+        return str(json.loads(said.stdout)["mx1"]["command"])
 
     def upload(self, export: bytes, code: int) -> None:
         """Do what runexport.bat does after ADMIN.EXE has ended."""

@@ -117,9 +117,13 @@ class Operator:
         return ran
 
     def accept(self, customer: str, number: str, code: int = 0) -> Ran:
-        """Review what is held, and run the command that the review ends with, which must be of this number."""
+        """Review what is held, and run the command that the review ends with, which must be of these numbers.
+
+        How many had mail, and that a log may be incomplete, is as the review says.
+        """
         (command,) = {*ACCEPT.findall(self.run(f"review {customer}").out)}
-        assert command.startswith(f"accept {customer} {number} --list "), command
+        mail = r"(?: --although-mail \d+)?(?: --log-incomplete)?"
+        assert re.fullmatch(f"accept {customer} {number}{mail} --list [0-9a-f]{{64}}", command), command
         return self.done(command, code=code)
 
     @property

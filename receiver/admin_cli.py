@@ -7,40 +7,37 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import fcntl
 import json
 import os
 import re
 import sys
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
 from common.exit_codes import DONE
 from common.paths import Places
-from common.settings import BadSettings, Settings, load_relay, load_settings
+from common.settings import BadSettings, Settings, load_settings
 from receiver.actions import adopt, copy_list, report, review
-from receiver.actions.accept import accept_held
+from receiver.actions.accept import AcceptOrder, Witness, accept_held
 from receiver.actions.bring_back import bring_back
 from receiver.actions.explain import explain, find_addresses
 from receiver.actions.merge_list import MergeOptions, look_at_merge, merge_list
 from receiver.actions.open_domains import open_domains
 from receiver.actions.rehearse import rehearse
 from receiver.actions.resume import resume_uploads
-from receiver.actions.review import AcceptedNumber
-from receiver.actions.rollback import ListChoice, roll_back
+from receiver.actions.rollback import ListChoice, preview_rollback, roll_back
 from receiver.formatting import escape
-from receiver.lists import history, publishing, upload_log
+from receiver.lists import history, publishing, review_record, upload_log
+from receiver.lists.review_record import BadRecord, Numbers
 from receiver.lists.spool import Spool
-from receiver.monitoring import log_files, log_state, refusal_watch
+from receiver.monitoring import call_logs
 from receiver.monitoring.log_files import OpenedLogs
-from receiver.monitoring.refusal_watch import Watch
+from receiver.monitoring.next_hop import NextHop
 from receiver.monitoring.status import Status
 from receiver.outcome import (
     Answer,
-    Busy,
     Origin,
     Outcome,
     Refused,
@@ -49,7 +46,7 @@ from receiver.outcome import (
     outcome_of_error,
     write_answer,
 )
-from receiver.system import account, atomic_files, locks, process_limits
+from receiver.system import account, process_limits
 from receiver.tables_client import Tables
 from receiver.timer import run_timer
 from receiver.upload import receive
@@ -60,9 +57,10 @@ from receiver.views.refusals import refusal_lines
 from receiver.views.rehearse import rehearse_lines
 from receiver.views.report import report_lines
 from receiver.views.review import review_lines
+from receiver.views.rollback import rollback_lines
 from receiver.views.status import status_lines
 
-_READ_LOGS = ("tick", "review", "refusals", "explain")  # the verbs for which root opens the mail logs
+_READ_LOGS = ("tick", "review", "accept", "refusals", "explain")  # the verbs for which root opens the mail logs
 _OF_ALL = ("report", "tick")  # the verbs that are about no single customer
 _NOTE = 5.0  # seconds that the lock is tried for noting that a list was reviewed
 
@@ -126,10 +124,13 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     made["merge-list"].add_argument("--look", action="store_true", help=_LOOK)
     made["merge-list"].add_argument("--exact", action="store_true", help="whom the other relay does not list goes")
     made["merge-list"].add_argument("--removing", type=_count, default=0, metavar="N", help="how many go by --exact")
-    number = made["accept"].add_mutually_exclusive_group(required=True)
-    for option in ("removing", "adding", "first"):
-        number.add_argument(f"--{option}", type=_count, metavar="N")
-    made["accept"].add_argument("--list", type=_hash, default="", metavar="HASH", help="as review names it; no other")
+    for name in Numbers._fields:
+        made["accept"].add_argument(f"--{name.replace('_', '-')}", type=_count, default=0, metavar="N")
+    made["accept"].add_argument("--log-incomplete", action="store_true", help="though there may have been more mail")
+    made["accept"].add_argument("--list", type=_hash, default="", metavar="HASH", help="the review of this list")
+    for verb in ("accept", "rollback"):
+        made[verb].add_argument("--dry-run", action="store_true", help="check all, and change nothing")
+    made["rollback"].add_argument("--removing", type=_count, default=0, metavar="N", help="how many go by it")
     which = made["rollback"].add_mutually_exclusive_group()
     which.add_argument("--to", type=_count, metavar="N", help="so many back in history; default 1")
     which.add_argument("--list", type=_hash, metavar="HASH")
@@ -148,8 +149,9 @@ _HELP = {
     "offer": "Take an export from stdin through the guard; its end mark is optional.",
     "adopt": "Hold the addresses from stdin, a JSON array, as a first list; nothing else changes.",
     "review": "Show what is held, name by name, and the command that accepts it.",
-    "accept": "Take the whole held list, by the number that review names.",
-    "rollback": "Put an earlier list back and pin it.",
+    "record-review": "Keep, from stdin, what `inv review` has shown of all the customer's relays.",
+    "accept": "Take the whole held list, by the numbers that review names.",
+    "rollback": "Put an earlier list back and pin it, by the number of those who go.",
     "resume": "Let uploads take effect again, first the one that waits.",
     "open": "Let no list count as accepted: each domain is open until its next list is accepted.",
     "rehearse": "Show which logged uploads the guard would hold under other limits, each judged alone.",
@@ -199,19 +201,11 @@ def _become_postern(places: Places, reads_logs: bool) -> OpenedLogs | None:
         return None
     if os.geteuid() != 0:
         raise Refused(f"only root and account {account.NAME} may use this: sudo postern ...")
-    logs = _open_logs(places) if reads_logs else None
+    logs = call_logs.open_logs(places) if reads_logs else None
     os.setgroups([theirs.gid])
     os.setresgid(theirs.gid, theirs.gid, theirs.gid)
     os.setresuid(theirs.uid, theirs.uid, theirs.uid)
     return logs
-
-
-def _open_logs(places: Places) -> OpenedLogs:
-    run = atomic_files.open_directory(places.run)
-    try:
-        return log_files.open_logs(load_relay(places).config_directory, time.time(), log_state.load(run).cursor)
-    finally:
-        os.close(run)
 
 
 def _end(answer: Answer, asked: argparse.Namespace) -> int:
@@ -269,19 +263,31 @@ def _adopt(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
 def _review(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
     if spool.held() is None:
         return _print_record(review.nothing_held(spool.customer), review_lines)
-    found = review.review_held(spool, settings)
+    found = review.review_held(spool, settings, call.origin.when)
+    seen = call_logs.read_on(call.places, call.logs, call.origin.when).seen_mail(spool.customer, call.origin.when)
     with spool.locked(_NOTE):  # what cannot be noted cannot be accepted
-        spool.review(found.record)
-    lately = _read_logs(call).mail_of(spool.customer, found.going, call.origin.when)
-    return _print_record(found.as_json(spool.customer, spool.pinned(), lately), review_lines)
+        record = review.note_review(spool, found, seen)
+    next_hop = NextHop.of(call.places, settings, call.logs).describe() if found.mail_refused(seen.mail) else ""
+    return _print_record({**found.as_json(spool.customer, spool.pinned(), record), "next_hop": next_hop}, review_lines)
+
+
+def _record_review(_: AdminCall, __: Settings, spool: Spool) -> Answer:
+    try:
+        record = review_record.decode_record(sys.stdin.buffer.read(review_record.LIMIT))
+    except BadRecord as error:
+        raise Refused(str(error)) from error
+    with spool.locked(_NOTE):
+        review_record.store_record(spool.folder, record)
+    return Answer.done([], customer=spool.customer, list=record.list)
 
 
 def _refusals(call: AdminCall, _: Settings, spool: Spool) -> Answer:
-    return _print_record(_read_logs(call).record(spool.customer, call.origin.when), refusal_lines)
+    watch = call_logs.read_on(call.places, call.logs, call.origin.when)
+    return _print_record(watch.record(spool.customer, call.origin.when), refusal_lines)
 
 
 def _explain(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
-    watched = _read_logs(call).customers.get(spool.customer)
+    watched = call_logs.read_on(call.places, call.logs, call.origin.when).customers.get(spool.customer)
     found = explain(spool, settings, call.asked.address, call.tables, watched, call.origin.when)
     return _print_record({"customer": spool.customer, **found}, explain_lines)
 
@@ -291,34 +297,28 @@ def _find(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
     return _print_record({"customer": spool.customer, **found}, find_lines)
 
 
-def _read_logs(call: AdminCall) -> Watch:
-    """Read on in the logs that root has opened; while the timer is at it, take what it has read so far."""
-    customers = refusal_watch.all_settings(call.places)
-    run = atomic_files.open_directory(call.places.run)
-    try:
-        if call.logs is not None:
-            with suppress(Busy), locks.hold_lock(run, fcntl.LOCK_EX, 0, "the timer reads them"):
-                return refusal_watch.update(call.places, run, customers, call.logs, call.origin.when)
-        return refusal_watch.load(call.places, run, customers)
-    finally:
-        os.close(run)
-
-
-def _accept(call: AdminCall, _: Settings, spool: Spool) -> Answer:
-    if not call.asked.list:
+def _accept(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
+    asked = call.asked
+    if not asked.list:
         raise Refused(f"which list? `review {spool.customer}` names it: --list HASH")
-    options = ("removing", "adding", "first")
-    number = next(
-        AcceptedNumber(option, size) for option in options if (size := getattr(call.asked, option)) is not None
-    )
-    return _run_change(call, spool, partial(accept_held, spool, number, call.asked.list, call.origin.by, call.tables))
+    numbers = Numbers(*(getattr(asked, name) for name in Numbers._fields))
+    order = AcceptOrder(numbers, asked.list, call.origin.by, asked.log_incomplete, asked.dry_run)
+    seen = call_logs.read_on(call.places, call.logs, call.origin.when).seen_mail(spool.customer, call.origin.when)
+    witness = Witness(seen, NextHop.of(call.places, settings, call.logs).ask)
+    if order.look:
+        return Answer.to(accept_held(spool, order, witness, call.tables))
+    return _run_change(call, spool, partial(accept_held, spool, order, witness, call.tables))
 
 
 def _rollback(call: AdminCall, _: Settings, spool: Spool) -> Answer:
-    if call.asked.entry:
-        return _run_change(call, spool, partial(bring_back, spool, call.asked.entry, call.origin, call.tables))
-    which = ListChoice(call.asked.list or "", call.asked.to)
-    return _run_change(call, spool, partial(roll_back, spool, which, call.origin, call.tables))
+    asked = call.asked
+    if asked.entry:
+        run = partial(bring_back, spool, asked.entry, call.origin, call.tables, look=asked.dry_run)
+        return Answer.to(run()) if asked.dry_run else _run_change(call, spool, run)
+    which = ListChoice(asked.list or "", asked.to)
+    if asked.dry_run:
+        return _print_record(preview_rollback(spool, which), rollback_lines)
+    return _run_change(call, spool, partial(roll_back, spool, which, asked.removing, call.origin, call.tables))
 
 
 def _resume(call: AdminCall, _: Settings, spool: Spool) -> Answer:
@@ -371,6 +371,7 @@ _VERBS: Mapping[str, Callable[[AdminCall, Settings, Spool], Answer]] = {
     "offer": _offer,
     "adopt": _adopt,
     "review": _review,
+    "record-review": _record_review,
     "accept": _accept,
     "rollback": _rollback,
     "resume": _resume,

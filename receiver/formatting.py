@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 NAMED = 1_000  # names of each kind that a look lists
 _LEFT_OUT = 20  # values left out that are named to people
+_SOME = 10  # names in a sentence
 
 
 def escape(text: str, limit: int = 200) -> str:
@@ -45,6 +46,12 @@ def name_left_out(left_out: Sequence[Mapping[str, str]]) -> list[str]:
     lines = [f"  left out: {escape(each['value'])} ({escape(each['reason'])})" for each in left_out[:_LEFT_OUT]]
     more = len(left_out) - len(lines)
     return [*lines, f"  ... and {more} more; --json names them"] if more else lines
+
+
+def name_some(names: Collection[str]) -> str:
+    """Return the first of some names, in their order by letters, and how many more there are."""
+    first = ", ".join(escape(name) for name in sorted(names)[:_SOME])
+    return f"{first} and {len(names) - _SOME} more" if len(names) > _SOME else first
 
 
 def sort_by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:

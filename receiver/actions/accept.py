@@ -1,82 +1,144 @@
-"""The whole held list taken by a person, by the number that a review names."""
+"""The whole held list taken by a person, by the numbers of a review of all the customer's relays."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from common.settings import Settings, load_settings
-from receiver.actions.review import AcceptedNumber, Review, review_held
+from receiver.actions import late_mail
+from receiver.actions.review import Review, review_held
 from receiver.addresses import domain_of
-from receiver.formatting import escape, format_time
-from receiver.lists import list_file, publishing
+from receiver.formatting import NAMED, escape, format_time, name_some
+from receiver.lists import judged_mail, list_file, publishing, review_record
 from receiver.lists.publishing import Decision
-from receiver.lists.spool import Held, InForce, Spool
+from receiver.lists.review_record import Numbers, ReviewRecord
+from receiver.lists.spool import InForce, Spool
+from receiver.monitoring.next_hop_probe import Answers
+from receiver.monitoring.refusal_watch import SeenMail
 from receiver.outcome import Outcome, Refused
 from receiver.system import locks
 from receiver.tables_client import Tables
+from receiver.upload.guard import GROWTH_FLOOR
 from receiver.upload.pipeline import accepted_domains, log_entry, verify_tables
 
 
-def accept_held(spool: Spool, number: AcceptedNumber, expected: str, by: str, tables: Tables) -> Outcome:
-    """Make the list in force exactly the held one.
+class AcceptOrder(NamedTuple):
+    """What a person has said."""
 
-    Raises Refused for a list whose SHA-256 is not `expected`, a wrong number, a list that nobody has reviewed beside
-    the list in force, and one that would leave a closed domain without an address.
+    numbers: Numbers
+    list: str  # SHA-256 of the list that was reviewed, all of it
+    by: str
+    log_incomplete: bool = False  # although there may have been more mail than was seen
+    look: bool = False  # check all, and change nothing
+
+
+class Witness(NamedTuple):
+    """What tells who had mail since the review."""
+
+    seen: SeenMail
+    ask: Callable[[Sequence[str]], Answers]  # the customer's own server
+
+
+def accept_held(spool: Spool, order: AcceptOrder, witness: Witness, tables: Tables) -> Outcome:
+    """Make the list in force exactly the one that is held now.
+
+    It may be another than the one that was reviewed, where everybody who goes by it and every domain that closes by
+    it was shown. Raises Refused where that is not so, for other numbers than the review's, for an address that had
+    mail since and was not shown, and for a list that would leave a closed domain without an address.
     """
+    settings = load_settings(spool.places, spool.customer)
+    late = late_mail.find_late_mail(spool, settings, witness.seen.mail, witness.ask)  # a server may answer slowly
     with spool.locked(), locks.hold_settings(spool.places):
         settings = load_settings(spool.places, spool.customer)
         publishing.complete(spool)
-        pin = spool.pinned()
-        if pin:
-            raise Refused(f"pinned since {format_time(pin.since)}; `resume {spool.customer}` comes first")
-        in_force, reviewed = spool.in_force(), review_held(spool, settings)
-        _check_unchanged(spool.customer, reviewed.held, expected)
-        _check_number(spool.customer, reviewed, number)
-        _looked_at(spool, reviewed)
-        _check_no_empty_domain(reviewed, in_force, settings)
-        text, origin = list_file.encode_recipients(reviewed.recipients), reviewed.held.origin
-        accepted = accepted_domains(settings, reviewed.recipients, in_force.accepted, origin, list_file.digest(text))
-        accepted = accepted.without(reviewed.held.open_domains)
-        outcome, now = _outcome_of(spool.customer, reviewed, in_force, by), int(time.time())
-        entry = log_entry(outcome, in_force, None, by)._replace(did="accepted", when=now)
-        decision = Decision(reviewed.recipients, text, accepted, origin, by=by, entry=entry)
-        publishing.publish(spool, settings, in_force, decision, now)
+        _check_not_pinned(spool)
+        now = int(time.time())
+        in_force, found = spool.in_force(), review_held(spool, settings, now)
+        record = _read_record(spool, order, witness)
+        _check_against_record(spool.customer, found, record, settings)
+        late_mail.check_late_mail(spool, found, witness.seen.mail, late)
+        _check_no_empty_domain(found, in_force, settings)
+        outcome = _outcome_of(spool.customer, found, in_force, order.by)
+        outcome = outcome._replace(notes=(late.note,) if late.note else ())
+        if order.look:
+            return _looked(outcome, found, in_force)
+        judged_mail.add_judged(spool.folder, record.mail.keys() - found.recipients, now)
+        _publish(spool, settings, in_force, found, outcome, now)
         spool.record(outcome)
-    return verify_tables(spool, tables, outcome, reviewed.recipients - in_force.recipients)
+    return verify_tables(spool, tables, outcome, found.recipients - in_force.recipients)
 
 
-def _check_unchanged(customer: str, held: Held, expected: str) -> None:
-    if held.list != expected:  # the whole of it: a list that begins with the same letters can be made
-        changed = f"the list held now is {held.list[:12]}, not {escape(expected[:12])}"
-        raise Refused(f"{changed}: it changed since it was reviewed; see `review {customer}`")
+def _publish(spool: Spool, settings: Settings, in_force: InForce, found: Review, outcome: Outcome, now: int) -> None:
+    text, origin = list_file.encode_recipients(found.recipients), found.held.origin
+    accepted = accepted_domains(settings, found.recipients, origin, list_file.digest(text))
+    accepted = accepted.without(found.held.open_domains)
+    entry = log_entry(outcome, in_force, None, outcome.by)._replace(did="accepted", when=now)
+    decision = Decision(found.recipients, text, accepted, origin, by=outcome.by, entry=entry)
+    publishing.publish(spool, settings, in_force, decision, now)
 
 
-def _check_number(customer: str, reviewed: Review, number: AcceptedNumber) -> None:
-    if number != reviewed.number:
-        wrong = f"--{number.option} {number.size} is not what is held"
-        raise Refused(f"{wrong}; after a look at `review {customer}`: `{reviewed.command(customer)}`")
+def _check_not_pinned(spool: Spool) -> None:
+    pin = spool.pinned()
+    if pin:
+        raise Refused(f"pinned since {format_time(pin.since)}; `resume {spool.customer}` comes first")
 
 
-def _looked_at(spool: Spool, reviewed: Review) -> None:
-    """Raise Refused where the held list or the list in force is not as it was in the last review.
-
-    A list that passes ends a review. The same list may be held afterwards, and as many others would go by it.
-    """
-    if spool.reviewed() != reviewed.record:
-        what = "nobody has reviewed this list beside the one that is in force now"
+def _read_record(spool: Spool, order: AcceptOrder, witness: Witness) -> ReviewRecord:
+    """Return the review that a person goes by. Raises Refused where it is another, or says other numbers."""
+    record = review_record.load_record(spool.folder)
+    if record is None:
+        what = "nobody has reviewed what is held here, or the record of it is damaged"
         raise Refused(f"{what}: `review {spool.customer}` comes first, on this relay too")
+    if record.list != order.list:  # the whole of it: a list that begins with the same letters can be made
+        changed = f"the list that was reviewed last is {record.list[:12]}, not {escape(order.list[:12])}"
+        raise Refused(f"{changed}: it changed since it was reviewed; see `review {spool.customer}`")
+    if record.numbers != order.numbers:
+        given = " ".join(order.numbers.options) or "no number"
+        right = f"after a look at `review {spool.customer}`: `{record.command(spool.customer)}`"
+        raise Refused(f"{given} is not what is held; {right}")
+    unseen = [*record.unseen, *(each for each in witness.seen.unseen if each not in record.unseen)]
+    if unseen and not order.log_incomplete:
+        raise Refused(
+            f"there may have been more mail: {'; '.join(unseen)}; --log-incomplete takes the list all the same"
+        )
+    return record
 
 
-def _check_no_empty_domain(reviewed: Review, in_force: InForce, settings: Settings) -> None:
-    served = set(map(domain_of, (*reviewed.recipients, *settings.include))) | set(settings.partial)
+def _check_against_record(customer: str, found: Review, record: ReviewRecord, settings: Settings) -> None:
+    """Raise Refused where the list held now does something that nobody was shown."""
+    again = f"look again: `review {customer}`"
+    going, closing = found.effect.going - record.going, found.effect.closing - record.closing
+    if going:
+        raise Refused(f"{name_some(going)} would go by the list held now, and nobody was shown that; {again}")
+    if closing:
+        raise Refused(f"{name_some(closing)} would close by the list held now, and nobody was shown that; {again}")
+    before, after = record.total, len(found.recipients)
+    grows = after - before > GROWTH_FLOOR and after > settings.growth_factor * before
+    if grows or after > settings.max_recipients >= before:
+        raise Refused(f"the list held now has {after} recipients, the one that was reviewed {before}; {again}")
+
+
+def _check_no_empty_domain(found: Review, in_force: InForce, settings: Settings) -> None:
+    served = set(map(domain_of, (*found.recipients, *settings.include))) | set(settings.partial)
     empty = [name for name in settings.domains if name in in_force.accepted.domains and name not in served]
     if empty:
         help_ = "name it in `partial`, or let it go by `provision --removing domain:" + empty[0] + "`"
         raise Refused(f"{', '.join(empty)} would be closed with no address: {help_}")
 
 
-def _outcome_of(customer: str, reviewed: Review, in_force: InForce, by: str) -> Outcome:
-    before, after = in_force.recipients, reviewed.recipients
-    outcome = Outcome(customer, "published", *reviewed.held.origin, total=len(after), offered=reviewed.held.list)
+def _outcome_of(customer: str, found: Review, in_force: InForce, by: str) -> Outcome:
+    before, after = in_force.recipients, found.recipients
+    outcome = Outcome(customer, "published", *found.held.origin, total=len(after), offered=found.held.list)
     outcome = outcome._replace(by=by, added=len(after - before), removed=len(before - after))
-    return outcome._replace(left_out=reviewed.held.left_out, named=reviewed.held.named)
+    return outcome._replace(left_out=found.held.left_out, named=found.held.named)
+
+
+def _looked(outcome: Outcome, found: Review, in_force: InForce) -> Outcome:
+    coming = _first_names(found.recipients - in_force.recipients)
+    return outcome._replace(did="looked", coming=coming, going=_first_names(found.effect.going))
+
+
+def _first_names(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(names)[:NAMED])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common.settings import load_settings
 from receiver.actions.review import keep_own
-from receiver.formatting import escape
+from receiver.formatting import NAMED, escape
 from receiver.lists import list_file, publishing, removed_addresses
 from receiver.lists.publishing import Decision
 from receiver.lists.spool import Spool
@@ -15,11 +15,11 @@ from receiver.upload.guard import counted
 from receiver.upload.pipeline import log_entry, verify_tables
 
 
-def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables) -> Outcome:
+def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables, look: bool = False) -> Outcome:
     """List again whom an entry of the log removed. Nothing is frozen, and asked again it changes nothing.
 
-    An upload that lacks them is held until a person accepts that they go. Raises Refused where that entry removed
-    nobody who is known and not listed again.
+    An upload that lacks them is held until a person accepts that they go. `look`: nothing is written. Raises Refused
+    where that entry removed nobody who is known and not listed again.
     """
     with spool.locked(), locks.hold_settings(spool.places):
         settings = load_settings(spool.places, spool.customer)
@@ -30,7 +30,10 @@ def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables) -> Outc
         if not back:
             raise Refused(_nobody(entry))
         recipients = in_force.recipients | back
+        coming = tuple(sorted(back - in_force.recipients)[:NAMED])
         outcome = Outcome(spool.customer, "unchanged", *origin, total=len(recipients))
+        if look:
+            return outcome._replace(did="looked", added=len(back - in_force.recipients), coming=coming)
         if not back <= removed_addresses.brought_back(removals) & in_force.recipients:
             outcome = outcome._replace(did="published", added=len(back - in_force.recipients))
             text = list_file.encode_recipients(recipients)

@@ -132,7 +132,8 @@ def import_lists(spool: Spool, givens: Sequence[ExportedLists], origin: Origin, 
             _hold(spool, some[0], origin, why)
         if given.packed:
             label = list_file.read_record(given.packed)
-            begun = Publication(origin.when, label.list, given.accepted, number=given.number)
+            accepted = given.accepted.only_listed(given.text)
+            begun = Publication(origin.when, label.list, accepted, number=given.number)
             publishing.begin(spool, begun, StagedFiles(label, given.text))
             outcome = outcome._replace(did="held" if why else "published", total=label.total, added=label.total)
         outcome = outcome._replace(reasons=(why,) if why else ())

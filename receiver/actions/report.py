@@ -25,7 +25,7 @@ def _report(places: Places, customer: str, now: int) -> dict[str, Any]:
     try:
         with Spool(places, customer) as spool:
             known = refusals_file.load(spool.folder)
-            refused = known[0].refused if known else {}
+            refused = known.refusals.refused if known else {}
             record = figures_record(sum_days(upload_log.read_entries(spool.folder), now), refused)
             return {**record, "keys": {name: seen["last"] for name, seen in spool.keys().items()}}
     except (Stopped, OSError) as error:

@@ -1,59 +1,69 @@
-"""What is held, name by name, and the number by which an operator takes it."""
+"""What is held, name by name, beside who had mail; and the record of it that `accept` goes by."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from common.settings import Settings
 from receiver.addresses import domain_of
-from receiver.lists import list_file
-from receiver.lists.spool import Held, InForce, Pin, Reviewed, Spool
-from receiver.monitoring.refusal_watch import RecentMail
+from receiver.lists import review_record
+from receiver.lists.review_record import ListEffect, MailSeen, ReviewRecord
+from receiver.lists.spool import Held, InForce, Pin, Spool
+from receiver.monitoring.refusal_watch import SeenMail
 from receiver.monitoring.refusals import DAYS
 from receiver.outcome import Refused, records
 
-
-class AcceptedNumber(NamedTuple):
-    """What `accept` must be told: the option, and how many recipients it is about."""
-
-    option: str  # removing, adding, first
-    size: int
+ALONE = "only this relay was asked, and other relays of the customer may have seen mail"
 
 
 class Review(NamedTuple):
-    """The list that is held, beside the list in force."""
+    """The list that is held, beside the list in force of this relay."""
 
     held: Held
     recipients: frozenset[str]  # of the held list, in domains that are still the customer's
-    coming: tuple[str, ...]  # not in force, because the list grows too much
-    going: tuple[str, ...]  # in force, and not in the held list
+    coming: tuple[str, ...]  # not in force, because the list grows too much; without those of `first`
     first: tuple[str, ...]  # in domains without an accepted list
-    effect: str  # SHA-256 that names who goes and which domains close, however many others would be as many
+    in_force: int  # recipients in force, against which the others are counted
+    effect: ListEffect
 
     @classmethod
-    def of(cls, held: Held, in_force: InForce, settings: Settings) -> Review:
-        """Compare, counting against the list in force."""
+    def of(cls, held: Held, in_force: InForce, settings: Settings, takes_plus: bool, now: int) -> Review:
+        """Compare, counting against the list in force. A domain that opened by its age has no accepted list."""
         ours = keep_own(held.recipients, settings)
-        coming, going = sorted(ours - in_force.recipients), sorted(in_force.recipients - ours)
-        known = {*in_force.accepted.domains, *held.open_domains}
-        first = sorted(name for name in ours if domain_of(name) not in known)
-        effect = list_file.digest(list_file.encode_recipients({*going, *(f"@{domain_of(name)}" for name in first)}))
-        return cls(held, ours, tuple(coming), tuple(going), tuple(first), effect)
+        accepted = in_force.accepted.unexpired(settings, now).domains
+        known = {*accepted, *held.open_domains}
+        first = frozenset(name for name in ours if domain_of(name) not in known)
+        closing = frozenset(map(domain_of, first)).difference(settings.partial)
+        always = frozenset((*settings.include, *(f"postmaster@{name}" for name in settings.domains)))
+        going, coming = in_force.recipients - ours, sorted(ours - in_force.recipients - first)
+        effect = ListEffect(going, closing, first, always, takes_plus)
+        return cls(held, ours, tuple(coming), tuple(sorted(first)), len(in_force.recipients), effect)
 
-    @property
-    def number(self) -> AcceptedNumber:
-        """Give the one number that accepts it: of what is most in doubt."""
-        if self.coming:
-            return AcceptedNumber("adding", len(self.coming))
-        return AcceptedNumber("first", len(self.first)) if self.first else AcceptedNumber("removing", len(self.going))
+    def mail_refused(self, mail: Mapping[str, MailSeen]) -> dict[str, MailSeen]:
+        """Return those of some mail whom the list refuses."""
+        return {name: seen for name, seen in mail.items() if self.effect.refuses(name)}
 
-    def as_json(self, customer: str, pin: Pin | None, lately: RecentMail | None) -> dict[str, Any]:
-        """Return it as plain JSON. `pin`: why uploads do not take effect; `lately`: who would go and has had mail."""
+    def record(self, seen: SeenMail) -> ReviewRecord:
+        """Return what a person on this relay has been shown of it."""
+        return ReviewRecord(
+            self.held.list,
+            len(self.recipients),
+            len(self.first),
+            len(self.coming),
+            self.effect.going,
+            self.effect.closing,
+            self.mail_refused(seen.mail),
+            (*seen.unseen, ALONE),
+        )
+
+    def as_json(self, customer: str, pin: Pin | None, record: ReviewRecord) -> dict[str, Any]:
+        """Return it as plain JSON. `pin`: why uploads do not take effect; `record`: what accept goes by."""
         return {
             "customer": customer,
             "list": self.held.list,
             "total": len(self.recipients),
+            "in_force": self.in_force,
             "reasons": self.held.reasons,
             "left_out": self.held.left_out,
             "named": records(self.held.named),
@@ -62,27 +72,28 @@ class Review(NamedTuple):
             **self.held.origin._asdict(),
             "first": self.first,
             "coming": self.coming,
-            "going": self.going,
-            "mail": {name: seen._asdict() for name, seen in lately.mail.items()} if lately else None,
-            "mail_whole": bool(lately and lately.is_whole),
+            "going": sorted(self.effect.going),
+            "closing": sorted(self.effect.closing),
+            "always": sorted(self.effect.always),
+            "takes_plus": self.effect.takes_plus,
             "mail_days": DAYS,
-            "number": None if pin else self.number._asdict(),
-            "command": f"resume {customer}" if pin else self.command(customer),
+            **describe_record(record),
+            "command": f"resume {customer}" if pin else record.command(customer),
         }
 
-    def command(self, customer: str) -> str:
-        """Give the exact command, for `inv` and for `postern` alike."""
-        return f"accept {customer} --{self.number.option} {self.number.size} --list {self.held.list}"
 
-    @property
-    def record(self) -> Reviewed:
-        """Return what is noted of it once somebody has looked."""
-        return Reviewed(self.held.list, self.effect)
+def describe_record(record: ReviewRecord) -> dict[str, Any]:
+    """Return as plain JSON what a review says besides the list: the numbers, who had mail, and what was not seen."""
+    return {
+        "numbers": record.numbers._asdict(),
+        "mail": {name: record.mail[name]._asdict() for name in review_record.sort_by_days(record.mail)},
+        "unseen": list(record.unseen),
+    }
 
 
 def nothing_held(customer: str) -> dict[str, Any]:
     """Return the record of a customer of whom nothing is held."""
-    return {"customer": customer, "list": "", "mail": None, "number": None, "command": ""}
+    return {"customer": customer, "list": "", "mail": None, "numbers": None, "command": ""}
 
 
 def keep_own(recipients: Iterable[str], settings: Settings) -> frozenset[str]:
@@ -90,9 +101,26 @@ def keep_own(recipients: Iterable[str], settings: Settings) -> frozenset[str]:
     return frozenset(name for name in recipients if domain_of(name) in settings.domains)
 
 
-def review_held(spool: Spool, settings: Settings) -> Review:
+def review_held(spool: Spool, settings: Settings, now: int) -> Review:
     """Read what waits: held, or because of a pin. Raises Refused when nothing does."""
     held = spool.held()
     if held is None:
         raise Refused("nothing is held")
-    return Review.of(held, spool.in_force(), settings)
+    takes_plus = settings.plus_addresses
+    if takes_plus is None:
+        takes_plus = bool(spool.last_export().plus_addresses)
+    return Review.of(held, spool.in_force(), settings, takes_plus, now)
+
+
+def note_review(spool: Spool, found: Review, seen: SeenMail) -> ReviewRecord:
+    """Return the record of a review by a person on this relay, and keep it for accept.
+
+    One that covers all this and is of the same list stays: it was made by asking every relay.
+    """
+    before = review_record.load_record(spool.folder)
+    effect = found.effect
+    if before and before.relays and before.list == found.held.list and before.covers(effect.going, effect.closing):
+        return before
+    record = found.record(seen)
+    review_record.store_record(spool.folder, record)
+    return record

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from common.settings import Settings, load_settings
 from receiver.actions.review import keep_own
 from receiver.addresses import domain_of
-from receiver.formatting import escape, format_time
+from receiver.formatting import escape, format_time, name_some
 from receiver.lists import history, list_file, publishing
 from receiver.lists.history import Entry
 from receiver.lists.publishing import Decision
@@ -26,8 +26,17 @@ class ListChoice(NamedTuple):
     back: int | None = None
 
 
-def roll_back(spool: Spool, which: ListChoice, origin: Origin, tables: Tables) -> Outcome:
-    """Put an earlier list back and pin it. Raises Refused when it is not in history.
+def preview_rollback(spool: Spool, which: ListChoice) -> dict[str, Any]:
+    """Return, as plain JSON, which list a rollback would put back, and who would come and go. Raises Refused."""
+    settings = load_settings(spool.places, spool.customer)
+    entry = _find_entry(history.entries(spool.folder), which, spool.pinned())
+    before, after = spool.in_force().recipients, _recipients(spool, entry, settings)
+    found = {"customer": spool.customer, "list": entry.kept.list, "of": entry.kept.origin.when, "total": len(after)}
+    return {**found, "coming": sorted(after - before), "going": sorted(before - after)}
+
+
+def roll_back(spool: Spool, which: ListChoice, removing: int, origin: Origin, tables: Tables) -> Outcome:
+    """Put an earlier list back and pin it. Raises Refused when it is not in history, or others than `removing` go.
 
     Domains that had no accepted list while it was in force are open again. What is held stays, for resume.
     """
@@ -36,7 +45,8 @@ def roll_back(spool: Spool, which: ListChoice, origin: Origin, tables: Tables) -
         publishing.complete(spool)
         in_force = spool.in_force()
         entry = _find_entry(history.entries(spool.folder), which, spool.pinned())
-        recipients = keep_own(list_file.decode_recipients(history.read_list(spool.folder, entry.number)), settings)
+        recipients = _recipients(spool, entry, settings)
+        _check_number(in_force.recipients - recipients, removing)
         text = list_file.encode_recipients(recipients)
         domains = _still_accepted(in_force.accepted, entry, recipients, settings)
         accepted = Accepted(domains, list_file.digest(text), counted(recipients, settings))
@@ -52,6 +62,17 @@ def roll_back(spool: Spool, which: ListChoice, origin: Origin, tables: Tables) -
         publishing.publish(spool, settings, in_force, decision, origin.when)
         spool.record(outcome)
     return verify_tables(spool, tables, outcome, added)
+
+
+def _recipients(spool: Spool, entry: Entry, settings: Settings) -> frozenset[str]:
+    return keep_own(list_file.decode_recipients(history.read_list(spool.folder, entry.number)), settings)
+
+
+def _check_number(going: frozenset[str], removing: int) -> None:
+    if going and len(going) != removing:  # nobody goes where it is done already: it may be asked again
+        what = f"{len(going)} of those in force would go by it"
+        named = f": {name_some(going)}; if that is meant, say --removing {len(going)}" if going else ""
+        raise Refused(f"{what}, not {removing}{named}")
 
 
 def _find_entry(entries: list[Entry], which: ListChoice, pinned: Pin | None) -> Entry:

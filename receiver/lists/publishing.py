@@ -37,6 +37,7 @@ class Decision(NamedTuple):
     clears: bool = True  # what was held is no longer
     entry: LogEntry | None = None  # of the log; None: nothing is written there
     brings_back: frozenset[str] = frozenset()  # addresses that stay until a person accepts that they go
+    takes_more: bool = False  # than the list says (plus addresses), which tables say once they are built
 
 
 class Publication(NamedTuple):
@@ -60,8 +61,12 @@ class StagedFiles(NamedTuple):
 
 
 def publish(spool: Spool, settings: Settings, in_force: InForce, decision: Decision, now: int) -> None:
-    """Put a decision into force. Raises OSError; a full disk leaves the list in force as it was."""
+    """Put a decision into force. Raises OSError; a full disk leaves the list in force as it was.
+
+    A domain of which the list has nobody is open, whatever the decision says.
+    """
     text = decision.text
+    decision = decision._replace(accepted=decision.accepted.only_listed(text))
     begun = Publication(now, list_file.digest(text), decision.accepted, pin=decision.pin, clears=decision.clears)
     begun = begun._replace(entry=decision.entry)
     newest = next(iter(history.entries(spool.folder)), None)
@@ -75,7 +80,7 @@ def publish(spool: Spool, settings: Settings, in_force: InForce, decision: Decis
             name = history.entry_name(newest.kept)
             label = newest.kept._replace(domains=label.domains, accepted_by=decision.by, accepted_when=now, entry=name)
         begin(spool, begun._replace(number=max(number, 1)), StagedFiles(label, text))
-    elif spool.accepted().opens(settings, now) != decision.accepted.opens(settings, now):
+    elif decision.takes_more or spool.accepted().opens(settings, now) != decision.accepted.opens(settings, now):
         begin(spool, begun)
     else:
         _refresh(spool, decision)

@@ -6,9 +6,10 @@ history/NUMBER.gz     the last lists in force, this one included  keys.json     
 log                   each upload, and what the guard counted     last-run.json  the Outcome of the last run
 gone                  who left the list in the last 90 days       reference/     of the first release: now in gone
 held/                 the list that waits for an operator, and    pinned.json    there while uploads do not take effect
-                      which one somebody has reviewed last        last-export.json  what the last export said besides
+                      the last review of it (review_record)       last-export.json  what the last export said besides
 refusals.json         who was refused, says the mail log  had-mail.json  who had mail, or waits for it
 refusal-alarms.json   what the timer raised about them   left-out.json  whom the last export had and no list has
+judged-mail.json      who had mail, and is refused since somebody has accepted a list by their number
 upload-, call-NUMBER  empty: locked while an export is taken, while a call through a key is answered
 parse-NUMBER          empty: locked while an export waits to be parsed, or is
 """
@@ -51,6 +52,15 @@ class Accepted(NamedTuple):
     def without(self, open_domains: Container[str]) -> Accepted:
         """Return it without domains in which everybody gets mail: they open, and have a first list when that ends."""
         return self._replace(domains={name: when for name, when in self.domains.items() if name not in open_domains})
+
+    def unexpired(self, settings: Settings, now: int) -> Accepted:
+        """Return it without the domains that have opened because no good list came: their next list is a first one."""
+        oldest = now - settings.open_after_days * DAY
+        return self._replace(domains={name: when for name, when in self.domains.items() if when >= oldest})
+
+    def only_listed(self, text: bytes) -> Accepted:
+        """Return it without the domains of which a list, as it is written, has nobody: they are open."""
+        return self.without([name for name in self.domains if f"@{name}\n".encode() not in text])
 
     def opens(self, settings: Settings, now: int) -> tuple[str, ...]:
         """Give the domains the build keeps open: partial, or without an accepted list as young as is wanted.
@@ -107,13 +117,6 @@ class Held(NamedTuple):
         _check(str, *opened)
         counts, named = _numbers(why["left_out"]), LeftOut.read(why.get("named", ()))
         return cls(why["list"], frozenset(), origin, why["since"], reasons, counts, total, opened, named)
-
-
-class Reviewed(NamedTuple):
-    """What somebody has looked at last, of the lists held in a row; empty: nobody has."""
-
-    list: str = ""  # SHA-256 of the list that was held
-    effect: str = ""  # SHA-256 of what accepting it would have done to the list that was in force
 
 
 class Pin(NamedTuple):
@@ -226,21 +229,8 @@ class Spool:
     def unhold(self) -> None:
         """Forget the list that waits."""
         with suppress(FileNotFoundError), atomic_files.open_subdirectory(self.folder, "held") as directory:
-            for name in ("why.json", "recipients", "reviewed.json"):
+            for name in ("why.json", "recipients", "review.json", "reviewed.json"):
                 atomic_files.remove(directory, name)
-
-    def reviewed(self) -> Reviewed:
-        """Return what somebody has looked at last. What the first release noted has no effect, and so fits no list."""
-        with suppress(FileNotFoundError), atomic_files.open_subdirectory(self.folder, "held") as directory:
-            fields = atomic_files.load_json(directory, "reviewed.json") or {}
-            return Reviewed(str(fields.get("list", "")), str(fields.get("effect", "")))
-        return Reviewed()
-
-    def review(self, reviewed: Reviewed) -> None:
-        """Note what somebody has looked at. Where nothing is held any more, nothing is noted."""
-        if self.held():
-            with atomic_files.open_subdirectory(self.folder, "held") as directory:
-                atomic_files.store_json(directory, "reviewed.json", reviewed._asdict())
 
     def pinned(self) -> Pin | None:
         """Tell why uploads do not take effect; a damaged pin still holds."""

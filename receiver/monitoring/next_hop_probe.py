@@ -75,6 +75,14 @@ def server(route: str) -> Server | None:
     return Server(re.sub(r"(?i)^ipv6:", "", host), int(found["port"] or (24 if route.startswith("lmtp:") else 25)))
 
 
+def verify_sender(postfix: Mapping[str, str]) -> Sender:
+    """Return the sender of Postfix's own address verification, by settings of main.cf."""
+    name, sender = postfix.get("myhostname", "") or "localhost", postfix.get("address_verify_sender", "double-bounce")
+    if sender in ("", "<>"):
+        return Sender(name)
+    return Sender(name, sender if "@" in sender else f"{sender}@{name}")
+
+
 def ask(where: Server, sender: Sender, addresses: Sequence[str], domain: str = "", seconds: float = SECONDS) -> Answers:
     """Ask about addresses, at most MOST, on one connection; with a domain, first about a name that nobody has there."""
     replies: dict[str, Reply] = {}

@@ -107,7 +107,7 @@ class RefusalCheck:
         if not names or where is None:
             return Answers()
         domain = names[0].rpartition("@")[2]
-        return next_hop_probe.ask(where, self._probe_sender, names, domain, self._left)
+        return next_hop_probe.ask(where, next_hop_probe.verify_sender(self._postfix), names, domain, self._left)
 
     def _ask_relay(self, names: list[str]) -> Mapping[str, Reply]:
         """Ask as a stranger where this relay has an address that is none of mynetworks: those are let by."""
@@ -131,14 +131,6 @@ class RefusalCheck:
     @property
     def _name(self) -> str:
         return self._postfix.get("myhostname", "") or "localhost"
-
-    @property
-    def _probe_sender(self) -> Sender:
-        """Return the sender of Postfix's own address verification."""
-        sender = self._postfix.get("address_verify_sender", "double-bounce")
-        if sender in ("", "<>"):
-            return Sender(self._name)
-        return Sender(self._name, sender if "@" in sender else f"{sender}@{self._name}")
 
     @property
     def _relay(self) -> Server:

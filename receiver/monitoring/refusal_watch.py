@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from common.paths import Places
 from common.settings import BadSettings, Settings, load_settings
-from receiver.lists import history, list_file, removed_addresses
+from receiver.lists import history, judged_mail, list_file, removed_addresses
+from receiver.lists.review_record import MailSeen
 from receiver.lists.spool import DAY, Spool
 from receiver.monitoring import log_state, refusals_file
 from receiver.monitoring.collector import Collector, owners
@@ -21,7 +22,8 @@ from receiver.monitoring.log_files import OpenedLogs
 from receiver.monitoring.log_reading import Part, Reading, begin, distinct, known_cuts, parts
 from receiver.monitoring.log_state import LogState
 from receiver.monitoring.mail_log import Losses, MailLog
-from receiver.monitoring.refusals import DAYS, Mail, Refusals
+from receiver.monitoring.refusals import DAYS, Refusals
+from receiver.monitoring.refusals_file import StoredRefusals
 from receiver.outcome import Failed
 
 SECONDS = 20.0  # for one reading; what is left is read by the next one
@@ -34,13 +36,24 @@ class Watched(NamedTuple):
     settings: Settings
     refusals: Refusals
     since: str  # the day since which they count
+    domains: tuple[str, ...] = ()  # those for which they count; of others the days before are read once more
+
+    @property
+    def counted(self) -> Settings:
+        """Return the customer's settings with those domains alone."""
+        return self.settings._replace(domains=tuple(name for name in self.settings.domains if name in self.domains))
+
+    @property
+    def new_domains(self) -> tuple[str, ...]:
+        """Return the domains of which nothing has been counted yet."""
+        return tuple(name for name in self.settings.domains if name not in self.domains)
 
 
-class RecentMail(NamedTuple):
-    """Who of some recipients had mail in the last days."""
+class SeenMail(NamedTuple):
+    """Who had mail in the last days, and why there may have been more."""
 
-    mail: Mapping[str, Mail]
-    is_whole: bool  # all of those days was seen
+    mail: Mapping[str, MailSeen] = {}
+    unseen: tuple[str, ...] = ()  # in words; empty: all was seen
 
 
 class Watch(NamedTuple):
@@ -58,24 +71,20 @@ class Watch(NamedTuple):
             "gaps": self.has_gaps(oldest),
             "unread": self.state.unread,
             "seen": {name: each.record for name, each in refusals.refused.items()},
+            "mail_days": {name: mail.days for name, mail in refusals.mail.items()},
             "days": DAYS,
             "incomplete": self._incomplete(customer, oldest),
         }
 
-    def mail_of(self, customer: str, names: Iterable[str], now: float) -> RecentMail | None:
-        """Return the mail that these had lately; None: no log was ever read.
+    def seen_mail(self, customer: str, now: float) -> SeenMail:
+        """Return the mail that reached a customer's addresses lately, or waits for them.
 
         Mail that waits counts: while a server is down it is the only sign.
         """
-        if not self.state.read:
-            return None
-        known, found = self.customers[customer].refusals, {}
-        for name in names:
-            mail, waiting = known.had_mail.get(name, Mail("", 0)), known.waiting.get(name)
-            last = max(mail.last, waiting.day if waiting else "")
-            if last:
-                found[name] = Mail(last, max(mail.days, 1))
-        return RecentMail(found, self.is_whole(customer, oldest_day(now)))
+        why = self._incomplete(customer, oldest_day(now))
+        if customer not in self.customers:
+            return SeenMail(unseen=(why,))
+        return SeenMail(self.customers[customer].refusals.mail, (why,) if why else ())
 
     def _incomplete(self, customer: str, oldest: str) -> str:
         """Return why there may have been more; nothing: all was seen."""
@@ -84,17 +93,15 @@ class Watch(NamedTuple):
         if self.state.is_behind:
             return "the mail log is longer than what could be read so far"
         if self.has_gaps(oldest):
-            return f"lines of the mail log are missing or damaged, the last on {self.state.gap}"
+            return f"the mail log cannot be read, or lines of it are missing or damaged, the last on {self.state.gap}"
+        if customer not in self.customers:
+            return "the customer's settings or files cannot be read"
         since = self.customers[customer].since
         return "" if since <= oldest else f"the mail log is known since {since}"
 
     def has_gaps(self, oldest: str) -> bool:
         """Tell whether lines since a day are missing, or not read yet."""
         return self.state.gap >= oldest or self.state.is_behind
-
-    def is_whole(self, customer: str, oldest: str) -> bool:
-        """Tell whether all since a day was seen of a customer."""
-        return bool(self.state.read) and self.customers[customer].since <= oldest and not self.has_gaps(oldest)
 
 
 def day(now: float) -> str:
@@ -123,8 +130,12 @@ def load(places: Places, run: int, customers: Iterable[Settings]) -> Watch:
     watched = {}
     for settings in customers:
         with suppress(Failed), Spool(places, settings.customer) as spool:  # Failed: its spool is not made yet
-            refusals, since = refusals_file.load(spool.folder) or (Refusals(), "")
-            watched[settings.customer] = Watched(settings, refusals, since)
+            found = refusals_file.load(spool.folder)
+            counted = found.domains if found else ()
+            refusals, since = (found.refusals, found.since) if found else (Refusals(), "")
+            for name, when in judged_mail.read_judged(spool.folder, state.read).items():
+                refusals.named[name] = day(when)
+            watched[settings.customer] = Watched(settings, refusals, since, counted)
     return Watch(watched, state)
 
 
@@ -144,7 +155,7 @@ def update(places: Places, run: int, customers: Sequence[Settings], logs: Opened
         with Spool(places, name) as spool:
             _mark_listed(spool, each.refusals, known[name], int(now))
             each.refusals.forget(oldest_day(now))
-            refusals_file.save(spool.folder, each.refusals, each.since)
+            refusals_file.save(spool.folder, StoredRefusals(each.refusals, each.since, each.domains))
     log_state.save(run, state)
     return Watch(found, state)
 
@@ -153,7 +164,7 @@ def save(places: Places, watch: Watch) -> None:
     """Write what was noted of customers besides what the log says."""
     for name, each in watch.customers.items():
         with Spool(places, name) as spool:
-            refusals_file.save(spool.folder, each.refusals, each.since)
+            refusals_file.save(spool.folder, StoredRefusals(each.refusals, each.since, each.domains))
 
 
 def deadline(seconds: float) -> Callable[[], bool]:
@@ -164,7 +175,7 @@ def deadline(seconds: float) -> Callable[[], bool]:
 
 def _anew(customers: Mapping[str, Watched]) -> dict[str, Watched]:
     """Return customers whose days are counted once more, because nobody knows how far that was done."""
-    anew = {name: each._replace(refusals=Refusals(), since="") for name, each in customers.items()}
+    anew = {name: Watched(each.settings, Refusals(), "", each.settings.domains) for name, each in customers.items()}
     for name, each in customers.items():
         anew[name].refusals.named = each.refusals.named
     return anew
@@ -184,7 +195,8 @@ def _read_on(
     state, losses = watch.state, Losses()
     hops, earlier = LastHops(routes, state.held_back), [queue_id for queue_id, _ in state.held_back]
     counted = [each for each in watch.customers.values() if each.since or not state.read]
-    collector = Collector(owners((each.settings, each.refusals) for each in counted), hops, int(now) * _LINES)
+    collector = Collector(owners((each.counted, each.refusals) for each in counted), hops, int(now) * _LINES)
+    losses.gaps = not logs.logs and logs.journal is None  # nothing is there that could be read
     log = MailLog(losses, state.cuts)
     positions, is_whole = dict(state.positions), True
     for opened in logs.logs:
@@ -221,26 +233,34 @@ def _begun(
     now: float,
     is_over: Callable[[], bool],
 ) -> Watched:
-    """Return a customer with the day since which it counts; who is new has the days before read for it alone."""
-    if watched.since:
-        return watched
-    refusals = watched.refusals
+    """Return a customer with the day since which it counts.
+
+    For one who is new, and for a domain that is, the days before are read for them alone.
+    """
+    if watched.since and not watched.new_domains:
+        return watched._replace(domains=watched.settings.domains)
+    refusals, since = watched.refusals, first_day(logs, now)
     if state.read:
-        refusals = read_history(watched.settings, logs, routes, is_over)
-    return watched._replace(refusals=refusals, since=max(oldest_day(now), first_day(logs, now)))
+        domains = watched.new_domains if watched.since else watched.settings.domains
+        found, is_whole = read_history(watched.settings._replace(domains=domains), logs, routes, is_over)
+        refusals.add(found)
+        since = since if is_whole else day(now)
+    since = max(watched.since, oldest_day(now), since)
+    return watched._replace(refusals=refusals, since=since, domains=watched.settings.domains)
 
 
 def read_history(
     settings: Settings, logs: OpenedLogs, routes: Mapping[str, str], is_over: Callable[[], bool]
-) -> Refusals:
-    """Count one customer's days from the log files alone, as far as they and the time go."""
+) -> tuple[Refusals, bool]:
+    """Count the days of some domains from the log files alone, and tell whether all that is there could be read."""
     refusals, losses, hops = Refusals(), Losses(), LastHops(routes)
     collector = Collector(owners([(settings, refusals)]), hops)
+    is_whole = True
     for opened in logs.logs:
         some = [Part(file) for file in distinct(opened.files)]
-        Reading(MailLog(losses, known_cuts(some)), losses, collector, is_over).read(some)
+        is_whole &= Reading(MailLog(losses, known_cuts(some)), losses, collector, is_over).read(some)
     collector.settle(hops.settle())
-    return refusals
+    return refusals, is_whole and not losses.gaps
 
 
 def first_day(logs: OpenedLogs, now: float) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from receiver.lists.review_record import MailSeen
 from receiver.monitoring.last_hop import SENT, Trace
 from receiver.monitoring.postfix_message import KINDS, Breakage, OtherRefusal, Refusal
 
@@ -120,6 +121,14 @@ class Refusals:
         if address in self.waiting and self.waiting[address].order < trace.order:
             del self.waiting[address]
 
+    def add(self, other: Refusals) -> None:
+        """Count in what is known of other domains."""
+        self.refused.update(other.refused)
+        self.had_mail.update(other.had_mail)
+        self.waiting.update(other.waiting)
+        self.faults.update(other.faults)
+        self.totals = {kind: count + other.totals[kind] for kind, count in self.totals.items()}
+
     def fail(self, address: str, fault: Breakage | OtherRefusal, day: str) -> None:
         """Note that something else than the list refused an address."""
         is_broken = isinstance(fault, Breakage)
@@ -163,6 +172,15 @@ class Refusals:
             self.refused = {name: self.refused[name] for name in kept}
         self.had_mail = _latest(self.had_mail, MOST_WITH_MAIL)
         self.waiting = _latest(self.waiting, MOST_WAITING)
+
+    @property
+    def mail(self) -> dict[str, MailSeen]:
+        """Return who had mail, or has mail waiting, which is a day of its own where there is no other."""
+        found = {}
+        for name in {**self.had_mail, **self.waiting}:
+            had, waiting = self.had_mail.get(name, Mail("", 0)), self.waiting.get(name)
+            found[name] = MailSeen(max(had.last, waiting.day if waiting else ""), max(had.days, 1))
+        return found
 
     @property
     def document(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from receiver.monitoring.postfix_message import KINDS
 from receiver.monitoring.refusals import Fault, Mail, Raised, Refusals, RefusedAddress, Seen, Waiting
@@ -21,22 +21,32 @@ _FORMAT = 1
 _DAMAGED = (Failed, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
-def load(folder: int) -> tuple[Refusals, str] | None:
-    """Read them, and the day since which they count. None: there are none, or one is damaged."""
+class StoredRefusals(NamedTuple):
+    """What the files hold."""
+
+    refusals: Refusals
+    since: str  # the day since which they count
+    domains: tuple[str, ...] = ()  # those for which they count
+
+
+def load(folder: int) -> StoredRefusals | None:
+    """Read them. None: there are none, or one is damaged."""
     try:
         fields, mail = _read(folder, _REFUSED), _read(folder, _MAIL)
         refusals = _refusals(fields, mail)
         with suppress(*_DAMAGED):  # what was raised is raised again
             refusals.raised = read_raised(_read(folder, _ALARMS))
-        return refusals, str(fields["since"])
+        return StoredRefusals(refusals, str(fields["since"]), tuple(map(str, fields["domains"])))
     except _DAMAGED:
         return None
 
 
-def save(folder: int, refusals: Refusals, since: str) -> None:
+def save(folder: int, stored: StoredRefusals) -> None:
     """Write them, where they have changed."""
+    refusals = stored.refusals
     fields = {
-        "since": since,
+        "since": stored.since,
+        "domains": stored.domains,
         "refused": {name: [dict(each.kinds), each.seen, each.was_listed] for name, each in refusals.refused.items()},
         "totals": refusals.totals,
         "faults": refusals.faults,

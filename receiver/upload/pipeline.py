@@ -42,9 +42,9 @@ def process_export(
             if current != settings:  # provisioned while we were reading
                 choice = _read_export(current, export)
             publishing.complete(spool)
-            spool.record_export(LastExport(tuple(sorted(choice.open_domains)), choice.plus_addresses))
             left_out.write_left_out(spool.folder, choice.own_left_out)
             outcome, added = apply_list(current, choice, spool, origin, spool.pinned())
+            spool.record_export(LastExport(tuple(sorted(choice.open_domains)), choice.plus_addresses))
             spool.record(outcome)
     except BadExport as error:
         return record_refusal(spool, origin, error, look)
@@ -77,11 +77,15 @@ def apply_list(
         held = Held(name, choice.recipients, origin, origin.when, verdict.reasons, choice.left_out, named=choice.named)
         spool.hold(held._replace(open_domains=tuple(sorted(choice.open_domains))), text)
     if pin:
+        spool.accept(_refreshed(settings, choice, in_force.accepted, origin, now))
         upload_log.add_entry(spool.folder, log_entry(outcome, in_force, inputs))
         return outcome._replace(why=format_time(pin.since)), frozenset()
     after, added = _outcome_of(outcome, in_force.recipients, verdict)
+    in_force = in_force._replace(accepted=in_force.accepted.unexpired(settings, now))
     decision = _decide(settings, choice, in_force, verdict, spool, after)
-    publishing.publish(spool, settings, in_force, decision._replace(entry=log_entry(after, in_force, inputs)), now)
+    takes_more = bool(choice.plus_addresses) and not spool.last_export().plus_addresses
+    decision = decision._replace(entry=log_entry(after, in_force, inputs), takes_more=takes_more)
+    publishing.publish(spool, settings, in_force, decision, now)
     return after, added
 
 
@@ -104,24 +108,32 @@ def _decide(
     if verdict.reasons:
         accepted = accepted._replace(counts=_counts(settings, in_force, spool))
     else:
-        accepted = accepted_domains(settings, choice.recipients, accepted, origin, outcome.offered)
+        accepted = accepted_domains(settings, choice.recipients, origin, outcome.offered)
         accepted = accepted.without(choice.open_domains)
     unchanged = verdict.published == in_force.recipients
     text = in_force.text if unchanged else list_file.encode_recipients(verdict.published)
     return Decision(verdict.published, text, accepted, origin, clears=not verdict.reasons)
 
 
-def accepted_domains(
-    settings: Settings, recipients: frozenset[str], before: Accepted, origin: Origin, name: str
-) -> Accepted:
-    """Return what is accepted once this list has passed: the domains it has recipients in, from its upload on.
-
-    A domain that lives on `include` alone stays accepted; any other without a recipient is open again.
-    """
-    there = set(map(domain_of, recipients))
-    served = {each for each in map(domain_of, settings.include) if each in before.domains}
-    domains = {each: origin.when for each in settings.domains if each in there | served}
+def accepted_domains(settings: Settings, recipients: frozenset[str], origin: Origin, name: str) -> Accepted:
+    """Return what is accepted once this list has passed: the domains it has recipients in, from its upload on."""
+    there = _served(recipients)
+    domains = {each: origin.when for each in settings.domains if each in there}
     return Accepted(domains, name, counted(recipients, settings))
+
+
+def _refreshed(settings: Settings, choice: FilteredExport, accepted: Accepted, origin: Origin, now: int) -> Accepted:
+    """Return what is accepted after an upload that was judged while the list is frozen.
+
+    Whom it has is heard of: a domain does not open for its age because somebody has frozen its list.
+    """
+    closed, there = accepted.unexpired(settings, now).without(choice.open_domains).domains, _served(choice.recipients)
+    heard = {name: max(when, origin.when) for name, when in closed.items() if name in there}
+    return accepted._replace(domains={**accepted.domains, **heard})
+
+
+def _served(recipients: frozenset[str]) -> frozenset[str]:
+    return frozenset(map(domain_of, recipients))
 
 
 def verify_tables(spool: Spool, tables: Tables, outcome: Outcome, added: Iterable[str]) -> Outcome:
@@ -162,8 +174,11 @@ def _read_export(settings: Settings, export: bytes) -> FilteredExport:
 def _judge(
     settings: Settings, choice: FilteredExport, in_force: InForce, name: str, spool: Spool, now: int
 ) -> tuple[Verdict, GuardInputs]:
-    """Judge a list. The one accepted last passes where nobody goes by it: it is not held again every hour."""
-    accepted, offered = in_force.accepted, choice.recipients
+    """Judge a list. The one accepted last passes where nobody goes by it: it is not held again every hour.
+
+    A domain that opened for its age closes again by a review alone: its list is a first one.
+    """
+    accepted, offered = in_force.accepted.unexpired(settings, now), choice.recipients
     removals = removed_addresses.read_removals(spool.folder, now)
     last = upload_log.find_last_accept(spool.folder, now - REFERENCE_DAYS * DAY, now)
     before = ListsBefore(
@@ -174,7 +189,7 @@ def _judge(
         removed_addresses.brought_back(removals),
     )
     verdict, inputs = judge_list(before, offered, choice.open_domains, settings)
-    served = set(map(domain_of, offered)) - choice.open_domains
+    served = _served(offered) - choice.open_domains
     if name == accepted.list and not inputs.leaving and accepted.domains.keys() >= served:
         return Verdict(offered, frozenset(), ()), inputs
     return verdict, inputs

@@ -104,7 +104,7 @@ def test_a_rebuilt_relay_gets_the_newest_accepted_list_with_history_and_pin_from
 
     assert [place.upload(*EVERYBODY, "bert", to=number) for number in range(3)] == [0, 0, 0]
     assert [place.upload(*EVERYBODY, "cleo", to=number) for number in range(3)] == [0, 0, 0]
-    place.operator.done("rollback acme --to 1")
+    place.operator.done("rollback acme --to 1 --removing 1")
     assert place.upload(*EVERYBODY, "dora", to=1) == 0  # and waits for resume
     place.rebuild("mx1")
     ran = place.operator.done("provision acme")

@@ -22,7 +22,7 @@ EXAMPLES: dict[str, Any] = {
         r"^## `inv ([^`]+)`$.*?^```json$(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL
     )
 }
-CODES = {"provision acme --dry-run --json": 6, "status --json": 1}
+CODES = {"provision acme --dry-run --json": 6, "status --json": 1, "rollback acme --dry-run --json": 6}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
@@ -48,7 +48,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
         assert operator.upload(export("bob", "carl")).code == 3
         run("review")
         operator.accept("acme", "--first 2")
-        run("sync", "history", "verify", "refusals", "rotate-key")
+        run("sync", "rollback", "history", "verify", "refusals", "rotate-key")
         yield found
 
 

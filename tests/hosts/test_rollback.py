@@ -56,7 +56,12 @@ def two(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Two]:
 def test_an_earlier_list_is_back_on_every_relay_and_pinned_until_resume(two: Two) -> None:
     two.upload(*EVERYBODY, "mallory")
     assert two.ask("mallory") == ["250", "250"]
-    two.operator.done("rollback acme")
+    refused = two.operator.done("rollback acme", code=2)
+    assert "- mallory@acme.example" in refused.out
+    assert "if that is meant: `inv rollback acme --removing 1`" in refused.err
+    assert two.operator.done("rollback acme --dry-run", code=6).out.endswith("\ninv rollback acme --removing 1\n")
+    assert two.ask("mallory") == ["250", "250"]
+    two.operator.done("rollback acme --removing 1")
     assert two.ask("mallory") == ["550", "550"]
     me = f"{getpass.getuser()}@{socket.gethostname()}"
     assert f"accepted by {me} as root, rolling back" in two.operator.done("history acme").out
@@ -79,6 +84,7 @@ def test_an_earlier_list_is_back_on_every_relay_and_pinned_until_resume(two: Two
 def test_whom_one_upload_removed_is_back_on_every_relay_by_its_entry(two: Two) -> None:
     two.upload(*EVERYBODY[:48])
     entry = json.loads(two.operator.done("history acme --json").out)["mx2"]["history"][0]["entry"]
+    assert "only looked: 50 recipients (+2 -0)" in two.operator.done(f"rollback acme --entry {entry} --dry", code=6).out
     two.operator.done(f"rollback acme --entry {entry}")
     local = EVERYBODY[49].partition("@")[0]
     assert two.ask(local) == ["250", "250"]
@@ -113,7 +119,7 @@ def test_relays_whose_histories_differ_are_not_rolled_back_apart(two: Two) -> No
 def test_one_relay_down_does_not_keep_the_other_from_rolling_back(two: Two) -> None:
     two.upload(*EVERYBODY, "mallory")
     two.hosts[1].stop()
-    ran = two.operator.done("rollback acme", code=4)
+    ran = two.operator.done("rollback acme --removing 1", code=4)
     assert "mx2: " in ran.err
     assert two.hosts[0].ask("mallory@acme.example", from_address="127.77.254.1").startswith("550")
     two.hosts[1].start()  # a new machine at another address: stopping it again is the fixture's
@@ -123,10 +129,10 @@ def test_one_relay_down_does_not_keep_the_other_from_rolling_back(two: Two) -> N
 def test_a_rollback_said_twice_does_not_undo_the_first_and_completes_on_a_relay_that_was_down(two: Two) -> None:
     two.upload(*EVERYBODY, "mallory")
     two.hosts[1].run("sh", "-c", "kill $(cat /run/sshd.pid)")
-    two.operator.done("rollback acme", code=4)
+    two.operator.done("rollback acme --removing 1", code=4)
     two.hosts[1].run("/usr/sbin/sshd")
     assert two.ask("mallory") == ["550", "250"]
-    assert "mx2: acme: 50 recipients (+0 -1), pinned since " in two.operator.done("rollback acme").out
+    assert "mx2: acme: 50 recipients (+0 -1), pinned since " in two.operator.done("rollback acme --removing 1").out
     assert two.ask("mallory") == ["550", "550"]
     again = two.operator.done("rollback acme", code=2)
     assert "rolled back and pinned already, to list " in again.err
@@ -147,7 +153,7 @@ def test_a_rollback_holds_while_uploads_keep_coming(two: Two) -> None:
     sender = threading.Thread(target=keep_sending)
     sender.start()
     try:
-        two.operator.done("rollback acme")
+        two.operator.done("rollback acme --removing 1")
         assert [two.ask("mallory") for _ in range(3)] == [["550", "550"]] * 3
     finally:
         stop.set()

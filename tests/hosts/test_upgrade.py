@@ -15,7 +15,7 @@ import pytest
 
 from common.release import RELEASE
 from lab.host import LabHost
-from lab.operators import ACCEPT, MARK, REPO, AtOnce, Ran, answers, export, people
+from lab.operators import MARK, REPO, AtOnce, Ran, answers, export, people
 from lab.waiting import wait_until
 from tests.support import watching
 from tests.support.releases import releases, unpack_first_release
@@ -101,44 +101,45 @@ def old(tmp_path: Path, bookworm: LabHost) -> Old:
     return old
 
 
-def test_new_inv_accepts_and_rolls_back_on_a_relay_of_the_first_release(old: Old) -> None:
-    """While uploads run. Such a relay's own review names a number alone, and its accept takes a hash."""
+def test_new_inv_reviews_and_rolls_back_on_a_relay_of_the_first_release(old: Old) -> None:
+    """While uploads run. It keeps no record of a review, and its accept takes one number for all: first provision."""
     operator, everybody = old.operator, people(40)
     assert operator.upload(export(*everybody)).code == 3
-    operator.accept("acme", "--first 40")
-    assert old.ask("user0039", "nobody") == ["250", "550"]
+    review = operator.done("review acme").out
+    assert "first list of acme.example (40)" in review
+    assert review.endswith("keeps no record of a review; `inv provision acme` comes before `inv accept`\n")
+    refused = operator.done(f"accept acme --first 40 --list {'0' * 64}", code=2)
+    assert "mx1: its release of Postern is older, and it cannot accept by all that is to be said" in refused.err
+    assert old.ask("nobody") == ["250"]
+    old.done("review acme")
+    old.done("accept acme --first 40")
 
     plink = Server(operator, "acme")
-    assert plink.upload(export(*everybody[:20])).code == 3
-    with watching.again(lambda: plink.upload(export(*everybody[:20])).code) as codes:
-        operator.accept("acme", "--removing 20")
+    assert plink.upload(export(*everybody[:20], "mallory")).code == 3
+    old.done("review acme")
+    with watching.again(lambda: plink.upload(export(*everybody[:20], "mallory")).code) as codes:
+        old.done("accept acme --removing 20")
         assert old.ask("user0019", "user0039") == ["250", "550"]
+        refused = operator.done("rollback acme --to 2", code=2)
+        assert "mx1 (+20 -1): of a release that would remove them without a word" in refused.err
+        assert old.ask("mallory") == ["250"]
         operator.done("rollback acme --to 1")
-        assert old.ask("user0039", "nobody") == ["250", "550"]
+        assert old.ask("user0039", "mallory", "nobody") == ["250", "250", "550"]
     assert set(codes) <= {0, 3}
     operator.done("resume acme", code=3)
 
 
-def test_an_accept_of_a_list_that_a_first_release_relay_no_longer_holds_is_refused(old: Old) -> None:
-    operator, everybody = old.operator, people(40)
-    operator.upload(export(*everybody))
-    operator.accept("acme", "--first 40")
-    operator.upload(export(*everybody[:30]))
-    (command,) = ACCEPT.findall(operator.done("review acme").out)
-    operator.upload(export(*everybody))
-    operator.upload(export(*everybody[10:]))
-    assert "it changed since it was reviewed; see `inv review acme`" in operator.done(command, code=2).err
-    assert old.ask("user0000") == ["250"]
-
-
-def test_the_first_release_s_inv_accepts_on_a_relay_of_this_one_what_it_has_reviewed(old: Old) -> None:
+def test_the_first_release_s_inv_is_told_what_a_relay_of_this_one_wants(old: Old) -> None:
     operator, everybody = old.operator, people(40)
     operator.done("provision acme")
     operator.upload(export(*everybody))
-    assert "nobody has reviewed this list" in old.done("accept acme --first 40", code=2).out
-    old.done("review acme")
-    old.done("accept acme --first 40")
-    assert old.ask("user0039", "nobody") == ["250", "550"]
+    assert "nobody has reviewed what is held here" in old.done("accept acme --first 40", code=2).out
+    assert "inv accept acme --first 40 --log-incomplete --list " in old.done("review acme").out
+    assert "--log-incomplete takes the list all the same" in old.done("accept acme --first 40", code=2).out
+    operator.accept("acme", "--first 40")
+    operator.upload(export(*everybody, "mallory"))
+    assert "1 of those in force would go by it, not 0: mallory@acme.example" in old.done("rollback acme", code=2).out
+    assert old.ask("user0039", "mallory", "nobody") == ["250", "250", "550"]
 
 
 def test_an_upload_every_200_ms_notices_no_upgrade_and_no_downgrade(place: Place) -> None:

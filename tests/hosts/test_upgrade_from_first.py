@@ -127,8 +127,10 @@ def test_the_first_release_is_upgraded_under_uploads_and_nothing_is_lost(relay: 
 
 def test_the_first_release_s_launchers_start_the_receiver_of_this_one(relay: Relay) -> None:
     """An upgrade replaces the receiver's tree before the programs that start it: an upload may come between the two."""
-    relay.operator.done("rollback acme")  # the old one does not know the option that names the operator
-    relay.operator.done("resume acme")
+    refused = relay.operator.done("rollback acme", code=2)
+    assert "mx1 (+0 -1): of a release that would remove them without a word" in refused.err
+    relay.operator.done("rollback frozen --to 1")  # nobody goes; the old one does not know the operator's option
+    relay.operator.done("resume frozen")
     old = relay.launchers()
     relay.operator.done("provision --all")
     for path, content in old.items():

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
-from receiver.actions import review
-from receiver.actions.accept import accept_held
 from receiver.actions.resume import resume_uploads
-from receiver.actions.review import AcceptedNumber, Review
-from receiver.actions.rollback import ListChoice, roll_back
+from receiver.actions.review import Review, review_held
+from receiver.actions.rollback import ListChoice
+from receiver.lists.review_record import Numbers
+from receiver.monitoring.refusal_watch import SeenMail
 from receiver.outcome import Origin, Refused
 from tests.support.small_relay import SmallRelay, people
 
@@ -29,19 +30,15 @@ def relay(tmp_path: Path) -> SmallRelay:
 
 def look(relay: SmallRelay) -> Review:
     """Review what is held, as `postern review` does."""
-    with relay.spool() as spool:
-        found = review.review_held(spool, relay.settings)
-        spool.review(found.record)
-    return found
+    return relay.review()
 
 
 def take(relay: SmallRelay, found: Review) -> None:
     """Run the command that a review printed, now."""
-    with relay.spool() as spool:
-        accept_held(spool, found.number, found.held.list, "olga", relay.tables)
+    relay.accept_reviewed(found.held.list, found.record(SeenMail()).numbers)
 
 
-# ---- accept of a list that nobody reviewed
+# ---- accept of what nobody was shown
 
 
 def test_attack_another_list_with_the_number_that_was_reviewed_is_not_accepted(relay: SmallRelay) -> None:
@@ -49,7 +46,17 @@ def test_attack_another_list_with_the_number_that_was_reviewed_is_not_accepted(r
     found = look(relay)
     relay.offer(EVERYBODY)  # passes, and ends the review
     relay.offer(EVERYBODY[10:])
-    with pytest.raises(Refused, match="changed since it was reviewed"):
+    with pytest.raises(Refused, match="nobody has reviewed"):
+        take(relay, found)
+    assert relay.in_force() == set(EVERYBODY)
+
+
+def test_attack_another_list_held_in_the_place_of_the_reviewed_one_is_not_accepted(relay: SmallRelay) -> None:
+    """As many go by it, and others."""
+    relay.offer(EVERYBODY[:40])
+    found = look(relay)
+    relay.offer([*EVERYBODY[:35], *EVERYBODY[45:]])
+    with pytest.raises(Refused, match=r"user00035@acme.example, .* would go by the list held now"):
         take(relay, found)
     assert relay.in_force() == set(EVERYBODY)
 
@@ -59,14 +66,16 @@ def test_attack_the_reviewed_list_with_as_many_others_going_is_not_accepted(rela
     reviewed = EVERYBODY[:40]
     relay.offer(reviewed)
     found = look(relay)
+    kept = (relay.folder / "held/review.json").read_bytes()
     relay.offer(EVERYBODY)
     for gone in (5, 10):  # each is small enough to pass
         relay.offer([*reviewed, *EVERYBODY[40 + gone :], *people(60)[50 : 50 + gone]])
         forget_removals(relay)
     relay.offer(reviewed)
-    assert look_only(relay).number == found.number
-    assert look_only(relay).going != found.going
     with pytest.raises(Refused, match="nobody has reviewed"):
+        take(relay, found)
+    (relay.folder / "held/review.json").write_bytes(kept)
+    with pytest.raises(Refused, match="would go by the list held now"):
         take(relay, found)
     assert set(people(60)[50:]) < relay.in_force()
 
@@ -76,11 +85,6 @@ def forget_removals(relay: SmallRelay) -> None:
     (relay.folder / "gone").write_text("")
 
 
-def look_only(relay: SmallRelay) -> Review:
-    with relay.spool() as spool:
-        return review.review_held(spool, relay.settings)
-
-
 def test_attack_a_rollback_between_review_and_accept_does_not_change_who_goes(relay: SmallRelay) -> None:
     others = [*EVERYBODY[:45], *people(55)[50:]]
     relay.offer(others)
@@ -88,19 +92,21 @@ def test_attack_a_rollback_between_review_and_accept_does_not_change_who_goes(re
     relay.offer(EVERYBODY[:45])  # nothing is held: 5 of 50 may go
     relay.offer(EVERYBODY[:30])
     found = look(relay)
-    assert found.number == AcceptedNumber("removing", 15)
+    assert found.record(SeenMail()).numbers == Numbers(removing=15)
+    relay.roll_back(ListChoice(back=1), Origin(found.held.origin.when, by="olga"))
     with relay.spool() as spool:
-        roll_back(spool, ListChoice(back=1), Origin(found.held.origin.when, by="olga"), relay.tables)
         resume_uploads(spool, Origin(found.held.origin.when, by="olga"), relay.tables)
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match="would go by the list held now"):
         take(relay, found)
     assert set(people(55)[50:]) < relay.in_force()
 
 
 def test_attack_a_list_of_which_nobody_has_seen_the_names_is_not_accepted(relay: SmallRelay) -> None:
     relay.offer(EVERYBODY[:40])
+    with relay.spool() as spool:
+        unseen = review_held(spool, relay.settings, int(time.time()))
     with pytest.raises(Refused, match="nobody has reviewed"):
-        take(relay, look_only(relay))
+        take(relay, unseen)
     take(relay, look(relay))
     assert relay.in_force() == set(EVERYBODY[:40])
 
@@ -108,9 +114,17 @@ def test_attack_a_list_of_which_nobody_has_seen_the_names_is_not_accepted(relay:
 def test_attack_a_list_that_begins_with_the_same_letters_is_not_accepted(relay: SmallRelay) -> None:
     relay.offer(EVERYBODY[:40])
     found = look(relay)
-    with relay.spool() as spool, pytest.raises(Refused, match="changed since it was reviewed"):
-        accept_held(spool, found.number, found.held.list[:12], "olga", relay.tables)
+    with pytest.raises(Refused, match="changed since it was reviewed"):
+        relay.accept_reviewed(found.held.list[:12], Numbers(removing=10))
     assert relay.in_force() == set(EVERYBODY)
+
+
+def test_attack_a_list_that_is_three_times_the_reviewed_one_is_not_accepted(relay: SmallRelay) -> None:
+    relay.offer(EVERYBODY[:40])
+    found = look(relay)
+    relay.offer([*EVERYBODY[:40], *strangers(500, 1)])
+    with pytest.raises(Refused, match="the list held now has 540 recipients, the one that was reviewed 40"):
+        take(relay, found)
 
 
 # ---- growth past every limit by lists that are held
@@ -157,7 +171,7 @@ def test_attack_held_lists_that_are_each_below_the_maximum_do_not_pass_it(tmp_pa
         relay.offer(strangers(50, number))  # first lists: nothing has been accepted to count against
     assert len(relay.in_force()) == 100
     relay.offer(EVERYBODY)
-    relay.accept("adding", 50)
+    relay.accept_reviewed(look(relay).held.list, Numbers(first=50, removing=100))
     for number in range(6):
         assert relay.offer(strangers(50, number)).code == 3
     assert len(relay.in_force()) == 100

@@ -10,7 +10,7 @@ import pytest
 
 from receiver.actions.bring_back import bring_back
 from receiver.actions.resume import resume_uploads
-from receiver.actions.rollback import ListChoice, roll_back
+from receiver.actions.rollback import ListChoice
 from receiver.lists import upload_log
 from receiver.outcome import Origin, Outcome, Refused
 from tests.support.small_relay import SmallRelay, people
@@ -82,8 +82,8 @@ def test_an_entry_that_removed_nobody_is_refused_with_a_sentence(relay: SmallRel
 
 def test_a_rollback_that_a_person_asked_for_ends_the_protection(relay: SmallRelay) -> None:
     mend(relay, removal(relay))
+    relay.roll_back(ListChoice(back=1), Origin(int(time.time()), by="olga"))
     with relay.spool() as spool:
-        roll_back(spool, ListChoice(back=1), Origin(int(time.time()), by="olga"), relay.tables)
         resume_uploads(spool, Origin(int(time.time()), by="olga"), relay.tables)
     assert relay.offer(EVERYBODY[:92]).did == "unchanged"
     assert relay.in_force() == set(EVERYBODY[:92])

@@ -10,7 +10,7 @@ import pytest
 
 from common.settings import Settings
 from receiver.actions import copy_list
-from receiver.actions.rollback import ListChoice, roll_back
+from receiver.actions.rollback import ListChoice
 from receiver.lists.spool import LastExport
 from receiver.outcome import Origin
 from receiver.upload import formats
@@ -190,8 +190,7 @@ def test_accepting_a_held_list_closes_no_domain_that_the_list_opens(relay: Small
 def test_a_rollback_closes_no_domain_that_the_last_export_opens(relay: SmallRelay) -> None:
     carl = "UserMailbox\t\tSMTP:carl@bolt.example\r\n"
     send(relay, RELAYED, rows=ANNA + BOB + carl)
-    with relay.spool() as spool:
-        roll_back(spool, ListChoice(), Origin(1_790_000_000, by="olga"), relay.tables)
+    relay.roll_back(ListChoice(), Origin(1_790_000_000, by="olga"))
     assert set(relay.accepted()) == {"bolt.example"}
 
 
@@ -210,6 +209,16 @@ def test_the_spool_remembers_the_last_export_s_word_and_hands_it_on(relay: Small
     with other.spool() as spool:
         copy_list.import_lists(spool, given, Origin(1_790_000_000), other.tables)
         assert spool.last_export() == LastExport(("acme.example",), False)
+
+
+@pytest.mark.parametrize(("rows", "did"), [(ANNA + BOB, "unchanged"), (ANNA, "held; 0 added")])
+def test_the_first_export_that_says_plus_has_the_tables_built_once(relay: SmallRelay, rows: str, did: str) -> None:
+    """Whatever else comes of its list."""
+    send(relay, OURS, plus="plus\tno\r\n")
+    builds = relay.builds()
+    assert did in send(relay, OURS, rows=rows)
+    send(relay, OURS, rows=rows)
+    assert relay.builds() == builds + 1
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"open_domains": 5, "plus_addresses": "yes"}', "\0"])

@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 
+from receiver.lists.review_record import MailSeen, Numbers
 from receiver.monitoring import log_files, refusal_watch, refusals_file
 from receiver.monitoring.journal import command, read_journal
 from receiver.monitoring.mail_log import Losses, MailLog
 from receiver.monitoring.postfix_message import Refusal
-from receiver.monitoring.refusal_watch import Watch
+from receiver.monitoring.refusal_watch import SeenMail, Watch
 from receiver.monitoring.refusals import MOST, Refusals, RefusedAddress
+from receiver.monitoring.refusals_file import StoredRefusals
 from receiver.system import atomic_files
 from receiver.timer import run_timer
 from tests.support.maillog import delivery, read_files, refusal, smtp, smtpd
@@ -267,11 +269,11 @@ def test_what_is_written_is_read_again_alike(relay: SmallRelay) -> None:
     refusals.refuse(BOB, refused, "2026-11-20", 3)
     refusals.mark_listed({BOB})
     with relay.spool() as spool:
-        refusals_file.save(spool.folder, refusals, "2026-11-10")
+        refusals_file.save(spool.folder, StoredRefusals(refusals, "2026-11-10", ("acme.example",)))
         found = refusals_file.load(spool.folder)
     assert found is not None
-    assert found[1] == "2026-11-10"
-    assert found[0].refused[BOB] == RefusedAddress({"asked": 3}, refusals.refused[BOB].seen, was_listed=True)
+    assert (found.since, found.domains) == ("2026-11-10", ("acme.example",))
+    assert found.refusals.refused[BOB] == RefusedAddress({"asked": 3}, refusals.refused[BOB].seen, was_listed=True)
     assert found[0].refused[BOB].networks == ["2001:db8::/48"]
 
 
@@ -356,3 +358,49 @@ def test_attack_a_line_that_anybody_wrote_into_the_journal_is_not_postfix_s(by: 
 def test_attack_a_cursor_that_is_no_cursor_is_not_given_to_root_s_program(cursor: str) -> None:
     assert command(5.0, cursor)[5] == "--since=@5"
     assert command(5.0, "s=1a;i=2b")[5] == "--after-cursor=s=1a;i=2b"
+
+
+# ---- what review must know
+
+
+def test_the_days_before_are_read_for_a_domain_that_is_new_to_the_relay(relay: SmallRelay, log: Path) -> None:
+    """Its mail came through this relay before it was a customer's, and nobody counted it."""
+    append(log, smtp(delivery("old@acme.co.example"), today(3)), smtp(delivery(BOB), today()))
+    assert read(relay, log).seen_mail("acme", time.time()).mail.keys() == {BOB}
+    relay.provision(domains=("acme.example", "acme.co.example"))
+    append(log, smtp(delivery("new@acme.co.example"), today()), said(2))
+    for _ in range(2):
+        watch = read(relay, log)
+        assert watch.seen_mail("acme", time.time()).mail.keys() == {BOB, "old@acme.co.example", "new@acme.co.example"}
+        assert watch.customers["acme"].refusals.refused[BOB].kinds == {"unlisted": 2}, "and nothing is counted twice"
+
+
+def test_a_log_that_is_gone_is_told_and_not_taken_for_one_without_mail(relay: SmallRelay, log: Path) -> None:
+    assert "is known since" in read(relay, log).seen_mail("acme", time.time()).unseen[0]
+    log.unlink()
+    (unseen,) = read(relay, log).seen_mail("acme", time.time()).unseen
+    assert unseen.startswith("the mail log cannot be read, or lines of it are missing")
+
+
+def test_mail_that_waits_is_mail(relay: SmallRelay, log: Path) -> None:
+    append(log, smtp(delivery(BOB, "deferred", relay="none"), today()))
+    assert read(relay, log).seen_mail("acme", time.time()).mail[BOB].days == 1
+
+
+def test_whom_an_accepted_review_has_shown_is_told_to_nobody_again(relay: SmallRelay, log: Path) -> None:
+    """Until the address is listed again."""
+    name = people(40)[30]
+    relay.offer(people(20))
+    found = relay.review(SeenMail({name: MailSeen("2026-11-28", 1)}))
+    relay.accept_reviewed(found.held.list, Numbers(removing=20, although_mail=1))
+    watch = read(relay, log, time.time() + 5)
+    assert watch.customers["acme"].refusals.named.keys() == {name}
+    watch.customers["acme"].refusals.forget_named({name})
+    refusal_watch.save(relay.places, watch)
+    assert read(relay, log, time.time() + 10).customers["acme"].refusals.named == {}
+
+
+@pytest.mark.parametrize("damage", [b"", b"nothing", b"[]", b'{"judged": 5}', b'{"judged": {"a@acme.example": "x"}}'])
+def test_a_damaged_note_of_whom_a_review_has_shown_says_nothing(relay: SmallRelay, log: Path, damage: bytes) -> None:
+    (relay.folder / "judged-mail.json").write_bytes(damage)
+    assert read(relay, log).customers["acme"].refusals.named == {}

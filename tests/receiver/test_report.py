@@ -13,6 +13,7 @@ from benchmarks.made_logs import made_log, made_refusals
 from receiver.lists.upload_log import LogEntry
 from receiver.monitoring import refusals_file
 from receiver.monitoring.daily_figures import DAYS, DayFigures, count_refused, sum_days
+from receiver.monitoring.refusals_file import StoredRefusals
 from tests.support.small_relay import SmallRelay, people
 
 DAY = 86_400
@@ -66,7 +67,7 @@ def relay(tmp_path: Path) -> SmallRelay:
 
 def test_the_relay_reports_every_customer_and_says_which_spool_is_broken(relay: SmallRelay) -> None:
     with relay.spool() as spool:
-        refusals_file.save(spool.folder, made_refusals(1, int(time.time())), "")
+        refusals_file.save(spool.folder, StoredRefusals(made_refusals(1, int(time.time())), ""))
     (Path(relay.places.etc) / "customers" / "bolt").mkdir()
     done = relay.desk("report", "--json")
     assert (done.returncode, done.stderr) == (0, b"")

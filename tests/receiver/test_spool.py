@@ -142,7 +142,7 @@ def _accept(relay: SmallRelay) -> None:
 def _rollback(relay: SmallRelay) -> None:
     with relay.spool() as spool:
         first = history.entries(spool.folder)[-1].kept.list
-        roll_back(spool, ListChoice(list=first), OPERATOR, relay.tables)
+    relay.roll_back(ListChoice(list=first), OPERATOR)
 
 
 def _resume(relay: SmallRelay) -> None:
@@ -336,7 +336,7 @@ def test_a_kept_list_that_is_damaged_is_passed_over_and_not_rolled_back_to(relay
     path.write_bytes(path.read_bytes()[:-12])
     with relay.spool() as spool:
         with pytest.raises(Failed, match="damaged"):
-            roll_back(spool, ListChoice(back=1), OPERATOR, relay.tables)
+            roll_back(spool, ListChoice(back=1), 0, OPERATOR, relay.tables)
         path.write_bytes(b"nothing")
         assert len(history.entries(spool.folder)) == 1
 

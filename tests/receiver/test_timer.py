@@ -14,7 +14,7 @@ import pytest
 
 from common.exit_codes import DONE
 from common.opened import Opened
-from receiver.actions.rollback import ListChoice, roll_back
+from receiver.actions.rollback import ListChoice
 from receiver.monitoring import schedule
 from receiver.outcome import Answer, Busy, Origin
 from receiver.system import locks
@@ -89,8 +89,7 @@ def test_a_first_list_that_waits_is_told(relay: SmallRelay) -> None:
 
 
 def test_a_pin_is_told_with_who_set_it_and_what_is_held_meanwhile_is_not(relay: SmallRelay) -> None:
-    with relay.spool() as spool:
-        roll_back(spool, ListChoice(back=0), Origin(int(time.time()), by="olga"), relay.tables)
+    relay.roll_back(ListChoice(back=0), Origin(int(time.time()), by="olga"))
     relay.offer(people(20))
     (line,) = told(relay)
     assert " by olga; `inv resume acme` ends it" in line
@@ -171,8 +170,7 @@ def test_exports_that_come_and_are_held_or_kept_back_are_not_late(relay: SmallRe
     relay.provision(**ALWAYS)
     age(relay, 3)
     if pinned:
-        with relay.spool() as spool:
-            roll_back(spool, ListChoice(back=0), Origin(int(time.time()), by="olga"), relay.tables)
+        relay.roll_back(ListChoice(back=0), Origin(int(time.time()), by="olga"))
     relay.offer(people(20))
     assert [line for line in told(relay) if "stale" in line] == []
 
@@ -258,10 +256,11 @@ def test_a_domain_whose_list_is_too_old_is_opened_by_a_build_once(relay: SmallRe
     assert relay.builds() == builds + 1
 
 
-def test_a_domain_that_closed_in_between_is_opened_again(relay: SmallRelay) -> None:
+def test_a_domain_that_a_review_closed_in_between_is_opened_again(relay: SmallRelay) -> None:
     age(relay, 31)
     run(relay)
     relay.offer(people(40))
+    relay.accept("first", 40)
     run(relay)
     builds = relay.builds()
     age(relay, 31)

@@ -20,17 +20,23 @@ from common.paths import Places
 from common.settings import RelaySettings, Settings
 from lab.waiting import HANGS
 from receiver.actions import review
-from receiver.actions.accept import accept_held
-from receiver.actions.review import AcceptedNumber
+from receiver.actions.accept import AcceptOrder, Witness, accept_held
+from receiver.actions.review import Review
+from receiver.actions.rollback import ListChoice, preview_rollback, roll_back
+from receiver.lists.review_record import Numbers
 from receiver.lists.spool import Spool
 from receiver.monitoring import log_files
 from receiver.monitoring.log_files import OpenedLogs
+from receiver.monitoring.next_hop_probe import Answers
+from receiver.monitoring.refusal_watch import SeenMail
 from receiver.outcome import Origin, Outcome
 from receiver.tables_client import Tables
 from receiver.upload.pipeline import process_export, recover
 
 REPO = Path(__file__).resolve().parent.parent.parent
 MARK = b"#postern end\r\n"
+NO_MAIL = SeenMail()
+NOT_ASKED = Answers(problem="nobody was asked")
 
 _REBUILD = """#!/bin/sh
 test "$1" != --look-up || exec {etc}/postmap -c /etc/postfix -q - hash:{etc}/tables/exchange_recipients
@@ -112,13 +118,37 @@ class SmallRelay:
         with self.spool() as spool:
             return process_export(self.settings, sent, spool, origin, self.tables, look)
 
-    def accept(self, option: str, size: int) -> Outcome:
-        """Review what is held and accept it, as the desk does."""
+    def review(self, seen: SeenMail = NO_MAIL) -> Review:
+        """Review what is held, as the desk does for a person at this relay."""
         with self.spool() as spool:
             recover(spool, self.tables)
-            found = review.review_held(spool, self.settings)
-            spool.review(found.record)
-            return accept_held(spool, AcceptedNumber(option, size), found.held.list, "olga", self.tables)
+            found = review.review_held(spool, self.settings, int(time.time()))
+            review.note_review(spool, found, seen)
+            return found
+
+    def accept(self, option: str, size: int, removing: int = 0) -> Outcome:
+        """Review what is held and accept it, as the desk does, by one number and that of those who go."""
+        name = self.review().held.list
+        return self.accept_reviewed(name, Numbers(removing=removing)._replace(**{option: size}))
+
+    def accept_reviewed(
+        self,
+        name: str,
+        numbers: Numbers,
+        seen: SeenMail = NO_MAIL,
+        answers: Answers = NOT_ASKED,
+        look: bool = False,
+    ) -> Outcome:
+        """Accept by a review that was made before; `answers`: what the customer's server says."""
+        order = AcceptOrder(numbers, name, "olga", log_incomplete=True, look=look)
+        with self.spool() as spool:
+            return accept_held(spool, order, Witness(seen, lambda _: answers), self.tables)
+
+    def roll_back(self, which: ListChoice, origin: Origin) -> Outcome:
+        """Put an earlier list back, by the number of those who go by it."""
+        with self.spool() as spool:
+            removing = len(preview_rollback(spool, which)["going"])
+            return roll_back(spool, which, removing, origin, self.tables)
 
     @contextmanager
     def opened_logs(self, *files: Path) -> Iterator[OpenedLogs]:

@@ -1,0 +1,202 @@
+"""What the relays of a customer say of a held list and of who had mail, made one review; the relays keep its record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from common import exit_codes
+from deploy.plan import HostError
+from fleet import relay_cli
+from fleet.relay_cli import Answer, Answers, CustomerRelays, RelayAnswer, given_answers
+from receiver.actions.review import describe_record
+from receiver.formatting import format_time
+from receiver.lists.review_record import ListEffect, MailSeen, ReviewRecord, encode_record, unite_mail
+from receiver.views.review import review_lines
+
+_OLD = "its release of Postern keeps no record of a review; `inv provision {}` comes before `inv accept`"
+
+
+class RelayReview(NamedTuple):
+    """What one relay holds."""
+
+    list: str  # SHA-256
+    when: int  # when its upload came
+    total: int
+    in_force: int  # recipients there
+    coming: frozenset[str]
+    effect: ListEffect
+    is_frozen: bool  # uploads do not take effect
+    next_hop: str  # what keeps mail that was taken from being a proof; empty: nothing
+    record: Mapping[str, Any]  # all that the relay said
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> RelayReview:
+        """Read a relay's answer. Raises KeyError, TypeError, ValueError: it may be anybody's work."""
+        going, closing, first, always, coming = (
+            frozenset(map(str, record[name])) for name in ("going", "closing", "first", "always", "coming")
+        )
+        effect = ListEffect(going, closing, first, always, bool(record["takes_plus"]))
+        when, total, in_force = (int(record[name]) for name in ("when", "total", "in_force"))
+        frozen, next_hop = bool(record["pinned"]), str(record["next_hop"])
+        return cls(str(record["list"]), when, total, in_force, coming, effect, frozen, next_hop, record)
+
+
+class RelayMail(NamedTuple):
+    """Who had mail on one relay."""
+
+    mail: Mapping[str, MailSeen]
+    unseen: str  # why there may have been more; empty: all was seen
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> RelayMail:
+        """Read what `refusals` says. Raises KeyError, TypeError, ValueError, AttributeError."""
+        last, waiting = record["had_mail"], record["waiting"]
+        mail = {
+            str(name): MailSeen(max(str(last.get(name, "")), str(waiting.get(name, ""))), int(days))
+            for name, days in record["mail_days"].items()
+        }
+        return cls(mail, str(record["incomplete"]))
+
+
+def ask_for_reviews(places: Sequence[CustomerRelays]) -> dict[str, Answers]:
+    """Return what the relays say of each customer, with one review where a list is held; they have its record then.
+
+    Every relay is asked who had mail, those on which nothing is held too.
+    """
+    said = {id_: check(answers) for id_, answers in relay_cli.ask_customers(places, "review").items()}
+    holding = [place for place in places if _holding(said[place.customer.id])]
+    mails = relay_cli.ask_customers(holding, "refusals") if holding else {}
+    united = {
+        place.customer.id: unite(place.customer.id, said[place.customer.id], mails[place.customer.id])
+        for place in holding
+    }
+    records = {id_: json.dumps(encode_record(record)).encode() for id_, record in united.items() if record}
+    noting = [_knowing(place, said[place.customer.id]) for place in holding if place.customer.id in records]
+    noted = relay_cli.ask_customers(noting, "record-review", stdin=records) if noting else {}
+    return {
+        id_: tell(id_, answers, united.get(id_), noted.get(id_, {})) if id_ in mails else answers
+        for id_, answers in said.items()
+    }
+
+
+def _holding(answers: Answers) -> dict[str, RelayAnswer]:
+    return {name: said for name, said in given_answers(answers).items() if said.record.get("list")}
+
+
+def _is_known(said: Answer) -> bool:
+    """Tell whether a relay's release keeps records of reviews."""
+    return isinstance(said, RelayAnswer) and said.code == exit_codes.DONE and "numbers" in said.record
+
+
+def _knowing(place: CustomerRelays, answers: Answers) -> CustomerRelays:
+    return relay_cli.restrict_relays(place, [name for name, said in answers.items() if _is_known(said)])
+
+
+def unite(customer: str, answers: Answers, mails: Answers) -> ReviewRecord | None:
+    """Return one review of all relays; None: none of those that hold a list keeps a record, or uploads are frozen."""
+    held = [RelayReview.read(said.record) for said in _holding(answers).values() if _is_known(said)]
+    if not held or any(each.is_frozen for each in held):
+        return None
+    newest = max(held, key=lambda each: each.when)
+    seen = {name: _read_mail(said) for name, said in mails.items()}
+    mail = unite_mail([each.mail for each in seen.values()])
+    effects = [each.effect for each in held]
+    return ReviewRecord(
+        newest.list,
+        newest.total,
+        len(_union(effect.listed for effect in effects)),
+        len(_union(each.coming for each in held)),
+        _union(effect.going for effect in effects),
+        _union(effect.closing for effect in effects),
+        {name: each for name, each in mail.items() if any(effect.refuses(name) for effect in effects)},
+        tuple(_unseen(customer, answers, seen)),
+        len(answers),
+    )
+
+
+def _union(sets: Iterator[frozenset[str]]) -> frozenset[str]:
+    return frozenset[str]().union(*sets)
+
+
+def _read_mail(said: Answer) -> RelayMail:
+    if not isinstance(said, RelayAnswer):
+        return RelayMail({}, str(said))
+    if said.code != exit_codes.DONE:
+        return RelayMail({}, said.text)
+    try:
+        return RelayMail.read(said.record)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return RelayMail({}, "what it says of its mail log cannot be understood")
+
+
+def _unseen(customer: str, answers: Answers, seen: Mapping[str, RelayMail]) -> Iterator[str]:
+    for name, each in seen.items():
+        if each.unseen:
+            yield f"{name}: {each.unseen}"
+    for name, said in _holding(answers).items():
+        if not _is_known(said):
+            yield f"{name}: {_OLD.format(customer)}"
+
+
+def tell(customer: str, answers: Answers, record: ReviewRecord | None, noted: Answers) -> Answers:
+    """Return what each relay is printed to say: the one review where it holds a list, and what kept it from noting."""
+    lines = _lines(answers, record) if record else []
+    return {name: _tell_relay(customer, said, record, lines, noted.get(name)) for name, said in answers.items()}
+
+
+def _tell_relay(
+    customer: str, said: Answer, record: ReviewRecord | None, lines: Sequence[str], noted: Answer | None
+) -> Answer:
+    if noted is not None and (not isinstance(noted, RelayAnswer) or noted.code != exit_codes.DONE):
+        return noted
+    if not isinstance(said, RelayAnswer) or not said.record.get("list"):
+        return said
+    if not _is_known(said):
+        text = [*(said.record.get("lines") or [])[:-1], _OLD.format(customer)]
+        return said._replace(record={**said.record, "command": "", "lines": text})
+    if record is None:
+        return said
+    command = record.command(customer)
+    return said._replace(record={**said.record, **describe_record(record), "command": command, "lines": [*lines]})
+
+
+def _lines(answers: Answers, record: ReviewRecord) -> list[str]:
+    """Return the review of all relays as it is printed, once for all."""
+    held = {name: RelayReview.read(said.record) for name, said in _holding(answers).items() if _is_known(said)}
+    newest = max(held.values(), key=lambda each: each.when)
+    customer = str(newest.record["customer"])
+    view = {
+        **newest.record,
+        **describe_record(record),
+        "first": sorted(_union(each.effect.listed for each in held.values())),
+        "coming": sorted(_union(each.coming for each in held.values())),
+        "going": sorted(record.going),
+        "closing": sorted(record.closing),
+        "in_force": max(each.in_force for each in held.values()),
+        "next_hop": next((each.next_hop for each in held.values() if each.next_hop), ""),
+        "others": [
+            f"{name} holds another list, of {format_time(each.when)}: accept takes there what is held there"
+            for name, each in held.items()
+            if each.list != newest.list
+        ],
+        "command": record.command(customer),
+    }
+    return review_lines(view)
+
+
+def check(answers: Answers) -> Answers:
+    """Return answers in which a review that is not of the shape it must have is that relay's error."""
+    return {name: _checked(said) for name, said in answers.items()}
+
+
+def _checked(said: Answer) -> Answer:
+    if not _is_known(said) or not isinstance(said, RelayAnswer) or not said.record.get("list"):
+        return said
+    try:
+        review_lines({**said.record, "others": []})
+        RelayReview.read(said.record)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        return HostError(f"what it answers cannot be understood ({type(error).__name__}: {error})")
+    return said

@@ -1,0 +1,53 @@
+"""Mail that came between a review and its accept, for addresses that the list refuses and that nobody was shown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from common.settings import Settings
+from receiver.actions.review import Review, review_held
+from receiver.formatting import name_some
+from receiver.lists import review_record
+from receiver.lists.review_record import MailSeen, ReviewRecord
+from receiver.lists.spool import Spool
+from receiver.monitoring.next_hop_probe import Answers
+from receiver.outcome import Refused
+
+
+class LateMail(NamedTuple):
+    """What the customer's server says of them."""
+
+    harmless: frozenset[str] = frozenset()  # the server refuses the address itself, or takes everybody
+    note: str = ""  # that it takes everybody, so that what it took proves nothing
+
+
+def find_late_mail(
+    spool: Spool, settings: Settings, mail: Mapping[str, MailSeen], ask: Callable[[Sequence[str]], Answers]
+) -> LateMail:
+    """Ask the customer's server about who had mail since the review; without a lock, since that takes time."""
+    record = review_record.load_record(spool.folder)
+    if record is None or spool.waits() is None:
+        return LateMail()
+    names = _late(review_held(spool, settings, int(time.time())), record, mail)
+    if not names:
+        return LateMail()
+    answers = ask(names)
+    if answers.takes_everybody:
+        told = f"{name_some(names)} had mail since the review, and the customer's server takes everybody"
+        return LateMail(frozenset(names), f"{told}: what it took proves nothing")
+    return LateMail(frozenset(name for name, reply in answers.replies.items() if reply.is_refused))
+
+
+def check_late_mail(spool: Spool, found: Review, mail: Mapping[str, MailSeen], late: LateMail) -> None:
+    """Raise Refused where somebody had mail since the review whom the server takes, or may take: it was not asked."""
+    record = review_record.load_record(spool.folder)
+    names = [name for name in _late(found, record, mail) if name not in late.harmless] if record else []
+    if names:
+        what = "had mail since the review, and would be refused"
+        raise Refused(f"{name_some(names)} {what}; look again: `review {spool.customer}`")
+
+
+def _late(found: Review, record: ReviewRecord, mail: Mapping[str, MailSeen]) -> list[str]:
+    return sorted(name for name in found.mail_refused(mail) if name not in record.mail and name not in record.going)

@@ -1,0 +1,31 @@
+"""Addresses that had mail and that an accepted review refuses: a person has named their number, so no alarm names them.
+
+`judged-mail.json` has each with the time of the accept, for as long as mail is remembered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from receiver.outcome import Failed
+from receiver.system import atomic_files
+
+_FILE = "judged-mail.json"
+_LIMIT = 64 << 20  # bytes
+_KEPT = 14 * 86_400  # seconds
+
+
+def add_judged(folder: int, names: Iterable[str], now: int) -> None:
+    """Note that a list which refuses these was accepted at `now`, epoch seconds."""
+    judged = {**read_judged(folder, now - _KEPT), **dict.fromkeys(names, now)}
+    atomic_files.replace(folder, _FILE, atomic_files.encode_json({"postern": 1, "judged": judged}))
+
+
+def read_judged(folder: int, since: int) -> dict[str, int]:
+    """Return those accepted at or after `since`, with the time; nothing where the file is damaged."""
+    try:
+        judged = json.loads(atomic_files.read(folder, _FILE, _LIMIT) or b"{}").get("judged", {})
+        return {str(name): when for name, when in judged.items() if isinstance(when, int) and when >= since}
+    except (Failed, ValueError, AttributeError, RecursionError):
+        return {}

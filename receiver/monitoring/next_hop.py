@@ -1,0 +1,47 @@
+"""The mail server that Postfix hands a customer's mail to, asked by RCPT whom it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from common.paths import Places
+from common.settings import Settings
+from receiver.monitoring import next_hop_probe, refusal_watch
+from receiver.monitoring.log_files import OpenedLogs
+from receiver.monitoring.next_hop_probe import Answers
+
+SECONDS = 20.0  # for all questions of a call that a person waits for
+
+
+class NextHop(NamedTuple):
+    """Where Postfix routes the first of a customer's domains that it routes: a customer has one next hop."""
+
+    route: str  # TRANSPORT:NEXTHOP; empty: by MX records
+    domain: str
+    postfix: Mapping[str, str]  # settings of main.cf that say who asks
+
+    @classmethod
+    def of(cls, places: Places, settings: Settings, logs: OpenedLogs | None) -> NextHop:
+        """Read the route; who asks is known where root has opened the logs."""
+        routes = refusal_watch.read_routes(places, [settings.customer])
+        domain = next((name for name in settings.domains if name in routes), settings.domains[0])
+        return cls(routes.get(domain, ""), domain, logs.postfix if logs else {})
+
+    def ask(self, addresses: Sequence[str]) -> Answers:
+        """Ask about addresses, and about a name that nobody has. Addresses beyond next_hop_probe.MOST are not asked."""
+        where = next_hop_probe.server(self.route)
+        if where is None:
+            return Answers(problem="mail for it goes by MX records, so no server can be asked")
+        return next_hop_probe.ask(where, next_hop_probe.verify_sender(self.postfix), addresses, self.domain, SECONDS)
+
+    def describe(self) -> str:
+        """Return what keeps mail that was taken from being a proof, in words; empty: random names are refused."""
+        answers = self.ask([])
+        if answers.takes_everybody:
+            return "the customer's server takes everybody: that it took mail for an address proves nothing"
+        if answers.random is None:
+            return f"the customer's server could not be asked: {answers.problem or 'it gave no answer'}"
+        if not answers.random.is_refused:
+            return f"the customer's server does not say whom it takes now: {answers.random.code} {answers.random.text}"
+        return ""

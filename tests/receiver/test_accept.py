@@ -1,0 +1,232 @@
+"""What accept takes: the list held now, where all that it does was shown, and nobody had mail since unseen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from common.exit_codes import DONE
+from receiver.lists.review_record import BadRecord, ListEffect, MailSeen, Numbers, decode_record
+from receiver.monitoring.next_hop import NextHop
+from receiver.monitoring.next_hop_probe import Answers, Reply
+from receiver.monitoring.refusal_watch import SeenMail
+from receiver.outcome import Refused
+from tests.support.mail_server import mail_server
+from tests.support.small_relay import SmallRelay, people
+
+SALES = "sales@acme.example"
+LATE = "late@acme.example"
+NO, YES, LATER = Reply(550, "no such user"), Reply(250, "ok"), Reply(450, "later")
+
+
+def mail(*names: str, days: int = 1) -> SeenMail:
+    return SeenMail(dict.fromkeys(names, MailSeen("2026-11-28", days)))
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> SmallRelay:
+    """A relay that holds a first list, of 40."""
+    relay = SmallRelay(tmp_path)
+    relay.offer(people(40))
+    return relay
+
+
+@pytest.fixture
+def settled(first: SmallRelay) -> SmallRelay:
+    """The same once that list is accepted."""
+    first.accept("first", 40)
+    return first
+
+
+# ---- all the numbers
+
+
+def test_a_first_list_wants_the_number_of_those_who_had_mail_and_are_not_on_it(first: SmallRelay) -> None:
+    name = first.review(mail(SALES, people(1)[0], "postmaster@acme.example", "x@elsewhere.example")).held.list
+    with pytest.raises(Refused, match=r"accept acme --first 40 --although-mail 1 --log-incomplete --list"):
+        first.accept_reviewed(name, Numbers(first=40))
+    assert first.accept_reviewed(name, Numbers(first=40, although_mail=1)).code == DONE
+
+
+def test_one_number_does_not_accept_two_things(first: SmallRelay) -> None:
+    first.offer(people(60)[20:])
+    name = first.review().held.list
+    with pytest.raises(Refused, match="--first 40 --removing 20"):
+        first.accept_reviewed(name, Numbers(first=40))
+    assert first.accept_reviewed(name, Numbers(first=40, removing=20)).removed == 20
+
+
+def test_mail_that_was_not_seen_wants_a_word_of_its_own(settled: SmallRelay) -> None:
+    settled.offer(people(20))
+    name = settled.review(SeenMail(unseen=("the mail log has gaps",))).held.list
+    done = settled.desk("accept", "acme", "--removing", "20", "--list", name)
+    assert done.returncode == 2
+    assert b"there may have been more mail: the mail log has gaps; only this relay was asked" in done.stdout
+    assert settled.desk("accept", "acme", "--removing", "20", "--log-incomplete", "--list", name).returncode == 0
+
+
+def test_a_dry_run_of_accept_checks_all_and_changes_nothing(settled: SmallRelay) -> None:
+    settled.offer(people(20))
+    name = settled.review().held.list
+    with pytest.raises(Refused, match="is not what is held"):
+        settled.accept_reviewed(name, Numbers(removing=19), look=True)
+    outcome = settled.accept_reviewed(name, Numbers(removing=20), look=True)
+    assert (outcome.did, outcome.removed, outcome.going) == ("looked", 20, tuple(people(40)[20:]))
+    assert settled.in_force() == set(people(40))
+
+
+# ---- exports that come between review and accept
+
+
+def test_an_export_that_only_adds_is_no_reason_to_look_again(settled: SmallRelay) -> None:
+    settled.offer(people(20))
+    name = settled.review().held.list
+    settled.offer([*people(20), LATE])
+    settled.accept_reviewed(name, Numbers(removing=20))
+    assert settled.in_force() == {*people(20), LATE}
+
+
+def test_an_export_that_removes_fewer_is_no_reason_to_look_again(settled: SmallRelay) -> None:
+    settled.offer(people(20))
+    name = settled.review().held.list
+    settled.offer(people(25))
+    settled.accept_reviewed(name, Numbers(removing=20))
+    assert settled.in_force() == set(people(25))
+
+
+def test_an_export_that_closes_another_domain_wants_another_look(settled: SmallRelay) -> None:
+    settled.provision(domains=("acme.example", "acme.co.example"))
+    settled.offer(people(20))
+    name = settled.review().held.list
+    settled.offer([*people(20), "one@acme.co.example"])
+    with pytest.raises(Refused, match=r"acme.co.example would close by the list held now"):
+        settled.accept_reviewed(name, Numbers(removing=20))
+
+
+def test_a_list_that_passes_ends_the_review(settled: SmallRelay) -> None:
+    settled.offer(people(20))
+    name = settled.review().held.list
+    settled.offer(people(40))
+    settled.offer(people(20))
+    with pytest.raises(Refused, match="nobody has reviewed"):
+        settled.accept_reviewed(name, Numbers(removing=20))
+
+
+# ---- mail since the review
+
+
+@pytest.mark.parametrize(
+    ("answers", "refused"),
+    [
+        (Answers({LATE: YES}, NO), True),
+        (Answers({LATE: LATER}, NO), True),
+        (Answers({LATE: LATER}, LATER), True),
+        (Answers(problem="203.0.113.25:25: timed out"), True),
+        (Answers({LATE: NO}, NO), False),
+        (Answers({LATE: YES}, YES), False),
+    ],
+    ids=["takes it", "4xx for it", "4xx for everybody", "not reached", "refuses it", "takes everybody"],
+)
+def test_mail_since_the_review_counts_unless_the_server_refuses_it_or_takes_everybody(
+    first: SmallRelay, answers: Answers, refused: bool
+) -> None:
+    name = first.review(mail(SALES)).held.list
+    now, numbers = mail(SALES, LATE), Numbers(first=40, although_mail=1)
+    if refused:
+        with pytest.raises(Refused, match=f"{LATE} had mail since the review, and would be refused; look again"):
+            first.accept_reviewed(name, numbers, now, answers)
+        assert first.accepted() == {}
+        return
+    outcome = first.accept_reviewed(name, numbers, now, answers)
+    assert outcome.code == DONE
+    assert bool(outcome.notes) == (answers.random == YES)
+
+
+def test_more_than_can_be_asked_of_a_server_count_as_taken(first: SmallRelay) -> None:
+    name = first.review().held.list
+    late = [f"late{number}@acme.example" for number in range(60)]
+    answers = Answers(dict.fromkeys(late[:50], NO), NO)
+    with pytest.raises(Refused, match=r"late50@acme.example, .* had mail since the review"):
+        first.accept_reviewed(name, Numbers(first=40), mail(*late), answers)
+
+
+def test_mail_for_somebody_who_came_onto_the_list_since_is_no_hindrance(first: SmallRelay) -> None:
+    name = first.review().held.list
+    first.offer([*people(40), LATE])
+    assert first.accept_reviewed(name, Numbers(first=40), mail(LATE)).code == DONE
+    assert LATE in first.in_force()
+
+
+def test_a_tagged_address_is_on_the_list_where_plus_addresses_are_taken() -> None:
+    effect = ListEffect(closing=frozenset(["acme.example"]), listed=frozenset(["joe@acme.example"]))
+    assert effect.refuses("joe+tag@acme.example")
+    assert not effect._replace(takes_plus=True).refuses("joe+tag@acme.example")
+    assert effect._replace(takes_plus=True).refuses("+joe@acme.example")
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        (b"250 ok\r\n", "takes everybody: that it took mail for an address proves nothing"),
+        (b"450 later\r\n", "does not say whom it takes now: 450 later"),
+        (b"", "could not be asked: 127.0.0.1"),
+        (b"550 no\r\n", ""),
+    ],
+    ids=["yes", "4xx", "hangs up", "no"],
+)
+def test_a_review_says_what_the_customer_s_server_makes_of_a_random_name(reply: bytes, says: str) -> None:
+    with mail_server(reply) as route:
+        said = NextHop(route, "acme.example", {}).describe()
+    assert says in said
+    assert bool(said) == bool(says)
+
+
+# ---- records
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"nothing",
+        b"[]",
+        b'{"postern": 1}',
+        b'{"postern": 9}',
+        b"[" * 100_000,
+        b'{"postern":1,"list":"a","total":1,"first":0,"adding":0,"relays":1,"going":[1],"closing":[],"mail":{},"unseen":[]}',
+        b'{"postern":1,"list":"a","total":"1","first":0,"adding":0,"relays":1,"going":[],"closing":[],"mail":{},"unseen":[]}',
+        b'{"postern":1,"list":"a","total":1,"first":0,"adding":0,"relays":1,"going":[],"closing":[],"mail":[],"unseen":[]}',
+    ],
+)
+def test_a_damaged_record_wants_another_look_and_takes_nothing(settled: SmallRelay, damage: bytes) -> None:
+    settled.offer(people(20))
+    name = settled.review().held.list
+    (settled.folder / "held/review.json").write_bytes(damage)
+    with pytest.raises(Refused, match="or the record of it is damaged"):
+        settled.accept_reviewed(name, Numbers(removing=20))
+    with pytest.raises(BadRecord):
+        decode_record(damage)
+    done = settled.desk("record-review", "acme", stdin=damage)
+    assert done.returncode == 2
+    assert b"it is no record of a review" in done.stdout
+
+
+def test_what_the_first_release_noted_of_a_review_counts_for_nothing(settled: SmallRelay) -> None:
+    held = settled.offer(people(20))
+    (settled.folder / "held/reviewed.json").write_text(json.dumps({"postern": 1, "list": held.offered}))
+    with pytest.raises(Refused, match="nobody has reviewed"):
+        settled.accept_reviewed(held.offered, Numbers(removing=20))
+
+
+def test_a_look_at_one_relay_does_not_replace_the_review_of_all(settled: SmallRelay) -> None:
+    settled.offer(people(20))
+    settled.review()
+    record = json.loads((settled.folder / "held/review.json").read_text())
+    record.update(relays=3, unseen=[], mail={people(40)[30]: ["2026-11-28", 2]})
+    assert settled.desk("record-review", "acme", stdin=json.dumps(record).encode()).returncode == 0
+    lines = settled.desk("review", "acme").stdout.decode().splitlines()
+    assert lines[-1] == f"inv accept acme --removing 20 --although-mail 1 --list {record['list']}"
+    settled.offer(people(19))
+    assert b"only this relay was asked" in settled.desk("review", "acme").stdout

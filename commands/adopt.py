@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from common import exit_codes
@@ -16,7 +17,7 @@ from deploy.relay_host import RelayHost
 from fleet import adoption, existing_lists, relay_cli
 from fleet.adoption import NOT_YET
 from fleet.existing_lists import ExistingList
-from fleet.relay_cli import CustomerRelays, RelayAnswer
+from fleet.relay_cli import Answers, CustomerRelays, RelayAnswer
 from fleet.relays import connect, run_parallel
 from inventory.domains import table_form
 from inventory.model import Customer, Relay
@@ -35,28 +36,31 @@ class Reading(NamedTuple):
     blockers: tuple[str, ...]  # why nothing of ours can be put there
 
 
+Readings = Mapping[str, Reading | HostError | Refused]
+
+
 def adopt(customer: str, files: Sequence[str], dry_run: bool, as_json: bool) -> int:
     """Show what each relay takes today, and hold the union of it as a first list. Raises InventoryError, Refused.
 
     Gives HELD where a list is held (PENDING in a dry run), and REFUSED where none is brought.
     """
-    texts = [read_file(file).decode("utf-8", "surrogateescape") for file in files]
+    texts = [read_file(file).decode("utf-8", "replace") for file in files]
     place = CustomerRelays.of(customer)
-    answers = run_parallel(place.relays, lambda relay: _read(relay, place.customer, texts), "asking")
-    failed = {name: one for name, one in answers.items() if not isinstance(one, Reading)}
-    readings = {name: one for name, one in answers.items() if isinstance(one, Reading)}
-    codes = [terminal.print_result(name, one) for name, one in failed.items()]
-    if failed:  # whom a relay takes that was not asked is not known
-        terminal.error(f"{customer}: nothing is brought, as {', '.join(failed)} could not be asked")
-        return exit_codes.worst(codes)
-    brought = _unite(readings)
+    read = run_parallel(place.relays, partial(_read, customer=place.customer, texts=texts), "asking")
+    brought = _unite(read)
+    if not as_json:
+        _show(customer, read, brought)
+    held = {} if dry_run or brought.reasons else _hold(place, read, brought)
     if as_json:
-        terminal.document(_document(readings, brought))
-    else:
-        _show(customer, readings, brought)
+        terminal.document(_document(read, brought, held))
+    elif held:
+        relay_cli.print_answers(held)
+        terminal.say(f"{customer}: `inv review {customer}` shows the list and the command that accepts it; no answer")
+        terminal.say(f"of a relay has changed, and changes after that by `inv provision {customer}` alone")
+    failed = [code_of(one) for one in read.values() if isinstance(one, Exception)]
     if brought.reasons:
-        return exit_codes.REFUSED
-    return exit_codes.PENDING if dry_run else _hold(place, readings, brought, as_json)
+        return exit_codes.worst(failed or [exit_codes.REFUSED])
+    return exit_codes.worst(map(_code, held.values())) if held else exit_codes.PENDING
 
 
 def _read(relay: Relay, customer: Customer, texts: Sequence[str]) -> Reading:
@@ -65,23 +69,30 @@ def _read(relay: Relay, customer: Customer, texts: Sequence[str]) -> Reading:
     asked = Item("existing", config_directory(relay), {"forms": forms, "seconds": ASKING, "texts": list(texts)})
     with connect(relay) as host:
         facts, found = host.read([*relay_role.facts_items(relay, [customer]), asked])
+        if found is None:
+            raise Refused("it has no Postfix, and so no list to be taken over: `inv provision` sets it up")
         now = Facts.of(facts)
         survey = host.read(relay_role.preflight_items(relay, [], now))
-        blockers = relay_role.blockers(relay, [], now, survey)
-    if found is None:
-        raise Refused("it has no Postfix, and so no list to be taken over: `inv provision` sets it up")
-    return Reading(now, found, tuple(blockers))
+    return Reading(now, found, tuple(relay_role.blockers(relay, [], now, survey)))
 
 
-def _unite(readings: dict[str, Reading]) -> ExistingList:
+def _unite(read: Readings) -> ExistingList:
+    """Return what is brought; nothing where a relay could not be asked, as whom it takes is not known."""
+    failed = [f"{name} could not be asked: {one}" for name, one in read.items() if isinstance(one, Exception)]
+    readings = _given(read)
+    blockers = [f"{name}: {text}" for name, one in readings.items() for text in one.blockers]
     given = {address for one in readings.values() for address in one.found.get("given", ())}
     brought = existing_lists.unite({name: one.found for name, one in readings.items()}, given)
-    blockers = [f"{name}: {text}" for name, one in readings.items() for text in one.blockers]
-    return ExistingList((), (*brought.reasons, *blockers)) if blockers else brought
+    reasons = (*failed, *brought.reasons, *blockers)
+    return brought._replace(recipients=(), reasons=reasons) if reasons else brought
 
 
-def _show(customer: str, readings: dict[str, Reading], brought: ExistingList) -> None:
-    for name, one in readings.items():
+def _given(read: Readings) -> dict[str, Reading]:
+    return {name: one for name, one in read.items() if isinstance(one, Reading)}
+
+
+def _show(customer: str, read: Readings, brought: ExistingList) -> None:
+    for name, one in _given(read).items():
         for line in existing_lists.describe(one.found):
             terminal.say(f"{name}: {line}")
     for reason in brought.reasons:
@@ -90,48 +101,48 @@ def _show(customer: str, readings: dict[str, Reading], brought: ExistingList) ->
         terminal.note(f"{customer}: {note}")
 
 
-def _document(readings: dict[str, Reading], brought: ExistingList) -> dict[str, Any]:
+def _document(read: Readings, brought: ExistingList, held: Answers) -> dict[str, Any]:
+    relays: dict[str, Any] = {
+        name: {"code": code_of(one), "error": str(one)} for name, one in read.items() if isinstance(one, Exception)
+    }
+    for name, one in _given(read).items():
+        relays[name] = {**one.found, "lines": existing_lists.describe(one.found), "held": None}
+    for name, answer in held.items():
+        failed = {"code": code_of(answer), "error": str(answer)} if isinstance(answer, Exception) else {}
+        relays[name]["held"] = failed or (answer.record if isinstance(answer, RelayAnswer) else None)
     return {
         "lists": list(brought.recipients),
         "refuses": "; ".join(brought.reasons) or None,
         "notes": list(brought.notes),
-        "relays": {name: {**one.found, "lines": existing_lists.describe(one.found)} for name, one in readings.items()},
+        "relays": relays,
     }
 
 
 # ---- hold
 
 
-def _hold(place: CustomerRelays, readings: dict[str, Reading], brought: ExistingList, as_json: bool) -> int:
+def _hold(place: CustomerRelays, read: Readings, brought: ExistingList) -> Answers:
     """Write the customer's tree on each relay, with who closes its domains there, and hold the list."""
+    readings = _given(read)
     prepared = run_parallel(
         place.relays, lambda relay: _prepare(relay, place.customer, readings[relay.name]), "preparing"
     )
-    codes = [terminal.print_result(name, one) for name, one in prepared.items() if isinstance(one, Exception)]
-    ready = [name for name, one in prepared.items() if not isinstance(one, Exception)]
-    held = relay_cli.restrict_relays(place, ready)
-    answers = relay_cli.ask_relays(held, "holding on", "adopt", stdin=json.dumps(brought.recipients).encode())
-    if as_json:
-        said = (one.code if isinstance(one, RelayAnswer) else code_of(one) for one in answers.values())
-        return exit_codes.worst([*codes, *said])
-    codes.append(relay_cli.print_answers(answers))
-    id_ = place.customer.id
-    terminal.say(f"{id_}: nothing else has changed; `inv review {id_}` shows the list and the command that accepts it")
-    terminal.say(f"{id_}: after that, `inv provision {id_}` has the relays go by it")
-    return exit_codes.worst(codes)
+    failed = {name: one for name, one in prepared.items() if isinstance(one, (HostError, Refused))}
+    ready = relay_cli.restrict_relays(place, prepared.keys() - failed.keys())
+    recipients = json.dumps(brought.recipients).encode()
+    return {**failed, **relay_cli.ask_relays(ready, "holding on", "adopt", stdin=recipients)}
 
 
-def _prepare(relay: Relay, customer: Customer, reading: Reading) -> str:
+def _prepare(relay: Relay, customer: Customer, reading: Reading) -> None:
     """Install what holds a list, and the customer's tree; not our members in main.cf, and no route. Raises HostError.
 
-    Where the customer has a tree already nothing is written: what closes its domains is known from the first write.
+    Where the customer has a tree already nothing is written: who closes its domains is known from the first write.
     """
     if customer.id in reading.now.customers:
-        return "has the customer already"
+        return
     now = adoption.with_closers(reading.now, [customer], reading.found["domains"])
     with connect(relay, install_python=True) as host:
         _apply(host, relay, customer, now)
-    return "prepared"
 
 
 def _apply(host: RelayHost, relay: Relay, customer: Customer, now: Facts) -> None:
@@ -140,3 +151,7 @@ def _apply(host: RelayHost, relay: Relay, customer: Customer, now: Facts) -> Non
         Plan.of(host, items).apply()
     except HostError as error:
         raise type(error)(f"nothing that it answers has changed: {error}") from error
+
+
+def _code(answer: RelayAnswer | HostError | Refused) -> int:
+    return answer.code if isinstance(answer, RelayAnswer) else code_of(answer)

@@ -135,9 +135,8 @@ def _warning(change: DomainChange) -> str:
     """Return what whoever closed a domain so far goes on doing to people that our list alone has."""
     before = change.before.answers.partition(" ")[0] if change.before else ""
     if before.startswith("smtpd_"):
-        return (
-            f"new people will get its refusal until the table is taken out of {before}, and `inv verify` fails on them"
-        )
+        until = f"until the table is taken out of {before}"
+        return f"new people will get its refusal (554) {until}, and `inv verify` fails on them"
     if before == ROUTES:
         return "our route comes in front of it once our list is in force"
     return f"what {RECIPIENTS} has besides goes on taking whom it lists" if before == RECIPIENTS else ""

@@ -123,6 +123,7 @@ def relay_document(
         return {"result": fate, **error}
     return {
         "result": fate,
+        "domains": list(look.domains),
         "changes": summary_lines(look.plan),
         "removals": list(look.plan.removals()),
         "warnings": [*_notes(look), *look.warnings],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from common.settings import BadSettings, RelaySettings, Settings, load_relay, lo
 from receiver.formatting import escape
 from receiver.lists import publishing
 from receiver.lists.spool import Spool
-from receiver.monitoring import alarms, metrics, refusal_watch
+from receiver.monitoring import adopted_maps, alarms, metrics, refusal_watch
 from receiver.monitoring.alarms import Alarm
 from receiver.monitoring.log_files import OpenedLogs
 from receiver.monitoring.refusal_check import RefusalCheck
@@ -151,11 +151,22 @@ def _watch_refusals(
             return refusal_watch.load(places, run, customers), []
         watch = refusal_watch.update(places, run, customers, logs, now)
         routes = refusal_watch.read_routes(places, watch.customers)
-        found = RefusalCheck(tables, routes, logs.postfix, now).raise_alarms(watch)
+        check = RefusalCheck(tables, routes, logs.postfix, now)
+        found = check.raise_alarms(watch)
         refusal_watch.save(places, watch)
-        return watch, found
+        return watch, [*found, *_watch_adopted(places, watch, check)]
     except (Stopped, OSError) as error:
         return None, [Alarm("", "mail log", f"the mail log cannot be read: {escape(str(error))}")]
+
+
+def _watch_adopted(places: Places, watch: Watch, check: RefusalCheck) -> Iterator[Alarm]:
+    """Ask about people whom tables of somebody else take, where those alone close a domain that is being adopted."""
+    for customer, watched in watch.customers.items():
+        if watched.settings.closed_by:
+            with Spool(places, customer) as spool:
+                yield from adopted_maps.check_sample(
+                    spool, watched.settings, [*watched.refusals.had_mail], check.ask_relay
+                )
 
 
 def _unnamed(tables: Tables) -> list[Alarm]:

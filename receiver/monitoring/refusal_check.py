@@ -88,7 +88,7 @@ class RefusalCheck:
     def _ask(self, asked: Suspects, settings: Settings) -> Answered:
         missing = self._missing(asked.for_tables)
         next_hop = self._ask_next_hop([name for name in asked.for_next_hop if name in missing], settings)
-        return Answered(next_hop, self._ask_relay(asked.for_relay), missing)
+        return Answered(next_hop, self.ask_relay(asked.for_relay), missing)
 
     def _missing(self, names: list[str]) -> frozenset[str]:
         """Return those that Postfix does not find in our tables; none where they cannot be read, which is told.
@@ -109,8 +109,11 @@ class RefusalCheck:
         domain = names[0].rpartition("@")[2]
         return next_hop_probe.ask(where, next_hop_probe.verify_sender(self._postfix), names, domain, self._left)
 
-    def _ask_relay(self, names: list[str]) -> Mapping[str, Reply]:
-        """Ask as a stranger where this relay has an address that is none of mynetworks: those are let by."""
+    def ask_relay(self, names: list[str]) -> Mapping[str, Reply]:
+        """Return what this relay says about addresses; who is not asked has no reply.
+
+        It is asked as by a stranger where it has an address that is none of mynetworks: those are let by.
+        """
         found = Answers()
         for source in _sources(self._relay.host) if names else ():
             sender = Sender(self._name, source=source)

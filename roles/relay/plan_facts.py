@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from common.adopted_domains import closing_parameter
 from common.main_cf_params import REJECT, TABLE_OF, members
 from deploy.items import Item, State
 from inventory.domains import ascii_form
@@ -43,8 +44,7 @@ def _tree_facts(customer: str, before: Mapping[str, str], after: Mapping[str, st
     old, new = _settings(before), _settings(after)
     had, has = _domains(before), _domains(after)
     for domain in sorted(has - had):
-        kind = "for good: partial" if domain in new.get("partial", ()) else "until its first list is accepted"
-        yield PlanFact(DOMAIN, domain, f"becomes a relay domain, open {kind}")
+        yield PlanFact(DOMAIN, domain, f"becomes a relay domain, {_new_domain(domain, new)}")
     for domain in sorted(had - has):
         yield PlanFact(FIRST, domain, "is no relay domain any more")
     for domain in sorted({*old.get("partial", ())} & has - {*new.get("partial", ())}):
@@ -60,8 +60,16 @@ def _tree_facts(customer: str, before: Mapping[str, str], after: Mapping[str, st
         yield from _other_file_facts(customer, before, after)
 
 
+def _new_domain(domain: str, settings: Mapping[str, Any]) -> str:
+    if closer := settings.get("closed_by", {}).get(domain):
+        return f"and {closing_parameter(closer)} goes on closing it until its first list is in force"
+    return (
+        f"open {'for good: partial' if domain in settings.get('partial', ()) else 'until its first list is accepted'}"
+    )
+
+
 def _setting_facts(customer: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[PlanFact]:
-    for name in sorted({*old, *new} - {"domains", "unicode", "partial", "postern"}):
+    for name in sorted({*old, *new} - {"domains", "unicode", "partial", "postern", "closed_by"}):
         if old.get(name) != new.get(name):
             was, is_to_be = (json.dumps(each.get(name), ensure_ascii=False) for each in (old, new))
             values = f": {was} -> {is_to_be}" if max(len(was), len(is_to_be)) <= _LONG else " changes"

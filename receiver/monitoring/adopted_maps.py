@@ -1,0 +1,95 @@
+"""Some people whom a table of somebody else takes, asked about until our own list closes their domain.
+
+A table that cannot be listed goes on closing a domain until a first list is accepted. Were it emptied or broken
+meanwhile, nothing of ours would see it: so people whom it took are asked about in each run of the timer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from common.adopted_domains import closing_tables, is_closed_by_maps
+from common.settings import Settings
+from receiver.addresses import domain_of
+from receiver.formatting import escape
+from receiver.lists.spool import Spool
+from receiver.monitoring.alarms import Alarm
+from receiver.monitoring.next_hop_probe import Reply
+from receiver.system import atomic_files
+
+MOST = 20  # people of a customer
+RUNS = 2  # in a row after which somebody is told
+_KEPT = "adopted-sample.json"
+
+Ask = Callable[[list[str]], Mapping[str, Reply]]
+
+
+class Sample(NamedTuple):
+    """People who were taken, and in how many runs in a row most of them no longer were."""
+
+    addresses: tuple[str, ...] = ()
+    failed_runs: int = 0
+
+
+def watched_domains(settings: Settings, accepted: Iterable[str]) -> dict[str, list[str]]:
+    """Return the domains that other tables alone close, each with those tables."""
+    return {
+        name: closing_tables(closer)
+        for name, closer in settings.closed_by.items()
+        if is_closed_by_maps(closer) and name not in {*accepted}
+    }
+
+
+def check_sample(spool: Spool, settings: Settings, had_mail: Sequence[str], ask: Ask) -> list[Alarm]:
+    """Ask about the customer's sample, and fill it; return an alarm where most of it is not taken any more.
+
+    `had_mail`: people who had mail, of whom the sample is filled first, and then of the list that is held.
+    """
+    domains = watched_domains(settings, spool.accepted().domains)
+    if not domains:
+        return []
+    before = read_sample(spool)
+    known = [name for name in before.addresses if domain_of(name) in domains]
+    held = spool.held()
+    people = dict.fromkeys([*had_mail, *sorted(held.recipients if held else ())])
+    new = (name for name in people if domain_of(name) in domains and name not in known)
+    replies = ask([*known, *islice(new, MOST if len(known) < MOST else 0)])
+    after = judge_sample(before._replace(addresses=tuple(known)), replies)
+    if after != before:
+        atomic_files.store_json(spool.folder, _KEPT, after._asdict())
+    lost = _lost([name for name in known if name in replies], replies)
+    if after.failed_runs < RUNS or not lost:
+        return []
+    return [_alarm(settings.customer, domains, lost, replies[lost[0]])]
+
+
+def judge_sample(sample: Sample, replies: Mapping[str, Reply]) -> Sample:
+    """Return the sample after a run: filled with who is taken, or with one more run in which most were not."""
+    asked = [name for name in sample.addresses if name in replies]
+    if 2 * len(_lost(asked, replies)) > len(asked):
+        return sample._replace(failed_runs=min(sample.failed_runs + 1, RUNS))
+    taken = [name for name, reply in replies.items() if reply.is_taken and name not in sample.addresses]
+    return Sample((*sample.addresses, *taken)[:MOST], 0 if asked else sample.failed_runs)
+
+
+def read_sample(spool: Spool) -> Sample:
+    """Read what the last run left; what is damaged is none."""
+    fields = atomic_files.load_json(spool.folder, _KEPT) or {}
+    addresses, runs = fields.get("addresses"), fields.get("failed_runs")
+    if not isinstance(addresses, list) or not isinstance(runs, int):
+        return Sample()
+    return Sample(tuple(str(name) for name in addresses[:MOST]), runs)
+
+
+def _lost(names: Iterable[str], replies: Mapping[str, Reply]) -> list[str]:
+    """Return who is refused, or put off because a table cannot be read (451); greylisting (450) says nothing."""
+    return [name for name in names if replies[name].is_refused or replies[name].code == 451]
+
+
+def _alarm(customer: str, domains: Mapping[str, Sequence[str]], lost: Sequence[str], reply: Reply) -> Alarm:
+    tables = ", ".join(dict.fromkeys(table for each in domains.values() for table in each))
+    text = f"{tables} took {lost[0]} and {len(lost) - 1} more before, of whom strangers are told {reply.code} now"
+    why = f"it closes {', '.join(domains)} until a first list is accepted: mend it ({reply.text})"
+    return Alarm(customer, "adopted maps", escape(f"{text}; {why}", 600))

@@ -1,0 +1,36 @@
+"""The first screen of a plan: which domains open, which close, and who answers."""
+
+from __future__ import annotations
+
+from fleet.domain_screen import NOBODY, OURS, DomainChange, DomainState, screen_lines
+
+OPEN, CLOSED = DomainState(is_open=True, answers=NOBODY), DomainState(is_open=False, answers=OURS)
+THEIRS = DomainState(is_open=False, answers="relay_recipient_maps (hash:/r)")
+ACCESS = DomainState(is_open=False, answers="smtpd_recipient_restrictions (hash:/a)")
+
+
+def test_domains_that_close_come_first_then_those_that_open() -> None:
+    lines = screen_lines(
+        [
+            DomainChange("a.example", CLOSED, OPEN),
+            DomainChange("b.example", OPEN, CLOSED),
+            DomainChange("c.example", None, OPEN),
+            DomainChange("d.example", OPEN, OPEN),
+        ]
+    )
+    assert lines == [
+        "b.example: open to closed; who answers: today nobody is refused, then our list",
+        "a.example: closed to open; who answers: today our list, then nobody is refused",
+        "c.example: not here to open; who answers: then nobody is refused",
+    ]
+
+
+def test_a_domain_that_stays_closed_names_who_answers_before_and_after() -> None:
+    (line,) = screen_lines([DomainChange("a.example", THEIRS, CLOSED)])
+    assert line.startswith("a.example: stays closed; who answers: today relay_recipient_maps (hash:/r), then our list")
+    assert "goes on taking whom it lists" in line
+
+
+def test_a_last_reject_is_said_to_refuse_new_people() -> None:
+    (line,) = screen_lines([DomainChange("a.example", ACCESS, CLOSED)])
+    assert "new people will get its refusal (554) until the table is taken out of smtpd_recipient_restrictions" in line

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import inventory
 from common import exit_codes
 from console import terminal
-from console.errors import Refused
+from console.errors import Refused, code_of
 from deploy.plan import HostError
 from fleet import explained, relay_cli
 from fleet.explained import AddressState
@@ -91,7 +91,7 @@ def _document(
     relays = {
         name: {"list": one.record, "mail": dict(one.mail), "problem": one.problem}
         if isinstance(one, AddressState)
-        else {"list": None, "mail": None, "problem": str(one)}
+        else {"code": code_of(one), "error": str(one)}
         for name, one in found.items()
     }
     return {"address": asked.address, "customer": customer.id, "relays": relays, "do": advice}

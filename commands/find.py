@@ -21,10 +21,8 @@ def find(pattern: str, as_json: bool) -> int:
         raise Refused("find what? A part of an address, or a whole one with * and ?, as '*@acme.example'")
     answers = relay_cli.ask_for_all("find", f"--pattern={pattern}")
     if as_json:
-        said = {id_: relay_cli.given_answers(each) for id_, each in answers.items()}
-        terminal.document({id_: {name: one.record for name, one in each.items()} for id_, each in said.items()})
-    else:
-        _print_found(answers)
+        return relay_cli.print_all(answers, as_json)
+    _print_found(answers)
     return exit_codes.worst([*_failures(answers), *_refusals(answers)])
 
 

@@ -118,7 +118,7 @@ class RefusalCheck:
         for source in _sources(self._relay.host) if names else ():
             sender = Sender(self._name, source=source)
             found = next_hop_probe.ask(self._relay, sender, names, _FOREIGN, self._left)
-            if found.random and found.random.is_refused:
+            if found.random and not found.random.is_taken:  # 454 of some releases is 554 of others
                 break
         return found.replies
 

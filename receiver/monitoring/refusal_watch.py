@@ -145,7 +145,7 @@ def update(places: Places, run: int, customers: Sequence[Settings], logs: Opened
     watch = before if before.state.read else before._replace(customers=_anew(before.customers))
     routes = read_routes(places, watch.customers)
     for name, each in watch.customers.items():
-        each.refusals.keep_listed(partial(_ever_listed, places, name, int(now)))
+        each.refusals.keep_known(partial(_known, places, name, int(now)))
     known = {name: frozenset(each.refusals.refused) for name, each in before.customers.items()}
     state = _read_on(watch, logs, routes, now, is_over)
     found = {name: _begun(each, watch.state, logs, routes, now, is_over) for name, each in watch.customers.items()}
@@ -278,10 +278,11 @@ def read_routes(places: Places, customers: Iterable[str]) -> dict[str, str]:
     return routes
 
 
-def _ever_listed(places: Places, customer: str, now: int) -> Collection[str]:
-    """Return who is on a customer's list, or left it in the last 90 days."""
+def _known(places: Places, customer: str, now: int) -> Collection[str]:
+    """Return who is on a customer's list or on the one that waits, or left in the last 90 days."""
     with Spool(places, customer) as spool:
-        return spool.in_force().recipients | removed_addresses.find_gone(spool.folder, now).keys()
+        held, gone = spool.held(), removed_addresses.find_gone(spool.folder, now)
+        return spool.in_force().recipients | gone.keys() | (held.recipients if held else frozenset())
 
 
 def _mark_listed(spool: Spool, refusals: Refusals, known: Collection[str], now: int) -> None:

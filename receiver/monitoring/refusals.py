@@ -99,7 +99,7 @@ class Refusals:
         self.asked: dict[str, str] = {}  # address: the day on which a server was asked about it last
         self.raised: dict[str, Raised] = {}  # kind of an alarm: what it says; it is raised until its day is over
         self._most = most
-        self._ever_listed: Callable[[], Collection[str]] = frozenset
+        self._known: Callable[[], Collection[str]] = frozenset
 
     def refuse(self, address: str, refusal: Refusal, day: str, count: int) -> None:
         """Count a refusal in."""
@@ -138,9 +138,9 @@ class Refusals:
         if len(self.faults) > MOST_FAULTS:
             del self.faults[next(iter(self.faults))]
 
-    def keep_listed(self, ever_listed: Callable[[], Collection[str]]) -> None:
-        """Keep, where somebody has to go, whoever was ever listed; who that is is asked for only then."""
-        self._ever_listed = ever_listed
+    def keep_known(self, known: Callable[[], Collection[str]]) -> None:
+        """Keep, where somebody has to go, whom a list has or had; who that is is asked for only then."""
+        self._known = known
 
     def mark_listed(self, listed: Collection[str]) -> None:
         """Note which of the refused addresses are on a list now; that they were is kept."""
@@ -165,10 +165,15 @@ class Refusals:
         self._evict()
 
     def _evict(self) -> None:
-        """Keep whoever was ever listed, then who was refused on most days, then to most networks."""
+        """Keep who was ever listed, waits to be or had mail, then who was refused on most days, to most networks."""
         if len(self.refused) > self._most:
-            self.mark_listed(self._ever_listed())
-            kept = sorted(self.refused, key=lambda name: self.refused[name].worth, reverse=True)[: self._most]
+            known = self._known()
+
+            def worth(name: str) -> tuple[int, ...]:
+                is_known = name in known or name in self.had_mail or name in self.waiting
+                return (is_known, *self.refused[name].worth)
+
+            kept = sorted(self.refused, key=worth, reverse=True)[: self._most]
             self.refused = {name: self.refused[name] for name in kept}
         self.had_mail = _latest(self.had_mail, MOST_WITH_MAIL)
         self.waiting = _latest(self.waiting, MOST_WAITING)

@@ -48,7 +48,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
         assert operator.upload(export("bob", "carl")).code == 3
         run("review")
         operator.accept("acme", "--first 2")
-        run("sync", "rollback", "history", "verify", "refusals", "rotate-key")
+        run("sync", "rollback", "history", "verify", "refusals", "explain", "find", "rotate-key")
         yield found
 
 

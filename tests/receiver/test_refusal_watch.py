@@ -17,6 +17,7 @@ import pytest
 from receiver.lists.review_record import MailSeen, Numbers
 from receiver.monitoring import log_files, refusal_watch, refusals_file
 from receiver.monitoring.journal import command, read_journal
+from receiver.monitoring.last_hop import Trace
 from receiver.monitoring.mail_log import Losses, MailLog
 from receiver.monitoring.postfix_message import Refusal
 from receiver.monitoring.refusal_watch import SeenMail, Watch
@@ -246,6 +247,18 @@ def test_who_was_ever_listed_stays_when_there_are_too_many() -> None:
     refusals.forget("2026-11-10")
     assert len(refusals.refused) == 10
     assert {"old@acme.example", "often@acme.example"} <= refusals.refused.keys()
+
+
+def test_attack_a_dictionary_of_names_drives_out_nobody_who_may_be_missed() -> None:
+    refusals = Refusals(most=10)
+    refusals.keep_known(lambda: {"held@acme.example", "gone@acme.example"})
+    refusals.deliver("mail@acme.example", Trace("2026-11-19", 1, ("mail@acme.example",), "sent"))
+    for name in ("held", "gone", "mail", *(f"x{number}" for number in range(100))):
+        refused = Refusal(f"{name}@acme.example", "unlisted", "192.0.2.1", has_sender=True)
+        refusals.refuse(refused.address, refused, "2026-11-20", 1)
+    refusals.forget("2026-11-10")
+    assert {f"{name}@acme.example" for name in ("held", "gone", "mail")} <= refusals.refused.keys()
+    assert len(refusals.refused) == 10
 
 
 def test_attack_a_dictionary_of_names_does_not_grow_the_files(relay: SmallRelay, log: Path) -> None:

@@ -18,9 +18,7 @@ pytestmark = pytest.mark.host
 PAGE = Path(__file__).parent.parent.parent / "docs" / "json.md"
 EXAMPLES: dict[str, Any] = {
     words: json.loads(example)
-    for words, example in re.findall(
-        r"^## `inv ([^`]+)`$.*?^```json$(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL
-    )
+    for words, example in re.findall(r"(?ms)^## `inv ([^`]+)`$.*?^```json$(.*?)^```$", PAGE.read_text("utf-8"))
 }
 CODES = {"provision acme --dry-run --json": 6, "status --json": 1}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")

@@ -66,17 +66,18 @@ def key_file(customer: Customer, key_name: str) -> str:
     return f"exchupdate-{key_name}{_CLIENTS[customer.exchange.client].key_ends}"
 
 
-def items(customer: Customer, relays: Sequence[Relay]) -> Iterator[Item]:
+def items(customer: Customer, relays: Sequence[Relay], kit: int = 0) -> Iterator[Item]:
     """Yield what the customer's directory must have, names relative to it. It has a key, each relay host keys.
 
-    A kit has files. Where we reach the server, it has closed its directory and keys to others, and runs our task.
+    A kit has files, and a number that its uploads name; 0: none, as some relay may not know that word yet. Where we
+    reach the server, it has closed its directory and keys to others, and runs our task.
     """
     if not customer.keys:
         raise ValueError(f"{customer.id} has no key on record: there is nothing to upload with")
     if customer.exchange.is_posix:
-        yield from posix_host.items(customer, _shared_facts(customer, relays))
+        yield from posix_host.items(customer, _shared_facts(customer, relays, kit))
         return
-    files = dict(_files(customer, relays))
+    files = dict(_files(customer, relays, kit))
     reached = customer.exchange.reach == "ssh"
     if reached:
         yield access(".", about=customer.id)
@@ -86,8 +87,8 @@ def items(customer: Customer, relays: Sequence[Relay]) -> Iterator[Item]:
         yield task(task_name(customer), _TASK, files[_TASK], about=customer.id)
 
 
-def _files(customer: Customer, relays: Sequence[Relay]) -> Iterator[tuple[str, str]]:
-    facts = _facts(customer, relays)
+def _files(customer: Customer, relays: Sequence[Relay], kit: int) -> Iterator[tuple[str, str]]:
+    facts = _facts(customer, relays, kit)
     parts = f"windows/{customer.exchange.source}", f"windows/clients/{customer.exchange.client}"
     beside = [f"{part}/{name}" for part in parts for name in names(part) if name not in _INSIDE]
     shared = [f"windows/{name}" for name in names("windows")]
@@ -147,12 +148,12 @@ def _unused_options(customer: Customer) -> Iterator[str]:
         yield f"{_END_MARK}.j2"
 
 
-def _facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
+def _facts(customer: Customer, relays: Sequence[Relay], kit: int) -> Mapping[str, Any]:
     exchange, schedule = customer.exchange, customer.exchange.schedule
     every = schedule.every_minutes
     exporter = _EXPORTERS[exchange.source]
     return {
-        **_shared_facts(customer, relays),
+        **_shared_facts(customer, relays, kit),
         "install": exchange.install,
         "server": exchange.server,
         "basepoint": exchange.basepoint,
@@ -175,13 +176,14 @@ def _facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
     }
 
 
-def _shared_facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
+def _shared_facts(customer: Customer, relays: Sequence[Relay], kit: int) -> Mapping[str, Any]:
     """Return what the files say on any system."""
     exchange, schedule = customer.exchange, customer.exchange.schedule
     by_name = {relay.name: relay for relay in relays}
     starts = schedule.starts(customer.id)
     return {
         "customer": customer.id,
+        "kit_word": f" kit={kit}" if kit else "",
         "domains": customer.domains,
         "directory": exchange.directory,
         "addresses": exchange.addresses,

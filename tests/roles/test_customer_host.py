@@ -220,6 +220,20 @@ def test_plink_takes_every_argument_of_an_upload_and_fails_for_want_of_a_relay_a
         assert "Connection refused" in ended.stderr
 
 
+@pytest.mark.parametrize("case", ["two-relays-rotating", "openssh", "securecrt"])
+def test_each_upload_of_a_kit_with_a_number_names_it_and_no_file_changes_besides(case: str) -> None:
+    one, relays = CASES[case]
+    numbered = {item.name: str((item.wanted or {})["content"]) for item in customer_role.items(one, relays, 12)}
+    plain = files(one, relays)
+    assert [name for name in plain if plain[name] != numbered[name]] == ["runexport.bat"]
+    sending = [
+        line for line in numbered["runexport.bat"].splitlines() if line.startswith(("plink -", "ssh -F", "vsh -"))
+    ]
+    assert sending
+    assert all(" kit=12 < " in line for line in sending)
+    assert numbered["runexport.bat"].replace(" kit=12", "") == plain["runexport.bat"]
+
+
 def test_each_relay_is_called_at_the_host_and_port_where_it_takes_uploads(made: dict[str, str]) -> None:
     places = {(re.search(r"-P (\d+)", line)[1], re.search(r"postern@(\S+)", line)[1]) for line in uploads(made)}  # type: ignore[index]
     assert places == {("22", "mx1.provider.example"), ("2222", "upload.provider.example")}

@@ -24,6 +24,7 @@ A directory, named by `POSTERN_INVENTORY` (left out: `inventory/` of this reposi
 | `customers/retired/` | files of customers that went |
 | `keys/ID/k1.pub`, ... | public halves of the customer's keys, written by `provision` and `rotate-key` |
 | `opened/ID.json` | all domains of the customer are open, written and removed by `inv open` |
+| `kits/ID.json` | what is in the customer's kit: number, relays, keys, host keys; written by `provision` |
 | `known_hosts` | host keys of the relays, and of the servers we reach over SSH, written by `inv trust NAME` |
 
 TOML in UTF-8. Keys not named here are refused, and so is a value that the file it ends up in could not carry.

@@ -46,7 +46,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
         assert operator.upload(export("bob", "carl")).code == 3
         run("review")
         operator.accept("acme", "--first 2")
-        run("sync", "history", "verify", "refusals", "rotate-key")
+        run("sync", "history", "verify", "refusals", "kits", "rotate-key")
         yield found
 
 

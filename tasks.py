@@ -91,6 +91,26 @@ def check(_: Context, json: bool = False) -> None:
     run_command(story, json)
 
 
+@task(
+    help={
+        "kind": "customer (the default), relays or provider",
+        "write": "write all to schema/ of the inventory instead",
+    },
+)
+def schema(_: Context, kind: str, write: bool = False) -> None:
+    """Print the JSON Schema of the inventory's files, by which an editor completes and checks them.
+
+    `#:schema ../schema/customer.json`, the first line of what `inv init` writes, names it to editors that know TOML.
+
+    Usage: inv schema [KIND] [options]
+    Example: inv schema relays
+    """
+    from commands import run_command
+    from commands.schema import schema as story
+
+    run_command(story, kind, write)
+
+
 @task(name="list", help={"json": _JSON})
 def list_(_: Context, json: bool = False) -> None:
     """List the customers with their domains, relays and source.

@@ -18,8 +18,10 @@ from deploy.kit import Kit
 from deploy.plan import ExchangeEnd, HostError, Machine, Plan
 from deploy.plan_summary import summarize
 from inventory import Inventory, InventoryError, inventory_path
-from inventory.model import Customer, Relay
+from inventory.model import Customer, Provider, Relay
 from roles import customer_host as customer_role
+from roles.customer_host import KitPages
+from templates import BadTemplate
 
 
 class KeyUsage(NamedTuple):
@@ -75,22 +77,28 @@ def _provision_end(
         return EndResult(exit_codes.DONE, (Sentence(customer.id, text, is_note=True),))
     try:
         with ends(customer) as end:
-            return _plan_and_write(end, customer, relays, known, options)
+            return _plan_and_write(end, customer, relays, known, options, everything.provider)
     except HostError as error:
         return EndResult(terminal.print_result(customer.id, error))
-    except InventoryError as error:  # its kit's record; other customers have theirs
+    except (InventoryError, BadTemplate) as error:  # its kit's record, or a page of ours; other customers go on
         return EndResult(terminal.print_result(customer.id, Refused(str(error))))
 
 
 def _plan_and_write(
-    end: ExchangeEnd, customer: Customer, relays: Sequence[Relay], known: KeyUsage, options: ProvisionOptions
+    end: ExchangeEnd,
+    customer: Customer,
+    relays: Sequence[Relay],
+    known: KeyUsage,
+    options: ProvisionOptions,
+    provider: Provider | None,
 ) -> EndResult:
     if not isinstance(end, Kit):
         items = customer_role.items(_naming(customer, end, known.seen), relays)
         return _write(end, customer, Plan.of(end, items), known, options)
     where = inventory_path()
     number = number_kit(where, customer, relays, not known.behind, datetime.now(UTC).date())
-    items = customer_role.items(customer, relays, number.kit.number)
+    pages = KitPages(provider, where / "templates")
+    items = customer_role.items(customer, relays, number.kit.number, pages)
     result = _write(end, customer, Plan.of(end, items), known, options)
     if options.dry_run or result.waits or not number.is_new:
         return result

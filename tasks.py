@@ -91,6 +91,26 @@ def check(_: Context, json: bool = False) -> None:
     run_command(story, json)
 
 
+@task(
+    help={
+        "kind": "customer (the default), relays or provider",
+        "write": "write all to schema/ of the inventory instead",
+    },
+)
+def schema(_: Context, kind: str, write: bool = False) -> None:
+    """Print the JSON Schema of the inventory's files, by which an editor completes and checks them.
+
+    `#:schema ../schema/customer.json`, the first line of what `inv init` writes, names it to editors that know TOML.
+
+    Usage: inv schema [KIND] [options]
+    Example: inv schema relays
+    """
+    from commands import run_command
+    from commands.schema import schema as story
+
+    run_command(story, kind, write)
+
+
 @task(name="list", help={"json": _JSON})
 def list_(_: Context, json: bool = False) -> None:
     """List the customers with their domains, relays and source.
@@ -105,14 +125,18 @@ def list_(_: Context, json: bool = False) -> None:
 
 
 @task(
-    help={"name": "a relay; or a customer whose server is reached over SSH", "yes": "record without asking"},
+    help={
+        "name": "a relay; or a customer whose server is reached over SSH",
+        "yes": "record without asking",
+        "spare": "pin the relay's future host keys in this file (ssh-keygen's .pub) beside those it has now",
+    },
 )
-def trust(_: Context, name: str, yes: bool = False) -> None:
+def trust(_: Context, name: str, yes: bool = False, spare: str = "") -> None:
     r"""Show the host keys a machine offers and, when you say yes, pin them in the inventory's known_hosts.
 
     Compare the fingerprints with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the machine itself (on
     Windows `ssh-keygen -lf C:\ProgramData\ssh\ssh_host_ed25519_key.pub`): this is the only moment at which another
-    machine could pass for it.
+    machine could pass for it. A spare key is in every kit from then on, so that no upload fails when it comes into use.
 
     Usage: inv trust NAME [options]
     Example: inv trust mx1
@@ -120,7 +144,7 @@ def trust(_: Context, name: str, yes: bool = False) -> None:
     from commands import run_command
     from commands.trust import trust as story
 
-    run_command(story, name, yes)
+    run_command(story, name, yes, spare)
 
 
 @task(
@@ -596,6 +620,21 @@ def report(_: Context, out: str = "") -> None:
     from commands.report import report as story
 
     run_command(story, out)
+
+
+@task(help={"customer": f"{_CUSTOMERS}; left out: all", "json": _JSON})
+def kits(_: Context, customer: str, json: bool = False) -> None:
+    """Show which kit each customer's server uses, which was written, and why one must be carried there.
+
+    Ends with 1 where uploads of the kit in use fail at a relay.
+
+    Usage: inv kits [CUSTOMER] [options]
+    Example: inv kits acme,bolt
+    """
+    from commands import run_command
+    from commands.kits import kits as story
+
+    run_command(story, customer, json)
 
 
 @task(help={"customer": f"{_CUSTOMERS}; or --all", "all_": _ALL, "relay": _RELAYS, "json": _JSON})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -15,7 +15,9 @@ from console import terminal
 from console.errors import Refused
 from console.options import read_file
 from inventory import validators
+from inventory.domains import ascii_form
 from inventory.model import Source
+from inventory.schema import write_schemas
 from templates import render
 
 
@@ -44,17 +46,32 @@ def init(draft: Draft, table: str) -> int:
         raise Refused(f"either '{draft.id}' or --from {table}, not both")
     if not (table or draft.id):
         raise Refused("which customer? Name the new one's id, or say --from FILE.csv")
-    drafts = _read_table(table, draft) if table else (draft,)
-    files = {where / "customers" / f"{one.id}.toml": _text(where, one) for one in drafts}
-    if there := [str(path) for path in files if path.exists()]:
-        raise Refused(f"{', '.join(there)} is there already; edit it, or choose another id")
-    for path, text in files.items():
-        path.parent.mkdir(exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+    drafts = _read_table(table, draft) if table else {"": draft}
+    known = inventory.relay_names(where)
+    faults = [f"{place}{fault}" for place, one in drafts.items() for fault in _faults(where, one, known)]
+    if faults := [*faults, *_claimed_twice(drafts)]:
+        raise Refused("\n".join(faults))
+    files = {where / "customers" / f"{one.id}.toml": _text(one, known) for one in drafts.values()}
+    _write_all(files)
+    write_schemas(where)
     written = str(next(iter(files))) if len(files) == 1 else f"{len(files)} files in {where / 'customers'}"
     terminal.say(f"{written} written: fill in what stands between < and >, then `inv check`")
     return exit_codes.DONE
+
+
+def _write_all(files: Mapping[Path, str]) -> None:
+    """Write all files or none: those that were written before one fails are taken away again. Raises OSError."""
+    done: list[Path] = []
+    try:
+        for path, text in files.items():
+            path.parent.mkdir(exist_ok=True)
+            with path.open("x", encoding="utf-8") as file:
+                done.append(path)
+                file.write(text)
+    except BaseException:
+        for path in done:
+            path.unlink()
+        raise
 
 
 def _own_inventory() -> Path:
@@ -67,28 +84,52 @@ def _own_inventory() -> Path:
     return inventory.inventory_path()
 
 
-def _text(where: Path, draft: Draft) -> str:
+def _text(draft: Draft, known: Sequence[str]) -> str:
+    facts = {**draft._asdict(), "customer": draft.id, "relays": draft.relays or known}
+    return render("inventory/customer.toml.j2", **facts)
+
+
+def _faults(where: Path, draft: Draft, known: Sequence[str]) -> Iterator[str]:
+    """Say what keeps a draft from being written."""
     try:
         validators.name(draft.id)
     except ValueError as error:
-        raise Refused(f"'{draft.id}' cannot be an id: it {error}") from None
+        yield f"'{draft.id}' cannot be an id: it {error}"
+        return
+    if (path := where / "customers" / f"{draft.id}.toml").exists():
+        yield f"{path} is there already; edit it, or choose another id"
     sources = get_args(Source)
     if draft.source and draft.source not in sources:
         near = inventory.near(draft.source, sources)
-        raise Refused(f"{draft.id}: no source '{draft.source}'{near}; there are {', '.join(sources)}")
-    known = inventory.relay_names(where)
+        yield f"{draft.id}: no source '{draft.source}'{near}; there are {', '.join(sources)}"
     for relay in draft.relays:
         if relay not in known:
-            raise Refused(f"{draft.id}: no relay '{relay}' in relays.toml{inventory.near(relay, known)}")
-    facts = {**draft._asdict(), "customer": draft.id, "relays": draft.relays or known}
-    return render("inventory/customer.toml.j2", **facts)
+            yield f"{draft.id}: no relay '{relay}' in relays.toml{inventory.near(relay, known)}"
+    for domain in draft.domains:
+        try:
+            ascii_form(domain)
+        except ValueError as error:
+            yield f"{draft.id}: domain '{domain}' {error}"
+
+
+def _claimed_twice(drafts: Mapping[str, Draft]) -> Iterator[str]:
+    """Say which ids and domains stand in two rows."""
+    owners: dict[str, str] = {}
+    for place, draft in drafts.items():
+        for name in (draft.id, *draft.domains):
+            first = owners.setdefault(name.lower(), place)
+            if first != place:
+                yield f"{place}{name} stands there twice, first in {first.rpartition(': ')[0].rpartition(': ')[2]}"
 
 
 # ---- a table of customers
 
 
-def _read_table(file: str, common: Draft) -> Sequence[Draft]:
-    """Read a CSV file with a line of columns; what a row leaves empty is taken from the command line."""
+def _read_table(file: str, common: Draft) -> Mapping[str, Draft]:
+    """Read a CSV file with a line of columns; what a row leaves empty is taken from the command line.
+
+    Returns the rows by what messages about them begin with, "FILE: line N: ".
+    """
     try:
         text = read_file(file).decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -101,20 +142,22 @@ def _read_table(file: str, common: Draft) -> Sequence[Draft]:
             raise Refused(f"{file}: no column '{column}' is known{near}; there are {', '.join(Draft._fields)}")
     if "id" not in (rows.fieldnames or ()):
         raise Refused(f"{file}: the first line must name the columns, id among them")
+    drafts: dict[str, Draft] = {}
     try:
-        drafts = [_draft(file, rows.line_num, row, common) for row in rows]
+        for row in rows:
+            place = f"{file}: line {rows.line_num}: "
+            drafts[place] = _draft(place, row, common)
     except csv.Error as error:
         raise Refused(f"{file}: line {rows.line_num}: {error}") from None
-    ids = [one.id for one in drafts]
-    if twice := sorted({one for one in ids if ids.count(one) > 1}):
-        raise Refused(f"{file}: {', '.join(twice)} stands there twice")
+    if not drafts:
+        raise Refused(f"{file}: has no row below its first line")
     return drafts
 
 
-def _draft(file: str, line: int, row: dict[str, str | None], common: Draft) -> Draft:
+def _draft(place: str, row: dict[str, str | None], common: Draft) -> Draft:
     """Make a draft of a row; lists are cut at blanks."""
     if None in row or None in row.values():
-        raise Refused(f"{file}: line {line}: has not as many cells as the first line has columns")
+        raise Refused(f"{place}has not as many cells as the first line has columns")
     cells = {name: (cell or "").strip() for name, cell in row.items()}
     given = {name: tuple(cell.split()) if name in _LISTS else cell for name, cell in cells.items() if cell}
     return Draft(**{**common._asdict(), "id": "", **given})

@@ -25,7 +25,7 @@ from deploy.relay_host import RelayHost
 from fleet import plan_view
 from fleet.mx_records import describe_mx_records
 from fleet.relays import connect, load_for, relays_of, run_parallel
-from inventory import Inventory, key_records, opened_records
+from inventory import Inventory, key_records, kit_records, opened_records
 from inventory.model import Customer, Relay
 from roles import customer_host as customer_role
 from roles import relay as relay_role
@@ -218,6 +218,7 @@ def _leave_end(everything: Inventory, customer: Customer) -> int:
                 end.leave()
     except HostError as error:
         return terminal.print_result(customer.id, error)
+    kit_records.forget(inventory.inventory_path(), customer.id)
     for key in customer.keys:
         key_records.forget(inventory.inventory_path(), customer.id, key.name)
     return exit_codes.DONE

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from common import exit_codes
 from console import terminal
+from console.errors import Refused
 from console.grouping import CUSTOMER, Sentence, merge_sentences
 from console.options import ProvisionOptions
 from customer_host import customer_host
 from customer_host.customer_host import Connect
+from customer_host.kit_numbers import number_kit
 from deploy.kit import Kit
 from deploy.plan import ExchangeEnd, HostError, Machine, Plan
 from deploy.plan_summary import summarize
-from inventory import Inventory
-from inventory.model import Customer
+from inventory import Inventory, InventoryError, inventory_path
+from inventory.model import Customer, Provider, Relay
 from roles import customer_host as customer_role
+from roles.customer_host import KitPages
+from templates import BadTemplate
 
 
 class KeyUsage(NamedTuple):
@@ -34,6 +39,7 @@ class EndResult(NamedTuple):
     code: int
     said: tuple[Sentence, ...] = ()
     is_changed: bool = False  # or would be, in a dry run
+    waits: bool = False  # it stays as it is until its relays are as wanted
 
     def document(self, dry_run: bool) -> dict[str, Any]:
         """Return it as docs/json.md has it."""
@@ -71,10 +77,34 @@ def _provision_end(
         return EndResult(exit_codes.DONE, (Sentence(customer.id, text, is_note=True),))
     try:
         with ends(customer) as end:
-            plan = Plan.of(end, customer_role.items(_naming(customer, end, known.seen), relays))
-            return _write(end, customer, plan, known, options)
+            return _plan_and_write(end, customer, relays, known, options, everything.provider)
     except HostError as error:
         return EndResult(terminal.print_result(customer.id, error))
+    except (InventoryError, BadTemplate) as error:  # its kit's record, or a page of ours; other customers go on
+        return EndResult(terminal.print_result(customer.id, Refused(str(error))))
+
+
+def _plan_and_write(
+    end: ExchangeEnd,
+    customer: Customer,
+    relays: Sequence[Relay],
+    known: KeyUsage,
+    options: ProvisionOptions,
+    provider: Provider | None,
+) -> EndResult:
+    if not isinstance(end, Kit):
+        items = customer_role.items(_naming(customer, end, known.seen), relays)
+        return _write(end, customer, Plan.of(end, items), known, options)
+    where = inventory_path()
+    number = number_kit(where, customer, relays, not known.behind, datetime.now(UTC).date())
+    pages = KitPages(provider, where / "templates")
+    items = customer_role.items(customer, relays, number.kit.number, pages)
+    result = _write(end, customer, Plan.of(end, items), known, options)
+    if options.dry_run or result.waits or not number.is_new:
+        return result
+    number.record(where, customer.id)
+    text = f"kit {number.kit.number} recorded; commit {where / 'kits' / CUSTOMER}.json"
+    return result._replace(said=(*result.said, Sentence(customer.id, text)))
 
 
 def _announce(customer: Customer) -> EndResult:
@@ -90,7 +120,7 @@ def _announce(customer: Customer) -> EndResult:
 def _write(end: ExchangeEnd, customer: Customer, plan: Plan, known: KeyUsage, options: ProvisionOptions) -> EndResult:
     place = f"{'server' if isinstance(end, Machine) else 'kit'} {shared_name(end, customer)}"
     if reason := _reason_to_wait(plan, known):
-        return EndResult(exit_codes.DONE, (Sentence(customer.id, f"{place} {reason}", is_note=True),))
+        return EndResult(exit_codes.DONE, (Sentence(customer.id, f"{place} {reason}", is_note=True),), waits=True)
     if not plan.changes:
         said = [Sentence(customer.id, f"{place}: nothing to change")]
     else:

@@ -68,11 +68,16 @@ def _status(settings: Settings, spool: SpoolData, now: int) -> Status:
         _when(begun["when"]) if begun else 0,
         _held(spool["held"]),
         _pin(spool["pinned"]),
-        {str(key): {each: _when(at[each]) for each in ("first", "last")} for key, at in (spool["keys"] or {}).items()},
+        {str(key): _key_fields(at) for key, at in (spool["keys"] or {}).items()},
         Outcome.read({**last, "when": _when(last["when"])}) if last else None,
         settings.unlisted or UNLISTED[0],
         opened=opened,
     )
+
+
+def _key_fields(at: Mapping[str, Any]) -> dict[str, int]:
+    kit = {"kit": _when(at["kit"])} if "kit" in at else {}
+    return {**{each: _when(at[each]) for each in ("first", "last")}, **kit}
 
 
 def _refusal_alarms(customer: str, spool: SpoolData, now: int) -> list[Alarm]:

@@ -7,15 +7,16 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import inventory
 from console.errors import Refused
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
-from fleet import adoption, key_state, list_state, problems
+from fleet import adoption, key_state, kit_state, list_state, problems
 from fleet.list_state import DamagedSpool
 from fleet.problems import Problem
 from fleet.relays import relays_of
 from fleet.status_view import Overview, Row
-from inventory import Inventory
+from inventory import Inventory, InventoryError
 from inventory.model import Customer, Relay
 from receiver.monitoring import schedule
 from receiver.monitoring.alarms import STALE
@@ -57,7 +58,7 @@ def make_overview(
 
     `wanted`: the relays that the customers should be on; of any other it is said only where one of them is left there.
     """
-    rows = _alike([row for one in customers for row in _rows(one, found)])
+    rows = _alike([row for one in customers for row in _with_kit(everything, one, found, [*_rows(one, found)])])
     relays_need = {
         name: tuple(_relay_needs(name, look, everything, rows) if name in wanted else _leftovers(name, look, customers))
         for name, look in found.items()
@@ -99,6 +100,20 @@ def _rows(customer: Customer, found: RelayStates) -> Iterator[Row]:
         look = found.get(relay)
         if isinstance(look, RelayState):
             yield _row(customer, relay, look)
+
+
+def _with_kit(everything: Inventory, customer: Customer, found: RelayStates, rows: Sequence[Row]) -> list[Row]:
+    """Add to each row of a customer whether somebody must carry a kit."""
+    if customer.exchange.reach != "kit":
+        return [*rows]
+    looks = {name: look for name in customer.relays if isinstance(look := found.get(name), RelayState)}
+    seen = {name: relay_role.key_uses(look.spools).get(customer.id, {}) for name, look in looks.items()}
+    try:
+        state = kit_state.read_kit_state(inventory.inventory_path(), customer, everything.relays, seen)
+        needs = tuple(kit_state.kit_problems(state))
+    except InventoryError as error:
+        needs = (Problem("kit", str(error)),)
+    return [row._replace(needs=(*row.needs, *needs)) for row in rows]
 
 
 def _row(customer: Customer, relay: str, look: RelayState) -> Row:

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from common.opened import Opened
 from inventory import domains, key_records, opened_records, validators
 from inventory.errors import InventoryError, describe_faults, follows
-from inventory.model import Customer, Key, Relay, Table
+from inventory.model import Customer, Key, Provider, Relay, Table
+from inventory.provider import read_provider
 from inventory.validators import near
 
 __all__ = [
@@ -46,6 +47,7 @@ class Inventory(NamedTuple):
     customers: Mapping[str, Customer]
     faults: tuple[str, ...] = ()  # of files that whoever loaded it does not need
     unread: frozenset[str] = frozenset()  # customers whose files have such faults that they are not among `customers`
+    provider: Provider | None = None  # who the operator is, where that is written down
 
 
 class Fault(NamedTuple):
@@ -71,9 +73,10 @@ def load(where: Path, customers: Collection[str] | None = None, relays: Collecti
     customer_tables = _customer_tables(where, faults)
     known, known_faults = key_records.known(where)
     faults += _about(known_faults, "known_hosts")
+    provider = _provider(where, faults)
     records = _records(where, customer_tables, faults)
     relays = _relays(relay_tables or {}, known, faults)
-    found = Inventory(relays, _customers("customers", customer_tables, records, known, faults))
+    found = Inventory(relays, _customers("customers", customer_tables, records, known, faults), provider=provider)
     if relay_tables is not None:
         faults += _unknown_relays(relay_tables, customer_tables)
     faults += [*_claimed_twice(customer_tables), *_shared_keys(records), *_orphaned_records(where, customer_tables)]
@@ -145,6 +148,14 @@ def _find(having: Mapping[str, T], word: str, noun: str, place: str) -> T:
 def _must_be_there(where: Path) -> None:
     if not where.is_dir():
         raise InventoryError([f"{where}: no such directory; POSTERN_INVENTORY names the one that holds relays.toml"])
+
+
+def _provider(where: Path, faults: list[Fault]) -> Provider | None:
+    try:
+        return read_provider(where)
+    except InventoryError as error:
+        faults += _about(error.faults, "provider.toml")
+        return None
 
 
 def _about(texts: Iterable[str], *places: str) -> list[Fault]:

@@ -16,6 +16,8 @@ from inventory.atomic_text import replace_text, sync_folder
 from inventory.model import Key, Relay, Ssh
 
 _FILE = re.compile(r"k([1-9][0-9]*)\.pub")
+SPARE = "spare"
+"""Comment in known_hosts of a key that a machine may come to offer."""
 _TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
 
 
@@ -83,10 +85,37 @@ def next_name(where: Path, customer: str, seen: Iterable[str] = ()) -> str:
 
 
 def trust(where: Path, machine: Relay | Ssh, host_keys: Sequence[str]) -> None:
-    """Make these ("TYPE BLOB") the machine's only host keys in known_hosts; the lines of other hosts stay."""
+    """Make these ("TYPE BLOB"), and its spare ones, the machine's only host keys; the lines of other hosts stay."""
+    spare = [key for key in spare_keys(where, machine) if key not in host_keys]
+    _pin(where, machine, [*host_keys, *(f"{key} {SPARE}" for key in spare)])
+
+
+def pin_spare(where: Path, machine: Relay | Ssh, host_keys: Sequence[str]) -> None:
+    """Pin host keys ("TYPE BLOB") that the machine does not offer yet, beside those that are pinned."""
+    spare = [*spare_keys(where, machine), *host_keys]
+    pinned = [key for key in known(where)[0].get(host_field(machine), ()) if key not in spare]
+    _pin(where, machine, [*pinned, *(f"{key} {SPARE}" for key in dict.fromkeys(spare))])
+
+
+def spare_keys(where: Path, machine: Relay | Ssh) -> tuple[str, ...]:
+    """Return the host keys that were pinned before the machine has come to offer them. Raises OSError, ValueError."""
+    lines = [_fields(line) for line in _lines(where / "known_hosts")]
+    field = host_field(machine)
+    return tuple(" ".join(each[1:3]) for each in lines if field in each[0].split(",") and each[3:] == [SPARE])
+
+
+def read_host_keys(text: str) -> tuple[str, ...]:
+    """Return the public keys in a text, a line each, as ssh-keygen writes them. Raises ValueError."""
+    lines = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if not lines:
+        raise ValueError("has no public key in it")
+    return tuple(_public(words) for words in lines)
+
+
+def _pin(where: Path, machine: Relay | Ssh, lines: Iterable[str]) -> None:
     path, field = where / "known_hosts", host_field(machine)
     kept = [line for line in _lines(path) if field not in _fields(line)[0].split(",")]
-    replace_text(path, "".join(f"{line}\n" for line in [*kept, *(f"{field} {key}" for key in host_keys)]))
+    replace_text(path, "".join(f"{line}\n" for line in [*kept, *(f"{field} {line}" for line in lines)]))
 
 
 def host_field(machine: Relay | Ssh) -> str:

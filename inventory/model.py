@@ -122,6 +122,13 @@ class Relay(Table):
         return host, port or (22 if self.uploads else self.port or 22)
 
 
+class Provider(Table):
+    """Who "we" are in what a customer reads: `[provider]` in provider.toml."""
+
+    name: validators.AsciiLine = Field(description="What customers call you, in a kit's README.txt.")
+    contact: validators.AsciiLine = Field(description="How they reach you: a telephone number, an address, a page.")
+
+
 class Schedule(Table):
     """When the customer's server exports: `[exchange.schedule]`, in the server's own time."""
 

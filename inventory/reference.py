@@ -9,7 +9,20 @@ from typing import get_args
 
 from pydantic.fields import FieldInfo
 
-from inventory.model import Customer, Exchange, Guard, Ldap, Online, Relay, Schedule, Ssh, Table, Take, table_of
+from inventory.model import (
+    Customer,
+    Exchange,
+    Guard,
+    Ldap,
+    Online,
+    Provider,
+    Relay,
+    Schedule,
+    Ssh,
+    Table,
+    Take,
+    table_of,
+)
 
 _HEAD = """# The inventory
 
@@ -20,10 +33,13 @@ A directory, named by `POSTERN_INVENTORY` (left out: `inventory/` of this reposi
 | file | what |
 |---|---|
 | `relays.toml` | the relays, a table each |
+| `provider.toml` | who you are, for what customers read; may be left out |
+| `templates/windows/README.txt.j2` | a kit's README of your own in place of ours, as `templates/posix/README.txt.j2` |
 | `customers/ID.toml` | a customer each; ID is permanent: up to 31 of `a-z`, `0-9` and `-`, a letter first |
 | `customers/retired/` | files of customers that went |
 | `keys/ID/k1.pub`, ... | public halves of the customer's keys, written by `provision` and `rotate-key` |
 | `opened/ID.json` | all domains of the customer are open, written and removed by `inv open` |
+| `kits/ID.json` | what is in the customer's kit: number, relays, keys, host keys; written by `provision` |
 | `known_hosts` | host keys of the relays, and of the servers we reach over SSH, written by `inv trust NAME` |
 
 TOML in UTF-8. Keys not named here are refused, and so is a value that the file it ends up in could not carry.
@@ -31,6 +47,7 @@ TOML in UTF-8. Keys not named here are refused, and so is a value that the file 
 """
 _TABLES: tuple[tuple[str, str, type[Table]], ...] = (
     ("relays.toml: `[NAME]`", "The table's name is the relay's name, spelled as a customer's ID.", Relay),
+    ("provider.toml: `[provider]`", 'A kit\'s README.txt says then who "we" are.', Provider),
     ("customers/ID.toml", "", Customer),
     ("customers/ID.toml: `[exchange]`", "", Exchange),
     ("customers/ID.toml: `[exchange.ssh]`", 'Must be given where `reach = "ssh"`, and nowhere else.', Ssh),

@@ -52,6 +52,13 @@ def line(text: str) -> str:
     return text
 
 
+def ascii_line(text: str) -> str:
+    """Text of one line in ASCII: Notepad of an NT and a code page of Windows agree on nothing else."""
+    if not line(text).isascii():
+        raise ValueError("must be plain ASCII: it stands in files for machines that know no other letters")
+    return text
+
+
 def name(text: str) -> str:
     """Name a customer or a relay: it is in paths, key lines and metric labels."""
     if not _NAME.fullmatch(text):
@@ -352,6 +359,7 @@ def time_zone(text: str) -> str:
 
 
 Line = Annotated[str, AfterValidator(line)]
+AsciiLine = Annotated[str, AfterValidator(ascii_line)]
 CustomerId = Annotated[str, AfterValidator(name)]
 RelayName = Annotated[str, AfterValidator(name)]
 Domain = Annotated[str, AfterValidator(domains.ascii_form)]

@@ -19,7 +19,7 @@ from lab.host import LabHost
 REPO = Path(__file__).parent.parent
 PEOPLE = ("ceo", "anna.schmidt", "bob", "carol", "dave", "o'hara")
 HEADER = "Obj-Class\tE-mail addresses\tSecondary-Proxy-Addresses"
-PLINK = re.compile(r"^plink (?P<words>-batch .* receive) <", re.MULTILINE)
+PLINK = re.compile(r"^plink (?P<words>-batch .*) receive(?: kit=[0-9]+)? <", re.MULTILINE)
 
 
 class _WrongError(Exception):
@@ -110,7 +110,7 @@ class _Stage:
         line = PLINK.search((self.kit / "runexport.bat").read_text("ascii"))
         if line is None:
             raise _WrongError("runexport.bat has no line that begins with plink")
-        words = [*line["words"].split()[:-1], verb]
+        words = [*line["words"].split(), verb]
         self._run(["plink", *words], f"plink {' '.join(words[:6])} ... {verb}", code, stdin, cwd=self.kit)
 
     def ask(self, **expected: str) -> None:

@@ -32,7 +32,7 @@ REPO = Path(__file__).resolve().parent.parent
 OUTSIDE = "127.77.254.1"  # of this machine, and in no relay's mynetworks and no customer's from=
 MARK = b"#postern end\r\n"
 ACCEPT = re.compile(r"^  inv (accept .*)$", re.MULTILINE)
-PLINK = re.compile(r"^plink (-batch .* receive) < upload.txt", re.MULTILINE)
+PLINK = re.compile(r"^plink (-batch .* receive(?: kit=[0-9]+)?) < upload.txt", re.MULTILINE)
 DEMO = {
     "name": "Demo Ltd",
     "domains": ["acme.example"],

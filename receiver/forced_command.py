@@ -32,6 +32,7 @@ _CUSTOMER = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 _VERBS = ("receive", "look", "status", "")
 _OF_DROP = ("collect", "collect-look")  # as receive and look, of customers who have a drop
+_KIT = re.compile(r"(receive|look|collect|collect-look) kit=([1-9][0-9]{0,5})")
 _NOTE = 1.0  # seconds that the lock is tried for noting that a key was seen
 
 
@@ -41,6 +42,7 @@ class UploadCall(NamedTuple):
     customer: str
     origin: Origin
     verb: str
+    kit: int = 0  # the number of the kit that sends an export; 0: it names none, or sends none
 
 
 def main() -> int:
@@ -60,9 +62,12 @@ def answer_call(places: Places, tables: Tables, arguments: Sequence[str], enviro
     except ValueError:
         return _end(FAILED, "this key's line is damaged: it must name a customer and a key; provision this relay again")
     syslog.syslog(f"{customer} key {key} from {escape(client) or 'nowhere'}: {escape(verb) or 'no verb'}")
+    kit = 0
+    if numbered := _KIT.fullmatch(verb):
+        verb, kit = numbered[1], int(numbered[2])
     if verb not in (*_VERBS, *_OF_DROP):
         return _end(REFUSED, _refuse_verb(customer, verb))
-    answer = _answer(places, tables, UploadCall(customer, Origin(int(time.time()), key, client), verb))
+    answer = _answer(places, tables, UploadCall(customer, Origin(int(time.time()), key, client), verb, kit))
     return _end(answer.code, *answer.lines)
 
 
@@ -75,7 +80,8 @@ def _answer(places: Places, tables: Tables, call: UploadCall) -> Answer:
         with Spool(places, call.customer) as spool, locks.call(places, call.customer):
             process_limits.limit_resources(settings)
             with suppress(Busy, OSError), spool.locked(_NOTE):
-                spool.seen(call.origin.key, call.origin.when)
+                kit = None if call.verb in ("status", "") else call.kit
+                spool.seen(call.origin.key, call.origin.when, kit)
             return _run_verb(settings, spool, tables, call)
     except (Stopped, BadSettings) as error:
         return _log(outcome_of_error(call.customer, call.origin, error))

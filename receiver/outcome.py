@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 import syslog
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ FORMAT = 1  # of Outcome as JSON; the format of the release before is read as we
 AHEAD = 300  # seconds that another machine's clock may be ahead
 _ANSWER = 60  # seconds for the other side to take a piece of the answer
 _PIECE = 1 << 16  # bytes
+_SHOWN = 100  # names of each kind that people are shown; --json has more
 VALUE = 200  # characters of a value that was left out
 
 _CODES = {"refused": REFUSED, "held": HELD, "busy": BUSY, "failed": FAILED}
@@ -162,15 +163,21 @@ class Answer(NamedTuple):
 
     @classmethod
     def to(cls, outcome: Outcome) -> Answer:
-        """Tell a run, and the names when it was a look."""
-        names = [f"  + {escape(name)}" for name in outcome.coming] + [f"  - {escape(name)}" for name in outcome.going]
-        lines = [outcome.line, *name_left_out(records(outcome.named)), *names]
+        """Tell a run; of a look the names too, and the summary again behind them, where it is still to be seen."""
+        names = [*_shown_names("+", outcome.coming), *_shown_names("-", outcome.going)]
+        lines = [outcome.line, *name_left_out(records(outcome.named)), *names, *([outcome.line] if names else [])]
         return cls(outcome.code, lines, {**outcome.record(), "lines": lines})
 
     @classmethod
     def done(cls, lines: list[str], **record: Any) -> Answer:
         """Tell what was asked for."""
         return cls(DONE, lines, {"postern": FORMAT, "code": DONE, "lines": lines, **record})
+
+
+def _shown_names(sign: str, names: Sequence[str]) -> list[str]:
+    more = len(names) - _SHOWN
+    shown = [f"  {sign} {escape(name)}" for name in names[:_SHOWN]]
+    return [*shown, f"  {sign} and {more} more"] if more > 0 else shown
 
 
 def outcome_of_error(customer: str, origin: Origin, error: BaseException) -> Outcome:

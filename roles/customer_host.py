@@ -6,14 +6,16 @@ import base64
 import hashlib
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from deploy.items import Item, access, file, task
-from inventory.model import Customer, Relay
+from inventory.model import Customer, Provider, Relay
 from roles import posix_host
-from templates import names, render
+from templates import names, render, render_own
 
 LONGEST_LINE = 2047  # of NT 4's cmd.exe
+README = "README.txt"
 _END_MARK = "endmark.txt"
 _INSIDE = ("export.bat.j2", "check.bat.j2", "upload.bat.j2", "proof.txt.j2", "README.txt.j2")
 """Of a source's or a client's folder: what becomes part of another file, or of a command."""
@@ -61,22 +63,33 @@ _CLIENTS = {
 }
 
 
+class KitPages(NamedTuple):
+    """Whose words a kit's README.txt has."""
+
+    provider: Provider | None = None  # who "we" are
+    templates: Path | None = None  # folder with templates of the operator's own; None: ours
+
+
+OUR_PAGES = KitPages()
+
+
 def key_file(customer: Customer, key_name: str) -> str:
     """Name the file a private key lies in, in the customer's directory."""
     return f"exchupdate-{key_name}{_CLIENTS[customer.exchange.client].key_ends}"
 
 
-def items(customer: Customer, relays: Sequence[Relay]) -> Iterator[Item]:
+def items(customer: Customer, relays: Sequence[Relay], kit: int = 0, pages: KitPages = OUR_PAGES) -> Iterator[Item]:
     """Yield what the customer's directory must have, names relative to it. It has a key, each relay host keys.
 
-    A kit has files. Where we reach the server, it has closed its directory and keys to others, and runs our task.
+    A kit has files, and a number that its uploads name; 0: none, as some relay may not know that word yet. Where we
+    reach the server, it has closed its directory and keys to others, and runs our task.
     """
     if not customer.keys:
         raise ValueError(f"{customer.id} has no key on record: there is nothing to upload with")
     if customer.exchange.is_posix:
-        yield from posix_host.items(customer, _shared_facts(customer, relays))
+        yield from posix_host.items(customer, _shared_facts(customer, relays, kit, pages))
         return
-    files = dict(_files(customer, relays))
+    files = dict(_files(customer, relays, kit, pages))
     reached = customer.exchange.reach == "ssh"
     if reached:
         yield access(".", about=customer.id)
@@ -86,14 +99,16 @@ def items(customer: Customer, relays: Sequence[Relay]) -> Iterator[Item]:
         yield task(task_name(customer), _TASK, files[_TASK], about=customer.id)
 
 
-def _files(customer: Customer, relays: Sequence[Relay]) -> Iterator[tuple[str, str]]:
-    facts = _facts(customer, relays)
+def _files(customer: Customer, relays: Sequence[Relay], kit: int, pages: KitPages) -> Iterator[tuple[str, str]]:
+    facts = _facts(customer, relays, kit, pages)
     parts = f"windows/{customer.exchange.source}", f"windows/clients/{customer.exchange.client}"
     beside = [f"{part}/{name}" for part in parts for name in names(part) if name not in _INSIDE]
     shared = [f"windows/{name}" for name in names("windows")]
     unused = [*_unused_options(customer)]
     for template in (template for template in (*beside, *shared) if template.rpartition("/")[2] not in unused):
-        yield template.rpartition("/")[2].removesuffix(".j2"), render(template, **facts)
+        name = template.rpartition("/")[2].removesuffix(".j2")
+        own = pages.templates if name == README else None
+        yield name, render_own(own, template, **facts) if own else render(template, **facts)
 
 
 def task_name(customer: Customer) -> str:
@@ -147,12 +162,12 @@ def _unused_options(customer: Customer) -> Iterator[str]:
         yield f"{_END_MARK}.j2"
 
 
-def _facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
+def _facts(customer: Customer, relays: Sequence[Relay], kit: int, pages: KitPages) -> Mapping[str, Any]:
     exchange, schedule = customer.exchange, customer.exchange.schedule
     every = schedule.every_minutes
     exporter = _EXPORTERS[exchange.source]
     return {
-        **_shared_facts(customer, relays),
+        **_shared_facts(customer, relays, kit, pages),
         "install": exchange.install,
         "server": exchange.server,
         "basepoint": exchange.basepoint,
@@ -175,13 +190,16 @@ def _facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
     }
 
 
-def _shared_facts(customer: Customer, relays: Sequence[Relay]) -> Mapping[str, Any]:
+def _shared_facts(customer: Customer, relays: Sequence[Relay], kit: int, pages: KitPages) -> Mapping[str, Any]:
     """Return what the files say on any system."""
     exchange, schedule = customer.exchange, customer.exchange.schedule
     by_name = {relay.name: relay for relay in relays}
     starts = schedule.starts(customer.id)
     return {
         "customer": customer.id,
+        "kit_word": f" kit={kit}" if kit else "",
+        "provider": pages.provider,
+        "templates": pages.templates,
         "domains": customer.domains,
         "directory": exchange.directory,
         "addresses": exchange.addresses,

@@ -7,7 +7,7 @@ from typing import Any
 
 from deploy.items import Item, file, schedule
 from inventory.model import Customer, Ldap
-from templates import names, render
+from templates import names, render, render_own
 
 _SCRIPTS = ("runexport.sh", "schedule.sh")
 _INSIDE = ("export.sh.j2", "README.txt.j2")  # of a source's folder: what becomes part of another file
@@ -35,7 +35,8 @@ def items(customer: Customer, shared: Mapping[str, Any]) -> Iterator[Item]:
             content = render(f"posix/{customer.exchange.source}/{name}", **facts)
             files[name.removesuffix(".j2")] = (content, "0600")
     if customer.exchange.reach == "kit":
-        files["README.txt"] = (render("posix/README.txt.j2", **facts), "0644")
+        own, template = facts["templates"], "posix/README.txt.j2"
+        files["README.txt"] = (render_own(own, template, **facts) if own else render(template, **facts), "0644")
     yield from (file(name, text, mode=mode, about=customer.id) for name, (text, mode) in files.items())
     if customer.exchange.reach == "ssh":
         yield schedule(unit(customer), about=customer.id)

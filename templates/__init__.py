@@ -15,8 +15,9 @@ import jinja2
 from markupsafe import Markup
 
 _WINDOWS = "windows/"
+_OURS = jinja2.FileSystemLoader(Path(__file__).parent)
 _HERE = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    loader=_OURS,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -29,13 +30,34 @@ _HERE.filters["sh"] = shlex.quote
 _HERE.filters["toml"] = functools.partial(json.dumps, ensure_ascii=False)  # a text of JSON is one of TOML
 
 
+class BadTemplate(Exception):
+    """A template of the operator's own cannot be filled in; the text says which and why."""
+
+
+def render_own(folder: Path, name: str, /, **facts: object) -> str:
+    """Fill in a template, or the one of the same name in a folder of the operator's, which may include ours.
+
+    Raises BadTemplate where the operator's cannot be filled in.
+    """
+    if not (folder / name).is_file():
+        return render(name, **facts)
+    environment = _HERE.overlay(loader=jinja2.ChoiceLoader([jinja2.FileSystemLoader(folder), _OURS]))
+    try:
+        return _with_line_ends(name, environment.get_template(name).render(**facts))
+    except (jinja2.TemplateError, TypeError, ValueError, UnicodeDecodeError) as error:
+        raise BadTemplate(f"{folder / name}: {error}") from None
+
+
 def render(name: str, /, **facts: object) -> str:
     """Fill in one template, as `relay/sudoers.j2`.
 
     Files below windows/ come out as cmd.exe and Notepad have them: CRLF, and ASCII, since no two code pages of
     an NT agree on anything else. Raises jinja2.UndefinedError for a fact left out, and ValueError for such a letter.
     """
-    text = _HERE.get_template(name).render(**facts)
+    return _with_line_ends(name, _HERE.get_template(name).render(**facts))
+
+
+def _with_line_ends(name: str, text: str) -> str:
     odd = re.search(r"[^\t\n\x20-\x7e]", text) if name.startswith(_WINDOWS) else None
     if odd:
         raise ValueError(f"{name}: {odd[0]!r} is no printable ASCII character")

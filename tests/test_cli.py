@@ -458,6 +458,51 @@ def test_a_table_with_one_wrong_row_writes_no_file(operator: Operator, tmp_path:
         assert [path.name for path in (operator.inventory / "customers").iterdir()] == ["acme.toml"]
 
 
+def test_all_faults_of_a_table_are_named_at_once_with_their_lines(operator: Operator, tmp_path: Path) -> None:
+    rows = ("id,domains,relays,source", "Bolt,bolt.example,mx1,", "carol,bolt.example x..y,mx7,csv", "carol,,mx1,")
+    (tmp_path / "new.csv").write_text("\n".join(rows))
+    said = operator.done(f"init --from {tmp_path / 'new.csv'}", code=2).err
+    for fault in (
+        "new.csv: line 2: 'Bolt' cannot be an id",
+        "new.csv: line 3: carol: no source 'csv'; did you mean 'csvde'?",
+        "new.csv: line 3: carol: no relay 'mx7'",
+        "new.csv: line 3: carol: domain 'x..y'",
+        "new.csv: line 3: bolt.example stands there twice, first in line 2",
+        "new.csv: line 4: carol stands there twice, first in line 3",
+    ):
+        assert fault in said
+
+
+def test_a_disk_that_fills_up_leaves_no_file_of_a_table(operator: Operator, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("id\nbolt\ncarol\n")
+    (operator.inventory / "customers" / "carol.toml").symlink_to(tmp_path / "nowhere" / "carol.toml")
+    assert "carol.toml" in operator.done(f"init --from {tmp_path / 'new.csv'}", code=4).err
+    assert not (operator.inventory / "customers" / "bolt.toml").exists()
+
+
+def test_what_init_writes_names_a_schema_that_is_there(operator: Operator) -> None:
+    operator.done("init bolt")
+    first, *_ = (operator.inventory / "customers" / "bolt.toml").read_text().splitlines()
+    assert first == "#:schema ../schema/customer.json"
+    there = json.loads((operator.inventory / "schema" / "customer.json").read_text())
+    assert there == json.loads(operator.done("schema").out) == json.loads(operator.done("schema customer").out)
+    assert "did you mean 'relays'" in operator.done("schema relay", code=2).err
+    assert operator.done("schema --write").out == "nothing to change\n"
+
+
+# ---- who the provider is
+
+
+def test_a_provider_without_a_way_to_reach_it_is_a_fault_that_stops_no_customer(operator: Operator) -> None:
+    (operator.inventory / "provider.toml").write_text('[provider]\nname = "Mail & Co"\n[shop]\n')
+    assert "provider.toml: shop: no such table" in operator.done("check", code=2).err
+    (operator.inventory / "provider.toml").write_text('[provider]\nname = "M\u00fcller"\n')
+    said = operator.done("check", code=2).err
+    assert "provider.toml: provider.contact: must be given" in said
+    assert "provider.toml: provider.name: 'M\u00fcller' must be plain ASCII" in said
+    assert "faults elsewhere, in provider.toml" in operator.done("verify acme", code=4).err
+
+
 def test_init_writes_what_is_known_already(operator: Operator) -> None:
     operator.done("init bolt --source ldap --domain bolt.example --relay mx1 --next-hop relay:[192.0.2.9]:25")
     written = (operator.inventory / "customers" / "bolt.toml").read_text()

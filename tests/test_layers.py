@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "inventory": {"common.", "pydantic.", "pydantic_core."},
     "roles": {"inventory.", "templates", "deploy.items", "common."},
     "console": {"roles.", "deploy.", "receiver.", "common.", "inventory.", "rich."},
-    "customer_host": {"console.", "roles.", "deploy.", "receiver.", "common.", "inventory."},
+    "customer_host": {"console.", "roles.", "deploy.", "receiver.", "common.", "inventory.", "templates"},
     "fleet": {"customer_host.", "console.", "roles.", "deploy.", "receiver.", "common.", "inventory."},
     "commands": {
         *("fleet.", "customer_host.", "console.", "roles.", "deploy.", "receiver.", "common.", "inventory."),

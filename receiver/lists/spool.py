@@ -33,6 +33,7 @@ from receiver.system import atomic_files, locks
 
 DAY = 86_400
 KEYS = 20  # names in keys.json
+KEY_FIELDS = ("first", "last", "kit")  # of each; kit is left out where none is known
 
 
 class Accepted(NamedTuple):
@@ -249,16 +250,21 @@ class Spool:
         atomic_files.remove(self.folder, "pinned.json")
 
     def keys(self) -> dict[str, dict[str, int]]:
-        """Tell when each key was seen first and last."""
+        """Tell when each key was seen first and last, and the number of the kit that used it last where it has one."""
         with suppress(Failed, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             seen = json.loads(atomic_files.read(self.folder, "keys.json", atomic_files.SMALL) or b"{}")
-            return {name: {"first": int(at["first"]), "last": int(at["last"])} for name, at in seen.items()}
+            return {name: {field: int(at[field]) for field in KEY_FIELDS if field in at} for name, at in seen.items()}
         return {}
 
-    def seen(self, key: str, now: int) -> None:
-        """Note that a key was used; the longest unseen is forgotten when there are more than KEYS."""
+    def seen(self, key: str, now: int, kit: int | None = None) -> None:
+        """Note that a key was used, and by which kit; the longest unseen is forgotten when there are more than KEYS.
+
+        `kit`: 0 for an export whose kit has no number; None: no export was sent, so nothing is known of a kit.
+        """
         keys = self.keys()
-        keys[key] = {"first": keys.get(key, {}).get("first", now), "last": now}
+        before = keys.get(key, {})
+        number = before.get("kit", 0) if kit is None else kit
+        keys[key] = {"first": before.get("first", now), "last": now, **({"kit": number} if number else {})}
         latest = sorted(keys, key=lambda name: keys[name]["last"])[-KEYS:]
         atomic_files.replace(
             self.folder, "keys.json", atomic_files.encode_json({name: keys[name] for name in sorted(latest)})

@@ -43,6 +43,7 @@ __all__ = [
     "facts_items",
     "has_facts",
     "items",
+    "key_uses",
     "keys_seen",
     "lists_seen",
     "no_marker",
@@ -174,6 +175,19 @@ def spools(customers: Iterable[Customer], *, lists: bool = False) -> Item:
 def keys_seen(state: State | None) -> dict[str, frozenset[str]]:
     """Tell by customer the names of the keys that have been used, from what was read of spools()."""
     return {customer: frozenset(_keys(spool)) for customer, spool in (state or {}).items()}
+
+
+def key_uses(state: State | None) -> dict[str, dict[str, dict[str, int]]]:
+    """Tell by customer and key when it was used and by which kit, from what was read of spools()."""
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for customer, spool in (state or {}).items():
+        uses = {name: at for name, at in _keys(spool).items() if isinstance(at, dict)}
+        found[customer] = {
+            name: {field: value for field, value in at.items() if isinstance(value, int)}
+            for name, at in uses.items()
+            if isinstance(at.get("last"), int)
+        }
+    return found
 
 
 def lists_seen(state: State | None) -> dict[str, int]:

@@ -18,9 +18,7 @@ pytestmark = pytest.mark.host
 PAGE = Path(__file__).parent.parent.parent / "docs" / "json.md"
 EXAMPLES: dict[str, Any] = {
     words: json.loads(example)
-    for words, example in re.findall(
-        r"^## `inv ([^`]+)`$.*?^```json$(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL
-    )
+    for words, example in re.findall(r"(?ms)^## `inv ([^`]+)`$.*?^```json$(.*?)^```$", PAGE.read_text("utf-8"))
 }
 CODES = {"provision acme --dry-run --json": 6, "status --json": 1, "rollback acme --dry-run --json": 6}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -48,7 +46,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
         assert operator.upload(export("bob", "carl")).code == 3
         run("review")
         operator.accept("acme", "--first 2")
-        run("sync", "rollback", "history", "verify", "refusals", "explain", "find", "rotate-key")
+        run("sync", "rollback", "history", "verify", "refusals", "explain", "find", "kits", "rotate-key")
         yield found
 
 

@@ -45,6 +45,29 @@ def test_receive_publishes_what_stdin_holds_and_answers_in_one_line(relay: Small
     assert "new@acme.example" in relay.in_tables()
 
 
+def test_the_number_of_the_kit_that_sent_an_export_is_noted(relay: SmallRelay) -> None:
+    def noted() -> object:
+        return json.loads((relay.folder / "keys.json").read_text())["k1"].get("kit")
+
+    relay.gate("look kit=7", export(people(40)) + MARK)
+    assert noted() == 7
+    relay.gate("status")
+    assert noted() == 7
+    assert relay.gate("receive kit=8", export(people(40)) + MARK).returncode == DONE
+    assert noted() == 8
+    relay.gate("receive", export(people(40)) + MARK)
+    assert noted() is None
+
+
+@pytest.mark.parametrize(
+    "word", ["kit=0", "kit=01", "kit=1 kit=2", "kit=-1", "kit=1;id", "kit=\u0661", "kit=1234567", "kit="]
+)
+def test_attack_nothing_but_a_number_of_a_kit_may_follow_the_verb(relay: SmallRelay, word: str) -> None:
+    done = relay.gate(f"receive {word}", export(people(40)) + MARK)
+    assert done.returncode == REFUSED
+    assert "is none of receive, look, status" in said(done)
+
+
 def test_the_exit_code_says_when_a_list_is_held(relay: SmallRelay) -> None:
     done = relay.gate("receive", export(people(20)) + MARK)
     assert (done.returncode, said(done)) == (HELD, "acme: 50.0 % would go (20 of 40), limit 10 %: held; 0 added\n")

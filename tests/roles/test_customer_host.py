@@ -14,11 +14,13 @@ import pytest
 import inventory
 from deploy.plan import Blank, Plan
 from inventory import Customer, Key, Relay
-from inventory.model import Online
+from inventory.model import Online, Provider
 from lab.waiting import HANGS
 from receiver.upload.formats import csvde
 from receiver.upload.recipient_types import OWNER
 from roles import customer_host as customer_role
+from roles.customer_host import KitPages
+from templates import BadTemplate
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "exchange"
 
@@ -218,6 +220,51 @@ def test_plink_takes_every_argument_of_an_upload_and_fails_for_want_of_a_relay_a
         )
         assert ended.returncode == 1
         assert "Connection refused" in ended.stderr
+
+
+@pytest.mark.parametrize("case", ["two-relays-rotating", "openssh", "securecrt"])
+def test_each_upload_of_a_kit_with_a_number_names_it_and_no_file_changes_besides(case: str) -> None:
+    one, relays = CASES[case]
+    numbered = {item.name: str((item.wanted or {})["content"]) for item in customer_role.items(one, relays, 12)}
+    plain = files(one, relays)
+    assert [name for name in plain if plain[name] != numbered[name]] == ["runexport.bat"]
+    sending = [
+        line for line in numbered["runexport.bat"].splitlines() if line.startswith(("plink -", "ssh -F", "vsh -"))
+    ]
+    assert sending
+    assert all(" kit=12 < " in line for line in sending)
+    assert numbered["runexport.bat"].replace(" kit=12", "") == plain["runexport.bat"]
+
+
+US = Provider(name="Mail & Co", contact="+49 30 5550100")
+TENANT_ON_LINUX = Online.model_validate({**TENANT, "certificate": "a.pem", "key": "a.key"})
+LINUX = customer(exchange={**ONLINE, "online": TENANT_ON_LINUX})
+
+
+@pytest.mark.parametrize("case", [*CASES, "linux"])
+def test_the_readme_says_who_we_are_and_how_we_are_reached(case: str) -> None:
+    one, relays = CASES.get(case, (LINUX, TWO[:1]))
+    pages = KitPages(US)
+    readme = next(item for item in customer_role.items(one, relays, 0, pages) if item.name == "README.txt")
+    text = str((readme.wanted or {})["content"])
+    assert text.count("Mail & Co") == text.count("+49 30 5550100") == 2
+
+
+def test_a_template_of_the_provider_s_own_replaces_the_readme_alone(tmp_path: Path) -> None:
+    (tmp_path / "windows").mkdir()
+    own = tmp_path / "windows" / "README.txt.j2"
+    own.write_text("{{ provider.name }} for {{ customer }}\n{% include 'windows/endmark.txt.j2' %}")
+    one, relays = CASES["one-relay-one-key"]
+    pages = KitPages(US, tmp_path)
+    made = {item.name: str((item.wanted or {})["content"]) for item in customer_role.items(one, relays, 0, pages)}
+    assert made["README.txt"].startswith("Mail & Co for demo\r\n")
+    assert {name: text for name, text in made.items() if name != "README.txt"} == {
+        name: text for name, text in files(one, relays).items() if name != "README.txt"
+    }
+    for wrong in ("{{ nobody }}", "{% if %}", "M\u00fcller"):
+        own.write_text(wrong)
+        with pytest.raises(BadTemplate, match=r"windows/README\.txt\.j2: "):
+            list(customer_role.items(one, relays, 0, pages))
 
 
 def test_each_relay_is_called_at_the_host_and_port_where_it_takes_uploads(made: dict[str, str]) -> None:

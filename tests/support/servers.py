@@ -24,7 +24,8 @@ from lab.waiting import HANGS
 
 Event: TypeAlias = Callable[[Path], None]
 UPLOAD = re.compile(
-    r"^(?P<line>(plink|ssh) .*-i (?P<key>\S+) .*postern@(?P<host>\S+)) receive < upload.txt", re.MULTILINE
+    r"^(?P<line>(plink|ssh) .*-i (?P<key>\S+) .*postern@(?P<host>\S+)) (?P<verb>receive(?: kit=[0-9]+)?) < upload.txt",
+    re.MULTILINE,
 )
 
 
@@ -56,12 +57,17 @@ class Server:
         other = chosen["key"].replace(re.findall("k[0-9]+", chosen["key"])[0], key) if key else chosen["key"]
         return [word if word != chosen["key"] else other for word in chosen["line"].split()]
 
+    @property
+    def verb(self) -> str:
+        """What the batch says to a relay, with its kit's number where it has one."""
+        return next(UPLOAD.finditer((self.folder / "runexport.bat").read_text("ascii")))["verb"]
+
     def upload(self, host: str = "", key: str = "") -> Ran:
         """Send a list, having the batch's lock while it looks for its key and as long as it sends."""
         lock = self.folder / "runexport.lck"
         lock.mkdir()
         try:
-            return self.call([*self.line(host, key), "receive"], self.export)
+            return self.call([*self.line(host, key), self.verb], self.export)
         finally:
             lock.rmdir()
 

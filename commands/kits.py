@@ -1,0 +1,78 @@
+"""Who must carry a kit to which server, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import inventory
+from common import exit_codes
+from console import terminal
+from fleet import kit_state
+from fleet.kit_state import KeysSeen, KitState
+from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers
+from inventory.model import Relay
+from roles import relay as relay_role
+
+COLUMNS = ("customer", "in use", "written", "on", "to do")
+
+
+def kits(customer: str, as_json: bool) -> int:
+    """Show each customer's kit: the number in use, the number written, and why one must be carried.
+
+    PERSON where uploads of the kit in use fail. Raises InventoryError, Refused.
+    """
+    where, everything = inventory.inventory_path(), load_for(customer)
+    customers = kit_state.have_kits(select_customers(everything, customer, every=not customer))
+
+    def ask(relay: Relay) -> Mapping[str, KeysSeen]:
+        with connect(relay) as host:
+            (spools,) = host.read([relay_role.spools([one for one in customers if relay.name in one.relays])])
+        return relay_role.key_uses(spools)
+
+    found = run_parallel(relays_of(everything, customers), ask, "asking")
+    reached = {name: said for name, said in found.items() if not isinstance(said, Exception)}
+    states = [
+        kit_state.read_kit_state(
+            where,
+            one,
+            everything.relays,
+            {name: reached[name].get(one.id, {}) for name in one.relays if name in reached},
+        )
+        for one in customers
+    ]
+    if as_json:
+        terminal.document({"customers": {one.customer.id: _document(one) for one in states}})
+    else:
+        _print(states)
+    failed = [terminal.print_result(name, said) for name, said in found.items() if isinstance(said, Exception)]
+    return exit_codes.worst([*failed, *(exit_codes.PERSON for one in states if one.fails())])
+
+
+def _print(states: Sequence[KitState]) -> None:
+    """Print a row for each kit, those that must be carried first."""
+    ordered = sorted(states, key=lambda one: (not one.fails(), not one.reasons()))
+    terminal.table(COLUMNS, [_row(one) for one in ordered])
+    due = [one for one in states if one.reasons()]
+    terminal.say(f"{len(states)} kits: {len(due)} to be carried, {sum(one.fails() for one in due)} of them urgently")
+
+
+def _row(state: KitState) -> tuple[str, ...]:
+    used = {None: "none yet", 0: "no number"}.get(state.number_used, str(state.number_used))
+    written = (str(state.records[0].number), state.records[0].written.isoformat()) if state.records else ("none", "")
+    reasons = state.reasons()
+    do = f"{kit_state.describe_kit(state)}: {'; '.join(reasons)}" if reasons else ""
+    if not state.records:
+        do = f"`inv provision {state.customer.id}` writes a kit with a number, once its relays know that"
+    return (state.customer.id, used, *written, do)
+
+
+def _document(state: KitState) -> dict[str, Any]:
+    return {
+        "in_use": state.number_used,
+        "relays": dict(state.used),
+        "written": state.records[0].number if state.records else None,
+        "written_on": state.records[0].written if state.records else None,
+        "reasons": state.reasons(),
+        "is_urgent": state.fails(),
+    }

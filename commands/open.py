@@ -69,7 +69,8 @@ def _open(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
     plan = Plan.of(host, [relay_role.open_marker(customer)])
     if dry_run:
         would = "would be opened" if plan.changes else "is open already"
-        return _answer(customer, f"{would}: {', '.join(customer.domains)}")
+        code = exit_codes.PENDING if plan.changes else exit_codes.DONE
+        return _answer(customer, f"{would}: {', '.join(customer.domains)}", code)
     plan.apply()
     _build(host)
     return relay_cli.ask(host, customer.id, _VERB)
@@ -81,7 +82,7 @@ def _end(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
     if not plan.changes:
         return _answer(customer, "is not open by `inv open` there; nothing to end")
     if dry_run:
-        return _answer(customer, "the marker would go, and nothing would close by it")
+        return _answer(customer, "the marker would go, and nothing would close by it", exit_codes.PENDING)
     relay_cli.require_verb(host, customer.id, _VERB)
     answer = relay_cli.ask(host, customer.id, _VERB)
     if answer.code:
@@ -98,6 +99,5 @@ def _build(host: RelayHost) -> None:
         raise HostError(f"the tables are not built yet; the timer tries it again: {done.err.strip()[-500:]}")
 
 
-def _answer(customer: Customer, text: str) -> RelayAnswer:
-    line = f"{customer.id}: {text}"
-    return RelayAnswer(exit_codes.DONE, {"customer": customer.id, "code": exit_codes.DONE, "line": line})
+def _answer(customer: Customer, text: str, code: int = exit_codes.DONE) -> RelayAnswer:
+    return RelayAnswer(code, {"customer": customer.id, "code": code, "line": f"{customer.id}: {text}"})

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from deploy.plan import HostError
@@ -41,7 +42,7 @@ def merge_lists(place: CustomerRelays, request: MergeRequest, as_json: bool) -> 
     given = _hand_over(place, request.relay)
     looked = _merge(others, given, {relay.name: ["--look"] for relay in others.relays}, request)
     if request.dry_run:
-        return relay_cli.print_answers(looked, as_json)
+        return relay_cli.print_answers({name: _pending(said) for name, said in looked.items()}, as_json)
     leaving = {name: _leaving(said) for name, said in looked.items() if isinstance(said, RelayAnswer)}
     _refuse_unnamed(leaving, request)
     numbers = {name: [f"--removing={len(going)}"] for name, going in leaving.items() if _may_change(looked[name])}
@@ -73,6 +74,13 @@ def _merge(
             return relay_cli.ask(host, place.customer.id, _VERB, *exact, *words[relay.name], stdin=given)
 
     return run_parallel(place.relays, one, "comparing with" if request.dry_run else "bringing to")
+
+
+def _pending(said: Answer) -> Answer:
+    """Return the answer to a look with the exit code that says whether anything would change."""
+    if isinstance(said, RelayAnswer) and not said.code and said.record.get("changes"):
+        return said._replace(code=exit_codes.PENDING)
+    return said
 
 
 def _leaving(said: RelayAnswer) -> frozenset[str]:

@@ -364,7 +364,7 @@ def _merge_list(call: AdminCall, _: Settings, spool: Spool) -> Answer:
         return _run_change(call, spool, partial(merge_list, spool, given, options, call.origin, call.tables))
     merge = look_at_merge(spool, given, options)
     answer = Answer.to(merge.outcome(spool.customer, call.origin, look=True))
-    return answer._replace(record={**answer.record, "leaving": sorted(merge.going)})
+    return answer._replace(record={**answer.record, "changes": merge.changes, "leaving": sorted(merge.going)})
 
 
 _VERBS: Mapping[str, Callable[[AdminCall, Settings, Spool], Answer]] = {

@@ -44,13 +44,21 @@ class Merge(NamedTuple):
         """Return who would go."""
         return self.in_force.recipients - self.recipients
 
+    @property
+    def opening(self) -> frozenset[str]:
+        """Return the domains that would open."""
+        return frozenset(self.in_force.accepted.domains.keys() - self.accepted.domains.keys())
+
+    @property
+    def changes(self) -> bool:
+        """Tell whether anything would change."""
+        return self.recipients != self.in_force.recipients or bool(self.opening)
+
     def outcome(self, customer: str, origin: Origin, look: bool) -> Outcome:
         """Return what it comes to, in numbers and, for a look, in names."""
         coming = self.recipients - self.in_force.recipients
-        opening = self.in_force.accepted.domains.keys() - self.accepted.domains.keys()
-        changed = coming or self.going or opening
-        did = "looked" if look else "published" if changed else "unchanged"
-        notes = [f"{', '.join(sorted(opening))} open, as there"] if opening else []
+        did = "looked" if look else "published" if self.changes else "unchanged"
+        notes = [f"{', '.join(sorted(self.opening))} open, as there"] if self.opening else []
         if staying := len(self.only_here - self.going):
             notes.append(f"{staying} that the other relay does not list stay")
         outcome = Outcome(customer, did, *origin, total=len(self.recipients), notes=tuple(notes))

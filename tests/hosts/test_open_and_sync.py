@@ -60,7 +60,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
 def test_a_dry_run_of_sync_from_a_relay_says_who_would_come_and_changes_nothing(two: Two) -> None:
     assert two.send(0, *EVERYBODY, "only-mx1") == 0
     assert two.send(1, *EVERYBODY, "only-mx2") == 0
-    ran = two.operator.done("sync acme --from mx1 --dry-run")
+    ran = two.operator.done("sync acme --from mx1 --dry-run", code=6)
     assert "mx2: acme: only looked: 22 recipients (+1 -0)" in ran.out
     assert "+ only-mx1@acme.example" in ran.out
     assert two.ask("only-mx1") == ["250", "550"]
@@ -87,7 +87,7 @@ def test_an_exact_sync_wants_the_number_of_who_goes(two: Two) -> None:
 
 
 def test_a_dry_run_of_open_changes_nothing(two: Two) -> None:
-    ran = two.operator.done("open acme --dry-run")
+    ran = two.operator.done("open acme --dry-run", code=6)
     assert "would be opened: acme.example" in ran.out
     assert not (two.operator.inventory / "opened").exists()
     assert two.strangers() == ["550", "550"]

@@ -86,6 +86,11 @@ def derived(name: str, *argv: str) -> Item:
     return Item("settled", name, {"argv": list(argv), "stale": []})
 
 
+def timer(name: str, service_unit: str, timer_unit: str) -> Item:
+    """A service that systemd starts by a timer, both of this name: the texts of their units, enabled and running."""
+    return Item("timer", name, {"service": service_unit, "timer": timer_unit, "enabled": True, "running": True})
+
+
 def schedule(name: str, *, about: str = "") -> Item:
     """What runs an export by itself on a POSIX host, a timer of systemd or lines of cron, as schedule.sh sets it up."""
     return Item("schedule", name, {"set": True}, about)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from deploy.items import Item, State
 
-_VERBS = {"package": "install", "service": "start", "settled": "settle", "sudo": "try sudo as"}
+_VERBS = {"package": "install", "service": "start", "settled": "settle", "sudo": "try sudo as", "timer": "set timer"}
 """What is done with kinds that are neither files nor called as they are meant to be read."""
 
 

@@ -16,7 +16,7 @@ from deploy.remote_session import sent_modules
 from roles.relay import LAUNCHERS
 
 REPO = Path(__file__).parent.parent
-PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", REPO / "SECURITY.md", *sorted((REPO / "docs").glob("*.md"))]
+PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", REPO / "SECURITY.md", *sorted((REPO / "docs").rglob("*.md"))]
 CODE = re.compile(r"`([^`\n]+)`|^ {4,}(\S.*)$", re.MULTILINE)
 COMMAND = re.compile(r"(?:^|[ ./])inv ([a-z][a-z-]*)((?: [^#|;]*)?)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
@@ -31,7 +31,7 @@ THEIRS = {
 
 OTHERS_OPTIONS = {"--group"}  # uv's
 
-pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPO).as_posix())
 
 
 def pieces(page: Path) -> Iterator[str]:
@@ -200,3 +200,25 @@ def test_design_has_a_row_for_each_room() -> None:
     text = (REPO / "docs/design.md").read_text("utf-8").partition("## The rooms\n")[2].partition("\n## ")[0]
     rooms = {path.parent.name for path in REPO.glob("*/__init__.py")} | {"tests"}
     assert sorted(room for room in rooms if f"`{room}/`" not in text) == []
+
+
+def test_howto_answers_twenty_questions_and_its_head_leads_to_each() -> None:
+    head, *sections = re.split(r"^## ", (REPO / "docs/howto.md").read_text("utf-8"), flags=re.MULTILINE)
+    titles = [section.partition("\n")[0] for section in sections]
+    assert len(titles) >= 20
+    assert {f"#{each}" for each in anchors("".join(f"## {title}\n" for title in titles))} == set(
+        re.findall(r"\]\((#[^)]+)\)", head)
+    )
+    empty = [
+        section for section in sections if "./inv " not in section and "](" not in section and "    " not in section
+    ]
+    assert empty == []
+
+
+def test_the_readme_leads_to_every_page_within_two_steps() -> None:
+    seen = {REPO / "README.md"}
+    for _ in range(2):
+        for page in [*seen]:
+            for target in re.findall(r"\]\(([^)\s#]+\.md)", page.read_text("utf-8")):
+                seen.add((page.parent / target).resolve())
+    assert [page.name for page in PAGES if page not in seen] == []

@@ -21,7 +21,7 @@ UPLOADER = "postern-"
 PIECES = ("/etc/ssh/sshd_config.d", "/etc/security/limits.d")
 RECORD = f"{ETC}/main.cf.before"
 RELEASE = "/usr/local/lib/postern/release"
-SYSTEMD = "/run/systemd/system"
+SYSTEMD = "/run/systemd/system"  # it is there where systemd runs the machine: sd_booted(3)
 
 
 def _read_now(asked: list[Request]) -> list[State | None]:
@@ -33,6 +33,7 @@ def _now(postfix: Postfix, relay: State) -> State:
     state: dict[str, Any] = {
         "python": sys.executable,
         "manager": os.path.basename(find_tool("apt-get", "dnf", "yum") or ""),
+        "systemd": os.path.isdir(SYSTEMD) and find_tool("systemctl") is not None,
         "customers": customers(),
         "others": others(relay["domains"]),
         "closed_by": closed_by(),

@@ -9,7 +9,7 @@ from common.main_cf_params import BUILT_IN
 from common.paths import Places
 from common.release import RELEASE
 from common.settings import RelaySettings
-from deploy.items import Item, State, account, derived, file, package, tree
+from deploy.items import Item, State, account, derived, file, package, timer, tree
 from inventory.model import Customer, Relay
 from roles.relay.customer import (
     customer_tree,
@@ -91,7 +91,7 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
         yield file(path, render("relay/launcher.j2", python=now.python, library=LIBRARY, module=module), mode="0755")
     yield file(f"{PLACES.etc}/relay.json", _relay_settings(relay, now).text())
     yield file(f"{PLACES.tables}/Makefile", render("relay/Makefile.j2", rebuild=REBUILD))
-    yield file("/etc/cron.d/postern", render("relay/cron.j2"))
+    yield from _timer(now)
     copying = [customer for customer in customers if customer.exchange.copies_files]
     yield from map(upload_account, copying)
     yield from (open_marker(customer) for customer in customers if customer.opened)
@@ -110,6 +110,13 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
     }
     if wanted:
         yield Item("routes", config_directory(relay), wanted)
+
+
+def _timer(now: Facts) -> Iterator[Item]:
+    """Yield what runs `postern tick`: a timer of systemd where that runs the machine, else cron; never both."""
+    if now.systemd:
+        yield timer("postern", render("relay/postern.service.j2"), render("relay/postern.timer.j2"))
+    yield file("/etc/cron.d/postern", None if now.systemd else render("relay/cron.j2"))
 
 
 def without(relay: Relay, customer_id: str, now: Facts) -> Iterator[Item]:
@@ -141,7 +148,8 @@ def packages(relay: Relay, now: Facts | None) -> Iterator[Item]:
         yield package(f"postfix-{table_type}")
     yield package("make")
     yield package("sudo")
-    yield package("cron" if now.manager == "apt-get" else "cronie")
+    if not now.systemd:
+        yield package("cron" if now.manager == "apt-get" else "cronie")
     yield package("passwd" if now.manager == "apt-get" else "shadow-utils")  # useradd; a small Debian 14 has none
     yield package("tzdata")  # lateness is judged in the customers' own time zones; a small Debian 12 has none
     if not now.has_postfix:

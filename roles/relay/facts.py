@@ -18,6 +18,7 @@ class Facts(NamedTuple):
 
     python: str  # what our launchers name
     manager: str  # "apt-get", "dnf", "yum", or nothing
+    systemd: bool  # systemd runs the machine, and so our timer
     has_postfix: bool  # if not, all below is what a fresh one is taken to have
     table_type: str  # the default there
     types: tuple[str, ...]  # those it lists, where the wanted one is not Postfix' own; not all can be loaded
@@ -46,6 +47,7 @@ class Facts(NamedTuple):
 BLANK = Facts(
     python="/usr/bin/python3",
     manager="apt-get",
+    systemd=False,
     has_postfix=False,
     table_type="DEFAULT",  # not known before Postfix is there; a plan that is carried out is made after that
     types=(),

@@ -66,7 +66,7 @@ def ask_relays(
     def one(relay: Relay) -> RelayAnswer:
         with connect(relay) as host:
             if needs and not knows_option(host, verb, needs):
-                raise Refused(_too_old(f"it cannot {verb} by all that is to be said", place.customer.id))
+                raise Refused(_too_old(f"cannot {verb} yet by all that `inv` says", place.customer.id))
             return ask(host, place.customer.id, verb, *words, stdin=stdin)
 
     return run_parallel(place.relays, one, doing)
@@ -249,14 +249,14 @@ def given_answers(answers: Answers) -> dict[str, RelayAnswer]:
 
 def _no_answer(code: int, err: str, customer: str) -> str:
     if "invalid choice" in err:
-        return _too_old("it does not know that yet", customer)
+        return _too_old("does not know that yet", customer)
     if code in (126, 127):
         return f"Postern is not set up there; `inv provision {customer}` does it"
     return f"the desk there gave no answer and ended with {code}: {err.strip()[-500:]}"
 
 
 def _too_old(what: str, customer: str) -> str:
-    return f"its release of Postern is older, and {what}; `inv provision {customer}` brings it up to date"
+    return f"its release of Postern {what}; `inv provision {customer}` brings it up to date"
 
 
 def common_list(names: Mapping[str, str], otherwise: str) -> str:

@@ -41,7 +41,9 @@ def _mail(review: Mapping[str, Any], unlisted: Mapping[str, Mapping[str, Any]]) 
 
 
 def _summary(review: Mapping[str, Any]) -> Iterator[str]:
-    """Say what the list closes, how many had mail, and what could not be seen."""
+    """Say what the list closes, how many had mail, and what was not seen; nothing of a list that cannot be accepted."""
+    if review["pinned"]:
+        return
     if review["closing"]:
         yield f"closes {', '.join(review['closing'])}: who is not listed is refused from then on"
     yield f"at least {len(review['mail'])} that it refuses have had mail in the last {review['mail_days']} days"

@@ -125,7 +125,7 @@ def test_another_checkout_that_knows_no_marker_leaves_it_and_status_says_it(two:
 
 def test_an_upload_and_its_accept_close_nothing_while_the_marker_is_there(two: Two) -> None:
     two.upload(code=3)
-    two.operator.accept("acme", f"--first {len(EVERYBODY)}")
+    two.operator.accept("acme", f"--first {len(EVERYBODY)} --removing 1")
     assert two.strangers() == ["250", "250"]
 
 

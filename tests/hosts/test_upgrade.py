@@ -109,7 +109,7 @@ def test_new_inv_reviews_and_rolls_back_on_a_relay_of_the_first_release(old: Old
     assert "first list of acme.example (40)" in review
     assert review.endswith("keeps no record of a review; `inv provision acme` comes before `inv accept`\n")
     refused = operator.done(f"accept acme --first 40 --list {'0' * 64}", code=2)
-    assert "mx1: its release of Postern is older, and it cannot accept by all that is to be said" in refused.err
+    assert "mx1: its release of Postern cannot accept yet by all that `inv` says; `inv provision acme`" in refused.err
     assert old.ask("nobody") == ["250"]
     old.done("review acme")
     old.done("accept acme --first 40")

@@ -93,7 +93,7 @@ def test_who_was_brought_back_there_and_went_here_stays_until_accepted(here: Sma
 
 def test_a_pinned_list_is_not_merged_into(here: SmallRelay, there: SmallRelay) -> None:
     here.offer([*BOTH, HERE, "another@acme.example"])
-    here.desk("rollback", "acme")
+    assert here.desk("rollback", "acme", "--removing", "1").returncode == 0
     assert "`inv resume acme` ends that first" in merge(here, there, code=REFUSED)["line"]
     assert here.in_force() == {*BOTH, HERE}
 

@@ -83,11 +83,17 @@ def _says(what: str, size: Size) -> str:
 
 def _times(ran: dict[str, list[Run]], opened: Iterable[float], octets: int) -> Table:
     rows = [
-        (name, Spread.of(seconds(some)).text("s"), figure(Spread.of(one.peak / 1e6 for one in some).median))
+        (
+            name,
+            Spread.of(seconds(some)).text("s"),
+            figure(Spread.of(one.peak / 1e6 for one in some).median),
+            Spread.of(one.cpu for one in some).text("s"),
+        )
         for name, some in ran.items()
     ]
-    rows.append((f"the page, {figure(octets / 1e6)} MB, opened", Spread.of(opened).text("s"), ""))
-    return Table(says="", columns=("", "from start to end", "MB of memory"), rows=tuple(rows))
+    rows.append((f"the page, {figure(octets / 1e6)} MB, opened", Spread.of(opened).text("s"), "", ""))
+    columns = ("", "from start to end", "MB of memory", "operator's processor")
+    return Table(says="The relays share this machine's two cores with the operator.", columns=columns, rows=tuple(rows))
 
 
 def _open(page: Path, times: int) -> list[float]:

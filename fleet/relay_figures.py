@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from receiver.monitoring.daily_figures import DAYS
@@ -40,7 +41,7 @@ def read_figures(record: Mapping[str, Any], today: date) -> Figures:
     """Return them. Raises ValueError, TypeError, KeyError, AttributeError where they have another shape."""
     last = today.toordinal() + 1  # a relay's clock may be a little ahead
     window = range(last - DAYS - 1, last + 1)
-    days = {_ordinal(day): Day(*map(_count, numbers)) for day, *numbers in record["days"]}
+    days = {_ordinal(day): _day(numbers) for day, *numbers in record["days"]}
     refused = {_ordinal(day): _count(number) for day, number in record["refused"].items()}
     return Figures(
         {day: found for day, found in sorted(days.items()) if day in window},
@@ -60,11 +61,22 @@ def read_all_figures(records: Mapping[str, Any], today: date) -> dict[str, Figur
     return found
 
 
+@lru_cache(maxsize=4 * DAYS)  # the same days come with every customer
 def _ordinal(day: str) -> int:
     return date.fromisoformat(day).toordinal()
 
 
+def _day(numbers: list[int]) -> Day:
+    if not all(_is_count(number) for number in numbers):
+        raise ValueError("no count")
+    return Day(*numbers)
+
+
 def _count(number: int) -> int:
-    if not isinstance(number, int) or not 0 <= number <= _LARGEST:
+    if not _is_count(number):
         raise ValueError("no count")
     return number
+
+
+def _is_count(number: object) -> bool:
+    return type(number) is int and 0 <= number <= _LARGEST

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fleet import status_view
@@ -16,6 +16,7 @@ from receiver.monitoring.daily_figures import DAYS
 from receiver.monitoring.schedule import DAYS as WEEKDAYS
 
 _WEEKS = DAYS // WEEK
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 class CustomerReport:
@@ -91,10 +92,8 @@ class CustomerReport:
         if figures is None or not figures.days:
             return []
         begun, today, schedule = min(figures.days), self.today.toordinal(), self.customer.exchange.schedule
-        due = {
-            day: count_due(schedule, self.customer.id, date.fromordinal(day), self.now)
-            for day in range(begun, today + 1)
-        }
+        starts = schedule.starts(self.customer.id)
+        due = {day: count_due(schedule, starts, day, self.now) for day in range(begun, today + 1)}
         firsts = range(today - WEEK * _WEEKS + 1, today + 1, WEEK)
         return [
             Week(
@@ -128,18 +127,20 @@ def describe_schedule(schedule: Schedule, customer: str) -> str:
     return f"{', '.join(day.title() for day in schedule.days)}; {times} ({schedule.timezone})"
 
 
-def count_due(schedule: Schedule, customer: str, day: date, now: int) -> int:
-    """Return how many exports the schedule wants on a day, as far as they are over by now."""
-    starts = schedule.starts(customer)
-    if WEEKDAYS[day.weekday()] not in schedule.days:
+def count_due(schedule: Schedule, starts: Sequence[int], ordinal: int, now: int) -> int:
+    """Return how many exports the schedule wants on a day, as far as they are over by now.
+
+    `starts`: in minutes after midnight; `ordinal`: of the day, as date.toordinal() gives it.
+    """
+    if WEEKDAYS[(ordinal - 1) % 7] not in schedule.days:  # day 1 was a Monday
         return 0
-    if now // 86_400 - (day - date(1970, 1, 1)).days > 1:  # over in every time zone
+    if now // 86_400 + _EPOCH - ordinal > 1:  # over in every time zone
         return len(starts)
     try:
         zone = ZoneInfo(schedule.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         zone = ZoneInfo("UTC")
-    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
+    midnight = datetime.combine(date.fromordinal(ordinal), time(), zone)
     return sum((midnight + timedelta(minutes=minutes)).timestamp() <= now for minutes in starts)
 
 

@@ -26,7 +26,7 @@ def _report(places: Places, customer: str, now: int) -> dict[str, Any]:
         with Spool(places, customer) as spool:
             known = refusals_file.load(spool.folder)
             refused = known.refusals.refused if known else {}
-            record = figures_record(sum_days(upload_log.read_entries(spool.folder), now), refused)
+            record = figures_record(sum_days(upload_log.read_entries(spool.folder, with_inputs=False), now), refused)
             return {**record, "keys": {name: seen["last"] for name, seen in spool.keys().items()}}
     except (Stopped, OSError) as error:
         return {"fault": escape(str(error))}

@@ -89,15 +89,18 @@ def name_step(before: str, after: str) -> str:
     return list_file.digest(f"{before} {after}".encode())[: history.ENTRY]
 
 
-def read_entries(folder: int) -> Iterator[LogEntry]:
-    """Yield the entries, the newest first. Where the first release left no log, they are what its history says."""
+def read_entries(folder: int, with_inputs: bool = True) -> Iterator[LogEntry]:
+    """Yield the entries, the newest first. Where the first release left no log, they are what its history says.
+
+    `with_inputs`: what the guard counted as well, which is most of what reading an entry costs.
+    """
     content = _read_tail(folder)
     if content is None:
         yield from (_of_label(entry.kept) for entry in history.entries(folder))
         return
     for line in reversed(content.splitlines()[-LINES:]):
         with suppress(*_DAMAGED):
-            yield _decode_entry(line)
+            yield _decode_entry(line, with_inputs)
 
 
 def add_entry(folder: int, entry: LogEntry) -> None:
@@ -209,8 +212,9 @@ def _encode_entry(entry: LogEntry) -> bytes:
     return json.dumps(encode_entry(entry), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def _decode_entry(line: bytes) -> LogEntry:
-    return decode_entry(json.loads(line))
+def _decode_entry(line: bytes, with_inputs: bool = True) -> LogEntry:
+    fields = json.loads(line)
+    return decode_entry(fields if with_inputs else {**fields, "inputs": None})
 
 
 def _says_the_same(newest: LogEntry, entry: LogEntry) -> bool:

@@ -129,10 +129,11 @@ def test_the_page_is_for_its_owner_alone_and_replaced_whole(tmp_path: Path) -> N
 
 def test_uploads_are_due_as_the_schedule_says_in_its_time_zone() -> None:
     schedule = Schedule.model_validate({"days": ["MON"], "from": "07:00", "to": "09:00", "timezone": "Europe/Berlin"})
-    assert count_due(schedule, "acme", TODAY, NOW + 5 * 86_400) == len(schedule.starts("acme"))
-    assert count_due(schedule, "acme", TODAY.replace(day=22), NOW + 5 * 86_400) == 0
-    midnight = int(datetime(2026, 9, 21, tzinfo=UTC).timestamp())
-    assert count_due(schedule, "acme", TODAY, midnight) == 0
+    starts, monday = (7 * 60, 8 * 60, 9 * 60), TODAY.toordinal()
+    assert count_due(schedule, starts, monday, NOW + 5 * 86_400) == 3
+    assert count_due(schedule, starts, monday + 1, NOW + 5 * 86_400) == 0
+    six = int(datetime(2026, 9, 21, 6, tzinfo=UTC).timestamp())  # eight o'clock in Berlin
+    assert [count_due(schedule, starts, monday, six + minutes * 60) for minutes in (-61, -1, 0, 60)] == [0, 1, 2, 3]
 
 
 # ---- attacks on the page

@@ -11,9 +11,11 @@ from common.main_cf_params import REJECT, TABLES
 from remote.main import Kind, Request, State, refuse_making
 from remote.postfix.instance import Postfix
 from remote.postfix.outsider import ask_outside
+from remote.postfix.relay_domains import adopted_ours
 from remote.postfix.restrictions import refusals
 from remote.postfix.smtp import TAKEN
 
+REFUSED = "5"  # however whoever closes a domain that is being adopted says it
 LISTED = 5  # addresses of a domain that are asked about
 
 
@@ -55,11 +57,11 @@ def _answers(postfix: Postfix, domains: Iterable[str]) -> State:
     And what is listed of each domain; as whom it was asked, why not as an outsider, and then what by its restrictions
     an outsider is refused for.
     """
-    code, people = _unknown(postfix), samples(domains)
+    code, people, adopted = _unknown(postfix), samples(domains), adopted_ours()
     expected = {
         domain: {
             **dict.fromkeys(sample.addresses, TAKEN),
-            f"q{os.urandom(12).hex()}@{domain}": TAKEN if sample.everybody else code,
+            f"q{os.urandom(12).hex()}@{domain}": REFUSED if domain in adopted else TAKEN if sample.everybody else code,
         }
         for domain, sample in people.items()
     }

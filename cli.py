@@ -44,8 +44,8 @@ _VALUES = {
     "sync --from": "RELAY",
 }
 """What help calls an option's value, or that of one command's option."""
-MANY = ("--log",)
-"""Options that take all names up to the next option."""
+MANY = {"refusals": "--log", "adopt": "--from"}
+"""By command, the option that takes all names up to the next option."""
 
 
 class Postern(Program):
@@ -91,7 +91,7 @@ class Postern(Program):
             self.core[0].args["help"].value = name
             return []
         context = contexts[name]
-        words = _one_by_one(words)
+        words = _one_by_one(words, MANY.get(name, ""))
         flags, positional = self._flags(context, words)
         unnamed = [each for each in context.positional_args if not flags & _spellings(each)]
         if positional > len(unnamed):
@@ -157,11 +157,11 @@ def _width() -> int:
     return min(shutil.get_terminal_size().columns, _WIDEST)
 
 
-def _one_by_one(words: Iterable[str]) -> list[str]:
-    """Name an option of MANY before each of its values: Invoke takes one value at a time."""
+def _one_by_one(words: Iterable[str], option: str) -> list[str]:
+    """Name an option before each of its values: Invoke takes one value at a time."""
     found: list[str] = []
     for word in words:
-        is_another = len(found) > 1 and found[-2] in MANY and not word.startswith("-")
+        is_another = len(found) > 1 and found[-2] == option and not word.startswith("-")
         found += [found[-2], word] if is_another else [word]
     return found
 

@@ -394,7 +394,7 @@ def rollback(
     iterable=["from_"],
     help={
         "customer": _CUSTOMER,
-        "from_": "a table's text with people whom no relay takes yet, as relay_recipients; may be given several times",
+        "from_": "files of people whom no relay takes yet, such as relay_recipients; one or several names",
         "dry_run": "show what is there and hold nothing",
         "json": _JSON,
     },

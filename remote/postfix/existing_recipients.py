@@ -179,10 +179,14 @@ def _twice(listings: Iterable[Listing]) -> Iterator[str]:
 
 
 def _given(names: Names, texts: Iterable[str]) -> list[str]:
-    """Return the people of these texts, as of tables by which a relay would take them."""
+    """Return the people of these texts, as of tables by which a relay would take them.
+
+    getadsmtp writes addresses without a value, which postmap would skip.
+    """
     keys = ListedKeys(names)
     for text in texts:
-        for key in source_keys(text.splitlines()).values():
+        lines = (line if len(line.split()) != 1 else f"{line} OK" for line in text.splitlines())
+        for key in source_keys(lines).values():
             keys.take(key, "given")
     return sorted(keys.candidates)
 

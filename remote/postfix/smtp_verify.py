@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from common.main_cf_params import REJECT, TABLES
 from remote.main import Kind, Request, State, refuse_making
 from remote.postfix.instance import Postfix
 from remote.postfix.outsider import ask_outside
+from remote.postfix.relay_domains import adopted_ours
 from remote.postfix.restrictions import refusals
 from remote.postfix.smtp import TAKEN
 from remote.postfix.unlisted import find_words
 
 DEFER_CODE = "access_map_defer_code"
+REFUSED = "5"  # however whoever closes a domain that is being adopted says it
 LISTED = 5  # addresses of a domain that are asked about
 
 
@@ -58,11 +60,11 @@ def _answers(postfix: Postfix, domains: Iterable[str]) -> State:
     an outsider is refused for.
     """
     people = samples(domains)
-    codes = {**dict.fromkeys(people, _unknown(postfix)), **_put_off(postfix, people)}
+    codes = _codes(postfix, people)
     expected = {
         domain: {
             **dict.fromkeys(sample.addresses, TAKEN),
-            f"q{os.urandom(12).hex()}@{domain}": TAKEN if sample.everybody else codes[domain],
+            f"q{os.urandom(12).hex()}@{domain}": codes[domain],
         }
         for domain, sample in people.items()
     }
@@ -77,6 +79,13 @@ def _answers(postfix: Postfix, domains: Iterable[str]) -> State:
         "caller": {"is": str(way.caller), "outside": way.caller.is_outside, "why": way.why},
         "refused": {} if way.caller.is_outside else refusals(postfix, people),
     }
+
+
+def _codes(postfix: Postfix, people: Mapping[str, Sample]) -> dict[str, str]:
+    """Return by domain with what code the answer to an unlisted address begins."""
+    open_to_all = [domain for domain, sample in people.items() if sample.everybody]
+    codes = {**dict.fromkeys(people, _unknown(postfix)), **dict.fromkeys(open_to_all, TAKEN)}
+    return {**codes, **_put_off(postfix, people), **dict.fromkeys(adopted_ours() & people.keys(), REFUSED)}
 
 
 def _unknown(postfix: Postfix) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.host import LabHost
-from lab.operators import ACCEPT, OUTSIDE, AtOnce
+from lab.operators import ACCEPT, OUTSIDE, AtOnce, answers, export
 from lab.smtp import Conversation, Refused
 from tests.support.found_relays import NAMES, FoundRelay, become, fingerprint
 
@@ -102,3 +102,43 @@ def test_a_found_relay_is_taken_over_as_it_answers_today(relay: LabHost, operato
     assert fingerprint(relay) == before
     assert "acme.example" in relay.run("cat", "/etc/postern/tables/transport").stdout
     assert "\n@acme.example" not in "\n" + relay.run("cat", "/etc/postern/tables/exchange_recipients").stdout
+
+
+def test_a_table_that_cannot_be_listed_closes_its_domain_until_a_first_list_is_accepted(
+    relay: LabHost, operator: AtOnce
+) -> None:
+    """And where its member goes before, the domain opens: our list alone would refuse whom nobody has judged."""
+    become(relay, "5-half-of-a-union-cannot-be-listed")
+    operator.customer("acme", next_hop=HOP, include=[])
+    plan = operator.done("provision acme")
+    assert "acme.example: stays closed; who answers: today relay_recipient_maps (hash:/etc/postfix/staff, " in plan.out
+    people = ("joe@acme.example", "ann.lee@acme.example", "new@acme.example", "nobody@acme.example")
+    assert [*answers(relay, *people).values()] == ["250", "250", "550", "550"]
+    assert operator.upload(export("joe", "new")).code == 3
+    assert [*answers(relay, *people).values()] == ["250", "250", "250", "550"]
+
+    member = "unionmap:{hash:/etc/postfix/staff, regexp:/etc/postfix/vanity.re}"
+    value = relay.run("postconf", "-h", "relay_recipient_maps").stdout.strip()
+    relay.run("postconf", "-e", f"relay_recipient_maps = {value.replace(f', {member}', '')}")
+    relay.run("postfix", "reload")
+    said = relay.run("postern", "tick", "--json").stdout
+    assert "vanity.re, which closed acme.example, is no longer in relay_recipient_maps" in said
+    assert [*answers(relay, *people).values()] == ["250"] * 4
+    relay.run("postconf", "-e", f"relay_recipient_maps = {value}")
+    relay.run("postfix", "reload")
+    relay.run("postern", "tick")
+    assert [*answers(relay, *people).values()] == ["250", "250", "250", "550"]
+
+    operator.accept("acme", "--first 2")
+    assert "stays closed; who answers: today relay_recipient_maps" in operator.done("provision acme").out
+    assert [*answers(relay, *people).values()] == ["250", "250", "250", "550"]
+    assert operator.done("provision acme").out.startswith("mx1: nothing to change")
+
+
+def test_a_list_given_by_hand_is_held_where_no_list_is_in_force(relay: LabHost, operator: AtOnce) -> None:
+    become(relay, "2-catch-all-beside-the-list")
+    (operator.home / "theirs").write_text("joe@acme.example OK\nann@acme.example\nkim@bolt.example OK\n")
+    said = operator.done(f"adopt acme --from {operator.home / 'theirs'}", code=3)
+    assert "@acme.example in hash:/etc/postfix/domains_without_list takes every address" in said.err
+    assert "held" in operator.done("review acme").out
+    assert [*answers(relay, "joe@acme.example", "nobody@acme.example").values()] == ["250", "250"]

@@ -9,6 +9,7 @@ import pytest
 
 from deploy.items import Item
 from deploy.relay_host import RelayHost
+from fleet.existing_lists import unite
 from lab.host import LabHost
 from lab.operators import OUTSIDE
 from tests.support.found_relays import NAMES, FoundRelay, become, fingerprint
@@ -47,3 +48,50 @@ def test_a_found_relay_is_read_as_it_answers_and_stays_as_it_is(relay: LabHost, 
     if not case.want["refuses"]:
         assert case.lists <= {*found["taken"]} <= case.lists | {*case.want.get("either", ())}
     assert fingerprint(relay) == before
+
+
+MILLION = "seq 1000000 | sed 's/.*/user&@bolt.example OK/' >many; echo 'joe@acme.example OK' >>many; postmap hash:many"
+ONE = "echo 'joe@acme.example OK' >one; postmap hash:one; "
+BROKEN = {
+    "gone": (f"{ONE} rm one.db", "hash:/etc/postfix/one", "put off", "one"),
+    "empty": (f"{ONE} : >one.db", "hash:/etc/postfix/one", "put off", "one"),
+    "of another type than is built": (ONE, "lmdb:/etc/postfix/one", "put off", "one"),
+    "of keys twice": ("printf 'A@a x\\na@a x\\n' >one", "texthash:/etc/postfix/one", "put off", "one"),
+    "not to be listed": ("echo '/^joe@acme/ OK' >one", "regexp:/etc/postfix/one", "closed", ""),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_table_without_a_whole_answer_is_named_and_no_list_is_read_of_it(
+    relay: LabHost, ssh: RelayHost, fault: str
+) -> None:
+    prepare, table, state, named = BROKEN[fault]
+    become(relay, "3-source-newer-than-the-table")
+    relay.run("sh", "-ec", f"cd /etc/postfix; {prepare}")
+    relay.run("postconf", "-e", f"relay_recipient_maps = {table}")
+    relay.run("postfix", "reload")
+    found = read(ssh)
+    standing = found["domains"]["acme.example"]
+    assert (standing["state"], found["taken"]) == (state, [])
+    assert named in " ".join(standing["tables"])
+    assert unite({"mx1": found}).reasons
+
+
+@pytest.mark.long
+def test_a_table_of_a_million_keys_is_read_for_one_customer(relay: LabHost, ssh: RelayHost) -> None:
+    become(relay, "3-source-newer-than-the-table")
+    relay.run("sh", "-ec", f"cd /etc/postfix; {MILLION}")
+    relay.run("postconf", "-e", "relay_recipient_maps = hash:/etc/postfix/many")
+    relay.run("postfix", "reload")
+    found = read(ssh)
+    assert found["taken"] == ["joe@acme.example"]
+    assert found["tables"][0]["elsewhere"] == {"bolt.example": 1_000_000}
+
+
+def test_a_list_that_stands_in_master_cf_alone_is_seen(relay: LabHost, ssh: RelayHost) -> None:
+    become(relay, "3-source-newer-than-the-table")
+    relay.run("postconf", "-e", "relay_recipient_maps =")
+    relay.run("postconf", "-P", "smtp/inet/relay_recipient_maps=hash:$config_directory/relay_recipients")
+    relay.run("postfix", "reload")
+    found = read(ssh)
+    assert found["taken"] == ["joe@acme.example", "leaver@acme.example"]

@@ -25,6 +25,7 @@ from receiver.tables_client import Tables
 from receiver.upload.pipeline import recover
 
 _OPENED = "opened.json"
+_NO_LOG = "no mail log is found, nor a journal: refusals are not watched"
 
 
 class CheckedCustomer(NamedTuple):
@@ -149,12 +150,13 @@ def _watch_refusals(
     try:
         if logs is None:
             return refusal_watch.load(places, run, customers), []
+        blind = [] if logs.logs or logs.journal else [Alarm("", "mail log", _NO_LOG)]
         watch = refusal_watch.update(places, run, customers, logs, now)
         routes = refusal_watch.read_routes(places, watch.customers)
         check = RefusalCheck(tables, routes, logs.postfix, now)
         found = check.raise_alarms(watch)
         refusal_watch.save(places, watch)
-        return watch, [*found, *_watch_adopted(places, watch, check)]
+        return watch, [*found, *blind, *_watch_adopted(places, watch, check)]
     except (Stopped, OSError) as error:
         return None, [Alarm("", "mail log", f"the mail log cannot be read: {escape(str(error))}")]
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from receiver.formatting import escape
 from receiver.monitoring.next_hop_probe import RANDOM, Answers, Reply
 from receiver.monitoring.postfix_message import DEFERRED, UNLISTED
-from receiver.monitoring.refusals import Refusals, RefusedAddress
+from receiver.monitoring.refusals import Refusals, RefusedAddress, without_tag
 
 DAILY = "refused-today"  # the kind of the line of the day
 MOST = 20  # addresses of each kind that are asked about in one run
@@ -122,7 +122,7 @@ def daily(refusals: Refusals, known: Known) -> RefusalAlarm | None:
     """Return the line of the day: addresses worth a look, each named once. None: there are none."""
     new = [(name, each) for name, each in refusals.refused.items() if name not in refusals.named]
     often = [name for name, each in new if _is_asked_for(each) and name not in known.listed and name not in known.gone]
-    tagged = [name for name, _ in new if _untagged(name) in known.listed and name not in known.listed]
+    tagged = [name for name, _ in new if without_tag(name) in known.listed and name not in known.listed]
     leavers = [name for name, _ in new if name in known.gone and known.gone[name].by_person]
     often = [name for name in often if name not in tagged]
     parts = [
@@ -249,11 +249,6 @@ def _is_asked_for(refused: RefusedAddress) -> bool:
     with_sender = [seen for seen in refused.seen if seen.has_sender]
     days, networks = {seen.day for seen in with_sender}, {seen.network for seen in with_sender}
     return not refused.was_listed and len(days) >= _OFTEN and len(networks) >= _OFTEN
-
-
-def _untagged(name: str) -> str:
-    local, _, domain = name.rpartition("@")
-    return f"{local.partition('+')[0]}@{domain}" if "+" in local else ""
 
 
 def _counted(names: Collection[str], what: str) -> str:

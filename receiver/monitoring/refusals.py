@@ -171,7 +171,7 @@ class Refusals:
 
             def worth(name: str) -> tuple[int, ...]:
                 is_known = name in known or name in self.had_mail or name in self.waiting
-                return (is_known, *self.refused[name].worth)
+                return (is_known, without_tag(name) in known, *self.refused[name].worth)
 
             kept = sorted(self.refused, key=worth, reverse=True)[: self._most]
             self.refused = {name: self.refused[name] for name in kept}
@@ -196,6 +196,12 @@ class Refusals:
             "had_mail": {name: self.had_mail[name].last for name in sorted(self.had_mail)},
             "waiting": {name: self.waiting[name].day for name in sorted(self.waiting)},
         }
+
+
+def without_tag(name: str) -> str:
+    """Return user@ of user+tag@; empty: it has no tag."""
+    local, _, domain = name.rpartition("@")
+    return f"{local.partition('+')[0]}@{domain}" if "+" in local else ""
 
 
 def alarm_day(now: float) -> str:

@@ -202,6 +202,37 @@ def test_the_length_at_which_lines_are_cut_is_remembered(relay: SmallRelay, log:
     assert set(read(relay, log).customers["acme"].refusals.refused) == {BOB}
 
 
+def test_a_log_that_is_rotated_while_it_is_read_loses_no_line(relay: SmallRelay, log: Path) -> None:
+    append(log, said(2))
+    with relay.opened_logs(log) as logs:
+        _renamed(log)
+        log.write_bytes(said(3))
+        run = atomic_files.open_directory(relay.places.run)
+        refusal_watch.update(relay.places, run, refusal_watch.all_settings(relay.places), logs, time.time())
+        os.close(run)
+    assert counted(relay, log) == 3
+
+
+def test_a_log_that_is_truncated_while_it_is_read_ends_the_reading_and_is_read_on(relay: SmallRelay, log: Path) -> None:
+    append(log, said(2), said(3))
+    with relay.opened_logs(log) as logs:
+        log.write_bytes(b"")
+        run = atomic_files.open_directory(relay.places.run)
+        refusal_watch.update(relay.places, run, refusal_watch.all_settings(relay.places), logs, time.time())
+        os.close(run)
+    append(log, said(4))
+    assert read(relay, log).has_gaps("2026-01-01"), "what was in it is lost, and that is known"
+    assert counted(relay, log) == 2
+
+
+def test_a_relay_without_any_log_says_that_nothing_is_watched(relay: SmallRelay, log: Path) -> None:
+    log.unlink()
+    log.mkdir()
+    with relay.opened_logs(log) as logs:
+        alarms = run_timer(relay.places, relay.tables, int(time.time()), logs).record["alarms"]
+    assert any(line.startswith("no mail log is found, nor a journal: refusals are not watched") for line in alarms)
+
+
 # ---- damage and bounds
 
 

@@ -26,7 +26,7 @@ from receiver.store.in_force import News
 from receiver.store.merge import is_settled, reconcile
 from receiver.store.notes import read_notes
 from receiver.store.relay_heads import find_list, read_heads
-from receiver.store.transaction import StoreAccess, prepare, publish, write
+from receiver.store.transaction import StoreAccess, missing_lists, prepare, publish, write
 from receiver.system import atomic_files, locks
 
 ALL = 600  # seconds after which every customer is looked at
@@ -134,10 +134,11 @@ def follow_customer(access: StoreAccess, connection: Connection, spool: Spool, w
         here = find_list(spool, found.head.list) if found.head else None
         store, why = rows.tip_of(connection, spool.customer, found, here)
         news = News() if store is None else _news_of(connection, spool, store, own)
+        lost = access.settings.is_upload_relay and missing_lists(connection, spool, found.head)
     if why and (own or found.head):
         wrong[spool.customer] = why
     tips = reconcile(own, store)
-    if access.settings.is_upload_relay and not is_settled(tips, store):
+    if lost or (access.settings.is_upload_relay and not is_settled(tips, store)):
         written = write(access, spool, None)
         store, news = written.tip, written.news
         wrong.pop(spool.customer, None)

@@ -82,11 +82,21 @@ def pack_text(text: bytes) -> tuple[bytes, ...]:
 def write_list(connection: Connection, customer: str, name: str, parts: Iterable[bytes]) -> None:
     """Write a list, over a damaged one too."""
     statement = (
-        "INSERT INTO postern.lists (customer, hash, part, body) VALUES (%s, %s, %s, %s) "
-        "ON CONFLICT (customer, hash, part) DO UPDATE SET body = excluded.body"
+        "INSERT INTO postern.lists (customer, hash, part, body, digest) VALUES (%s, %s, %s, %s, %s) "
+        "ON CONFLICT (customer, hash, part) DO UPDATE SET body = excluded.body, digest = excluded.digest"
     )
     for number, part in enumerate(parts):
-        connection.ask(statement, (customer, name, number, connection.driver.Binary(part)))
+        binary = connection.driver.Binary(part)
+        connection.ask(statement, (customer, name, number, binary, list_file.digest(part)))
+
+
+def has_list(connection: Connection, customer: str, name: str) -> bool:
+    """Return whether the store has a list, undamaged as far as its server can tell: no byte of it travels."""
+    rows = connection.ask(
+        "SELECT bool_and(encode(sha256(body), 'hex') = digest) FROM postern.lists WHERE customer = %s AND hash = %s",
+        (customer, name),
+    )
+    return rows[0][0] is True
 
 
 def write_head(connection: Connection, customer: str, head: Head) -> None:

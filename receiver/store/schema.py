@@ -12,7 +12,8 @@ _TABLES = {
     "store": "id text NOT NULL, format int NOT NULL, only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row)",
     "heads": "customer text PRIMARY KEY, head text NOT NULL, digest text NOT NULL, "
     "updated timestamptz NOT NULL DEFAULT clock_timestamp()",
-    "lists": "customer text, hash text, part int, body bytea NOT NULL, PRIMARY KEY (customer, hash, part)",
+    "lists": "customer text, hash text, part int, body bytea NOT NULL, digest text NOT NULL, "
+    "PRIMARY KEY (customer, hash, part)",
     "log": "customer text, point text, n bigserial, hash text NOT NULL, entry text NOT NULL, "
     "PRIMARY KEY (customer, point)",
     "gone": "customer text, address text, happened bigint NOT NULL, entry text NOT NULL, by_person boolean NOT NULL, "

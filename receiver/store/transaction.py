@@ -138,6 +138,8 @@ def _write_once(
         found = rows.read_head(connection, customer)
         here = find_list(spool, found.head.list) if found.head else None
         store, wrong = rows.tip_of(connection, customer, found, here)
+        for name in missing_lists(connection, spool, found.head):
+            rows.write_list(connection, customer, name, rows.pack_text(find_list(spool, name) or b""))
         tips = reconcile(read_heads(spool), store)
         for other in others:
             tips = reconcile(tips, other)
@@ -158,6 +160,13 @@ def _write_once(
         news = rows.read_news(connection, spool, made.head)
     held = change.held if change else b""
     return Written(made, news._replace(held=held or news.held))
+
+
+def missing_lists(connection: Connection, spool: Spool, head: Head | None) -> list[str]:
+    """Return the lists that a head names, that the store has lost or damaged, and that this relay has."""
+    names = [head.list, *([str(head.held["list"])] if head.held else [])] if head else []
+    lost = [name for name in names if not rows.has_list(connection, spool.customer, name)]
+    return [name for name in lost if find_list(spool, name) is not None]
 
 
 def _news_of(connection: Connection, spool: Spool, store: Tip | None) -> News:

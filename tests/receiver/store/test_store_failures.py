@@ -175,6 +175,9 @@ def test_attack_an_old_list_replayed_under_its_head_fits_no_hash(
     empty.sql("UPDATE postern.lists SET body = %s", old[0])
     assert "damaged" in run_follow(follower, 2_000_001_000).wrong["acme"]
     assert follower.in_force() == set(people(100))
+    assert not run_follow(one, 2_000_002_000).wrong
+    assert not run_follow(follower, 2_000_003_000).wrong
+    assert follower.in_force() == {*people(99), NEW}
 
 
 def test_attack_a_readers_credentials_write_no_list(one: SmallRelay, follower: SmallRelay) -> None:

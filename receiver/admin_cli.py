@@ -47,7 +47,7 @@ from receiver.outcome import (
     outcome_of_error,
     write_answer,
 )
-from receiver.store.shared_change import Decided, hold_shared, run_open, run_shared, was_accepted
+from receiver.store.shared_change import Decided, hold_shared, run_anyway, run_shared, was_accepted
 from receiver.store.transaction import load_access
 from receiver.system import account, process_limits
 from receiver.tables_client import Tables
@@ -278,9 +278,8 @@ def _through_store(call: AdminCall, spool: Spool, run: Callable[[], Outcome]) ->
     if call.asked.verb == "accept" and was_accepted(spool, name):
         done = Outcome(spool.customer, "unchanged", *call.origin, total=spool.summary().total)
         return lambda: done._replace(notes=("done already",))
-    if call.asked.verb == "open":
-        return partial(run_open, access, spool, call.origin.by, run)
-    return partial(run_shared, access, spool, Decided(call.asked.verb, call.origin.by), run)
+    through = run_anyway if call.asked.verb in ("open", "merge-list") else run_shared
+    return partial(through, access, spool, Decided(call.asked.verb, call.origin.by), run)
 
 
 def _offer(call: AdminCall, settings: Settings, spool: Spool) -> Answer:

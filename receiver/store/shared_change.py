@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
+from receiver.formatting import escape
 from receiver.lists import list_file, removed_addresses, upload_log
 from receiver.lists.publishing import Decision
 from receiver.lists.removed_addresses import Removal
@@ -45,17 +46,24 @@ def run_shared(access: StoreAccess, spool: Spool, decided: Decided, run: Callabl
     return outcome
 
 
-def run_open(access: StoreAccess, spool: Spool, by: str, run: Callable[[], Outcome]) -> Outcome:
-    """Open domains in the store, or where that does not take part, on this relay alone; the store learns it."""
+def run_anyway(access: StoreAccess, spool: Spool, decided: Decided, run: Callable[[], Outcome]) -> Outcome:
+    """Run what only adds and opens: in the store, or where that does not take part, on this relay alone.
+
+    The store learns later what was done here.
+    """
     with suppress(Busy, Refused):
-        return run_shared(access, spool, Decided("open", by), run)
+        return run_shared(access, spool, decided, run)
     outcome, now = run(), int(time.time())
     own = prepare(spool, now)
-    head = unite(own).head
-    if head.accepted.domains:
-        spare = make_spare(own, head._replace(accepted=spool.accepted()), unite(own).text, now)
+    base = unite(own)
+    opened = base.head.accepted.domains.keys() - spool.accepted().domains.keys()
+    recipients = base.recipients | spool.in_force().recipients
+    if opened or recipients != base.recipients:
+        head = base.head._replace(accepted=base.head.accepted.without(opened))
+        spare = make_spare(own, head, list_file.encode_recipients(recipients), now)
         with spool.locked():
             write_heads(spool, [spare])
+        access.note(spool.customer, f"{decided.kind} by {escape(decided.by)} could not be written to the store yet")
     return outcome
 
 

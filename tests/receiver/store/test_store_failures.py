@@ -268,6 +268,20 @@ def test_an_upload_relay_that_is_lost_leaves_its_list_by_a_merge(
     assert two.in_force() == follower.in_force() == {*people(100), NEW}
 
 
+def test_a_follower_takes_what_an_upload_relay_added_while_the_database_was_down(
+    one: SmallRelay, follower: SmallRelay, empty: Postgres
+) -> None:
+    join(one, empty, is_dead=True)
+    assert upload(one, [*people(99), NEW]).code == 75
+    assert _ask_with(follower, ask(one, "store", "heads", "acme"), "store", "merge", "acme")["total"] == 101
+    assert follower.in_force() == {*people(100), NEW}
+    join(one, empty)
+    assert upload(one, [*people(99), NEW]).did == "published"
+    run_follow(follower, 2_000_001_000)
+    assert follower.in_force() == {*people(99), NEW}
+    assert not run_follow(follower, 2_000_002_000).beside
+
+
 def test_forgetting_names_who_goes_and_wants_their_number(
     one: SmallRelay, follower: SmallRelay, empty: Postgres
 ) -> None:

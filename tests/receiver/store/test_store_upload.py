@@ -56,6 +56,16 @@ def test_an_upload_while_the_database_is_down_adds_and_removes_nobody(tmp_path: 
     assert "new@acme.example" in one.in_force()
 
 
+def test_a_customers_key_uploads_into_the_store(tmp_path: Path, empty: Postgres) -> None:
+    one, two = relay(tmp_path / "one", empty), relay(tmp_path / "two", empty)
+    accept_first(one, people(100))
+    done = one.gate("receive", export(people(101)) + b"#postern end\r\n")
+    assert done.returncode == 0, done
+    assert b"101 recipients (+1 -0)" in done.stdout
+    assert not run_follow(two).why
+    assert b"101 recipients, unchanged" in two.gate("receive", export(people(101)) + b"#postern end\r\n").stdout
+
+
 def test_a_follower_refuses_uploads_and_says_where_they_go(tmp_path: Path, empty: Postgres) -> None:
     other = relay(tmp_path / "other", empty, uploads=False)
     done = other.gate("receive", export(people(3)) + b"#postern end\r\n")

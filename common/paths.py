@@ -36,6 +36,11 @@ class Places(NamedTuple):
         return os.path.join(self.etc, "tables")
 
     @property
+    def store(self) -> str:
+        """Where root keeps how this relay reaches the store; it is not there where there is none."""
+        return os.path.join(self.etc, "store")
+
+    @property
     def run(self) -> str:
         """The account's own small things that belong to no customer: parse slots, alarms already raised."""
         return os.path.join(self.var, "run")

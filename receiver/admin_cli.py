@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from common.exit_codes import DONE
 from common.paths import Places
 from common.settings import BadSettings, Settings, load_settings
+from receiver import store_cli
 from receiver.actions import adopt, copy_list, report, review
 from receiver.actions.accept import AcceptOrder, Witness, accept_held
 from receiver.actions.bring_back import bring_back
@@ -46,6 +47,8 @@ from receiver.outcome import (
     outcome_of_error,
     write_answer,
 )
+from receiver.store.shared_change import Decided, hold_shared, run_anyway, run_shared, was_accepted
+from receiver.store.transaction import load_access
 from receiver.system import account, process_limits
 from receiver.tables_client import Tables
 from receiver.timer import run_timer
@@ -77,12 +80,28 @@ class AdminCall(NamedTuple):
 
 def main() -> int:
     """Answer one call; the exit code."""
-    asked, places = parse_arguments(sys.argv[1:]), Places()
+    places = Places()
+    if sys.argv[1:2] and sys.argv[1] in store_cli.WORDS:
+        return _answer_store(places)
+    asked = parse_arguments(sys.argv[1:])
     try:
         logs = _become_postern(places, asked.verb in _READ_LOGS)
     except (Stopped, BadSettings) as error:
         return _end(Answer.to(outcome_of_error(asked.customer, Origin(0), error)), asked)
     return answer_call(places, Tables(places), asked, os.environ, logs)
+
+
+def _answer_store(places: Places) -> int:
+    asked = store_cli.parse_arguments(sys.argv[1:])
+    try:
+        _become_postern(places, reads_logs=False)
+    except Stopped as error:
+        return store_cli.print_answer(Answer.to(outcome_of_error("postern", Origin(0), error)), asked.json)
+    by = os.environ.get("SUDO_USER") or os.environ.get("LOGNAME") or account.NAME
+    process_limits.reset_environment(os.environ)
+    return store_cli.print_answer(
+        store_cli.answer_call(places, Tables(places), asked, by, sys.stdin.buffer), asked.json
+    )
 
 
 def answer_call(
@@ -168,6 +187,7 @@ _HELP = {
 }
 
 
+_DECISIONS = ("adopt", "accept", "rollback", "resume", "open", "merge-list")  # made in the store first
 _CHANGES = ("offer", "adopt", "accept", "rollback", "resume", "open", "take-over", "merge-list")
 
 
@@ -242,9 +262,24 @@ def _check_customer(places: Places, customer: str) -> None:
 def _run_change(call: AdminCall, spool: Spool, run: Callable[[], Outcome]) -> Answer:
     if publishing.read_unfinished(spool):  # the list that this run is asked about may be in no table yet
         recover(spool, call.tables)
-    outcome = receive.run_recorded(spool, call.origin, run)
+    outcome = receive.run_recorded(spool, call.origin, _through_store(call, spool, run))
     log_outcome(outcome)
     return Answer.to(outcome)
+
+
+def _through_store(call: AdminCall, spool: Spool, run: Callable[[], Outcome]) -> Callable[[], Outcome]:
+    """Return what makes a person's decision in the store first, where there is one."""
+    access = load_access(call.places)
+    if access is None or call.asked.verb not in _DECISIONS:
+        return run
+    name = getattr(call.asked, "list", "") or ""
+    if call.asked.verb == "adopt":
+        return partial(hold_shared, access, spool, call.origin.by, run)
+    if call.asked.verb == "accept" and was_accepted(spool, name):
+        done = Outcome(spool.customer, "unchanged", *call.origin, total=spool.summary().total)
+        return lambda: done._replace(notes=("done already",))
+    through = run_anyway if call.asked.verb in ("open", "merge-list") else run_shared
+    return partial(through, access, spool, Decided(call.asked.verb, call.origin.by), run)
 
 
 def _offer(call: AdminCall, settings: Settings, spool: Spool) -> Answer:

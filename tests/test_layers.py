@@ -50,8 +50,12 @@ ALLOWED: dict[str, set[str]] = {
         *("receiver.tables_client", "receiver.lists."),
         *("receiver.addresses", "receiver.outcome", "receiver.formatting", "receiver.system.", "common."),
     },
+    "receiver.store": {
+        *("receiver.tables_client", "receiver.lists.", "psycopg2."),
+        *("receiver.addresses", "receiver.outcome", "receiver.formatting", "receiver.system.", "common."),
+    },
     "receiver.upload": {
-        *("receiver.upload.", "receiver.tables_client", "receiver.lists."),
+        *("receiver.upload.", "receiver.store.", "receiver.tables_client", "receiver.lists."),
         *("receiver.addresses", "receiver.outcome", "receiver.formatting", "receiver.system.", "common."),
     },
     "receiver.upload.recipient_types": set(),
@@ -68,6 +72,7 @@ ALLOWED: dict[str, set[str]] = {
     "receiver.upload.stream": {"receiver.upload.formats.values", "receiver.outcome", "common."},
     "receiver.actions": {
         *("receiver.upload.pipeline", "receiver.upload.recipient_filter", "receiver.upload.guard"),
+        *("receiver.upload.judgement", "receiver.upload.store_upload", "receiver.store."),
         *("receiver.monitoring.", "receiver.lists."),
         *(
             "receiver.tables_client",
@@ -79,7 +84,13 @@ ALLOWED: dict[str, set[str]] = {
         "common.",
     },
     "receiver.timer": {
-        *("receiver.upload.", "receiver.monitoring.", "receiver.lists.", "receiver.tables_client"),
+        *(
+            "receiver.store.settings",
+            "receiver.upload.",
+            "receiver.monitoring.",
+            "receiver.lists.",
+            "receiver.tables_client",
+        ),
         *("receiver.outcome", "receiver.formatting", "receiver.system.", "common."),
     },
     "receiver.parse_cli": {
@@ -90,7 +101,12 @@ ALLOWED: dict[str, set[str]] = {
         *("receiver.upload.", "receiver.monitoring.", "receiver.views.", "receiver.lists.", "receiver.tables_client"),
         *("receiver.outcome", "receiver.formatting", "receiver.system.", "common."),
     },
+    "receiver.store_cli": {
+        *("receiver.upload.pipeline", "receiver.monitoring.alarms", "receiver.store.", "receiver.lists."),
+        *("receiver.tables_client", "receiver.outcome", "receiver.formatting", "receiver.system.", "common."),
+    },
     "receiver.admin_cli": {
+        *("receiver.store_cli", "receiver.store."),
         *("receiver.timer", "receiver.actions.", "receiver.upload.", "receiver.monitoring.", "receiver.views."),
         *("receiver.lists.", "receiver.tables_client"),
         *("receiver.outcome", "receiver.formatting", "receiver.system.", "common."),

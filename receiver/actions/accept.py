@@ -21,7 +21,8 @@ from receiver.outcome import Outcome, Refused
 from receiver.system import locks
 from receiver.tables_client import Tables
 from receiver.upload.guard import GROWTH_FLOOR
-from receiver.upload.pipeline import accepted_domains, log_entry, verify_tables
+from receiver.upload.judgement import accepted_domains, log_entry
+from receiver.upload.pipeline import verify_tables
 
 
 class AcceptOrder(NamedTuple):

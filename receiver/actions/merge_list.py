@@ -20,7 +20,8 @@ from receiver.lists.spool import Accepted, InForce, Spool
 from receiver.outcome import Origin, Outcome, Refused
 from receiver.system import locks
 from receiver.tables_client import Tables
-from receiver.upload.pipeline import log_entry, verify_tables
+from receiver.upload.judgement import log_entry
+from receiver.upload.pipeline import verify_tables
 
 
 class MergeOptions(NamedTuple):

@@ -9,7 +9,8 @@ from receiver.lists.spool import Spool
 from receiver.outcome import Origin, Outcome
 from receiver.system import locks
 from receiver.tables_client import Tables
-from receiver.upload.pipeline import log_entry, verify_tables
+from receiver.upload.judgement import log_entry
+from receiver.upload.pipeline import verify_tables
 
 
 def open_domains(spool: Spool, origin: Origin, tables: Tables) -> Outcome:

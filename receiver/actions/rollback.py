@@ -16,7 +16,8 @@ from receiver.outcome import Origin, Outcome, Refused
 from receiver.system import locks
 from receiver.tables_client import Tables
 from receiver.upload.guard import counted
-from receiver.upload.pipeline import log_entry, verify_tables
+from receiver.upload.judgement import log_entry
+from receiver.upload.pipeline import verify_tables
 
 
 class ListChoice(NamedTuple):

@@ -7,6 +7,7 @@ after it can be done again. `unproven.json` then stays until the tables have bee
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from common.settings import Settings
@@ -38,6 +39,7 @@ class Decision(NamedTuple):
     entry: LogEntry | None = None  # of the log; None: nothing is written there
     brings_back: frozenset[str] = frozenset()  # addresses that stay until a person accepts that they go
     takes_more: bool = False  # than the list says (plus addresses), which tables say once they are built
+    removals: Mapping[str, Removal] = {}  # of the other relays: who left by an upload that this one did not see
 
 
 class Publication(NamedTuple):
@@ -63,8 +65,11 @@ class StagedFiles(NamedTuple):
 def publish(spool: Spool, settings: Settings, in_force: InForce, decision: Decision, now: int) -> None:
     """Put a decision into force. Raises OSError; a full disk leaves the list in force as it was.
 
-    A domain of which the list has nobody is open, whatever the decision says.
+    A domain of which the list has nobody is open, whatever the decision says. Where a store keeps the list, the
+    decision is committed there first, and stays without effect where that fails.
     """
+    if spool.commit:
+        spool.commit(decision)
     text = decision.text
     decision = decision._replace(accepted=decision.accepted.only_listed(text))
     begun = Publication(now, list_file.digest(text), decision.accepted, pin=decision.pin, clears=decision.clears)
@@ -87,12 +92,13 @@ def publish(spool: Spool, settings: Settings, in_force: InForce, decision: Decis
 
 
 def _removals(spool: Spool, in_force: InForce, decision: Decision, now: int) -> bytes:
-    removals = removed_addresses.read_removals(spool.folder, now)
+    removals = {**removed_addresses.read_removals(spool.folder, now), **decision.removals}
     entry = decision.entry.entry if decision.entry else upload_log.new_id()
     removal = Removal(now, entry, bool(decision.by))
     removals = removed_addresses.bring_back(removals, decision.brings_back)
     removals = removed_addresses.update_removals(removals, in_force.recipients, decision.recipients, removal)
-    return removed_addresses.encode_removals(removals)
+    gone = {name: each for name, each in decision.removals.items() if name not in decision.recipients}
+    return removed_addresses.encode_removals({**removals, **gone})
 
 
 def _label(decision: Decision, before: frozenset[str], begun: Publication) -> ListRecord:

@@ -11,6 +11,7 @@ refusals.json         who was refused, says the mail log  had-mail.json  who had
 refusal-alarms.json   what the timer raised about them   left-out.json  whom the last export had and no list has
 judged-mail.json      who had mail, and is refused since somebody has accepted a list by their number
 upload-, call-NUMBER  empty: locked while an export is taken, while a call through a key is answered
+heads.json, heads/    with a store: this relay's heads, and their lists; heads-in-force.json says what was made of them
 parse-NUMBER          empty: locked while an export waits to be parsed, or is
 """
 
@@ -20,7 +21,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -108,6 +109,12 @@ class Held(NamedTuple):
     open_domains: tuple[str, ...] = ()  # in which everybody gets mail, so that it closes none of them
     named: tuple[LeftOut, ...] = ()  # values that were left out by nobody's options
 
+    def fields(self) -> dict[str, Any]:
+        """Return what why.json says: all of it as plain JSON, but who the recipients are."""
+        count = len(self.recipients) or self.total
+        fields = {**self._asdict(), "recipients": count, "total": count, "origin": self.origin._asdict()}
+        return {**fields, "named": records(self.named)}
+
     @classmethod
     def read(cls, why: Mapping[str, Any]) -> Held:
         """Return what why.json says, without the recipients. Raises KeyError, TypeError: it may be anybody's work."""
@@ -141,6 +148,7 @@ class Spool:
     def __init__(self, places: Places, customer: str) -> None:
         """Open it. Raises Failed where rebuild-relay-recips has not made it yet."""
         self.places, self.customer = places, customer
+        self.commit: Callable[[Any], None] | None = None  # called before a decision is published
         try:
             self.folder = atomic_files.open_directory(places.spool(customer))
         except OSError as error:
@@ -219,9 +227,7 @@ class Spool:
         """Let a list, written as `text`, wait in the place of the one that waits, and since when that one does."""
         before = self.held()
         since = before.since if before and before.reasons else held.since
-        count = len(held.recipients)
-        why = {**held._asdict(), "recipients": count, "total": count, "since": since, "origin": held.origin._asdict()}
-        why["named"] = records(held.named)
+        why = {**held.fields(), "since": since}
         atomic_files.make(self.folder, "held")
         with atomic_files.open_subdirectory(self.folder, "held") as directory:
             atomic_files.replace(directory, "recipients", text)

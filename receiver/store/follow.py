@@ -1,0 +1,168 @@
+"""A relay follows: what the store says of its own customers comes into force here, customer by customer.
+
+Each run looks at the heads that changed since the last one, and every ten minutes at all. A follower never writes a
+head. An upload relay whose heads are not the store's alone writes them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from common.release import RELEASE
+from common.settings import BadSettings
+from receiver.formatting import escape
+from receiver.lists import publishing
+from receiver.lists.spool import Spool
+from receiver.outcome import Stopped
+from receiver.store import rows
+from receiver.store.connection import Connection, Unclear, Unreached
+from receiver.store.head import Tip
+from receiver.store.in_force import News
+from receiver.store.merge import is_settled, reconcile
+from receiver.store.notes import read_notes
+from receiver.store.relay_heads import find_list, read_heads
+from receiver.store.transaction import StoreAccess, missing_lists, prepare, publish, write
+from receiver.system import atomic_files, locks
+
+ALL = 600  # seconds after which every customer is looked at
+OVERLAP = 60  # seconds by which a look reaches back, for what was committed late
+BESIDE = 180  # seconds for which a follower may have heads that do not know each other
+_NAME = "follow.json"
+
+
+class Followed(NamedTuple):
+    """When this relay followed, and what it could not."""
+
+    reached: int = 0  # epoch seconds of this relay: when the store was asked last and answered
+    tried: int = 0  # when it was asked last
+    clock: float = 0.0  # of the database, at that look
+    every: int = 0  # when every customer was looked at
+    why: str = ""  # the store was not reached
+    wrong: Mapping[str, str] = {}  # by customer: what could not be taken, and why
+    beside: Mapping[str, int] = {}  # by customer: since when it has heads that do not know each other
+
+
+class Looked(NamedTuple):
+    """What came of one run."""
+
+    followed: Followed
+    changed: tuple[str, ...] = ()  # customers whose list in force is another now
+
+
+def read_followed(run: int) -> Followed:
+    """Return what the last run noted; nothing where there was none."""
+    fields = atomic_files.load_json(run, _NAME) or {}
+    return Followed(**{name: value for name, value in fields.items() if name in Followed._fields})
+
+
+def follow(access: StoreAccess, customers: Sequence[str], now: int, seconds: float = 3_600.0) -> Looked:
+    """Look once, for at most so many seconds. Raises Busy while another run is at it."""
+    run = atomic_files.open_directory(access.places.run)
+    lock = os.open("follow.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=run)
+    try:
+        with locks.hold_lock(lock, fcntl.LOCK_EX, 0, "the last run of follow has not ended yet"):
+            looked = _look(access, customers, run, now, time.monotonic() + seconds)
+            atomic_files.store_json(run, _NAME, looked.followed._asdict())
+            return looked
+    finally:
+        os.close(lock)
+        os.close(run)
+
+
+def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, until: float) -> Looked:
+    last = read_followed(run)
+    every = not last.reached or now - last.every >= ALL or last.every > now or bool(last.why)
+    noted = {note.customer for note in read_notes(run, last.tried - OVERLAP)}  # those whose uploads were not judged
+    changed: list[str] = []
+    wrong: dict[str, str] = {}
+    try:
+        with access.connect() as connection:
+            clock, names = _find_changed(connection, customers, 0.0 if every else last.clock - OVERLAP)
+            names |= {*last.wrong, *last.beside, *noted}
+            again = [name for name in customers if name in names]
+            for name in again:
+                if time.monotonic() > until:
+                    return Looked(last._replace(tried=now, why="it took too long"), tuple(changed))
+                if _follow_safely(access, connection, name, wrong):
+                    changed.append(name)
+            with suppress(Unreached):
+                beat(connection, access, os.uname().nodename)
+    except (Unreached, BadSettings) as error:
+        return Looked(last._replace(tried=now, why=str(error)), tuple(changed))
+    beside = {name: last.beside.get(name, now) for name in customers if _has_several(access, name)}
+    whole = now if every else last.every
+    return Looked(Followed(now, now, clock, whole, "", wrong, beside), tuple(changed))
+
+
+def _find_changed(connection: Connection, customers: Sequence[str], since: float) -> tuple[float, set[str]]:
+    """Return the database's clock and whose heads changed since; all, where the one query fails: a page is damaged."""
+    with connection.reading():
+        clock = float(connection.ask("SELECT extract(epoch FROM clock_timestamp())")[0][0])
+        if not since:
+            return clock, set(customers)
+    with suppress(Unreached), connection.reading():
+        found = connection.ask(
+            "SELECT customer FROM postern.heads WHERE customer = ANY(%s) AND updated >= to_timestamp(%s)",
+            (list(customers), since),
+        )
+        return clock, {name for (name,) in found}
+    return clock, set(customers)
+
+
+def _follow_safely(access: StoreAccess, connection: Connection, name: str, wrong: dict[str, str]) -> bool:
+    """Follow one customer; what fails there keeps no other from it, but for a connection that is gone."""
+    try:
+        with Spool(access.places, name) as spool:
+            return follow_customer(access, connection, spool, wrong)
+    except (Stopped, BadSettings, OSError) as error:
+        wrong[name] = escape(str(error), 300)
+        if isinstance(error, (Unreached, Unclear)) and not connection.is_open:
+            raise Unreached(str(error)) from error
+        return False
+
+
+def follow_customer(access: StoreAccess, connection: Connection, spool: Spool, wrong: dict[str, str]) -> bool:
+    """Take the store's head of one customer; return whether the list in force changed."""
+    own = prepare(spool, int(time.time()))
+    with connection.reading():
+        found = rows.read_head(connection, spool.customer)
+        here = find_list(spool, found.head.list) if found.head else None
+        store, why = rows.tip_of(connection, spool.customer, found, here)
+        news = News() if store is None else _news_of(connection, spool, store, own)
+        lost = access.settings.is_upload_relay and missing_lists(connection, spool, found.head)
+    if why and (own or found.head):
+        wrong[spool.customer] = why
+    tips = reconcile(own, store)
+    if lost or (access.settings.is_upload_relay and not is_settled(tips, store)):
+        written = write(access, spool, None)
+        store, news = written.tip, written.news
+        wrong.pop(spool.customer, None)
+    done = publish(access, spool, store, news)
+    return bool(done.added or done.removed) or publishing.read_unverified(spool) is not None
+
+
+def _news_of(connection: Connection, spool: Spool, store: Tip, own: Iterable[Tip]) -> News:
+    is_known = any(tip.head.point == store.head.point for tip in own)
+    return News() if is_known else rows.read_news(connection, spool, store.head)
+
+
+def _has_several(access: StoreAccess, name: str) -> bool:
+    with suppress(Stopped, OSError), Spool(access.places, name) as spool:
+        return len(read_heads(spool)) > 1
+    return False
+
+
+def beat(connection: Connection, access: StoreAccess, name: str) -> None:
+    """Write that this relay follows. Raises Unreached."""
+    role = "upload" if access.settings.is_upload_relay else "follower"
+    with connection.writing():
+        connection.ask(
+            "INSERT INTO postern.relays (name, role, release, seen) VALUES (%s, %s, %s, clock_timestamp()) "
+            "ON CONFLICT (name) DO UPDATE SET role = excluded.role, release = excluded.release, seen = excluded.seen",
+            (name, role, RELEASE),
+        )

@@ -1,0 +1,151 @@
+"""A head: what is in force for a customer, and the random ids (points) of every state that lies behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from receiver.lists import list_file
+from receiver.lists.spool import Accepted, LastExport
+from receiver.outcome import Busy
+
+FORMAT = 1  # of a head as JSON; a newer one is neither taken nor written
+BOUND = 1_000  # points that a head remembers
+SPARE = "~"  # ends the point of what an upload falls back on: its upload's point, marked
+DECISIONS = ("accept", "rollback", "bring back", "resume", "open", "settings")  # what a person did
+
+
+class NewerFormat(Busy):
+    """A newer release wrote it; nothing of it may be taken, and nothing written over it."""
+
+
+class Behind(NamedTuple):
+    """A state that lies behind a head."""
+
+    point: str
+    date: int  # epoch seconds, for the order alone: later than what lies behind it, whatever the clocks say
+    kind: str = ""  # of a person's decision; empty: it was none
+    by: str = ""
+
+
+class Freeze(NamedTuple):
+    """Why uploads do not take effect."""
+
+    by: str
+    since: int  # epoch seconds
+    to: str  # SHA-256 of the list that was rolled back to
+    seen: str  # SHA-256 of the list that was in force before
+    is_merged: bool = False  # a merge brought it back: uploads add and open until a person resumes
+
+
+class Revision(NamedTuple):
+    """The settings that a tree has, or that the customer's lists are judged by."""
+
+    number: int = 0
+    hash: str = ""
+    holds: tuple[str, ...] = ()  # what would be lost with other settings, in provision's words
+
+
+class Head(NamedTuple):
+    """One state of a customer's list. One point is one state."""
+
+    point: str
+    date: int
+    list: str  # SHA-256 of the list in force
+    accepted: Accepted  # which domains, and the list that passed or was accepted last
+    past: tuple[Behind, ...] = ()  # newest first
+    held: Mapping[str, Any] | None = None  # what Held.fields() gives
+    kept: Mapping[str, str] = {}  # address: the log entry that removed it; listed until a person accepts that it goes
+    frozen: Freeze | None = None
+    export: LastExport = LastExport()
+    settings: Revision = Revision()
+    kind: str = ""
+    by: str = ""
+
+    @property
+    def behind(self) -> Behind:
+        """Return what the next head remembers of this one."""
+        decided = self.kind in DECISIONS
+        return Behind(self.point, self.date, self.kind if decided else "", self.by if decided else "")
+
+    def knows(self, point: str) -> bool:
+        """Return whether a state lies behind this one; who is or knows an upload knows what it falls back on."""
+        plain = point.rstrip(SPARE)
+        if point.endswith(SPARE) and plain == self.point:
+            return True
+        return any(each.point in (point, plain) for each in self.past)
+
+
+class Tip(NamedTuple):
+    """A head with its list."""
+
+    head: Head
+    text: bytes
+
+    @property
+    def recipients(self) -> frozenset[str]:
+        """Return who is on the list."""
+        return list_file.decode_recipients(self.text)
+
+
+def new_point() -> str:
+    """Return an id by chance, which no other state anywhere has: 32 hexadecimal digits."""
+    return os.urandom(16).hex()
+
+
+def past_of(tips: Iterable[Tip], bound: int = BOUND) -> tuple[Behind, ...]:
+    """Return what lies behind a head on top of these: they, then what lies behind them, newest first."""
+    heads = [tip.head for tip in tips]
+    behind = [each for head in heads for each in head.past]
+    if len(heads) > 1:
+        behind.sort(key=lambda each: -each.date)
+    every = {each.point: each for each in [*(head.behind for head in reversed(heads)), *behind]}
+    return tuple(every.values())[:bound]
+
+
+def date_on_top(tips: Iterable[Tip], now: int) -> int:
+    """Return the date of a head on top of these: never before that of what lies behind it."""
+    return max([now, *(tip.head.date + 1 for tip in tips)])
+
+
+def digest(store: str, customer: str, text: str) -> str:
+    """Return what a row says of its head: a damaged one, another customer's or another store's does not fit."""
+    return list_file.digest("\n".join((store, customer, text)).encode())
+
+
+def encode_head(head: Head) -> str:
+    """Return a head as JSON in ASCII: a value that was left out may hold what a column of text does not take."""
+    fields = {**head._asdict(), "format": FORMAT, "accepted": head.accepted._asdict()}
+    fields["frozen"] = head.frozen and head.frozen._asdict()
+    fields["export"] = head.export._asdict()
+    fields["settings"] = head.settings._asdict()
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+
+def decode_head(text: str) -> Head:
+    """Return what encode_head() gave. Raises NewerFormat, and ValueError for what is none."""
+    try:
+        fields = json.loads(text)
+        if fields["format"] > FORMAT:
+            raise NewerFormat("a newer release of Postern wrote it; provision this relay with that release")
+        known = {name: value for name, value in fields.items() if name in Head._fields}
+        export, revision = fields["export"], fields["settings"]
+        known["accepted"] = Accepted.read(fields["accepted"])
+        known["past"] = tuple(Behind(*each) for each in fields["past"])
+        known["frozen"] = fields["frozen"] and Freeze(**fields["frozen"])
+        known["export"] = LastExport(tuple(export["open_domains"]), export["plus_addresses"])
+        known["settings"] = Revision(revision["number"], revision["hash"], tuple(revision["holds"]))
+        return _typed(Head(**known))
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"it is no head: {type(error).__name__}: {error}") from error
+
+
+def _typed(head: Head) -> Head:
+    words = (head.point, head.list, head.kind, head.by, head.settings.hash, *head.kept, *head.kept.values())
+    numbers = (head.date, head.settings.number, *(each.date for each in head.past))
+    past = (word for each in head.past for word in (each.point, each.kind, each.by))
+    if not (all(isinstance(each, str) for each in (*words, *past)) and all(isinstance(each, int) for each in numbers)):
+        raise TypeError("a word or a number is of another kind")
+    return head

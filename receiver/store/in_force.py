@@ -1,0 +1,134 @@
+"""From a relay's heads to what is in force there: the list that Postfix's tables are built from, and what goes with it.
+
+Heads keep every address; a relay cuts to its tree's domains here. All of it may be done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import NamedTuple
+
+from common.settings import Settings
+from receiver.addresses import domain_of
+from receiver.lists import list_file, publishing, removed_addresses, upload_log
+from receiver.lists.publishing import Decision
+from receiver.lists.removed_addresses import Removal
+from receiver.lists.spool import Held, Pin, Spool
+from receiver.lists.upload_log import LogEntry
+from receiver.outcome import Origin
+from receiver.store.head import Head, Tip
+from receiver.store.merge import unite, without_empty_domains
+from receiver.store.relay_heads import find_list, write_heads
+from receiver.system import atomic_files
+
+_LOGGED = 500  # newest entries of the log among which one from the store may be already
+_MADE = "heads-in-force.json"  # of which heads and domains what is in force was made
+
+
+class News(NamedTuple):
+    """What came along with the store's head."""
+
+    log: Mapping[str, LogEntry] = {}  # by point, the oldest first
+    removals: Mapping[str, Removal] = {}
+    held: bytes = b""  # the list that waits; nothing: it is here already, or none waits
+
+
+class Published(NamedTuple):
+    """What publishing changed."""
+
+    added: frozenset[str] = frozenset()
+    removed: frozenset[str] = frozenset()
+
+
+def publish_heads(spool: Spool, settings: Settings, tips: Sequence[Tip], news: News, now: int) -> Published:
+    """Make these the relay's heads, and put what they come to into force. The caller holds the customer's lock."""
+    publishing.complete(spool)
+    wanted = {"heads": [[tip.head.point, _digest_dates(tip.head)] for tip in tips], "domains": list(settings.domains)}
+    if atomic_files.load_json(spool.folder, _MADE) == wanted and spool.text():
+        return Published()
+    write_heads(spool, tips)
+    done = _put_into_force(spool, settings, unite(tips), news, now)
+    atomic_files.store_json(spool.folder, _MADE, wanted)
+    return done
+
+
+def _digest_dates(head: Head) -> str:
+    """Return what names all of a head that may change while its point stays."""
+    words = [f"{name} {when}" for name, when in sorted(head.accepted.domains.items())]
+    return list_file.digest("\n".join((*words, str(head.held), str(head.settings))).encode())
+
+
+def _put_into_force(spool: Spool, settings: Settings, base: Tip, news: News, now: int) -> Published:
+    in_force = spool.in_force()
+    recipients = frozenset(name for name in base.recipients if domain_of(name) in settings.domains)
+    text = list_file.encode_recipients(recipients)
+    domains = {name: when for name, when in base.head.accepted.domains.items() if name in settings.domains}
+    accepted = without_empty_domains(base.head.accepted._replace(domains=domains), recipients, settings)
+    added, removed = recipients - in_force.recipients, in_force.recipients - recipients
+    entry = _entry(base, news, in_force.text, Published(added, removed), now)
+    takes_more = bool(base.head.export.plus_addresses) and not spool.last_export().plus_addresses
+    origin = Origin(entry.when, entry.key, entry.client, entry.by)
+    decision = Decision(recipients, text, accepted, origin, entry.accepted_by, clears=False, entry=entry)
+    decision = decision._replace(removals=_removals(spool, base.head, news, now), takes_more=takes_more)
+    decision = decision._replace(brings_back=_brought_back(spool, base.head, now))
+    _log_others(spool, news, entry)
+    publishing.publish(spool, settings, in_force, decision, now)
+    spool.record_export(base.head.export)
+    _freeze(spool, base.head)
+    _hold(spool, base.head, news)
+    return Published(added, removed)
+
+
+def _log_others(spool: Spool, news: News, entry: LogEntry) -> None:
+    """Write what other relays logged since this one looked last."""
+    known = {each.entry for each in islice(upload_log.read_entries(spool.folder), _LOGGED)}
+    for each in news.log.values():
+        if each.entry != entry.entry and each.entry not in known:
+            upload_log.add_entry(spool.folder, each)
+
+
+def _entry(base: Tip, news: News, before: bytes, done: Published, now: int) -> LogEntry:
+    """Return the log entry: the store's of this point; of a merge, and without the store, one of this relay's own."""
+    if base.head.point in news.log:
+        return news.log[base.head.point]
+    old = list_file.digest(before) if before else ""
+    name = upload_log.name_step(old, base.head.list) if done.added or done.removed else upload_log.new_id()
+    entry = LogEntry(name, now, base.head.kind or "merged", base.head.list, old, base.text.count(b"\n"))
+    return entry._replace(added=len(done.added), removed=len(done.removed), by=base.head.by)
+
+
+def _removals(spool: Spool, head: Head, news: News, now: int) -> dict[str, Removal]:
+    """Return who left elsewhere, who is kept until a person accepts that they go, and who no longer is."""
+    known = removed_addresses.read_removals(spool.folder, now)
+    kept = {
+        name: known.get(name, Removal(now, entry))._replace(entry=entry, is_brought_back=True)
+        for name, entry in head.kept.items()
+    }
+    ended = {name: known[name]._replace(is_brought_back=False) for name in removed_addresses.brought_back(known)}
+    return {**ended, **news.removals, **kept}
+
+
+def _brought_back(spool: Spool, head: Head, now: int) -> frozenset[str]:
+    known = removed_addresses.brought_back(removed_addresses.read_removals(spool.folder, now))
+    return frozenset(head.kept) if head.kept.keys() - known else frozenset()
+
+
+def _freeze(spool: Spool, head: Head) -> None:
+    if head.frozen is None:
+        spool.unpin()
+    elif spool.pinned() != Pin(head.frozen.since, head.frozen.by, head.frozen.to):
+        spool.pin(Pin(head.frozen.since, head.frozen.by, head.frozen.to))
+
+
+def _hold(spool: Spool, head: Head, news: News) -> None:
+    """Let wait what waits in the store. A follower that has not its list keeps none."""
+    if not head.held:
+        spool.unhold()
+        return
+    with suppress(KeyError, TypeError, ValueError):
+        held, waits = Held.read(head.held), spool.waits()
+        text = news.held or find_list(spool, held.list) or b""
+        if text and (waits is None or waits.fields() != held.fields()):
+            spool.hold(held._replace(recipients=list_file.decode_recipients(text)), text)

@@ -1,0 +1,46 @@
+"""What the store's runs must tell a person: noted at once, before a COMMIT, and raised by the next run of follow."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import syslog
+from contextlib import suppress
+from typing import NamedTuple
+
+_NAME = "store-notes"
+_LIMIT = 1 << 16  # bytes; the oldest go
+_LINES = 100  # that stay then
+
+
+class Note(NamedTuple):
+    """One thing that happened."""
+
+    when: int  # epoch seconds
+    customer: str
+    text: str
+
+
+def add_note(run: int, note: Note) -> None:
+    """Write a note, on the disk when this returns, and in the mail log."""
+    syslog.syslog(syslog.LOG_WARNING, f"{note.customer}: {note.text}")
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    with open(os.open(_NAME, flags, 0o600, dir_fd=run), "r+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_size > _LIMIT:
+            newest = file.readall().splitlines(keepends=True)[-_LINES:]
+            file.truncate(0)
+            file.write(b"".join(newest))
+        file.write(json.dumps(note).encode() + b"\n")
+        os.fsync(file.fileno())
+
+
+def read_notes(run: int, since: int) -> list[Note]:
+    """Return the notes since an epoch second, the oldest first; a damaged line is passed over."""
+    found = []
+    with suppress(FileNotFoundError), open(os.open(_NAME, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=run), "rb") as file:
+        for line in file.read(2 * _LIMIT).splitlines():
+            with suppress(ValueError, TypeError):
+                found.append(Note(*json.loads(line)))
+    return [note for note in found if note.when >= since]

@@ -1,0 +1,222 @@
+"""What an operator asks of a relay about the store: look, merge, forget, settings, open."""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from common.paths import Places
+from common.settings import BadSettings, load_settings
+from receiver.lists import list_file, upload_log
+from receiver.lists.spool import Spool
+from receiver.lists.upload_log import LogEntry
+from receiver.outcome import Refused, Stopped
+from receiver.store import rows
+from receiver.store.connection import FORMAT, Unreached
+from receiver.store.follow import read_followed
+from receiver.store.head import Head, Revision, Tip, decode_head, encode_head
+from receiver.store.in_force import News, publish_heads
+from receiver.store.merge import unite
+from receiver.store.relay_heads import find_list, read_heads
+from receiver.store.settings import load_revision
+from receiver.store.transaction import Change, StoreAccess, Written, prepare, publish, write
+from receiver.system import atomic_files, locks
+
+_HEADS = 100  # that another relay may hand over
+
+
+class RefusedWith(Refused):
+    """A refusal that names what it is about."""
+
+    def __init__(self, text: str, details: Mapping[str, Any]) -> None:
+        """Keep what the answer shows besides the sentence."""
+        super().__init__(text)
+        self.details = details
+
+
+def customers_of(places: Places) -> list[str]:
+    """Return the customers that this relay has a tree of."""
+    return sorted(name for name in os.listdir(os.path.join(places.etc, "customers")) if not name.startswith("."))
+
+
+def write_id(access: StoreAccess) -> dict[str, Any]:
+    """Write the store's id where it has none. Raises Unreached."""
+    with access.connect() as connection:
+        known = connection.ask("SELECT id FROM postern.store")
+        if not known:
+            connection.ask("INSERT INTO postern.store (id, format) VALUES (%s, %s)", (access.settings.id, FORMAT))
+        elif known[0][0] != access.settings.id:
+            raise Refused(f"it is another store: its id is {known[0][0]}")
+    return {"id": access.settings.id}
+
+
+def status(access: StoreAccess) -> dict[str, Any]:
+    """Return what the store and this relay have of every customer; the store may be out of reach."""
+    run = atomic_files.open_directory(access.places.run)
+    try:
+        followed = read_followed(run).reached
+    finally:
+        os.close(run)
+    role = "upload" if access.settings.is_upload_relay else "follower"
+    found: dict[str, Any] = {"reached": False, "why": "", "id": access.settings.id, "role": role, "relays": {}}
+    found["customers"] = {name: _own_status(access.places, name) for name in customers_of(access.places)}
+    try:
+        _add_store(access, found)
+    except (Unreached, BadSettings) as error:
+        found["why"] = str(error)
+    return {**found, "followed": followed}
+
+
+def _own_status(places: Places, name: str) -> dict[str, Any]:
+    here: list[dict[str, Any]] = []
+    with suppress(Stopped, OSError), Spool(places, name) as spool:
+        here = [summary(tip.head, tip.text) for tip in read_heads(spool)]
+    revision = load_revision(places, name)
+    return {"store": None, "here": here, "settings": {"number": revision.number, "hash": revision.hash}}
+
+
+def _add_store(access: StoreAccess, found: dict[str, Any]) -> None:
+    with access.connect() as connection, connection.reading():
+        for name, each in found["customers"].items():
+            head = rows.read_head(connection, name).head
+            text = rows.read_list(connection, name, head.list) if head else None
+            each["store"] = head and summary(head, text or b"")
+        seen = connection.ask("SELECT name, role, release, extract(epoch FROM seen)::bigint FROM postern.relays")
+        found["relays"] = {name: {"role": role, "release": release, "seen": when} for name, role, release, when in seen}
+        found["reached"] = True
+
+
+def summary(head: Head, text: bytes) -> dict[str, Any]:
+    """Return a head as plain JSON for people and for `inv`."""
+    held = head.held or {}
+    return {
+        "point": head.point,
+        "list": head.list,
+        "total": text.count(b"\n"),
+        "accepted": dict(head.accepted.domains),
+        "held": str(held.get("list", "")),
+        "since": held.get("since", 0),
+        "frozen": (head.frozen.by or "somebody") if head.frozen else "",
+        "settings": head.settings.number,
+        "kind": head.kind,
+        "by": head.by,
+    }
+
+
+def export_heads(spool: Spool) -> dict[str, Any]:
+    """Return what this relay has of a customer, with the lists."""
+    tips = prepare(spool, int(time.time()))
+    every = [{"head": encode_head(tip.head), "list": _pack(tip.text)} for tip in tips]
+    return {"customer": spool.customer, "heads": every}
+
+
+def merge_heads(access: StoreAccess, spool: Spool, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Take another relay's heads among this one's; an upload relay writes one on top. Raises Refused, Busy."""
+    others = _read_given(spool.customer, given)
+    prepare(spool, int(time.time()))
+    if not access.settings.is_upload_relay:
+        for other in others:
+            publish(access, spool, other, News())
+        return {"point": "", "total": spool.summary().total}
+    return _publish(access, spool, write(access, spool, None, others=others))
+
+
+def forget_heads(access: StoreAccess, spool: Spool, removing: int | None) -> dict[str, Any]:
+    """Take the store's head alone. Raises RefusedWith, naming who goes, without their number."""
+    own = prepare(spool, int(time.time()))
+    with access.connect() as connection, connection.reading():
+        found = rows.read_head(connection, spool.customer)
+        here = find_list(spool, found.head.list) if found.head else None
+        store, wrong = rows.tip_of(connection, spool.customer, found, here)
+        news = rows.read_news(connection, spool, store.head) if store else News()
+    if store is None:
+        raise Refused(wrong)
+    going = sorted(unite(own).recipients - store.recipients)
+    if removing != len(going):
+        raise RefusedWith(f"{len(going)} would go by it: --removing {len(going)}", {"going": going})
+    with spool.locked(), locks.hold_settings(spool.places):
+        publish_heads(spool, load_settings(spool.places, spool.customer), [store], news, int(time.time()))
+    return {"going": going, "point": store.head.point}
+
+
+def next_settings(access: StoreAccess, spool: Spool, given: Mapping[str, Any], by: str) -> dict[str, Any]:
+    """Give the settings of the customer's trees the next number, before the first tree changes. Raises RefusedWith."""
+    _check_upload_relay(access)
+    name, domains = str(given.get("hash", "")), [str(each) for each in given.get("domains", ())]
+    holds, removing = (tuple(sorted(map(str, given.get(word, ())))) for word in ("holds", "removing"))
+    prepare(spool, int(time.time()))
+    own = load_revision(spool.places, spool.customer)
+    act = partial(_with_settings, own, Revision(0, name, holds), removing, domains, by)
+    written = write(access, spool, act)
+    done = _publish(access, spool, written)
+    return {**done, "number": written.tip.head.settings.number if written.tip else 0}
+
+
+def open_domains(access: StoreAccess, spool: Spool, domains: Iterable[str], by: str) -> dict[str, Any]:
+    """Take the accepted dates of domains out of the head, so that every relay opens them. Raises Busy."""
+    _check_upload_relay(access)
+    asked = frozenset(domains)
+    prepare(spool, int(time.time()))
+    return {**_publish(access, spool, write(access, spool, partial(_opened, asked, by))), "opened": sorted(asked)}
+
+
+def _with_settings(
+    own: Revision, wanted: Revision, removing: Sequence[str], domains: Sequence[str], by: str, base: Tip
+) -> Change:
+    known = base.head.settings
+    lacking = [word for word in known.holds if word not in wanted.holds and word not in removing]
+    if lacking:
+        text = f"the store's settings have what these lack: {', '.join(lacking)}; name it by --removing, or pull first"
+        raise RefusedWith(text, {"lacking": lacking})
+    is_same = known.hash == wanted.hash and known.number
+    number = known.number if is_same else max(known.number, own.number) + 1
+    gone = frozenset(base.head.accepted.domains) - frozenset(domains)
+    head = base.head._replace(settings=wanted._replace(number=number), accepted=base.head.accepted.without(gone))
+    return Change(head, base.text, "settings", _entry("settings", head, by), by, is_judgement=False)
+
+
+def _opened(domains: frozenset[str], by: str, base: Tip) -> Change:
+    head = base.head._replace(accepted=base.head.accepted.without(domains))
+    return Change(head, base.text, "open", _entry("opened", head, by), by, is_judgement=False)
+
+
+def _entry(did: str, head: Head, by: str) -> LogEntry:
+    return LogEntry(upload_log.new_id(), int(time.time()), did, head.list, head.list, by=by)
+
+
+def _publish(access: StoreAccess, spool: Spool, written: Written) -> dict[str, Any]:
+    publish(access, spool, written.tip, written.news)
+    total = written.tip.text.count(b"\n") if written.tip else 0
+    return {"point": written.tip.head.point if written.tip else "", "total": total}
+
+
+def _check_upload_relay(access: StoreAccess) -> None:
+    if not access.settings.is_upload_relay:
+        raise Refused("this relay follows the store; ask one of the upload relays")
+
+
+def _read_given(customer: str, given: Mapping[str, Any]) -> list[Tip]:
+    if given.get("customer") != customer:
+        raise Refused(f"what another relay printed is not of {customer}")
+    try:
+        return [_read_tip(each) for each in given["heads"][:_HEADS]]
+    except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
+        raise Refused(f"what another relay printed cannot be used: {error}") from error
+
+
+def _read_tip(given: Mapping[str, str]) -> Tip:
+    head = decode_head(given["head"])
+    text = zlib.decompressobj().decompress(base64.b64decode(given["list"], validate=True), list_file.LIMIT)
+    if list_file.digest(text) != head.list:
+        raise ValueError("a list is not what its head says")
+    return Tip(head, text)
+
+
+def _pack(text: bytes) -> str:
+    return base64.b64encode(zlib.compress(text, 1)).decode()

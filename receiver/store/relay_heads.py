@@ -1,0 +1,104 @@
+"""The heads that a relay has of a customer, with their lists: `heads.json` and `heads/` in the customer's spool.
+
+`heads.json` is replaced in one rename, under the customer's lock. What is in force is made of it, so that a run which
+was killed after that rename is finished by the next.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+
+from receiver.lists import history, list_file, removed_addresses
+from receiver.lists.spool import Spool
+from receiver.outcome import Failed
+from receiver.store.head import Freeze, Head, Tip, decode_head, encode_head, new_point
+from receiver.system import atomic_files
+
+_NAME = "heads.json"
+_FOLDER = "heads"
+_LIMIT = 16 << 20  # bytes of heads.json
+
+
+def read_heads(spool: Spool) -> tuple[Tip, ...]:
+    """Return this relay's heads, as far as they can be read."""
+    return tuple(tip for tip in map(partial(_read_tip, spool), _load(spool) or ()) if tip)
+
+
+def adopt_list(spool: Spool, now: int) -> None:
+    """Make a head of the list in force where no head that can be read stands for it: a random point, and no past.
+
+    So begins a relay that had a list before there was a store, and one whose heads are damaged: nobody leaves by it.
+    The caller holds the customer's lock.
+    """
+    known = _load(spool)
+    tips = read_heads(spool)
+    if (known is None or len(tips) < len(known)) and spool.text():
+        write_heads(spool, (*tips, _head_of_spool(spool, now)))
+
+
+def _head_of_spool(spool: Spool, now: int) -> Tip:
+    text, waits, pin = spool.text(), spool.waits(), spool.pinned()
+    frozen = Freeze(pin.by, pin.since, pin.list, "") if pin else None
+    back = removed_addresses.read_removals(spool.folder, now)
+    kept = {name: back[name].entry for name in removed_addresses.brought_back(back)}
+    head = Head(new_point(), now, list_file.digest(text), spool.accepted(), held=waits and waits.fields())
+    return Tip(head._replace(kept=kept, frozen=frozen, export=spool.last_export()), text)
+
+
+def _read_tip(spool: Spool, text: str) -> Tip | None:
+    with suppress(ValueError):
+        head = decode_head(text)
+        content = find_list(spool, head.list)
+        return None if content is None else Tip(head, content)
+    return None
+
+
+def write_heads(spool: Spool, tips: Sequence[Tip]) -> None:
+    """Replace this relay's heads. The caller holds the customer's lock."""
+    atomic_files.make(spool.folder, _FOLDER)
+    with atomic_files.open_subdirectory(spool.folder, _FOLDER) as directory:
+        for tip in tips:
+            if _read_packed(directory, tip.head.list) is None:
+                atomic_files.replace(directory, tip.head.list, zlib.compress(tip.text, 1))
+    texts = [encode_head(tip.head) for tip in tips]
+    atomic_files.replace(spool.folder, _NAME, atomic_files.encode_json({"postern": 1, "heads": texts}))
+    with atomic_files.open_subdirectory(spool.folder, _FOLDER) as directory:
+        for name in set(atomic_files.list_names(spool.folder, _FOLDER)) - {tip.head.list for tip in tips}:
+            atomic_files.remove(directory, name)
+
+
+def find_list(spool: Spool, name: str) -> bytes | None:
+    """Return a list by its SHA-256 wherever this relay keeps it; None: it does not."""
+    return next((text for text in _copies(spool, name) if list_file.digest(text) == name), None)
+
+
+def _copies(spool: Spool, name: str) -> Iterator[bytes]:
+    with suppress(FileNotFoundError), atomic_files.open_subdirectory(spool.folder, _FOLDER) as directory:
+        yield _read_packed(directory, name) or b""
+    yield spool.text()
+    with suppress(FileNotFoundError, Failed), atomic_files.open_subdirectory(spool.folder, "held") as directory:
+        yield atomic_files.read(directory, "recipients", list_file.LIMIT) or b""
+    for entry in history.entries(spool.folder):
+        if entry.kept.list == name:
+            with suppress(Failed):
+                yield history.read_list(spool.folder, entry.number)
+
+
+def _read_packed(directory: int, name: str) -> bytes | None:
+    with suppress(Failed, zlib.error):
+        packed = atomic_files.read(directory, name, list_file.PACKED)
+        text = None if packed is None else zlib.decompressobj().decompress(packed, list_file.LIMIT)
+        return text if text is not None and list_file.digest(text) == name else None
+    return None
+
+
+def _load(spool: Spool) -> list[str] | None:
+    """Return the heads as they are written; None: there are none, or the file is damaged."""
+    with suppress(Failed, ValueError, TypeError, KeyError, RecursionError):
+        fields = json.loads(atomic_files.read(spool.folder, _NAME, _LIMIT) or b"{}")
+        return [str(text) for text in fields["heads"]]
+    return None

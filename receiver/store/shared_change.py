@@ -1,0 +1,166 @@
+"""What a person decides on an upload relay: made beside the store's state, and committed there before it is in force.
+
+The decision is made by the same code as without a store. This relay takes the store's head first; the customer's row is
+locked when the decision is to be published, and where another head has come meanwhile, nothing is changed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import NamedTuple
+
+from receiver.formatting import escape
+from receiver.lists import list_file, removed_addresses, upload_log
+from receiver.lists.publishing import Decision
+from receiver.lists.removed_addresses import Removal
+from receiver.lists.spool import Spool
+from receiver.outcome import Busy, Outcome, Refused
+from receiver.store.connection import Unreached
+from receiver.store.follow import follow_customer
+from receiver.store.head import Freeze, Head, Tip
+from receiver.store.merge import unite
+from receiver.store.relay_heads import read_heads, write_heads
+from receiver.store.transaction import Change, StoreAccess, make_spare, prepare, publish, write
+
+
+class Decided(NamedTuple):
+    """What a person asked for."""
+
+    kind: str  # accept, rollback, bring back, resume
+    by: str
+
+
+def run_shared(access: StoreAccess, spool: Spool, decided: Decided, run: Callable[[], Outcome]) -> Outcome:
+    """Run an action whose decisions go to the store first. Raises Busy where the store does not take part, Refused."""
+    tip = take_head(access, spool)
+    spool.commit = partial(_commit, access, spool, decided, tip)
+    try:
+        outcome = run()
+    finally:
+        spool.commit = None
+    if decided.kind == "resume":
+        write_spool_state(access, spool, decided)
+    return outcome
+
+
+def run_anyway(access: StoreAccess, spool: Spool, decided: Decided, run: Callable[[], Outcome]) -> Outcome:
+    """Run what only adds and opens: in the store, or where that does not take part, on this relay alone.
+
+    The store learns later what was done here.
+    """
+    with suppress(Busy, Refused):
+        return run_shared(access, spool, decided, run)
+    outcome, now = run(), int(time.time())
+    own = prepare(spool, now)
+    base = unite(own)
+    opened = base.head.accepted.domains.keys() - spool.accepted().domains.keys()
+    recipients = base.recipients | spool.in_force().recipients
+    if opened or recipients != base.recipients:
+        head = base.head._replace(accepted=base.head.accepted.without(opened))
+        spare = make_spare(own, head, list_file.encode_recipients(recipients), now)
+        with spool.locked():
+            write_heads(spool, [spare])
+        access.note(spool.customer, f"{decided.kind} by {escape(decided.by)} could not be written to the store yet")
+    return outcome
+
+
+def hold_shared(access: StoreAccess, spool: Spool, by: str, run: Callable[[], Outcome]) -> Outcome:
+    """Run what lets a list wait, and let it wait in the store. Raises Busy, Refused on a follower."""
+    _check_upload_relay(access)
+    prepare(spool, int(time.time()))
+    outcome = run()
+    written = write(access, spool, partial(_with_held, spool, by))
+    publish(access, spool, written.tip, written.news)
+    return outcome
+
+
+def _with_held(spool: Spool, by: str, base: Tip) -> Change | None:
+    waits = spool.waits()
+    if waits is None:
+        return None
+    head = base.head._replace(held=waits.fields())
+    entry = upload_log.LogEntry(upload_log.new_id(), int(time.time()), "held", waits.list, by=by)
+    return Change(head, base.text, "held", entry, by, _held_text(spool, head))
+
+
+def _check_upload_relay(access: StoreAccess) -> None:
+    if not access.settings.is_upload_relay:
+        raise Refused("this relay follows the store; ask one of the upload relays")
+
+
+def take_head(access: StoreAccess, spool: Spool) -> Tip:
+    """Bring what is in force here to the store's state and return its head. Raises Busy, and Refused on a follower."""
+    _check_upload_relay(access)
+    wrong: dict[str, str] = {}
+    with access.connect() as connection:
+        follow_customer(access, connection, spool, wrong)
+    tips = read_heads(spool)
+    if len(tips) != 1 or wrong:
+        raise Unreached(wrong.get(spool.customer) or "the store has no list of this customer; try again in a minute")
+    return tips[0]
+
+
+def was_accepted(spool: Spool, name: str) -> bool:
+    """Return whether a list is the one accepted last, or the log has that a person accepted it."""
+    every = (entry.list for entry in upload_log.read_entries(spool.folder) if entry.accepted_by)
+    return spool.waits() is None and (spool.accepted().list == name or name in every)
+
+
+def write_spool_state(access: StoreAccess, spool: Spool, decided: Decided) -> None:
+    """Write what resuming left in the spool beside the list: nothing is frozen, and what waits. Raises Busy."""
+    written = write(access, spool, partial(_change_of_spool, spool, decided))
+    if written.tip:
+        with spool.locked():
+            write_heads(spool, [written.tip])
+
+
+def _commit(access: StoreAccess, spool: Spool, decided: Decided, seen: Tip, decision: Decision) -> None:
+    written = write(access, spool, partial(_change_of, spool, decided, seen, decision))
+    if written.tip:
+        write_heads(spool, [written.tip])
+
+
+def _change_of(spool: Spool, decided: Decided, seen: Tip, decision: Decision, base: Tip) -> Change:
+    if base.head.point != seen.head.point:
+        raise Busy("the list in force has changed just now; look again and ask again")
+    head = _with_spool_state(spool, base.head)
+    if decision.clears:
+        head = head._replace(held=None)
+    if decision.pin:
+        name = list_file.digest(base.text)
+        head = head._replace(frozen=Freeze(decision.pin.by, decision.pin.since, decision.pin.list, name))
+    if decided.kind == "resume":
+        head = head._replace(frozen=None)
+    head = head._replace(accepted=decision.accepted, kept=_kept(spool, head, decision))
+    entry = decision.entry or upload_log.LogEntry(upload_log.new_id(), int(time.time()), decided.kind, head.list)
+    removal = Removal(entry.when, entry.entry, bool(decision.by))
+    removals = dict.fromkeys(base.recipients - decision.recipients, removal)
+    held = _held_text(spool, head)
+    return Change(head, decision.text, decided.kind, entry, decided.by, held, removals)
+
+
+def _change_of_spool(spool: Spool, decided: Decided, base: Tip) -> Change:
+    if base.head.point not in [tip.head.point for tip in read_heads(spool)]:
+        raise Busy("the list in force has changed just now; look again and ask again")
+    head = _with_spool_state(spool, base.head)._replace(frozen=None)
+    entry = upload_log.LogEntry(upload_log.new_id(), int(time.time()), decided.kind, head.list, by=decided.by)
+    return Change(head, base.text, decided.kind, entry, decided.by, _held_text(spool, head), is_judgement=False)
+
+
+def _with_spool_state(spool: Spool, head: Head) -> Head:
+    waits = spool.waits()
+    return head._replace(held=waits and waits.fields())
+
+
+def _held_text(spool: Spool, head: Head) -> bytes:
+    held = spool.held() if head.held else None
+    return list_file.encode_recipients(held.recipients) if held else b""
+
+
+def _kept(spool: Spool, head: Head, decision: Decision) -> dict[str, str]:
+    known = removed_addresses.read_removals(spool.folder, int(time.time()))
+    back = {name: known[name].entry for name in decision.brings_back if name in known}
+    return {name: entry for name, entry in {**head.kept, **back}.items() if name in decision.recipients}

@@ -1,0 +1,267 @@
+"""An upload relay's one transaction: lock the customer's row, reconcile, act, write, commit; then publish it.
+
+Whoever acts is given what would be in force, and says what is to be instead. Where the store does not take part, the
+spare is published: what is in force here, and what the upload adds and opens on top of it. That removes nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from common.paths import Places
+from common.settings import Settings, load_settings
+from receiver.formatting import escape
+from receiver.lists import history, list_file, removed_addresses, upload_log
+from receiver.lists.removed_addresses import Removal
+from receiver.lists.spool import Accepted, Spool
+from receiver.lists.upload_log import LogEntry
+from receiver.outcome import Failed
+from receiver.store import rows
+from receiver.store.connection import Connection, Locked, Step, Unreached
+from receiver.store.head import SPARE, Head, Tip, date_on_top, new_point, past_of
+from receiver.store.in_force import News, Published, publish_heads
+from receiver.store.merge import find_lost_decisions, is_settled, reconcile, unite, without_empty_domains
+from receiver.store.notes import Note, add_note
+from receiver.store.relay_heads import adopt_list, find_list, read_heads
+from receiver.store.settings import StoreSettings, load_revision, load_store
+from receiver.store.watchdog import SECONDS
+from receiver.system import atomic_files, locks
+
+PATIENCE = 60.0  # seconds for which a locked row is tried
+_REFRESH = 3_600  # seconds after which the date of the last good upload is written anew
+_PAUSE = 0.2  # seconds between two tries
+
+
+class Change(NamedTuple):
+    """What is to be in force instead."""
+
+    head: Head  # its point, date and past are not set yet
+    text: bytes
+    kind: str
+    entry: LogEntry
+    by: str = ""
+    held: bytes = b""  # the list that waits by it; nothing: none, or the one that waits already
+    removals: Mapping[str, Removal] = {}
+    is_judgement: bool = True  # False: the tree's settings have no say in it
+
+
+class Written(NamedTuple):
+    """The store's head afterwards, and what a relay that takes it must know."""
+
+    tip: Tip | None
+    news: News
+
+
+class StoreAccess(NamedTuple):
+    """How this relay uses the store."""
+
+    places: Places
+    settings: StoreSettings
+    step: Step = lambda _: None
+    patience: float = PATIENCE
+    seconds: float = SECONDS  # without progress, after which a connection is ended
+
+    def connect(self) -> Connection:
+        """Connect. Raises Unreached, BadSettings."""
+        return Connection(self.places, self.settings, self.step, self.seconds)
+
+    def note(self, customer: str, text: str) -> None:
+        """Note what a person must hear of."""
+        run = atomic_files.open_directory(self.places.run)
+        try:
+            add_note(run, Note(int(time.time()), customer, text))
+        finally:
+            os.close(run)
+
+
+Act = Callable[[Tip], "Change | None"]
+
+
+def load_access(places: Places) -> StoreAccess | None:
+    """Return how this relay uses the store; None: there is none. Raises BadSettings."""
+    settings = load_store(places)
+    return settings and StoreAccess(places, settings)
+
+
+def prepare(spool: Spool, now: int) -> tuple[Tip, ...]:
+    """Return this relay's heads, after making one of a list that none stands for. Raises Busy."""
+    with spool.locked():
+        adopt_list(spool, now)
+        return read_heads(spool)
+
+
+def make_spare(own: Sequence[Tip], head: Head, text: bytes, now: int) -> Tip:
+    """Return what an upload falls back on, under its own point, marked."""
+    made = head._replace(list=list_file.digest(text), kind="own", by="", point=new_point() + SPARE)
+    return Tip(made._replace(past=past_of(own), date=date_on_top(own, now)), text)
+
+
+def write(
+    access: StoreAccess, spool: Spool, act: Act | None, spare: Tip | None = None, others: Sequence[Tip] = ()
+) -> Written:
+    """Run the transaction; again while the row is locked, within the access's patience. Raises Unreached, Unclear."""
+    until = time.monotonic() + access.patience
+    while True:
+        with suppress(Locked), access.connect() as connection:
+            return _write_once(access, connection, spool, act, spare, others)
+        if time.monotonic() >= until:
+            raise Locked(f"another relay has been writing this customer's list for {access.patience:g} s")
+        time.sleep(_PAUSE)
+
+
+def publish(access: StoreAccess, spool: Spool, tip: Tip | None, news: News) -> Published:
+    """Reconcile what the store has, or the spare, with this relay's own heads and put that into force. Raises Busy."""
+    access.step("before-publish")
+    with spool.locked(), locks.hold_settings(spool.places):
+        settings, now = load_settings(spool.places, spool.customer), int(time.time())
+        adopt_list(spool, now)
+        done = publish_heads(spool, settings, reconcile(read_heads(spool), tip), news, now)
+    access.step("published")
+    return done
+
+
+def _write_once(
+    access: StoreAccess,
+    connection: Connection,
+    spool: Spool,
+    act: Act | None,
+    spare: Tip | None,
+    others: Sequence[Tip],
+) -> Written:
+    customer, now = spool.customer, int(time.time())
+    with connection.writing():
+        rows.lock_row(connection, customer)
+        found = rows.read_head(connection, customer)
+        here = find_list(spool, found.head.list) if found.head else None
+        store, wrong = rows.tip_of(connection, customer, found, here)
+        for name in missing_lists(connection, spool, found.head):
+            rows.write_list(connection, customer, name, rows.pack_text(find_list(spool, name) or b""))
+        tips = reconcile(read_heads(spool), store)
+        for other in others:
+            tips = reconcile(tips, other)
+        base = unite(tips)
+        change = act(base) if act else None
+        if change and change.is_judgement:
+            _check_settings(spool, tips, base)
+        if change is None and is_settled(tips, store):
+            return Written(store, _news_of(connection, spool, store))
+        settings = load_settings(spool.places, customer)
+        made = _next_tip(spool, settings, change, tips, base, spare, now)
+        if made.head == base.head and is_settled(tips, store):
+            return Written(store, _news_of(connection, spool, store))
+        is_known = is_settled(tips, store) and store is not None
+        _write_rows(connection, spool, made, change, store if is_known else None)
+        if not is_settled(tips, store):
+            access.note(customer, _describe_merge(tips, store, base, wrong))
+        news = rows.read_news(connection, spool, made.head)
+    held = change.held if change else b""
+    return Written(made, news._replace(held=held or news.held))
+
+
+def missing_lists(connection: Connection, spool: Spool, head: Head | None) -> list[str]:
+    """Return the lists that a head names, that the store has lost or damaged, and that this relay has."""
+    names = [head.list, *([str(head.held["list"])] if head.held else [])] if head else []
+    lost = [name for name in names if not rows.has_list(connection, spool.customer, name)]
+    return [name for name in lost if find_list(spool, name) is not None]
+
+
+def _news_of(connection: Connection, spool: Spool, store: Tip | None) -> News:
+    return rows.read_news(connection, spool, store.head) if store else News()
+
+
+def _check_settings(spool: Spool, tips: Sequence[Tip], base: Tip) -> None:
+    """Raise Unreached where this relay's tree is not of the head's settings."""
+    mine, wanted = load_revision(spool.places, spool.customer), base.head.settings
+    if tips and (mine.number, mine.hash) != (wanted.number, wanted.hash):
+        differs = f"this relay has settings {mine.number}, the store has {wanted.number}"
+        raise Unreached(f"{differs}; `inv provision {spool.customer}` brings them together")
+
+
+def _next_tip(
+    spool: Spool,
+    settings: Settings,
+    change: Change | None,
+    tips: Sequence[Tip],
+    base: Tip,
+    spare: Tip | None,
+    now: int,
+) -> Tip:
+    """Return the head to be written: the same one where it is one state, else one on top of all."""
+    if change is None:
+        made, text, kind, by = base.head, base.text, "merge", ""
+    else:
+        made, text, kind, by = change.head, change.text, change.kind, change.by
+    made = made._replace(list=list_file.digest(text))
+    made = made._replace(accepted=without_empty_domains(made.accepted, list_file.decode_recipients(text), settings))
+    if not tips:
+        made = made._replace(settings=load_revision(spool.places, spool.customer))
+    if len(tips) == 1 and _state(made) == _state(base.head):
+        return Tip(_refreshed(base.head, made), text)
+    parents = [*([spare] if spare else []), *tips]
+    point = spare.head.point.rstrip(SPARE) if spare else new_point()
+    made = made._replace(point=point, kind=kind, by=by, past=past_of(tips), date=date_on_top(parents, now))
+    return Tip(made, text)
+
+
+def _state(head: Head) -> tuple[object, ...]:
+    """Return what a point stands for: all but dates and the revision of the settings."""
+    accepted = (sorted(head.accepted.domains), head.accepted.list, dict(head.accepted.counts))
+    held = head.held and (head.held["list"], list(head.held["reasons"]))
+    return head.list, accepted, held, dict(head.kept), head.frozen, head.export
+
+
+def _refreshed(before: Head, made: Head) -> Head:
+    """Return the head with newer dates, where they are newer by enough to be worth a write."""
+    old, new = before.accepted.domains, made.accepted.domains
+    late = any(new[name] - old[name] >= _REFRESH for name in new)
+    accepted: Accepted = made.accepted if late else before.accepted
+    return before._replace(accepted=accepted, settings=made.settings)
+
+
+def _write_rows(connection: Connection, spool: Spool, made: Tip, change: Change | None, store: Tip | None) -> None:
+    """Write a head and what it names. `store`: the store's head, where the relay had nothing besides."""
+    customer, name = spool.customer, made.head.list
+    if store is None or name != store.head.list:
+        rows.write_list(connection, customer, name, rows.pack_text(made.text))
+    held = str(made.head.held["list"]) if made.head.held else ""
+    if held:
+        text = (change.held if change else b"") or find_list(spool, held)
+        if text:
+            rows.write_list(connection, customer, held, rows.pack_text(text))
+    if store is None:
+        _write_past(connection, spool)
+    if change:
+        rows.write_log(connection, customer, made.head.point, change.entry)
+        rows.write_removals(connection, customer, change.removals)
+    rows.write_head(connection, customer, made.head)
+    rows.forget_lists(connection, customer, [name, held])
+
+
+def _write_past(connection: Connection, spool: Spool) -> None:
+    """Write again what the store may have lost: the lists of history, the log of them, and who left."""
+    customer = spool.customer
+    for entry in reversed(history.entries(spool.folder)):
+        with suppress(Failed):
+            text = history.read_list(spool.folder, entry.number)
+            rows.write_list(connection, customer, entry.kept.list, rows.pack_text(text))
+    newest = [entry for entry, _ in zip(upload_log.read_entries(spool.folder), range(history.KEEPS))]
+    for logged in reversed(newest):
+        rows.write_log(connection, customer, f"entry {logged.entry}", logged)
+    rows.write_removals(connection, customer, removed_addresses.find_gone(spool.folder, int(time.time())))
+
+
+def _describe_merge(tips: Sequence[Tip], store: Tip | None, base: Tip, wrong: str) -> str:
+    """Return what a person must hear: how many only one side had, and whose decision the store had lost."""
+    theirs = store.recipients if store else frozenset[str]()
+    mine = frozenset[str]().union(*(tip.recipients for tip in tips if store is None or tip is not store))
+    what = "put back" if len(tips) == 1 else "merged"
+    text = f"{wrong + ': ' if wrong else ''}this relay's list was {what} in the store"
+    only_here, only_there = len(base.recipients - theirs), len(base.recipients - mine)
+    text += f"; {only_here} were not in the store's, {only_there} were not in this relay's"
+    for lost in find_lost_decisions(tips, store):
+        text += f"; THE STORE HAD LOST {lost.kind} by {escape(lost.by) or 'somebody'} ({lost.point[:12]})"
+    return text

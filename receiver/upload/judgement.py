@@ -1,0 +1,177 @@
+"""What becomes of a list that is offered, judged beside what is in force. Nothing is written here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import NamedTuple
+
+from common.settings import Settings
+from receiver.addresses import domain_of
+from receiver.formatting import format_time
+from receiver.lists import history, list_file, removed_addresses, upload_log
+from receiver.lists.publishing import Decision
+from receiver.lists.removed_addresses import Removal
+from receiver.lists.spool import DAY, Accepted, Held, InForce, Pin, Spool
+from receiver.lists.upload_log import GuardInputs, LastAccept, LogEntry
+from receiver.outcome import Failed, Origin, Outcome
+from receiver.upload.guard import ListsBefore, Verdict, counted, describe_earlier_losses, judge_list
+from receiver.upload.recipient_filter import FilteredExport
+
+REFERENCE_DAYS = 7  # for which the guard counts an address that left, unless a person has accepted a list since
+
+
+class Before(NamedTuple):
+    """What a list is judged beside."""
+
+    in_force: InForce
+    counts: Mapping[str, int]  # by domain, of the list that passed or was accepted last
+    removals: Mapping[str, Removal]
+    last: LastAccept
+    pin: Pin | None = None  # a person has frozen the list
+    reasons: tuple[str, ...] = ()  # why a list is held that the guard would let pass
+    takes_plus: bool = False  # the last export said that user+tag@ is taken where user@ is
+
+
+class Judgement(NamedTuple):
+    """What becomes of a list."""
+
+    outcome: Outcome
+    entry: LogEntry
+    added: frozenset[str] = frozenset()
+    decision: Decision | None = None  # None: the list in force is frozen
+    accepted: Accepted = Accepted()  # of a frozen one: whom the upload has is heard of
+    held: Held | None = None  # the list waits
+    text: bytes = b""  # the list that was offered, as it is written
+
+
+def read_before(settings: Settings, spool: Spool, pin: Pin | None, now: int) -> Before:
+    """Return what this relay's own spool has to judge a list beside."""
+    in_force = spool.in_force()
+    removals = removed_addresses.read_removals(spool.folder, now)
+    counts, plus = _counts(settings, in_force, spool), bool(spool.last_export().plus_addresses)
+    return Before(in_force, counts, removals, find_last_accept(spool, now), pin, takes_plus=plus)
+
+
+def find_last_accept(spool: Spool, now: int) -> LastAccept:
+    """Return since when the guard counts an address that left."""
+    return upload_log.find_last_accept(spool.folder, now - REFERENCE_DAYS * DAY, now)
+
+
+def judge_export(settings: Settings, choice: FilteredExport, before: Before, origin: Origin, now: int) -> Judgement:
+    """Return what becomes of a list: it passes, is held and only adds, or waits while the list in force is frozen."""
+    text, in_force = list_file.encode_recipients(choice.recipients), before.in_force
+    name = list_file.digest(text)
+    verdict, inputs = judge(settings, choice, before, name, now)
+    outcome = Outcome(settings.customer, "pinned", *origin, total=len(in_force.recipients), offered=name)
+    notes = (*choice.notes, *describe_earlier_losses(inputs, settings))
+    outcome = outcome._replace(left_out=choice.left_out, named=choice.named, notes=notes, reasons=verdict.reasons)
+    held = None
+    if before.pin or verdict.reasons:
+        held = Held(name, choice.recipients, origin, origin.when, verdict.reasons, choice.left_out, named=choice.named)
+        held = held._replace(open_domains=tuple(sorted(choice.open_domains)))
+    if before.pin:
+        entry = log_entry(outcome, in_force, inputs)
+        accepted = _refreshed(settings, choice, in_force.accepted, origin, now)
+        outcome = outcome._replace(why=format_time(before.pin.since))
+        return Judgement(outcome, entry, accepted=accepted, held=held, text=text)
+    after, added = _outcome_of(outcome, in_force.recipients, verdict)
+    entry = log_entry(after, in_force, inputs)
+    in_force = in_force._replace(accepted=in_force.accepted.unexpired(settings, now))
+    decision = _decide(settings, choice, before._replace(in_force=in_force), verdict, after)
+    takes_more = bool(choice.plus_addresses) and not before.takes_plus
+    decision = decision._replace(entry=entry, takes_more=takes_more)
+    return Judgement(after, entry, added, decision, held=held, text=text)
+
+
+def judge(
+    settings: Settings, choice: FilteredExport, before: Before, name: str, now: int
+) -> tuple[Verdict, GuardInputs]:
+    """Judge a list. The one accepted last passes where nobody goes by it: it is not held again every hour.
+
+    A domain that opened for its age closes again by a review alone: its list is a first one.
+    """
+    accepted, offered = before.in_force.accepted.unexpired(settings, now), choice.recipients
+    lists = ListsBefore(
+        before.in_force.recipients,
+        removed_addresses.gone_since(before.removals, *before.last),
+        accepted.domains,
+        before.counts,
+        removed_addresses.brought_back(before.removals),
+    )
+    verdict, inputs = judge_list(lists, offered, choice.open_domains, settings)
+    served = _served(offered) - choice.open_domains
+    if name == accepted.list and not inputs.leaving and accepted.domains.keys() >= served:
+        verdict = Verdict(offered, frozenset(), ())
+    if before.reasons and not verdict.reasons:
+        ours = before.in_force.recipients
+        verdict = Verdict(ours | offered, ours - offered, before.reasons)
+    return verdict, inputs
+
+
+def log_entry(outcome: Outcome, in_force: InForce, inputs: GuardInputs | None, accepted_by: str = "") -> LogEntry:
+    """Return what the log says of a run that replaces, or keeps, the list in force."""
+    before = list_file.digest(in_force.text) if in_force.text else ""
+    changed = outcome.added or outcome.removed
+    name = upload_log.name_step(before, outcome.offered) if changed else upload_log.new_id()
+    entry = LogEntry(name, outcome.when, outcome.did, outcome.offered, before, outcome.total)
+    entry = entry._replace(added=outcome.added, removed=outcome.removed, accepted_by=accepted_by, inputs=inputs)
+    return entry._replace(key=outcome.key, client=outcome.client, by=outcome.by)
+
+
+def _decide(settings: Settings, choice: FilteredExport, before: Before, verdict: Verdict, outcome: Outcome) -> Decision:
+    """Return what is published of an upload: a held one only adds, and opens what it opens."""
+    in_force = before.in_force
+    origin = Origin(outcome.when, outcome.key, outcome.client, outcome.by)
+    accepted = in_force.accepted.without(choice.open_domains)
+    if verdict.reasons:
+        accepted = accepted._replace(counts=before.counts)
+    else:
+        accepted = accepted_domains(settings, choice.recipients, origin, outcome.offered)
+        accepted = accepted.without(choice.open_domains)
+    unchanged = verdict.published == in_force.recipients
+    text = in_force.text if unchanged else list_file.encode_recipients(verdict.published)
+    return Decision(verdict.published, text, accepted, origin, clears=not verdict.reasons)
+
+
+def accepted_domains(settings: Settings, recipients: frozenset[str], origin: Origin, name: str) -> Accepted:
+    """Return what is accepted once this list has passed: the domains it has recipients in, from its upload on."""
+    there = _served(recipients)
+    domains = {each: origin.when for each in settings.domains if each in there}
+    return Accepted(domains, name, counted(recipients, settings))
+
+
+def _refreshed(settings: Settings, choice: FilteredExport, accepted: Accepted, origin: Origin, now: int) -> Accepted:
+    """Return what is accepted after an upload that was judged while the list is frozen.
+
+    Whom it has is heard of: a domain does not open for its age because somebody has frozen its list.
+    """
+    closed, there = accepted.unexpired(settings, now).without(choice.open_domains).domains, _served(choice.recipients)
+    heard = {name: max(when, origin.when) for name, when in closed.items() if name in there}
+    return accepted._replace(domains={**accepted.domains, **heard})
+
+
+def _served(recipients: frozenset[str]) -> frozenset[str]:
+    return frozenset(map(domain_of, recipients))
+
+
+def _counts(settings: Settings, in_force: InForce, spool: Spool) -> Mapping[str, int]:
+    """Return the counts of the list that passed or was accepted last. The first release did not write them down.
+
+    Where that list has left history, and held ones have taken its place, the list in force has to do, this once.
+    """
+    accepted, text = in_force.accepted, in_force.text
+    if accepted.counts or not accepted.domains:
+        return accepted.counts
+    for entry in history.entries(spool.folder):
+        with suppress(Failed):
+            if entry.kept.list == accepted.list:
+                text = history.read_list(spool.folder, entry.number)
+    return counted(list_file.decode_recipients(text), settings)
+
+
+def _outcome_of(outcome: Outcome, before: frozenset[str], verdict: Verdict) -> tuple[Outcome, frozenset[str]]:
+    after, added = verdict.published, verdict.published - before
+    did = "held" if verdict.reasons else "unchanged" if after == before else "published"
+    outcome = outcome._replace(did=did, total=len(after), kept_back=len(verdict.kept_back))
+    return outcome._replace(added=len(added), removed=len(before - after)), added

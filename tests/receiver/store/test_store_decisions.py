@@ -1,0 +1,132 @@
+"""What a person decides on one upload relay holds on every relay, and may be asked again on another."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import postgres
+from tests.support.postgres import Postgres, join
+from tests.support.small_relay import SmallRelay, people
+from tests.support.store_relays import accept_first, relay, run_follow, upload
+
+pytestmark = pytest.mark.skipif(postgres.missing() is not None, reason=str(postgres.missing()))
+NEW = "new@acme.example"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    server = Postgres()
+    try:
+        server.migrate()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, server: Postgres) -> list[SmallRelay]:
+    """Two upload relays and a follower, with a list of a hundred, of which fifty would go by the list that is held."""
+    server.sql("TRUNCATE postern.heads, postern.lists, postern.log, postern.gone, postern.relays")
+    made = [relay(tmp_path / name, server, uploads=name != "follower") for name in ("one", "two", "follower")]
+    accept_first(made[0], people(100))
+    assert upload(made[0], people(50)).did == "held"
+    follow_all(made)
+    return made
+
+
+def follow_all(fleet: list[SmallRelay]) -> None:
+    for each in fleet:
+        followed = run_follow(each)
+        assert (followed.why, dict(followed.wrong)) == ("", {})
+
+
+def desk(of: SmallRelay, *arguments: str) -> dict[str, Any]:
+    done: subprocess.CompletedProcess[bytes] = of.desk(*arguments, "--json")
+    assert done.stdout, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def accept(of: SmallRelay) -> tuple[str, ...]:
+    """The command by which what is held is accepted, once it has been reviewed."""
+    return tuple(desk(of, "review", "acme")["command"].split())
+
+
+def test_what_is_held_on_one_upload_relay_is_accepted_on_another(fleet: list[SmallRelay]) -> None:
+    one, two, follower = fleet
+    assert two.in_force() == follower.in_force() == set(people(100))
+    assert desk(two, *accept(two))["did"] == "published"
+    follow_all(fleet)
+    assert one.in_force() == two.in_force() == follower.in_force() == set(people(50))
+
+
+def test_an_accept_that_is_asked_again_elsewhere_is_done_already(fleet: list[SmallRelay]) -> None:
+    one, two, _ = fleet
+    command = accept(one)
+    assert desk(one, *command)["did"] == "published"
+    follow_all(fleet)
+    again = desk(two, *command)
+    assert (again["code"], again["did"], again["notes"]) == (0, "unchanged", ["done already"])
+
+
+def test_an_accept_without_the_database_changes_nothing_and_ends_with_75(
+    fleet: list[SmallRelay], server: Postgres
+) -> None:
+    one = fleet[0]
+    command = accept(one)
+    join(one, server, is_dead=True)
+    assert desk(one, *command)["code"] == 75
+    assert one.in_force() == set(people(100))
+    join(one, server)
+    assert desk(one, *command)["code"] == 0
+    assert one.in_force() == set(people(50))
+
+
+def test_a_follower_refuses_a_decision_and_says_who_takes_it(fleet: list[SmallRelay]) -> None:
+    answer = desk(fleet[2], "rollback", "acme")
+    assert (answer["code"], "upload relays" in answer["why"]) == (2, True)
+
+
+def test_a_rollback_freezes_every_relay_until_resume_on_another(fleet: list[SmallRelay]) -> None:
+    one, two, follower = fleet
+    assert upload(one, [*people(100), NEW]).did == "published"
+    assert desk(one, "rollback", "acme", "--removing", "1")["code"] == 0
+    follow_all(fleet)
+    assert follower.in_force() == set(people(100))
+    assert (follower.folder / "pinned.json").exists()
+    assert upload(two, [*people(100), NEW]).did == "pinned"
+    follow_all(fleet)
+    assert desk(two, "resume", "acme")["code"] == 0
+    follow_all(fleet)
+    assert one.in_force() == follower.in_force() == {*people(100), NEW}
+    assert not (follower.folder / "pinned.json").exists()
+
+
+def test_whom_a_rollback_brought_back_stays_until_a_person_accepts(fleet: list[SmallRelay]) -> None:
+    one, two, follower = fleet
+    assert upload(one, people(99)).did == "published"
+    follow_all(fleet)
+    entry = next(each["entry"] for each in desk(two, "history", "acme")["log"] if each["removed"] == 1)
+    assert desk(two, "rollback", "acme", "--entry", entry)["did"] == "published"
+    follow_all(fleet)
+    assert follower.in_force() == set(people(100))
+    assert upload(one, people(99)).did == "held"
+    assert one.in_force() == set(people(100))
+
+
+def test_open_without_the_database_opens_here_and_later_everywhere(fleet: list[SmallRelay], server: Postgres) -> None:
+    one, two, follower = fleet
+    join(one, server, is_dead=True)
+    assert desk(one, "open", "acme")["code"] == 0
+    assert not one.accepted()
+    assert follower.accepted()
+    join(one, server)
+    follow_all(fleet)
+    follow_all(fleet)
+    assert not two.accepted()
+    assert not follower.accepted()

@@ -1,0 +1,85 @@
+"""Uploads through a real PostgreSQL: what the store takes, and what a relay does while it takes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import postgres
+from tests.support.postgres import Postgres
+from tests.support.small_relay import SmallRelay, export, people
+from tests.support.store_relays import accept_first, relay, run_follow
+
+pytestmark = pytest.mark.skipif(postgres.missing() is not None, reason=str(postgres.missing()))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    server = Postgres()
+    try:
+        server.migrate()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def empty(server: Postgres) -> Postgres:
+    server.sql("TRUNCATE postern.heads, postern.lists, postern.log, postern.gone, postern.relays")
+    return server
+
+
+def test_an_upload_is_in_the_store_and_in_force_here_and_at_a_follower(tmp_path: Path, empty: Postgres) -> None:
+    one, other = relay(tmp_path / "one", empty), relay(tmp_path / "other", empty, uploads=False)
+    accept_first(one, people(100))
+    assert one.offer(people(101)).did == "published"
+    assert not run_follow(other).why
+    assert other.in_force() == one.in_force() >= set(people(101))
+    assert other.accepted().keys() == {"acme.example"}
+
+
+def test_an_upload_while_the_database_is_down_adds_and_removes_nobody(tmp_path: Path, empty: Postgres) -> None:
+    one = relay(tmp_path / "one", empty)
+    accept_first(one, people(100))
+    assert one.offer(people(100)).did == "unchanged"
+    empty.stop()
+    try:
+        outcome = one.offer([*people(99), "new@acme.example"])
+    finally:
+        empty.start()
+    assert (outcome.code, outcome.added) == (75, 1), outcome.line
+    assert one.in_force() >= {*people(100), "new@acme.example"}
+    assert one.offer([*people(99), "new@acme.example"]).did == "published"
+    assert people(100)[-1] not in one.in_force()
+    assert "new@acme.example" in one.in_force()
+
+
+def test_a_customers_key_uploads_into_the_store(tmp_path: Path, empty: Postgres) -> None:
+    one, two = relay(tmp_path / "one", empty), relay(tmp_path / "two", empty)
+    accept_first(one, people(100))
+    done = one.gate("receive", export(people(101)) + b"#postern end\r\n")
+    assert done.returncode == 0, done
+    assert b"101 recipients (+1 -0)" in done.stdout
+    assert not run_follow(two).why
+    assert b"101 recipients, unchanged" in two.gate("receive", export(people(101)) + b"#postern end\r\n").stdout
+
+
+def test_a_follower_refuses_uploads_and_says_where_they_go(tmp_path: Path, empty: Postgres) -> None:
+    other = relay(tmp_path / "other", empty, uploads=False)
+    done = other.gate("receive", export(people(3)) + b"#postern end\r\n")
+    assert done.returncode == 2, done
+    assert b"upload relays" in done.stdout
+
+
+def test_without_a_store_no_database_driver_is_loaded(tmp_path: Path) -> None:
+    made = SmallRelay(tmp_path / "plain")
+    code = (
+        "from receiver.forced_command import answer_call; import receiver.timer, receiver.admin_cli\n"
+        "code = answer_call(places, tables, sys.argv[1:], os.environ)\n"
+        "sys.exit(99 if [m for m in sys.modules if m.startswith('psycopg2')] else code)"
+    )
+    environ = {"SSH_ORIGINAL_COMMAND": "receive"}
+    done = made.run(code, "acme", "k1", stdin=export(people(3)) + b"#postern end\r\n", environ=environ)
+    assert done.returncode == 3, done

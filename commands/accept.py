@@ -32,7 +32,7 @@ def accept(customer: str, options: AcceptOptions) -> int:
         raise Refused(f"{wrong[0]}: a number, as `inv review {customer}` says")
     if not _HASH.fullmatch(options.list):
         raise Refused(f"name the list, as the command that `inv review {customer}` prints does: --list HASH, all of it")
-    place = CustomerRelays.of(customer)
+    place = CustomerRelays.of(customer).upload_relays()
     asked = relay_cli.ask_relays(place, "asking", "status")
     holding = [name for name, said in given_answers(asked).items() if said.record.get("held")]
     if given_answers(asked) and not holding:

@@ -11,4 +11,6 @@ def resume(customer: str, as_json: bool) -> int:
     """Let uploads take effect again on every relay. Raises InventoryError, Refused."""
     if len(split_names(customer)) > 1:
         return relay_cli.print_all(relay_cli.ask_for_all("resume", customer=customer), as_json)
-    return relay_cli.print_answers(relay_cli.ask_relays(CustomerRelays.of(customer), "asking", "resume"), as_json)
+    return relay_cli.print_answers(
+        relay_cli.ask_relays(CustomerRelays.of(customer).upload_relays(), "asking", "resume"), as_json
+    )

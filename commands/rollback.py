@@ -55,7 +55,7 @@ def rollback(customer: str, options: RollbackOptions) -> int:
     there. Raises Refused when it is not the same, when others go than were named, and for a relay of the first release
     by which somebody would go.
     """
-    place, back = CustomerRelays.of(customer), options.back
+    place, back = CustomerRelays.of(customer).upload_relays(), options.back
     asked = relay_cli.ask_relays(place, "asking", "history")
     told = {name: said.record for name, said in given_answers(asked).items()}
     if not told:
@@ -140,7 +140,7 @@ def bring_back(customer: str, options: RollbackOptions) -> int:
     entry = options.entry
     if not _ENTRY.fullmatch(entry):
         raise Refused(f"--entry {entry}: 12 of 0-9 and a-f, as `inv history {customer}` shows")
-    place = CustomerRelays.of(customer)
+    place = CustomerRelays.of(customer).upload_relays()
     asked = relay_cli.ask_relays(place, "asking", "history")
     told = {name: said.record for name, said in given_answers(asked).items()}
     if old := [name for name, said in told.items() if "log" not in said]:

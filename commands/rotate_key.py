@@ -144,7 +144,7 @@ class Rotation(NamedTuple):
                     _print_next_step(stand, end.name)
                     return None
                 faults = customer_host.test_key_login(
-                    end, customer, [relays[name] for name in customer.relays], customer.keys[-1].name
+                    end, customer, [relays[name] for name in customer.upload_relays], customer.keys[-1].name
                 )
         except HostError as error:
             return terminal.print_result(customer.id, error)

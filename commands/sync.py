@@ -39,7 +39,7 @@ def sync(customer: str, options: SyncOptions) -> int:
         )
     export, look = read_file(options.export_file), ["--look"] if options.dry_run else []
     return relay_cli.print_answers(
-        relay_cli.ask_relays(place, "offering to", "offer", *look, stdin=export), options.as_json
+        relay_cli.ask_relays(place.upload_relays(), "offering to", "offer", *look, stdin=export), options.as_json
     )
 
 

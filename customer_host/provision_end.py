@@ -64,7 +64,7 @@ def provision_ends(
 def _provision_end(
     everything: Inventory, customer: Customer, known: KeyUsage, options: ProvisionOptions, ends: Connect
 ) -> EndResult:
-    relays = [everything.relays[name] for name in customer.relays]
+    relays = [everything.relays[name] for name in customer.upload_relays]
     if blockers := customer_role.blockers(customer, relays):
         for text in blockers:
             terminal.error(f"{customer.id}: nothing is put at its end: {text}")

@@ -64,14 +64,13 @@ class KeyState(NamedTuple):
 
     def relays_without_use(self) -> list[str]:
         """Name the relays that have not seen the newest key, as far as is known."""
-        return [
-            relay for relay in self.customer.relays if self.customer.keys[-1].name not in (self.used_keys(relay) or ())
-        ]
+        newest = self.customer.keys[-1].name
+        return [relay for relay in self.customer.upload_relays if newest not in (self.used_keys(relay) or ())]
 
     def blockers(self, undo: bool) -> Iterator[str]:
         """Say at which relays uploads may stop when the keys that go are gone, and why."""
         newest, undo = self.customer.keys[-1].name, undo and self.is_open
-        for relay in self.stale_keys if self.is_cut_short else self.customer.relays:
+        for relay in self.stale_keys if self.is_cut_short else self.customer.upload_relays:
             seen = self.used_keys(relay)
             if seen is None:
                 yield f"{relay} was not reached, so nobody knows what it has seen: {self.found[relay]}"

@@ -215,8 +215,8 @@ def _key_usage(
     failed: Collection[str],
 ) -> KeyUsage:
     """Tell what the customer's relays know of its keys."""
-    looks = [found.get(name) for name in customer.relays]
+    looks = [found.get(name) for name in customer.upload_relays]
     seen = [look.seen.get(customer.id, frozenset()) if isinstance(look, RelayPlan) else frozenset() for look in looks]
-    behind = tuple(name for name in customer.relays if name not in as_wanted)
-    broken = tuple(name for name in customer.relays if name in failed)
+    behind = tuple(name for name in customer.upload_relays if name not in as_wanted)
+    broken = tuple(name for name in customer.upload_relays if name in failed)
     return KeyUsage(frozenset.intersection(*seen), frozenset.union(*seen), behind, broken)

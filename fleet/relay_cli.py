@@ -57,6 +57,11 @@ class CustomerRelays(NamedTuple):
         (one,) = select_customers(everything, customer, every=False)
         return cls(one, relays_of(everything, [one], relay))
 
+    def upload_relays(self) -> CustomerRelays:
+        """Return it with those relays alone that judge its lists."""
+        names = self.customer.upload_relays
+        return self._replace(relays=tuple(relay for relay in self.relays if relay.name in names))
+
 
 def ask_relays(
     place: CustomerRelays, doing: str, verb: str, *words: str, stdin: bytes = b"", needs: str = ""

@@ -18,6 +18,7 @@ from inventory import domains, key_records, opened_records, validators
 from inventory.errors import InventoryError, describe_faults, follows
 from inventory.model import Customer, Key, Provider, Relay, Table
 from inventory.provider import read_provider
+from inventory.store import Store, read_store
 from inventory.validators import near
 
 __all__ = [
@@ -46,6 +47,7 @@ class Inventory(NamedTuple):
     relays: Mapping[str, Relay]
     customers: Mapping[str, Customer]
     faults: tuple[str, ...] = ()  # of files that whoever loaded it does not need
+    store: Store | None = None  # the database of all relays
     unread: frozenset[str] = frozenset()  # customers whose files have such faults that they are not among `customers`
     provider: Provider | None = None  # who the operator is, where that is written down
 
@@ -76,7 +78,9 @@ def load(where: Path, customers: Collection[str] | None = None, relays: Collecti
     provider = _provider(where, faults)
     records = _records(where, customer_tables, faults)
     relays = _relays(relay_tables or {}, known, faults)
-    found = Inventory(relays, _customers("customers", customer_tables, records, known, faults), provider=provider)
+    read = _customers("customers", customer_tables, records, known, faults)
+    found = Inventory(relays, _with_followers(read, relays), store=_store(where, faults), provider=provider)
+    faults += [*_faults_of_followers(found)]
     if relay_tables is not None:
         faults += _unknown_relays(relay_tables, customer_tables)
     faults += [*_claimed_twice(customer_tables), *_shared_keys(records), *_orphaned_records(where, customer_tables)]
@@ -84,7 +88,7 @@ def load(where: Path, customers: Collection[str] | None = None, relays: Collecti
     wanted = {*(f"customers/{one}" for one in customers or ()), *(f"relays/{name}" for name in needed)}
     touching = [one.text for one in faults if customers is None or not one.about or one.about & wanted]
     if touching:
-        raise InventoryError(touching)
+        raise InventoryError(dict.fromkeys(touching))
     return found._replace(
         faults=tuple(one.text for one in faults), unread=frozenset(customer_tables.keys() - found.customers.keys())
     )
@@ -330,3 +334,34 @@ def _texts(table: Mapping[str, Any] | None, key: str) -> list[str]:
     """Return the texts of a list as they are written, be the rest of the file as wrong as it likes."""
     value = (table or {}).get(key)
     return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
+
+
+# ---- the store
+
+
+def _store(where: Path, faults: list[Fault]) -> Store | None:
+    """Return the store. A fault in it concerns every command: without it a relay's part in it would be undone."""
+    try:
+        return read_store(where)
+    except InventoryError as error:
+        faults += _about(error.faults)
+        return None
+
+
+def _with_followers(customers: Mapping[str, Customer], relays: Mapping[str, Relay]) -> dict[str, Customer]:
+    followers = frozenset(name for name, relay in relays.items() if relay.role == "follower")
+    return {
+        stem: one.model_copy(update={"followers": followers.intersection(one.relays)})
+        for stem, one in customers.items()
+    }
+
+
+def _faults_of_followers(found: Inventory) -> Iterator[Fault]:
+    for name, relay in found.relays.items():
+        if relay.role == "follower" and found.store is None:
+            text = f"relays.toml: {name}.role: 'follower' takes its lists from a store: provider.toml lacks [store]"
+            yield Fault(f'{text}; without one this relay needs role = "upload"', frozenset({f"relays/{name}"}))
+    for stem, customer in found.customers.items():
+        if not customer.upload_relays:
+            text = f"customers/{stem}.toml: relays: names followers alone: one at least must take the uploads"
+            yield Fault(text, frozenset({f"customers/{stem}"}))

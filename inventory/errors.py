@@ -8,6 +8,8 @@ from typing import Any
 from inventory.model import Table, table_of
 from inventory.validators import near
 
+UNSHOWN = "unshown"
+"""The type of a finding about a value that may hold a secret, so that no message has it."""
 _MEANS = {
     "string_type": 'must be text between quotes, as "..."',
     "bool_type": "must be true or false, without quotes",
@@ -40,6 +42,8 @@ def describe_faults(model: type[Table], detail: Mapping[str, Any]) -> str:
 
 def _why(detail: Mapping[str, Any]) -> str:
     value, context = detail["input"], detail.get("ctx", {})
+    if detail["type"] == UNSHOWN:
+        return str(detail["msg"])
     shown = f"{value!r} " if isinstance(value, str) else ""
     if detail["type"] == "value_error":
         return f"{shown[:100]}{context['error']}"

@@ -65,6 +65,11 @@ class Relay(Table):
     host_keys: tuple[str, ...] = ()  # "TYPE BLOB", from known_hosts
 
     address: validators.Host = Field(description="Where we connect; ~/.ssh/config applies to it as `ssh -G` says.")
+    role: Literal["upload", "follower"] = Field(
+        "upload",
+        description="upload: customers' servers send to it. follower: it takes all lists from the store of "
+        "provider.toml; no customer's key opens it, and no kit names it.",
+    )
     user: validators.User | None = Field(
         None, description="Who we log in as. Left out: ~/.ssh/config decides, then root."
     )
@@ -99,7 +104,7 @@ class Relay(Table):
     @classmethod
     def _known_outside(cls, uploads: str | None, info: ValidationInfo) -> str | None:
         address = info.data.get("address")
-        if uploads is None and address:
+        if uploads is None and address and info.data.get("role") == "upload":
             try:
                 validators.host_port(address)
             except ValueError:
@@ -455,11 +460,12 @@ class Guard(Table):
 class Customer(Table):
     """One customer, a file of customers/; the file's stem is the permanent id."""
 
-    given: ClassVar[frozenset[str]] = frozenset({"id", "keys", "host_keys", "opened"})
+    given: ClassVar[frozenset[str]] = frozenset({"id", "keys", "host_keys", "opened", "followers"})
     id: validators.CustomerId
     keys: tuple[Key, ...] = ()  # oldest first; all open the gate, the batch prefers the last
     host_keys: tuple[str, ...] = ()  # of the server, where it is reached over SSH: "TYPE BLOB", from known_hosts
     opened: Opened | None = None  # a person had all its domains opened, from opened/
+    followers: frozenset[str] = frozenset()  # those of its relays that take no uploads
 
     name: validators.Line = Field(
         max_length=100, description="What people call the customer; may change, the id may not."
@@ -556,6 +562,11 @@ class Customer(Table):
         notice = min(KEY_NOTICE, self.key_max_age_days // 2)
         age = self.keys[-1].age(today) if self.keys else None
         return age is not None and age >= self.key_max_age_days - notice
+
+    @property
+    def upload_relays(self) -> tuple[str, ...]:
+        """Those of its relays that its server sends to."""
+        return tuple(name for name in self.relays if name not in self.followers)
 
     @property
     def upload_account(self) -> str:

@@ -23,6 +23,7 @@ from inventory.model import (
     Take,
     table_of,
 )
+from inventory.store import Store
 
 _HEAD = """# The inventory
 
@@ -48,6 +49,7 @@ TOML in UTF-8. Keys not named here are refused, and so is a value that the file 
 _TABLES: tuple[tuple[str, str, type[Table]], ...] = (
     ("relays.toml: `[NAME]`", "The table's name is the relay's name, spelled as a customer's ID.", Relay),
     ("provider.toml: `[provider]`", 'A kit\'s README.txt says then who "we" are.', Provider),
+    ("provider.toml: `[store]`", "Must be given where a relay is a follower; see [store.md](store.md).", Store),
     ("customers/ID.toml", "", Customer),
     ("customers/ID.toml: `[exchange]`", "", Exchange),
     ("customers/ID.toml: `[exchange.ssh]`", 'Must be given where `reach = "ssh"`, and nowhere else.', Ssh),

@@ -205,7 +205,7 @@ def _shared_facts(customer: Customer, relays: Sequence[Relay], kit: int, pages: 
         "addresses": exchange.addresses,
         "keys": [key_file(customer, key.name) for key in reversed(customer.keys)],
         "key_type": exchange.key_type,
-        "relays": [_upload_to(by_name[name]) for name in customer.relays],
+        "relays": [_upload_to(by_name[name]) for name in customer.upload_relays],
         "times": [f"{start // 60:02}:{start % 60:02}" for start in starts],
         "days": schedule.days,
     }

@@ -21,6 +21,7 @@ from roles.relay.customer import (
     plus_notes,
     routes,
     settings,
+    without_uploads,
 )
 from roles.relay.facts import BLANK, Facts, config_directory, facts_items
 from roles.relay.main_cf import main_cf, main_cf_without_us, moved_notes
@@ -82,6 +83,8 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
         now.others
     )  # who takes a domain over comes first: killed in between, it is two's and not nobody's
     customers = sorted(customers, key=lambda customer: (taken.isdisjoint(domain_names(customer)), customer.id))
+    if relay.role == "follower":
+        customers = [without_uploads(customer) for customer in customers]
     yield from packages(relay, now)
     yield account("postern", home=PLACES.var, shell="/bin/sh")  # noqa: S604  # no subprocess
     # Before the receiver: what a new one asks of root, uploads ask from the moment it is there.

@@ -55,6 +55,12 @@ def no_tree(customer_id: str) -> Item:
     return tree(Places().tree(customer_id), None, about=customer_id, keep=PROTECTED)
 
 
+def without_uploads(customer: Customer) -> Customer:
+    """Return the customer as a follower has it: no key opens it, and no account of its own takes files."""
+    exchange = customer.exchange.model_copy(update={"client": "openssh"})
+    return customer.model_copy(update={"keys": (), "exchange": exchange})
+
+
 def open_marker(customer: Customer) -> Item:
     """Return the marker by which root holds the customer's domains open. Raises ValueError where it has none."""
     if customer.opened is None:

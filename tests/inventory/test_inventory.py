@@ -143,6 +143,7 @@ address = "mx1"
 user = "ops"
 port = 2222
 sudo = true
+role = "upload"
 uploads = "mx1.provider.example:24"
 config_directory = "/etc/postfix-out"
 table_type = "lmdb"

@@ -1,0 +1,83 @@
+"""`[store]` of provider.toml: the one database of all relays, and how it is verified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from inventory.errors import UNSHOWN, InventoryError, describe_faults
+from inventory.model import Table
+from inventory.provider import FILE, read_tables
+
+_PARAMETERS = ("sslmode", "sslrootcert")
+
+
+def _checked_url(text: str) -> str:
+    """Return the address of the store. Raises PydanticCustomError, which no message shows the address with."""
+    try:
+        return _url(text)
+    except ValueError as error:
+        raise PydanticCustomError(UNSHOWN, "{why}", {"why": str(error)}) from None
+
+
+def _url(text: str) -> str:
+    """Return the address, if it is one by which the database is verified. Raises ValueError."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("postgresql", "postgres") or not parts.hostname or len(parts.path) < 2:
+        raise ValueError("must be postgresql://HOST[:PORT][,HOST...]/DATABASE?sslmode=verify-full&sslrootcert=FILE")
+    if "@" in parts.netloc:
+        raise ValueError("must name no user and no password: this file is in git; writer and reader name the roles")
+    given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if unknown := sorted(given.keys() - set(_PARAMETERS)):
+        raise ValueError(f"has {unknown[0]!r}, which is not for it to say; known are {', '.join(_PARAMETERS)}")
+    if given.get("sslmode") != "verify-full":
+        raise ValueError("must have sslmode=verify-full: less verifies nothing where the authority's file lacks")
+    if given.get("sslrootcert") in (None, "", "system"):
+        raise ValueError("must have sslrootcert=FILE, the authority's certificate; `system` fails on Debian 12")
+    return text
+
+
+Url: TypeAlias = Annotated[str, AfterValidator(_checked_url)]
+RoleName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
+
+
+class Store(Table):
+    """The one database of all relays: `[store]`."""
+
+    url: Url = Field(
+        description="postgresql://HOST[:PORT][,HOST...]/DATABASE?sslmode=verify-full&sslrootcert=FILE, without user "
+        "and password. FILE is the authority's certificate, beside provider.toml or by its full path."
+    )
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{8,64}$")] = Field(
+        description="Its id, chosen once, 8 to 64 letters, digits and `-`; a database with another one is not touched."
+    )
+    writer: RoleName = Field("postern_writer", description="The role that upload relays log in as.")
+    reader: RoleName = Field("postern_reader", description="The role that followers log in as.")
+    connections: int = Field(50, ge=1, le=10_000, description="How many connections each of the two roles may have.")
+    pooler: bool = Field(False, description="true: a pooler stands in front of the database.")
+
+    @property
+    def parts(self) -> SplitResult:
+        """The parts of the url."""
+        return urlsplit(self.url)
+
+    @property
+    def authority_file(self) -> str:
+        """The file of the authority's certificate, as the url names it."""
+        return dict(parse_qsl(self.parts.query))["sslrootcert"]
+
+
+def read_store(where: Path) -> Store | None:
+    """Return the store; None: provider.toml names none. Raises InventoryError."""
+    table = read_tables(where).get("store")
+    if table is None:
+        return None
+    try:
+        return Store.model_validate(table)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        raise InventoryError([f"{FILE}: store.{describe_faults(Store, each)}" for each in faults]) from None

@@ -168,7 +168,7 @@ def test_an_upload_every_200_ms_notices_no_upgrade_and_no_downgrade(place: Place
 
         refused = operator.done("provision --all", code=2)
         help_ = "use the newer checkout, or say --downgrade"
-        assert f"mx1: it has release {NEWER} of our receiver and this is {RELEASE}: {help_}" in refused.err
+        assert f"mx1, mx2: it has release {NEWER} of our receiver and this is {RELEASE}: {help_}" in refused.err
         assert place.releases() == {NEWER}
         told = json.loads(operator.done("status --json", code=1).out)["relays"]
         assert [need["text"] for need in told["mx2"]] == [f"has release {NEWER}, this is {RELEASE}"]

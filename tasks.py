@@ -434,8 +434,8 @@ def rehearse(_: Context, customer: str, guard: list[str] | None = None, json: bo
     run_command(story, customer, guard or [], json)
 
 
-@task(help={"customer": _CUSTOMERS, "json": _JSON})
-def resume(_: Context, customer: str, json: bool = False) -> None:
+@task(help={"customer": _CUSTOMERS, "dry_run": _DRY, "json": _JSON})
+def resume(_: Context, customer: str, dry_run: bool = False, json: bool = False) -> None:
     """Let a customer's uploads take effect again; the one that waits goes through the guard at once.
 
     Usage: inv resume CUSTOMER [options]
@@ -444,7 +444,7 @@ def resume(_: Context, customer: str, json: bool = False) -> None:
     from commands import run_command
     from commands.resume import resume as story
 
-    run_command(story, customer, json)
+    run_command(story, customer, dry_run, json)
 
 
 @task(

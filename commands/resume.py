@@ -5,7 +5,7 @@ from __future__ import annotations
 from common import exit_codes
 from console import terminal
 from fleet import relay_cli
-from fleet.relay_cli import CustomerRelays, RelayAnswer
+from fleet.relay_cli import Answer, CustomerRelays, RelayAnswer
 from fleet.relays import select_name, split_names
 
 
@@ -24,14 +24,13 @@ def _show_what_waits(customer: str, as_json: bool) -> int:
     """Show how the list stands where it is pinned, and whether one waits; PENDING where it is pinned anywhere."""
     select_name(customer, every=False)
     found = relay_cli.ask_for_all("status", customer=customer)
-    pinned = {
-        id_: {
-            name: said for name, said in each.items() if not isinstance(said, RelayAnswer) or said.record.get("pinned")
-        }
-        for id_, each in found.items()
-    }
+    pinned = {id_: {name: said for name, said in each.items() if _may_be_pinned(said)} for id_, each in found.items()}
     code = relay_cli.print_all(pinned, as_json)
     answers = [said for each in pinned.values() for said in each.values() if isinstance(said, RelayAnswer)]
     if not any(pinned.values()) and not as_json:
         terminal.say("nothing to change: not pinned, uploads take effect")
     return exit_codes.worst([code, *(exit_codes.PENDING for _ in answers)])
+
+
+def _may_be_pinned(said: Answer) -> bool:
+    return not isinstance(said, RelayAnswer) or bool(said.record.get("pinned"))

@@ -270,7 +270,8 @@ def sync(
     """Bring a customer's list up to date on all its relays: from its server over SSH, an export file, or one relay.
 
     Shows what the server says as it comes. Ends with the receiver's own exit code, the worst of all relays: 0 published
-    or unchanged, 2 the export was refused, 3 held by the guard. From a relay nobody goes without --exact.
+    or unchanged, 2 the export was refused, 3 held by the guard; 6 of a dry run that would publish changes. From a relay
+    nobody goes without --exact.
 
     Usage: inv sync CUSTOMER [options]
     Example: inv sync acme --export-file export.txt --dry-run

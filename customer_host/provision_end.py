@@ -41,6 +41,11 @@ class EndResult(NamedTuple):
     is_changed: bool = False  # or would be, in a dry run
     waits: bool = False  # it stays as it is until its relays are as wanted
 
+    @property
+    def is_well(self) -> bool:
+        """Tell whether nothing failed and nothing was refused."""
+        return self.code in (exit_codes.DONE, exit_codes.PENDING)
+
     def document(self, dry_run: bool) -> dict[str, Any]:
         """Return it as docs/json.md has it."""
         changed = "would change" if dry_run else "changed"

@@ -270,7 +270,8 @@ def sync(
     """Bring a customer's list up to date on all its relays: from its server over SSH, an export file, or one relay.
 
     Shows what the server says as it comes. Ends with the receiver's own exit code, the worst of all relays: 0 published
-    or unchanged, 2 the export was refused, 3 held by the guard. From a relay nobody goes without --exact.
+    or unchanged, 2 the export was refused, 3 held by the guard; 6 of a dry run that would publish changes. From a relay
+    nobody goes without --exact.
 
     Usage: inv sync CUSTOMER [options]
     Example: inv sync acme --export-file export.txt --dry-run
@@ -434,8 +435,8 @@ def rehearse(_: Context, customer: str, guard: list[str] | None = None, json: bo
     run_command(story, customer, guard or [], json)
 
 
-@task(help={"customer": _CUSTOMERS, "json": _JSON})
-def resume(_: Context, customer: str, json: bool = False) -> None:
+@task(help={"customer": _CUSTOMERS, "dry_run": _DRY, "json": _JSON})
+def resume(_: Context, customer: str, dry_run: bool = False, json: bool = False) -> None:
     """Let a customer's uploads take effect again; the one that waits goes through the guard at once.
 
     Usage: inv resume CUSTOMER [options]
@@ -444,7 +445,7 @@ def resume(_: Context, customer: str, json: bool = False) -> None:
     from commands import run_command
     from commands.resume import resume as story
 
-    run_command(story, customer, json)
+    run_command(story, customer, dry_run, json)
 
 
 @task(

@@ -30,14 +30,16 @@ def kits(customer: str, as_json: bool) -> int:
             (spools,) = host.read([relay_role.spools([one for one in customers if relay.name in one.relays])])
         return relay_role.key_uses(spools)
 
-    found = run_parallel(relays_of(everything, customers), ask, "asking")
+    uploads = {name for one in customers for name in one.upload_relays}
+    relays = [relay for relay in relays_of(everything, customers) if relay.name in uploads]
+    found = run_parallel(relays, ask, "asking")
     reached = {name: said for name, said in found.items() if not isinstance(said, Exception)}
     states = [
         kit_state.read_kit_state(
             where,
             one,
             everything.relays,
-            {name: reached[name].get(one.id, {}) for name in one.relays if name in reached},
+            {name: reached[name].get(one.id, {}) for name in one.upload_relays if name in reached},
         )
         for one in customers
     ]

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+from common import exit_codes
+from console import terminal
 from fleet import relay_cli
-from fleet.relay_cli import CustomerRelays
-from fleet.relays import split_names
+from fleet.relay_cli import Answer, CustomerRelays, RelayAnswer
+from fleet.relays import load_for, select_customers, split_names
 
 
-def resume(customer: str, as_json: bool) -> int:
+def resume(customer: str, dry_run: bool, as_json: bool) -> int:
     """Let uploads take effect again on every relay. Raises InventoryError, Refused."""
+    if dry_run:
+        return _show_what_waits(customer, as_json)
     if len(split_names(customer)) > 1:
-        return relay_cli.print_all(relay_cli.ask_for_all("resume", customer=customer), as_json)
+        return relay_cli.print_all(relay_cli.ask_customers(_upload_relays(customer), "resume"), as_json)
     return relay_cli.print_answers(
         relay_cli.ask_relays(CustomerRelays.of(customer).upload_relays(), "asking", "resume"), as_json
     )
+
+
+def _show_what_waits(customer: str, as_json: bool) -> int:
+    """Show how the list stands where it is pinned, and whether one waits; PENDING where it is pinned anywhere."""
+    found = relay_cli.ask_customers(_upload_relays(customer), "status")
+    pinned = {id_: {name: said for name, said in each.items() if _may_be_pinned(said)} for id_, each in found.items()}
+    code = relay_cli.print_all(pinned, as_json)
+    answers = [said for each in pinned.values() for said in each.values() if isinstance(said, RelayAnswer)]
+    if not any(pinned.values()) and not as_json:
+        terminal.say("nothing to change: not pinned, uploads take effect")
+    return exit_codes.worst([code, *(exit_codes.PENDING for _ in answers)])
+
+
+def _upload_relays(customer: str) -> list[CustomerRelays]:
+    """Return the customers, each with the relays that take its uploads. Raises InventoryError, Refused."""
+    everything = load_for(customer)
+    customers = select_customers(everything, customer, every=False)
+    return [place.upload_relays() for place in relay_cli.customers_of(everything, customers)]
+
+
+def _may_be_pinned(said: Answer) -> bool:
+    return not isinstance(said, RelayAnswer) or bool(said.record.get("pinned"))

@@ -259,8 +259,13 @@ def _print_next_step(stand: KeyState, kit: str) -> None:
     terminal.say(
         f"{customer.id}: {old} and {new} both work. Carry {kit} to {customer.exchange.directory} on the customer's "
         f"server, leave the old key file there, and run runexport; {key_file(customer, new)} must then lie there. "
-        f"Once {', '.join(stand.relays_without_use())} has seen {new}: `inv rotate-key {customer.id} --finish`"
+        f"Once {_have_seen(stand.relays_without_use())} {new}: `inv rotate-key {customer.id} --finish`"
     )
+
+
+def _have_seen(relays: Sequence[str]) -> str:
+    *others, last = relays
+    return f"{', '.join(others)} and {last} have seen" if others else f"{last} has seen"
 
 
 def _print_removed(going: KeyRemoval, behind: Sequence[str]) -> None:

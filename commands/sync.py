@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from common import exit_codes
 from console.errors import Refused
 from console.options import read_file
 from customer_host import remote_export
 from fleet import merge_lists, relay_cli
 from fleet.merge_lists import MergeRequest
-from fleet.relay_cli import CustomerRelays
+from fleet.relay_cli import Answer, CustomerRelays, RelayAnswer
 
 
 class SyncOptions(NamedTuple):
@@ -38,9 +39,18 @@ def sync(customer: str, options: SyncOptions) -> int:
             "--export-file FILE takes an export you have here"
         )
     export, look = read_file(options.export_file), ["--look"] if options.dry_run else []
-    return relay_cli.print_answers(
-        relay_cli.ask_relays(place.upload_relays(), "offering to", "offer", *look, stdin=export), options.as_json
-    )
+    answers = relay_cli.ask_relays(place.upload_relays(), "offering to", "offer", *look, stdin=export)
+    if options.dry_run:
+        answers = {name: _code_of_look(said) for name, said in answers.items()}
+    return relay_cli.print_answers(answers, options.as_json)
+
+
+def _code_of_look(said: Answer) -> Answer:
+    """Return the answer of a relay that only looked, PENDING where the export would be published with changes."""
+    if not isinstance(said, RelayAnswer) or said.code != exit_codes.DONE:
+        return said
+    would_change = bool(said.record.get("added") or said.record.get("removed"))
+    return said._replace(code=exit_codes.PENDING) if would_change else said
 
 
 def _check(options: SyncOptions) -> None:

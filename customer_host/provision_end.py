@@ -41,6 +41,11 @@ class EndResult(NamedTuple):
     is_changed: bool = False  # or would be, in a dry run
     waits: bool = False  # it stays as it is until its relays are as wanted
 
+    @property
+    def is_well(self) -> bool:
+        """Tell whether nothing failed and nothing was refused."""
+        return self.code in (exit_codes.DONE, exit_codes.PENDING)
+
     def document(self, dry_run: bool) -> dict[str, Any]:
         """Return it as docs/json.md has it."""
         changed = "would change" if dry_run else "changed"
@@ -66,9 +71,8 @@ def _provision_end(
 ) -> EndResult:
     relays = [everything.relays[name] for name in customer.upload_relays]
     if blockers := customer_role.blockers(customer, relays):
-        for text in blockers:
-            terminal.error(f"{customer.id}: nothing is put at its end: {text}")
-        return EndResult(exit_codes.REFUSED)
+        said = (Sentence(customer.id, f"nothing is put at its end: {text}", is_note=True) for text in blockers)
+        return EndResult(exit_codes.REFUSED, tuple(said))
     if not customer.keys:
         return _announce(customer) if options.dry_run else EndResult(exit_codes.DONE)
     if len(customer.keys) > 1 and known.behind:
@@ -167,12 +171,13 @@ def _tell_carrier(
     if len(customer.keys) > 1:
         return
     (key,) = customer.keys
+    held = isinstance(end, Kit) and end.holds(customer_role.key_file(customer, key.name))
     if changed:
         rerun = "".join(f"; run {name} there again" for name in again if name != "schedule.xml")
-        how = f"by a way you would trust with a key, and let its admin follow README.txt{rerun}"
+        way = "by a way you would trust with a key, " if held else ""
+        how = f"{way}and let its admin follow README.txt{rerun}"
         place = f"{shared_name(end, customer)} to {customer.exchange.directory} on its server"
         yield Sentence(customer.id, f"carry {place}, {how}")
-    held = isinstance(end, Kit) and end.holds(customer_role.key_file(customer, key.name))
     if key.name not in known.used and not held:
         cure = f"if it never reached the server, `inv rotate-key {CUSTOMER}` makes another"
         text = f"nobody has used {key.name} yet, and its private half is not in the kit: {cure}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from common import exit_codes
@@ -12,6 +13,9 @@ from deploy.windows import run_as_system
 from deploy.windows.host import Windows
 from inventory.model import Customer
 from roles.customer_host import task_name
+
+_LOOKED = re.compile(r": only looked: [0-9]+ recipients \(\+([0-9]+) -([0-9]+)\)")
+"""How a relay's answer to a look begins, as receiver.outcome writes it."""
 
 
 def run_export(customer: Customer, look: bool, as_json: bool) -> int:
@@ -24,9 +28,17 @@ def run_export(customer: Customer, look: bool, as_json: bool) -> int:
         ended = _run(machine, customer, ["look"] if look else [], said.more)
         said.end()
     code = exit_codes.worst([ended])
+    if look and code == exit_codes.DONE and any(map(_would_change, said.lines)):
+        code = exit_codes.PENDING
     if as_json:
         terminal.document({machine.name: {"code": code, "lines": said.lines}})
     return code
+
+
+def _would_change(line: str) -> bool:
+    """Tell whether a relay says in this line that it only looked, and that somebody would come or go."""
+    looked = _LOOKED.search(line)
+    return looked is not None and looked.groups() != ("0", "0")
 
 
 def _run(machine: Windows | PosixHost, customer: Customer, words: list[str], hear: Callable[[bytes], None]) -> int:

@@ -106,7 +106,7 @@ def _with_kit(everything: Inventory, customer: Customer, found: RelayStates, row
     """Add to each row of a customer whether somebody must carry a kit."""
     if customer.exchange.reach != "kit":
         return [*rows]
-    looks = {name: look for name in customer.relays if isinstance(look := found.get(name), RelayState)}
+    looks = {name: look for name in customer.upload_relays if isinstance(look := found.get(name), RelayState)}
     seen = {name: relay_role.key_uses(look.spools).get(customer.id, {}) for name, look in looks.items()}
     try:
         state = kit_state.read_kit_state(inventory.inventory_path(), customer, everything.relays, seen)

@@ -17,7 +17,7 @@ from customer_host.provision_end import KeyUsage, provision_ends
 from deploy.plan import HostError, NoPython, Plan, ProofFailed
 from fleet import adoption, copy_lists, domain_moves, plan_view
 from fleet.copy_lists import ConnectedRelay
-from fleet.plan_view import cost_of, count
+from fleet.plan_view import RelayPlans, cost_of, count
 from fleet.relay_plan import (
     RelayPlan,
     find_blockers,
@@ -45,45 +45,66 @@ class ProvisionResult(NamedTuple):
     customers: Mapping[str, Mapping[str, Any]] = MappingProxyType({})  # what became of each one's own end
 
 
+class _RelayRun(NamedTuple):
+    """What came of the relays, before anything is done at the customers' ends."""
+
+    customers: Sequence[Customer]  # as they are now, with the keys that were made
+    found: RelayPlans
+    changed: Mapping[str, str | HostError | Refused]  # by relay that was to be changed; empty in a dry run
+    codes: Sequence[int]
+
+    @property
+    def failed(self) -> set[str]:
+        """Name the relays that were to be changed and could not be."""
+        return {name for name, result in self.changed.items() if not isinstance(result, str)}
+
+    @property
+    def as_wanted(self) -> set[str]:
+        """Name the relays that have, or would have, all that is on record."""
+        ready = {name for name, look in self.found.items() if isinstance(look, RelayPlan) and not look.blockers}
+        return ready - self.failed
+
+
 def provision_customers(
     everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions, new_keys: NewKeys
 ) -> ProvisionResult:
     """Do it for these customers, be they as the inventory has them or as they are to be. Raises Refused."""
+    run = _provision_relays(everything, customers, options, new_keys)
+    known = {one.id: _key_usage(one, run.found, run.as_wanted, run.failed) for one in run.customers}
+    ends = dict(zip(known, provision_ends(everything, run.customers, known, options, new_keys.ends), strict=True))
+    fates = {name: _fate(look, run.changed.get(name), options) for name, look in run.found.items()}
+    terminal.say(plan_view.recap(fates, [end.is_changed for end in ends.values()], options.dry_run))
+    return ProvisionResult(
+        exit_codes.worst([*run.codes, *(end.code for end in ends.values())]),
+        {id_: known[id_].behind + (() if end.is_well else ("its own end",)) for id_, end in ends.items()},
+        {name: plan_view.relay_document(look, run.changed.get(name), fates[name]) for name, look in run.found.items()},
+        {id_: end.document(options.dry_run) for id_, end in ends.items()},
+    )
+
+
+def _provision_relays(
+    everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions, new_keys: NewKeys
+) -> _RelayRun:
+    """Look, print, make keys, apply, and hand lists over to relays that have none. Raises Refused."""
     with ExitStack() as connections:
         planned = [new_keys.planned(one) for one in customers]
         found = look_at_all(everything, planned, options, connections)
         looks = [look for look in found.values() if isinstance(look, RelayPlan)]
         refuse_unknown_names(looks, options.removing)
         codes = plan_view.print_plans(found, options)
-        ready = [look for look in looks if not look.blockers]
         changed: Mapping[str, str | HostError | Refused] = {}
         if options.dry_run:
             customers = [new if old.keys else old for old, new in zip(customers, planned, strict=True)]
         else:
             codes += _make_keys(customers, looks, new_keys)
             customers = _reload_customers(customers)
-            changed = _apply(ready, customers, options)
+            changed = _apply([look for look in looks if not look.blockers], customers, options)
             codes += terminal.print_results(changed)
-        failed = {name for name, result in changed.items() if not isinstance(result, str)}
-        as_wanted = {look.relay.name for look in ready} - failed
+        run = _RelayRun(customers, found, changed, codes)
         reached = {
-            look.relay.name: ConnectedRelay(look.host, look.lists, look.relay.name in as_wanted) for look in looks
+            look.relay.name: ConnectedRelay(look.host, look.lists, look.relay.name in run.as_wanted) for look in looks
         }
-        codes += copy_lists.copy_lists(customers, reached, options.dry_run)
-    known = {one.id: _key_usage(one, found, as_wanted, failed) for one in customers}
-    ends = provision_ends(everything, customers, known, options, new_keys.ends)
-    fates = {name: _fate(look, changed.get(name), options) for name, look in found.items()}
-    terminal.say(plan_view.recap(fates, [end.is_changed for end in ends], options.dry_run))
-    behind = {
-        one.id: known[one.id].behind + ("its own end",) * (end.code not in (exit_codes.DONE, exit_codes.PENDING))
-        for one, end in zip(customers, ends, strict=True)
-    }
-    return ProvisionResult(
-        exit_codes.worst([*codes, *(end.code for end in ends)]),
-        behind,
-        {name: plan_view.relay_document(look, changed.get(name), fates[name]) for name, look in found.items()},
-        {one.id: end.document(options.dry_run) for one, end in zip(customers, ends, strict=True)},
-    )
+        return run._replace(codes=[*codes, *copy_lists.copy_lists(customers, reached, options.dry_run)])
 
 
 def _fate(

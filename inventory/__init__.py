@@ -172,7 +172,11 @@ Tables = dict[str, dict[str, Any] | None]
 
 
 def _relay_tables(where: Path, faults: list[Fault]) -> Tables | None:
-    tables = _toml(where / "relays.toml", "relays.toml", faults)
+    path = where / "relays.toml"
+    if not path.exists():
+        faults += _about([f"{path}: is not there; it has a table for each relay: [mx1], and address below it"])
+        return None
+    tables = _toml(path, "relays.toml", faults)
     if tables is None:
         return None
     loose = [name for name, table in tables.items() if not isinstance(table, dict)]

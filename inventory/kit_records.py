@@ -25,7 +25,7 @@ class KitContent(NamedTuple):
     @classmethod
     def of(cls, customer: Customer, relays: Mapping[str, Relay]) -> KitContent:
         """Return what a kit that is written now has."""
-        theirs = {name: relays[name] for name in customer.relays}
+        theirs = {name: relays[name] for name in customer.upload_relays}
         uploads = {name: ":".join(map(str, relay.uploads_to)) for name, relay in theirs.items()}
         host_keys = {name: relay.host_keys for name, relay in theirs.items()}
         return cls(tuple(key.name for key in customer.keys), uploads, host_keys)

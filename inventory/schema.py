@@ -9,6 +9,7 @@ from typing import Any
 
 from inventory.atomic_text import replace_text
 from inventory.model import Customer, Provider, Relay, Table
+from inventory.store import Store
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 FOLDER = "schema"
@@ -19,12 +20,11 @@ _ONE_OR_SEVERAL = ("days", "pin")
 def schemas() -> dict[str, dict[str, Any]]:
     """Return a schema for each kind of file: customer (customers/ID.toml), relays (relays.toml), provider."""
     relay = _schema_of(Relay)
-    provider = _schema_of(Provider)
-    # other tables of provider.toml belong to other parts
+    tables = {"provider": _schema_of(Provider), "store": _schema_of(Store)}
     return {
         "customer": {"$schema": DIALECT, **_schema_of(Customer)},
         "relays": {"$schema": DIALECT, "type": "object", "additionalProperties": relay},
-        "provider": {"$schema": DIALECT, "type": "object", "properties": {"provider": provider}},
+        "provider": {"$schema": DIALECT, "type": "object", "properties": tables, "additionalProperties": False},
     }
 
 

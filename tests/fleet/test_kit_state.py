@@ -134,3 +134,11 @@ def test_the_oldest_kit_that_a_relay_has_seen_last_counts(tmp_path: Path) -> Non
     seen = {"mx1": used(1), "mx2": {"k1": {"first": 1, "last": 2}}}
     relays = {name: relay(name) for name in seen}
     assert kit_state.read_kit_state(tmp_path, customer("mx1", "mx2"), relays, seen).number_used == 0
+
+
+def test_no_kit_has_to_know_a_relay_that_takes_no_uploads(tmp_path: Path) -> None:
+    write(tmp_path, customer(), relay("mx1"))
+    one = customer("mx1", "mx2").model_copy(update={"followers": frozenset({"mx2"})})
+    relays = {name: relay(name) for name in ("mx1", "mx2")}
+    state = kit_state.read_kit_state(tmp_path, one, relays, {"mx1": used(1)})
+    assert (state.reasons(), [*state.wanted.uploads]) == ([], ["mx1"])

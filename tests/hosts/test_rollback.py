@@ -68,6 +68,7 @@ def test_an_earlier_list_is_back_on_every_relay_and_pinned_until_resume(two: Two
 
     assert "pinned since" in two.upload(*EVERYBODY, "mallory", "trent")
     assert two.ask("trent") == ["550", "550"]
+    assert "pinned since" in two.operator.done("resume acme --dry-run", code=6).out
     assert "pinned since" in two.operator.done("status acme", code=1).out
     held = json.loads(two.operator.done("review acme --json").out)["mx1"]["list"]
     assert "resume acme" in two.operator.done(f"accept acme --adding 2 --list {held}", code=2).text

@@ -111,6 +111,7 @@ exclude = ["Administrator"]
 include = ["Helpdesk@acme.example"]
 canaries = ["ceo@müller.example"]
 plus_addresses = true
+unlisted = "defer"
 open_after_days = 10
 key_max_age_days = 90
 [exchange]

@@ -40,13 +40,25 @@ class Closing(NamedTuple):
 def closing(postfix: Postfix, domains: Iterable[str]) -> dict[str, Closing]:
     """Ask and see, by domain. Raises Failed where the relay cannot be asked at all."""
     names = {domain: f"q{os.urandom(12).hex()}@{domain}" for domain in domains}
-    way = find_way(postfix)
+    try:
+        way = find_way(postfix)
+    except Failed as error:  # so it is where a table cannot be read: nobody is answered about recipients
+        return _without_answers(postfix, names, error)
     replies, resolved = way.ask([*names.values()]), resolve(postfix, names.values())
     opening = _opening(postfix, [name for name, address in names.items() if replies[address].startswith("2")])
     return {
         domain: _closing(postfix, way, address, replies[address], resolved[address], opening.get(domain, ("", "", "")))
         for domain, address in names.items()
     }
+
+
+def _without_answers(postfix: Postfix, names: Mapping[str, str], error: Failed) -> dict[str, Closing]:
+    """Return the domains as put off where tables cannot be read. Raises the error where none is found."""
+    first = str(error).partition("\n")[0]
+    tables = {domain: tuple(_unreadable(postfix, address)) for domain, address in names.items()}
+    if not any(tables.values()):
+        raise error
+    return {domain: Closing(PUT_OFF, "", first, "", some) for domain, some in tables.items()}
 
 
 def list_tables(postfix: Postfix, parameter: str) -> list[MapTable]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from common.settings import Settings
+from common.settings import UNLISTED, Settings
 from receiver.addresses import domain_of
 from receiver.lists import history, left_out, removed_addresses, upload_log
 from receiver.lists.spool import Held, Spool
@@ -39,6 +39,7 @@ def explain(
         "address": name,
         "domain": domain,
         "domain_is": _domain_state(domain, settings, in_force.accepted.opens(settings, now)),
+        "unlisted": settings.unlisted or UNLISTED[0],
         "last_good": in_force.accepted.domains.get(domain, 0),
         "listed": _why_listed(name, settings, in_force.recipients),
         "since": _since(spool, name) if name in in_force.recipients else None,

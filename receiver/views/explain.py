@@ -12,6 +12,11 @@ _LISTED = {
     "include": "LISTED by `include`, whatever the exports say",
     "postmaster": "LISTED, as postmaster@ of every domain is",
 }
+_UNLISTED = {
+    "refuse": "is refused",
+    "defer": "is put off, as `unlisted` wants it",
+    "ask": "is asked about at the customer's own server, whose no may be up to 15 minutes old",
+}
 
 
 def explain_lines(record: Mapping[str, Any]) -> list[str]:
@@ -90,7 +95,7 @@ def _domain(record: Mapping[str, Any]) -> str:
     says = {
         "open": f"OPEN: nobody in it is refused; {good}",
         "partial": "partial: nobody in it is refused, as mailboxes are elsewhere too",
-        "closed": f"closed: who is not listed is refused; {good}",
+        "closed": f"closed: who is not listed {_UNLISTED.get(record['unlisted'], 'is refused')}; {good}",
     }
     return f"{domain} is {says[state]}"
 

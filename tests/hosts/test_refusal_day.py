@@ -99,15 +99,14 @@ class Story:
         assert knock(self.host, ACME[47], NETS[0]).startswith("250")
 
     def open_domain_closes(self) -> None:
-        """A first list of the domain that was open lacks somebody who had mail there."""
+        """A first list of the domain that was open lacks somebody who had mail there, which a person is shown."""
         send(self.host, "walter@acme.co.example", NETS[0])
         self.host.log(until="to=<walter@acme.co.example>, relay=127.0.0.1")
         self.day.tick()
         text = export(*people(50)) + export("boss", domain="acme.co.example").split(b"\r\n", 1)[1]
         self.operator.upload(text)
-        self.operator.accept("acme", "--first 1")
+        self.operator.accept("acme", "--first 1 --although-mail 1")
         self.refuse("walter@acme.co.example", NETS[1])
-        self.expect("walter@acme.co.example", "`include` in customers/acme.toml")
 
     def list_is_held(self) -> None:
         """A list that grows too much is held, and a real newcomer on it is refused."""
@@ -187,7 +186,8 @@ def test_a_day_tells_every_wrong_refusal_in_time_and_no_other(
         assert told.when - when <= SOON, told
     invented = [told.line for told in day.told if re.search(r"\bx[a-z.]+\d*@", told.line)]
     assert all("`inv refusals acme` shows them" in line or "`inv refusals bolt`" in line for line in invented), invented
-    assert not any(name in told.line and "rollback" in told.line for told in day.told for name in BOLT[58:])
+    quiet = (*BOLT[58:], "walter@acme.co.example")  # few of a server that takes everybody; named in an accepted review
+    assert not any(name in told.line for told in day.told for name in quiet)
 
 
 def _often(day: Day, names: list[str], back: int) -> None:

@@ -19,7 +19,7 @@ from receiver.lists.spool import Held, Pin, Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Origin
 from receiver.store.head import Head, Tip
-from receiver.store.merge import unite, without_empty_domains
+from receiver.store.merge import unite
 from receiver.store.relay_heads import find_list, write_heads
 from receiver.system import atomic_files
 
@@ -65,7 +65,7 @@ def _put_into_force(spool: Spool, settings: Settings, base: Tip, news: News, now
     recipients = frozenset(name for name in base.recipients if domain_of(name) in settings.domains)
     text = list_file.encode_recipients(recipients)
     domains = {name: when for name, when in base.head.accepted.domains.items() if name in settings.domains}
-    accepted = without_empty_domains(base.head.accepted._replace(domains=domains), recipients, settings)
+    accepted = base.head.accepted._replace(domains=domains)
     added, removed = recipients - in_force.recipients, in_force.recipients - recipients
     entry = _entry(base, news, in_force.text, Published(added, removed), now)
     takes_more = bool(base.head.export.plus_addresses) and not spool.last_export().plus_addresses

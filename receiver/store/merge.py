@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from common.settings import Settings
-from receiver.addresses import domain_of
 from receiver.lists import list_file
 from receiver.lists.spool import Accepted, LastExport
 from receiver.store.head import Behind, Freeze, Head, Revision, Tip
@@ -59,12 +57,6 @@ def find_lost_decisions(tips: Iterable[Tip], found: Tip | None) -> list[Behind]:
             if each.kind and not known:
                 lost[each.point] = each
     return sorted(lost.values(), key=lambda each: -each.date)
-
-
-def without_empty_domains(accepted: Accepted, recipients: Iterable[str], settings: Settings) -> Accepted:
-    """Return it without domains of which the list has nobody: such a domain is open."""
-    served = set(map(domain_of, (*recipients, *settings.include)))
-    return accepted._replace(domains={name: when for name, when in accepted.domains.items() if name in served})
 
 
 def newest_settings(heads: Iterable[Head]) -> Revision:

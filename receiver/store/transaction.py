@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from common.paths import Places
-from common.settings import Settings, load_settings
+from common.settings import load_settings
 from receiver.formatting import escape
 from receiver.lists import history, list_file, removed_addresses, upload_log
 from receiver.lists.removed_addresses import Removal
@@ -24,7 +24,7 @@ from receiver.store import rows
 from receiver.store.connection import Connection, Locked, Step, Unreached
 from receiver.store.head import SPARE, Head, Tip, date_on_top, new_point, past_of
 from receiver.store.in_force import News, Published, publish_heads
-from receiver.store.merge import find_lost_decisions, is_settled, reconcile, unite, without_empty_domains
+from receiver.store.merge import find_lost_decisions, is_settled, reconcile, unite
 from receiver.store.notes import Note, add_note
 from receiver.store.relay_heads import adopt_list, find_list, read_heads
 from receiver.store.settings import StoreSettings, load_revision, load_store
@@ -149,8 +149,7 @@ def _write_once(
             _check_settings(spool, tips, base)
         if change is None and is_settled(tips, store):
             return Written(store, _news_of(connection, spool, store))
-        settings = load_settings(spool.places, customer)
-        made = _next_tip(spool, settings, change, tips, base, spare, now)
+        made = _next_tip(spool, change, tips, base, spare, now)
         if made.head == base.head and is_settled(tips, store):
             return Written(store, _news_of(connection, spool, store))
         is_known = is_settled(tips, store) and store is not None
@@ -183,7 +182,6 @@ def _check_settings(spool: Spool, tips: Sequence[Tip], base: Tip) -> None:
 
 def _next_tip(
     spool: Spool,
-    settings: Settings,
     change: Change | None,
     tips: Sequence[Tip],
     base: Tip,
@@ -196,7 +194,7 @@ def _next_tip(
     else:
         made, text, kind, by = change.head, change.text, change.kind, change.by
     made = made._replace(list=list_file.digest(text))
-    made = made._replace(accepted=without_empty_domains(made.accepted, list_file.decode_recipients(text), settings))
+    made = made._replace(accepted=made.accepted.only_listed(text))
     if not tips:
         made = made._replace(settings=load_revision(spool.places, spool.customer))
     if len(tips) == 1 and _state(made) == _state(base.head):

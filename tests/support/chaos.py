@@ -183,9 +183,22 @@ class World:
             known = head.point == point or head.knows(point) or point[:12] in notes
             assert known, "\n".join([*self.events, f"{what} ({point}) was lost without a word"])
 
+    def _forget_unknown(self) -> None:
+        """Expect no word of a decision of which each relay and row that knew it was destroyed meanwhile."""
+        heads = [tip.head for seen in self.seen for tip in seen.heads]
+        for (text,) in self.server.sql("SELECT head FROM postern.heads"):
+            with suppress(ValueError):
+                heads.append(decode_head(text))
+        known = {point for point in self.decided for head in heads if head.point == point or head.knows(point)}
+        self.decided = {point: what for point, what in self.decided.items() if point in known}
+
     def turn(self) -> None:
         """Do one thing by chance."""
-        self.dice.choice([*[World._upload] * 6, *[World._follow_one] * 4, World._decide, World._decide, *_FAULTS])(self)
+        usual = [*[World._upload] * 6, *[World._follow_one] * 4, World._decide, World._decide]
+        turn = self.dice.choice([*usual, *_FAULTS])
+        turn(self)
+        if turn in _FAULTS:
+            self._forget_unknown()
 
     def _fault(self) -> str:
         if self.dice.random() < 0.7:

@@ -19,6 +19,7 @@ from receiver.store.alarms import SILENT, find_alarms
 from receiver.store.connection import Connection, Unclear, Unreached
 from receiver.store.follow import Followed
 from receiver.store.schema import migrate
+from receiver.timer import run_timer
 from tests.support import postgres
 from tests.support.postgres import READER, STORE, WRITER, Postgres, join
 from tests.support.small_relay import SmallRelay, people
@@ -303,6 +304,13 @@ def test_a_relay_that_has_not_followed_for_an_hour_is_one_alarm(one: SmallRelay)
     assert ["not followed" in text for customer, _, text in found if not customer] == [True]
     sooner = find_alarms(access(one), run, silent, 1_000_000 + SILENT - 1)
     assert not [text for customer, _, text in sooner if not customer]
+
+
+def test_a_held_list_is_an_alarm_of_upload_relays_alone(one: SmallRelay, follower: SmallRelay) -> None:
+    assert upload(one, people(50)).did == "held"
+    run_follow(follower, 2_000_001_000)
+    told = [run_timer(each.places, each.tables, int(time.time())).record["alarms"] for each in (one, follower)]
+    assert ["held since" in " ".join(each) for each in told] == [True, False]
 
 
 def test_status_says_what_the_store_and_the_relay_have(one: SmallRelay, follower: SmallRelay) -> None:

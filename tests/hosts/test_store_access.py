@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -75,3 +77,41 @@ def test_another_password_replaces_the_one_that_is_there(
 
 def _paths(*names: str) -> list[str]:
     return [f"/etc/postern/store/{name}" for name in names]
+
+
+HEAD = {"point": "a1" * 16, "list": "b2" * 32, "total": 20, "held": "", "frozen": "", "settings": 1}
+
+
+def test_the_store_is_shown_beside_what_each_relay_has_and_where_they_differ(relay: tuple[LabHost, AtOnce]) -> None:
+    host, operator = relay
+    here = [{**HEAD, "point": "c3" * 16, "total": 21}]
+    answer = {"code": 0, "reached": True, "why": "", "customers": {"acme": {"store": HEAD, "here": here}}}
+    with _answering(host, answer):
+        shown = operator.done("store", code=1).out
+    assert [line.split("\t")[:5] for line in shown.splitlines()[1:]] == [
+        ["acme", "(store)", "a1a1a1a1a1a1", "b2b2b2b2b2b2", "20"],
+        ["", "mx1", "c3c3c3c3c3c3", "b2b2b2b2b2b2", "21"],
+    ]
+
+
+def test_a_store_that_is_not_reached_is_one_sentence(relay: tuple[LabHost, AtOnce]) -> None:
+    host, operator = relay
+    with _answering(host, {"code": 0, "reached": False, "why": "connection refused", "customers": {}}):
+        assert "mx1: the store is not reached: connection refused" in operator.done("store", code=1).err
+
+
+def test_who_would_be_forgotten_is_named_and_their_number_wanted(relay: tuple[LabHost, AtOnce]) -> None:
+    host, operator = relay
+    with _answering(host, {"code": 2, "why": "1 would go: --removing 1", "going": ["ann@acme.example"]}):
+        ran = operator.done("store acme --forget mx1", code=2)
+    assert "- ann@acme.example" in ran.out
+
+
+@contextmanager
+def _answering(host: LabHost, answer: dict[str, object]) -> Iterator[None]:
+    """While the relay's `postern` answers this."""
+    path = host.root / "usr/local/sbin/postern"
+    kept = path.read_bytes()
+    path.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(answer)}\nEND\n")
+    yield
+    path.write_bytes(kept)

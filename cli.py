@@ -40,8 +40,8 @@ _VALUES = {
     "--out": "DIR",
     "--list": "HASH",
     **dict.fromkeys(("--file", "--from", "--export-file", "--public-key"), "FILE"),
-    **dict.fromkeys(("--to", "--diff", "--adding", "--first", "sync --removing"), "N"),
-    "sync --from": "RELAY",
+    **dict.fromkeys(("--to", "--diff", "--adding", "--first", "sync --removing", "store --removing"), "N"),
+    **dict.fromkeys(("sync --from", "--merge", "--forget"), "RELAY"),
 }
 """What help calls an option's value, or that of one command's option."""
 MANY = {"refusals": "--log", "adopt": "--from"}

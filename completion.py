@@ -76,7 +76,7 @@ def _offered(before: Sequence[str], typed: str) -> Iterator[str]:
         return
     flag = "--customer" if before[-1] == "-c" else before[-1]
     if call.options.get(flag):
-        is_relay = (before[0], flag) == ("sync", "--from")
+        is_relay = (before[0], flag) == ("sync", "--from") or flag in ("--merge", "--forget")
         yield from _relays() if is_relay else _names(flag.removeprefix("--"))
     elif typed.startswith("-"):
         yield from (*call.options, "--help")

@@ -475,6 +475,40 @@ def open_(_: Context, customer: str, end: bool = False, dry_run: bool = False, j
 
 @task(
     help={
+        "customer": "its id; left out: all",
+        "merge": "have an upload relay take what this relay has among its own lists",
+        "forget": "have this relay give up what the store does not know; says who goes by that",
+        "removing": "with --forget: how many go",
+        "init": "write the recorded id into an empty database",
+        "json": _JSON,
+    }
+)
+def store(
+    _: Context,
+    customer: str,
+    merge: str = "",
+    forget: str = "",
+    removing: str = "",
+    init: bool = False,
+    json: bool = False,
+) -> None:
+    """Show what the store has of every customer beside what each relay has; 1 where they differ or it is not reached.
+
+    Relays and store agree by themselves. --merge and --forget are for a list that only a follower has, after the upload
+    relays were lost.
+
+    Usage: inv store [CUSTOMER] [options]
+    Example: inv store acme
+    """
+    from commands import run_command
+    from commands.store import StoreOptions
+    from commands.store import store as story
+
+    run_command(story, customer, StoreOptions(merge, forget, removing, init, json))
+
+
+@task(
+    help={
         "customer": f"{_CUSTOMERS}; or --all",
         "all_": _ALL,
         "relay": _RELAYS,

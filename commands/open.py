@@ -15,7 +15,7 @@ from common.opened import Opened
 from console import terminal
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
-from fleet import relay_cli
+from fleet import relay_cli, store_access
 from fleet.relay_cli import CustomerRelays, RelayAnswer
 from fleet.relays import connect, run_parallel
 from inventory import opened_records
@@ -46,7 +46,11 @@ def open_customer(customer: str, options: OpenOptions) -> int:
         with connect(relay) as host:
             return step(host, place.customer, options.dry_run)
 
-    answers = run_parallel(place.relays, one, "ending on" if options.end else "opening on")
+    doing = "ending on" if options.end else "opening on"
+    answers = run_parallel(place.upload_relays().relays, one, doing)
+    # Followers come last: at the end no marker goes from one before it has heard that no list counts as accepted.
+    followers = [relay for relay in place.relays if relay.name in place.customer.followers]
+    answers = {**answers, **run_parallel(followers, one, doing)}
     code = relay_cli.print_answers(answers, options.as_json)
     if options.end and not options.dry_run and not options.as_json:
         terminal.note(f"nothing closes by that: `inv review {customer}` shows the list that does, once one has come")
@@ -73,7 +77,9 @@ def _open(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
         return _answer(customer, f"{would}: {', '.join(customer.domains)}", code)
     plan.apply()
     _build(host)
-    return relay_cli.ask(host, customer.id, _VERB)
+    if host.name in customer.followers:  # which judges nothing; what the upload relays write reaches it by the store
+        return _answer(customer, f"opened: {', '.join(customer.domains)}")
+    return _forget_accepted(host, customer)
 
 
 def _end(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
@@ -84,12 +90,21 @@ def _end(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
     if dry_run:
         return _answer(customer, "the marker would go, and nothing would close by it", exit_codes.PENDING)
     relay_cli.require_verb(host, customer.id, _VERB)
-    answer = relay_cli.ask(host, customer.id, _VERB)
+    answer = _forget_accepted(host, customer)
     if answer.code:
         return answer
     plan.apply()
     _build(host)
     return answer
+
+
+def _forget_accepted(host: RelayHost, customer: Customer) -> RelayAnswer:
+    """Have no list count as accepted on a relay; a follower hears of it from the store. Raises HostError."""
+    if host.name not in customer.followers:
+        return relay_cli.ask(host, customer.id, _VERB)
+    if why := store_access.follow(host):
+        raise HostError(f"its marker stays until it has followed the store: {why}")
+    return _answer(customer, f"no list of {', '.join(customer.domains)} counts as accepted any more")
 
 
 def _build(host: RelayHost) -> None:

@@ -5,6 +5,7 @@ Whom it does not list stays there, unless the lists are to be exactly the same: 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,8 +13,8 @@ from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from deploy.plan import HostError
-from fleet import copy_lists, relay_cli
-from fleet.relay_cli import Answer, CustomerRelays, RelayAnswer, restrict_relays
+from fleet import copy_lists, relay_cli, store_access
+from fleet.relay_cli import Answer, Answers, CustomerRelays, RelayAnswer, restrict_relays
 from fleet.relays import connect, run_parallel
 from inventory.model import Relay
 from inventory.validators import near
@@ -39,15 +40,46 @@ def merge_lists(place: CustomerRelays, request: MergeRequest, as_json: bool) -> 
     others = restrict_relays(place, [name for name in names if name != request.relay])
     if not others.relays:
         raise Refused(f"{request.relay} is the only relay of {place.customer.id}: there is none to bring its list to")
+    answers = {**_bring_to_upload_relays(place, others.upload_relays(), request)}
+    followers = restrict_relays(others, place.customer.followers)
+    if followers.relays:
+        answers.update(_bring_to_followers(place, followers, request))
+    return relay_cli.print_answers(answers, as_json)
+
+
+def _bring_to_upload_relays(place: CustomerRelays, others: CustomerRelays, request: MergeRequest) -> Answers:
+    if not others.relays:
+        return {}
     given = _hand_over(place, request.relay)
     looked = _merge(others, given, {relay.name: ["--look"] for relay in others.relays}, request)
     if request.dry_run:
-        return relay_cli.print_answers({name: _pending(said) for name, said in looked.items()}, as_json)
+        return {name: _pending(said) for name, said in looked.items()}
     leaving = {name: _leaving(said) for name, said in looked.items() if isinstance(said, RelayAnswer)}
     _refuse_unnamed(leaving, request)
     numbers = {name: [f"--removing={len(going)}"] for name, going in leaving.items() if _may_change(looked[name])}
-    answers = _merge(restrict_relays(others, numbers), given, numbers, request)
-    return relay_cli.print_answers({**looked, **answers}, as_json)
+    return {**looked, **_merge(restrict_relays(others, numbers), given, numbers, request)}
+
+
+def _bring_to_followers(place: CustomerRelays, followers: CustomerRelays, request: MergeRequest) -> Answers:
+    """Have followers take a relay's lists beside their own, as the store would bring them. Nobody goes by it."""
+    customer = place.customer.id
+    if request.dry_run:
+        text = f"{customer}: would take what {request.relay} has beside its own list (-0)"
+        return {relay.name: _answer(text, exit_codes.PENDING) for relay in followers.relays}
+    (source,) = restrict_relays(place, [request.relay]).relays
+    with connect(source) as host:
+        heads = store_access.call_store(host, "heads", customer)
+
+    def one(relay: Relay) -> RelayAnswer:
+        with connect(relay) as host:
+            said = store_access.call_store(host, "merge", customer, stdin=json.dumps(heads).encode())
+        return _answer(f"{customer}: {said['total']} recipients, with what {request.relay} has (-0)")
+
+    return run_parallel(followers.relays, one, "bringing to")
+
+
+def _answer(line: str, code: int = exit_codes.DONE) -> RelayAnswer:
+    return RelayAnswer(code, {"code": code, "line": line})
 
 
 def _hand_over(place: CustomerRelays, name: str) -> bytes:

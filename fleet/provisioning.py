@@ -15,7 +15,7 @@ from console.options import ProvisionOptions
 from customer_host.customer_keys import NewKeys
 from customer_host.provision_end import KeyUsage, provision_ends
 from deploy.plan import HostError, NoPython, Plan, ProofFailed
-from fleet import adoption, copy_lists, domain_moves, plan_view
+from fleet import adoption, copy_lists, domain_moves, plan_view, store_access
 from fleet.copy_lists import ConnectedRelay
 from fleet.plan_view import RelayPlans, cost_of, count
 from fleet.relay_plan import (
@@ -98,13 +98,26 @@ def _provision_relays(
         else:
             codes += _make_keys(customers, looks, new_keys)
             customers = _reload_customers(customers)
-            changed = _apply([look for look in looks if not look.blockers], customers, options)
+            ready = [look for look in looks if not look.blockers]
+            changed = _apply(ready, customers, options)
             codes += terminal.print_results(changed)
+            codes += store_access.migrate(everything.store, [(look.relay, look.host) for look in ready])
         run = _RelayRun(customers, found, changed, codes)
         reached = {
             look.relay.name: ConnectedRelay(look.host, look.lists, look.relay.name in run.as_wanted) for look in looks
         }
-        return run._replace(codes=[*codes, *copy_lists.copy_lists(customers, reached, options.dry_run)])
+        if everything.store is None:
+            codes += copy_lists.copy_lists(customers, reached, options.dry_run)
+        else:
+            _follow({name: reached[name] for name in changed})
+        return run._replace(codes=codes)
+
+
+def _follow(relays: Mapping[str, ConnectedRelay]) -> None:
+    """Have the relays that were changed take their lists from the store at once."""
+    for name, relay in relays.items():
+        if why := store_access.follow(relay.host):
+            terminal.note(f"{name}: has not followed the store, and tries it again each minute: {why}")
 
 
 def _fate(
@@ -162,10 +175,15 @@ def _apply(
         look.relay.name: [one for one in customers if one.keys and look.relay.name in one.relays] for look in ready
     }
     everything = inventory.load(inventory.inventory_path(), [one.id for one in customers])
-    changing = {look.relay.name: look for look in ready if look.plan.changes and keyed[look.relay.name]}
+    changing = {
+        look.relay.name: look
+        for look in ready
+        if (look.plan.changes or store_access.is_given(look.relay)) and keyed[look.relay.name]
+    }
 
     def apply(relay: Relay) -> str:
         look = changing[relay.name]
+        store_access.send_password(look.host, relay, look.plan)
         plan = _final_plan(look, everything, keyed[relay.name], options)
         try:
             if _prove_adopted(look, keyed[relay.name]):

@@ -18,7 +18,7 @@ from inventory import domains, key_records, opened_records, validators
 from inventory.errors import InventoryError, describe_faults, follows
 from inventory.model import Customer, Key, Provider, Relay, Table
 from inventory.provider import read_provider
-from inventory.store import Store, read_store
+from inventory.store import Store, files_for, read_store
 from inventory.validators import near
 
 __all__ = [
@@ -78,8 +78,9 @@ def load(where: Path, customers: Collection[str] | None = None, relays: Collecti
     provider = _provider(where, faults)
     records = _records(where, customer_tables, faults)
     relays = _relays(relay_tables or {}, known, faults)
-    read = _customers("customers", customer_tables, records, known, faults)
-    found = Inventory(relays, _with_followers(read, relays), store=_store(where, faults), provider=provider)
+    read, store = _customers("customers", customer_tables, records, known, faults), _store(where, faults)
+    relays = _with_store(relays, store, where, faults)
+    found = Inventory(relays, _with_followers(read, relays), store=store, provider=provider)
     faults += [*_faults_of_followers(found)]
     if relay_tables is not None:
         faults += _unknown_relays(relay_tables, customer_tables)
@@ -350,6 +351,17 @@ def _store(where: Path, faults: list[Fault]) -> Store | None:
     except InventoryError as error:
         faults += _about(error.faults)
         return None
+
+
+def _with_store(relays: dict[str, Relay], store: Store | None, where: Path, faults: list[Fault]) -> dict[str, Relay]:
+    if store is None:
+        return relays
+    try:
+        files = {name: files_for(store, where, relay) for name, relay in relays.items()}
+    except InventoryError as error:
+        faults += _about(error.faults)
+        return relays
+    return {name: relay.model_copy(update={"store": files[name]}) for name, relay in relays.items()}
 
 
 def _with_followers(customers: Mapping[str, Customer], relays: Mapping[str, Relay]) -> dict[str, Customer]:

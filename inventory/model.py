@@ -57,12 +57,21 @@ def table_of(annotation: object) -> type[Table] | None:
     return next((part for part in parts if isinstance(part, type) and issubclass(part, Table)), None)
 
 
+class StoreFiles(NamedTuple):
+    """What a relay knows of the store, but for the password."""
+
+    config: str  # store.json: the store's id and the relay's role
+    service: str  # libpq's service file
+    authority: str  # the certificate of the authority that the database is verified by
+
+
 class Relay(Table):
     """A machine with Postfix that stands before customers' Exchange servers: `[NAME]` in relays.toml."""
 
-    given: ClassVar[frozenset[str]] = frozenset({"name", "host_keys"})
+    given: ClassVar[frozenset[str]] = frozenset({"name", "host_keys", "store"})
     name: validators.RelayName
     host_keys: tuple[str, ...] = ()  # "TYPE BLOB", from known_hosts
+    store: StoreFiles | None = None  # from [store] of provider.toml
 
     address: validators.Host = Field(description="Where we connect; ~/.ssh/config applies to it as `ssh -G` says.")
     role: Literal["upload", "follower"] = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, urlsplit
@@ -10,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from inventory.errors import UNSHOWN, InventoryError, describe_faults
-from inventory.model import Table
+from inventory.model import Relay, StoreFiles, Table
 from inventory.provider import FILE, read_tables
 
 _PARAMETERS = ("sslmode", "sslrootcert")
@@ -69,6 +70,31 @@ class Store(Table):
     def authority_file(self) -> str:
         """The file of the authority's certificate, as the url names it."""
         return dict(parse_qsl(self.parts.query))["sslrootcert"]
+
+
+def files_for(store: Store, where: Path, relay: Relay) -> StoreFiles:
+    """Return what a relay is to know of the store. Raises InventoryError where the authority's file cannot be read."""
+    try:
+        authority = (where / store.authority_file).read_text("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InventoryError([f"{FILE}: store.url: sslrootcert={store.authority_file}: {error}"]) from None
+    if "-----BEGIN CERTIFICATE-----" not in authority:
+        raise InventoryError([f"{FILE}: store.url: sslrootcert={store.authority_file}: holds no certificate in PEM"])
+    config = {"postern": 1, "id": store.id, "role": relay.role, "pooler": store.pooler}
+    return StoreFiles(json.dumps(config) + "\n", _service(store, relay), authority)
+
+
+def _service(store: Store, relay: Relay) -> str:
+    hosts = [host.partition(":") for host in store.parts.netloc.split(",")]
+    fields = {
+        "host": ",".join(name for name, _, _ in hosts),
+        "port": ",".join(port or "5432" for _, _, port in hosts),
+        "dbname": store.parts.path[1:],
+        "user": store.writer if relay.role == "upload" else store.reader,
+        "sslmode": "verify-full",
+        "sslrootcert": "/etc/postern/store/ca.pem",
+    }
+    return "".join(["[postern]\n", *(f"{name}={value}\n" for name, value in fields.items())])
 
 
 def read_store(where: Path) -> Store | None:

@@ -72,6 +72,7 @@ LAUNCHERS = {
     "/usr/local/bin/parse-exchange-users": "receiver.parse_cli",
 }
 PLACES = Places()
+STORE = f"{PLACES.etc}/store"
 LATEST = 1 << 40  # epoch seconds; later ones can be no date
 ADDRESS = 321  # octets of a list for each recipient a customer may have; its lines are shorter on average
 
@@ -95,6 +96,8 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
     yield file(f"{PLACES.etc}/relay.json", _relay_settings(relay, now).text())
     yield file(f"{PLACES.tables}/Makefile", render("relay/Makefile.j2", rebuild=REBUILD))
     yield from _timer(now)
+    if relay.store:
+        yield Item("store", STORE, {**relay.store._asdict(), "password": "sent"})
     copying = [customer for customer in customers if customer.exchange.copies_files]
     yield from map(upload_account, copying)
     yield from (open_marker(customer) for customer in customers if customer.opened)
@@ -155,6 +158,8 @@ def packages(relay: Relay, now: Facts | None) -> Iterator[Item]:
         yield package("cron" if now.manager == "apt-get" else "cronie")
     yield package("passwd" if now.manager == "apt-get" else "shadow-utils")  # useradd; a small Debian 14 has none
     yield package("tzdata")  # lateness is judged in the customers' own time zones; a small Debian 12 has none
+    if relay.store:
+        yield package("python3-psycopg2")
     if not now.has_postfix:
         yield Item("service", "postfix", {"running": True, "starts with the machine": True})
 

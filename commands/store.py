@@ -1,0 +1,143 @@
+"""The store beside the relays: every customer's head there, what each relay has, and what a person may do about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from common import exit_codes
+from console import terminal
+from console.errors import Refused
+from deploy.plan import HostError
+from fleet import store_access
+from fleet.relay_cli import operator_name
+from fleet.relays import connect, load_for, run_parallel
+from inventory import Inventory, find, find_relay
+from inventory.model import Relay
+from receiver.formatting import NAMED
+
+COLUMNS = ("customer", "where", "state", "list", "recipients", "held", "pinned", "settings")
+
+Found = Mapping[str, Mapping[str, Any] | HostError | Refused]
+
+
+class StoreOptions(NamedTuple):
+    """What is to be done; nothing: what there is is shown."""
+
+    merge: str = ""  # a relay whose lists an upload relay takes among its own
+    forget: str = ""  # a relay that gives up what the store does not know
+    removing: str = ""  # how many go by that
+    init: bool = False  # write the recorded id into an empty database
+    as_json: bool = False
+
+
+def store(customer: str, options: StoreOptions) -> int:
+    """Show the store beside the relays, or do what the options say. Raises InventoryError, Refused."""
+    everything = load_for(customer)
+    if everything.store is None:
+        raise Refused("provider.toml has no [store]: each relay has its lists by itself")
+    if sum(map(bool, (options.merge, options.forget, options.init))) > 1:
+        raise Refused("--merge, --forget and --init are three things: name one")
+    names = [find(everything, customer).id] if customer else list(everything.customers)
+    if options.init:
+        return _init(everything)
+    if options.merge:
+        return _merge(everything, names, options.merge)
+    if options.forget:
+        return _forget(everything, names, options)
+    return _show(everything, names, options.as_json)
+
+
+# ---- show
+
+
+def _show(everything: Inventory, names: list[str], as_json: bool) -> int:
+    relays = [relay for relay in everything.relays.values() if relay.host_keys]
+    found = run_parallel(relays, _status, "asking")
+    given = {name: said for name, said in found.items() if isinstance(said, Mapping)}
+    codes = [terminal.print_result(name, said) for name, said in found.items() if not isinstance(said, Mapping)]
+    if as_json:
+        terminal.document(given)
+    else:
+        terminal.table(COLUMNS, [row for name in names for row in _rows(name, given)])
+    for text in dict.fromkeys(str(said["why"]) for said in given.values() if not said.get("reached") and "why" in said):
+        away = [name for name, said in given.items() if not said.get("reached") and str(said.get("why")) == text]
+        terminal.error(f"{', '.join(away)}: the store is not reached: {text}")
+        codes.append(exit_codes.PERSON)
+    return exit_codes.worst([*codes, *(exit_codes.PERSON for name in names if _differ(name, given))])
+
+
+def _status(relay: Relay) -> Mapping[str, Any]:
+    with connect(relay) as host:
+        return store_access.call_store(host, "status")
+
+
+def _rows(customer: str, given: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """Yield a row for the store's head of a customer, and one for each head of each relay."""
+    heads = [said["customers"].get(customer, {}).get("store") for said in given.values() if said.get("reached")]
+    yield _row(customer, "(store)", next((head for head in heads if head), None))
+    for name, said in given.items():
+        for head in said["customers"].get(customer, {}).get("here", ()):
+            yield _row("", name, head)
+
+
+def _row(customer: str, where: str, head: Mapping[str, Any] | None) -> tuple[str, ...]:
+    if head is None:
+        return (customer, where, "none", "", "", "", "", "")
+    held, frozen = str(head["held"])[:12], str(head["frozen"])
+    named = (str(head["point"])[:12], str(head["list"])[:12], str(head["total"]))
+    return (customer, where, *named, held, frozen, str(head["settings"]))
+
+
+def _differ(customer: str, given: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Tell whether a relay that reaches the store has something else of a customer than the store."""
+    both = (said["customers"][customer] for said in given.values() if customer in said["customers"])
+    return any(each["store"] and [head["point"] for head in each["here"]] != [each["store"]["point"]] for each in both)
+
+
+# ---- do
+
+
+def _init(everything: Inventory) -> int:
+    relay = _upload_relay(everything)
+    with connect(relay) as host:
+        terminal.say(f"{relay.name}: the store has the id {store_access.call_store(host, 'init')['id']}")
+    return exit_codes.DONE
+
+
+def _merge(everything: Inventory, names: list[str], name: str) -> int:
+    """Have an upload relay take what a relay has of these customers among its own."""
+    source, target = find_relay(everything, name), _upload_relay(everything, but=name)
+    with connect(source) as there, connect(target) as here:
+        for customer in (one for one in names if name in everything.customers[one].relays):
+            heads = json.dumps(store_access.call_store(there, "heads", customer)).encode()
+            done = store_access.call_store(here, "merge", customer, f"--operator={operator_name()}", stdin=heads)
+            terminal.say(f"{customer}: {done['total']} recipients in force, as {str(done['point'])[:12]}")
+    return exit_codes.DONE
+
+
+def _forget(everything: Inventory, names: list[str], options: StoreOptions) -> int:
+    """Have a relay give up what the store does not know; without the right number it is shown who goes by it."""
+    if options.removing and not options.removing.isdigit():
+        raise Refused(f"--removing {options.removing}: how many go, a number")
+    if options.removing and len(names) > 1:
+        raise Refused("--removing goes with one customer: name it")
+    number = [f"--removing={options.removing}"] if options.removing else []
+    codes = []
+    with connect(find_relay(everything, options.forget)) as host:
+        for customer in (one for one in names if options.forget in everything.customers[one].relays):
+            answer = store_access.ask_store(host, "forget", customer, *number)
+            going = list(map(str, answer.get("going", ())))
+            lines = [str(answer.get("why") or f"{len(going)} gone"), *(f"- {one}" for one in going[:NAMED])]
+            terminal.answer([customer], "\n".join(lines))
+            codes.append(int(answer["code"]))
+    return exit_codes.worst(codes)
+
+
+def _upload_relay(everything: Inventory, but: str = "") -> Relay:
+    """Return the first relay that judges. Raises Refused."""
+    for relay in everything.relays.values():
+        if relay.role == "upload" and relay.host_keys and relay.name != but:
+            return relay
+    raise Refused("no upload relay is set up" + (f" besides {but}" if but else ""))

@@ -64,7 +64,7 @@ def _judge(answer: State | HostError | Refused) -> str | HostError | Refused:
     if isinstance(answer, Exception):
         return answer
     asked = [one for each in answer["asked"].values() for one in each]
-    wrong = [one for one in asked if not one[2].startswith(one[1])]
+    wrong = [one for one in asked if not one[2].startswith(tuple(one[1].split(" or ")))]
     faults = [f"{address}: should get {wanted}, got {said}" for address, wanted, said in wrong]
     faults += [f"{domain}: {why}" for domain, why in answer.get("refused", {}).items()]
     caller = answer.get("caller", {})

@@ -16,7 +16,13 @@ REJECT, SOFT = "unknown_relay_recipient_reject_code", "450"
 RESTRICTIONS = "smtpd_recipient_restrictions"
 LISTS = (*TABLE_OF, RESTRICTIONS)
 """The parameters that are lists, in which others have members too."""
-PARAMETERS = (*LISTS, REJECT)
+ASKING = {
+    "unverified_recipient_reject_code": "550",
+    "unverified_recipient_reject_reason": "the recipient's mail server does not confirm this address",
+    "address_verify_negative_refresh_time": "15m",
+}
+"""What a relay is set to whose customers' servers are asked. Without the reason Postfix tells a server's words."""
+PARAMETERS = (*LISTS, REJECT, *ASKING)
 _UNLISTED = re.compile(rf"check_recipient_access[,\s]+(?=pipemap:\{{\s*regexp:{TABLES}/asked\b)")
 FIRST = (ROUTES, RECIPIENTS)  # where our table stands first: behind one that cannot be read nobody of ours is found
 

@@ -11,7 +11,7 @@ from common.paths import Places
 
 MEGABYTE = 1 << 20  # bytes
 FORMAT = 1  # of the two JSON files; the receiver also reads the format of the release before
-UNLISTED = ("refuse", "defer")  # 550; 450: who may have been forgotten is tried again
+UNLISTED = ("refuse", "defer", "ask")  # 550; 450; what the customer's own server says
 
 
 class BadSettings(Exception):

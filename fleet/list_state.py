@@ -71,6 +71,7 @@ def _status(settings: Settings, spool: SpoolData, now: int) -> Status:
         {str(key): _key_fields(at) for key, at in (spool["keys"] or {}).items()},
         Outcome.read({**last, "when": _when(last["when"])}) if last else None,
         settings.unlisted or UNLISTED[0],
+        settings.unlisted == UNLISTED[-1] and (spool.get("asking") or {}).get("put_off") is True,
         opened=opened,
     )
 

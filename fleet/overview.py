@@ -147,7 +147,7 @@ def _row(customer: Customer, relay: str, look: RelayState) -> Row:
         in_use,
         next((key.age(today) for key in customer.keys if key.name == in_use), None),
         seen.status.heard,
-        seen.status.unlisted,
+        f"{seen.status.unlisted}, now defer" if seen.status.is_put_off else seen.status.unlisted,
     )
 
 

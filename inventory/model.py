@@ -502,11 +502,11 @@ class Customer(Table):
         None,
         description="user+tag@ is taken when user@ is. Left out, from the first export that says that its server does.",
     )
-    unlisted: Literal["refuse", "defer"] | None = Field(
+    unlisted: Literal["refuse", "defer", "ask"] | None = Field(
         None,
         description="What an address gets that is not on the accepted list: refuse 550; defer 450, so that senders try "
-        "again and nothing is lost while a list is new. Left out: refuse. Open and partial domains ignore it; "
-        "docs/unlisted.md.",
+        "again and nothing is lost while a list is new; ask has the customer's own server say. Left out: refuse. Open "
+        "and partial domains ignore it; docs/unlisted.md.",
     )
     canaries: tuple[validators.Recipient, ...] = Field((), description="A list that lacks one of these is held.")
     open_after_days: Count = Field(30, description="A list nobody refreshed for so long opens its domains again.")

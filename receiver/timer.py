@@ -13,7 +13,7 @@ from common.settings import BadSettings, RelaySettings, Settings, load_relay, lo
 from receiver.formatting import escape
 from receiver.lists import publishing
 from receiver.lists.spool import Spool
-from receiver.monitoring import adopted_maps, alarms, metrics, refusal_watch
+from receiver.monitoring import adopted_maps, alarms, asking, metrics, refusal_watch
 from receiver.monitoring.alarms import Alarm
 from receiver.monitoring.log_files import OpenedLogs
 from receiver.monitoring.refusal_check import RefusalCheck
@@ -62,7 +62,7 @@ def _run_all(
         every = (alarm for alarm in every if not alarm.kind.startswith(_OF_UPLOADS))
     found += alarms.merge_outage(every, sum(1 for each in seen if each.status.heard))
     watch, of_refusals = _watch_refusals(places, tables, run, seen, logs, now)
-    found += of_refusals
+    found += of_refusals + _check_servers(places, tables, seen, logs)
     totals = {name: each.refusals.totals for name, each in watch.customers.items()} if watch else {}
     try:
         metrics.write(relay.metrics, [each.status for each in seen], totals, now)
@@ -181,6 +181,19 @@ def _watch_adopted(places: Places, watch: Watch, check: RefusalCheck) -> Iterato
                 yield from adopted_maps.check_sample(
                     spool, watched.settings, [*watched.refusals.had_mail], check.ask_relay
                 )
+
+
+def _check_servers(places: Places, tables: Tables, seen: list[CheckedCustomer], logs: OpenedLogs | None) -> list[Alarm]:
+    """Look whether the servers can be asked that have the last word about unlisted addresses."""
+    if logs is None:
+        return []
+    try:
+        found, is_changed = asking.check_servers(places, [each.settings for each in seen], logs.postfix)
+        if is_changed:
+            tables.build()
+    except (Stopped, OSError) as error:
+        return [Alarm("", "asking", f"customers' servers cannot be asked: {escape(str(error))}")]
+    return found
 
 
 def _unnamed(tables: Tables) -> list[Alarm]:

@@ -24,6 +24,7 @@ FILES = {
     "held": "held/why.json",
     "pinned": "pinned.json",
     "keys": "keys.json",
+    "asking": "asking.json",
     "begun": "begun.json",
     "unproven": "unproven.json",
     "refusal_alarms": "refusal-alarms.json",

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from common.next_hop_probe import Answers
 from common.settings import Settings, load_settings
 from receiver.actions import late_mail
 from receiver.actions.review import Review, review_held
@@ -15,7 +16,6 @@ from receiver.lists import judged_mail, list_file, publishing, review_record
 from receiver.lists.publishing import Decision
 from receiver.lists.review_record import Numbers, ReviewRecord
 from receiver.lists.spool import InForce, Spool
-from receiver.monitoring.next_hop_probe import Answers
 from receiver.monitoring.refusal_watch import SeenMail
 from receiver.outcome import Outcome, Refused
 from receiver.system import locks

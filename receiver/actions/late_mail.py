@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from common.next_hop_probe import Answers
 from common.settings import Settings
 from receiver.actions.review import Review, review_held
 from receiver.formatting import name_some
 from receiver.lists import review_record
 from receiver.lists.review_record import MailSeen, ReviewRecord
 from receiver.lists.spool import Spool
-from receiver.monitoring.next_hop_probe import Answers
 from receiver.outcome import Refused
 
 

@@ -288,6 +288,10 @@ class Spool:
         if export != self.last_export():
             atomic_files.store_json(self.folder, "last-export.json", export._asdict())
 
+    def is_put_off(self) -> bool:
+        """Tell whether the timer found that the server refuses to be asked about unlisted addresses."""
+        return (atomic_files.load_json(self.folder, "asking.json") or {}).get("put_off") is True
+
     def last_run(self) -> Outcome | None:
         """Read what the last run came to."""
         with suppress(Failed, ValueError, TypeError, AttributeError, RecursionError):

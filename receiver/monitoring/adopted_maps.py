@@ -11,12 +11,12 @@ from itertools import islice
 from typing import NamedTuple
 
 from common.adopted_domains import closing_tables, is_closed_by_maps
+from common.next_hop_probe import Reply
 from common.settings import Settings
 from receiver.addresses import domain_of
 from receiver.formatting import escape
 from receiver.lists.spool import Spool
 from receiver.monitoring.alarms import Alarm
-from receiver.monitoring.next_hop_probe import Reply
 from receiver.system import atomic_files
 
 MOST = 20  # people of a customer

@@ -59,6 +59,7 @@ def find_alarms(status: Status, settings: Settings, now: int) -> Iterator[Alarm]
         _alarm_opened_by_person,
         _alarm_ahead,
         _alarm_no_additions,
+        _alarm_put_off,
         _noted,
     ):
         yield from watch(status, settings, now)
@@ -182,6 +183,12 @@ def _alarm_no_additions(status: Status, settings: Settings, now: int) -> Iterato
     if settings.no_additions_days and status.last_addition and days >= settings.no_additions_days:
         since = f"the list has gained nobody since {format_time(status.last_addition)}, for {days} days"
         yield Alarm(status.customer, f"no additions {status.last_addition}", f"{since}: is the export an old one?")
+
+
+def _alarm_put_off(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
+    if status.is_put_off:
+        text = "its server refuses to be asked about unlisted addresses, or refuses all who are listed"
+        yield Alarm(status.customer, "put-off", f"{text}: until it does not, unlisted ones get 450 instead of its word")
 
 
 def _noted(status: Status, _: Settings, __: int) -> Iterator[Alarm]:

@@ -36,6 +36,7 @@ _HELP = {
     "postern_unproven_since_seconds": "When the list came that is not in the tables yet; 0: all are.",
     "postern_key_seen_seconds": "When a key was last used.",
     "postern_refused_total": "Recipients refused or put off because no list has them, by kind.",
+    "postern_unlisted_put_off": "1: the server refuses to be asked about unlisted addresses, which are deferred.",
     "postern_tick_seconds": "When these numbers were written.",
 }
 
@@ -72,6 +73,7 @@ def _samples(status: Status) -> Iterator[Sample]:
         yield Sample("postern_last_good_upload_seconds", {**of, "domain": domain}, when)
     for domain in status.domains:
         yield Sample("postern_open", {**of, "domain": domain}, int(domain in status.opens))
+    yield Sample("postern_unlisted_put_off", of, int(status.is_put_off))
     held = status.held if status.held and status.held.reasons and not status.pin else None
     yield Sample("postern_held_since_seconds", of, held.since if held else 0)
     yield Sample("postern_pinned_since_seconds", of, status.pin.since if status.pin else 0)

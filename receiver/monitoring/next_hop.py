@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from common import next_hop_probe
+from common.next_hop_probe import Answers
 from common.paths import Places
 from common.settings import Settings
-from receiver.monitoring import next_hop_probe, refusal_watch
+from receiver.monitoring import refusal_watch
 from receiver.monitoring.log_files import OpenedLogs
-from receiver.monitoring.next_hop_probe import Answers
 
 SECONDS = 20.0  # for all questions of a call that a person waits for
 

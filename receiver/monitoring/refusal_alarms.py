@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import NamedTuple
 
+from common.next_hop_probe import RANDOM, Answers, Reply
 from receiver.formatting import escape
-from receiver.monitoring.next_hop_probe import RANDOM, Answers, Reply
 from receiver.monitoring.postfix_message import DEFERRED, UNLISTED
 from receiver.monitoring.refusals import Refusals, RefusedAddress, without_tag
 

@@ -6,14 +6,15 @@ import re
 import time
 from collections.abc import Mapping
 
+from common import next_hop_probe
+from common.next_hop_probe import Answers, Reply, Sender, Server
 from common.settings import Settings
 from receiver.addresses import domain_of
 from receiver.lists import removed_addresses
 from receiver.lists.removed_addresses import Removal
 from receiver.lists.spool import DAY, Spool
-from receiver.monitoring import next_hop_probe, refusal_watch
+from receiver.monitoring import refusal_watch
 from receiver.monitoring.alarms import Alarm
-from receiver.monitoring.next_hop_probe import Answers, Reply, Sender, Server
 from receiver.monitoring.refusal_alarms import (
     DAILY,
     Answered,

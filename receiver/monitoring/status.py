@@ -11,6 +11,8 @@ from receiver.lists import publishing, upload_log
 from receiver.lists.spool import Held, Pin, Spool, Summary
 from receiver.outcome import Outcome
 
+ASK = UNLISTED[-1]
+
 
 class Status(NamedTuple):
     """All that is known of a customer's list on this relay."""
@@ -25,6 +27,7 @@ class Status(NamedTuple):
     keys: dict[str, dict[str, int]]
     last: Outcome | None
     unlisted: str = "refuse"  # what an address gets that is not listed
+    is_put_off: bool = False  # its server refuses to be asked about them, so they are deferred
     last_addition: int = 0  # when the list last gained somebody, where that is watched; 0: not known
     opened: Opened | None = None  # a person had all of its domains opened
 
@@ -44,6 +47,7 @@ class Status(NamedTuple):
             begun.when if begun else 0,
             *state,
             settings.unlisted or UNLISTED[0],
+            settings.unlisted == ASK and spool.is_put_off(),
             gained,
             opened,
         )
@@ -65,6 +69,7 @@ class Status(NamedTuple):
             "accepted": dict(self.in_force.accepted.domains),
             "open": list(self.opens),
             "unlisted": self.unlisted,
+            "put_off": self.is_put_off,
             "unproven": self.unproven,
             "held": self._held(),
             "pinned": self.pin and self.pin._asdict(),

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from common.adopted_domains import is_closed_by_maps
 from common.opened import find_marker
 from common.paths import Places
+from common.settings import UNLISTED
 from receiver.system import atomic_files
 from receiver.system.account import Owner
 from receiver.tables import customer_tree, directories
@@ -24,6 +25,7 @@ from receiver.tables.customer_tree import CustomerTree, Damaged
 
 _SHARE = 321  # octets of a list for each recipient a customer may have: many more than its lines have on average
 _DAY = 86400
+_, DEFER, ASK = UNLISTED
 _PLUS = "plus"  # in root's copy: it stays yes, whatever later exports say
 
 
@@ -34,6 +36,7 @@ class SpoolFiles(NamedTuple):
     accepted: bytes = b""
     when: Mapping[str, int] = {}  # A-label: epoch seconds of the last good upload
     plus: bool = False  # an export has said, at any time, that user+tag@ is taken where user@ is
+    is_put_off: bool = False  # its server refuses to be asked about unlisted addresses: they are deferred
 
 
 class CustomerInput(NamedTuple):
@@ -74,6 +77,11 @@ class CustomerInput(NamedTuple):
     def takes_plus(self) -> bool:
         """Tell whether user+tag@ is taken where user@ is: as the tree says, else as an export has said."""
         return self.pair.plus if self.tree.plus_addresses is None else self.tree.plus_addresses
+
+    @property
+    def unlisted(self) -> str:
+        """What an address gets that is not listed, as the tree says and its server lets us."""
+        return DEFER if self.tree.unlisted == ASK and self.pair.is_put_off else self.tree.unlisted
 
     def with_good_copy(self, why: str) -> CustomerInput:
         """Take root's copy of the list; without one, none, which leaves the domains open."""
@@ -164,7 +172,7 @@ def digest_inputs(sources: Iterable[CustomerInput], now: float, *more: str) -> s
     whole = hashlib.sha256(repr(more).encode())
     for source in sources:
         opened, plus = sorted(source.as_adopted(source.open_domains(now))), source.takes_plus()
-        whole.update(repr((source.tree, opened, plus, len(source.pair.recipients))).encode())
+        whole.update(repr((source.tree, opened, plus, source.unlisted, len(source.pair.recipients))).encode())
         whole.update(source.pair.recipients)
         whole.update(source.pair.accepted)
     return whole.hexdigest()
@@ -185,6 +193,7 @@ def _pair(places: Places, source: CustomerInput, theirs: Owner) -> SpoolFiles:
             # Dates first: what comes in between is listed in a domain still open, and none closes without its list.
             accepted = _content(spool, "accepted.json", theirs, atomic_files.SMALL)
             plus = source.copy.has_plus() or _says_plus(spool, theirs)
+            is_put_off = _is_put_off(spool, theirs)
             recipients = _content(spool, "recipients", theirs, tree.max_recipients * _SHARE)
         finally:
             os.close(spool)
@@ -196,7 +205,7 @@ def _pair(places: Places, source: CustomerInput, theirs: Owner) -> SpoolFiles:
         raise Damaged("recipients is gone")
     if accepted is None and had.when:
         raise Damaged("accepted.json is gone")
-    return SpoolFiles(recipients or b"", accepted or b"", when, plus)
+    return SpoolFiles(recipients or b"", accepted or b"", when, plus, is_put_off)
 
 
 def _content(spool: int, name: str, theirs: Owner, bound: int) -> bytes | None:
@@ -230,6 +239,14 @@ def _when(accepted: bytes) -> dict[str, int]:
         return {str(name): when for name, when in domains.items() if isinstance(when, int)}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Damaged("accepted.json is damaged") from error
+
+
+def _is_put_off(spool: int, theirs: Owner) -> bool:
+    """Tell whether the timer found that the customer's server refuses to be asked; a damaged file says nothing."""
+    with suppress(Damaged, ValueError, TypeError, KeyError, RecursionError):
+        said = _content(spool, "asking.json", theirs, atomic_files.SMALL)
+        return json.loads(said or b"{}")["put_off"] is True
+    return False
 
 
 def _says_plus(spool: int, theirs: Owner) -> bool:

@@ -82,8 +82,9 @@ def _opened(parts: Sequence[CustomerRecipients]) -> frozenset[str]:
 
 
 def _recipients(parts: Sequence[CustomerRecipients]) -> list[bytes]:
+    asked = {form for form, word in find_words(parts).items() if word == unlisted.ASK}  # the server has the last word
     opened = {form.encode() for form in _opened(parts)}
-    found = [b"@" + form for form in opened]
+    found = [b"@" + form for form in (*opened, *map(str.encode, asked))]
     for part in parts:
         long = {address.encode() for address in part.long}
         found += [address for address in part.own if address not in long] if long else part.own

@@ -6,16 +6,22 @@ addresses it is asked about at all, by which word those of a domain that are not
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from common.settings import UNLISTED
 from receiver.tables.customer_recipients import CustomerRecipients
 from receiver.tables.table import Table, any_case
 
-REFUSE, DEFER = UNLISTED
+REFUSE, DEFER, ASK = UNLISTED
 TEXTS = ("unlisted_answers", "unlisted_domains", "asked")
-ANSWERS = {DEFER: b"DEFER_IF_REJECT 4.1.1 User unknown in relay recipient table"}
+ANSWERS = {
+    DEFER: b"DEFER_IF_REJECT 4.1.1 User unknown in relay recipient table",
+    ASK: b"reject_unverified_recipient",
+}
 """What Postfix does by a word. DEFER_IF_REJECT leaves it to its own lists, as aliases and other tables know more."""
+
+_LONG = "long"  # its verification dies of an address of more octets than its cache takes
+_REFUSED = b"550 5.1.1 User unknown in relay recipient table"
 
 _ASKED = rb"/^(.+@%b)$/"
 _DOMAINS = (
@@ -30,19 +36,22 @@ def find_words(parts: Iterable[CustomerRecipients], opened: Container[str]) -> d
     for part in parts:
         tree = part.source.tree
         for form, domain in part.forms():
-            word = REFUSE if tree.closed_by.get(domain) else tree.unlisted  # theirs answers as before
+            word = REFUSE if domain in tree.closed_by else part.source.unlisted  # theirs answers as before
             words[form] = max(words.get(form, REFUSE), word, key=UNLISTED.index)
     return {form: word for form, word in sorted(words.items()) if word != REFUSE and form not in opened}
 
 
 def compose_texts(words: Mapping[str, str]) -> list[Table]:
     """Return the tables of TEXTS."""
-    answers = {b"/^%b$/" % word.encode(): answer for word, answer in ANSWERS.items()}
-    domains = {line: word.encode() for form, word in words.items() for line in _lines(form)}
+    answers = {b"/^%b$/" % word.encode(): answer for word, answer in {**ANSWERS, _LONG: _REFUSED}.items()}
+    domains = {line: said.encode() for form, word in words.items() for line, said in _lines(form, word)}
     asked = {_ASKED % any_case(form).encode(): b"$1" for form in words}
     texts = ({**answers, b"/./": b"DUNNO"}, domains, asked)
     return [Table(name, list(lines), lines, built=False) for name, lines in zip(TEXTS, texts)]
 
 
-def _lines(form: str) -> list[bytes]:
-    return [line % any_case(form).encode() for line in _DOMAINS]
+def _lines(form: str, word: str) -> Iterator[tuple[bytes, str]]:
+    domain = any_case(form).encode()
+    if word == ASK:
+        yield rb"/^.{255,}@%b$/" % domain, _LONG
+    yield from ((line % domain, word) for line in _DOMAINS)

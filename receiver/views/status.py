@@ -26,7 +26,7 @@ def _standing(status: Mapping[str, Any]) -> str:
     good = f"last good upload {format_time(max(accepted.values()))}" if accepted else "no accepted list yet"
     opens = f"; open: {', '.join(status['open'])}" if status["open"] else ""
     word = status.get("unlisted", "refuse")  # of a relay with the first release, which does nothing else
-    others = "" if word == "refuse" else f"; unlisted: {word}"
+    others = "" if word == "refuse" else f"; unlisted: {word}{', but 450 for now' if status.get('put_off') else ''}"
     return f"{status['customer']}: {status['total']} recipients, {good}{opens}{others}"
 
 

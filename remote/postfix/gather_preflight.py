@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from common.main_cf_params import PARAMETERS, RECIPIENTS, RESTRICTIONS, ROUTES, members, without_ours_members
+from common.main_cf_params import RECIPIENTS, REJECT, RESTRICTIONS, ROUTES, TABLE_OF, members, without_ours_members
 from remote.files import read_text
 from remote.main import Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
 from remote.postfix.catch_all import catch_alls
@@ -69,7 +69,9 @@ def _survey(postfix: Postfix, wanted: State) -> State:
         found.update(smtp=_way(postfix), **_domains(postfix, wanted["domains"]))
         if not found["smtp"]:
             found.update(_refused(postfix, wanted["domains"], found["unreadable"]))
-            found["unlisted"] = find_obstacles(postfix, wanted["unlisted"]) if wanted["unlisted"] else []
+            found["unlisted"] = (
+                find_obstacles(postfix, wanted["unlisted"], wanted["domains"]) if wanted["unlisted"] else []
+            )
     return found
 
 
@@ -173,7 +175,7 @@ def _overrides(postfix: Postfix) -> list[str]:
         _override(service, name)
         for service in (*strangers, *rewriting)
         for name in service.overrides
-        if name in PARAMETERS and name != RESTRICTIONS
+        if name in (*TABLE_OF, REJECT)
     ]
     return [*dict.fromkeys(place for one in strangers for place in _unchecked(postfix, one)), *elsewhere]
 

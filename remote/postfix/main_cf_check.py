@@ -13,7 +13,7 @@ from remote.postfix.outsider import Way, inside, is_counting
 from remote.postfix.relay_domains import adopted_ours, delivered, foreign, open_ours, ours
 from remote.postfix.smtp import TAKEN, UNKNOWN, is_temporary
 from remote.postfix.trivial_rewrite import RELAY, resolve
-from remote.postfix.unlisted import find_relayed, find_words, our_table
+from remote.postfix.unlisted import ASK, find_relayed, find_words, our_table
 
 PUT_OFF = "45"  # how a code begins that tells a sender to try again; access_map_defer_code may be another than 450
 MOST = 1000  # addresses that are asked about; of more, so many, evenly chosen
@@ -71,14 +71,17 @@ def rehearse(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -
 def faults(postfix: Postfix, way: Way, before: Answers) -> Iterator[str]:
     """Ask again, and tell what is not as it should be now, a line each."""
     here, words, adopted = {*ours()}, find_words(postfix, ours()), adopted_ours()
+    asked = {domain for domain, word in words.items() if word == ASK}
     codes = {**dict.fromkeys(here, postfix.value(REJECT)), **dict.fromkeys(words, PUT_OFF)}
-    codes.update(dict.fromkeys(open_ours(), TAKEN))
+    codes.update(dict.fromkeys(open_ours() - asked, TAKEN))
     for address, after in _ask_again(postfix, way, [*before], here).items():
         domain, was = _domain(address), before[address]
         if domain in adopted or domain not in here:
             what = "is being adopted" if domain in adopted else "is not ours"
             if not _is_same(was, after):
                 yield f"{domain} {what}, and an unlisted address in it was {was}, and is now {after}"
+        elif domain in asked and after.kind == RELAY:
+            continue  # its own server says, if it can be asked just now
         elif is_temporary(after.reply):
             yield f"an unlisted address in {domain} is {after}: while it is, nothing can be proved of {domain}"
         elif codes[domain] != TAKEN and _is_still_refused(was, after):

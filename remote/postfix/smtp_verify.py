@@ -14,10 +14,11 @@ from remote.postfix.outsider import ask_outside
 from remote.postfix.relay_domains import adopted_ours
 from remote.postfix.restrictions import refusals
 from remote.postfix.smtp import TAKEN
-from remote.postfix.unlisted import find_words
+from remote.postfix.unlisted import ASK, find_words
 
 DEFER_CODE = "access_map_defer_code"
 REFUSED = "5"  # however whoever closes a domain that is being adopted says it
+NO = "450 or 550"
 LISTED = 5  # addresses of a domain that are asked about
 
 
@@ -95,9 +96,13 @@ def _unknown(postfix: Postfix) -> str:
 
 
 def _put_off(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
-    """Return the code for an unknown recipient by domain, where unlisted addresses are not refused for good."""
+    """Return the code for an unknown recipient by domain, where unlisted addresses are not refused for good.
+
+    Where the customer's own server is asked it says 5xx, or cannot be asked just now: both are no.
+    """
     words = find_words(postfix, domains)
-    return dict.fromkeys(words, postfix.value(DEFER_CODE)) if words else {}
+    deferred = postfix.value(DEFER_CODE) if words else ""
+    return {domain: NO if word == ASK else deferred for domain, word in words.items()}
 
 
 def samples(domains: Iterable[str]) -> dict[str, Sample]:

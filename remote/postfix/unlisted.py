@@ -10,13 +10,14 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from common.main_cf_params import RESTRICTIONS, TABLES, members, without_unlisted
+from remote.postfix.asking import find_unaskable
 from remote.postfix.instance import Postfix, Service
 from remote.postfix.listeners import answering
 from remote.postfix.outsider import Way, find_way
 from remote.postfix.restrictions import is_asked
 from remote.postfix.smtp import DENIED
 
-DEFER = "defer"
+DEFER, ASK = "defer", "ask"
 RELAY, FIRST = "smtpd_relay_restrictions", "smtpd_relay_before_recipient_restrictions"
 DELAYED, EXPLICIT = "smtpd_delay_reject", "reject_unlisted_recipient"
 EARLIER = [f"smtpd_{stage}_restrictions" for stage in ("client", "helo", "sender")]
@@ -51,11 +52,16 @@ def find_relayed(way: Way, domains: Iterable[str]) -> Iterator[str]:
                 yield f"{way.where} answers {way.caller} about {address}: {answer}, and does not refuse to relay it"
 
 
-def find_obstacles(postfix: Postfix, wanted: Mapping[str, str]) -> list[str]:
-    """Return why unlisted addresses in these domains cannot have what they are to; `wanted`: the word by domain."""
+def find_obstacles(postfix: Postfix, wanted: Mapping[str, str], hops: Mapping[str, str | None]) -> list[str]:
+    """Return why unlisted addresses in these domains cannot have what they are to.
+
+    `wanted`: the word by domain; `hops`: where its mail goes on, None: as Postfix has it.
+    """
     values = postfix.values(RESTRICTIONS, RELAY, FIRST, DELAYED, UNTRUSTED, *EARLIER)
     found = [f"main.cf: {UNTRUSTED} = yes: {AT_ONCE}"] if values.get(UNTRUSTED) == "yes" else []
     found += [fault for one in answering(postfix) for fault in _of_service(one, values, DEFER in wanted.values())]
+    asked = [domain for domain, word in wanted.items() if word == ASK]
+    found += find_unaskable(postfix, asked, hops) if asked else []
     return [*dict.fromkeys(found), *find_relayed(find_way(postfix), wanted)]
 
 

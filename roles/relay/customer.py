@@ -23,7 +23,9 @@ PROTECTED = (
     ),  # a domain that closes refuses those whose mailboxes are elsewhere
     ProtectedLines("settings.json#include", "include", 0),
     # each refuses more of those whom the list has forgotten than the next
-    ProtectedSetting("settings.json", "unlisted", (("refuse", ""), (None, ""), ("defer", "unlisted:defer"))),
+    ProtectedSetting(
+        "settings.json", "unlisted", (("refuse", ""), (None, ""), ("defer", "unlisted:defer"), ("ask", "unlisted:ask"))
+    ),
     # None is yes where an export has said so, which the tree does not tell
     ProtectedSetting("settings.json", "plus_addresses", ((False, ""), (None, "plus"), (True, "plus"))),
 )

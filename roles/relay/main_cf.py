@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from common.main_cf_params import (
+    ASKING,
     LISTS,
     RECIPIENTS,
     REJECT,
@@ -25,7 +26,7 @@ from inventory.model import Customer, Relay
 from roles.relay.facts import Facts
 from roles.relay.reject import reject_code, words
 
-REFUSE = "refuse"  # of unlisted, where nothing of ours is needed besides the list
+ASK, REFUSE = "ask", "refuse"  # of unlisted, where nothing of ours is needed besides the list
 
 
 def main_cf(relay: Relay, customers: Iterable[Customer], now: Facts) -> State:
@@ -39,7 +40,10 @@ def main_cf(relay: Relay, customers: Iterable[Customer], now: Facts) -> State:
     }
     said = words(customers, now)
     lists[RESTRICTIONS] = _restrictions(table_type, said, now)
-    return {**format_setting({**lists, REJECT: reject_code(relay, said, now)}), "reloaded": True}
+    asking = {
+        name: Setting(True, value) if ASK in said.values() else _before(name, now) for name, value in ASKING.items()
+    }
+    return {**format_setting({**lists, REJECT: reject_code(relay, said, now), **asking}), "reloaded": True}
 
 
 def moved_notes(before: State | None) -> list[str]:
@@ -55,7 +59,11 @@ def moved_notes(before: State | None) -> list[str]:
 def main_cf_without_us(now: Facts) -> State:
     """Return the state once the last customer has gone."""
     lists = {name: without_ours(name, now.settings[name], now.record.get(name)) for name in LISTS}
-    return {**format_setting({**lists, REJECT: now.record.get(REJECT, now.settings[REJECT])}), "reloaded": True}
+    return {**format_setting({**lists, **{name: _before(name, now) for name in (REJECT, *ASKING)}}), "reloaded": True}
+
+
+def _before(name: str, now: Facts) -> Setting:
+    return now.record.get(name, now.settings[name])
 
 
 def _restrictions(table_type: str, some: Mapping[str, str], now: Facts) -> Setting:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from common.main_cf_params import BUILT_IN, RECIPIENTS, RELOCATED, ROUTES, TABLE_OF, TABLES, is_ours, members
 from common.main_cf_references import Reference
@@ -16,7 +16,7 @@ from inventory.validators import BY_MX
 from roles.relay.customer import domain_names
 from roles.relay.facts import Facts, config_directory
 from roles.relay.login import ACCOUNT, HOME, login_refusals
-from roles.relay.main_cf import REFUSE, is_others_needed
+from roles.relay.main_cf import ASK, REFUSE, is_others_needed
 
 OTHER_CLASSES = {
     "local": "mydestination",
@@ -60,6 +60,7 @@ def blockers(
         *_instances(relay, facts),
         *_postfix(facts),
         *_others(facts, is_others_needed(now)),
+        *_delimiter(customers, now.delimiter),
         *_same_file(relay.table_type or now.table_type, now),
         *_domains(facts, {name: customer for customer in customers for name in domain_names(customer)}, now.customers),
     ]
@@ -131,6 +132,17 @@ def _others(facts: State, others: bool) -> Iterator[str]:
             f"{RECIPIENTS} = {facts['nothing']} says nothing as it stands, so all recipients of other relay domains "
             f"are taken, which a table of ours beside it would end: unset it (postconf -X {RECIPIENTS})"
         )
+
+
+def _delimiter(customers: Iterable[Customer], delimiter: str) -> Iterator[str]:
+    """Refuse to ask about user+tag@ where Postfix by itself takes it for user@, who is listed."""
+    for customer in customers:
+        if customer.unlisted == ASK and delimiter and not (delimiter == "+" and customer.plus_addresses):
+            yield (
+                f'{customer.id}: unlisted = "ask" would have its server asked about addresses that recipient_delimiter '
+                f"= {delimiter} takes there, and refuse them at its no: "
+                f"{'say plus_addresses = true' if delimiter == '+' else 'it goes with + alone'}"
+            )
 
 
 def _same_file(wanted: str, now: Facts) -> Iterator[str]:

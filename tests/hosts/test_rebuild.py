@@ -465,7 +465,7 @@ def test_a_wrong_call_is_refused_and_explained(relay: HostRelay, arguments: tupl
     done = relay.build(*arguments, check=False)
     assert (done.returncode, done.stderr) == (
         2,
-        "rebuild-relay-recips: usage: rebuild-relay-recips [--check | --look-up | --main-cf | --adopted]\n",
+        "rebuild-relay-recips: usage: rebuild-relay-recips [--check | --look-up | --main-cf | --adopted | --repair]\n",
     )
 
 

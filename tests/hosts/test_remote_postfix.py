@@ -686,6 +686,7 @@ def test_spools_say_how_lists_stand(machine: Start) -> None:
             "keys": {"k1": {"first": 1, "last": 2}},
             "begun": None,
             "unproven": None,
+            "asking": None,
             "refusal_alarms": None,
             "list": None,
         },

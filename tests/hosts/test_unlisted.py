@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lab.host import LabHost
-from lab.operators import AtOnce, answers, export
+from lab.operators import OUTSIDE, AtOnce, answers, export
+from tests.support.next_hop_server import MailServer, mail_server
 from tests.support.releases import releases
 
 pytestmark = pytest.mark.host
@@ -80,6 +81,97 @@ def back_to_refuse(host: LabHost, operator: AtOnce) -> None:
     assert answers(host, *UNLISTED) == dict.fromkeys(UNLISTED, "550")
     assert answers(host, *TAKEN) == dict.fromkeys(TAKEN, "250")
     assert "smtpd_recipient_restrictions" not in host.run("postconf", "-n").stdout
+
+
+LISTED = ("joe@acme.example", "ann@acme.example", "bob@acme.example")
+FORGOTTEN = "new@acme.example"
+ASKS = (
+    "unverified_recipient_reject_code",
+    "unverified_recipient_reject_reason",
+    "address_verify_negative_refresh_time",
+    "smtpd_recipient_restrictions",
+)
+
+
+@pytest.mark.parametrize(("release", "kind"), releases(("bookworm", "hash"), ("trixie", "lmdb"), ("forky", "lmdb")))
+def test_the_customers_server_has_the_last_word_about_unlisted_addresses(
+    lab_host: Callable[..., LabHost], tmp_path: Path, release: str, kind: str
+) -> None:
+    host, operator = lab_host(release), AtOnce(tmp_path)
+    set_up(host)
+    operator.relay("mx1", host, table_type=kind)
+    with mail_server((*LISTED, FORGOTTEN, "postmaster@acme.example")) as server:
+        ask_for(operator, server)
+        operator.done("provision --all")
+        upload(operator, "acme", *(name.partition("@")[0] for name in LISTED))
+        upload(operator, "bolt", "ann")
+        before = answers(host, *OTHERS)
+        what_stands_in_the_way(operator, server)
+        ask_for(operator, server, unlisted="ask")
+        operator.done("provision acme")
+        assert answers(host, *LISTED, FORGOTTEN, "alias@acme.example") == dict.fromkeys(
+            (*LISTED, FORGOTTEN, "alias@acme.example"), "250"
+        )
+        refused = ("nobody@acme.example", '"no body"@acme.example', f"{'x' * 510}@acme.example")
+        assert answers(host, *refused) == dict.fromkeys(refused, "550")
+        assert "inner.acme.example" not in host.ask("nobody@acme.example", from_address=OUTSIDE)
+        assert before == answers(host, *OTHERS) == OTHERS
+        assert operator.done("provision acme").out.startswith("mx1: nothing to change")
+        assert "all answered as they should be" in operator.done("verify acme").text
+        whatever_the_server_does(host, operator, server)
+        ask_for(operator, server)
+        assert "--removing unlisted:ask" in operator.done("provision acme", code=2).text
+        operator.done("provision acme --removing unlisted:ask")
+        assert answers(host, FORGOTTEN, *LISTED) == {FORGOTTEN: "550", **dict.fromkeys(LISTED, "250")}
+        assert not [name for name in ASKS if name in host.run("postconf", "-n").stdout]
+
+
+def what_stands_in_the_way(operator: AtOnce, server: MailServer) -> None:
+    """A server that cannot say who is there: asking it is refused."""
+    ask_for(operator, server, unlisted="ask")
+    taken = server.taken
+    server.takes_everybody = True
+    assert "of an address that nobody has, where a 5xx is wanted" in operator.done("provision acme", code=2).text
+    server.takes_everybody, server.taken = False, frozenset()
+    assert "who is listed" in operator.done("provision acme", code=2).text
+    server.taken, server.refuses_senders = taken, True
+    assert "550 5.7.68" in operator.done("provision acme", code=2).text
+    server.refuses_senders = False
+
+
+def whatever_the_server_does(host: LabHost, operator: AtOnce, server: MailServer) -> None:
+    """Listed people are taken throughout; the others as the server says, or put off while it does not."""
+    server.stop()
+    for name in ("one", "two"):
+        assert unlisted_is(host, f"down-{name}", "450")
+        host.run("postern", "tick")
+    assert "now defer" not in operator.run("status acme").text
+    server.start_again()
+    server.refuses_senders = True
+    host.run("postern", "tick")
+    host.run("postern", "tick")
+    assert unlisted_is(host, "not-asked", "450")
+    assert "now defer" in operator.done("status acme", code=1).text
+    server.refuses_senders, server.takes_everybody = False, True
+    host.run("postern", "tick")
+    assert unlisted_is(host, "still-not-asked", "450")
+    server.takes_everybody = False
+    host.run("postern", "tick")
+    assert unlisted_is(host, "asked-again", "550")
+    server.takes_everybody = True
+    host.run("postern", "tick")
+    assert unlisted_is(host, "whoever", "250")
+    server.takes_everybody = False
+
+
+def unlisted_is(host: LabHost, name: str, code: str) -> bool:
+    """Ask about somebody new, as answers are kept, and about who is listed."""
+    return answers(host, f"{name}@acme.example", LISTED[0]) == {f"{name}@acme.example": code, LISTED[0]: "250"}
+
+
+def ask_for(operator: AtOnce, server: MailServer, **acme: str) -> None:
+    """Write the customers down, acme with its own server."""
+    customers(operator, next_hop=server.route, **acme)
 
 
 OBSTACLES = {

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from common.exit_codes import DONE
+from common.next_hop_probe import Answers, Reply
 from receiver.lists.review_record import BadRecord, ListEffect, MailSeen, Numbers, decode_record
 from receiver.monitoring.next_hop import NextHop
-from receiver.monitoring.next_hop_probe import Answers, Reply
 from receiver.monitoring.refusal_watch import SeenMail
 from receiver.outcome import Refused
 from tests.support.mail_server import mail_server

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from common.adopted_domains import write_closer
+from common.next_hop_probe import Reply
 from common.settings import Settings
 from receiver.lists.spool import Spool
 from receiver.monitoring.adopted_maps import MOST, check_sample, read_sample
-from receiver.monitoring.next_hop_probe import Reply
 from tests.support.small_relay import SmallRelay
 
 TABLE = "regexp:/etc/postfix/vanity.re"

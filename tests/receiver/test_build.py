@@ -258,7 +258,12 @@ def test_without_customers_others_lists_everything_and_the_other_tables_nothing(
     assert tables(relay) == {
         "odd": [],
         "plus": [],
-        "unlisted_answers": [r"/^defer$/ DEFER_IF_REJECT 4.1.1 User unknown in relay recipient table", "/./ DUNNO"],
+        "unlisted_answers": [
+            r"/^defer$/ DEFER_IF_REJECT 4.1.1 User unknown in relay recipient table",
+            r"/^ask$/ reject_unverified_recipient",
+            r"/^long$/ 550 5.1.1 User unknown in relay recipient table",
+            "/./ DUNNO",
+        ],
         "unlisted_domains": [],
         "asked": [],
         "exchange_recipients": [],
@@ -878,4 +883,26 @@ def test_a_domain_in_two_forms_is_deferred_in_both(relay: BuiltRelay) -> None:
 
 def test_an_unknown_word_for_unlisted_is_a_damaged_tree(relay: BuiltRelay) -> None:
     relay.tree("acme", unlisted="perhaps")
-    assert "unlisted 'perhaps' is none of refuse, defer" in why(relay)
+    assert "unlisted 'perhaps' is none of refuse, defer, ask" in why(relay)
+
+
+def test_a_domain_whose_server_is_asked_is_listed_whole_as_the_server_has_the_last_word(relay: BuiltRelay) -> None:
+    relay.tree("acme", unlisted="ask")
+    relay.upload("acme", "ann@acme.example")
+    assert recipients(relay) == ["@acme.example", "ann@acme.example", "postmaster@acme.example"]
+    assert tables(relay)["unlisted_domains"] == [
+        r"/^.{255,}@acme\.example$/ long",
+        r'/^"\\".*@acme\.example$/ ask',
+        r'/^[^"].*@acme\.example$/ ask',
+    ]
+
+
+@pytest.mark.parametrize(("said", "word"), [(b'{"put_off": true}', "defer"), (b'{"put_off": 1}', "ask"), (b"{", "ask")])
+def test_a_server_that_refuses_to_be_asked_has_unlisted_addresses_deferred(
+    relay: BuiltRelay, said: bytes, word: str
+) -> None:
+    relay.tree("acme", unlisted="ask")
+    relay.upload("acme", "ann@acme.example")
+    relay.put("acme", "asking.json", said)
+    assert tables(relay)["unlisted_domains"][-1] == rf'/^[^"].*@acme\.example$/ {word}'
+    assert ("@acme.example" in recipients(relay)) is (word == "ask")

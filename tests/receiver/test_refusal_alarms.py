@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from common import next_hop_probe
+from common.next_hop_probe import Answers, Reply, Sender, Server
 from receiver.lists import upload_log
-from receiver.monitoring import next_hop_probe
-from receiver.monitoring.next_hop_probe import Answers, Reply, Sender, Server
 from receiver.monitoring.refusal_alarms import Answered, Gone, Known, daily, judge, suspects
 from receiver.monitoring.refusals import Fault, Mail, Refusals, RefusedAddress, Seen
 from receiver.timer import run_timer

@@ -338,7 +338,7 @@ def test_metrics_are_replaced_whole_and_readable_by_the_collector(relay: SmallRe
     assert path.stat().st_mode & 0o777 == 0o644
     assert [each.name for each in path.parent.iterdir()] == ["postern.prom"]
     blocks = re.findall(r"^# TYPE ([a-z_]+) gauge$", path.read_text(), re.MULTILINE)
-    assert len(blocks) == len(set(blocks)) == 11
+    assert len(blocks) == len(set(blocks)) == 12
 
 
 def test_metrics_that_cannot_be_written_are_told_and_do_not_stop_the_rest(relay: SmallRelay) -> None:

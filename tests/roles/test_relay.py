@@ -12,6 +12,7 @@ import pytest
 import inventory
 from common import settings
 from common.main_cf_params import (
+    ASKING,
     DOMAINS,
     OTHERS,
     RECIPIENTS,
@@ -50,6 +51,7 @@ UNSET = {
     RECIPIENTS: Setting(False, ""),
     RESTRICTIONS: Setting(False, ""),
     REJECT: Setting(False, "550"),
+    **{name: Setting(False, "") for name in ASKING},
 }
 FRESH = BLANK._replace(has_postfix=True, table_type="lmdb", types=("hash", "lmdb"), settings=UNSET)
 OURS, ODD, PLUS = our_members(RECIPIENTS, "lmdb")
@@ -489,6 +491,31 @@ def test_who_defers_and_then_refuses_names_it_on_the_command_line() -> None:
     deferring, refusing = tree_item(customer(unlisted="defer")), tree_item(customer())
     assert [*Change(refusing, deferring.wanted).removals()] == ["unlisted:defer"]
     assert [*Change(deferring, refusing.wanted).removals()] == []
+
+
+def test_what_asking_needs_of_main_cf_is_set_and_taken_back() -> None:
+    asking = lists(FRESH, customer(unlisted="ask"))
+    assert {name: asking[name] for name in ASKING} == ASKING
+    now = with_lists(ASKING)._replace(record={name: Setting(False, "") for name in ASKING})
+    assert not ASKING.keys() & lists(now).keys()
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "plus", "is_refused"), [("", None, False), ("+", True, False), ("+", None, True), ("+-", True, True)]
+)
+def test_asking_is_refused_where_postfix_takes_addresses_that_would_be_asked_about(
+    delimiter: str, plus: bool | None, is_refused: bool
+) -> None:
+    asking = customer(unlisted="ask", plus_addresses=plus)
+    said = relay_role.blockers(relay(), [asking], FRESH._replace(delimiter=delimiter), [FINE])
+    assert bool(said) is is_refused
+
+
+@pytest.mark.parametrize("word", [None, "refuse", "defer"])
+def test_who_has_the_server_asked_and_then_not_names_it_on_the_command_line(word: str | None) -> None:
+    asking, other = tree_item(customer(unlisted="ask")), tree_item(customer(unlisted=word))
+    assert [*Change(other, asking.wanted).removals()] == ["unlisted:ask"]
+    assert [*Change(asking, other.wanted).removals()] == []
 
 
 # ---- what an operator is told beside the plan

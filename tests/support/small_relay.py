@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from common.next_hop_probe import Answers
 from common.paths import Places
 from common.settings import RelaySettings, Settings
 from lab.waiting import HANGS
@@ -27,7 +28,6 @@ from receiver.lists.review_record import Numbers
 from receiver.lists.spool import Spool
 from receiver.monitoring import log_files
 from receiver.monitoring.log_files import OpenedLogs
-from receiver.monitoring.next_hop_probe import Answers
 from receiver.monitoring.refusal_watch import SeenMail
 from receiver.outcome import Origin, Outcome
 from receiver.tables_client import Tables

@@ -61,6 +61,11 @@ class Answers(NamedTuple):
     problem: str = ""  # why nobody was asked: not reached, or it refuses the question itself
 
     @property
+    def is_refused(self) -> bool:
+        """Tell whether the server refuses the question itself for good, as one may a sender that it does not like."""
+        return bool(re.match(r"it (?:greets|answers [^ ]+ [^ ]+) with 5\d\d ", self.problem))
+
+    @property
     def takes_everybody(self) -> bool:
         """Tell whether a random name is taken, so that the other replies prove nothing."""
         return self.random is not None and self.random.is_taken

@@ -1,0 +1,75 @@
+"""A customer's mail server, as the next hop of a relay: what it says can be changed while it runs."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+ADDRESS = "127.77.252.1"  # of this machine, as all of 127.0.0.0/8, and no lab host's
+
+
+class MailServer:
+    """Takes mail for some addresses and refuses the others, unless it is told to do something else."""
+
+    def __init__(self, *taken: str) -> None:
+        self.taken = frozenset(taken)
+        self.takes_everybody = self.refuses_senders = self.is_busy = False
+        self._listener = socket.create_server((ADDRESS, 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._start()
+
+    @property
+    def route(self) -> str:
+        """As next_hop of a customer."""
+        return f"relay:[{ADDRESS}]:{self.port}"
+
+    def stop(self) -> None:
+        """Be down."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def start_again(self) -> None:
+        """Be up, where it was."""
+        self._listener = socket.create_server((ADDRESS, self.port))
+        self._start()
+
+    def _start(self) -> None:
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:  # it is down
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rb") as lines:
+            connection.sendall(b"220 inner.acme.example\r\n")
+            for line in lines:
+                connection.sendall(self._reply(line.decode(errors="replace").strip()) + b"\r\n")
+                if line[:4].upper() == b"QUIT":
+                    return
+
+    def _reply(self, line: str) -> bytes:
+        word = line[:4].upper()
+        if self.is_busy and word in ("MAIL", "RCPT"):
+            return b"451 4.7.500 inner.acme.example is busy"
+        if word == "MAIL" and self.refuses_senders:
+            return b"550 5.7.68 inner.acme.example does not know you"
+        if word == "RCPT" and not self.takes_everybody and line.partition("<")[2].partition(">")[0] not in self.taken:
+            return b"550 5.1.10 inner.acme.example knows nobody of that name"
+        return b"221 bye" if word == "QUIT" else b"250 ok"
+
+
+@contextmanager
+def mail_server(taken: Iterable[str]) -> Iterator[MailServer]:
+    """A server that runs."""
+    server = MailServer(*taken)
+    try:
+        yield server
+    finally:
+        server.stop()

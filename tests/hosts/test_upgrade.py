@@ -178,5 +178,5 @@ def test_an_upload_every_200_ms_notices_no_upgrade_and_no_downgrade(place: Place
         place.newer_done("provision --all")
         wait_until(lambda: min(map(len, codes)) > 5)
     assert [set(each) for each in codes] == [{0}] * 4
-    assert place.newer_done("provision --all").out.startswith("mx1: nothing to change")
+    assert place.newer_done("provision --all").out.startswith("mx1, mx2: nothing to change")
     operator.done("provision --all --downgrade")

@@ -77,10 +77,10 @@ def load(where: Path, customers: Collection[str] | None = None, relays: Collecti
     faults += _about(known_faults, "known_hosts")
     provider = _provider(where, faults)
     records = _records(where, customer_tables, faults)
-    relays = _relays(relay_tables or {}, known, faults)
+    machines = _relays(relay_tables or {}, known, faults)
     read, store = _customers("customers", customer_tables, records, known, faults), _store(where, faults)
-    relays = _with_store(relays, store, where, faults)
-    found = Inventory(relays, _with_followers(read, relays), store=store, provider=provider)
+    machines = _with_store(machines, store, where, faults)
+    found = Inventory(machines, _with_followers(read, machines), store=store, provider=provider)
     faults += [*_faults_of_followers(found)]
     if relay_tables is not None:
         faults += _unknown_relays(relay_tables, customer_tables)

@@ -165,7 +165,7 @@ def test_a_name_is_taken_with_its_option_as_well(words: str) -> None:
 # ---- completion
 
 COMPLETED = {
-    ("st",): ["status"],
+    ("st",): ["status", "store"],
     ("status", ""): ["acme"],
     ("status", "-c", "a"): ["acme"],
     ("status", "acme", ""): [],

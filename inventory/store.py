@@ -77,7 +77,8 @@ def files_for(store: Store, where: Path, relay: Relay) -> StoreFiles:
     try:
         authority = (where / store.authority_file).read_text("ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise InventoryError([f"{FILE}: store.url: sslrootcert={store.authority_file}: {error}"]) from None
+        why = error.strerror if isinstance(error, OSError) else "is no PEM file"
+        raise InventoryError([f"{FILE}: store.url: sslrootcert={store.authority_file}: {why}"]) from None
     if "-----BEGIN CERTIFICATE-----" not in authority:
         raise InventoryError([f"{FILE}: store.url: sslrootcert={store.authority_file}: holds no certificate in PEM"])
     config = {"postern": 1, "id": store.id, "role": relay.role, "pooler": store.pooler}

@@ -23,6 +23,7 @@ def load(
     (where / "customers").mkdir()
     (where / "relays.toml").write_text(RELAYS + FOLLOWER)
     (where / "customers/acme.toml").write_text(ACME.replace('"mx1"', on))
+    (where / "store-ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     if provider is not None:
         (where / "provider.toml").write_text(provider)
     return inventory.load(where)
@@ -66,6 +67,8 @@ def test_no_key_opens_a_follower_and_no_kit_names_it(tmp_path: Path) -> None:
         (STORE.replace("sslmode=verify-full&", ""), "must have sslmode=verify-full"),
         (STORE.replace("store-ca.pem", "system"), "must have sslrootcert=FILE"),
         (STORE.replace("&sslrootcert=store-ca.pem", ""), "must have sslrootcert=FILE"),
+        (STORE.replace("store-ca.pem", "lost.pem"), "store.url: sslrootcert=lost.pem: No such file or directory"),
+        (STORE.replace("store-ca.pem", "relays.toml"), "sslrootcert=relays.toml: holds no certificate in PEM"),
         (STORE.replace("postgresql://", "mysql://"), "must be postgresql://HOST"),
         (STORE.replace("verify-full&", "verify-full&password=secret&"), "has 'password', which is not for it to say"),
         (STORE.replace("store-of-the-provider", "short"), "provider.toml: store.id"),

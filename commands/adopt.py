@@ -128,7 +128,7 @@ def _hold(place: CustomerRelays, read: Readings, brought: ExistingList) -> Answe
         place.relays, lambda relay: _prepare(relay, place.customer, readings[relay.name]), "preparing"
     )
     failed = {name: one for name, one in prepared.items() if isinstance(one, (HostError, Refused))}
-    ready = relay_cli.restrict_relays(place, prepared.keys() - failed.keys())
+    ready = relay_cli.restrict_relays(place.upload_relays(), prepared.keys() - failed.keys())
     recipients = json.dumps(brought.recipients).encode()
     return {**failed, **relay_cli.ask_relays(ready, "holding on", "adopt", stdin=recipients)}
 

@@ -35,7 +35,7 @@ def describe_left_open(relay: RelaySettings, sources: Iterable[CustomerInput]) -
     value = _asked_tables(relay.config_directory) if some else ""
     for source in some if value else ():
         for domain, tables in _missing(source, value).items():
-            gone = f"{', '.join(tables)}, which closed {domain}, is no longer in {RECIPIENTS}"
+            gone = f"{', '.join(tables)}, which closed {domain}, is no longer in relay_recipient_maps"
             yield f"{source.tree.customer}: {gone}, and its first list has not been accepted: {domain} IS OPEN"
 
 

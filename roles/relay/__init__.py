@@ -9,7 +9,7 @@ from common.main_cf_params import BUILT_IN
 from common.paths import Places
 from common.release import RELEASE
 from common.settings import RelaySettings
-from deploy.items import Item, State, account, derived, file, package, timer, tree
+from deploy.items import Item, State, account, derived, file, package, tree
 from inventory.model import Customer, Relay
 from roles.relay.customer import (
     customer_tree,
@@ -30,6 +30,7 @@ from roles.relay.plan_facts import FIRST, PlanFact, has_facts, plan_facts
 from roles.relay.preflight import blockers, preflight_items
 from roles.relay.reject import reject_notes
 from roles.relay.sftp_inbox import confinement, no_inbox, upload_account
+from roles.relay.timers import timers
 from templates import render
 
 __all__ = [
@@ -95,7 +96,7 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
         yield file(path, render("relay/launcher.j2", python=now.python, library=LIBRARY, module=module), mode="0755")
     yield file(f"{PLACES.etc}/relay.json", _relay_settings(relay, now).text())
     yield file(f"{PLACES.tables}/Makefile", render("relay/Makefile.j2", rebuild=REBUILD))
-    yield from _timer(now)
+    yield from timers(relay, now.systemd)
     if relay.store:
         yield Item("store", STORE, {**relay.store._asdict(), "password": "sent"})
     copying = [customer for customer in customers if customer.exchange.copies_files]
@@ -116,13 +117,6 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
     }
     if wanted:
         yield Item("routes", config_directory(relay), wanted)
-
-
-def _timer(now: Facts) -> Iterator[Item]:
-    """Yield what runs `postern tick`: a timer of systemd where that runs the machine, else cron; never both."""
-    if now.systemd:
-        yield timer("postern", render("relay/postern.service.j2"), render("relay/postern.timer.j2"))
-    yield file("/etc/cron.d/postern", None if now.systemd else render("relay/cron.j2"))
 
 
 def without(relay: Relay, customer_id: str, now: Facts) -> Iterator[Item]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,13 +11,16 @@ from pathlib import Path
 import pytest
 
 from deploy.items import Item, timer
+from inventory.model import StoreFiles
 from lab.host import LabHost
 from lab.operators import Operator
 from roles import relay as relay_role
 from roles.relay.facts import BLANK
+from roles.relay.timers import timers
 from templates import render
 from tests.roles.test_relay import FRESH, customer, relay
 
+ACCESS = StoreFiles("{}", "", "")
 ITEM = timer("postern", render("relay/postern.service.j2"), render("relay/postern.timer.j2"))
 SYSTEMCTL = """#!/bin/sh
 echo "$*" >> /run/systemctl.log
@@ -60,6 +64,24 @@ def test_a_machine_without_systemd_gets_cron() -> None:
 def test_the_timer_is_there_before_the_line_of_cron_goes() -> None:
     names = [(item.kind, item.name) for item in relay_role.items(relay(), [], FRESH._replace(systemd=True))]
     assert names.index(("timer", "postern")) < names.index(("file", "/etc/cron.d/postern"))
+
+
+@pytest.mark.parametrize("systemd", [True, False])
+def test_a_relay_with_a_store_follows_it_each_minute_and_before_postfix_starts(systemd: bool) -> None:
+    found = {item.name: item.wanted for item in timers(relay().model_copy(update={"store": ACCESS}), systemd)}
+    (second,) = re.findall(r"OnCalendar=\*:\*:(\d\d)|sleep (\d+);", str(found))
+    assert 0 <= int("".join(second)) < 60
+    asked = found["postern-follow"] if systemd else found["/etc/cron.d/postern-follow"]
+    assert "/usr/local/sbin/postern follow\n" in str(asked and (asked.get("service") or asked["content"]))
+    before = [wanted for name, wanted in found.items() if name.startswith("/etc/systemd/system/postfix")]
+    assert len(before) == 2 * systemd
+    assert all("follow --seconds 20" in str(wanted) for wanted in before)
+
+
+@pytest.mark.parametrize("systemd", [True, False])
+def test_a_relay_without_a_store_has_nothing_left_that_follows(systemd: bool) -> None:
+    found = {item.name: item.wanted for item in timers(relay(), systemd)}
+    assert {name for name, wanted in found.items() if wanted} == {"postern" if systemd else "/etc/cron.d/postern"}
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here to ask")

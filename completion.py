@@ -85,7 +85,7 @@ def _offered(before: Sequence[str], typed: str) -> Iterator[str]:
 
 
 def _is_given(call: Call, words: Sequence[str]) -> bool:
-    """Tell whether one of the words is the command's name already, and neither a flag nor a flag's value."""
+    """Return whether one of the words is the command's name already, and neither a flag nor a flag's value."""
     if {"-c", f"--{call.positional}"} & {*words}:
         return True
     pairs = zip(("", *words), words, strict=False)

@@ -70,7 +70,7 @@ class Relay:
         self.build()
 
     def people(self, customer: str, changed: bool = False) -> list[str]:
-        """Give the addresses of a customer, always the same, or but for one."""
+        """Return the addresses of a customer, always the same, or but for one."""
         people = [f"given.family{number:05}@{customer}.example" for number in range(self.size.recipients)]
         return [f"another{next(self._changes):05}@{customer}.example", *people[1:]] if changed else people
 

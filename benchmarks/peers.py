@@ -37,7 +37,7 @@ def install(say: Say) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Tell which releases are compared."""
+    """Return which releases are compared."""
     folder = next(VENV.glob("lib/python*/site-packages"))
     found = {each.name: each.version for each in metadata.distributions(path=[str(folder)])}
     theirs = {name: found[package] for name, package in (("Ansible", "ansible-core"), ("pyinfra", "pyinfra"))}

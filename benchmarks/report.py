@@ -46,7 +46,7 @@ class Target(Kept):
 
     @property
     def met(self) -> bool:
-        """Tell whether it is met."""
+        """Return whether it is met."""
         return self.found.median >= self.limit if self.at_least else self.found.median <= self.limit
 
     def row(self) -> tuple[str, ...]:

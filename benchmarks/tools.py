@@ -123,7 +123,7 @@ def ansible(folder: Path, doors: Sequence[Door], facts: Mapping[str, Any]) -> To
 
 
 def facts_of(host: LabHost) -> dict[str, Any]:
-    """Say what a relay is like that Postern has provisioned, for the others to bring theirs there."""
+    """Return what a relay is like that Postern has provisioned, for the others to bring theirs there."""
     receiver = {path.removeprefix(f"{LIBRARY}/"): _text(host, path) for path in _found(host, LIBRARY)}
     settings = json.loads(_text(host, f"{TREE}/settings.json"))
     next_hop = _text(host, f"{TREE}/transport").split()[1]
@@ -144,7 +144,7 @@ def facts_of(host: LabHost) -> dict[str, Any]:
 
 
 def state_of(host: LabHost) -> list[str]:
-    """Say what a relay is: mode and content of every file, its account, its main.cf; only not which keys."""
+    """Return what a relay is: mode and content of every file, its account, its main.cf; only not which keys."""
     files = sorted([*_found(host, LIBRARY), *_found(host, TREE), *FILES])
     modes, texts = (host.run(*argv, *files).stdout for argv in (("stat", "-Lc", "%n %a %U"), ("tail", "-vn", "+1")))
     account = host.run("getent", "passwd", "postern").stdout.split(":")[-2:]

@@ -44,7 +44,7 @@ def _print_found(answers: Mapping[str, Answers]) -> None:
 
 
 def _only(having: Iterable[str], asked: Iterable[str], is_whole: bool) -> str:
-    """Say which relays list an address, where not all of those that were asked do."""
+    """Return which relays list an address, where not all of those that were asked do."""
     names = list(having)
     return "" if not is_whole or names == list(asked) else f"  only on {', '.join(names)}"
 

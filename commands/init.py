@@ -90,7 +90,7 @@ def _text(draft: Draft, known: Sequence[str]) -> str:
 
 
 def _faults(where: Path, draft: Draft, known: Sequence[str]) -> Iterator[str]:
-    """Say what keeps a draft from being written."""
+    """Yield what keeps a draft from being written."""
     try:
         validators.name(draft.id)
     except ValueError as error:
@@ -113,7 +113,7 @@ def _faults(where: Path, draft: Draft, known: Sequence[str]) -> Iterator[str]:
 
 
 def _claimed_twice(drafts: Mapping[str, Draft]) -> Iterator[str]:
-    """Say which ids and domains stand in two rows."""
+    """Yield which ids and domains stand in two rows."""
     owners: dict[str, str] = {}
     for place, draft in drafts.items():
         for name in (draft.id, *draft.domains):

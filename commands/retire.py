@@ -132,7 +132,7 @@ def _look_at_all(
 
 
 def _obstacles(relay: Relay, host: RelayHost, plan: Plan, options: RetireOptions) -> Iterator[str]:
-    """Say what keeps its tree from going: mail for the domains in it, which are no others than it has there."""
+    """Yield what keeps its tree from going: mail for the domains in it, which are no others than it has there."""
     domains = [loss.partition(":")[2] for loss in plan.removals() if loss.startswith("domain:")]
     (queue,) = host.read([relay_role.queue(relay, domains)]) if plan.changes else (None,)
     if queue is None:

@@ -184,7 +184,7 @@ class Rotation(NamedTuple):
         return exit_codes.worst([*codes, self._without(going)])
 
     def _refusing(self, stand: KeyState, names: Sequence[str]) -> int:
-        """Say what keeps these keys from going, or what that will cut off; gives an exit code."""
+        """Return what keeps these keys from going, or what that will cut off; gives an exit code."""
         customer, losers = stand.customer.id, list(stand.blockers(self.rotation.undo)) if names else []
         if self.rotation.force or not losers:
             for text in losers:

@@ -91,7 +91,7 @@ def _row(customer: str, where: str, head: Mapping[str, Any] | None) -> tuple[str
 
 
 def _differ(customer: str, given: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Tell whether a relay that reaches the store has something else of a customer than the store."""
+    """Return whether a relay that reaches the store has something else of a customer than the store."""
     both = (said["customers"][customer] for said in given.values() if customer in said["customers"])
     return any(each["store"] and [head["point"] for head in each["here"]] != [each["store"]["point"]] for each in both)
 

@@ -82,7 +82,7 @@ def _open_domains(answer: State) -> list[str]:
 
 
 def _as_whom(caller: Mapping[str, Any]) -> Iterator[str]:
-    """Say as whom the relay was asked, and for whom that holds."""
+    """Yield as whom the relay was asked, and for whom that holds."""
     if caller.get("outside"):
         yield f"asked as {caller['is']}"
     elif caller:
@@ -90,7 +90,7 @@ def _as_whom(caller: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _differences(answers: Mapping[str, Any]) -> Iterator[str]:
-    """Say of which domains relays list different addresses."""
+    """Yield the domains of which relays list different addresses."""
     listed = {name: answer["listed"] for name, answer in answers.items() if not isinstance(answer, Exception)}
     for domain in dict.fromkeys(domain for each in listed.values() for domain in each):
         there = {name: each[domain] for name, each in listed.items()}

@@ -32,7 +32,7 @@ _NEVER = re.compile("[^\\S ]|[\x00-\x1f\x7f-\x9f\ufffd\ud800-\udfff]")  # contro
 
 
 def has_unlisted_characters(text: str) -> bool:
-    """Tell whether a text holds a control, a blank other than the usual one, or what a decoder could not read."""
+    """Return whether a text holds a control, a blank other than the usual one, or what a decoder could not read."""
     return bool(_NEVER.search(text))
 
 

@@ -29,7 +29,7 @@ def closing_tables(closer: str) -> list[str]:
 
 
 def is_closed_by_maps(closer: str) -> bool:
-    """Tell whether the list of recipients closes the domain; our table beside theirs then leaves it closed.
+    """Return whether the list of recipients closes the domain; our table beside theirs then leaves it closed.
 
     Where something else closes it, an empty list of ours would refuse everybody, so that ours takes everybody instead.
     """

@@ -17,6 +17,6 @@ WORST_FIRST = (FAILED, PROOF, REFUSED, HELD, BUSY, PERSON, PENDING, DONE)
 
 
 def worst(codes: Iterable[int]) -> int:
-    """Give several runs one exit code. A code that is none of ours counts as FAILED; no run at all is DONE."""
+    """Return one exit code for several runs. A code that is none of ours counts as FAILED; no run at all is DONE."""
     ours = {code if code in WORST_FIRST else FAILED for code in codes}
     return next((code for code in WORST_FIRST if code in ours), DONE)

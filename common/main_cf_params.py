@@ -112,12 +112,12 @@ def is_ours(parameter: str, member: str) -> bool:
 
 
 def is_first(parameter: str, value: str) -> bool:
-    """Tell whether our table stands before all others of a list that has it."""
+    """Return whether our table stands before all others of a list that has it."""
     return is_ours(parameter, (members(value) or [""])[0])
 
 
 def is_others(member: str) -> bool:
-    """Tell whether a member is the table that lets domains pass that are not ours."""
+    """Return whether a member is the table that lets domains pass that are not ours."""
     return bool(re.fullmatch(rf"[^\s:,{{}}]+:{TABLES}/others", member))
 
 

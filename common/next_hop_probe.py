@@ -44,12 +44,12 @@ class Reply(NamedTuple):
 
     @property
     def is_taken(self) -> bool:
-        """Tell whether the server takes the address."""
+        """Return whether the server takes the address."""
         return self.code // 100 == 2
 
     @property
     def is_refused(self) -> bool:
-        """Tell whether the server refuses the address for good."""
+        """Return whether the server refuses the address for good."""
         return self.code // 100 == 5
 
 
@@ -62,12 +62,12 @@ class Answers(NamedTuple):
 
     @property
     def is_refused(self) -> bool:
-        """Tell whether the server refuses the question itself for good, as one may a sender that it does not like."""
+        """Return whether the server refuses the question itself for good, as one may a sender that it does not like."""
         return bool(re.match(r"it (?:greets|answers [^ ]+ [^ ]+) with 5\d\d ", self.problem))
 
     @property
     def takes_everybody(self) -> bool:
-        """Tell whether a random name is taken, so that the other replies prove nothing."""
+        """Return whether a random name is taken, so that the other replies prove nothing."""
         return self.random is not None and self.random.is_taken
 
 

@@ -11,5 +11,5 @@ class Refused(Exception):
 
 
 def code_of(error: Exception) -> int:
-    """Give the exit code an error stands for; a host's errors bring their own."""
+    """Return the exit code an error stands for; a host's errors bring their own."""
     return error.code if isinstance(error, HostError) else exit_codes.REFUSED

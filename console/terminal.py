@@ -69,7 +69,7 @@ def answer(names: Sequence[str], text: str) -> None:
 
 
 def is_terminal() -> bool:
-    """Tell whether a person reads along, and not a program."""
+    """Return whether a person reads along, and not a program."""
     return out.is_terminal
 
 
@@ -128,7 +128,7 @@ def print_lines(lines: Iterator[str]) -> None:
 
 
 def can_ask() -> bool:
-    """Tell whether there is somebody to answer."""
+    """Return whether there is somebody to answer."""
     return sys.stdin.isatty()
 
 

@@ -30,7 +30,7 @@ _READS = {"plink": ppk, "openssh": openssh}
 
 
 def prepare_connect(customers: Sequence[Customer], kit_dir: str) -> Connect:
-    """Say how these customers' ends are reached. Raises Refused for a kit of one who has none."""
+    """Return how these customers' ends are reached. Raises Refused for a kit of one who has none."""
     for customer in customers if kit_dir else ():
         if customer.exchange.reach != "kit":
             raise Refused(f"--kit-dir: {customer.id} has no kit, its server is reached over SSH")
@@ -66,7 +66,7 @@ def connect_server(customer: Customer) -> Iterator[Windows | PosixHost]:
 
 
 def client_makes_key(customer: Customer) -> bool:
-    """Tell whether only the customer's own client can make its key."""
+    """Return whether only the customer's own client can make its key."""
     return customer.exchange.client not in _READS
 
 

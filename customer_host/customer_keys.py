@@ -56,7 +56,7 @@ class NewKeys(NamedTuple):
     renewing: frozenset[str] = frozenset()  # customers who get one beside the one they have
 
     def lacks(self, customer: Customer) -> bool:
-        """Tell whether this customer gets one."""
+        """Return whether this customer gets one."""
         return not customer.keys or customer.id in self.renewing
 
     def planned(self, customer: Customer) -> Customer:
@@ -89,7 +89,7 @@ class NewKeys(NamedTuple):
         return RecordedKey(exit_codes.DONE, tuple(Sentence(customer.id, text) for text in said))
 
     def _place_new_key(self, customer: Customer, name: str) -> str:
-        """Give the public half of a key whose private half is where it will be used."""
+        """Return the public half of a key whose private half is where it will be used."""
         pair = None if self.given else make_pair(customer.exchange.key_type)
         with self.ends(customer) as end:
             if pair is None:
@@ -107,7 +107,7 @@ class KeyRemoval(NamedTuple):
     ours: bool = True  # their files as well; a key made elsewhere is its maker's
 
     def rest(self) -> Customer:
-        """Give the customer without them."""
+        """Return the customer without them."""
         kept = tuple(key for key in self.customer.keys if key.name not in self.names)
         return self.customer.model_copy(update={"keys": kept})
 

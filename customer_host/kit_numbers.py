@@ -26,7 +26,7 @@ class KitNumber(NamedTuple):
 
     @property
     def is_new(self) -> bool:
-        """Tell whether it has to be recorded."""
+        """Return whether it has to be recorded."""
         return bool(self.kit.number) and (not self.before or self.before[0] != self.kit)
 
     def record(self, where: Path, customer: str) -> None:

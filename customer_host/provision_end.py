@@ -43,7 +43,7 @@ class EndResult(NamedTuple):
 
     @property
     def is_well(self) -> bool:
-        """Tell whether nothing failed and nothing was refused."""
+        """Return whether nothing failed and nothing was refused."""
         return self.code in (exit_codes.DONE, exit_codes.PENDING)
 
     def document(self, dry_run: bool) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _plan_and_write(
 
 
 def _announce(customer: Customer) -> EndResult:
-    """Say what a dry run of a customer without a key stands for."""
+    """Return what a dry run of a customer without a key stands for."""
     if customer_host.client_makes_key(customer):
         text = "its key is made by its own client, and taken with --public-key FILE"
         return EndResult(exit_codes.DONE, (Sentence(customer.id, text),))
@@ -146,7 +146,7 @@ def _write(end: ExchangeEnd, customer: Customer, plan: Plan, known: KeyUsage, op
 
 
 def _reason_to_wait(plan: Plan, known: KeyUsage) -> str:
-    """Say why what is at the customer's end stays as it is; empty: it need not."""
+    """Return why what is at the customer's end stays as it is; empty: it need not."""
     if known.behind and any(change.before is not None for change in plan.changes):
         # It works as it is. What it would name now, e.g. another host key, a relay has not borne out.
         return f"is left as it is, until {', '.join(known.behind)} is as wanted"
@@ -164,7 +164,7 @@ def shared_name(end: ExchangeEnd, customer: Customer) -> str:
 def _tell_carrier(
     end: ExchangeEnd, customer: Customer, known: KeyUsage, changed: Collection[str], again: Sequence[str]
 ) -> Iterator[Sentence]:
-    """Say what is to be done with a kit; of an open rotation its own command tells.
+    """Yield what is to be done with a kit; of an open rotation its own command tells.
 
     `again`: scripts that were there before and must be run once more.
     """

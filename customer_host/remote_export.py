@@ -36,7 +36,7 @@ def run_export(customer: Customer, look: bool, as_json: bool) -> int:
 
 
 def _would_change(line: str) -> bool:
-    """Tell whether a relay says in this line that it only looked, and that somebody would come or go."""
+    """Return whether a relay says in this line that it only looked, and that somebody would come or go."""
     looked = _LOOKED.search(line)
     return looked is not None and looked.groups() != ("0", "0")
 

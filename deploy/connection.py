@@ -240,7 +240,7 @@ def _fetch_offered(connection: Connection, kind: str) -> str | None:
 
 @contextmanager
 def _in_words(connection: Connection, what: str) -> Iterator[None]:
-    """Say what went wrong, where, and what would help."""
+    """Yield what went wrong, where, and what would help."""
     try:
         yield
     except FAULTS as error:
@@ -253,7 +253,7 @@ def _in_words(connection: Connection, what: str) -> Iterator[None]:
 
 
 def _is_ssh(connection: Connection) -> bool:
-    """Say whether sshd has begun to talk: if it hangs up after that, it is not because there are too many of us."""
+    """Return whether sshd has begun to talk: if it hangs up after that, it is not because there are too many of us."""
     transport = connection.client.get_transport()
     return transport is not None and bool(transport.remote_version)
 

@@ -42,7 +42,7 @@ class Secret:
         self._held: Callable[[], bytes] = lambda: content
 
     def reveal(self) -> bytes:
-        """Give the bytes out. Called where a key is placed and nowhere else."""
+        """Return the bytes out. Called where a key is placed and nowhere else."""
         return self._held()
 
     def __repr__(self) -> str:

@@ -52,7 +52,7 @@ class Kit:
         return True
 
     def holds(self, name: str) -> bool:
-        """Tell whether there is a file of that name; a key is not read for it."""
+        """Return whether there is a file of that name; a key is not read for it."""
         return self._place(name).exists()
 
     def leave(self) -> None:

@@ -17,7 +17,7 @@ MANY = 10  # files of one tree
 
 
 def plan_lines(item: Item, now: State | None, brief: bool = False) -> str:
-    """Say what making the item would change. Printable characters only, whatever lies on the machine; no binary.
+    """Return what making the item would change. Printable characters only, whatever lies on the machine; no binary.
 
     `brief`: a file's diff of more than LONG lines, or a tree's of more than MANY files, is one line that counts them.
     """
@@ -103,7 +103,7 @@ def _value(value: Any) -> str:
 
 
 def _odd(name: str, now: State | None) -> Iterator[str]:
-    """Say what is wrong with the thing itself and not its text: a link where a file belongs, another owner."""
+    """Yield what is wrong with the thing itself and not its text: a link where a file belongs, another owner."""
     for fault in (now or {}).get("odd", ()):
         yield f"! {name} {fault}"
 

@@ -208,7 +208,7 @@ class Session:
 
 
 def sudo_fault(err: str) -> str | None:
-    """Say what to do when it was sudo that refused."""
+    """Return what to do when it was sudo that refused."""
     if SUDO_REFUSES.search(err):
         return (
             "sudo there would not let us: the account needs a NOPASSWD rule in sudoers (relays.toml says sudo = true), "

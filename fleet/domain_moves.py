@@ -13,7 +13,7 @@ from roles.relay import Facts
 
 
 def find_givers(everything: Inventory, customers: Sequence[Customer], now: Facts) -> tuple[Customer, ...]:
-    """Give the customers whose trees there still have a domain that is one of these customers' now."""
+    """Return the customers whose trees there still have a domain that is one of these customers' now."""
     ids = sorted({*now.others.values()} - {one.id for one in customers})
     return tuple(everything.customers[one] for one in ids if one in everything.customers)
 
@@ -26,7 +26,7 @@ def owners_by_domain(customers: Sequence[Customer]) -> Mapping[str, str]:
 def find_obstacles(
     everything: Inventory, relay: Relay, customers: Sequence[Customer], now: Facts, plan: Plan
 ) -> Iterator[str]:
-    """Say what would leave a domain with nobody for a moment, or take it from somebody unknown."""
+    """Yield what would leave a domain with nobody for a moment, or take it from somebody unknown."""
     theirs = owners_by_domain(customers)
     for name, other in now.others.items():
         if other in everything.unread:

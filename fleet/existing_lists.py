@@ -76,7 +76,7 @@ def _reasons(state: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _is_closer(parameter: str, by: str) -> bool:
-    """Tell whether a table of a parameter may be what closes a domain; restrictions of any stage may."""
+    """Return whether a table of a parameter may be what closes a domain; restrictions of any stage may."""
     return parameter == by or not {parameter, by} & {RECIPIENTS, ROUTES}
 
 

@@ -53,7 +53,7 @@ def describe(customer: Customer, address: str, state: AddressState, where: Path)
 
 
 def is_taken(record: Mapping[str, Any]) -> bool:
-    """Tell whether a relay that says this should take the address."""
+    """Return whether a relay that says this should take the address."""
     plus = record["plus"]
     with_tag = bool(plus and plus["is_listed"] and plus["is_taken"])
     return bool(record["listed"]) or record["domain_is"] != "closed" or with_tag

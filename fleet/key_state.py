@@ -33,7 +33,7 @@ class KeyState(NamedTuple):
 
     @property
     def stale_keys(self) -> Mapping[str, frozenset[str]]:
-        """Give the keys off record that still open a relay, by relay."""
+        """Return the keys off record that still open a relay, by relay."""
         said = {
             relay: look.stale_keys.get(self.customer.id)
             for relay, look in self.found.items()
@@ -43,12 +43,12 @@ class KeyState(NamedTuple):
 
     @property
     def is_open(self) -> bool:
-        """Tell whether there are an old and a new key."""
+        """Return whether there are an old and a new key."""
         return len(self.customer.keys) > 1
 
     @property
     def is_cut_short(self) -> bool:
-        """Tell whether a key has gone from the record and not yet from the relays."""
+        """Return whether a key has gone from the record and not yet from the relays."""
         return not self.is_open and bool(self.stale_keys)
 
     def going(self, undo: bool) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ class KeyState(NamedTuple):
         return [relay for relay in self.customer.upload_relays if newest not in (self.used_keys(relay) or ())]
 
     def blockers(self, undo: bool) -> Iterator[str]:
-        """Say at which relays uploads may stop when the keys that go are gone, and why."""
+        """Yield at which relays uploads may stop when the keys that go are gone, and why."""
         newest, undo = self.customer.keys[-1].name, undo and self.is_open
         for relay in self.stale_keys if self.is_cut_short else self.customer.upload_relays:
             seen = self.used_keys(relay)
@@ -114,7 +114,7 @@ def find_stale_keys(customer: Customer, losses: Iterable[str]) -> frozenset[str]
 
 
 def key_problems(customer: Customer, seen: Collection[str], losses: Iterable[str], today: date) -> Iterator[Problem]:
-    """Say what of its keys needs a person. Of one relay: `seen`, keys used there; `losses`, what a plan removes."""
+    """Yield what of its keys needs a person. Of one relay: `seen`, keys used there; `losses`, what a plan removes."""
     if not customer.keys:
         yield Problem("key", "no key yet: provision it")
         return

@@ -36,7 +36,7 @@ class KitState(NamedTuple):
         return next((one.content for one in self.records if one.number == number), None)
 
     def reasons(self) -> list[str]:
-        """Say why a kit is to be carried to the server; empty: it is not."""
+        """Return why a kit is to be carried to the server; empty: it is not."""
         number = self.number_used
         if not self.records:
             return []
@@ -50,11 +50,11 @@ class KitState(NamedTuple):
         return ["its scripts have changed" if self.content_used else f"kit {number} is not on record any more"]
 
     def needs_writing(self) -> bool:
-        """Tell whether the kit that was written last lacks something itself, so that provision comes first."""
+        """Return whether the kit that was written last lacks something itself, so that provision comes first."""
         return bool(self.records) and any(kit_records.differences(self.records[0].content, self.wanted))
 
     def fails(self) -> bool:
-        """Tell whether uploads of the kit in use fail at some relay, for want of a host key or an address."""
+        """Return whether uploads of the kit in use fail at some relay, for want of a host key or an address."""
         used = self.content_used
         return used is not None and any(
             kit_records.fails_at(used, self.wanted, name) or used.uploads.get(name, at) != at
@@ -72,14 +72,14 @@ def read_kit_state(
 
 
 def kit_problems(state: KitState) -> Iterator[Problem]:
-    """Say whether somebody must carry a kit; a notice, unless uploads of the kit in use fail."""
+    """Yield whether somebody must carry a kit; a notice, unless uploads of the kit in use fail."""
     reasons = state.reasons() if state.number_used is not None else []
     if reasons:
         yield Problem("kit", f"{describe_kit(state)}: {'; '.join(reasons)}", urgent=state.fails())
 
 
 def describe_kit(state: KitState) -> str:
-    """Say which kit is to be carried, and what comes before that."""
+    """Return which kit is to be carried, and what comes before that."""
     number = f"kit {state.records[0].number}"
     if state.needs_writing():
         return f"a new kit is to be written (`inv provision {state.customer.id}`) and carried"

@@ -36,7 +36,7 @@ class ListState(NamedTuple):
 
     @property
     def good(self) -> int:
-        """Give when the last good upload came, epoch seconds; 0: none has."""
+        """Return when the last good upload came, epoch seconds; 0: none has."""
         accepted = self.status.in_force.accepted.domains
         return min((accepted[name] for name in self.status.domains if name in accepted), default=0)
 

@@ -56,7 +56,7 @@ def mx_hosts(domain: str) -> list[str]:
 
 
 def is_same_machine(host: str, address: str) -> bool:
-    """Tell whether an MX host and a relay's address have the name or an IP address in common."""
+    """Return whether an MX host and a relay's address have the name or an IP address in common."""
     return host == address.lower() or bool(_addresses(host) & _addresses(address))
 
 

@@ -69,7 +69,7 @@ def make_overview(
 def _relay_needs(
     name: str, look: RelayState | HostError | Refused, everything: Inventory, rows: Sequence[Row]
 ) -> Iterator[Problem]:
-    """Say what of a relay as a whole needs a person."""
+    """Yield what of a relay as a whole needs a person."""
     if not isinstance(look, RelayState):
         yield Problem("not reached", f"not reached: {look}")
         return
@@ -81,7 +81,7 @@ def _relay_needs(
 
 
 def _leftovers(name: str, look: RelayState | HostError | Refused, customers: Sequence[Customer]) -> Iterator[Problem]:
-    """Say of a relay that the inventory puts none of these customers on which of them it has nevertheless."""
+    """Yield which of these customers a relay has although the inventory does not put them there."""
     if not isinstance(look, RelayState):
         yield Problem("not reached", f"not reached, so nobody knows whether it still has them: {look}", urgent=False)
         return
@@ -95,7 +95,7 @@ def _leftovers(name: str, look: RelayState | HostError | Refused, customers: Seq
 
 
 def _rows(customer: Customer, found: RelayStates) -> Iterator[Row]:
-    """Give a row for each relay that was reached; what was not is told of the relay, once."""
+    """Yield a row for each relay that was reached; what was not is told of the relay, once."""
     for relay in customer.relays:
         look = found.get(relay)
         if isinstance(look, RelayState):
@@ -165,7 +165,7 @@ def _alike(rows: Sequence[Row]) -> list[Row]:
 
 
 def _without_outage(row: Row, relay: Sequence[Problem]) -> Row:
-    """Say of a customer that it is stale only where that is not said of its whole relay."""
+    """Return the problems without those of stale customers where their whole relay is said to be stale."""
     if not any(need.kind == STALE for need in relay):
         return row
     return row._replace(needs=tuple(need for need in row.needs if need.kind != STALE))

@@ -28,7 +28,7 @@ class Problem(NamedTuple):
 def relay_problems(
     relay: str, everything: Inventory, now: Facts, clock: int, changes: Iterable[Change]
 ) -> Iterator[Problem]:
-    """Say what of a relay needs somebody; `clock`: ours when it was asked, `changes`: what a plan would do there."""
+    """Yield what of a relay needs somebody; `clock`: ours when it was asked, `changes`: what a plan would do there."""
     theirs = {one.id for one in everything.customers.values() if relay in one.relays}
     if not (theirs or now.customers):
         return  # it is nobody's relay, or no longer
@@ -46,7 +46,7 @@ def relay_problems(
 
 
 def tree_problems(changes: Iterable[Change], release: str) -> Iterator[Problem]:
-    """Say what of a customer's tree differs; on another release settings.json does anyway."""
+    """Yield what of a customer's tree differs; on another release settings.json does anyway."""
     for change in changes:
         before, wanted = ((state or {}).get("files", {}) for state in (change.before, change.item.wanted))
         files = {name for name in {*before, *wanted} if before.get(name) != wanted.get(name)}
@@ -57,7 +57,7 @@ def tree_problems(changes: Iterable[Change], release: str) -> Iterator[Problem]:
 
 
 def list_problems(customer: Customer, found: ListState) -> Iterator[Problem]:
-    """Say what the relay's own timer would, what came to nothing just now, and which domains wait for their first."""
+    """Yield what the relay's own timer would, what came to nothing just now, and which domains wait for their first."""
     for alarm in found.alarms:
         yield Problem(alarm.kind.partition(" ")[0], alarm.text, alarm.kind != refusal_alarms.DAILY)
     known = {alarm.kind.partition(" ")[0] for alarm in found.alarms}
@@ -75,7 +75,7 @@ def _format_release(release: str) -> str:
 
 
 def _is_its_own(change: Change) -> bool:
-    """Tell whether it is nobody's tree, and not only settled again because of a change before it."""
+    """Return whether it is nobody's tree, and not only settled again because of a change before it."""
     return not change.item.about and change.before != change.item.wanted
 
 

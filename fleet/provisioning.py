@@ -148,13 +148,13 @@ def _make_keys(customers: Sequence[Customer], looks: Sequence[RelayPlan], new_ke
 
 
 def _reload_customers(customers: Sequence[Customer]) -> tuple[Customer, ...]:
-    """Give the customers as the inventory has them by now."""
+    """Return the customers as the inventory has them by now."""
     now = inventory.load(inventory.inventory_path(), [one.id for one in customers]).customers
     return tuple(now[customer.id] for customer in customers)
 
 
 def _may_have_key(customer: Customer, looks: Sequence[RelayPlan]) -> bool:
-    """Tell whether a relay is ready, and none has a key that is not on record here: another checkout will know it."""
+    """Return whether a relay is ready, and none has a key that is not on record here: another checkout will know it."""
     unknown = [look for look in looks if look.blockers and _loses_key(customer, look.plan)]
     return not unknown and not all(look.blockers for look in looks)
 
@@ -253,7 +253,7 @@ def _key_usage(
     as_wanted: Collection[str],
     failed: Collection[str],
 ) -> KeyUsage:
-    """Tell what the customer's relays know of its keys."""
+    """Return what the customer's relays know of its keys."""
     looks = [found.get(name) for name in customer.upload_relays]
     seen = [look.seen.get(customer.id, frozenset()) if isinstance(look, RelayPlan) else frozenset() for look in looks]
     behind = tuple(name for name in customer.upload_relays if name not in as_wanted)

@@ -158,7 +158,7 @@ def person_options(host: Machine, verb: str) -> tuple[str, ...]:
 
 
 def knows_option(host: Machine, verb: str, option: str) -> bool:
-    """Tell whether a relay's release knows an option of a verb."""
+    """Return whether a relay's release knows an option of a verb."""
     return option in host.run(POSTERN, verb, "--help").out
 
 
@@ -265,7 +265,7 @@ def _too_old(what: str, customer: str) -> str:
 
 
 def common_list(names: Mapping[str, str], otherwise: str) -> str:
-    """Give the one hash that all name. Raises Refused."""
+    """Return the one hash that all name. Raises Refused."""
     first, *others = dict.fromkeys(names.values())
     if others:
         raise Refused(otherwise)

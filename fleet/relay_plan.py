@@ -93,7 +93,7 @@ def find_blockers(
 
 
 def unnamed_removals(plan: Plan, customers: Sequence[Customer], options: ProvisionOptions) -> list[str]:
-    """Say what would go without having been named. Leaving a thing out of the inventory does not remove it."""
+    """Return what would go without having been named. Leaving a thing out of the inventory does not remove it."""
     losses = [(change.item.about, loss) for change in plan.changes for loss in change.removals()]
     lost = {
         loss: owner
@@ -109,7 +109,7 @@ def unnamed_removals(plan: Plan, customers: Sequence[Customer], options: Provisi
 
 
 def _is_named(loss: str, removing: Sequence[str]) -> bool:
-    """Tell whether it was named; all that goes with a domain is named by the domain, in either of its forms."""
+    """Return whether it was named; all that goes with a domain is named by the domain, in either of its forms."""
     noun, _, name = loss.partition(":")
     domains = {_ascii(one.removeprefix("domain:")) for one in removing if one.startswith("domain:")}
     return loss in removing or (noun != "key" and _ascii(name.rpartition("@")[2]) in domains)

@@ -57,7 +57,7 @@ def select_name(customer: str, every: bool) -> None:
 
 
 def relays_of(inventory: Inventory, customers: Iterable[Customer], only: str = "") -> tuple[Relay, ...]:
-    """Give every relay at least one of the customers is on, in the inventory's order; `only`: those of these names.
+    """Return every relay at least one of the customers is on, in the inventory's order; `only`: those of these names.
 
     Raises InventoryError, and Refused where none of the customers is on a relay that was named.
     """

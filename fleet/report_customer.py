@@ -105,7 +105,7 @@ class CustomerReport:
         ]
 
     def _caption(self, weeks: Sequence[Week]) -> str:
-        """Say in words what the chart shows."""
+        """Return what the chart shows, in words."""
         days = [*next(iter(self.known.values())).days.values()] if self.known else []
         if not days:
             return ""
@@ -121,7 +121,7 @@ class CustomerReport:
 
 
 def describe_schedule(schedule: Schedule, customer: str) -> str:
-    """Say when exports start, in the server's own time."""
+    """Return when exports start, in the server's own time."""
     starts = schedule.starts(customer)
     times = f"{_clock(starts[0])} to {_clock(starts[-1])}, {status_view.count(len(starts), 'time')} a day"
     return f"{', '.join(day.title() for day in schedule.days)}; {times} ({schedule.timezone})"

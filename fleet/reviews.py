@@ -86,7 +86,7 @@ def _holding(answers: Answers) -> dict[str, RelayAnswer]:
 
 
 def _is_known(said: Answer) -> bool:
-    """Tell whether a relay's release keeps records of reviews."""
+    """Return whether a relay's release keeps records of reviews."""
     return isinstance(said, RelayAnswer) and said.code == exit_codes.DONE and "numbers" in said.record
 
 

@@ -28,7 +28,7 @@ _PUT = (
 
 
 def is_given(relay: Relay) -> bool:
-    """Tell whether a password for this relay stands in the environment: one it has is replaced by it."""
+    """Return whether a password for this relay stands in the environment: one it has is replaced by it."""
     return relay.store is not None and bool(os.environ.get(_variable(relay)))
 
 

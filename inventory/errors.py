@@ -27,7 +27,7 @@ def follows(detail: Mapping[str, Any]) -> bool:
 
 
 def describe_faults(model: type[Table], detail: Mapping[str, Any]) -> str:
-    """Say of one of pydantic's findings which key it is and what is wrong with it."""
+    """Return the key that one of pydantic's findings is about, and what is wrong with it."""
     *above, last = [part for part in detail["loc"] if isinstance(part, str)]
     table = _table_at(model, above)
     field = table.model_fields.get(last)

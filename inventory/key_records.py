@@ -60,7 +60,7 @@ def forget(where: Path, customer: str, name: str) -> None:
 
 
 def was_recorded(where: Path, customer: str, name: str) -> bool:
-    """Tell whether this checkout, or one it comes from, has had a key of that name on record."""
+    """Return whether this checkout, or one it comes from, has had a key of that name on record."""
     match = _FILE.fullmatch(f"{name}.pub")
     return match is not None and int(match[1]) <= _highest(where, customer)
 

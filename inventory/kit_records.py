@@ -85,7 +85,7 @@ def forget(where: Path, customer: str) -> None:
 
 
 def differences(used: KitContent, wanted: KitContent) -> Iterator[str]:
-    """Say what a kit that is in use lacks of what it must have."""
+    """Yield what a kit that is in use lacks of what it must have."""
     for name in wanted.uploads:
         if name not in used.uploads:
             yield f"relay {name} is not in it"
@@ -104,7 +104,7 @@ def differences(used: KitContent, wanted: KitContent) -> Iterator[str]:
 
 
 def fails_at(used: KitContent, wanted: KitContent, relay: str) -> bool:
-    """Tell whether a kit knows none of the host keys of a relay that it sends to."""
+    """Return whether a kit knows none of the host keys of a relay that it sends to."""
     return relay in used.uploads and not {*used.host_keys.get(relay, ())} & {*wanted.host_keys.get(relay, ())}
 
 

@@ -266,7 +266,7 @@ class Ldap(Table):
 
     @property
     def finds_addresses_alone(self) -> bool:
-        """Tell whether only who has one of the attributes is asked for; written by hand it is the same filter."""
+        """Return whether only who has one of the attributes is asked for; written by hand it is the same filter."""
         return self.filter is None or validators.presences(self.filter) == {name.casefold() for name in self.attributes}
 
 
@@ -350,7 +350,7 @@ class Exchange(Table):
 
     @property
     def is_posix(self) -> bool:
-        """Tell whether the host that exports is a POSIX one, and no Windows."""
+        """Return whether the host that exports is a POSIX one, and no Windows."""
         return _is_posix(self.source, self.online)
 
     @field_validator("online")
@@ -407,7 +407,7 @@ class Exchange(Table):
 
     @property
     def copies_files(self) -> bool:
-        """Tell whether its client cannot send to a command: the list goes into a drop, from where it is collected."""
+        """Return whether its client cannot send to a command: the list goes into a drop, from where it is collected."""
         return self.client == "securecrt"
 
     @field_validator("ssh")
@@ -567,7 +567,7 @@ class Customer(Table):
         return addresses
 
     def key_due(self, today: date) -> bool:
-        """Tell whether the newest key is so old that another is wanted, a month before it is too old."""
+        """Return whether the newest key is so old that another is wanted, a month before it is too old."""
         notice = min(KEY_NOTICE, self.key_max_age_days // 2)
         age = self.keys[-1].age(today) if self.keys else None
         return age is not None and age >= self.key_max_age_days - notice

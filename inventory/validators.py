@@ -91,7 +91,7 @@ def pattern(text: str) -> str:
 
 
 def _address(text: str) -> bool:
-    """Tell whether the text is an IP address as every program here writes one (no zone)."""
+    """Return whether the text is an IP address as every program here writes one (no zone)."""
     try:
         return "%" not in text and bool(ipaddress.ip_address(text))
     except ValueError:

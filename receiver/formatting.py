@@ -22,18 +22,18 @@ def escape(text: str, limit: int = 200) -> str:
 
 
 def format_actor(key: str, client: str, by: str) -> str:
-    """Say who brought a list: a key, or a person at the desk, and from where."""
+    """Return who brought a list: a key, or a person at the desk, and from where."""
     who = f"key {key}" if key else by or "somebody"
     return f"{escape(who)} from {escape(client)}" if client else escape(who)
 
 
 def format_time(when: int) -> str:
-    """Give a time as people read it, the same on every machine."""
+    """Return a time as people read it, the same on every machine."""
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(when))
 
 
 def format_age(seconds: int) -> str:
-    """Give an age in its largest unit, as `3 min`, `5 h` or `12 d`; one to come (a clock is wrong) is `ahead`."""
+    """Return an age in its largest unit, as `3 min`, `5 h` or `12 d`; one to come (a clock is wrong) is `ahead`."""
     if seconds < 0:
         return "ahead"
     if seconds < 3600:

@@ -129,7 +129,7 @@ class Outcome(NamedTuple):
         return f"{why}: held; {self.added} added" if why else counts
 
     def record(self) -> dict[str, Any]:
-        """Give it as plain JSON, with what programs would else have to work out."""
+        """Return it as plain JSON, with what programs would else have to work out."""
         fields = {**self._asdict(), "named": records(self.named)}
         return {"postern": FORMAT, **fields, "code": self.code, "line": self.line}
 
@@ -170,7 +170,7 @@ class Answer(NamedTuple):
 
     @classmethod
     def done(cls, lines: list[str], **record: Any) -> Answer:
-        """Tell what was asked for."""
+        """Return what was asked for."""
         return cls(DONE, lines, {"postern": FORMAT, "code": DONE, "lines": lines, **record})
 
 
@@ -181,7 +181,7 @@ def _shown_names(sign: str, names: Sequence[str]) -> list[str]:
 
 
 def outcome_of_error(customer: str, origin: Origin, error: BaseException) -> Outcome:
-    """Tell what stopped a run."""
+    """Return what stopped a run."""
     why = str(error)
     if isinstance(error, MemoryError):
         why = "this export needs more memory than max_megabytes allows for"

@@ -80,7 +80,7 @@ def _settings(domains: Iterable[tuple[str, str]], exclude: tuple[str, ...]) -> S
 
 
 def _domain(text: str) -> tuple[str, str]:
-    """Give a domain's A-label and U-label, which are the same for most."""
+    """Return a domain's A-label and U-label, which are the same for most."""
     labels = text.lower().split(".")
     if not all(labels) or set(text) & set("@*? \t"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a domain; give it without @")

@@ -38,11 +38,11 @@ class Tables(NamedTuple):
         return {name: why for name, colon, why in (line.partition(": ") for line in out.splitlines()) if colon}
 
     def is_modified(self) -> bool:
-        """Tell whether somebody has changed or removed what was built: Postfix then has no answer, or a wrong one."""
+        """Return whether somebody has changed or removed what was built: Postfix then has no answer, or a wrong one."""
         return Manifest.read(self.places.tables).is_modified(self.places.tables)
 
     def missing(self, recipients: Iterable[str]) -> list[str]:
-        """Give those that Postfix would not find. Raises Failed when the table cannot be read.
+        """Return those that Postfix would not find. Raises Failed when the table cannot be read.
 
         Those too long for a key are in no table of keys, and are not looked up.
         Root looks where the account is not let in: Postfix's directory, or main.cf, may be closed to others.

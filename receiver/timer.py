@@ -74,7 +74,7 @@ def _run_all(
 
 
 def _is_follower(places: Places) -> bool:
-    """Tell whether this relay leaves alarms about uploads to others; damaged settings leave them here."""
+    """Return whether this relay leaves alarms about uploads to others; damaged settings leave them here."""
     with suppress(BadSettings):
         store = load_store(places)
         return store is not None and not store.is_upload_relay

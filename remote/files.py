@@ -136,7 +136,7 @@ def _look(path: str) -> os.stat_result | None:
 
 
 def _faults(path: str, info: os.stat_result) -> Iterator[str]:
-    """Say what is wrong with a thing that should be a file or a directory of whoever runs this: root."""
+    """Yield what is wrong with a thing that should be a file or a directory of whoever runs this: root."""
     if stat.S_ISLNK(info.st_mode):
         yield f"is a symbolic link to {os.readlink(path)}"
     elif not stat.S_ISREG(info.st_mode) and not stat.S_ISDIR(info.st_mode):

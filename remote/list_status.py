@@ -113,7 +113,7 @@ def _json(folder: int, name: str) -> Any:
 
 
 def _is_deeper(value: Any, most: int) -> bool:
-    """Tell whether it is nested deeper than that: what can be read here need not be where it is sent."""
+    """Return whether it is nested deeper than that: what can be read here need not be where it is sent."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return most == 0 or any(_is_deeper(each, most - 1) for each in inner if isinstance(each, (dict, list)))
 

@@ -53,7 +53,7 @@ def _make(path: str, wanted: State | None) -> None:
 
 
 def reads_pieces() -> bool:
-    """Tell whether sshd reads what lies in sshd_config.d, for everybody: not only within a Match block."""
+    """Return whether sshd reads what lies in sshd_config.d, for everybody: not only within a Match block."""
     for line in read_text(CONFIG).splitlines():
         if INCLUDE.match(line):
             return True
@@ -78,7 +78,7 @@ def _must_be_sound() -> None:
 
 
 def _faults(content: str) -> Iterator[str]:
-    """Say what sshd has against it: that it cannot read it, or that something else there overrules it."""
+    """Yield what sshd has against it: that it cannot read it, or that something else there overrules it."""
     ran = run_command(_sshd(), "-t")
     if ran.code:
         yield last_lines(ran.err)

@@ -37,7 +37,7 @@ def _state(folder: str) -> State | None:
 
 
 def _is_closed(path: str) -> bool:
-    """Tell whether root alone writes a file, and none but root and the account read it."""
+    """Return whether root alone writes a file, and none but root and the account read it."""
     try:
         info = os.lstat(path)
     except FileNotFoundError:

@@ -18,7 +18,7 @@ def _state(account: str, command: str) -> State:
 
 
 def _fault(account: str, command: str) -> str:
-    """Say why the account cannot have the command run by root; empty if it can."""
+    """Return why the account cannot have the command run by root; empty if it can."""
     try:
         pwd.getpwnam(account)
     except KeyError:

@@ -75,7 +75,7 @@ def _read_account(name: str, password: str | None) -> State | None:
 
 
 def _describe_password(password: str | None) -> str:
-    """Say of a password field what may be shown: never a hash."""
+    """Return what may be shown of a password field: never a hash."""
     if password is None:
         return "not in /etc/shadow"
     if password in ("*", ""):

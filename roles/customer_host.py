@@ -119,7 +119,7 @@ def task_name(customer: Customer) -> str:
 
 
 def key_test_command(customer: Customer, relay: Relay, key_name: str) -> tuple[str, ...]:
-    """Give the words of a command that has the gate of a relay say which key let it in; run at the customer's end."""
+    """Return the words of a command that has the gate of a relay say which key let it in; run at the customer's end."""
     if customer.exchange.is_posix:
         return posix_host.proof(customer, _upload_to(relay), key_file(customer, key_name))
     facts = {
@@ -132,7 +132,7 @@ def key_test_command(customer: Customer, relay: Relay, key_name: str) -> tuple[s
 
 
 def blockers(customer: Customer, relays: Sequence[Relay]) -> list[str]:
-    """Say what keeps a batch file that works from being written."""
+    """Return what keeps a batch file that works from being written."""
     found = [
         f"{relay.name}: its host keys are not on record; `inv trust {relay.name}` records them"
         for relay in relays

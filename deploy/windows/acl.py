@@ -29,12 +29,12 @@ def describe_acl(saved: bytes) -> dict[str, Any] | None:
 
 
 def closed_acl() -> dict[str, Any]:
-    """Give the state in which administrators and the system may open it, and nobody else."""
+    """Return the state in which administrators and the system may open it, and nobody else."""
     return {"may open it": sorted(_NUMBERS), "asks the folder above": False}
 
 
 def icacls_arguments(path: str, is_folder: bool) -> Iterator[tuple[str, ...]]:
-    """Give the calls of icacls that bring it there, whatever it was before.
+    """Yield the calls of icacls that bring it there, whatever it was before.
 
     Of a key whose owner is one person's account ssh.exe says "Bad owner": it is given to the administrators.
     """

@@ -208,7 +208,7 @@ class Windows:
     # ---- files
 
     def _path(self, name: str) -> str:
-        """Give a place as SFTP there has it: a slash, and the drive as a folder."""
+        """Return a place as SFTP there has it: a slash, and the drive as a folder."""
         if name == HERE:
             return f"/{self.folder}".replace("\\", "/")
         if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
@@ -277,7 +277,7 @@ def _windows(path: str) -> str:
 
 @contextmanager
 def _in_words(path: str) -> Iterator[None]:
-    """Say which file it was. That something is not there is for the caller to judge."""
+    """Yield which file it was. That something is not there is for the caller to judge."""
     try:
         yield
     except FileNotFoundError:

@@ -37,7 +37,7 @@ class WindowsShell:
         return _run_to_end(line, self._connect(), stdin, hear)
 
     def files(self) -> paramiko.SFTPClient:
-        """Give what reads and writes files there. Raises HostError."""
+        """Return what reads and writes files there. Raises HostError."""
         if self._sftp is None:
             transport = self._connect().transport
             try:
@@ -66,7 +66,7 @@ def quote_command(argv: Sequence[str]) -> str:
 
 
 def last_output(done: Done) -> str:
-    """Give the end of what a program said, on one line."""
+    """Return the end of what a program said, on one line."""
     return " ".join(f"{done.out} {done.err}".split())[-500:] or f"exit code {done.code}"
 
 

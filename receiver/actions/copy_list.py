@@ -98,7 +98,7 @@ def read(text: bytes, customer: str, now: int) -> tuple[ExportedLists, ...]:
 
 
 def export_lists(spool: Spool) -> dict[str, Any]:
-    """Give what take_over() takes, as plain JSON."""
+    """Return what take_over() takes, as plain JSON."""
     with spool.locked():
         publishing.complete(spool)
         in_force, newest = spool.in_force(), next(iter(history.entries(spool.folder)), None)
@@ -142,7 +142,7 @@ def import_lists(spool: Spool, givens: Sequence[ExportedLists], origin: Origin, 
 
 
 def _differ(givens: Sequence[ExportedLists]) -> str:
-    """Say in what the siblings do not agree; nothing: they do."""
+    """Return the points on which the siblings do not agree; empty: there are none."""
     lists = {given.says[0] for given in givens}
     if len(lists) > 1:
         counts = ", ".join(str(text.count(b"\n")) for text in sorted(lists, key=len, reverse=True))

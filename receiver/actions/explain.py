@@ -131,7 +131,7 @@ def _left_out(spool: Spool, name: str, settings: Settings) -> dict[str, str] | N
 
 
 def _is_in_table(tables: Tables, name: str, domain: str) -> bool | None:
-    """Tell whether the built table has an address, or its whole domain; None: it cannot be read."""
+    """Return whether the built table has an address, or its whole domain; None: it cannot be read."""
     try:
         return len(tables.missing([name, f"@{domain}"])) < 2
     except Failed:

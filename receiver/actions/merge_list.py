@@ -52,7 +52,7 @@ class Merge(NamedTuple):
 
     @property
     def changes(self) -> bool:
-        """Tell whether anything would change."""
+        """Return whether anything would change."""
         return self.recipients != self.in_force.recipients or bool(self.opening)
 
     def outcome(self, customer: str, origin: Origin, look: bool) -> Outcome:
@@ -128,7 +128,7 @@ def _brought_back(given: ExportedLists) -> frozenset[str]:
 
 
 def _takes_plus(given: ExportedLists) -> bool:
-    """Tell whether the last export on the other relay said that user+tag@ is taken where user@ is."""
+    """Return whether the last export on the other relay said that user+tag@ is taken where user@ is."""
     with suppress(ValueError, TypeError, AttributeError, RecursionError):
         return json.loads(_file(given, "last-export.json") or b"{}").get("plus_addresses") is True
     return False

@@ -97,7 +97,7 @@ def nothing_held(customer: str) -> dict[str, Any]:
 
 
 def keep_own(recipients: Iterable[str], settings: Settings) -> frozenset[str]:
-    """Give those in domains that are the customer's now: an older list may have others."""
+    """Return those in domains that are the customer's now: an older list may have others."""
     return frozenset(name for name in recipients if domain_of(name) in settings.domains)
 
 

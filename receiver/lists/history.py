@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 
 
 def entries(folder: int) -> list[Entry]:
-    """Give the lists kept, the one in force first. A damaged one is passed over."""
+    """Return the lists kept, the one in force first. A damaged one is passed over."""
     found = _labels(folder, "history", _NUMBERED)
     return [Entry(int(name[:-3]), found[name]) for name in sorted(found, reverse=True)]
 

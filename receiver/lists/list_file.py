@@ -31,7 +31,7 @@ class ListRecord(NamedTuple):
 
 
 def encode_recipients(recipients: Iterable[str]) -> bytes:
-    """Give a list as the spool's files have it: sorted, one a line."""
+    """Return a list as the spool's files have it: sorted, one a line."""
     return "".join(f"{recipient}\n" for recipient in sorted(recipients)).encode()
 
 
@@ -46,7 +46,7 @@ def digest(content: bytes) -> str:
 
 
 def pack_list(kept: ListRecord, content: bytes) -> bytes:
-    """Give the file of a kept list."""
+    """Return the file of a kept list."""
     squeeze = zlib.compressobj(1, zlib.DEFLATED, _GZIP)
     first = json.dumps({**kept._asdict(), "origin": kept.origin._asdict()}).encode() + b"\n"
     return squeeze.compress(first) + squeeze.compress(content) + squeeze.flush()

@@ -179,12 +179,12 @@ def _remember(spool: Spool, begun: Publication) -> None:
 
 
 def read_unfinished(spool: Spool) -> Publication | None:
-    """Give the publication that a run has still to finish or to prove, or is at just now."""
+    """Return the publication that a run has still to finish or to prove, or is at just now."""
     return _read(spool, _BEGUN) or _read(spool, _UNPROVEN)
 
 
 def read_unverified(spool: Spool) -> Publication | None:
-    """Give the last publication that the tables have not been seen to hold."""
+    """Return the last publication that the tables have not been seen to hold."""
     return _read(spool, _UNPROVEN)
 
 

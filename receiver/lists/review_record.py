@@ -53,7 +53,7 @@ class ListEffect(NamedTuple):
     takes_plus: bool = False  # user+tag@ is taken where user@ is
 
     def refuses(self, address: str) -> bool:
-        """Tell whether mail for an address is refused by it that is taken now."""
+        """Return whether mail for an address is refused by it that is taken now."""
         if address in self.always:
             return False
         if address in self.going:
@@ -86,7 +86,7 @@ class ReviewRecord(NamedTuple):
         return " ".join(["accept", customer, *self.numbers.options, *incomplete, "--list", self.list])
 
     def covers(self, going: Collection[str], closing: Collection[str]) -> bool:
-        """Tell whether everybody who would go, and every domain that would close, has been shown."""
+        """Return whether everybody who would go, and every domain that would close, has been shown."""
         return self.going.issuperset(going) and self.closing.issuperset(closing)
 
 

@@ -65,7 +65,7 @@ class Accepted(NamedTuple):
         return self.without([name for name in self.domains if f"@{name}\n".encode() not in text])
 
     def opens(self, settings: Settings, now: int) -> tuple[str, ...]:
-        """Give the domains the build keeps open: partial, or without an accepted list as young as is wanted.
+        """Return the domains the build keeps open: partial, or without an accepted list as young as is wanted.
 
         A date to come is no date, but for a day that clocks may differ by. What the relay closed by a list of somebody
         else stays closed by that while it is adopted.
@@ -155,7 +155,7 @@ class Spool:
             raise Failed(f"{places.spool(customer)}: {error.strerror}; rebuild-relay-recips makes it") from error
 
     def __enter__(self) -> Spool:
-        """Give itself."""
+        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -240,7 +240,7 @@ class Spool:
                 atomic_files.remove(directory, name)
 
     def pinned(self) -> Pin | None:
-        """Tell why uploads do not take effect; a damaged pin still holds."""
+        """Return why uploads do not take effect; a damaged pin still holds."""
         fields = atomic_files.load_json(self.folder, "pinned.json")
         if fields is None:
             return Pin(0, "", "") if "pinned.json" in os.listdir(self.folder) else None
@@ -289,7 +289,7 @@ class Spool:
             atomic_files.store_json(self.folder, "last-export.json", export._asdict())
 
     def is_put_off(self) -> bool:
-        """Tell whether the timer found that the server refuses to be asked about unlisted addresses."""
+        """Return whether the timer found that the server refuses to be asked about unlisted addresses."""
         return (atomic_files.load_json(self.folder, "asking.json") or {}).get("put_off") is True
 
     def last_run(self) -> Outcome | None:

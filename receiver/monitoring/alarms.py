@@ -47,7 +47,7 @@ class Alarm(NamedTuple):
 
 
 def find_alarms(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:
-    """Give all there is to say of one customer."""
+    """Yield all there is to say of one customer."""
     for watch in (
         _alarm_held,
         _alarm_pinned,
@@ -192,13 +192,13 @@ def _alarm_put_off(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
 
 
 def _noted(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
-    """Tell what the last export said besides its addresses."""
+    """Yield what the last export said besides its addresses."""
     for note in status.last.notes if status.last else ():
         yield Alarm(status.customer, f"note {note}", note)
 
 
 def _closing_domains(status: Status, settings: Settings) -> list[str]:
-    """Give the domains that close, and with time open again."""
+    """Return the domains that close, and with time open again."""
     return [name for name in settings.domains if name not in settings.partial and _last_good(status, name)]
 
 

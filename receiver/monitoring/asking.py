@@ -49,13 +49,13 @@ class Asking(NamedTuple):
 
 
 def is_refusing(found: Answers) -> bool:
-    """Tell whether the server refuses to be asked, or everybody who is listed."""
+    """Return whether the server refuses to be asked, or everybody who is listed."""
     everybody = [reply.is_refused for reply in found.replies.values()]
     return found.is_refused or (len(everybody) == PEOPLE and all(everybody))
 
 
 def is_passing(found: Answers) -> bool:
-    """Tell whether the server takes somebody who is listed and refuses a name that nobody has."""
+    """Return whether the server takes somebody who is listed and refuses a name that nobody has."""
     takes = any(reply.is_taken for reply in found.replies.values())
     return takes and found.random is not None and found.random.is_refused
 

@@ -82,13 +82,13 @@ class LastHops:
 
 
 def is_loopback(relay: str) -> bool:
-    """Tell whether relay= names this machine."""
+    """Return whether relay= names this machine."""
     found = _RELAY.fullmatch(relay)
     return bool(found and _LOOPBACK.fullmatch(found["address"]))
 
 
 def is_route(relay: str, route: str) -> bool:
-    """Tell whether relay= is the very place that a route names."""
+    """Return whether relay= is the very place that a route names."""
     found, wanted = _RELAY.fullmatch(relay), _ROUTE.fullmatch(route)
     if not found or not wanted:
         return False

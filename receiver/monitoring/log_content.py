@@ -28,7 +28,7 @@ class OpenedFile(NamedTuple):
 
     @property
     def is_packed(self) -> bool:
-        """Tell whether it is an archive."""
+        """Return whether it is an archive."""
         return os.pread(self.descriptor, 6, 0).startswith(_PACKED)
 
 

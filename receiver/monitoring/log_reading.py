@@ -29,7 +29,7 @@ class Position(NamedTuple):
     digest: str  # their SHA-256
 
     def is_in(self, file: OpenedFile) -> bool:
-        """Tell whether a file holds this place."""
+        """Return whether a file holds this place."""
         try:
             with content(file, self.offset - self.length) as stream:
                 before = stream.read(self.length)

@@ -184,7 +184,7 @@ def _read_message(head: Head) -> Message | None:
 
 
 def _is_postfix(program: str) -> bool:
-    """Tell whether a program is one of Postfix: NAME/PROGRAM, or NAME alone as RFC 5424 files have it."""
+    """Return whether a program is one of Postfix: NAME/PROGRAM, or NAME alone as RFC 5424 files have it."""
     return "/" in program or program.startswith("postfix")
 
 

@@ -52,7 +52,7 @@ def write(directory: str, statuses: Iterable[Status], refused: Refused, now: int
 
 
 def text(statuses: Iterable[Status], refused: Refused, now: int) -> str:
-    """Give the file's text: each metric's samples together, as the format wants them."""
+    """Return the file's text: each metric's samples together, as the format wants them."""
     samples = [Sample("postern_tick_seconds", {}, now), *(each for status in statuses for each in _samples(status))]
     samples += [
         Sample("postern_refused_total", {"customer": customer, "kind": kind}, count)

@@ -166,13 +166,13 @@ def _is_new(name: str, refusals: Refusals) -> bool:
 
 
 def _is_removed(name: str, refused: RefusedAddress, known: Known) -> bool:
-    """Tell whether an upload removed an address that nobody let go, and it was refused since."""
+    """Return whether an upload removed an address that nobody let go, and it was refused since."""
     gone = known.gone.get(name)
     return gone is not None and not gone.by_person and refused.days[-1] >= gone.since
 
 
 def _is_missed(name: str, refused: RefusedAddress, refusals: Refusals, known: Known) -> bool:
-    """Tell whether an unlisted address is one that somebody may miss."""
+    """Return whether an unlisted address is one that somebody may miss."""
     if name in known.listed or name in known.gone:
         return False
     return name in known.held or (name in refusals.had_mail and not refused.was_listed)

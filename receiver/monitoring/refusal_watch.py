@@ -100,7 +100,7 @@ class Watch(NamedTuple):
         return "" if since <= oldest else f"the mail log is known since {since}"
 
     def has_gaps(self, oldest: str) -> bool:
-        """Tell whether lines since a day are missing, or not read yet."""
+        """Return whether lines since a day are missing, or not read yet."""
         return self.state.gap >= oldest or self.state.is_behind
 
 

@@ -28,7 +28,7 @@ def describe_lateness(settings: Settings, heard: int, now: int) -> str:
 
 
 def find_due(settings: Settings, now: int) -> int:
-    """Give since when there must have been an export; 0: the settings, of an older release, tell no schedule."""
+    """Return since when there must have been an export; 0: the settings, of an older release, tell no schedule."""
     if not (settings.days and settings.starts):
         return 0
     zone, patience = _zone(settings.timezone)
@@ -37,7 +37,7 @@ def find_due(settings: Settings, now: int) -> int:
 
 
 def describe_outage(stale: Sequence[str], watched: int) -> str:
-    """Say in one sentence that most of a relay's customers are stale at once; nothing: they are not."""
+    """Return in one sentence that most of a relay's customers are stale at once; nothing: they are not."""
     if len(stale) < MOST or 2 * len(stale) <= watched:
         return ""
     names = ", ".join(stale[:5]) + (" ..." if len(stale) > 5 else "")
@@ -45,7 +45,7 @@ def describe_outage(stale: Sequence[str], watched: int) -> str:
 
 
 def _starts(settings: Settings, zone: tzinfo, before: int) -> Iterator[int]:
-    """Give when exports were to start, the latest first."""
+    """Yield when exports were to start, the latest first."""
     last = datetime.fromtimestamp(before, zone).date()
     for day in (last - timedelta(days=back) for back in range(7 * MISSED + 1)):
         if DAYS[day.weekday()] in settings.days.split():
@@ -54,13 +54,13 @@ def _starts(settings: Settings, zone: tzinfo, before: int) -> Iterator[int]:
 
 
 def _start_second(day: date, start: str, zone: tzinfo) -> int:
-    """Give the epoch second of a time of that day; one that the clocks skip is the hour after."""
+    """Return the epoch second of a time of that day; one that the clocks skip is the hour after."""
     hours, _, minutes = start.partition(":")
     return int(datetime(day.year, day.month, day.day, int(hours), int(minutes), tzinfo=zone).timestamp())
 
 
 def _zone(name: str) -> tuple[tzinfo, int]:
-    """Give the time zone, and how much more patience it takes: an old relay may not know a new name."""
+    """Return the time zone, and how much more patience it takes: an old relay may not know a new name."""
     if name == "UTC":
         return timezone.utc, 0
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # 8 ms, and no upload needs it

@@ -32,7 +32,7 @@ def open_subdirectory(directory: int, name: str) -> Iterator[int]:
 
 
 def list_names(directory: int, folder: str) -> list[str]:
-    """Give what lies in a directory of ours, sorted; nothing while it has not been made."""
+    """Return what lies in a directory of ours, sorted; nothing while it has not been made."""
     try:
         with open_subdirectory(directory, folder) as descriptor:
             return sorted(os.listdir(descriptor))
@@ -47,7 +47,7 @@ def make(directory: int, name: str) -> None:
 
 
 def read(directory: int, name: str, limit: int) -> bytes | None:
-    """Give the whole file; None: there is none. Raises Failed for what is no plain file of at most `limit` bytes."""
+    """Return the whole file; None: there is none. Raises Failed for what is no plain file of at most `limit` bytes."""
     content = read_start(directory, name, limit + 1)
     if content is not None and len(content) > limit:
         raise Failed(f"{name}: is larger than {limit} bytes")
@@ -68,7 +68,7 @@ def pieces(directory: int, name: str, limit: int) -> Iterator[bytes]:
 
 
 def read_start(directory: int, name: str, size: int) -> bytes | None:
-    """Give the first `size` bytes of a file; None: there is none. Raises Failed for what is no plain file."""
+    """Return the first `size` bytes of a file; None: there is none. Raises Failed for what is no plain file."""
     descriptor = _plain(directory, name)
     if descriptor is None:
         return None
@@ -149,5 +149,5 @@ def store_json(directory: int, name: str, fields: dict[str, Any]) -> None:
 
 
 def encode_json(fields: dict[str, Any]) -> bytes:
-    """Give JSON on one line, as all of ours is written."""
+    """Return JSON on one line, as all of ours is written."""
     return (json.dumps(fields, ensure_ascii=False) + "\n").encode()

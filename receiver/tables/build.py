@@ -206,7 +206,7 @@ def _install(places: Places, relay: RelaySettings, found: Inputs, record: Manife
 
 
 def _why(part: CustomerRecipients) -> str:
-    """Say why root's copy stands in for a customer's; where it does not, take one. Nothing: all is well."""
+    """Return why root's copy stands in for a customer's; where it does not, take one. Nothing: all is well."""
     source = part.source
     return source.why or source.copy.keep(source.tree, source.pair) or part.told
 

@@ -27,7 +27,7 @@ class CustomerRecipients(NamedTuple):
     told: str = ""  # what somebody should hear of though all is as it should be
 
     def forms(self) -> Iterator[tuple[str, str]]:
-        """Give every form of each of its domains, beside its A-label."""
+        """Yield every form of each of its domains, beside its A-label."""
         return ((form, domain) for domain, forms in self.source.tree.domains.items() for form in forms)
 
 
@@ -51,14 +51,14 @@ def check_recipients(source: CustomerInput, now: float) -> CustomerRecipients:
 
 
 def _keys(addresses: Sequence[bytes]) -> Sequence[bytes]:
-    """Give the keys of addresses in order; nearly all are their own."""
+    """Return the keys of addresses in order; nearly all are their own."""
     if not any(address.startswith(b"#") for address in addresses):
         return addresses
     return sorted({table_key(address.decode()).encode() for address in addresses})
 
 
 def _long(part: CustomerRecipients) -> list[str]:
-    """Give the addresses whose key is too long for some type of table, in one of the forms of their domain."""
+    """Return the addresses whose key is too long for some type of table, in one of the forms of their domain."""
     domains = part.source.tree.domains
     room = {
         domain: KEY_OCTETS + len(domain) - max(len(form.encode()) for form in domains[domain]) for domain in domains

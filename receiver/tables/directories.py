@@ -52,7 +52,7 @@ def spool_directory(places: Places, customer: str, theirs: Owner) -> Directory:
 
 
 def check_directory(ground: Directory) -> str:
-    """Say what is wrong with a directory; nothing: it is as it must be."""
+    """Return what is wrong with a directory; nothing: it is as it must be."""
     try:
         there = os.lstat(ground.path)
     except FileNotFoundError:

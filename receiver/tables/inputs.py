@@ -75,7 +75,7 @@ class CustomerInput(NamedTuple):
         return opened.difference(by_maps - self.pair.when.keys()).union(closers.keys() - by_maps)
 
     def takes_plus(self) -> bool:
-        """Tell whether user+tag@ is taken where user@ is: as the tree says, else as an export has said."""
+        """Return whether user+tag@ is taken where user@ is: as the tree says, else as an export has said."""
         return self.pair.plus if self.tree.plus_addresses is None else self.tree.plus_addresses
 
     @property
@@ -97,20 +97,20 @@ class GoodCopy(NamedTuple):
     path: str
 
     def tree(self) -> CustomerTree | None:
-        """Give the tree. None: there is no copy, or it is damaged too."""
+        """Return the tree. None: there is no copy, or it is damaged too."""
         with suppress(OSError, ValueError, TypeError):
             return CustomerTree(**json.loads(self._read("tree.json")))
         return None
 
     def pair(self) -> SpoolFiles:
-        """Give the pair, an empty one when there is no copy or it is damaged too."""
+        """Return the pair, an empty one when there is no copy or it is damaged too."""
         with suppress(OSError, Damaged):
             recipients, accepted = self._read("recipients"), self._read("accepted.json")
             return SpoolFiles(recipients, accepted, _when(accepted) if accepted else {}, self.has_plus())
         return SpoolFiles()
 
     def has_plus(self) -> bool:
-        """Tell whether an export had said that user+tag@ is taken."""
+        """Return whether an export had said that user+tag@ is taken."""
         return os.path.exists(os.path.join(self.path, _PLUS))
 
     def keep(self, tree: CustomerTree, pair: SpoolFiles) -> str:
@@ -242,7 +242,7 @@ def _when(accepted: bytes) -> dict[str, int]:
 
 
 def _is_put_off(spool: int, theirs: Owner) -> bool:
-    """Tell whether the timer found that the customer's server refuses to be asked; a damaged file says nothing."""
+    """Return whether the timer found that the customer's server refuses to be asked; a damaged file says nothing."""
     with suppress(Damaged, ValueError, TypeError, KeyError, RecursionError):
         said = _content(spool, "asking.json", theirs, atomic_files.SMALL)
         return json.loads(said or b"{}")["put_off"] is True
@@ -250,7 +250,7 @@ def _is_put_off(spool: int, theirs: Owner) -> bool:
 
 
 def _says_plus(spool: int, theirs: Owner) -> bool:
-    """Tell whether the last export said that user+tag@ is taken; a damaged last-export.json says nothing."""
+    """Return whether the last export said that user+tag@ is taken; a damaged last-export.json says nothing."""
     with suppress(Damaged, ValueError, TypeError, KeyError, RecursionError):
         said = _content(spool, "last-export.json", theirs, atomic_files.SMALL)
         return json.loads(said or b"{}")["plus_addresses"] is True

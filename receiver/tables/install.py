@@ -18,7 +18,7 @@ _TURN = 0.5  # seconds after a reload until nobody new asks the old trivial-rewr
 
 
 def find_stale_tables(tables: str, record: Manifest, wanted: Sequence[Table], kind: str) -> dict[str, str]:
-    """Say of each table that has to be built why."""
+    """Return why each table that has to be built must be."""
     found = {table.name: record.fault(tables, table, kind) for table in wanted}
     return {name: why for name, why in found.items() if why}
 
@@ -53,7 +53,7 @@ def install_tables(tables: str, record: Manifest, wanted: Sequence[Table], maker
 
 
 def refused(tables: str, wanted: Sequence[Table], maker: Postmap) -> str:
-    """Say why postmap refuses one of these tables; nothing: it builds them. What it builds is thrown away."""
+    """Return why postmap refuses one of these tables; nothing: it builds them. What it builds is thrown away."""
     try:
         for table in wanted:
             maker.draft(tables, table)
@@ -90,7 +90,7 @@ def order_renames(wanted: Sequence[Table], before: set[str], opens: bool = False
 
 
 def _opens(tables: str, wanted: Sequence[Table]) -> bool:
-    """Tell whether everybody in a domain is going to be listed where not everybody is."""
+    """Return whether everybody in a domain is going to be listed where not everybody is."""
     coming = {key for table in wanted if table.name == "exchange_recipients" for key in table.keys if key[:1] == b"@"}
     with suppress(FileNotFoundError), open(os.path.join(tables, "exchange_recipients"), "rb") as file:
         coming -= {line.partition(b" ")[0] for line in file if line.startswith(b"@")}

@@ -6,7 +6,7 @@ _STEP = 256  # bytes compared first; twice as many each time, as long as they ar
 
 
 def diff_lines(before: bytes, after: bytes) -> tuple[list[bytes], list[bytes]]:
-    """Give the lines that went and those that came. Both texts are sorted, and their last lines end."""
+    """Return the lines that went and those that came. Both texts are sorted, and their last lines end."""
     gone: list[bytes] = []
     come: list[bytes] = []
     old = new = 0

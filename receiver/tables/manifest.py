@@ -22,7 +22,7 @@ class BuiltTable(NamedTuple):
     files: Mapping[str, Sequence[int]]  # and what stat() says of them
 
     def intact(self, tables: str) -> bool:
-        """Tell whether nobody has touched its files since."""
+        """Return whether nobody has touched its files since."""
         with suppress(OSError):
             return all(_stamp(os.path.join(tables, name)) == stamp for name, stamp in self.files.items())
         return False
@@ -53,16 +53,16 @@ class Manifest(NamedTuple):
         write_file(os.path.join(tables, "built.json"), text.encode() + b"\n")
 
     def holds(self, tables: str, sources: str, kind: str) -> bool:
-        """Tell whether all is as it was built, of these sources and as this type."""
+        """Return whether all is as it was built, of these sources and as this type."""
         same = sources and sources == self.sources and {built.type for built in self.tables.values()} <= {kind, ""}
         return bool(same) and not self.is_modified(tables)
 
     def is_modified(self, tables: str) -> bool:
-        """Tell whether somebody has changed or removed what was built; who reads Postfix's tables may ask."""
+        """Return whether somebody has changed or removed what was built; who reads Postfix's tables may ask."""
         return not all(built.intact(tables) for built in self.tables.values())
 
     def fault(self, tables: str, table: Table, kind: str) -> str:
-        """Say why a table has to be built; nothing: it is in force."""
+        """Return why a table has to be built; nothing: it is in force."""
         built = self.tables.get(table.name)
         if built is None:
             return "is not built yet"
@@ -73,7 +73,7 @@ class Manifest(NamedTuple):
         return "" if built.intact(tables) else "was changed since it was built"
 
     def standing(self, tables: str, table: Table, kind: str) -> InstalledTable | None:
-        """Give the table that is in force, where it is beyond doubt which text it was built from, as this type."""
+        """Return the table that is in force, where it is beyond doubt which text it was built from, as this type."""
         built = self.tables.get(table.name)
         if built and table.built and built.type == kind and built.intact(tables):
             with suppress(OSError), open(os.path.join(tables, table.name), "rb") as file:
@@ -84,12 +84,12 @@ class Manifest(NamedTuple):
         return None
 
     def doubting(self, names: Iterable[str]) -> Manifest:
-        """Give a record by which these tables are not in force as they were built, so that they are built again."""
+        """Return a record by which these tables are not in force as they were built, so that they are built again."""
         doubted = {name: self.tables[name]._replace(files=dict.fromkeys(self.tables[name].files, ())) for name in names}
         return self._replace(sources="", tables={**self.tables, **doubted})
 
     def noting(self, tables: str, table: Table, kind: str, draft: Draft) -> Manifest:
-        """Give a record that knows of a table put in force."""
+        """Return a record that knows of a table put in force."""
         files = {name: _stamp(os.path.join(tables, name)) for name in draft.files}
         built = BuiltTable(table.digest, kind if table.built else "", files)
         return self._replace(tables={**self.tables, table.name: built})

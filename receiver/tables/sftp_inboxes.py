@@ -81,7 +81,7 @@ def _make(places: Places, customer: str, theirs: Owner) -> None:
 
 
 def _directory(path: str) -> Directory:
-    """Give the directory as sshd wants a chroot: root's, and nobody else may write there."""
+    """Return the directory as sshd wants a chroot: root's, and nobody else may write there."""
     return Directory(path, 0o755, Owner(os.geteuid(), os.getegid()))
 
 

@@ -24,7 +24,7 @@ class Table:
         self.digest = hashlib.sha256(self.text).hexdigest()
 
     def lines(self, between: bytes, keys: Sequence[bytes] | None = None) -> bytes:
-        """Give its lines, or those of some keys: with a blank what postmap reads, with a tab what it answers."""
+        """Return its lines, or those of some keys: with a blank what postmap reads, with a tab what it answers."""
         keys = self.keys if keys is None else keys
         if self._values:
             return b"".join(key + between + self._values[key] + b"\n" for key in keys)

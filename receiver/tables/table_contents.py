@@ -41,18 +41,18 @@ def find_words(parts: Sequence[CustomerRecipients]) -> dict[str, str]:
 
 
 def compose_relay_domains(domains: Iterable[str]) -> Table:
-    """Give relay_domains."""
+    """Return relay_domains."""
     return Table("relay_domains", [domain.encode() for domain in domains])
 
 
 def compose_others(domains: Sequence[str]) -> Table:
-    """Give the table that lists every address in a domain that is not ours."""
+    """Return the table that lists every address in a domain that is not ours."""
     ours = "|".join(map(any_case, domains))
     return Table("others", [f"!/@({ours})$/".encode() if ours else b"/./"], built=False)
 
 
 def _plus(parts: Sequence[CustomerRecipients]) -> Table:
-    """Give the table that turns user+tag@ into user@, in the domains where that is wanted.
+    """Return the table that turns user+tag@ into user@, in the domains where that is wanted.
 
     A name that begins with + has no such key, and a list may have an address with + in it: that is looked up before.
     """
@@ -62,7 +62,7 @@ def _plus(parts: Sequence[CustomerRecipients]) -> Table:
 
 
 def _odd(parts: Sequence[CustomerRecipients], domains: Iterable[str]) -> Table:
-    """Give the table of keys that stand in exchange_recipients in another form, and of those too long for it.
+    """Return the table of keys that stand in exchange_recipients in another form, and of those too long for it.
 
     Nobody's line may begin with #, so #sales@ stands there as "#sales"@; a line for each domain, and not for each such
     address, keeps the text short, of which every smtpd has a copy. A long key stands for an address that is listed.

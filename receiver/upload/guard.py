@@ -133,7 +133,7 @@ def _sum_losses(domains: Iterable[DomainCounts]) -> tuple[int, int]:
 
 
 def describe_earlier_losses(inputs: GuardInputs, settings: Settings) -> Iterator[str]:
-    """Say by how much the list shrank of late, where an upload by which nobody goes is not held for it."""
+    """Yield by how much the list shrank of late, where an upload by which nobody goes is not held for it."""
     gone, reference = _sum_losses(each for each in inputs.domains.values() if each.is_accepted)
     if not inputs.leaving and any(_shrunk("", gone, reference, settings)):
         yield f"{gone} of {reference} went by earlier uploads; nobody goes by this one"
@@ -146,7 +146,7 @@ def _firsts(inputs: GuardInputs) -> Iterator[str]:
 
 
 def _growth(inputs: GuardInputs, is_held: bool, settings: Settings) -> Iterator[str]:
-    """Say by how much too many would be listed, those that are only kept back among them."""
+    """Yield by how much too many would be listed, those that are only kept back among them."""
     before = sum(each.passed for each in inputs.domains.values() if each.is_accepted)
     after = sum(each.combined if is_held else each.offered for each in inputs.domains.values() if each.is_accepted)
     if after - before > GROWTH_FLOOR and after > settings.growth_factor * before:

@@ -71,7 +71,7 @@ def _verify_recorded(
 
 
 def record_refusal(spool: Spool, origin: Origin, error: BadExport, look: bool = False) -> Outcome:
-    """Say why an export cannot be read, and record it unless it was only a look."""
+    """Return why an export cannot be read, and record it unless it was only a look."""
     outcome = Outcome(spool.customer, "refused", *origin, why=f"{error}; the list in force stays")
     if not look:
         with suppress(Busy), spool.locked():

@@ -95,7 +95,7 @@ class Tally:
 
     @property
     def has_room(self) -> bool:
-        """Tell whether more values can be kept."""
+        """Return whether more values can be kept."""
         return len(self._kept) < KEPT
 
     def name(self, block: str, reason_of: Callable[[str], str | None]) -> None:
@@ -140,7 +140,7 @@ def listed_form(value: str, settings: Settings) -> str:
 
 
 def reason_left_out(value: str, settings: Settings) -> str | None:
-    """Say why a value is no recipient, in one of REASONS; None: it is one."""
+    """Return why a value is no recipient, in one of REASONS; None: it is one."""
     lowered = _INTERNET.fullmatch("\n" + value.lower().replace("\n", "\r"))
     return _judge_address(lowered[1], _rules(settings))[1] if lowered else NOT_INTERNET
 
@@ -169,7 +169,7 @@ def _compile_rules(domains: tuple[str, ...], labels: tuple[tuple[str, str], ...]
 
 
 def _exclusion(pattern: str, domains: Mapping[str, str]) -> str:
-    """Give a line of exclude-users.txt as a regular expression: a bare word is a local part in any domain."""
+    """Return a line of exclude-users.txt as a regular expression: a bare word is a local part in any domain."""
     folded = pattern.casefold()
     if not set(folded) & set("@*?["):
         return re.escape(listed_local_part(folded) or folded) + r"@[^@]*\Z"
@@ -183,14 +183,14 @@ def _exclusion(pattern: str, domains: Mapping[str, str]) -> str:
 
 
 def _blocks(values: Iterable[str]) -> Iterator[Block]:
-    """Give values as lines of long texts. A line end within one becomes another control: no address has any."""
+    """Yield values as lines of long texts. A line end within one becomes another control: no address has any."""
     some = iter(values)
     while batch := list(islice(some, _BATCH)):
         yield Block("\n".join([value.replace("\n", "\r") for value in batch]))
 
 
 def _take_block(block: Block, leave_out: Container[str], rules: _Rules, tally: Tally) -> list[str]:
-    """Give the recipients of a block; none if its owners are of a kind to leave out, which then is counted."""
+    """Return the recipients of a block; none if its owners are of a kind to leave out, which then is counted."""
     recipients = _filter_block(block.text, rules, tally)
     kind = next((kind for kind in block.kinds if kind in leave_out), None)
     if kind is None:
@@ -202,7 +202,7 @@ def _take_block(block: Block, leave_out: Container[str], rules: _Rules, tally: T
 
 
 def _filter_block(block: str, rules: _Rules, tally: Tally) -> list[str]:
-    """Give the recipients among the lines of a block and count the others."""
+    """Return the recipients among the lines of a block and count the others."""
     pieces = rules.plain.split(f"\n{block.lower()}\n")
     recipients, rest = pieces[1::2], "".join(pieces[::2])
     while _EMPTY_LINE.search(rest):
@@ -222,7 +222,7 @@ def _filter_block(block: str, rules: _Rules, tally: Tally) -> list[str]:
 
 
 def _filter_unclear(block: str, unclear: Iterable[str], rules: _Rules, tally: Tally) -> list[str]:
-    """Give the recipients among addresses that need a closer look, and count the others. Raises BadExport."""
+    """Return the recipients among addresses that need a closer look, and count the others. Raises BadExport."""
     recipients: list[str] = []
     to_name: dict[str, str] = {}
     for address in unclear:
@@ -242,7 +242,7 @@ def _filter_unclear(block: str, unclear: Iterable[str], rules: _Rules, tally: Ta
 
 
 def _judge_address(address: str, rules: _Rules) -> tuple[str, str | None]:
-    """Give a lower-case address as it is looked up, and why it is no recipient, if it is none."""
+    """Return a lower-case address as it is looked up, and why it is no recipient, if it is none."""
     local, at, domain = parts = address.strip(AROUND).rpartition("@")
     if len(local) + len(domain) > _WRITTEN:  # looked at no closer: megabytes of it would cost gigabytes
         return "", TOO_LONG
@@ -266,7 +266,7 @@ def _is_own(address: str, rules: _Rules) -> bool:
 
 
 def _our_domain(address: tuple[str, str, str], rules: _Rules) -> str | None:
-    """Give the domain of an address, cut at its last @, as it is looked up; None: it is none of the customer's.
+    """Return the domain of an address, cut at its last @, as it is looked up; None: it is none of the customer's.
 
     A domain whose accents stand apart from their letters (NFD, as a Mac writes it) is the same domain.
     """
@@ -279,7 +279,7 @@ def _our_domain(address: tuple[str, str, str], rules: _Rules) -> str | None:
 
 
 def _has_another_behind(address: str, rules: _Rules) -> bool:
-    """Tell whether behind an address of ours, and something that could be a separator, another type begins."""
+    """Return whether behind an address of ours, and something that could be a separator, another type begins."""
     found = _BEHIND.search(address) if len(address) <= OCTETS else None
     return bool(found and _our_domain(("", "@", found[1]), rules))
 
@@ -294,7 +294,7 @@ def _two_in_one(value: str) -> BadExport:
 
 
 def _objection(local: str, recipient: str, rules: _Rules) -> str | None:
-    """Say why an address that is well-formed is no recipient."""
+    """Return why an address that is well-formed is no recipient."""
     if local == "*":
         return WILDCARD
     if len(local) > LOCAL_CHARACTERS + _quoting(local) or len(recipient.encode()) > OCTETS:

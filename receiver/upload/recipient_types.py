@@ -75,12 +75,12 @@ _MAYBE_NAMED = ("mailbox{", "microsoftexchange", "federatedemail.", "migration."
 
 
 def details_of_number(number: str) -> str:
-    """Give the RecipientTypeDetails for what Active Directory has, a number; the number where we do not know it."""
+    """Return the RecipientTypeDetails for what Active Directory has, a number; the number where we do not know it."""
     return _NUMBERED.get(number, number)
 
 
 def types_of(type_: str, *, internal_only: bool, hidden: bool, disabled: bool) -> tuple[str, ...]:
-    """Give the kinds, in the order of KINDS, of a recipient with this RecipientTypeDetails (nothing: not known)."""
+    """Return the kinds, in the order of KINDS, of a recipient with this RecipientTypeDetails (nothing: not known)."""
     _, kind = _DETAILS.get(type_, (0, _NO_KIND))
     said = (kind, kind != ""), (INTERNAL_ONLY, internal_only), (HIDDEN, hidden)
     return (*(name for name, true in said if true), *([DISABLED] if disabled and type_ in _LOG_IN else []))
@@ -107,7 +107,7 @@ def may_name_a_type(text: str) -> bool:
 
 
 def type_of_name(addresses: str) -> str:
-    """Give the kind of the one who has an address as only Exchange makes them; nothing: none has.
+    """Return the kind of the one who has an address as only Exchange makes them; nothing: none has.
 
     For whoever has no RecipientTypeDetails. `addresses` is a list as directories write it, `SMTP:a@b;smtp:c@d`.
     """

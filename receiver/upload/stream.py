@@ -43,7 +43,7 @@ def read_upload(descriptor: int, folder: str, megabytes: int, seconds: float = S
 
 
 def strip_end_mark(export: bytes, required: bool = True) -> bytes:
-    """Give an export without its end mark. Raises BadExport where there is none, or it says what is not so.
+    """Return an export without its end mark. Raises BadExport where there is none, or it says what is not so.
 
     The mark is ASCII whatever the export is, since the batch appends it with `copy /b`. `rows` counts line ends before
     the mark, the header's too; `sha256` is of all bytes before it.

@@ -29,7 +29,7 @@ def _read_now(asked: list[Request]) -> list[State | None]:
 
 
 def _now(postfix: Postfix, relay: State) -> State:
-    """Give the fields of roles.relay.Now; those of Postfix are left out where there is none."""
+    """Return the fields of roles.relay.Now; those of Postfix are left out where there is none."""
     state: dict[str, Any] = {
         "python": sys.executable,
         "manager": os.path.basename(find_tool("apt-get", "dnf", "yum") or ""),

@@ -83,7 +83,7 @@ def _refused(postfix: Postfix, domains: Iterable[str], unreadable: list[str]) ->
 
 
 def _way(postfix: Postfix) -> str:
-    """Say why it cannot be asked over SMTP; nothing if it can."""
+    """Return why it cannot be asked over SMTP; nothing if it can."""
     try:
         find_way(postfix)
     except Failed as error:
@@ -142,7 +142,7 @@ def _reads_sudoers_d() -> bool:
 
 
 def _scratch(postfix: Postfix, table_type: str) -> str:
-    """Say why a table of this type cannot be built and read here; empty if it can."""
+    """Return why a table of this type cannot be built and read here; empty if it can."""
     folder = f"/var/tmp/postern-{os.urandom(8).hex()}"  # noqa: S108  # mkdir takes nothing that is there already
     os.mkdir(folder, 0o700)
     try:
@@ -207,7 +207,7 @@ def _override(service: Service, name: str) -> str:
 
 
 def _is_nothing(postfix: Postfix) -> str:
-    """Give a list of recipients that is set and yet empty, as `$mine` is where nobody says what `mine` is."""
+    """Return a list of recipients that is set and yet empty, as `$mine` is where nobody says what `mine` is."""
     written, meant = postfix.raw(RECIPIENTS)[RECIPIENTS], postfix.value(RECIPIENTS)
     return written if without_ours_members(RECIPIENTS, written) and not without_ours_members(RECIPIENTS, meant) else ""
 
@@ -230,7 +230,7 @@ def _domains(postfix: Postfix, wanted: State) -> dict[str, Any]:
 
 
 def _is_by_mx(name: str, found: Resolved) -> bool:
-    """Tell whether only DNS says where its mail goes. A U-label goes where its A-label does, which is told."""
+    """Return whether only DNS says where its mail goes. A U-label goes where its A-label does, which is told."""
     return name.isascii() and found.next_hop.lower() == name
 
 

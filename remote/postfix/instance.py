@@ -32,7 +32,7 @@ class Postfix(NamedTuple):
     directory: str  # its configuration
 
     def is_there(self) -> bool:
-        """Tell whether it is installed and has a main.cf."""
+        """Return whether it is installed and has a main.cf."""
         return find_tool("postconf") is not None and os.path.exists(os.path.join(self.directory, "main.cf"))
 
     def values(self, *names: str) -> dict[str, str]:
@@ -86,7 +86,7 @@ class Postfix(NamedTuple):
         return [Service(line[0], line[1], line[7], overrides.get(f"{line[0]}/{line[1]}", {})) for line in lines]
 
     def is_running(self) -> bool:
-        """Tell whether its master runs."""
+        """Return whether its master runs."""
         return self.run("postfix", "status").code == 0
 
     def reload(self) -> None:

@@ -63,7 +63,7 @@ class ListedKeys:
             self._take_address(local, domain.casefold(), key, value)
 
     def is_yes(self, address: str) -> bool:
-        """Tell whether the value lets an address pass: in an access table by its word, elsewhere whatever it is."""
+        """Return whether the value lets an address pass: in an access table by its word, elsewhere whatever it is."""
         return self._uses != "access" or bool(_YES.fullmatch(self.candidates[address].value.strip()))
 
     def _take_bare(self, key: str, value: str) -> None:

@@ -65,7 +65,7 @@ def listener(postfix: Postfix) -> Listener:
 
 
 def is_proxied(postfix: Postfix, service: Service) -> bool:
-    """Tell whether a proxy stands before a service and tells it who calls."""
+    """Return whether a proxy stands before a service and tells it who calls."""
     name = PROXIED[service.command]
     return service.overrides.get(name, postfix.value(name)) == "haproxy"
 

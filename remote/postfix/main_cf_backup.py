@@ -32,7 +32,7 @@ def restore_original(directory: str) -> None:
 
 
 def _values(text: str) -> Mapping[str, str]:
-    """Give the parameters we edit as text sets them; of two lines for one the later counts, as for Postfix."""
+    """Return the parameters we edit as text sets them; of two lines for one the later counts, as for Postfix."""
     found = {}
     for name, lines in _logical(text):
         if name in PARAMETERS:
@@ -41,7 +41,7 @@ def _values(text: str) -> Mapping[str, str]:
 
 
 def _rest(text: str) -> list[str]:
-    """Give all other lines, comments and empty ones included."""
+    """Return all other lines, comments and empty ones included."""
     return [line.rstrip("\n") for name, lines in _logical(text) if name not in PARAMETERS for line in lines]
 
 

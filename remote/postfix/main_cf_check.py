@@ -26,7 +26,7 @@ class Answer(NamedTuple):
     kind: str  # the class of its domain
 
     def __str__(self) -> str:
-        """Say it in a sentence."""
+        """Return it in a sentence."""
         return f"answered {self.reply!r} (domain class: {self.kind})"
 
 
@@ -115,18 +115,18 @@ def _domain(address: str) -> str:
 
 
 def _is_same(before: Answer, after: Answer) -> bool:
-    """Tell whether others notice nothing. A moment's trouble may be over; saying unknown in another code is meant."""
+    """Return whether others notice nothing. A moment's trouble may be over; saying unknown in another code is meant."""
     over = is_temporary(before.reply) and after.reply.startswith(TAKEN)
     unknown = UNKNOWN in before.reply and UNKNOWN in after.reply
     return before.kind == after.kind and (over or unknown or before.reply[:9] == after.reply[:9])
 
 
 def _is_still_refused(before: Answer, after: Answer) -> bool:
-    """Tell whether a rule of somebody else, as a last `reject`, refused everybody unlisted before and goes on."""
+    """Return whether a rule of somebody else, as a last `reject`, refused everybody unlisted before and goes on."""
     return after.reply.startswith("5") and after.kind == RELAY and _is_same(before, after)
 
 
 def _is_right(answer: Answer, code: str) -> bool:
-    """Tell whether a domain of ours answers from our tables."""
+    """Return whether a domain of ours answers from our tables."""
     unknown = code not in (TAKEN, PUT_OFF) and UNKNOWN in answer.reply  # with soft_bounce, in another code
     return answer.kind == RELAY and (answer.reply.startswith(code) or unknown)

@@ -23,7 +23,7 @@ class MapTable(NamedTuple):
 
     @property
     def is_listable(self) -> bool:
-        """Tell whether its keys can be listed."""
+        """Return whether its keys can be listed."""
         return self.kind in LISTABLE
 
     @property

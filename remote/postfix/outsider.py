@@ -88,7 +88,7 @@ def ask_outside(postfix: Postfix, addresses: Sequence[str]) -> tuple[Way, dict[s
 
 
 def is_counting(postfix: Postfix) -> bool:
-    """Tell whether strangers are put off who call too often, or name too many recipients: anvil(8)."""
+    """Return whether strangers are put off who call too often, or name too many recipients: anvil(8)."""
     return any(value not in ("", "0") for value in postfix.values(*RATES).values())
 
 
@@ -111,7 +111,7 @@ def callers(postfix: Postfix, where: Listener) -> Iterator[Caller]:
 
 
 def holds(postfix: Postfix, networks: str, address: str) -> bool:
-    """Tell whether a list such as mynetworks has an address: the first pattern that matches says it."""
+    """Return whether a list such as mynetworks has an address: the first pattern that matches says it."""
     for pattern in members(networks):
         if _matches(postfix, pattern.lstrip("!"), address):
             return not pattern.startswith("!")

@@ -52,7 +52,7 @@ def refusals(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
 
 
 def is_asked(restrictions: Sequence[str], name: str) -> bool:
-    """Tell whether a list comes to this restriction before it lets a stranger pass."""
+    """Return whether a list comes to this restriction before it lets a stranger pass."""
     for word in restrictions:
         if word in PASSING:
             return False

@@ -146,7 +146,7 @@ def ask_once(where: Listener, caller: Caller, addresses: Iterable[str]) -> dict[
 
 
 def is_temporary(answer: str) -> bool:
-    """Tell whether another moment may bring another answer."""
+    """Return whether another moment may bring another answer."""
     return answer.startswith("4") and UNKNOWN not in answer and DENIED not in answer
 
 

@@ -31,7 +31,7 @@ class Resolved(NamedTuple):
 
 
 def resolve(postfix: Postfix, addresses: Iterable[str]) -> dict[str, Resolved]:
-    """Tell where mail for each of these addresses would go. Raises Failed."""
+    """Return where mail for each of these addresses would go. Raises Failed."""
     path = os.path.join(postfix.value("queue_directory"), "private", "rewrite")
     try:
         with socket.socket(socket.AF_UNIX) as connection:

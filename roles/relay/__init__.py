@@ -159,7 +159,7 @@ def packages(relay: Relay, now: Facts | None) -> Iterator[Item]:
 
 
 def notes(relay: Relay, now: Facts | None, changes: Iterable[tuple[Item, State | None]]) -> list[str]:
-    """Tell what an operator should know beside the plan. `changes`: its items, and what is there now."""
+    """Return what an operator should know beside the plan. `changes`: its items, and what is there now."""
     changes = list(changes)
     found = [*reject_notes(relay, now or BLANK, changes)]
     for item, before in changes:

@@ -94,12 +94,12 @@ def routes(customer: Customer, closed_by: Mapping[str, str] = NOBODY) -> dict[st
 
 
 def has_new_filter(before: State, after: State) -> bool:
-    """Tell whether two states of a tree differ in what is chosen from an export: that shows with the next list."""
+    """Return whether two states of a tree differ in what is chosen from an export: that shows with the next list."""
     return _choice(before) != _choice(after)
 
 
 def plus_notes(customer: str, before: State | None, after: State, delimiter: str) -> list[str]:
-    """Tell what becomes of user+tag@ on a relay, where the word for it changes; `delimiter`: recipient_delimiter."""
+    """Return what becomes of user+tag@ on a relay, where the word for it changes; `delimiter`: recipient_delimiter."""
     word = _plus_of(after)
     if word == (_plus_of(before) if before else None):
         return []

@@ -93,7 +93,7 @@ def _missing_from_lists(
 
 
 def _matches(mine: Iterable[str], patterns: Sequence[str], address: str, names: bool) -> bool:
-    """Tell whether somebody is in a list; a pattern may be USER@HOST. `names`: HOST may be a name (UseDNS)."""
+    """Return whether somebody is in a list; a pattern may be USER@HOST. `names`: HOST may be a name (UseDNS)."""
     split = [one.partition("@") for one in patterns]
     here = [(user, host) for user, _, host in split if _is_from(host, address, names)]
     positive = [user for user, _ in here if not user.startswith("!")]
@@ -102,7 +102,7 @@ def _matches(mine: Iterable[str], patterns: Sequence[str], address: str, names: 
 
 
 def _is_from(host: str, address: str, names: bool) -> bool:
-    """Tell whether a HOST pattern may have the address: CIDR, a pattern, or with UseDNS some name."""
+    """Return whether a HOST pattern may have the address: CIDR, a pattern, or with UseDNS some name."""
     if not host or not address or fnmatch.fnmatchcase(address, host):
         return True
     try:

@@ -74,7 +74,7 @@ def _restrictions(table_type: str, some: Mapping[str, str], now: Facts) -> Setti
 
 
 def is_others_needed(now: Facts) -> bool:
-    """Tell whether recipients of other relay domains must be let pass: nobody had a list of them before us."""
+    """Return whether recipients of other relay domains must be let pass: nobody had a list of them before us."""
     if RECIPIENTS in now.record:
         return not without_ours_members(RECIPIENTS, now.record[RECIPIENTS].value)
     value = now.settings[RECIPIENTS].value

@@ -32,5 +32,5 @@ def unsaid_route_warnings(customers: Sequence[Customer], now: Facts, found: Stat
 
 
 def is_by_mx(domain: str, found: Mapping[str, str]) -> bool:
-    """Tell whether only DNS says where its mail goes: the next hop Postfix names is the domain itself."""
+    """Return whether only DNS says where its mail goes: the next hop Postfix names is the domain itself."""
     return found.get(domain, "").partition(":")[2].lower() == domain

@@ -36,7 +36,7 @@ def plan_facts(changes: Iterable[tuple[Item, State | None]]) -> Iterator[PlanFac
 
 
 def has_facts(item: Item) -> bool:
-    """Tell whether plan_facts() says of such an item what it changes."""
+    """Return whether plan_facts() says of such an item what it changes."""
     return item.kind in ("main.cf", "routes") or (item.kind == "tree" and bool(item.about))
 
 

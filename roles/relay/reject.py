@@ -32,7 +32,7 @@ def reject_code(relay: Relay, said: Mapping[str, str], now: Facts) -> Setting:
 
 
 def reject_notes(relay: Relay, now: Facts, changes: Changes) -> Iterator[str]:
-    """Tell what becomes of `reject`, whom it waits for, and whose domains a change of the code touches besides."""
+    """Yield what becomes of `reject`, whom it waits for, and whose domains a change of the code touches besides."""
     trees = {item.about: _word(item.wanted) for item, _ in changes if item.kind == "tree" and item.about}
     said = {**now.unlisted, **trees}
     silent = sorted(name for name, word in said.items() if not word)

@@ -50,7 +50,7 @@ runpy.run_path("cli.py", run_name="__main__")
 
 @pytest.fixture(scope="module")
 def relay() -> Iterator[Callable[..., LabHost]]:
-    """Gives a running relay of a release, the same one throughout this file; each test has a customer of its own."""
+    """Yield a running relay of a release, the same one throughout this file; each test has a customer of its own."""
     with ExitStack() as hosts:
         started: dict[tuple[str, int], LabHost] = {}
 

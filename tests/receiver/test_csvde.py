@@ -103,13 +103,13 @@ OTHERS = {"userAccountControl": ("512", "514"), "msExchRecipientTypeDetails": ("
 
 
 def written(values: list[str], dice: random.Random) -> str:
-    """Give a cell as csvde would: escaped, and quoted if it must be or at times for no reason."""
+    """Return a cell as csvde would: escaped, and quoted if it must be or at times for no reason."""
     cell = ";".join(value.replace("\\", "\\\\").replace(";", "\\;") for value in values)
     return '"' + cell.replace('"', '""') + '"' if set(cell) & set(',"') or dice.random() < 0.1 else cell
 
 
 def made_up(dice: random.Random) -> tuple[bytes, list[str]]:
-    """Give an export and the values in it. In some a row in two is a trap, in some none is."""
+    """Return an export and the values in it. In some a row in two is a trap, in some none is."""
     columns = ["proxyAddresses", "objectClass", *dice.sample(OWNER[1:], dice.randrange(5))]
     dice.shuffle(columns)
     traps = dice.choice([0, 0.01, 0.5])

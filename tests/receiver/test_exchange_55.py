@@ -77,7 +77,7 @@ PIECES = [
 
 
 def written(values: list[str], separator: str, dice: random.Random) -> str:
-    """Give a column as ADMIN would: escaped, and quoted if it must be or at times for no reason."""
+    """Return a column as ADMIN would: escaped, and quoted if it must be or at times for no reason."""
     column = "%".join(value.replace("\\", "\\\\").replace("%", "\\%") for value in values)
     if separator in column or column.startswith('"') or ('"' in column and dice.random() < 0.5) or dice.random() < 0.01:
         return '"' + column.replace('"', dice.choice(['""', '\\"'])) + '"'

@@ -70,7 +70,7 @@ EXPORT = (HEADER + "UserMailbox\t\tSMTP:jörg@acme.example\r\n" + "MailUser\t\tS
 
 
 def marked(export: bytes, rows: int = 3, sha256: str = "") -> bytes:
-    """Give an upload as runexport.bat puts it together from exchusers.txt and exchusers.end."""
+    """Return an upload as runexport.bat puts it together from exchusers.txt and exchusers.end."""
     return (
         export + f"#postern end rows={rows} sha256={sha256 or hashlib.sha256(export).hexdigest().upper()}\r\n".encode()
     )

@@ -138,6 +138,6 @@ class HostRelay(BuiltRelay):
         return done.stdout.strip()
 
     def closed(self, *addresses: str, domain: str = "acme.example") -> bool:
-        """Tell whether these are listed, and an address nobody has is not."""
+        """Return whether these are listed, and an address nobody has is not."""
         listed = all(self.finds(address) == "OK" for address in addresses)
         return listed and not self.finds(f"@{domain}") and not self.finds(f"nobody@{domain}")

@@ -74,7 +74,7 @@ class Server(NamedTuple):
         (self.folder / name).write_bytes(text.encode("ascii"))
 
     def read(self, name: str) -> str:
-        """Give the text of a file in the folder; nothing: it is not there."""
+        """Return the text of a file in the folder; nothing: it is not there."""
         path = self.folder / name
         return path.read_bytes().decode("ascii") if path.exists() else ""
 

@@ -16,7 +16,7 @@ class Format(Protocol):
     """What a module in this folder offers."""
 
     def values(self, export: bytes) -> Values:
-        """Give each address as written, `SMTP:a@b`, of an export without its end mark, and what its owner is.
+        """Return each address as written, `SMTP:a@b`, of an export without its end mark, and what its owner is.
 
         Reading them raises BadExport for an export that must not be used. Nothing read before counts then.
         """

@@ -16,7 +16,7 @@ A backslash before anything else is itself.
 
 
 def blocks(cells: Sequence[str], kinds: Sequence[tuple[str, ...]], double_byte: bool = False) -> Iterator[Block]:
-    """Give the addresses of many cells, a block for each sort of owners. `kinds` says of each cell what they are.
+    """Yield the addresses of many cells, a block for each sort of owners. `kinds` says of each cell what they are.
 
     `double_byte`: a backslash may be half a letter, and whoever is listed by either reading is listed.
     """
@@ -31,7 +31,7 @@ def blocks(cells: Sequence[str], kinds: Sequence[tuple[str, ...]], double_byte: 
 
 
 def _values(cells: Sequence[str], double_byte: bool) -> str:
-    """Give each address a line."""
+    """Return the addresses, one a line."""
     text = "\n".join(cells)
     if not double_byte or not has_half_letters(text):
         return _apart(text)

@@ -27,7 +27,7 @@ csv.field_size_limit(1 << 30)  # the addresses of one may be beyond csv's 128 KB
 
 
 def values(export: bytes) -> Values:
-    """Give the values of proxyAddresses. Reading them raises BadExport."""
+    """Return the values of proxyAddresses. Reading them raises BadExport."""
     return Values(_blocks(export))
 
 
@@ -108,12 +108,12 @@ def _fields(lines: list[str]) -> list[list[str]]:
 
 
 def _column(rows: Sequence[Sequence[str]], place: int | None) -> list[str]:
-    """Give a column. Cells that an editor dropped at a row's end are empty, and so is a column that is not there."""
+    """Return a column. Cells that an editor dropped at a row's end are empty, and so is a column that is not there."""
     return [row[place] if place is not None and place < len(row) else "" for row in rows]
 
 
 def _read(rows: Sequence[Sequence[str]], table: _Table) -> Iterator[Block]:
-    """Give the addresses of rows taken apart, by the kinds of their owners."""
+    """Yield the addresses of rows taken apart, by the kinds of their owners."""
     addresses = _column(rows, table.addresses)
     owner = [_column(rows, place) for place in table.owner]
     sorts = list(map(owner_kinds, *owner))
@@ -133,7 +133,7 @@ def _add_named_type(sort: tuple[str, ...], cell: str) -> tuple[str, ...]:
 
 
 def _meant(value: re.Match[str]) -> str:
-    """Give what csvde wrote as bytes, as it does what is not ASCII: one value, or it may be all of a cell.
+    """Return what csvde wrote as bytes, as it does what is not ASCII: one value, or it may be all of a cell.
 
     A line end in it becomes another control, which counts for nothing at an address's ends and is in no address.
     """

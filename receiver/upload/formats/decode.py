@@ -37,7 +37,7 @@ class Text(NamedTuple):
 
     @property
     def header(self) -> str:
-        """Give the first line."""
+        """Return the first line."""
         return self.export[self.start : self.rows].decode(self.encoding, "replace").rstrip("\r\n")
 
     def check_whole(self) -> None:
@@ -48,7 +48,7 @@ class Text(NamedTuple):
             raise BadExport(self.line(len(self.export)), why)
 
     def chunks(self) -> Iterator[tuple[int, bytes]]:
-        """Give the rows as UTF-8, many whole ones at once, each time with where in the export they begin.
+        """Yield the rows as UTF-8, many whole ones at once, each time with where in the export they begin.
 
         The last line must end. There is no NUL in them, and no carriage return but before a line end.
         """
@@ -62,7 +62,7 @@ class Text(NamedTuple):
             at = end
 
     def line(self, at: int) -> int:
-        """Give the number of the line that byte `at` is in: counted when something is wrong, not for every row."""
+        """Return the number of the line that byte `at` is in: counted when something is wrong, not for every row."""
         return self.export[:at].decode(self.encoding, "replace").count("\n") + 1
 
     def _utf8(self, at: int, end: int) -> bytes:
@@ -96,7 +96,7 @@ def line_of(chunk: bytes, number: int) -> int:
 
 
 def is_row(line: str, separator: str = ",") -> bool:
-    """Tell whether a line is a whole row of CSV."""
+    """Return whether a line is a whole row of CSV."""
     try:
         list(csv.reader([line], delimiter=separator, strict=True))
     except csv.Error:
@@ -105,7 +105,7 @@ def is_row(line: str, separator: str = ",") -> bool:
 
 
 def _encoding(export: bytes) -> tuple[str, int]:
-    """Give the encoding and where the text begins. ADMIN writes ANSI; UTF-16 into a file that was UTF-16 before."""
+    """Return the encoding and where the text begins. ADMIN writes ANSI; UTF-16 into a file that was UTF-16 before."""
     if not export:
         raise BadExport(None, "the export is empty")
     for bom, encoding in _BOMS.items():
@@ -144,7 +144,7 @@ def _check_utf8(export: bytes) -> None:
 
 
 def _line_end(export: bytes, at: int, newline: bytes) -> int:
-    """Give where the line that holds byte `at` ends; the end of the export if it does not end."""
+    """Return where the line that holds byte `at` ends; the end of the export if it does not end."""
     end = export.find(newline, at)
     while end >= 0 and end % len(newline):  # half of one UTF-16 character and half of the next
         end = export.find(newline, end + 1)

@@ -41,7 +41,7 @@ csv.field_size_limit(1 << 30)  # a distribution list's Members are one field, an
 
 
 def values(export: bytes) -> Values:
-    """Give the values of both address columns. Reading them raises BadExport."""
+    """Return the values of both address columns. Reading them raises BadExport."""
     return Values(_blocks(export))
 
 
@@ -56,7 +56,7 @@ class _Table(NamedTuple):
 
     @property
     def marks(self) -> bytes:
-        """Give the translation to marked text: cells end in TAB, values in LF, rows in NUL."""
+        """Return the translation to marked text: cells end in TAB, values in LF, rows in NUL."""
         apart = b'"\\' if self.separator == "\t" else b'"\\\t'
         written = self.separator.encode() + b"\r%\n" + apart
         return bytes.maketrans(written, b"\t\t\n" + _ROW + _APART * len(apart))
@@ -103,7 +103,7 @@ def _table(text: Text) -> _Table:
 
 
 def _block(rows: bytes, table: _Table) -> str:
-    """Give the values of rows as lines. Raises BadRow."""
+    """Return the values of rows as lines. Raises BadRow."""
     marked, apart = _apart(rows, table)
     try:
         regular = _regular(marked, table)
@@ -131,7 +131,7 @@ def _apart(rows: bytes, table: _Table) -> tuple[bytes, list[bytes]]:
 
 
 def _regular(marked: bytes, table: _Table) -> str | None:
-    """Give the values of plain rows; None if one is short or long, or has in it what no row may have."""
+    """Return the values of plain rows; None if one is short or long, or has in it what no row may have."""
     text = _ROW.decode() + marked[:-1].decode()  # so that a row begins with NUL, and ends with TAB for its CR
     rows = text.count("\0")
     *cells, rest = text.split("\t")
@@ -145,7 +145,7 @@ def _regular(marked: bytes, table: _Table) -> str | None:
 
 
 def _values(rows: bytes, table: _Table) -> str:
-    """Give the values of rows taken apart, as lines. Raises BadRow."""
+    """Return the values of rows taken apart, as lines. Raises BadRow."""
     lines = rows.decode().replace("\r\n", "\n").split("\n")[:-1]
     if not table.double_byte or not has_half_letters("\n".join(lines)):
         return _read(lines, table)
@@ -157,7 +157,7 @@ def _values(rows: bytes, table: _Table) -> str:
 
 
 def _either(lines: Sequence[str], lettered: Sequence[str], table: _Table) -> str:
-    """Give the values of rows in either reading, of each row in those in which it is one. Raises BadRow."""
+    """Return the values of rows in either reading, of each row in those in which it is one. Raises BadRow."""
     ones, others = (_only_rows(some, table) for some in (lettered, lines))
     for number, (one, other) in enumerate(zip(ones, others)):
         if one is other is None:
@@ -171,7 +171,7 @@ def _only_rows(lines: Sequence[str], table: _Table) -> list[str | None]:
 
 
 def _kept(text: str) -> str:
-    """Give a text with what escapes mean out of the way of what takes it apart."""
+    """Return a text with what escapes mean out of the way of what takes it apart."""
     for written, kept, _ in _ESCAPED:
         text = text.replace(written, kept)
     return text
@@ -202,7 +202,7 @@ def _fields(lines: Sequence[str], separator: str) -> list[list[str]]:
 
 
 def _meant(rows: Sequence[Sequence[str]], table: _Table) -> str:
-    """Give the values of the address columns without their escapes. Raises BadRow."""
+    """Return the values of the address columns without their escapes. Raises BadRow."""
     text = "\n".join([row[column] for row in rows for column in table.addresses if len(row) > column])
     text = text.replace("%", "\n")
     if text.startswith("=") or _POINTER.search(text):

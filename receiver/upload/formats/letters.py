@@ -14,7 +14,7 @@ _HALF = re.compile("([\x80-\uffff])\\\\")
 
 
 def has_half_letters(text: str) -> bool:
-    """Tell whether a text has a backslash that may be half a letter."""
+    """Return whether a text has a backslash that may be half a letter."""
     return bool(_HALF.search(text))
 
 

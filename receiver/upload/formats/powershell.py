@@ -20,7 +20,7 @@ FLAGS = ("internal", "hidden", "disabled")  # of each recipient none, or some wi
 
 
 def values(export: bytes) -> Values:
-    """Give the addresses of all recipients. Reading them raises BadExport."""
+    """Return the addresses of all recipients. Reading them raises BadExport."""
     return Values(_blocks(export))
 
 
@@ -53,7 +53,7 @@ def blocks(text: Text) -> Iterator[Block]:
 
 @lru_cache(maxsize=1024)
 def _kinds(owner: str) -> tuple[str, ...] | None:
-    """Say of what kinds somebody is in whose row this stands before the addresses; None: it cannot stand there."""
+    """Return the kinds of the recipient in whose row this stands before the addresses; None: it cannot stand there."""
     type_, tab, written = owner.partition("\t")
     flags = written.split(",") if written else []
     if not tab or not _TYPE.fullmatch(type_) or not set(flags) <= set(FLAGS):

@@ -57,5 +57,5 @@ class Values(Iterator[str]):
         self._values = chain.from_iterable(filter(None, block.text.split("\n")) for block in blocks)
 
     def __next__(self) -> str:
-        """Give the next value. Raises BadExport."""
+        """Return the next value. Raises BadExport."""
         return next(self._values)

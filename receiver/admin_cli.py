@@ -9,10 +9,9 @@ import argparse
 import difflib
 import json
 import os
-import re
 import sys
 import time
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,7 +28,7 @@ from receiver.actions.open_domains import open_domains
 from receiver.actions.rehearse import rehearse
 from receiver.actions.resume import resume_uploads
 from receiver.actions.rollback import ListChoice, preview_rollback, roll_back
-from receiver.formatting import escape
+from receiver.admin_arguments import parse_arguments
 from receiver.lists import history, publishing, review_record, upload_log
 from receiver.lists.review_record import BadRecord, Numbers
 from receiver.lists.spool import Spool
@@ -64,7 +63,7 @@ from receiver.views.rollback import rollback_lines
 from receiver.views.status import status_lines
 
 _READ_LOGS = ("tick", "review", "accept", "refusals", "explain")  # the verbs for which root opens the mail logs
-_OF_ALL = ("report", "tick")  # the verbs that are about no single customer
+_DECISIONS = ("adopt", "accept", "rollback", "resume", "open", "merge-list")  # made in the store first
 _NOTE = 5.0  # seconds that the lock is tried for noting that a list was reviewed
 
 
@@ -119,99 +118,6 @@ def answer_call(
     process_limits.reset_environment(environ)
     call = AdminCall(places, tables, asked, Origin(int(time.time()), client=client, by=by), logs)
     return _end(_answer(call), asked)
-
-
-def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line; a wrong one ends here with exit code 2."""
-    parser = argparse.ArgumentParser(
-        prog="postern", description="The lists of this relay's customers.", allow_abbrev=False
-    )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    made = {
-        verb: verbs.add_parser(verb, help=help_, description=help_, allow_abbrev=False) for verb, help_ in _HELP.items()
-    }
-    for verb, each in made.items():
-        each.add_argument("--json", action="store_true", help="one object, for programs")
-        if verb in _OF_ALL:
-            each.set_defaults(customer="postern")
-        else:
-            each.add_argument("customer", metavar="CUSTOMER")
-    made["tick"].set_defaults(customer="postern")
-    made["offer"].add_argument("--look", action="store_true", help=_LOOK)
-    for verb in _CHANGES:
-        made[verb].add_argument("--operator", type=_person, default="", metavar="NAME", help="who asks, for the record")
-    made["merge-list"].add_argument("--look", action="store_true", help=_LOOK)
-    made["merge-list"].add_argument("--exact", action="store_true", help="whom the other relay does not list goes")
-    made["merge-list"].add_argument("--removing", type=_count, default=0, metavar="N", help="how many go by --exact")
-    for name in Numbers._fields:
-        made["accept"].add_argument(f"--{name.replace('_', '-')}", type=_count, default=0, metavar="N")
-    made["accept"].add_argument("--log-incomplete", action="store_true", help="though there may have been more mail")
-    made["accept"].add_argument("--list", type=_hash, default="", metavar="HASH", help="the review of this list")
-    for verb in ("accept", "rollback"):
-        made[verb].add_argument("--dry-run", action="store_true", help="check all, and change nothing")
-    made["rollback"].add_argument("--removing", type=_count, default=0, metavar="N", help="how many go by it")
-    which = made["rollback"].add_mutually_exclusive_group()
-    which.add_argument("--to", type=_count, metavar="N", help="so many back in history; default 1")
-    which.add_argument("--list", type=_hash, metavar="HASH")
-    which.add_argument("--entry", type=_hash, metavar="ENTRY", help="bring back whom this entry of history removed")
-    limit = "another limit of the guard, as shrink_percent=5"
-    made["rehearse"].add_argument("--guard", action="append", default=[], type=_limit, metavar="KEY=VALUE", help=limit)
-    made["explain"].add_argument("--address", required=True, metavar="ADDRESS")
-    wanted = "a part of an address, or a whole one with * and ?"
-    made["find"].add_argument("--pattern", required=True, metavar="PATTERN", help=wanted)
-    made["history"].add_argument("--diff", type=_count, metavar="N", help="who came and went with number N")
-    return parser.parse_args(arguments)
-
-
-_LOOK = "who would come and go; nothing is written"
-_HELP = {
-    "offer": "Take an export from stdin through the guard; its end mark is optional.",
-    "adopt": "Hold the addresses from stdin, a JSON array, as a first list; nothing else changes.",
-    "review": "Show what is held, name by name, and the command that accepts it.",
-    "record-review": "Keep, from stdin, what `inv review` has shown of all the customer's relays.",
-    "accept": "Take the whole held list, by the numbers that review names.",
-    "rollback": "Put an earlier list back and pin it, by the number of those who go.",
-    "resume": "Let uploads take effect again, first the one that waits.",
-    "open": "Let no list count as accepted: each domain is open until its next list is accepted.",
-    "rehearse": "Show which logged uploads the guard would hold under other limits, each judged alone.",
-    "history": "Show the lists that were in force.",
-    "status": "Show how the customer's list stands.",
-    "refusals": "Show whom the mail log says was refused, who had mail, and for whom mail waits.",
-    "explain": "Show all that is known of one address.",
-    "find": "Show the listed addresses in which a pattern is found.",
-    "hand-over": "Print the list and its history for a sibling relay.",
-    "take-over": "Fill an empty spool from stdin with what siblings printed, a line each, the newest list first.",
-    "merge-list": "List beside our own whom another relay lists: from stdin, as hand-over prints it.",
-    "report": "Print the last days of every customer in numbers; with --json.",
-    "tick": "What the timer does: finish, warn, count.",
-}
-
-
-_DECISIONS = ("adopt", "accept", "rollback", "resume", "open", "merge-list")  # made in the store first
-_CHANGES = ("offer", "adopt", "accept", "rollback", "resume", "open", "take-over", "merge-list")
-
-
-def _person(text: str) -> str:
-    return escape(text, 100)
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number")
-    return int(text)
-
-
-def _limit(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
-    return name, value
-
-
-def _hash(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{8,64}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no hash: 8 to 64 of 0-9 and a-f")
-    return text
 
 
 def _become_postern(places: Places, reads_logs: bool) -> OpenedLogs | None:

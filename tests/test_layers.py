@@ -105,8 +105,9 @@ ALLOWED: dict[str, set[str]] = {
         *("receiver.upload.pipeline", "receiver.monitoring.alarms", "receiver.store.", "receiver.lists."),
         *("receiver.tables_client", "receiver.outcome", "receiver.formatting", "receiver.system.", "common."),
     },
+    "receiver.admin_arguments": {"receiver.lists.review_record", "receiver.formatting"},
     "receiver.admin_cli": {
-        *("receiver.store_cli", "receiver.store."),
+        *("receiver.admin_arguments", "receiver.store_cli", "receiver.store."),
         *("receiver.timer", "receiver.actions.", "receiver.upload.", "receiver.monitoring.", "receiver.views."),
         *("receiver.lists.", "receiver.tables_client"),
         *("receiver.outcome", "receiver.formatting", "receiver.system.", "common."),

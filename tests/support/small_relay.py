@@ -206,7 +206,7 @@ class SmallRelay:
     def desk(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Call as a person does who has become account `postern`."""
         environ = {"SUDO_USER": "olga", "SSH_CONNECTION": "192.0.2.1 50000 203.0.113.1 22"}
-        code = "from receiver.admin_cli import answer_call, parse_arguments\n"
+        code = "from receiver.admin_cli import answer_call\nfrom receiver.admin_arguments import parse_arguments\n"
         code += "sys.exit(answer_call(places, tables, parse_arguments(sys.argv[1:]), os.environ, None))"
         return self.run(code, *arguments, stdin=stdin, environ=environ)
 

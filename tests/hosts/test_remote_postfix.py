@@ -688,6 +688,7 @@ def test_spools_say_how_lists_stand(machine: Start) -> None:
             "unproven": None,
             "asking": None,
             "refusal_alarms": None,
+            "opened": None,
             "list": None,
         },
         "bolt": None,

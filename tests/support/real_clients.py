@@ -26,9 +26,9 @@ def vcp(words: list[str]) -> list[str]:
 
 def vsh(words: list[str]) -> list[str]:
     """VanDyke's vsh, in the one form that is known of it (vsh -i KEY -l USER HOST COMMAND), as ssh does it."""
-    dash_i, key, dash_l, user, host, command = words[1:]
+    dash_i, key, dash_l, user, host, *command = words[1:]
     assert (dash_i, dash_l) == ("-i", "-l")
-    return ["ssh", "-T", *UNASKED.split(), "-i", key, "-l", user, host, command]
+    return ["ssh", "-T", *UNASKED.split(), "-i", key, "-l", user, host, *command]
 
 
 UNASKED = "-F none -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"

@@ -96,7 +96,7 @@ def _plan_and_write(
     options: ProvisionOptions,
     provider: Provider | None,
 ) -> EndResult:
-    if not isinstance(end, Kit):
+    if isinstance(end, Machine):
         items = customer_role.items(_naming(customer, end, known.seen), relays)
         return _write(end, customer, Plan.of(end, items), known, options)
     where = inventory_path()

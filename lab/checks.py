@@ -34,8 +34,7 @@ def run(fast: bool, long: bool, words: str) -> int:
         more = chromium.PACKAGES if long else ()
         _prepare((*roots.PACKAGES, *PACKAGES, *more), roots.RELEASES if long else (USUAL_RELEASE,))
         at_once *= 3  # a test of lab hosts waits for most of its time
-    spread = ("-n", str(at_once), "--dist", "loadgroup")  # a module that names a group is one worker's, in order
-    argv = [sys.executable, "-m", "pytest", *spread, "-m", _marks(fast, long), *shlex.split(words)]
+    argv = [sys.executable, "-m", "pytest", "-n", str(at_once), "-m", _marks(fast, long), *shlex.split(words)]
     return subprocess.run(argv, cwd=REPO).returncode
 
 

@@ -184,7 +184,8 @@ def _through_store(call: AdminCall, spool: Spool, run: Callable[[], Outcome]) ->
     if call.asked.verb == "accept" and was_accepted(spool, name):
         done = Outcome(spool.customer, "unchanged", *call.origin, total=spool.summary().total)
         return lambda: done._replace(notes=("done already",))
-    through = run_anyway if call.asked.verb in ("open", "merge-list") else run_shared
+    only_adds = call.asked.verb == "open" or (call.asked.verb == "merge-list" and not call.asked.exact)
+    through = run_anyway if only_adds else run_shared
     return partial(through, access, spool, Decided(call.asked.verb, call.origin.by), run)
 
 
@@ -198,7 +199,7 @@ def _offer(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
 
 def _adopt(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
     given = adopt.read_adopted(sys.stdin.buffer.read(adopt.LIMIT), settings)
-    return _run_change(call, spool, partial(adopt.hold_adopted, settings, spool, given, call.origin))
+    return _run_change(call, spool, partial(adopt.hold_adopted, settings, spool, given, call.origin, call.tables))
 
 
 def _review(call: AdminCall, settings: Settings, spool: Spool) -> Answer:

@@ -177,10 +177,12 @@ def _watch_adopted(places: Places, watch: Watch, check: RefusalCheck) -> Iterato
     """Ask about people whom tables of somebody else take, where those alone close a domain that is being adopted."""
     for customer, watched in watch.customers.items():
         if watched.settings.closed_by:
-            with Spool(places, customer) as spool:
-                yield from adopted_maps.check_sample(
-                    spool, watched.settings, [*watched.refusals.had_mail], check.ask_relay
-                )
+            had_mail = [*watched.refusals.had_mail]
+            try:
+                with Spool(places, customer) as spool:
+                    yield from adopted_maps.check_sample(spool, watched.settings, had_mail, check.ask_relay)
+            except (Stopped, OSError) as error:
+                yield Alarm(customer, "adopted maps", f"its people cannot be asked about: {escape(str(error))}")
 
 
 def _check_servers(places: Places, tables: Tables, seen: list[CheckedCustomer], logs: OpenedLogs | None) -> list[Alarm]:

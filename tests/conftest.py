@@ -5,17 +5,39 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from lab import keys, roots
 from lab.host import LabHost
+from lab.operators import REPO
 from tests.support.windows_host import windows_host
 from tests.support.windows_server import windows_programs, windows_server, wine
 
 __all__ = ["windows_host", "windows_programs", "windows_server", "wine"]
+
+
+class Spread(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives workers a test at a time, or a whole story. (pytest-xdist 3.8's own groups do nothing with pytest 9.2.)"""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return module if _is_story(module) else nodeid
+
+
+@cache
+def _is_story(module: str) -> bool:
+    return "pytest.mark.story" in (REPO / module).read_text("utf-8")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread:
+    """Return what decides which worker runs what."""
+    return Spread(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

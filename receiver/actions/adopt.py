@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 from common.settings import Settings
 from receiver.addresses import OCTETS, domain_of, is_address
 from receiver.formatting import escape
 from receiver.lists import list_file, publishing
+from receiver.lists.publishing import Decision
 from receiver.lists.spool import Held, Spool
 from receiver.outcome import Origin, Outcome, Refused
+from receiver.tables_client import Tables
+from receiver.upload.judgement import log_entry
+from receiver.upload.pipeline import verify_tables
 
 LIMIT = 512 << 20  # bytes of JSON
 
@@ -30,8 +33,8 @@ def read_adopted(text: bytes, settings: Settings) -> frozenset[str]:
     return frozenset(given)
 
 
-def hold_adopted(settings: Settings, spool: Spool, given: Iterable[str], origin: Origin) -> Outcome:
-    """Hold these addresses, with whom uploads have brought meanwhile; nothing that the relay answers changes.
+def hold_adopted(settings: Settings, spool: Spool, given: frozenset[str], origin: Origin, tables: Tables) -> Outcome:
+    """Hold these addresses, with whom uploads have brought meanwhile, and list them; no domain closes.
 
     Raises Refused where each of their domains has an accepted list, which they would only be held against.
     """
@@ -41,7 +44,7 @@ def hold_adopted(settings: Settings, spool: Spool, given: Iterable[str], origin:
         first = sorted({*map(domain_of, given)} - in_force.accepted.domains.keys())
         if not first:
             raise Refused("its domains have accepted lists already: there is nothing to adopt")
-        recipients = frozenset(given) | in_force.recipients | (waiting.recipients if waiting else frozenset())
+        recipients = given | in_force.recipients | (waiting.recipients if waiting else frozenset())
         if len(recipients) > settings.max_recipients:
             raise Refused(f"{len(recipients)} addresses are more than max_recipients, {settings.max_recipients}")
         text = list_file.encode_recipients(recipients)
@@ -49,10 +52,15 @@ def hold_adopted(settings: Settings, spool: Spool, given: Iterable[str], origin:
         reasons = (f"first list of {', '.join(first)} ({len(recipients)}), of whom this relay takes mail for today",)
         open_domains = waiting.open_domains if waiting else ()
         spool.hold(Held(name, recipients, origin, origin.when, reasons, {}, open_domains=open_domains), text)
-        outcome = Outcome(spool.customer, "held", *origin, total=len(in_force.recipients), reasons=reasons)
-        outcome = outcome._replace(offered=name)
+        both = in_force.recipients | given
+        outcome = Outcome(spool.customer, "held", *origin, total=len(both), reasons=reasons, offered=name)
+        outcome = outcome._replace(added=len(both) - len(in_force.recipients))
+        if outcome.added:  # as of any held list: an upload that lacks somebody of it then shows who would go
+            text, logged = list_file.encode_recipients(both), log_entry(outcome, in_force, None)
+            decision = Decision(both, text, in_force.accepted, origin, clears=False, entry=logged)
+            publishing.publish(spool, settings, in_force, decision, origin.when)
         spool.record(outcome)
-    return outcome
+    return verify_tables(spool, tables, outcome, given - in_force.recipients)
 
 
 def _is_listed(one: Any, settings: Settings) -> bool:

@@ -22,7 +22,7 @@ def open_domains(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
         why = f"{', '.join(settings.domains)}, until a list is accepted again; {len(in_force.recipients)} recipients"
         outcome = Outcome(spool.customer, "opened", *origin, total=len(in_force.recipients), why=why)
         accepted = in_force.accepted._replace(domains={}, list="")
-        if spool.accepted().domains:
+        if spool.accepted().domains or spool.commit:  # the store may count what the timer forgot here already
             logged = log_entry(outcome, in_force, None)
             decision = Decision(in_force.recipients, in_force.text, accepted, origin, clears=False, entry=logged)
             publishing.publish(spool, settings, in_force, decision, origin.when)

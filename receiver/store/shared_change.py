@@ -83,7 +83,8 @@ def _with_held(spool: Spool, by: str, base: Tip) -> Change | None:
         return None
     head = base.head._replace(held=waits.fields())
     entry = upload_log.LogEntry(upload_log.new_id(), int(time.time()), "held", waits.list, by=by)
-    return Change(head, base.text, "held", entry, by, _held_text(spool, head))
+    text = list_file.encode_recipients(base.recipients | spool.in_force().recipients)
+    return Change(head, text, "held", entry, by, _held_text(spool, head))
 
 
 def _check_upload_relay(access: StoreAccess) -> None:

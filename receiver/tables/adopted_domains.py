@@ -6,8 +6,10 @@ it would be refused. So the build opens it, and the timer says so.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 
 from common.adopted_domains import closing_tables, is_closed_by_maps
 from common.main_cf_params import RECIPIENTS
@@ -17,16 +19,19 @@ from receiver.tables.inputs import CustomerInput
 from receiver.tables.postmap import run_postfix
 
 
-def find_left_open(relay: RelaySettings, sources: Iterable[CustomerInput]) -> list[CustomerInput]:
+def find_left_open(relay: RelaySettings, sources: Iterable[CustomerInput], tables: str) -> list[CustomerInput]:
     """Return the customers' inputs, each with the domains of which a closing table is asked no more.
 
-    Where Postfix does not say what it asks, nothing is taken to have changed.
+    Where Postfix does not say what it asks, those that are open in `tables`, our folder of them, stay open.
     """
     found = list(sources)
     if not any(map(_waiting, found)):
         return found
     value = _asked_tables(relay.config_directory)
-    return [source._replace(left_open=frozenset(_missing(source, value)) if value else frozenset()) for source in found]
+    if value:
+        return [source._replace(left_open=frozenset(_missing(source, value))) for source in found]
+    whole = _open_in_force(tables)
+    return [source._replace(left_open=whole & _waiting(source).keys()) for source in found]
 
 
 def describe_left_open(relay: RelaySettings, sources: Iterable[CustomerInput]) -> Iterator[str]:
@@ -37,6 +42,12 @@ def describe_left_open(relay: RelaySettings, sources: Iterable[CustomerInput]) -
         for domain, tables in _missing(source, value).items():
             gone = f"{', '.join(tables)}, which closed {domain}, is no longer in relay_recipient_maps"
             yield f"{source.tree.customer}: {gone}, and its first list has not been accepted: {domain} IS OPEN"
+
+
+def _open_in_force(tables: str) -> frozenset[str]:
+    with suppress(OSError), open(os.path.join(tables, "exchange_recipients"), encoding="utf-8") as lines:
+        return frozenset(line[1:].split(None, 1)[0] for line in lines if line.startswith("@"))
+    return frozenset()
 
 
 def _waiting(source: CustomerInput) -> dict[str, str]:

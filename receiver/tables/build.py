@@ -178,7 +178,7 @@ def _hold_build_lock(places: Places, kind: int, wait: float) -> Iterator[None]:
 def _find(places: Places, relay: RelaySettings, customers: Sequence[str], theirs: Owner) -> Inputs:
     read = {customer: inputs.read_customer(places, customer, theirs) for customer in customers}
     left_out = {customer: why for customer, (_, why) in read.items() if why}
-    sources = adopted_domains.find_left_open(relay, [source for source, _ in read.values() if source])
+    sources = adopted_domains.find_left_open(relay, [source for source, _ in read.values() if source], places.tables)
     return Inputs(customers, sources, left_out, time.time())
 
 

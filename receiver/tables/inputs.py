@@ -85,7 +85,8 @@ class CustomerInput(NamedTuple):
 
     def with_good_copy(self, why: str) -> CustomerInput:
         """Take root's copy of the list; without one, none, which leaves the domains open."""
-        return self._replace(pair=self.copy.pair(), why="; ".join(filter(None, (self.why, why))))
+        pair = self.copy.pair()._replace(is_put_off=True)  # not known: unlisted addresses are deferred, not refused
+        return self._replace(pair=pair, why="; ".join(filter(None, (self.why, why))))
 
 
 class GoodCopy(NamedTuple):

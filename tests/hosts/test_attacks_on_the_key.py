@@ -16,7 +16,7 @@ from lab.host import LabHost
 from lab.operators import MARK, OUTSIDE, AtOnce, Operator, Ran
 from lab.waiting import HANGS
 
-pytestmark = [pytest.mark.host, pytest.mark.xdist_group("attacks_on_the_key")]  # each test goes on from the one before
+pytestmark = [pytest.mark.host, pytest.mark.story]
 
 CLIENTS = pytest.mark.parametrize("client", ["ssh", "plink"])
 OBLIGING = (

@@ -15,7 +15,7 @@ from lab.operators import AtOnce, answers, export, people
 from tests.support.releases import releases
 from tests.support.watching import Server
 
-pytestmark = [pytest.mark.host, pytest.mark.xdist_group("copy_lists")]  # each test goes on from the one before
+pytestmark = [pytest.mark.host, pytest.mark.story]
 
 EVERYBODY = people(40)
 SPOOL = "/var/lib/postern/customers/acme"

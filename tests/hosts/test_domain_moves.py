@@ -14,7 +14,7 @@ from lab.operators import OUTSIDE, AtOnce, answers, export
 from tests.support import watching
 from tests.support.watching import Server
 
-pytestmark = [pytest.mark.host, pytest.mark.xdist_group("domain_moves")]  # each test goes on from the one before
+pytestmark = [pytest.mark.host, pytest.mark.story]
 
 SHARED = "shared.example"
 ROUTES = {"old": "relay:[203.0.113.25]:25", "new": "relay:[203.0.113.26]:25"}

@@ -11,7 +11,7 @@ import pytest
 from lab.host import LabHost
 from lab.operators import MARK, AtOnce, answers, export, people
 
-pytestmark = [pytest.mark.host, pytest.mark.xdist_group("open_and_sync")]  # each test goes on from the one before
+pytestmark = [pytest.mark.host, pytest.mark.story]
 
 EVERYBODY = people(20)
 MARKER = "/etc/postern/opened/acme.json"

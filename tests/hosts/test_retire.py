@@ -18,7 +18,7 @@ from lab.waiting import wait_until
 from tests.support import watching
 from tests.support.releases import releases
 
-pytestmark = [pytest.mark.host, pytest.mark.xdist_group("retire")]  # each test goes on from the one before
+pytestmark = [pytest.mark.host, pytest.mark.story]
 
 TABLES = ("exchange_recipients", "relay_domains", "transport", "others")
 OTHERS = "relay_domains=old.example\nrelay_recipient_maps=hash:/etc/postfix/listed\n"

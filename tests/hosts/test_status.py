@@ -14,7 +14,7 @@ import pytest
 from lab.host import LabHost
 from lab.operators import AtOnce, Operator, export, people
 
-pytestmark = [pytest.mark.host, pytest.mark.xdist_group("status")]  # each test goes on from the one before
+pytestmark = [pytest.mark.host, pytest.mark.story]
 
 SPOOL = "/var/lib/postern/customers/acme"
 

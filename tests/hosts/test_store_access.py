@@ -12,7 +12,7 @@ from lab.host import LabHost
 from lab.operators import AtOnce
 from tests.inventory.test_provider import STORE
 
-pytestmark = [pytest.mark.host, pytest.mark.xdist_group("store_access")]  # each test goes on from the one before
+pytestmark = [pytest.mark.host, pytest.mark.story]
 
 SECRET = "correct horse battery"
 AUTHORITY = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"

@@ -15,7 +15,7 @@ from tests.support.postgres import STORE, Postgres
 
 pytestmark = [
     pytest.mark.host,
-    pytest.mark.xdist_group("store_fleet"),  # each test goes on from the one before
+    pytest.mark.story,
     pytest.mark.skipif(postgres.missing() is not None, reason=str(postgres.missing())),
 ]
 

@@ -9,7 +9,7 @@ import pytest
 from lab.host import LabHost
 from lab.operators import AtOnce, Operator, answers, export
 
-pytestmark = [pytest.mark.host, pytest.mark.xdist_group("two_customers")]  # each test goes on from the one before
+pytestmark = [pytest.mark.host, pytest.mark.story]
 
 BOTH = ("acme", "bolt")
 ACME = ("bob@acme.example", "nobody@acme.example", "postmaster@acme.example")

@@ -213,11 +213,12 @@ def test_a_gate_that_is_killed_in_mid_upload_leaves_the_list_and_the_timer_finis
         killer = threading.Thread(target=relay.host.run, args=argv, kwargs={"check": False})
         killer.start()
         new = f"new{after}".replace(".", "-")
-        codes.add(relay.operator.upload(export(*people(50), new)).code)
+        codes.add(code := relay.operator.upload(export(*people(50), new)).code)
         killer.join()
         listed = relay.file("recipients").read_text().split()
         assert [name for name in listed if name.startswith("user")] == [f"{name}@acme.example" for name in people(50)]
-        assert len(listed) == 51 or f"{new}@acme.example" not in listed
+        only_added = code == 3  # where what killed runs left to be done adds up to too many
+        assert len(listed) == 51 or only_added or f"{new}@acme.example" not in listed
     assert len(codes) > 1, "none was killed"
     relay.desk("tick")
     assert json.loads(relay.desk("status", "acme", "--json"))["unproven"] == 0

@@ -20,7 +20,8 @@ from receiver.monitoring.refusal_check import RefusalCheck
 from receiver.monitoring.refusal_watch import Watch
 from receiver.monitoring.status import Status
 from receiver.outcome import Answer, Busy, Failed, Stopped
-from receiver.store.settings import load_store
+from receiver.store.relay_heads import forget_heads
+from receiver.store.settings import load_store, uses_store
 from receiver.system import atomic_files, locks
 from receiver.tables_client import Tables
 from receiver.upload.pipeline import recover
@@ -90,6 +91,8 @@ def _check_customer(places: Places, tables: Tables, customer: str, now: int) -> 
     try:
         settings = load_settings(places, customer)
         with Spool(places, customer) as spool:
+            if not uses_store(places):
+                forget_heads(spool)
             if publishing.read_unfinished(spool):
                 recover(spool, tables)
             status = Status.of(spool, settings, now)

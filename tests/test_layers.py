@@ -86,6 +86,7 @@ ALLOWED: dict[str, set[str]] = {
     "receiver.timer": {
         *(
             "receiver.store.settings",
+            "receiver.store.relay_heads",
             "receiver.upload.",
             "receiver.monitoring.",
             "receiver.lists.",

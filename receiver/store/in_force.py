@@ -20,11 +20,10 @@ from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Origin
 from receiver.store.head import Head, Tip
 from receiver.store.merge import unite
-from receiver.store.relay_heads import find_list, write_heads
+from receiver.store.relay_heads import MADE, find_list, write_heads
 from receiver.system import atomic_files
 
 _LOGGED = 500  # newest entries of the log among which one from the store may be already
-_MADE = "heads-in-force.json"  # of which heads and domains what is in force was made
 
 
 class News(NamedTuple):
@@ -46,11 +45,11 @@ def publish_heads(spool: Spool, settings: Settings, tips: Sequence[Tip], news: N
     """Make these the relay's heads, and put what they come to into force. The caller holds the customer's lock."""
     publishing.complete(spool)
     wanted = {"heads": [[tip.head.point, _digest_dates(tip.head)] for tip in tips], "domains": list(settings.domains)}
-    if atomic_files.load_json(spool.folder, _MADE) == wanted and spool.text():
+    if atomic_files.load_json(spool.folder, MADE) == wanted and spool.text():
         return Published()
     write_heads(spool, tips)
     done = _put_into_force(spool, settings, unite(tips), news, now)
-    atomic_files.store_json(spool.folder, _MADE, wanted)
+    atomic_files.store_json(spool.folder, MADE, wanted)
     return done
 
 

@@ -19,6 +19,7 @@ from receiver.store.head import Freeze, Head, Tip, decode_head, encode_head, new
 from receiver.system import atomic_files
 
 _NAME = "heads.json"
+MADE = "heads-in-force.json"  # of which heads and domains what is in force was made
 _FOLDER = "heads"
 _LIMIT = 16 << 20  # bytes of heads.json
 
@@ -38,6 +39,12 @@ def adopt_list(spool: Spool, now: int) -> None:
     tips = read_heads(spool)
     if (known is None or len(tips) < len(known)) and spool.text():
         write_heads(spool, (*tips, _head_of_spool(spool, now)))
+
+
+def forget_heads(spool: Spool) -> None:
+    """Leave the store behind: who is published without it is in no head, and would go if an old one counted again."""
+    for name in (MADE, _NAME):
+        atomic_files.remove(spool.folder, name)
 
 
 def _head_of_spool(spool: Spool, now: int) -> Tip:

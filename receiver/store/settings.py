@@ -25,11 +25,16 @@ class StoreSettings(NamedTuple):
     has_pooler: bool = False  # a pooler stands in front of the database
 
 
+def uses_store(places: Places) -> bool:
+    """Return whether provision has made this relay one of those that share a store; its files may be damaged."""
+    return os.path.exists(os.path.join(places.store, "store.json"))
+
+
 def load_store(places: Places) -> StoreSettings | None:
     """Read store.json; None: this relay uses no store. Raises BadSettings."""
-    path = os.path.join(places.store, "store.json")
-    if not os.path.exists(path):
+    if not uses_store(places):
         return None
+    path = os.path.join(places.store, "store.json")
     fields = _fields(path)
     name, role = fields.get("id"), fields.get("role")
     if not (isinstance(name, str) and _ID.fullmatch(name)) or role not in ("upload", "follower"):

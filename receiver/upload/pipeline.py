@@ -48,6 +48,8 @@ def process_export(
             outcome, added = take_export(store, settings, choice, spool, origin)
             return _verify_recorded(spool, tables, choice, outcome, added)
         with spool.locked(), locks.hold_settings(spool.places):
+            if load_access(spool.places):
+                raise Busy("this relay has come to use a store meanwhile; try again")
             current = load_settings(spool.places, spool.customer)
             if current != settings:  # provisioned while we were reading
                 choice = _read_export(current, export)

@@ -56,6 +56,22 @@ def test_an_upload_while_the_database_is_down_adds_and_removes_nobody(tmp_path: 
     assert "new@acme.example" in one.in_force()
 
 
+def test_who_was_published_without_a_store_stays_when_the_store_is_used_again(tmp_path: Path, empty: Postgres) -> None:
+    one = relay(tmp_path / "one", empty)
+    accept_first(one, people(100))
+    settings = Path(one.places.store) / "store.json"
+    kept = settings.read_bytes()
+    settings.unlink()
+    assert one.offer(people(130)).did == "published"
+    assert one.desk("tick").returncode == 0
+    assert not (one.folder / "heads.json").exists(), "an old head would stand for those who are listed"
+    settings.write_bytes(kept)
+    assert not run_follow(one).why
+    assert one.in_force() >= set(people(130))
+    assert one.offer(people(100)).did == "held", "judged against those who are listed, not those of an old head"
+    assert one.in_force() >= set(people(130))
+
+
 def test_a_customers_key_uploads_into_the_store(tmp_path: Path, empty: Postgres) -> None:
     one, two = relay(tmp_path / "one", empty), relay(tmp_path / "two", empty)
     accept_first(one, people(100))

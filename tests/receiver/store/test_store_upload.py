@@ -59,6 +59,8 @@ def test_an_upload_while_the_database_is_down_adds_and_removes_nobody(tmp_path: 
 def test_who_was_published_without_a_store_stays_when_the_store_is_used_again(tmp_path: Path, empty: Postgres) -> None:
     one = relay(tmp_path / "one", empty)
     accept_first(one, people(100))
+    assert one.offer(people(100)).did == "unchanged"
+    assert (one.folder / "heads.json").exists()
     settings = Path(one.places.store) / "store.json"
     kept = settings.read_bytes()
     settings.unlink()

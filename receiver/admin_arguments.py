@@ -13,7 +13,7 @@ _OF_ALL = ("report", "tick")  # the verbs that are about no single customer
 _LOOK = "who would come and go; nothing is written"
 _HELP = {
     "offer": "Take an export from stdin through the guard; its end mark is optional.",
-    "adopt": "Hold the addresses from stdin, a JSON array, as a first list; nothing else changes.",
+    "adopt": "List the addresses from stdin, a JSON array, and hold them as a first list; no domain closes.",
     "review": "Show what is held, name by name, and the command that accepts it.",
     "record-review": "Keep, from stdin, what `inv review` has shown of all the customer's relays.",
     "accept": "Take the whole held list, by the numbers that review names.",

@@ -142,6 +142,7 @@ def test_the_first_release_s_inv_is_told_what_a_relay_of_this_one_wants(old: Old
     assert old.ask("user0039", "mallory", "nobody") == ["250", "250", "550"]
 
 
+@pytest.mark.long
 def test_an_upload_every_200_ms_notices_no_upgrade_and_no_downgrade(place: Place) -> None:
     operator, plink = place.operator, Server(place.operator, "acme")
     lists = [export(*people(40)), export(*people(40), "one-more")]

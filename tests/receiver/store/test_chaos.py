@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,14 +21,10 @@ ROUNDS = range(int(os.environ.get("POSTERN_CHAOS_FROM", "1000")), int(os.environ
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    server = Postgres()
-    try:
-        server.migrate()
-        server.sql(JOURNAL)
-        yield server
-    finally:
-        server.remove()
+def server(server: Postgres) -> Postgres:
+    """Return the database, with a journal of all that is written to it."""
+    server.sql(JOURNAL)
+    return server
 
 
 @pytest.mark.parametrize("seed", SEEDS)

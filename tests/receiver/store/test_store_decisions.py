@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,10 @@ pytestmark = pytest.mark.skipif(postgres.missing() is not None, reason=str(postg
 NEW = "new@acme.example"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    server = Postgres()
-    try:
-        server.migrate()
-        yield server
-    finally:
-        server.remove()
-
-
 @pytest.fixture
-def fleet(tmp_path: Path, server: Postgres) -> list[SmallRelay]:
+def fleet(tmp_path: Path, empty: Postgres) -> list[SmallRelay]:
     """Two upload relays and a follower, with a list of a hundred, of which fifty would go by the list that is held."""
-    server.sql("TRUNCATE postern.heads, postern.lists, postern.log, postern.gone, postern.relays")
-    made = [relay(tmp_path / name, server, uploads=name != "follower") for name in ("one", "two", "follower")]
+    made = [relay(tmp_path / name, empty, uploads=name != "follower") for name in ("one", "two", "follower")]
     accept_first(made[0], people(100))
     assert upload(made[0], people(50)).did == "held"
     follow_all(made)

@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,22 +26,6 @@ from tests.support.store_relays import accept_first, access, ask, notes, relay, 
 
 pytestmark = pytest.mark.skipif(postgres.missing() is not None, reason=str(postgres.missing()))
 NEW = "new@acme.example"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    server = Postgres()
-    try:
-        server.migrate()
-        yield server
-    finally:
-        server.remove()
-
-
-@pytest.fixture
-def empty(server: Postgres) -> Postgres:
-    server.sql("TRUNCATE postern.heads, postern.lists, postern.log, postern.gone, postern.relays")
-    return server
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,22 +12,6 @@ from tests.support.small_relay import SmallRelay, export, people
 from tests.support.store_relays import accept_first, relay, run_follow
 
 pytestmark = pytest.mark.skipif(postgres.missing() is not None, reason=str(postgres.missing()))
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    server = Postgres()
-    try:
-        server.migrate()
-        yield server
-    finally:
-        server.remove()
-
-
-@pytest.fixture
-def empty(server: Postgres) -> Postgres:
-    server.sql("TRUNCATE postern.heads, postern.lists, postern.log, postern.gone, postern.relays")
-    return server
 
 
 def test_an_upload_is_in_the_store_and_in_force_here_and_at_a_follower(tmp_path: Path, empty: Postgres) -> None:

@@ -157,9 +157,9 @@ def check(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
 
 def _left_open(places: Places, theirs: Owner) -> list[str]:
     """Name the domains whose closing tables Postfix asks no more before their own lists are accepted."""
-    relay = load_relay(places)
-    found = _find(places, relay, customer_tree.list_customers(places), theirs)
-    return [*adopted_domains.describe_left_open(relay, found.sources)]
+    read = (inputs.read_customer(places, customer, theirs) for customer in customer_tree.list_customers(places))
+    sources = [source for source, _ in read if source]
+    return [*adopted_domains.describe_left_open(load_relay(places), sources)]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from receiver.formatting import NAMED
 from receiver.lists import left_out, list_file, publishing, upload_log
 from receiver.lists.spool import LastExport, Pin, Spool
 from receiver.outcome import Busy, Origin, Outcome
+from receiver.store.settings import uses_store
 from receiver.store.transaction import StoreAccess, load_access
 from receiver.system import locks
 from receiver.tables_client import Tables
@@ -48,7 +49,7 @@ def process_export(
             outcome, added = take_export(store, settings, choice, spool, origin)
             return _verify_recorded(spool, tables, choice, outcome, added)
         with spool.locked(), locks.hold_settings(spool.places):
-            if load_access(spool.places):
+            if uses_store(spool.places):
                 raise Busy("this relay has come to use a store meanwhile; try again")
             current = load_settings(spool.places, spool.customer)
             if current != settings:  # provisioned while we were reading

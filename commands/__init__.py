@@ -18,7 +18,7 @@ P = ParamSpec("P")
 
 
 def run_command(story: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> None:
-    """Tell a story and end with its exit code. A user's mistake or a refusal is a sentence, a bug a traceback."""
+    """Run a command and end with its exit code. A user's mistake or a refusal is a sentence, a bug a traceback."""
     try:
         code = story(*args, **kwargs)
     except (InventoryError, BadKey, Refused, HostError) as error:

@@ -225,7 +225,7 @@ def _leave_end(everything: Inventory, customer: Customer) -> int:
 
 
 def _tell_by_hand(where: Path, customer: Customer) -> None:
-    """Say what is left for somebody to do."""
+    """Print what is left for somebody to do."""
     there = customer.exchange
     if there.reach == "ssh" and customer.keys:
         terminal.say(

@@ -248,7 +248,7 @@ def _refuse_third_key(customers: Sequence[Customer], given: str) -> None:
 
 
 def _print_next_step(stand: KeyState, kit: str) -> None:
-    """Say what the customer's admin must do, or that it is done."""
+    """Print what the customer's admin must do, or that it is done."""
     customer, new = stand.customer, stand.customer.keys[-1].name
     old = ", ".join(_names(customer.keys[:-1]))
     if not stand.relays_without_use():

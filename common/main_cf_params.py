@@ -102,7 +102,7 @@ def without_unlisted(value: str) -> str:
 
 
 def is_ours(parameter: str, member: str) -> bool:
-    """Tell by the path whether a member is our table, whatever its type. A union that has more in it is not.
+    """Return, by the path, whether a member is our table, whatever its type. A union that has more in it is not.
 
     Nor is a pipe that begins with a table of others.
     """

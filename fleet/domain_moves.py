@@ -19,7 +19,7 @@ def find_givers(everything: Inventory, customers: Sequence[Customer], now: Facts
 
 
 def owners_by_domain(customers: Sequence[Customer]) -> Mapping[str, str]:
-    """Tell by domain, in each of its forms, whose of these it is."""
+    """Return by domain, in each of its forms, whose of these it is."""
     return {name: one.id for one in customers for name in relay_role.domain_names(one)}
 
 

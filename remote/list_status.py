@@ -67,7 +67,7 @@ def _spool(folder: int, customer: str, bound: int) -> dict[str, Any] | str | Non
 
 
 def _list(spool: int, bound: int) -> State | str | None:
-    """Tell of the list in force when it changed and, within the bound, its SHA-256 and how many it has."""
+    """Return of the list in force when it changed and, within the bound, its SHA-256 and how many it has."""
     try:
         descriptor = _open_file(spool, LIST)
     except FileNotFoundError:

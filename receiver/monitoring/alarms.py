@@ -76,7 +76,7 @@ def merge_outage(alarms: Iterable[Alarm], watched: int) -> list[Alarm]:
 
 
 def raise_alarms(alarms: Iterable[Alarm], places: Places, relay: RelaySettings, now: int) -> list[Alarm]:
-    """Tell those that nobody has heard of today, and give them. What could not be told is told by the next run.
+    """Tell those that nobody has heard of today, and return them. What could not be told is told by the next run.
 
     All go into one call of the operator's program: a hundred customers with one trouble do not ring a hundred times.
     """

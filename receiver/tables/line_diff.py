@@ -30,7 +30,7 @@ def _line(text: bytes, start: int) -> bytes:
 
 
 def _alike(one: bytes, here: int, other: bytes, there: int) -> int:
-    """Tell from how many bytes on two texts differ, seen from these places."""
+    """Return from how many bytes on two texts differ, seen from these places."""
     length, step, most = 0, _STEP, min(len(one) - here, len(other) - there)
     while length < most and _same(one, here + length, other, there + length, step):
         length += step

@@ -55,7 +55,7 @@ def _read(asked: list[Request]) -> list[State | None]:
 
 
 def _answers(postfix: Postfix, domains: Iterable[str]) -> State:
-    """Tell by domain, for some listed addresses and one that is not: address, code it should get, answer it got.
+    """Return by domain, for some listed addresses and one that is not: address, code it should get, answer it got.
 
     And what is listed of each domain; as whom it was asked, why not as an outsider, and then what by its restrictions
     an outsider is refused for.

@@ -183,12 +183,12 @@ def spools(customers: Iterable[Customer], *, lists: bool = False) -> Item:
 
 
 def keys_seen(state: State | None) -> dict[str, frozenset[str]]:
-    """Tell by customer the names of the keys that have been used, from what was read of spools()."""
+    """Return by customer the names of the keys that have been used, from what was read of spools()."""
     return {customer: frozenset(_keys(spool)) for customer, spool in (state or {}).items()}
 
 
 def key_uses(state: State | None) -> dict[str, dict[str, dict[str, int]]]:
-    """Tell by customer and key when it was used and by which kit, from what was read of spools()."""
+    """Return by customer and key when it was used and by which kit, from what was read of spools()."""
     found: dict[str, dict[str, dict[str, int]]] = {}
     for customer, spool in (state or {}).items():
         uses = {name: at for name, at in _keys(spool).items() if isinstance(at, dict)}
@@ -201,7 +201,7 @@ def key_uses(state: State | None) -> dict[str, dict[str, dict[str, int]]]:
 
 
 def lists_seen(state: State | None) -> dict[str, int]:
-    """Tell by customer when its last good upload came, from what was read of spools().
+    """Return by customer when its last good upload came, from what was read of spools().
 
     0: there is a list that nobody has accepted yet, or one that cannot be read. Left out: there is none.
     """

@@ -102,7 +102,7 @@ def _count(recipients: Iterable[str], domains: set[str]) -> Counter[str]:
 
 
 def _losses(inputs: GuardInputs, settings: Settings) -> Iterator[str]:
-    """Yield who would be missing. Only domains with an accepted list count: a first list is held for being the first."""
+    """Yield who would be missing. Only domains with an accepted list count: a first list is held anyway."""
     watched = {name: each for name, each in sorted(inputs.domains.items()) if each.is_accepted and each.reference}
     if inputs.leaving:
         gone, reference = (

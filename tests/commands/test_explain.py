@@ -25,6 +25,8 @@ def csvde(*locals_: str, internal: str = "Team") -> bytes:
     return (HEADER + "".join(rows) + group).encode()
 
 
+pytestmark = pytest.mark.story
+
 NAMES = (*people(20), "boss", "john..doe")
 
 

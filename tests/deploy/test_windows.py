@@ -104,6 +104,7 @@ def test_attack_a_word_that_cmd_would_take_for_something_else_never_gets_there(w
 # ---- the machine
 
 
+@pytest.mark.story
 class TestOverSSH:
     pytestmark = needs_wine
 

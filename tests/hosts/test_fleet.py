@@ -23,7 +23,7 @@ from lab.host import LabHost
 from lab.operators import REPO, Operator, answers
 from tests.support.releases import releases
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.story]
 
 CUSTOMERS = tuple(f"c{number:02}" for number in range(50))
 NOW = int(time.time())

@@ -136,6 +136,7 @@ def test_two_checkouts_that_know_nothing_of_each_other_provision_one_relay_at_on
     assert answers(host, *wanted) == wanted
 
 
+@pytest.mark.long
 def test_two_checkouts_that_make_a_customer_s_first_key_at_once_never_replace_each_other_s(
     lab_host: StartHost, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from lab.host import LabHost
 from lab.operators import AtOnce, export
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.story]
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "json.md"
 EXAMPLES: dict[str, Any] = {

@@ -52,6 +52,7 @@ def test_a_plus_address_is_taken_where_its_name_is_listed_and_nowhere_else(
     assert answers(host, *WITHOUT) == WITHOUT
 
 
+@pytest.mark.long
 def test_an_export_that_says_so_has_plus_addresses_taken_until_the_inventory_says_no(
     bookworm: LabHost, tmp_path: Path
 ) -> None:

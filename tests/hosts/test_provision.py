@@ -111,7 +111,9 @@ def test_a_dry_run_writes_nothing_anywhere_the_run_does_what_it_said_and_the_nex
 OTHERS = ("good@old.example", "nobody@old.example", "x@open.example", "x@below.parent.example", "x@parent.example")
 
 
-@pytest.mark.parametrize("with_map", [True, False], ids=["with a recipient map", "with none"])
+@pytest.mark.parametrize(
+    "with_map", [True, pytest.param(False, marks=pytest.mark.long)], ids=["with a recipient map", "with none"]
+)
 def test_a_relay_that_relays_three_other_domains_answers_for_them_as_before(
     lab_host: StartHost, operator: Operator, with_map: bool
 ) -> None:
@@ -275,6 +277,7 @@ def test_one_relay_down_of_two_does_not_stop_the_other_and_the_next_run_complete
     assert rf"acme: carry {operator.kits / 'acme'} to " in ran.out
 
 
+@pytest.mark.long
 def test_a_kit_without_its_key_that_nobody_has_used_is_told_with_the_cure(
     lab_host: StartHost, operator: Operator
 ) -> None:
@@ -289,6 +292,7 @@ def test_a_kit_without_its_key_that_nobody_has_used_is_told_with_the_cure(
     assert "`inv rotate-key acme` makes another" in ran.err
 
 
+@pytest.mark.long
 def test_a_public_key_as_putty_saves_it_is_taken_and_its_private_half_stays_where_it_was_made(
     lab_host: StartHost, operator: Operator, tmp_path: Path
 ) -> None:

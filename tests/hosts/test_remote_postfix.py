@@ -196,15 +196,19 @@ POSTSCREEN = [
 ]
 
 
+NO_CLIENT = "postconf -e mynetworks=127.77.253.253/32 'smtpd_recipient_restrictions = reject_unauth_destination'"
+IPV6 = "postconf -e inet_protocols=ipv6 inet_interfaces=::1 'mynetworks=[::1]/128'"
+BEHIND_POSTSCREEN = " ".join(["postconf -Me", *(f"'{service}'" for service in POSTSCREEN)])
+
+
 @pytest.mark.parametrize(
     "setting",
     [
-        "postconf -e smtpd_tls_security_level=encrypt",
-        "postconf -e mynetworks=127.77.253.253/32 'smtpd_recipient_restrictions = reject_unauth_destination'",
-        "postconf -e inet_protocols=ipv6 inet_interfaces=::1 'mynetworks=[::1]/128'",
-        " ".join(["postconf -Me", *(f"'{service}'" for service in POSTSCREEN)]),
+        pytest.param("postconf -e smtpd_tls_security_level=encrypt", id="STARTTLS is a must", marks=pytest.mark.long),
+        pytest.param(NO_CLIENT, id="the relay is no client of its own"),
+        pytest.param(IPV6, id="IPv6 alone", marks=pytest.mark.long),
+        pytest.param(BEHIND_POSTSCREEN, id="postscreen stands before smtpd"),
     ],
-    ids=["STARTTLS is a must", "the relay is no client of its own", "IPv6 alone", "postscreen stands before smtpd"],
 )
 def test_a_relay_is_asked_as_it_listens(machine: Start, setting: str) -> None:
     mx = machine()
@@ -242,7 +246,7 @@ def test_mail_below_a_domain_of_ours_is_nobodys_to_relay(machine: Start) -> None
     assert "Relay access denied" in mx.lab.ask("x@sub.acme.example", from_address=OUTSIDE)
 
 
-@pytest.mark.parametrize("with_map", [True, False])
+@pytest.mark.parametrize("with_map", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_when_the_last_customer_goes_main_cf_is_as_it_was_before_the_first(machine: Start, with_map: bool) -> None:
     mx = machine()
     relays_others(mx, with_map=with_map)
@@ -370,11 +374,14 @@ def proving(machine: Start) -> Machine:
 NOT_RELAYED = "postconf -e 'relay_domains = !acme.example, old.example'"
 
 
+LOCAL = "postconf -e 'mydestination = localhost, acme.example'"
+
+
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
         (NOT_RELAYED, "domain class: other"),
-        ("postconf -e 'mydestination = localhost, acme.example'", "domain class: local"),
+        pytest.param(LOCAL, "domain class: local", marks=pytest.mark.long),
         ("postconf -Pe 'smtp/inet/relay_recipient_maps ='", "must be refused"),
     ],
     ids=["our domain is not relayed", "our domain is local", "smtpd has another list"],
@@ -406,7 +413,7 @@ def test_an_edit_that_others_notice_is_put_back(proving: Machine) -> None:
         ("echo '/nobody@nowhere/ OK' > /etc/postern/tables/others", "old.example refused"),
         ("rm /etc/postern/tables/others", "cannot read regexp:/etc/postern/tables/others"),
         ("rm /etc/postern/tables/exchange_recipients.db", "exchange_recipients"),
-        ("rm /etc/postern/tables/relay_domains.db", "relay_domains"),
+        pytest.param("rm /etc/postern/tables/relay_domains.db", "relay_domains", marks=pytest.mark.long),
     ],
 )
 def test_tables_that_would_refuse_anybody_are_found_out_before_main_cf_names_them(
@@ -579,7 +586,9 @@ def test_a_type_that_postfix_lists_and_cannot_load_is_found_out_with_a_scratch_t
     assert mx.lab.run("sh", "-c", "ls -d /var/tmp/postern*", check=False).stdout == ""
 
 
-@pytest.mark.parametrize("twice", ["mynetworks = 127.0.0.0/8", "relay_domains = other.example"])
+@pytest.mark.parametrize(
+    "twice", [pytest.param("mynetworks = 127.0.0.0/8", marks=pytest.mark.long), "relay_domains = other.example"]
+)
 def test_a_main_cf_that_sets_something_twice_is_no_obstacle_and_is_left_as_it_was(machine: Start, twice: str) -> None:
     mx = machine()
     with (mx.lab.root / "etc/postfix/main.cf").open("a") as main_cf:
@@ -815,7 +824,9 @@ PUT_BACK = {
 }
 
 
-@pytest.mark.parametrize("case", PUT_BACK)
+@pytest.mark.parametrize(
+    "case", [pytest.param(one, marks=[] if one in ("all of it", "a service") else pytest.mark.long) for one in PUT_BACK]
+)
 def test_the_timer_tells_when_postfix_no_longer_asks_our_tables(machine: Start, case: str) -> None:
     mx = machine()
     mx.lab.run("cp", "/etc/postfix/main.cf", "/etc/postfix/main.cf.own")

@@ -196,6 +196,7 @@ def test_killed_at_any_moment_the_next_run_finishes_it(place: Place, moment: str
     assert f"{one}: nothing to change" in place.operator.done(f"retire {one} --yes").out
 
 
+@pytest.mark.long
 def test_a_relay_that_is_down_is_told_the_other_proceeds_and_the_next_run_completes(place: Place) -> None:
     place.serve("hill", relays=("mx1", "mx2"))
     place.mx2.run("sh", "-c", "kill $(cat /run/sshd.pid)")
@@ -211,6 +212,7 @@ def test_a_relay_that_is_down_is_told_the_other_proceeds_and_the_next_run_comple
     place.operator.done("status")
 
 
+@pytest.mark.long
 def test_from_one_relay_only_a_customer_goes_once_its_file_says_so(place: Place) -> None:
     place.serve("iris", relays=("mx1", "mx2"))
     ran = place.operator.done("retire iris --relay mx2 --yes", code=2)

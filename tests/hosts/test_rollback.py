@@ -16,7 +16,7 @@ from lab.host import LabHost
 from lab.operators import Operator, answers, export, people
 from tests.support.releases import releases
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.story]
 
 EVERYBODY = people(50)
 
@@ -82,6 +82,7 @@ def test_an_earlier_list_is_back_on_every_relay_and_pinned_until_resume(two: Two
     assert two.operator.done("verify --all").out == two.operator.done("verify acme").out
 
 
+@pytest.mark.long
 def test_whom_one_upload_removed_is_back_on_every_relay_by_its_entry(two: Two) -> None:
     two.upload(*EVERYBODY[:48])
     entry = json.loads(two.operator.done("history acme --json").out)["mx2"]["history"][0]["entry"]

@@ -188,6 +188,7 @@ def test_a_rotation_stops_where_the_admin_must_act_goes_on_when_run_again_and_fi
     assert operator.public_keys(customer) == ["k2"]
 
 
+@pytest.mark.long
 def test_a_new_key_that_was_lost_on_its_way_is_taken_back_and_one_in_use_is_not(
     relay: Callable[..., LabHost], operator: Operator
 ) -> None:
@@ -323,6 +324,7 @@ def test_killed_again_and_again_a_rotation_is_begun_and_finished_without_a_third
     assert operator.done(f"provision {customer}").out.count("nothing to change") == 2
 
 
+@pytest.mark.long
 def test_two_rotations_at_once_make_one_key(relay: Callable[..., LabHost], operator: Operator) -> None:
     host = relay()
     customer, server = provisioned(operator, host)
@@ -393,6 +395,7 @@ def test_a_key_that_does_not_work_from_the_server_is_taken_back_and_all_is_as_be
     assert operator.public_keys(customer) == opened_by(host, customer) == ["k3"]
 
 
+@pytest.mark.long
 def test_a_server_that_cannot_be_asked_leaves_both_keys_and_the_next_run_goes_on(
     relay: Callable[..., LabHost], operator: Operator
 ) -> None:
@@ -425,6 +428,7 @@ def test_a_run_that_does_not_end_on_the_server_leaves_both_keys_and_the_next_rot
     assert operator.public_keys(customer) == opened_by(host, customer) == ["k2"]
 
 
+@pytest.mark.long
 def test_a_relay_that_dies_before_it_has_the_new_key_keeps_both_keys_until_it_is_back(
     relay: Callable[..., LabHost], operator: Operator
 ) -> None:
@@ -579,6 +583,7 @@ def test_an_rsa_key_of_3072_bits_comes_after_an_ed25519_one_and_works_from_end_t
 # ---- age
 
 
+@pytest.mark.long
 def test_status_shows_a_key_and_its_age_and_a_month_ahead_due_rotates_those_that_need_it_and_no_other(
     relay: Callable[..., LabHost], operator: Operator
 ) -> None:

@@ -26,7 +26,7 @@ from receiver.upload import sftp_inbox
 from receiver.upload.formats import BadExport
 from tests.support.releases import releases
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.story]
 
 StartHost = Callable[..., LabHost]
 PIECE = "etc/ssh/sshd_config.d/postern-acme.conf"

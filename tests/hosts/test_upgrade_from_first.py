@@ -125,6 +125,7 @@ def test_the_first_release_is_upgraded_under_uploads_and_nothing_is_lost(relay: 
     }
 
 
+@pytest.mark.long
 def test_the_first_release_s_launchers_start_the_receiver_of_this_one(relay: Relay) -> None:
     """An upgrade replaces the receiver's tree before the programs that start it: an upload may come between the two."""
     refused = relay.operator.done("rollback acme", code=2)

@@ -137,6 +137,7 @@ def test_attack_another_machine_in_the_server_s_place_gets_no_key(setting: Setti
     assert setting.windows.commands == []
 
 
+@pytest.mark.long
 def test_a_server_that_is_down_does_not_stop_the_relays_of_a_customer_who_has_a_key(setting: Setting) -> None:
     setting.trust()
     setting.operator.done("provision acme")

@@ -40,6 +40,8 @@ def other(name: str, details: str, number: int, class_: str = "group", **flags: 
     return Person(details, number, class_, (f"SMTP:{name}@acme.example", f"smtp:{name}@elsewhere.example"), **flags)
 
 
+pytestmark = pytest.mark.story
+
 PEOPLE = (
     mailbox("anna"),
     mailbox("o'neil"),

@@ -7,6 +7,12 @@ any of this.
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":  # Ctrl-C before there is anything to put in order ends it without a word
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import errno
 import inspect
 import os
 import shutil
@@ -44,6 +50,14 @@ _VALUES = {
     **dict.fromkeys(("sync --from", "--merge", "--forget"), "RELAY"),
 }
 """What help calls an option's value, or that of one command's option."""
+GROUPS = {
+    "Set up": ("init", "check", "trust", "provision", "adopt", "kits", "rotate-key", "retire"),
+    "Lists": ("sync", "parse", "review", "accept", "history", "rollback", "resume", "rehearse"),
+    "Look": ("status", "list", "verify", "explain", "find", "refusals", "report"),
+    "Rarely": ("open", "store", "schema"),
+    "On this machine": ("demo", "test", "bench"),
+}
+"""The commands as they are listed, in the order in which a person needs them."""
 MANY = {"refusals": "--log", "adopt": "--from"}
 """By command, the option that takes all names up to the next option."""
 
@@ -76,6 +90,9 @@ class Postern(Program):
     def parse_tasks(self) -> None:
         """Read the task's own words, after bringing them into the one order Invoke's parser understands."""
         words = self.core.unparsed
+        if words[:1] == ["help"]:
+            words = [*words[1:2], "--help"] if words[1:] else []
+            self.core.unparsed = []
         if words:
             self.core.unparsed = self._understood(words[0], words[1:])
         try:
@@ -86,7 +103,7 @@ class Postern(Program):
     def _understood(self, name: str, words: Sequence[str]) -> list[str]:
         contexts = self._make_parser().contexts
         if name not in contexts:
-            wrong(f"no task '{name}'{near(name, contexts)}; `inv --list` shows all")
+            wrong(f"no command '{name}'{near(name, contexts)}; `inv --list` shows all")
         if {"--help", "-h"} & set(words):
             self.core[0].args["help"].value = name
             return []
@@ -118,14 +135,30 @@ class Postern(Program):
             flags.add(flag)
         return flags, count
 
+    def execute(self) -> None:
+        """Run the task. Ctrl-C ends it with 130 and a sentence; its own clean-up has run then."""
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            super().execute()
+        except KeyboardInterrupt:
+            raise Exit("inv: stopped", 130) from None
+
     # ---- help
 
     def print_help(self) -> None:
         """Print what can be done, without Invoke's forty options."""
         print("Usage: inv COMMAND [NAME] [options]\n\n`inv COMMAND --help` explains one, with an example.\n")
         self.list_tasks()
-        print("`inv --version` says which release this is; for completion in your shell:\n")
+        print("\n`inv --version` says which release this is; for completion in your shell:\n")
         print(f"  inv --print-completion-script {'|'.join(SHELLS)}")
+
+    def list_tasks(self) -> None:
+        """Print the commands with the first line of each manual, those for one purpose together."""
+        for title, names in GROUPS.items():
+            print(f"{title}:")
+            for name in names:
+                print(f"  {name:<10}  {(inspect.getdoc(self.collection[name]) or '').splitlines()[0]}")
 
     def print_task_help(self, name: str) -> None:
         """Print a task's manual: how it is called, what it does, its options, an example."""
@@ -178,9 +211,27 @@ def wrong(text: str) -> NoReturn:
     raise Exit(f"inv: {text}", 2)
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Run the program; return 0. Ends with SystemExit where a command has another exit code."""
     try:
         Postern(name="Postern", binary="inv", version=RELEASE, namespace=Collection.from_module(tasks)).run()
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     except BrokenPipeError:  # `inv ... | head`: who reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG) or error.filename:
+            raise
+        _drop_output()
+        print(f"inv: what was to be printed could not be written: {error.strerror}", file=sys.stderr)
+        return 4
+    return 0
+
+
+def _drop_output() -> None:
+    """Have what is still to be printed go nowhere: Python would try again as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

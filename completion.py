@@ -33,7 +33,7 @@ _FISH = """\
 function __postern
     set -l offered (INV --complete -- (commandline -opc) (commandline -ct) 2>/dev/null)
     if test -n "$offered"
-        string join \\n $offered
+        printf '%s\\n' $offered
     else
         __fish_complete_path (commandline -ct)
     end
@@ -41,6 +41,14 @@ end
 complete -c inv -f -a '(__postern)'"""
 SHELLS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 """The script of each shell; INV stands for the path of `inv`."""
+
+
+CHOICES = {
+    "--source": ("exchange-5.5", "csvde", "powershell", "ldap", "exchange-online"),
+    "--kind": ("customer", "relays", "provider"),
+    "--print-completion-script": tuple(SHELLS),
+}
+"""The words that may follow an option; a command's name is completed as its option is."""
 
 
 class Call(NamedTuple):
@@ -68,8 +76,11 @@ def candidates(words: Sequence[str]) -> list[str]:
 
 def _offered(before: Sequence[str], typed: str) -> Iterator[str]:
     calls = _calls()
-    if not before:
-        yield from (*calls, "--help", "--list", "--version")
+    if not before or before in (["help"], ["--help"]):
+        yield from (*calls, *(("--help", "--list", "--version") if not before else ()))
+        return
+    if before[0] in CHOICES:
+        yield from CHOICES[before[0]]
         return
     call = calls.get(before[0])
     if call is None:
@@ -77,11 +88,11 @@ def _offered(before: Sequence[str], typed: str) -> Iterator[str]:
     flag = "--customer" if before[-1] == "-c" else before[-1]
     if call.options.get(flag):
         is_relay = (before[0], flag) == ("sync", "--from") or flag in ("--merge", "--forget")
-        yield from _relays() if is_relay else _names(flag.removeprefix("--"))
+        yield from CHOICES.get(flag) or (_relays() if is_relay else _names(flag.removeprefix("--")))
     elif typed.startswith("-"):
         yield from (*call.options, "--help")
     elif call.positional and not _is_given(call, before[1:]):
-        yield from _names(call.positional)
+        yield from CHOICES.get(f"--{call.positional}") or _names(call.positional)
 
 
 def _is_given(call: Call, words: Sequence[str]) -> bool:

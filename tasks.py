@@ -51,7 +51,7 @@ _JSON = "print one JSON document instead of text"
         "source": "exchange-5.5, csvde, powershell, ldap or exchange-online",
         "domain": "a mail domain of theirs; may be repeated",
         "relay": "a relay that takes their mail; may be repeated; left out: all",
-        "next_hop": "where their mail goes on, as relay:[203.0.113.25]:25",
+        "next_hop": "where their mail goes on, as 'relay:[203.0.113.25]:25', in quotes",
         "from_": "a CSV file with a customer in each row: id and, as far as known, name, domains, relays, next_hop, "
         "source, server, basepoint, addresses, timezone; blanks between several",
     },
@@ -65,7 +65,9 @@ def init(
     next_hop: str = "",
     from_: str = "",
 ) -> None:
-    """Write a commented customer file to fill in, customers/CUSTOMER.toml in the inventory, or one a row of a table.
+    """Write a customer file to fill in, or one for each row of a table.
+
+    It is customers/CUSTOMER.toml in the inventory, with a comment beside every key.
 
     Usage: inv init [CUSTOMER] [options]
     Example: inv init acme --source powershell --domain acme.example
@@ -80,7 +82,9 @@ def init(
 
 @task(help={"json": _JSON})
 def check(_: Context, json: bool = False) -> None:
-    """Check the whole inventory, every fault of every file at once; touch nothing.
+    """Check the whole inventory; touch nothing.
+
+    Says every fault of every file at once.
 
     Usage: inv check [options]
     Example: inv check
@@ -98,9 +102,10 @@ def check(_: Context, json: bool = False) -> None:
     },
 )
 def schema(_: Context, kind: str, write: bool = False) -> None:
-    """Print the JSON Schema of the inventory's files, by which an editor completes and checks them.
+    """Print the JSON Schema of the inventory's files, for editors.
 
-    `#:schema ../schema/customer.json`, the first line of what `inv init` writes, names it to editors that know TOML.
+    An editor completes and checks the files by it. `#:schema ../schema/customer.json`, the first line of what `inv
+    init` writes, names it to editors that know TOML.
 
     Usage: inv schema [KIND] [options]
     Example: inv schema relays
@@ -132,11 +137,12 @@ def list_(_: Context, json: bool = False) -> None:
     },
 )
 def trust(_: Context, name: str, yes: bool = False, spare: str = "") -> None:
-    r"""Show the host keys a machine offers and, when you say yes, pin them in the inventory's known_hosts.
+    r"""Show a machine's host keys and, when you say yes, pin them.
 
-    Compare the fingerprints with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the machine itself (on
-    Windows `ssh-keygen -lf C:\ProgramData\ssh\ssh_host_ed25519_key.pub`): this is the only moment at which another
-    machine could pass for it. A spare key is in every kit from then on, so that no upload fails when it comes into use.
+    They are written to the inventory's known_hosts. Compare the fingerprints with what `ssh-keygen -lf
+    /etc/ssh/ssh_host_ed25519_key.pub` says on the machine itself (on Windows `ssh-keygen -lf
+    C:\ProgramData\ssh\ssh_host_ed25519_key.pub`): this is the only moment at which another machine could pass for it. A
+    spare key is in every kit from then on, so that no upload fails when it comes into use.
 
     Usage: inv trust NAME [options]
     Example: inv trust mx1
@@ -175,12 +181,13 @@ def provision(
     full: bool = False,
     json: bool = False,
 ) -> None:
-    """Set up both ends for a customer: its relays over SSH, its Exchange server by a kit or over SSH.
+    """Set up both ends for a customer: its relays and its server.
 
-    Prints the plan in a few lines (--diff: all of it), carries it out and looks again; a second run says "nothing to
-    change". What a plan would remove (a key, a domain, a route) stops it until each is named with --removing. Relays
-    are treated side by side, and one relay's failure does not stop the others: run it again once that relay is back.
-    A dry run that would change something ends with 6.
+    Relays are set up over SSH, the Exchange server by a kit or over SSH. Prints the plan in a few lines (--diff: all of
+    it), carries it out and looks again; a second run says "nothing to change". What a plan would remove (a key, a
+    domain, a route) stops it until each is named with --removing. Relays are treated side by side, and one relay's
+    failure does not stop the others: run it again once that relay is back. A dry run that would change something ends
+    with 6.
 
     Usage: inv provision [CUSTOMER] [options]
     Example: inv provision acme --dry-run
@@ -229,7 +236,7 @@ def rotate_key(
     full: bool = False,
     json: bool = False,
 ) -> None:
-    """Give a customer a new key without closing the gate: beside the old one first, alone when it has been used.
+    """Give a customer a new key, while the old one works on.
 
     The new kit is written and both keys work, until --finish removes the old one; it refuses while a relay has not
     seen the new one used. Run without --finish it goes on with a rotation that was begun, and never begins a second.
@@ -267,11 +274,11 @@ def sync(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Bring a customer's list up to date on all its relays: from its server over SSH, an export file, or one relay.
+    """Bring a customer's list up to date on all its relays.
 
-    Shows what the server says as it comes. Ends with the receiver's own exit code, the worst of all relays: 0 published
-    or unchanged, 2 the export was refused, 3 held by the guard; 6 of a dry run that would publish changes. From a relay
-    nobody goes without --exact.
+    It comes from its server over SSH, an export file, or one relay. Shows what the server says as it comes. Ends with
+    the receiver's own exit code, the worst of all relays: 0 published or unchanged, 2 the export was refused, 3 held by
+    the guard; 6 of a dry run that would publish changes. From a relay nobody goes without --exact.
 
     Usage: inv sync CUSTOMER [options]
     Example: inv sync acme --export-file export.txt --dry-run
@@ -287,9 +294,10 @@ def sync(
     positional=["file"], help={"file": "an export, with or without its end mark", "customer": _CUSTOMER, "json": _JSON}
 )
 def parse(_: Context, file: str, customer: str = "", json: bool = False) -> None:
-    """Do the parsing step by itself, on this machine: `address OK` lines to stdout, counts and reasons to stderr.
+    """Parse an export on this machine and say whom a relay would list.
 
-    Names what was left out in the customer's own domains though nobody wished it, as it was exported.
+    `address OK` lines go to stdout, counts and reasons to stderr. Names what was left out in the customer's own domains
+    though nobody wished it, as it was exported.
 
     Usage: inv parse FILE --customer CUSTOMER
     Example: inv parse export.txt --customer acme
@@ -302,7 +310,7 @@ def parse(_: Context, file: str, customer: str = "", json: bool = False) -> None
 
 @task(help={"customer": f"{_CUSTOMER}; or --all", "all_": _ALL, "json": _JSON})
 def review(_: Context, customer: str, all_: bool = False, json: bool = False) -> None:
-    """Show what the guard holds, name by name, beside who has had mail lately on any relay of the customer.
+    """Show what is held, name by name, beside who has had mail lately.
 
     Ends with the exact `inv accept` command that would take it, with every number that is not zero. Relays that could
     not be asked, and mail logs with gaps, are named. Several customers have commas between.
@@ -341,9 +349,10 @@ def accept(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Take the whole held list on every relay of the customer, by all that the command of `inv review` says.
+    """Accept the list that is held, by all that `inv review` printed.
 
-    What is held may have been replaced since; who goes by it and what it closes must have been shown.
+    It is taken as a whole on every relay of the customer. What is held may have been replaced since; who goes by it and
+    what it closes must have been shown.
 
     Usage: inv accept CUSTOMER [options]
     Example: inv accept acme --removing 10 --although-mail 2 --list HASH
@@ -375,11 +384,12 @@ def rollback(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Put an earlier list back on every relay of the customer, and pin it there; or bring back whom one upload removed.
+    """Put an earlier list back, or bring back whom one upload removed.
 
-    Says first who would go by it, and wants their number. Later exports are checked and kept but not published until
-    `inv resume`; status and the uploads' reports say so.
-    With --entry nothing is pinned: whom that entry removed stays listed until somebody accepts that they go.
+    The list is put back on every relay of the customer, and pinned there. Says first who would go by it, and wants
+    their number. Later exports are checked and kept but not published until `inv resume`; status and the uploads'
+    reports say so. With --entry nothing is pinned: whom that entry removed stays listed until somebody accepts that
+    they go.
 
     Usage: inv rollback CUSTOMER [options]
     Example: inv rollback acme --to 2
@@ -401,10 +411,11 @@ def rollback(
     },
 )
 def adopt(_: Context, customer: str, from_: list[str] | None = None, dry_run: bool = False, json: bool = False) -> None:
-    """Hold as a first list whom a customer's relays take today by lists of somebody else; nothing they answer changes.
+    """Hold as a first list whom relays take today by others' lists.
 
-    Ends with 3 where a list is held, for `inv review` and `inv accept`, and with 2 where none is brought, with the
-    reason: a table that cannot be listed, a domain that is open today. Their tables stay as they are.
+    Nothing that the relays answer changes. Ends with 3 where a list is held, for `inv review` and `inv accept`, and
+    with 2 where none is brought, with the reason: a table that cannot be listed, a domain that is open today. Their
+    tables stay as they are.
 
     Usage: inv adopt CUSTOMER [options]
     Example: inv adopt acme
@@ -424,7 +435,9 @@ def adopt(_: Context, customer: str, from_: list[str] | None = None, dry_run: bo
     },
 )
 def rehearse(_: Context, customer: str, guard: list[str] | None = None, json: bool = False) -> None:
-    """Say how many of the logged uploads the guard would have held under other limits, each judged alone.
+    """Say which of the logged uploads other limits would have held.
+
+    Each is judged alone.
 
     Usage: inv rehearse CUSTOMER --guard KEY=VALUE
     Example: inv rehearse acme --guard shrink_percent=5
@@ -437,7 +450,9 @@ def rehearse(_: Context, customer: str, guard: list[str] | None = None, json: bo
 
 @task(help={"customer": _CUSTOMERS, "dry_run": _DRY, "json": _JSON})
 def resume(_: Context, customer: str, dry_run: bool = False, json: bool = False) -> None:
-    """Let a customer's uploads take effect again; the one that waits goes through the guard at once.
+    """Let a customer's uploads take effect again after a rollback.
+
+    The one that waits goes through the guard at once.
 
     Usage: inv resume CUSTOMER [options]
     Example: inv resume acme
@@ -458,10 +473,11 @@ def resume(_: Context, customer: str, dry_run: bool = False, json: bool = False)
     },
 )
 def open_(_: Context, customer: str, end: bool = False, dry_run: bool = False, json: bool = False) -> None:
-    """Let everybody be written to in all of a customer's domains, on every relay, whatever lists and dates say.
+    """Let everybody be written to in all of a customer's domains.
 
-    For an emergency: mail is refused that should not be. It stays so until --end, and status says it every day. After
-    --end each domain stays open until a list of it is reviewed and accepted, as a first one.
+    On every relay, whatever lists and dates say. For an emergency: mail is refused that should not be. It stays so
+    until --end, and status says it every day. After --end each domain stays open until a list of it is reviewed and
+    accepted, as a first one.
 
     Usage: inv open CUSTOMER [options]
     Example: inv open acme
@@ -492,10 +508,10 @@ def store(
     init: bool = False,
     json: bool = False,
 ) -> None:
-    """Show what the store has of every customer beside what each relay has; 1 where they differ or it is not reached.
+    """Show the store's lists beside those of each relay.
 
-    Relays and store agree by themselves. --merge and --forget are for a list that only a follower has, after the upload
-    relays were lost.
+    Ends with 1 where they differ or it is not reached. Relays and store agree by themselves. --merge and --forget are
+    for a list that only a follower has, after the upload relays were lost.
 
     Usage: inv store [CUSTOMER] [options]
     Example: inv store acme
@@ -517,7 +533,7 @@ def store(
     }
 )
 def history(_: Context, customer: str, all_: bool = False, relay: str = "", diff: str = "", json: bool = False) -> None:
-    """List the kept lists with date, key, client address, how many came and went, and who accepted what.
+    """List the kept lists: when, by whom, how many came and went.
 
     Usage: inv history [CUSTOMER] [options]
     Example: inv history acme --diff 1
@@ -547,11 +563,12 @@ def retire(
     dry_run: bool = False,
     diff: bool = False,
 ) -> None:
-    """Let a customer go: its keys, list, domains and routes from every relay, its kit, its public keys.
+    """Let a customer go, from every relay, with its kit and its keys.
 
-    Says what will go, and asks. Other customers and what was written by hand stay as they are; with the last customer
-    main.cf is as it was before the first. Its file is kept in customers/retired, its lists on the relays for 30 days.
-    What was cut short, or a relay that was down, the next run completes.
+    Its keys go first, then its list, domains and routes. Says what will go, and asks. Other customers and what was
+    written by hand stay as they are; with the last customer main.cf is as it was before the first. Its file is kept in
+    customers/retired, its lists on the relays for 30 days. What was cut short, or a relay that was down, the next run
+    completes.
 
     Usage: inv retire CUSTOMER [options]
     Example: inv retire acme --dry-run
@@ -573,10 +590,11 @@ def retire(
     },
 )
 def refusals(_: Context, customer: str, log: list[str] | None = None, now: str = "", json: bool = False) -> None:
-    """Show whom the relays' mail logs say was refused, had mail, or has mail waiting; who was ever listed first.
+    """Show whom the relays refused lately, as their mail logs say.
 
-    Kinds: `unlisted` (550) and `deferred` (450) because no list has the address, `asked` (the server itself said no),
-    `unanswered` (the server could not be asked). Lines that were cut or damaged are not counted.
+    Those who were ever listed come first; then who had mail, and whose mail waits. Kinds: `unlisted` (550) and
+    `deferred` (450) because no list has the address, `asked` (the server itself said no), `unanswered` (the server
+    could not be asked). Lines that were cut or damaged are not counted.
 
     Usage: inv refusals [CUSTOMER] [options]
     Example: inv refusals acme
@@ -599,9 +617,10 @@ def refusals(_: Context, customer: str, log: list[str] | None = None, now: str =
 def status(
     _: Context, customer: str, json: bool = False, problems: bool = False, relay: str = "", nagios: bool = False
 ) -> None:
-    """Show, per customer and relay, how fresh the list is, what is held, and what has drifted.
+    """Show how each list stands on each relay, problems first.
 
-    What needs a person comes first and makes the exit code 1; a notice (a rotation that goes as it should) does not.
+    How fresh it is, what is held, and what has drifted. What needs a person comes first and makes the exit code 1; a
+    notice (a rotation that goes as it should) does not.
 
     Usage: inv status [CUSTOMER] [options]
     Example: inv status acme --problems
@@ -615,9 +634,10 @@ def status(
 
 @task(help={"address": "a whole address, as anna@acme.example", "json": _JSON})
 def explain(_: Context, address: str, json: bool = False) -> None:
-    """Say all that is known of an address: listed or not, since when and by whom, what relays answer, what to do.
+    """Say all that is known of an address, and what to do about it.
 
-    Works when a relay is down: the others are asked all the same, and the exit code is 4.
+    Listed or not, since when and by whom, what relays answer. Works when a relay is down: the others are asked all the
+    same, and the exit code is 4.
 
     Usage: inv explain ADDRESS [options]
     Example: inv explain anna@acme.example
@@ -630,7 +650,9 @@ def explain(_: Context, address: str, json: bool = False) -> None:
 
 @task(help={"pattern": "a part of an address, or a whole one with * and ?", "json": _JSON})
 def find(_: Context, pattern: str, json: bool = False) -> None:
-    """Find listed addresses of all customers, and say which relays list them where not all do.
+    """Find listed addresses of all customers.
+
+    Says which relays list them where not all do.
 
     Usage: inv find PATTERN [options]
     Example: inv find anna@
@@ -643,10 +665,10 @@ def find(_: Context, pattern: str, json: bool = False) -> None:
 
 @task(help={"out": "the folder to write it into; left out: report/ beside the inventory"})
 def report(_: Context, out: str = "") -> None:
-    """Write a page to look at: what needs a person, the fleet, and a chart of each customer's last 90 days.
+    """Write a page to look at: what needs a person, fleet, charts.
 
-    One file, report.html, that loads nothing from anywhere and needs no script to be read. It names customers and
-    relays: only its owner may open it. A relay that is down is said on it.
+    It has a chart of each customer's last 90 days. One file, report.html, that loads nothing from anywhere and needs no
+    script to be read. It names customers and relays: only its owner may open it. A relay that is down is said on it.
 
     Usage: inv report [options]
     Example: inv report --out /srv/postern
@@ -659,7 +681,9 @@ def report(_: Context, out: str = "") -> None:
 
 @task(help={"customer": f"{_CUSTOMERS}; left out: all", "json": _JSON})
 def kits(_: Context, customer: str, json: bool = False) -> None:
-    """Show which kit each customer's server uses, which was written, and why one must be carried there.
+    """Show which kit each server uses, and which must be carried.
+
+    Says why, too.
 
     Ends with 1 where uploads of the kit in use fail at a relay.
 
@@ -674,7 +698,9 @@ def kits(_: Context, customer: str, json: bool = False) -> None:
 
 @task(help={"customer": f"{_CUSTOMERS}; or --all", "all_": _ALL, "relay": _RELAYS, "json": _JSON})
 def verify(_: Context, customer: str, all_: bool = False, relay: str = "", json: bool = False) -> None:
-    """Ask every relay over SMTP: listed addresses must get 250, an unlisted one 550 (or 450); mail is never sent.
+    """Ask every relay over SMTP whom it takes; no mail is sent.
+
+    Listed addresses must get 250, an unlisted one 550 (or 450).
 
     Usage: inv verify [CUSTOMER] [options]
     Example: inv verify acme
@@ -687,9 +713,9 @@ def verify(_: Context, customer: str, all_: bool = False, relay: str = "", json:
 
 @task(help={"keep": "leave the relay running and say how to reach it"})
 def demo(_: Context, keep: bool = False) -> None:
-    """Show the whole thing on this machine: a real relay in a private root, a customer, a list, and SMTP's answers.
+    """Show the whole thing on this machine, with a real relay.
 
-    Needs root on Debian; installs what it needs.
+    A relay in a private root, a customer, a list, and SMTP's answers. Needs root on Debian; installs what it needs.
 
     Usage: inv demo [options]
     Example: inv demo --keep
@@ -705,10 +731,11 @@ def demo(_: Context, keep: bool = False) -> None:
     help={"only": "one question; repeat it for more", "quick": "few runs, small numbers: to see that it works"},
 )
 def bench(_: Context, only: list[str] | None = None, quick: bool = False) -> None:
-    """Measure Postern beside its peers and its limits, and write docs/performance.md; half an hour on a quiet machine.
+    """Measure Postern beside its peers and its limits.
 
-    Questions: provisioning customers receiving parsing building fleet startup directory reporting. Needs root on
-    Debian; Ansible, pyinfra and what draws the plots go into .venv-bench. Exit code 1 when a goal is missed.
+    Writes docs/performance.md; half an hour on a quiet machine. Questions: provisioning customers receiving parsing
+    building fleet startup directory reporting. Needs root on Debian; Ansible, pyinfra and what draws the plots go into
+    .venv-bench. Exit code 1 when a goal is missed.
 
     Usage: inv bench [options]
     Example: inv bench --only startup --quick
@@ -727,9 +754,9 @@ def bench(_: Context, only: list[str] | None = None, quick: bool = False) -> Non
     }
 )
 def test(_: Context, fast: bool = False, long: bool = False, words: str = "") -> None:
-    """Install what the tests need and run them: on Debian 12, in a few minutes; the rest is in --long.
+    """Run the tests, after installing what they need.
 
-    Ends with pytest's exit code.
+    On Debian 12, in a few minutes; the rest is in --long. Ends with pytest's exit code.
 
     Usage: inv test [options]
     Example: inv test --words='-k guard'

@@ -27,12 +27,12 @@ class AcceptOptions(NamedTuple):
 
 def accept(customer: str, options: AcceptOptions) -> int:
     """Take what is held now on every relay that holds something; each checks it against the review. Raises Refused."""
+    place = CustomerRelays.of(customer).upload_relays()
     given = {name: number for name, number in options.numbers.items() if number}
     if wrong := [f"--{name} {number}" for name, number in given.items() if not re.fullmatch("[0-9]{1,9}", number)]:
         raise Refused(f"{wrong[0]}: a number, as `inv review {customer}` says")
     if not _HASH.fullmatch(options.list):
         raise Refused(f"name the list, as the command that `inv review {customer}` prints does: --list HASH, all of it")
-    place = CustomerRelays.of(customer).upload_relays()
     asked = relay_cli.ask_relays(place, "asking", "status")
     holding = [name for name, said in given_answers(asked).items() if said.record.get("held")]
     if given_answers(asked) and not holding:

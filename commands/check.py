@@ -7,6 +7,7 @@ from pathlib import Path
 import inventory
 from common import exit_codes
 from console import terminal
+from receiver.formatting import count
 
 
 def check(as_json: bool) -> int:
@@ -17,7 +18,8 @@ def check(as_json: bool) -> int:
     everything = inventory.load(where)
     relays, customers = everything.relays, everything.customers
     domains = sum(len(customer.domains) for customer in customers.values())
-    terminal.say(f"{where}: {len(customers)} customers, {domains} domains, {len(relays)} relays: no fault")
+    counted = (count(len(customers), "customer"), count(domains, "domain"), count(len(relays), "relay"))
+    terminal.say(f"{where}: {', '.join(counted)}: no fault")
     return exit_codes.DONE
 
 

@@ -81,7 +81,8 @@ def _explain_foreign(asked: _Asked, known: list[str], as_json: bool) -> int:
     if as_json:
         terminal.document({"address": asked.address, "customer": None, "relays": {}, "do": [text]})
     else:
-        terminal.say(f"{text}. Postern decides nothing about mail for it.")
+        terminal.say(text)
+        terminal.say("Postern decides nothing about mail for it.")
     return exit_codes.DONE
 
 

@@ -12,6 +12,7 @@ from fleet import kit_state
 from fleet.kit_state import KeysSeen, KitState
 from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers
 from inventory.model import Relay
+from receiver.formatting import count
 from roles import relay as relay_role
 
 COLUMNS = ("customer", "in use", "written", "on", "to do")
@@ -56,7 +57,9 @@ def _print(states: Sequence[KitState]) -> None:
     ordered = sorted(states, key=lambda one: (not one.fails(), not one.reasons()))
     terminal.table(COLUMNS, [_row(one) for one in ordered])
     due = [one for one in states if one.reasons()]
-    terminal.say(f"{len(states)} kits: {len(due)} to be carried, {sum(one.fails() for one in due)} of them urgently")
+    terminal.say(
+        f"{count(len(states), 'kit')}: {len(due)} to be carried, {sum(one.fails() for one in due)} of them urgently"
+    )
 
 
 def _row(state: KitState) -> tuple[str, ...]:

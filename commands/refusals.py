@@ -61,6 +61,10 @@ def _print_files(customer: Customer, logs: Sequence[str], now: float, as_json: b
         terminal.document(document)
         return exit_codes.DONE
     terminal.say("\n".join(file_lines(customer.id, document)))
+    if not any(document[name] for name in ("refused", "had_mail", "waiting")):
+        terminal.note(
+            f"no line about {', '.join(customer.domains)} is in what was read: are these Postfix's mail logs?"
+        )
     if document["gaps"]:
         terminal.note("at least: lines of these files are missing or damaged")
     if document["unread"]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import inventory
 from common import exit_codes
 from console import terminal
+from console.errors import Refused
 from deploy.plan import HostError
 from fleet import overview, relay_cli
 from fleet.overview import RelayState
@@ -39,15 +40,17 @@ class RelayLook(NamedTuple):
 def report(out: str) -> int:
     """Ask every relay, write the page into folder `out` (empty: report/ beside the inventory), and say where it is.
 
-    A relay that is down is said on the page; FAILED where no relay answered. Raises InventoryError, OSError.
+    A relay that is down is said on the page; FAILED where no relay answered. Raises InventoryError, Refused, OSError.
     """
+    folder = Path(out) if out else inventory.inventory_path().absolute().parent / "report"
+    if folder.exists() and not folder.is_dir():
+        raise Refused(f"{folder}: is a file; --out names the folder that the page is written into")
     everything, now = load_for(""), int(time.time())
     customers = tuple(everything.customers.values())
     found = run_parallel(overview.relays_to_ask(everything), lambda relay: _look(relay, customers, now), "asking")
     states = {name: look.state if isinstance(look, RelayLook) else look for name, look in found.items()}
     known = overview.make_overview(everything, customers, states, found)
     figures = {name: look.figures for name, look in found.items() if isinstance(look, RelayLook)}
-    folder = Path(out) if out else inventory.inventory_path().absolute().parent / "report"
     path = write_page(folder, make_page(everything, known, figures, now))
     for name, look in found.items():
         if not isinstance(look, RelayLook):

@@ -6,7 +6,7 @@ from common import exit_codes
 from console import terminal
 from fleet import relay_cli
 from fleet.relay_cli import Answer, CustomerRelays, RelayAnswer
-from fleet.relays import load_for, select_customers, split_names
+from fleet.relays import load_for, select_named, split_names
 
 
 def resume(customer: str, dry_run: bool, as_json: bool) -> int:
@@ -34,7 +34,7 @@ def _show_what_waits(customer: str, as_json: bool) -> int:
 def _upload_relays(customer: str) -> list[CustomerRelays]:
     """Return the customers, each with the relays that take its uploads. Raises InventoryError, Refused."""
     everything = load_for(customer)
-    customers = select_customers(everything, customer, every=False)
+    customers = select_named(everything, customer)
     return [place.upload_relays() for place in relay_cli.customers_of(everything, customers)]
 
 

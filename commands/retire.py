@@ -27,6 +27,7 @@ from fleet.mx_records import describe_mx_records
 from fleet.relays import connect, load_for, relays_of, run_parallel
 from inventory import Inventory, key_records, kit_records, opened_records
 from inventory.model import Customer, Relay
+from receiver.formatting import count
 from roles import customer_host as customer_role
 from roles import relay as relay_role
 from roles.relay import Facts
@@ -169,7 +170,7 @@ def _texts(look: RetirementPlan, diff: bool) -> tuple[str, str]:
     if not look.plan.changes:
         return "nothing to change", ""
     lines = "\n".join(plan_view.summary_lines(look.plan))
-    return plan_view.count(len(look.plan.changes), "change"), f"{lines}\n{look.plan.text(brief=True) if diff else ''}"
+    return count(len(look.plan.changes), "change"), f"{lines}\n{look.plan.text(brief=True) if diff else ''}"
 
 
 def _here(where: Path, everything: Inventory, customer: Customer) -> Iterator[str]:

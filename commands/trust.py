@@ -45,6 +45,8 @@ class _Machine(NamedTuple):
 def _machines(everything: Inventory, name: str) -> Iterator[_Machine]:
     """Find the relay of that name, the server of the customer of that name, or both."""
     customers = {id_: one for id_, one in everything.customers.items() if one.exchange.reach == "ssh"}
+    if name in everything.customers and name not in {**customers, **everything.relays}:
+        raise Refused(f"{name}'s server takes a kit and is not reached over SSH (reach in customers/{name}.toml)")
     if name not in customers or name in everything.relays:
         relay = inventory.find_relay(everything, name)
         yield _Machine(name, relay, relay.host_keys, key_records.spare_keys(inventory.inventory_path(), relay))

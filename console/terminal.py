@@ -21,7 +21,7 @@ from rich.text import Text
 from common import exit_codes
 from console.documents import with_iso_times
 from console.errors import Refused, code_of
-from console.grouping import Sentence, group_names, merge_sentences
+from console.grouping import Sentence, group_names, merge_sentences, name_some
 from deploy.plan import HostError
 from receiver.formatting import escape
 
@@ -136,7 +136,7 @@ def ask_yes(question: str) -> bool:
     """Ask for a yes. Without a terminal to ask on, the answer is no."""
     if not can_ask():
         return False
-    return err.input(f"{escape(question, LONGEST)} [y/N] ").strip().lower() in ("y", "yes")
+    return err.input(f"{escape(question, LONGEST)} [y/N] ", markup=False).strip().lower() in ("y", "yes")
 
 
 @contextmanager
@@ -149,13 +149,12 @@ def progress(doing: str, names: Sequence[str]) -> Iterator[Callable[[str], None]
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task(doing, total=len(names))
         waiting = list(names)
+        task = bar.add_task(f"{doing} {name_some(waiting)}", total=len(names))
 
         def ended(name: str) -> None:
             waiting.remove(name)
-            rest = ", ".join(waiting[:4]) + (" ..." if len(waiting) > 4 else "")
-            bar.update(task, advance=1, description=f"{doing} {rest}")
+            bar.update(task, advance=1, description=f"{doing} {name_some(waiting)}")
 
         yield ended
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import paramiko
 from fabric import Config, Connection
 from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
-from paramiko.ssh_exception import IncompatiblePeer
+from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError
 
 from deploy.plan import HostError
 from deploy.ssh_config import SshSays, ask_ssh
@@ -308,8 +308,14 @@ def _else(error: Exception, connection: Connection, what: str) -> str:
         return f"{what} hung up while {connection.user} was logging in: {why}"
     if "No authentication methods available" in str(error):
         return f"{what} answers, but there is no SSH key to log in with: ssh-add one, or name it in ~/.ssh/config"
-    why = str(error).removeprefix("[Errno None] ") or "it hung up on us"
-    return f"no connection to {connection.host} port {connection.port}: {why}"
+    return f"no connection to {connection.host} port {connection.port}: {_reason(error)}"
+
+
+def _reason(error: Exception) -> str:
+    """Return the operating system's own words, where paramiko wraps what each of a name's addresses answered."""
+    if isinstance(error, NoValidConnectionsError):
+        error = next(iter(error.errors.values()))
+    return (error.strerror if isinstance(error, OSError) else "") or str(error) or "it hung up on us"
 
 
 WORDS: Sequence[tuple[type[Exception], Callable[[Any, Connection, str], str]]] = (

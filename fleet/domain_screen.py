@@ -122,13 +122,20 @@ def _word(state: DomainState | None) -> str:
 
 
 def _line(change: DomainChange) -> str:
-    before, after = _words(change)
-    way = f"{before} to {after}" if before != after else f"stays {after}"
-    answers = [f"today {change.before.answers}"] if change.before else []
-    answers += [f"then {change.after.answers}"] if change.after else []
     warning = _warning(change)
-    told = escape(f"{change.domain}: {way}; who answers: {', '.join(answers)}", 600)
+    told = escape(f"{change.domain}: {_way(change)}", 600)
     return f"{told}; {warning}" if warning else told
+
+
+def _way(change: DomainChange) -> str:
+    """Return how a domain stands and will stand, and who answers for it."""
+    before, after = _words(change)
+    if change.after is None:
+        return "leaves this relay"
+    if change.before is None:
+        return f"new on this relay, {after}: {change.after.answers}"
+    way = f"{before} to {after}" if before != after else f"stays {after}"
+    return f"{way}; who answers: today {change.before.answers}, then {change.after.answers}"
 
 
 def _warning(change: DomainChange) -> str:

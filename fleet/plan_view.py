@@ -15,6 +15,7 @@ from deploy.plan import HostError, NoPython, Plan
 from deploy.plan_summary import odd_lines, summarize
 from deploy.relay_host import RelayHost
 from fleet.relay_plan import RelayPlan
+from receiver.formatting import count
 from roles import relay as relay_role
 from roles.relay import FIRST, PlanFact
 
@@ -95,7 +96,7 @@ def _code(look: RelayPlan, options: ProvisionOptions) -> int:
 
 
 def recap(fates: Mapping[str, str], ends: Sequence[bool], dry_run: bool) -> str:
-    """Return the last line of a run: what became of the relays, and of how many customers the end was changed.
+    """Return the last line of a run: what became of the relays, and how many kits and servers were changed.
 
     `fates`: by relay, a word of FATES.
     """
@@ -103,7 +104,7 @@ def recap(fates: Mapping[str, str], ends: Sequence[bool], dry_run: bool) -> str:
     relays = ", ".join(_named(counted[fate], fate, fates) for fate in FATES if counted[fate])
     changed = f"{sum(ends)} {'would change' if dry_run else 'changed'}"
     whose = f"{count(len(ends), 'customer')}: {changed}, {len(ends) - sum(ends)} unchanged"
-    return f"{count(len(fates), 'relay')}: {relays}; the end of {whose}"
+    return f"{count(len(fates), 'relay')}: {relays}; kits and servers of {whose}"
 
 
 def _named(number: int, fate: str, fates: Mapping[str, str]) -> str:
@@ -135,8 +136,3 @@ def relay_document(
 def cost_of(host: RelayHost) -> str:
     """Return what it took to look at a relay, or to change it."""
     return f"{count(host.connections, 'connection')}, {count(host.commands, 'remote command')}"
-
-
-def count(number: int, noun: str) -> str:
-    """Return the number with its noun."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

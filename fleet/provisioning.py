@@ -17,7 +17,7 @@ from customer_host.provision_end import KeyUsage, provision_ends
 from deploy.plan import HostError, NoPython, Plan, ProofFailed
 from fleet import adoption, copy_lists, domain_moves, plan_view, store_access
 from fleet.copy_lists import ConnectedRelay
-from fleet.plan_view import RelayPlans, cost_of, count
+from fleet.plan_view import RelayPlans, cost_of
 from fleet.relay_plan import (
     RelayPlan,
     find_blockers,
@@ -29,6 +29,7 @@ from fleet.relay_plan import (
 from fleet.relays import run_parallel
 from inventory import Inventory
 from inventory.model import Customer, Relay
+from receiver.formatting import count
 from roles import relay as relay_role
 from roles.relay import Facts
 

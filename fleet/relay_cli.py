@@ -15,7 +15,7 @@ from console import terminal
 from console.errors import Refused, code_of
 from deploy.plan import HostError, Machine
 from deploy.relay_host import RelayHost
-from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers, split_names
+from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers, select_named, split_names
 from inventory import Inventory
 from inventory.model import Customer, Relay
 
@@ -54,7 +54,7 @@ class CustomerRelays(NamedTuple):
         if len(split_names(customer)) > 1:
             raise Refused(f"'{customer}': one customer at a time here")
         everything = load_for(customer)
-        (one,) = select_customers(everything, customer, every=False)
+        (one,) = select_named(everything, customer)
         return cls(one, relays_of(everything, [one], relay))
 
     def upload_relays(self) -> CustomerRelays:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -43,9 +44,15 @@ def load_for(customer: str, relay: str = "") -> Inventory:
 def select_customers(inventory: Inventory, customer: str, every: bool) -> tuple[Customer, ...]:
     """Choose customers by id, as `acme,bolt`, or all where that was said. Raises InventoryError, Refused."""
     select_name(customer, every)
-    if every:
-        return tuple(inventory.customers.values())
-    return tuple(find(inventory, name) for name in split_names(customer))
+    return tuple(inventory.customers.values()) if every else select_named(inventory, customer)
+
+
+def select_named(inventory: Inventory, customer: str) -> tuple[Customer, ...]:
+    """Choose customers by id, as `acme,bolt`, for a command that has no --all. Raises InventoryError, Refused."""
+    names = split_names(customer)
+    if not names:
+        raise Refused("which customer? Name one; `inv list` shows them")
+    return tuple(find(inventory, name) for name in names)
 
 
 def select_name(customer: str, every: bool) -> None:
@@ -102,4 +109,15 @@ def run_parallel(
             finally:
                 ended(relay.name)
 
-        return dict(zip((relay.name for relay in relays), pool.map(one, relays), strict=True))
+        try:
+            return dict(zip((relay.name for relay in relays), pool.map(one, relays), strict=True))
+        except KeyboardInterrupt:
+            _stop_soon(pool)
+            raise
+
+
+def _stop_soon(pool: ThreadPoolExecutor) -> None:
+    """Begin nothing more, and have a second Ctrl-C end the program at once: a relay may take long to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    pool.shutdown(wait=False, cancel_futures=True)
+    terminal.note("stopping when what is under way has ended; Ctrl-C again ends it at once")

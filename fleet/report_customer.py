@@ -12,6 +12,7 @@ from fleet.report_charts import WEEK, Week, draw_chart
 from fleet.report_parts import CustomerPart, KeyPart, RelayPart, age_of, problem_part
 from fleet.status_view import Overview, Row
 from inventory.model import Customer, Key, Schedule
+from receiver.formatting import count
 from receiver.monitoring.daily_figures import DAYS
 from receiver.monitoring.schedule import DAYS as WEEKDAYS
 
@@ -115,7 +116,7 @@ class CustomerReport:
         came, due = sum(week.came for week in weeks[-4:]), sum(week.due for week in weeks[-4:])
         refused = sum(self._refused().values())
         return (
-            f"In {DAYS} days {added} added, {removed} removed, {status_view.count(held, 'upload')} held; "
+            f"In {DAYS} days {added} added, {removed} removed, {count(held, 'upload')} held; "
             f"in the last 4 weeks {came} of {due} uploads came; {refused} addresses refused in the last 14 days."
         )
 
@@ -123,7 +124,7 @@ class CustomerReport:
 def describe_schedule(schedule: Schedule, customer: str) -> str:
     """Return when exports start, in the server's own time."""
     starts = schedule.starts(customer)
-    times = f"{_clock(starts[0])} to {_clock(starts[-1])}, {status_view.count(len(starts), 'time')} a day"
+    times = f"{_clock(starts[0])} to {_clock(starts[-1])}, {count(len(starts), 'time')} a day"
     return f"{', '.join(day.title() for day in schedule.days)}; {times} ({schedule.timezone})"
 
 
@@ -151,4 +152,4 @@ def _clock(minutes: int) -> str:
 def _describe_key(key: Key | None, days: int | None) -> str:
     if key is None:
         return "none"
-    return key.name if days is None else f"{key.name}, {status_view.count(days, 'day')}"
+    return key.name if days is None else f"{key.name}, {count(days, 'day')}"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from common import exit_codes
 from fleet.problems import Problem
-from receiver.formatting import escape, format_age, format_time
+from receiver.formatting import count, escape, format_age, format_time
 
 OF_LISTS = ("customer", "relay", "recipients", "last good (UTC)", "last change (UTC)", "last run", "key")
 COLUMNS = (*OF_LISTS, "needs a person")
@@ -139,11 +139,6 @@ def nagios(found: Overview) -> tuple[int, str]:
 def nagios_unknown(text: str) -> str:
     """Return the line of a plugin that could not look, with why."""
     return f"POSTERN {NAGIOS[NAGIOS_UNKNOWN]} - {_without_bar(' '.join(text.split()))}"
-
-
-def count(number: int, noun: str) -> str:
-    """Return the number with its noun."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _rank(problems: Iterable[Problem]) -> int:

@@ -45,6 +45,8 @@ def _why(detail: Mapping[str, Any]) -> str:
     if detail["type"] == UNSHOWN:
         return str(detail["msg"])
     shown = f"{value!r} " if isinstance(value, str) else ""
+    if isinstance(value, str) and value.startswith("<") and value.endswith(">"):
+        return f"{shown}is still what `inv init` wrote there"
     if detail["type"] == "value_error":
         return f"{shown[:100]}{context['error']}"
     if detail["type"] == "literal_error":

@@ -21,6 +21,11 @@ def escape(text: str, limit: int = 200) -> str:
     return safe if len(text) <= limit else safe + "..."
 
 
+def count(number: int, noun: str) -> str:
+    """Return the number with its noun."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def format_actor(key: str, client: str, by: str) -> str:
     """Return who brought a list: a key, or a person at the desk, and from where."""
     who = f"key {key}" if key else by or "somebody"

@@ -7,17 +7,23 @@ import os
 import re
 import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from invoke import Collection
 
 import completion
 import tasks
-from cli import Postern
+from cli import GROUPS, Postern
 from common.release import RELEASE
+from inventory.model import Source
+from inventory.schema import schemas
+from lab import keys
 from lab.operators import MARK, REPO, AtOnce, Operator, export
 
 PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAAB\n"
@@ -78,6 +84,20 @@ def test_help_is_a_tasks_manual_wherever_it_is_asked_for_and_nothing_runs(operat
     assert "Set up both ends for a customer" in ran.out
     assert "--removing" in ran.out
     assert "mx1" not in ran.text
+
+
+@pytest.mark.parametrize("words", ["", "help", "--help", "--list"])
+def test_all_commands_fit_a_screen_and_each_stands_in_one_group(operator: Operator, words: str) -> None:
+    lines = operator.done(words).out.splitlines()
+    assert len(lines) <= 45
+    assert max(map(len, lines)) <= 80
+    assert sorted(name for names in GROUPS.values() for name in names) == TASKS
+    assert [name for name in TASKS if not any(line.startswith(f"  {name} ") for line in lines)] == []
+
+
+def test_help_before_a_command_is_its_manual(operator: Operator) -> None:
+    assert operator.done("help provision").out == operator.done("provision --help").out
+    assert "no command 'provison'; did you mean 'provision'?" in operator.done("help provison", code=2).err
 
 
 def test_it_says_which_release_it_is(operator: Operator) -> None:
@@ -177,6 +197,10 @@ COMPLETED = {
     ("parse", ""): [],
     ("parse", "export.txt", "--customer", ""): ["acme"],
     ("nonsense", ""): [],
+    ("init", "bolt", "--source", "p"): ["powershell"],
+    ("schema", "r"): ["relays"],
+    ("help", "rot"): ["rotate-key"],
+    ("--print-completion-script", "z"): ["zsh"],
 }
 
 
@@ -186,6 +210,11 @@ def test_what_a_shell_offers_after_these_words(
 ) -> None:
     monkeypatch.setenv("POSTERN_INVENTORY", str(operator.inventory))
     assert completion.candidates(["inv", *words]) == COMPLETED[words]
+
+
+def test_completion_offers_each_source_and_each_schema() -> None:
+    assert completion.CHOICES["--source"] == get_args(Source)
+    assert completion.CHOICES["--kind"] == tuple(schemas())
 
 
 def test_completion_knows_every_task_and_option_that_invoke_does() -> None:
@@ -247,10 +276,53 @@ def test_a_link_to_inv_works_and_a_link_to_that_link(operator: Operator, tmp_pat
     assert done.stdout == f"Postern {RELEASE}\n"
 
 
+# ---- pipes, full disks, Ctrl-C
+
+
+@pytest.mark.parametrize("words", ["list", "check", "status --json", "--list"])
+def test_output_to_a_full_disk_is_one_sentence_and_4(operator: Operator, words: str) -> None:
+    argv = [sys.executable, str(REPO / "cli.py"), *words.split()]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(argv, env=operator.environment, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.stderr.splitlines()[-1:] == [
+        "inv: what was to be printed could not be written: No space left on device"
+    ]
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 4
+
+
+def test_a_closed_stdout_is_no_fault(operator: Operator) -> None:
+    argv = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, str(REPO / "cli.py"), "check"]
+    done = subprocess.run(argv, env=operator.environment, stderr=subprocess.PIPE, text=True)
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_while_a_relay_says_nothing_ends_with_a_sentence(operator: Operator, presses: int) -> None:
+    """The first waits until the relay has answered or is given up, and says so; the second ends it at once."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        operator.table("relays.toml", {"mx1": {"address": "127.0.0.1", "port": port, "uploads": "mx1.example"}})
+        public = keys.admin_key().with_suffix(".pub").read_text()
+        (operator.inventory / "known_hosts").write_text(f"[127.0.0.1]:{port} {public}")
+        process = operator.start("status")
+        assert process.stderr is not None
+        called, _ = silent.accept()
+        process.send_signal(signal.SIGINT)
+        assert "Ctrl-C again ends it at once" in process.stderr.readline()
+        if presses == 2:
+            process.send_signal(signal.SIGINT)
+        called.close()
+        _, err = process.communicate()
+    assert "Traceback" not in err
+    assert process.returncode == (130 if presses == 1 else -signal.SIGINT)
+    assert ("stopped; run the same again" in err) == (presses == 1)
+
+
 # ---- a call that is wrong ends with 2, and says what is wrong
 
 WRONG = {
-    "provison acme": "no task 'provison'; did you mean 'provision'?",
+    "provison acme": "no command 'provison'; did you mean 'provision'?",
     "provision acme --dryrun": "no option '--dryrun'; did you mean '--dry-run'?",
     "provision acme bolt": "one name was expected, and 2 came",
     "--dry check": "check has no dry run",
@@ -274,6 +346,12 @@ WRONG = {
     "provision acme --removing": "--removing needs a value",
     "provision --all --kit-dir /tmp/x": "--kit-dir and --public-key are for one customer",
     "provision acme --public-key /nowhere/key.pub": "/nowhere/key.pub: No such file",
+    **dict.fromkeys(
+        ("sync", "accept", "rollback", "adopt", "rehearse", "resume", "open", "refusals", "retire"),
+        "which customer? Name one; `inv list` shows them",
+    ),
+    "trust acme": "acme's server takes a kit and is not reached over SSH (reach in customers/acme.toml)",
+    "report --out /dev/null": "/dev/null: is a file; --out names the folder that the page is written into",
     "sync acme": "--export-file FILE takes an export",
     "sync acme --export-file /nowhere/export.txt": "/nowhere/export.txt: No such file",
     "parse /nowhere/export.txt --customer acme": "/nowhere/export.txt: No such file",
@@ -529,7 +607,7 @@ def test_a_customer_is_written_down_checked_and_listed(operator: Operator) -> No
     assert "# " in written.read_text()
     written.unlink()
     operator.customer("bolt", domains=["bolt.example", "müller.example"])
-    assert operator.done("check").out == f"{operator.inventory}: 2 customers, 3 domains, 1 relays: no fault\n"
+    assert operator.done("check").out == f"{operator.inventory}: 2 customers, 3 domains, 1 relay: no fault\n"
     columns, *rows = (line.split("\t") for line in operator.done("list").out.splitlines())
     assert columns == ["customer", "name", "domains", "relays", "source"]
     assert [row[0] for row in rows] == ["acme", "bolt"]

@@ -55,7 +55,7 @@ def _tree_facts(customer: str, before: Mapping[str, str], after: Mapping[str, st
         yield PlanFact(CUSTOMER, customer, f"key {key} may upload")
     for key in sorted(_keys(before) - _keys(after)):
         yield PlanFact(FIRST, customer, f"key {key} can upload no longer")
-    if before:
+    if before and after:  # of a customer who goes the settings mean nothing any more
         yield from _setting_facts(customer, old, new)
         yield from _other_file_facts(customer, before, after)
 

@@ -21,7 +21,7 @@ def test_domains_that_close_come_first_then_those_that_open() -> None:
     assert lines == [
         "b.example: open to closed; who answers: today nobody is refused, then our list",
         "a.example: closed to open; who answers: today our list, then nobody is refused",
-        "c.example: not here to open; who answers: then nobody is refused",
+        "c.example: new on this relay, open: nobody is refused",
     ]
 
 

@@ -121,7 +121,7 @@ def test_the_recap_names_the_relays_that_somebody_has_to_see_to() -> None:
     fates = {"mx1": "changed", "mx2": "changed", "mx3": "unchanged", "mx4": "refused", "mx5": "not reached"}
     assert plan_view.recap(fates, [True] * 148 + [False] * 2, dry_run=False) == (
         "5 relays: 2 changed, 1 unchanged, 1 refused (mx4), 1 not reached (mx5); "
-        "the end of 150 customers: 148 changed, 2 unchanged"
+        "kits and servers of 150 customers: 148 changed, 2 unchanged"
     )
 
 

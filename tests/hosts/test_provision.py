@@ -100,7 +100,7 @@ def test_a_dry_run_writes_nothing_anywhere_the_run_does_what_it_said_and_the_nex
     again = operator.done("provision acme")
     assert again.out == (
         f"mx1: {ONE_OF_EACH}\nacme: kit {operator.kits / 'acme'}: nothing to change\n"
-        "1 relay: 1 unchanged; the end of 1 customer: 0 changed, 1 unchanged\n"
+        "1 relay: 1 unchanged; kits and servers of 1 customer: 0 changed, 1 unchanged\n"
     )
     assert again.err == ""
     assert sessions(host) == (5, 5)
@@ -254,7 +254,9 @@ def test_one_relay_down_of_two_does_not_stop_the_other_and_the_next_run_complete
     down.run("sh", "-c", "kill $(cat /run/sshd.pid)")
     ran = operator.done("provision acme", code=4)
     assert "mx1: " in ran.err
-    assert "2 relays: 1 changed, 1 not reached (mx1); the end of 1 customer: 1 changed, 0 unchanged\n" in ran.out
+    assert (
+        "2 relays: 1 changed, 1 not reached (mx1); kits and servers of 1 customer: 1 changed, 0 unchanged\n" in ran.out
+    )
     assert re.search(r"^mx2: \d+ changes made", ran.out, re.MULTILINE)
     assert operator.public_keys() == ["k1"]
     assert operator.upload(export("bob"), relay=1).code == 3

@@ -15,7 +15,7 @@ from console.options import ProvisionOptions
 from customer_host.customer_keys import NewKeys
 from customer_host.provision_end import KeyUsage, provision_ends
 from deploy.plan import HostError, NoPython, Plan, ProofFailed
-from fleet import adoption, copy_lists, domain_moves, plan_view, store_access
+from fleet import adoption, copy_lists, domain_moves, plan_view, settings_numbers, store_access
 from fleet.copy_lists import ConnectedRelay
 from fleet.plan_view import RelayPlans, cost_of
 from fleet.relay_plan import (
@@ -27,6 +27,7 @@ from fleet.relay_plan import (
     unnamed_removals,
 )
 from fleet.relays import run_parallel
+from fleet.settings_numbers import TakenNumbers
 from inventory import Inventory
 from inventory.model import Customer, Relay
 from receiver.formatting import count
@@ -89,9 +90,10 @@ def _provision_relays(
     """Look, print, make keys, apply, and hand lists over to relays that have none. Raises Refused."""
     with ExitStack() as connections:
         planned = [new_keys.planned(one) for one in customers]
-        found = look_at_all(everything, planned, options, connections)
+        found = settings_numbers.agree(look_at_all(everything, planned, options, connections), planned)
         looks = [look for look in found.values() if isinstance(look, RelayPlan)]
-        refuse_unknown_names(looks, options.removing)
+        if everything.store is None:  # which may have what no relay has
+            refuse_unknown_names(looks, options.removing)
         codes = plan_view.print_plans(found, options)
         changed: Mapping[str, str | HostError | Refused] = {}
         if options.dry_run:
@@ -100,9 +102,12 @@ def _provision_relays(
             codes += _make_keys(customers, looks, new_keys)
             customers = _reload_customers(customers)
             ready = [look for look in looks if not look.blockers]
-            changed = _apply(ready, customers, options)
+            taken = settings_numbers.take(ready, [one for one in customers if one.keys], options.removing)
+            ready = [settings_numbers.with_numbers(look, taken.numbers) for look in ready]
+            changed = {**_apply(ready, customers, options, taken.refused), **_refused_relays(ready, taken.refused)}
             codes += terminal.print_results(changed)
             codes += store_access.migrate(everything.store, [(look.relay, look.host) for look in ready])
+            _number_late([look for look in ready if isinstance(changed.get(look.relay.name), str)], taken)
         run = _RelayRun(customers, found, changed, codes)
         reached = {
             look.relay.name: ConnectedRelay(look.host, look.lists, look.relay.name in run.as_wanted) for look in looks
@@ -112,6 +117,26 @@ def _provision_relays(
         else:
             _follow({name: reached[name] for name in changed})
         return run._replace(codes=codes)
+
+
+def _refused_relays(looks: Sequence[RelayPlan], refused: Mapping[str, Refused]) -> dict[str, Refused]:
+    """Return by relay why it is left alone: a customer of it may not be changed."""
+    return {look.relay.name: refused[one.id] for look in looks for one in look.customers if one.id in refused}
+
+
+def _number_late(looks: Sequence[RelayPlan], taken: TakenNumbers) -> None:
+    """Have the store number the settings of customers who have come to their relays just now.
+
+    Where it is not reached, their first upload writes the number of its tree.
+    """
+    late = settings_numbers.take_late(looks, taken.unasked)
+    for error in late.refused.values():
+        terminal.note(str(error))
+    for look in looks:
+        written = {one.id: relay_role.wanted_revision(one, look.after).number for one in look.customers}
+        if any(late.numbers.get(name, number) != number for name, number in written.items()):
+            facts = settings_numbers.with_numbers(look, late.numbers).after
+            Plan.of(look.host, relay_role.items(look.relay, look.customers, facts)).apply()
 
 
 def _follow(relays: Mapping[str, ConnectedRelay]) -> None:
@@ -169,9 +194,15 @@ def _loses_key(customer: Customer, plan: Plan) -> bool:
 
 
 def _apply(
-    ready: Sequence[RelayPlan], customers: Sequence[Customer], options: ProvisionOptions
+    ready: Sequence[RelayPlan],
+    customers: Sequence[Customer],
+    options: ProvisionOptions,
+    refused: Mapping[str, Refused],
 ) -> Mapping[str, str | HostError | Refused]:
-    """Carry out what was planned, for the customers that have a key by now; a relay of none of them is left alone."""
+    """Carry out what was planned, for the customers that have a key by now; a relay of none of them is left alone.
+
+    `refused`: customers for whom nothing may be changed, nor on a relay of theirs.
+    """
     keyed = {
         look.relay.name: [one for one in customers if one.keys and look.relay.name in one.relays] for look in ready
     }
@@ -180,6 +211,7 @@ def _apply(
         look.relay.name: look
         for look in ready
         if (look.plan.changes or store_access.is_given(look.relay)) and keyed[look.relay.name]
+        if look.relay.name not in _refused_relays(ready, refused)
     }
 
     def apply(relay: Relay) -> str:
@@ -235,7 +267,7 @@ def _final_plan(
     first = Plan.of(look.host, relay_role.packages(look.relay, now))
     if first.changes:
         first.apply()
-        now = read_relay(look.host, look.relay, customers)[0]._replace(closed_by=now.closed_by)
+        now = read_relay(look.host, look.relay, customers)[0]._replace(closed_by=now.closed_by, numbers=now.numbers)
         if blockers := find_blockers(look.host, look.relay, customers, now, options):
             raise Refused("; ".join(blockers))
     every = [*customers, *look.givers]

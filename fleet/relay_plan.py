@@ -26,6 +26,7 @@ class RelayPlan(NamedTuple):
 
     relay: Relay
     host: RelayHost
+    customers: tuple[Customer, ...]  # who are provisioned there
     now: Facts
     plan: Plan
     blockers: tuple[str, ...]
@@ -68,7 +69,9 @@ def _look(
     known = relay_role.keys_seen(spools), relay_role.lists_seen(spools)
     warnings = tuple(relay_role.unsaid_route_warnings(customers, now, unsaid))
     domains = domain_screen.screen_lines(domain_screen.find_changes(every, plan, now, after, spools, standing))
-    return RelayPlan(relay, host, now, plan, tuple(blockers), givers, *known, warnings, after, tuple(domains))
+    return RelayPlan(
+        relay, host, tuple(customers), now, plan, tuple(blockers), givers, *known, warnings, after, tuple(domains)
+    )
 
 
 def read_relay(

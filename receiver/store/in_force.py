@@ -19,7 +19,7 @@ from receiver.lists.spool import Held, Pin, Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Origin
 from receiver.store.head import Head, Tip
-from receiver.store.merge import unite
+from receiver.store.merge import newest_settings, unite
 from receiver.store.relay_heads import MADE, find_list, write_heads
 from receiver.system import atomic_files
 
@@ -45,6 +45,7 @@ def publish_heads(spool: Spool, settings: Settings, tips: Sequence[Tip], news: N
     """Make these the relay's heads, and put what they come to into force. The caller holds the customer's lock."""
     publishing.complete(spool)
     wanted = {"heads": [[tip.head.point, _digest_dates(tip.head)] for tip in tips], "domains": list(settings.domains)}
+    wanted["settings"] = list(newest_settings(tip.head for tip in tips)[:2]) if tips else [0, ""]
     if atomic_files.load_json(spool.folder, MADE) == wanted and spool.text():
         return Published()
     write_heads(spool, tips)

@@ -14,7 +14,7 @@ from typing import Any
 from common.paths import Places
 from common.settings import BadSettings, load_settings
 from receiver.lists import list_file, upload_log
-from receiver.lists.spool import Spool
+from receiver.lists.spool import Accepted, Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Refused, Stopped
 from receiver.store import rows
@@ -150,9 +150,9 @@ def next_settings(access: StoreAccess, spool: Spool, given: Mapping[str, Any], b
     _check_upload_relay(access)
     name, domains = str(given.get("hash", "")), [str(each) for each in given.get("domains", ())]
     holds, removing = (tuple(sorted(map(str, given.get(word, ())))) for word in ("holds", "removing"))
-    prepare(spool, int(time.time()))
-    own = load_revision(spool.places, spool.customer)
-    act = partial(_with_settings, own, Revision(0, name, holds), removing, domains, by)
+    is_anew = not prepare(spool, int(time.time())) and bool(given.get("anew"))
+    wanted = Revision(int(given.get("number", 0)), name, holds)
+    act = partial(_with_settings, wanted, removing, domains, is_anew, by)
     written = write(access, spool, act)
     done = _publish(access, spool, written)
     return {**done, "number": written.tip.head.settings.number if written.tip else 0}
@@ -167,15 +167,18 @@ def open_domains(access: StoreAccess, spool: Spool, domains: Iterable[str], by: 
 
 
 def _with_settings(
-    own: Revision, wanted: Revision, removing: Sequence[str], domains: Sequence[str], by: str, base: Tip
+    wanted: Revision, removing: Sequence[str], domains: Sequence[str], is_anew: bool, by: str, base: Tip
 ) -> Change:
     known = base.head.settings
+    if is_anew:  # whom no relay knows any more comes back: with nobody, and nothing accepted
+        base = Tip(base.head._replace(accepted=Accepted(), held=None, kept={}, frozen=None), b"")
+        known = known._replace(holds=())
     lacking = [word for word in known.holds if word not in wanted.holds and word not in removing]
     if lacking:
         text = f"the store's settings have what these lack: {', '.join(lacking)}; name it by --removing, or pull first"
         raise RefusedWith(text, {"lacking": lacking})
-    is_same = known.hash == wanted.hash and known.number
-    number = known.number if is_same else max(known.number, own.number) + 1
+    is_same = known.hash == wanted.hash and known.number >= max(wanted.number, 1)
+    number = known.number if is_same else max(known.number + 1, wanted.number)
     gone = frozenset(base.head.accepted.domains) - frozenset(domains)
     head = base.head._replace(settings=wanted._replace(number=number), accepted=base.head.accepted.without(gone))
     return Change(head, base.text, "settings", _entry("settings", head, by), by, is_judgement=False)

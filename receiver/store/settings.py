@@ -48,10 +48,10 @@ def load_revision(places: Places, customer: str) -> Revision:
     if not os.path.exists(path):
         return Revision()
     fields = _fields(path)
-    number, name = fields.get("number"), fields.get("hash")
-    if not (isinstance(number, int) and isinstance(name, str)):
-        raise BadSettings(f"{path}: it needs a number and a hash; provision this relay again")
-    return Revision(number, name)
+    number, name, holds = fields.get("number"), fields.get("hash"), fields.get("holds", [])
+    if not (isinstance(number, int) and isinstance(name, str) and isinstance(holds, list)):
+        raise BadSettings(f"{path}: it needs a number, a hash and what it holds; provision this relay again")
+    return Revision(number, name, tuple(map(str, holds)))
 
 
 def read_service(places: Places) -> dict[str, str]:

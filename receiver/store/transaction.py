@@ -195,7 +195,7 @@ def _next_tip(
         made, text, kind, by = change.head, change.text, change.kind, change.by
     made = made._replace(list=list_file.digest(text))
     made = made._replace(accepted=made.accepted.only_listed(text))
-    if not tips:
+    if not tips and not made.settings.number:
         made = made._replace(settings=load_revision(spool.places, spool.customer))
     if len(tips) == 1 and _state(made) == _state(base.head):
         return Tip(_refreshed(base.head, made), text)

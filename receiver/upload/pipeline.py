@@ -46,6 +46,9 @@ def process_export(
         if look:
             return _look(settings, choice, spool, origin)
         if store:
+            current = load_settings(spool.places, spool.customer)
+            if current != settings:  # provisioned while we were reading
+                settings, choice = current, _read_export(current, export)
             outcome, added = take_export(store, settings, choice, spool, origin)
             return _verify_recorded(spool, tables, choice, outcome, added)
         with spool.locked(), locks.hold_settings(spool.places):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from common.settings import BadSettings, Settings
+from common.settings import BadSettings, Settings, load_settings
 from receiver.formatting import escape
 from receiver.lists import list_file, removed_addresses
 from receiver.lists.removed_addresses import Removal
@@ -58,6 +58,8 @@ def _fall_back(
 def _act(
     settings: Settings, choice: FilteredExport, spool: Spool, origin: Origin, made: list[Judgement], base: Tip
 ) -> Change:
+    if load_settings(spool.places, spool.customer) != settings:
+        raise Busy("this relay was provisioned meanwhile")
     judged = judge_export(settings, choice, before_of(spool, base, origin.when), origin, int(time.time()))
     made.append(judged)
     return change_of(base, judged, choice, origin)

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from common.main_cf_params import BUILT_IN, PARAMETERS, REJECT, SOFT
@@ -17,6 +17,8 @@ from remote.postfix.instance import Postfix
 from remote.postfix.relay_domains import foreign
 
 DROPS = "/var/lib/postern/drop"
+SPOOLS = "/var/lib/postern/customers"
+MADE = "heads-in-force.json"
 UPLOADER = "postern-"
 PIECES = ("/etc/ssh/sshd_config.d", "/etc/security/limits.d")
 RECORD = f"{ETC}/main.cf.before"
@@ -38,6 +40,7 @@ def _now(postfix: Postfix, relay: State) -> State:
         "others": others(relay["domains"]),
         "closed_by": closed_by(),
         "unlisted": unlisted(),
+        "revisions": revisions(set(relay["domains"].values())),
         "drops": drops(),
         "release": read_text(RELEASE).strip(),
         "clock": int(time.time()),
@@ -80,6 +83,24 @@ def closed_by() -> dict[str, dict[str, str]]:
 def unlisted() -> dict[str, str]:
     """Return by customer what unlisted addresses get as the tree says; empty: it does not say."""
     return {name: str(tree_settings(name).get("unlisted") or "") for name in customers()}
+
+
+def revisions(asked: Iterable[str]) -> dict[str, Any]:
+    """Read by customer which settings its tree has, and which the store's list that is in force here was judged by."""
+    found = {name: (_json(f"{ETC}/customers/{name}/store.json"), _json(f"{SPOOLS}/{name}/{MADE}")) for name in asked}
+    return {
+        name: {"tree": [tree.get("number"), tree.get("hash")], "store": made.get("settings")}
+        for name, (tree, made) in found.items()
+        if tree or made
+    }
+
+
+def _json(path: str) -> dict[str, Any]:
+    """Return an object; a file that is gone or damaged says nothing."""
+    try:
+        return dict(json.loads(read_text(path) or "{}"))
+    except (ValueError, TypeError):
+        return {}
 
 
 def drops() -> list[str]:

@@ -29,6 +29,16 @@ from roles.relay.missing_next_hop import unsaid_route_warnings, unsaid_routes
 from roles.relay.plan_facts import FIRST, PlanFact, has_facts, plan_facts
 from roles.relay.preflight import blockers, preflight_items
 from roles.relay.reject import reject_notes
+from roles.relay.revision import (
+    Revision,
+    held_words,
+    replaced_words,
+    revision_text,
+    settings_hash,
+    store_revision,
+    tree_revision,
+    wanted_revision,
+)
 from roles.relay.sftp_inbox import confinement, no_inbox, upload_account
 from roles.relay.timers import timers
 from templates import render
@@ -37,6 +47,7 @@ __all__ = [
     "FIRST",
     "Facts",
     "PlanFact",
+    "Revision",
     "address",
     "answers",
     "blockers",
@@ -44,6 +55,7 @@ __all__ = [
     "domain_names",
     "facts_items",
     "has_facts",
+    "held_words",
     "items",
     "key_uses",
     "keys_seen",
@@ -55,10 +67,15 @@ __all__ = [
     "plan_facts",
     "preflight_items",
     "queue",
+    "replaced_words",
     "settings",
+    "settings_hash",
     "spools",
+    "store_revision",
+    "tree_revision",
     "unsaid_route_warnings",
     "unsaid_routes",
+    "wanted_revision",
     "without",
 ]
 
@@ -102,7 +119,9 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
     copying = [customer for customer in customers if customer.exchange.copies_files]
     yield from map(upload_account, copying)
     yield from (open_marker(customer) for customer in customers if customer.opened)
-    yield from (customer_tree(customer, now.closed_by.get(customer.id, {})) for customer in customers)
+    for customer in customers:
+        shared = revision_text(customer, now) if relay.store else ""
+        yield customer_tree(customer, now.closed_by.get(customer.id, {}), shared)
     yield derived("tables", REBUILD)
     yield Item("sudo", "postern", {"command": REBUILD, "fault": ""})
     yield from (item for customer in copying for item in confinement(customer))

@@ -35,8 +35,11 @@ PROTECTED = (
 NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
-def customer_tree(customer: Customer, closed_by: Mapping[str, str] = NOBODY) -> Item:
-    """Return the tree as it must be. `closed_by`: who else closes domains that are being adopted, by A-label."""
+def customer_tree(customer: Customer, closed_by: Mapping[str, str] = NOBODY, revision: str = "") -> Item:
+    """Return the tree as it must be.
+
+    `closed_by`: who else closes domains that are being adopted, by A-label. `revision`: store.json; empty: no store.
+    """
     facts = {
         "customer": customer,
         "names": domain_names(customer),
@@ -49,6 +52,8 @@ def customer_tree(customer: Customer, closed_by: Mapping[str, str] = NOBODY) -> 
     }
     adopted = {name: closer for name, closer in closed_by.items() if name in customer.domains}
     files = {"settings.json": settings(customer)._replace(closed_by=adopted).text(), **rendered}
+    if revision:
+        files["store.json"] = revision
     return tree(Places().tree(customer.id), files, about=customer.id, keep=PROTECTED)
 
 

@@ -28,6 +28,8 @@ class Facts(NamedTuple):
     others: Mapping[str, str]  # domains that were asked about, and whose they are there besides, or still
     closed_by: Mapping[str, Mapping[str, str]]  # by customer, domains that are being adopted: who else closes each
     unlisted: Mapping[str, str]  # by customer, what its tree says that unlisted addresses get; empty: it does not
+    revisions: Mapping[str, Mapping[str, Any]]  # by customer, number and hash: of its `tree`, of what the `store` has
+    numbers: Mapping[str, int]  # by customer, the number that its settings are to have in the store
     drops: tuple[str, ...]  # customers who have an upload account, or what is left of one
     delimiter: str  # recipient_delimiter: Postfix itself takes user+tag@ where it has + in it and user@ is listed
     foreign: tuple[str, ...]  # relay domains that are not ours, listed where a plan is going to touch them
@@ -57,6 +59,8 @@ BLANK = Facts(
     others={},
     closed_by={},
     unlisted={},
+    revisions={},
+    numbers={},
     drops=(),
     delimiter="",
     foreign=(),

@@ -98,3 +98,48 @@ def test_an_opened_customer_is_open_on_the_follower_and_the_end_closes_nothing(f
     ended = json.loads(fleet.operator.done("open acme --end --json").out)
     assert sorted(ended) == ["mx1", "mx2"]
     assert fleet.ask("stranger") == ["250"]
+
+
+def test_settings_have_one_number_in_the_store_and_in_every_tree(fleet: Fleet) -> None:
+    fleet.operator.customer(relays=["mx1", "mx2"], domains=["acme.example", "second.example"])
+    assert numbers(fleet) == [1, 1]
+    fleet.operator.done("provision acme")
+    assert numbers(fleet) == [2, 2]
+    assert "nothing to change" in fleet.operator.done("provision acme").out
+    assert fleet.send(*EVERYBODY, "newcomer", "another") in (0, 3)
+
+
+def test_a_checkout_that_lacks_a_domain_of_the_store_is_refused_although_no_relay_has_it(fleet: Fleet) -> None:
+    """Its relays were made anew meanwhile, by somebody who had not pulled."""
+    domains = ["acme.example", "second.example", "third.example"]
+    holds = ["plus", *(f"domain:{name}" for name in domains)]
+    given = json.dumps({"number": 3, "hash": "0" * 64, "holds": holds, "domains": domains}).encode()
+    fleet.upload.run("/usr/local/sbin/postern", "store", "settings", "acme", stdin=given)
+    assert fleet.send(*EVERYBODY, "newcomer", "another", "late") == 75, "its tree is not of these settings"
+    refused = fleet.operator.run("provision acme")
+    assert refused.code == 2
+    assert "the store's settings have what these lack: domain:third.example" in refused.text
+    assert numbers(fleet) == [2, 2]
+    fleet.operator.done("provision acme --removing domain:third.example")
+    assert numbers(fleet) == [4, 4]
+    assert fleet.send(*EVERYBODY, "newcomer", "another", "late") in (0, 3)
+
+
+def test_settings_change_nowhere_while_the_store_is_down(fleet: Fleet) -> None:
+    fleet.operator.customer(
+        relays=["mx1", "mx2"], domains=["acme.example", "second.example"], include=["b@acme.example"]
+    )
+    fleet.database.stop()
+    refused = fleet.operator.run("provision acme")
+    assert refused.code == 2
+    assert "the store gives its changed settings no number" in refused.text
+    assert numbers(fleet) == [4, 4]
+    fleet.database.start()
+    fleet.operator.done("provision acme")
+    assert numbers(fleet) == [5, 5]
+
+
+def numbers(fleet: Fleet) -> list[int]:
+    """The numbers of acme's settings in the trees of both relays."""
+    read = [host.run("cat", "/etc/postern/customers/acme/store.json").stdout for host in (fleet.upload, fleet.follower)]
+    return [json.loads(text)["number"] for text in read]

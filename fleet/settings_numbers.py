@@ -1,0 +1,137 @@
+"""The numbers that customers' settings have in the store: taken before a tree changes, the same on all relays.
+
+A relay whose tree is not of the settings that the store's list was judged by adds and removes nobody. What changes no
+settings, as a key or another relay, takes no number and needs no store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from common import exit_codes
+from console.errors import Refused
+from deploy.plan import HostError, Plan
+from fleet.relay_plan import RelayPlan
+from fleet.store_access import ask_store
+from inventory.model import Customer
+from roles import relay as relay_role
+from roles.relay import Revision
+
+
+class TakenNumbers(NamedTuple):
+    """What the store said of customers whose settings change."""
+
+    numbers: Mapping[str, int]  # by customer
+    refused: Mapping[str, Refused]  # by customer: why nothing may be changed for it
+    unasked: tuple[Customer, ...] = ()  # whom no upload relay knows yet: they are asked about once one does
+
+
+NONE = TakenNumbers({}, {})
+
+
+def agree(
+    found: Mapping[str, RelayPlan | HostError | Refused], customers: Sequence[Customer]
+) -> dict[str, RelayPlan | HostError | Refused]:
+    """Return what was found, planned again where the relays' numbers for a customer differ."""
+    looks = [look for look in found.values() if isinstance(look, RelayPlan) and look.relay.store]
+    agreed = {one.id: _agreed_number(one, _serving(looks, one)) for one in customers}
+    return {name: _replanned(look, agreed) if isinstance(look, RelayPlan) else look for name, look in found.items()}
+
+
+def take(looks: Sequence[RelayPlan], customers: Iterable[Customer], removing: Sequence[str]) -> TakenNumbers:
+    """Ask the store for the number of each customer's settings that change, before anything is written."""
+    changing = [one for one in customers if _is_new(one, _serving(looks, one))]
+    able = [look for look in looks if not any(change.item.kind == "store" for change in look.plan.changes)]
+    asked = [one for one in changing if _uploads(able, one, has_tree=True)]
+    return _ask_all(able, asked, removing)._replace(unasked=tuple(one for one in changing if one not in asked))
+
+
+def take_late(looks: Sequence[RelayPlan], customers: Iterable[Customer]) -> TakenNumbers:
+    """Ask about customers whom no upload relay could ask about before it had their trees."""
+    return _ask_all(looks, customers, ())
+
+
+def with_numbers(look: RelayPlan, numbers: Mapping[str, int]) -> RelayPlan:
+    """Return a look whose plans write these numbers."""
+    return look._replace(after=look.after._replace(numbers={**look.after.numbers, **numbers}))
+
+
+def _ask_all(looks: Sequence[RelayPlan], customers: Iterable[Customer], removing: Sequence[str]) -> TakenNumbers:
+    numbers, refused = dict[str, int](), dict[str, Refused]()
+    for customer in customers:
+        try:
+            numbers[customer.id] = _ask(looks, customer, removing)
+        except Refused as error:
+            refused[customer.id] = error
+    return TakenNumbers(numbers, refused)
+
+
+def _ask(looks: Sequence[RelayPlan], customer: Customer, removing: Sequence[str]) -> int:
+    """Ask one upload relay after the other. Raises Refused."""
+    serving, why = _serving(looks, customer), "none of its upload relays can be asked"
+    given = {
+        "number": max((relay_role.wanted_revision(customer, look.after).number for look in serving), default=1),
+        "hash": relay_role.settings_hash(customer),
+        "holds": relay_role.held_words(customer),
+        "domains": list(customer.domains),
+        "removing": [*removing, *relay_role.replaced_words(customer)],
+        "anew": not any(customer.id in look.now.customers for look in serving),
+    }
+    for look in _uploads(looks, customer):
+        try:
+            answer = ask_store(look.host, "settings", customer.id, stdin=json.dumps(given).encode())
+        except HostError as error:
+            why = str(error)
+            continue
+        if answer["code"] == exit_codes.DONE:
+            return int(answer["number"])
+        why = f"{look.relay.name}: {answer.get('why')}"
+        if answer["code"] == exit_codes.REFUSED:
+            break
+    raise Refused(f"{customer.id}: the store gives its changed settings no number: {why}")
+
+
+def _serving(looks: Iterable[RelayPlan], customer: Customer) -> list[RelayPlan]:
+    return [look for look in looks if look.relay.store and look.relay.name in customer.relays]
+
+
+def _uploads(looks: Iterable[RelayPlan], customer: Customer, has_tree: bool = False) -> list[RelayPlan]:
+    every = [look for look in _serving(looks, customer) if look.relay.role == "upload"]
+    return [look for look in every if customer.id in look.now.customers or not has_tree]
+
+
+def _known(customer: Customer, looks: Iterable[RelayPlan]) -> list[Revision]:
+    """Return the settings that trees have, and those of the lists that relays have from the store."""
+    every = (relay_role.tree_revision, relay_role.store_revision)
+    return [revision(look.after, customer.id) for look in looks for revision in every]
+
+
+def _is_new(customer: Customer, looks: Sequence[RelayPlan]) -> bool:
+    """Return whether no relay knows of these settings: then the store does not, or another checkout made them."""
+    known = _known(customer, looks)
+    return any(relay_role.wanted_revision(customer, look.after) not in known for look in looks)
+
+
+def _agreed_number(customer: Customer, looks: Sequence[RelayPlan]) -> int:
+    """Return the number for all: the highest known, where it stands for these settings; else the next."""
+    number, name = max(_known(customer, looks), default=Revision(0, ""))
+    return number if number and name == relay_role.settings_hash(customer) else number + 1
+
+
+def _replanned(look: RelayPlan, agreed: Mapping[str, int]) -> RelayPlan | HostError:
+    """Return a look whose plan writes the numbers that all relays are to have."""
+    differing = {
+        one.id: agreed[one.id]
+        for one in look.customers
+        if look.relay.store and relay_role.wanted_revision(one, look.after).number != agreed[one.id]
+    }
+    if not differing:
+        return look
+    look = with_numbers(look, differing)
+    try:
+        items = relay_role.items(look.relay, [*look.customers, *look.givers], look.after)
+        return look._replace(plan=Plan.of(look.host, items))
+    except HostError as error:
+        return error

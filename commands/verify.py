@@ -8,6 +8,7 @@ from typing import Any
 from common import exit_codes
 from console import terminal
 from console.errors import Refused, code_of
+from console.grouping import name_some
 from deploy.items import State
 from deploy.plan import HostError, ProofFailed
 from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers
@@ -71,7 +72,7 @@ def _judge(answer: State | HostError | Refused) -> str | HostError | Refused:
     if faults:
         return ProofFailed("\n".join([*faults, *_as_whom(caller)]))
     taking = _open_domains(answer)
-    everybody = f"; nobody is refused at {', '.join(taking)}: open" if taking else ""
+    everybody = f"; nobody is refused at {name_some(taking)}: open" if taking else ""
     said = f"{len(asked)} addresses asked, all answered as they should be{everybody}"
     return "; ".join([said, *_as_whom(caller)])
 

@@ -581,6 +581,32 @@ def test_a_provider_without_a_way_to_reach_it_is_a_fault_that_stops_no_customer(
     assert "faults elsewhere, in provider.toml" in operator.done("verify acme", code=4).err
 
 
+ODD_PROVIDERS = {
+    "[stroe]\n": "provider.toml: stroe: no such table; did you mean 'store'?; there are provider, store",
+    'name = "Mail"\n': "provider.toml: name: stands outside a table; write it below [provider] or [store]",
+    'provider = "Mail"\n': "provider.toml: provider: stands outside a table; write it below [provider] or [store]",
+    '[provider]\nname = "Mail"\ncontact = "x"\nphone = "1"\n': "provider.toml: provider.phone: no such key",
+    '[store]\nurll = "x"\n': "provider.toml: store.urll: no such key; did you mean 'url'?",
+    "[store\n": "provider.toml: is not TOML in UTF-8",
+}
+EMERGENCIES = ("open acme", "rollback acme", "rollback acme --entry 0123456789ab", "review acme", "resume acme")
+
+
+@pytest.mark.parametrize("text", ODD_PROVIDERS)
+def test_a_fault_in_provider_toml_stops_what_writes_kits_and_relays_and_no_emergency(
+    operator: Operator, text: str
+) -> None:
+    """A kit would lose who "we" are, and a relay its part in the store; lists have to do with neither."""
+    operator.table("relays.toml#mx9", {"address": "127.77.255.254", "port": 1})
+    operator.customer("acme", relays=["mx9"])
+    (operator.inventory / "provider.toml").write_text(text)
+    for words in ("check", "provision acme", "provision acme --dry-run", "provision --all", "store"):
+        assert ODD_PROVIDERS[text] in operator.done(words, code=2).err
+    for words in EMERGENCIES:
+        said = operator.done(words, code=4).err
+        assert "the inventory has faults elsewhere, in provider.toml; `inv check` names each\n" in said
+
+
 def test_init_writes_what_is_known_already(operator: Operator) -> None:
     operator.done("init bolt --source ldap --domain bolt.example --relay mx1 --next-hop relay:[192.0.2.9]:25")
     written = (operator.inventory / "customers" / "bolt.toml").read_text()

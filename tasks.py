@@ -162,7 +162,8 @@ def trust(_: Context, name: str, yes: bool = False, spare: str = "", json: bool 
         "customer": f"{_CUSTOMERS}; or --all",
         "all_": _ALL,
         "dry_run": _DRY,
-        "removing": "a name the plan would remove: key:NAME, domain:D, route:D, partial:D, include:A, plus; repeatable",
+        "removing": "a name the plan would remove: key:NAME, domain:D, route:D, partial:D, include:A, plus, "
+        "unlisted:defer, unlisted:ask; repeatable",
         "downgrade": "install this release although the relay has a newer one",
         "public_key": "take this public key (PuTTY's or OpenSSH's form), whose private half stays where it was made",
         "diff": "print the plan's diffs below its summary",

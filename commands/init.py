@@ -113,6 +113,10 @@ def _faults(where: Path, draft: Draft, known: Sequence[str]) -> Iterator[str]:
             ascii_form(domain)
         except ValueError as error:
             yield f"{draft.id}: domain '{domain}' {error}"
+    try:
+        validators.next_hop(draft.next_hop or validators.BY_MX)
+    except ValueError as error:
+        yield f"{draft.id}: next_hop '{draft.next_hop}' {error}"
 
 
 def _claimed_twice(drafts: Mapping[str, Draft]) -> Iterator[str]:

@@ -380,6 +380,9 @@ WRONG = {
     "init bolt --from x.csv": "either 'bolt' or --from x.csv, not both",
     "init bolt --source powershel": "no source 'powershel'; did you mean 'powershell'?",
     "init bolt --relay mx": "bolt: no relay 'mx' in relays.toml; did you mean 'mx1'?",
+    "init bolt --next-hop relay[203.0.113.25]": "bolt: next_hop 'relay[203.0.113.25]' ",
+    "verify acme, bolt": "one name, several without blanks, was expected, and 2 came",
+    "accept acme bolt": "one name was expected, and 2 came",
     "init --from /nowhere/x.csv": "/nowhere/x.csv: No such file",
     "init Acme": "cannot be an id",
 }

@@ -113,6 +113,7 @@ class Postern(Program):
         unnamed = [each for each in context.positional_args if not flags & _spellings(each)]
         if positional > len(unnamed):
             expected = "one name" if unnamed else "no other name" if context.positional_args else "no name"
+            expected += ", several without blanks," * any("," in word for word in words)
             wrong(f"{name}: {expected} was expected, and {positional} came; `inv {name} --help`")
         return [name, *[""] * (len(unnamed) - positional), *words]
 

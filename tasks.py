@@ -54,6 +54,7 @@ _JSON = "print one JSON document instead of text"
         "next_hop": "where their mail goes on, as 'relay:[203.0.113.25]:25', in quotes",
         "from_": "a CSV file with a customer in each row: id and, as far as known, name, domains, relays, next_hop, "
         "source, server, basepoint, addresses, timezone; blanks between several",
+        "json": _JSON,
     },
 )
 def init(
@@ -64,6 +65,7 @@ def init(
     relay: list[str] | None = None,
     next_hop: str = "",
     from_: str = "",
+    json: bool = False,
 ) -> None:
     """Write a customer file to fill in, or one for each row of a table.
 
@@ -77,7 +79,7 @@ def init(
     from commands.init import init as story
 
     known = Draft(customer, "", tuple(domain or ()), tuple(relay or ()), next_hop, source)
-    run_command(story, known, from_)
+    run_command(story, known, from_, json)
 
 
 @task(help={"json": _JSON})
@@ -134,9 +136,10 @@ def list_(_: Context, json: bool = False) -> None:
         "name": "a relay; or a customer whose server is reached over SSH",
         "yes": "record without asking",
         "spare": "pin the relay's future host keys in this file (ssh-keygen's .pub) beside those it has now",
+        "json": f"{_JSON}, and ask nobody: without --yes it only looks",
     },
 )
-def trust(_: Context, name: str, yes: bool = False, spare: str = "") -> None:
+def trust(_: Context, name: str, yes: bool = False, spare: str = "", json: bool = False) -> None:
     r"""Show a machine's host keys and, when you say yes, pin them.
 
     They are written to the inventory's known_hosts. Compare the fingerprints with what `ssh-keygen -lf
@@ -150,7 +153,7 @@ def trust(_: Context, name: str, yes: bool = False, spare: str = "") -> None:
     from commands import run_command
     from commands.trust import trust as story
 
-    run_command(story, name, yes, spare)
+    run_command(story, name, yes, spare, json)
 
 
 @task(
@@ -159,7 +162,8 @@ def trust(_: Context, name: str, yes: bool = False, spare: str = "") -> None:
         "customer": f"{_CUSTOMERS}; or --all",
         "all_": _ALL,
         "dry_run": _DRY,
-        "removing": "a name the plan would remove: key:NAME, domain:D, route:D, partial:D, include:A, plus; repeatable",
+        "removing": "a name the plan would remove: key:NAME, domain:D, route:D, partial:D, include:A, plus, "
+        "unlisted:defer, unlisted:ask; repeatable",
         "downgrade": "install this release although the relay has a newer one",
         "public_key": "take this public key (PuTTY's or OpenSSH's form), whose private half stays where it was made",
         "diff": "print the plan's diffs below its summary",
@@ -552,6 +556,7 @@ def history(_: Context, customer: str, all_: bool = False, relay: str = "", diff
         "yes": "do not ask",
         "dry_run": _DRY,
         "diff": "print the plan's diffs below its summary",
+        "json": _JSON,
     }
 )
 def retire(
@@ -562,6 +567,7 @@ def retire(
     yes: bool = False,
     dry_run: bool = False,
     diff: bool = False,
+    json: bool = False,
 ) -> None:
     """Let a customer go, from every relay, with its kit and its keys.
 
@@ -577,7 +583,7 @@ def retire(
     from commands.retire import RetireOptions
     from commands.retire import retire as story
 
-    run_command(story, customer, RetireOptions(yes, force, relay, dry_run, diff))
+    run_command(story, customer, RetireOptions(yes, force, relay, dry_run, diff), json)
 
 
 @task(

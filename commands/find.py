@@ -27,9 +27,10 @@ def find(pattern: str, as_json: bool) -> int:
 
 
 def _print_found(answers: Mapping[str, Answers]) -> None:
-    total = 0
+    total, asked = 0, False
     for customer, each in answers.items():
         said = {name: one for name, one in relay_cli.given_answers(each).items() if one.code == exit_codes.DONE}
+        asked = asked or bool(said)
         lists = {name: [str(address) for address in one.record.get("found", ())] for name, one in said.items()}
         most = max((int(one.record.get("total", 0)) for one in said.values()), default=0)
         found = sorted({address for some in lists.values() for address in some})
@@ -39,7 +40,7 @@ def _print_found(answers: Mapping[str, Answers]) -> None:
             terminal.say(f"{customer}: {escape(address, _LONGEST)}{_only(having, lists, most == len(found))}")
         if most > len(found[:_SHOWN]):
             terminal.say(f"{customer}: ... and {most - len(found[:_SHOWN])} more; a longer pattern finds fewer")
-    if not total:
+    if asked and not total:
         terminal.say("nobody who is listed has that; `inv explain ADDRESS` says why")
 
 

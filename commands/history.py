@@ -16,7 +16,8 @@ def history(customer: str, every: bool, relay: str, diff: str, as_json: bool) ->
     if every or len(split_names(customer)) > 1:
         if diff:
             raise Refused("--diff is of one customer's lists, not of several")
-        return relay_cli.print_all(relay_cli.ask_for_all("history", customer=customer, relay=relay), as_json)
+        answers = relay_cli.ask_for_all("history", customer=customer, relay=relay)
+        return relay_cli.print_all(answers, as_json, quiet="no list has been in force yet")
     words = ["--diff", diff] if diff else []
     return relay_cli.print_answers(
         relay_cli.ask_relays(CustomerRelays.of(customer, relay), "asking", "history", *words), as_json

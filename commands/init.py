@@ -39,7 +39,7 @@ class Draft(NamedTuple):
 _LISTS = ("domains", "relays", "addresses")
 
 
-def init(draft: Draft, table: str) -> int:
+def init(draft: Draft, table: str, as_json: bool) -> int:
     """Write a customer file, or those of a CSV file; never over one that is there. Raises InventoryError, Refused."""
     where = _own_inventory()
     if table and draft.id:
@@ -54,6 +54,9 @@ def init(draft: Draft, table: str) -> int:
     files = {where / "customers" / f"{one.id}.toml": _text(one, known) for one in drafts.values()}
     _write_all(files)
     write_schemas(where)
+    if as_json:
+        terminal.document({"written": [str(path) for path in files]})
+        return exit_codes.DONE
     written = str(next(iter(files))) if len(files) == 1 else f"{len(files)} files in {where / 'customers'}"
     terminal.say(f"{written} written: fill in what stands between < and >, then `inv check`")
     return exit_codes.DONE
@@ -110,6 +113,10 @@ def _faults(where: Path, draft: Draft, known: Sequence[str]) -> Iterator[str]:
             ascii_form(domain)
         except ValueError as error:
             yield f"{draft.id}: domain '{domain}' {error}"
+    try:
+        validators.next_hop(draft.next_hop or validators.BY_MX)
+    except ValueError as error:
+        yield f"{draft.id}: next_hop '{draft.next_hop}' {error}"
 
 
 def _claimed_twice(drafts: Mapping[str, Draft]) -> Iterator[str]:

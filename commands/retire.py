@@ -11,7 +11,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import inventory
 from common import exit_codes
@@ -55,8 +56,26 @@ class RetirementPlan(NamedTuple):
 RetirementPlans = Mapping[str, RetirementPlan | HostError | Refused]
 
 
-def retire(customer_id: str, options: RetireOptions) -> int:
+class Retirement(NamedTuple):
+    """How it went: what was found on each relay, what became of it there, what goes here, and what is left by hand."""
+
+    code: int
+    found: RetirementPlans
+    gone: Mapping[str, str | HostError | Refused] = MappingProxyType({})
+    here: tuple[str, ...] = ()
+    by_hand: tuple[str, ...] = ()
+
+
+def retire(customer_id: str, options: RetireOptions, as_json: bool) -> int:
     """Look, say what will go, stop at mail that waits, ask, and let it go. Raises InventoryError, Refused."""
+    with terminal.document_alone(as_json):
+        done = _retire(customer_id, options)
+    if as_json:
+        terminal.document(_document(done, options.dry_run))
+    return done.code
+
+
+def _retire(customer_id: str, options: RetireOptions) -> Retirement:
     where = inventory.inventory_path()
     everything = load_for(customer_id, options.relay)
     customer = _leaving(where, everything, customer_id)
@@ -64,28 +83,59 @@ def retire(customer_id: str, options: RetireOptions) -> int:
         found = _look_at_all(_relays(everything, customer, options), customer, options, connections)
         codes = [*_show(found, options.diff)]
         if exit_codes.REFUSED in codes:
-            return exit_codes.worst(codes)
+            return Retirement(exit_codes.worst(codes), found)
+        here = () if options.relay else (*_here(where, everything, customer),)
         looks = [look for look in found.values() if isinstance(look, RetirementPlan) and look.plan.changes]
-        whole = not options.relay
-        here = [*_here(where, everything, customer)] if whole else []
-        for text in here:
-            terminal.say(f"{customer.id}: {text} goes as well")
+        _say_what_else(customer, here, [everything.relays[name] for name in found], is_all=not (looks or here))
         if not (looks or here):
-            terminal.say(f"{customer.id}: nothing to change")
-            return exit_codes.worst(codes)
-        for text in describe_mx_records(customer, [everything.relays[name] for name in found]):
-            terminal.note(f"{customer.id}: {text}")
+            return Retirement(exit_codes.worst(codes), found)
         if options.dry_run:
-            return exit_codes.worst([*codes, exit_codes.PENDING])
+            return Retirement(exit_codes.worst([*codes, exit_codes.PENDING]), found, here=here)
         _ask(customer, options)
-        if whole:
+        if not options.relay:
             _move_away(where, everything, customer_id)
         gone = run_parallel([look.relay for look in looks], partial(_apply, found), "retiring from")
     codes += [terminal.print_result(name, result) for name, result in gone.items()]
-    if whole:
+    by_hand: tuple[str, ...] = ()
+    if not options.relay:
         codes += [_leave_end(everything, customer)]
-        _tell_by_hand(where, customer)
-    return exit_codes.worst(codes)
+        by_hand = (*_by_hand(where, customer),)
+    for text in by_hand:
+        terminal.say(f"{customer.id}: {text}")
+    return Retirement(exit_codes.worst(codes), found, gone, here, by_hand)
+
+
+def _say_what_else(customer: Customer, here: Sequence[str], relays: Sequence[Relay], is_all: bool) -> None:
+    """Print what goes besides what goes from relays, and where the customer's mail is sent today."""
+    if is_all:
+        terminal.say(f"{customer.id}: nothing to change")
+        return
+    for text in here:
+        terminal.say(f"{customer.id}: {text} goes as well")
+    for text in describe_mx_records(customer, relays):
+        terminal.note(f"{customer.id}: {text}")
+
+
+def _document(done: Retirement, dry_run: bool) -> dict[str, Any]:
+    """Return what docs/json.md describes."""
+    relays = {name: _relay_document(look, done.gone.get(name), dry_run) for name, look in done.found.items()}
+    return {"code": done.code, "relays": relays, "goes": done.here, "by_hand": done.by_hand}
+
+
+def _relay_document(
+    look: RetirementPlan | HostError | Refused, gone: str | HostError | Refused | None, dry_run: bool
+) -> dict[str, Any]:
+    if not isinstance(look, RetirementPlan):
+        return {"result": "not reached", "error": str(look)}
+    shown = {
+        "changes": plan_view.summary_lines(look.plan),
+        "removals": list(look.plan.removals()),
+        "blockers": list(look.refusals),
+    }
+    if isinstance(gone, Exception):
+        return {"result": "failed", **shown, "error": str(gone)}
+    fate = "refused" if look.refusals else "would change" if dry_run or gone is None else "changed"
+    return {"result": fate if look.plan.changes else "unchanged", **shown}
 
 
 def _move_away(where: Path, everything: Inventory, customer_id: str) -> None:
@@ -225,18 +275,16 @@ def _leave_end(everything: Inventory, customer: Customer) -> int:
     return exit_codes.DONE
 
 
-def _tell_by_hand(where: Path, customer: Customer) -> None:
-    """Print what is left for somebody to do."""
+def _by_hand(where: Path, customer: Customer) -> Iterator[str]:
+    """Yield what is left for somebody to do."""
     there = customer.exchange
     if there.reach == "ssh" and customer.keys:
-        terminal.say(
-            f"{customer.id}: what is left in {there.directory} on its server, its last export above all, is its own"
-        )
+        yield f"what is left in {there.directory} on its server, its last export above all, is its own"
     elif customer.keys:
         files = ", ".join(customer_role.key_file(customer, key.name) for key in customer.keys)
         script = f"{there.directory}/schedule.sh" if there.is_posix else f"{there.directory}\\schedule.bat"
-        terminal.say(
-            f"{customer.id}: by hand on its server: run {script} remove, "
-            f"then delete {there.directory}, {files} above all; and kits that were written elsewhere (--kit-dir)"
+        yield (
+            f"by hand on its server: run {script} remove, then delete {there.directory}, {files} above all; "
+            "and kits that were written elsewhere (--kit-dir)"
         )
-    terminal.say(f"{customer.id}: commit {where}")
+    yield f"commit {where}"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import inventory
 from common import exit_codes
 from console import terminal
 from console.errors import Refused
@@ -35,6 +36,7 @@ class StoreOptions(NamedTuple):
 def store(customer: str, options: StoreOptions) -> int:
     """Show the store beside the relays, or do what the options say. Raises InventoryError, Refused."""
     everything = load_for(customer)
+    inventory.require_provider(everything)
     if everything.store is None:
         raise Refused("provider.toml has no [store]: each relay has its lists by itself")
     if sum(map(bool, (options.merge, options.forget, options.init))) > 1:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import inventory
 from common import exit_codes
@@ -15,22 +15,42 @@ from deploy.relay_host import fetch_host_keys, fingerprint
 from fleet.relays import load_for
 from inventory import Inventory, key_records
 from inventory.model import Relay, Ssh
+from receiver.formatting import count
 
+Pin: TypeAlias = Callable[[Sequence[str]], object]
 _COLUMNS = ("type", "fingerprint", "state")
 
 
-def trust(name: str, yes: bool, spare: str = "") -> int:
+class Found(NamedTuple):
+    """The host keys of a machine with the state of each, which of them are to be pinned, and which are gone."""
+
+    states: Mapping[str, str]
+    new: Sequence[str]  # empty: nothing is to be recorded
+    gone: Sequence[str] = ()  # pinned until now and no longer offered
+
+
+def trust(name: str, yes: bool, spare: str, as_json: bool) -> int:
     """Show the host keys that a relay, or a customer's server, offers, ask, and pin them.
 
-    `spare`: a file with host keys that a relay may come to offer, which are pinned beside those it has.
+    `spare`: a file with host keys that a relay may come to offer, which are pinned beside those it has. `as_json`:
+    nobody is asked; without `yes` it only looks.
     """
     if not name:
         raise Refused("which machine? Name a relay, or a customer whose server is reached over SSH")
-    where = inventory.inventory_path()
+    where, everything = inventory.inventory_path(), load_for(name, relay=name)
     if spare:
-        return _pin_spare(where, inventory.find_relay(load_for(name, relay=name), name), spare, yes)
-    codes = [_trust(where, one, yes) for one in _machines(load_for(name, relay=name), name)]
-    return exit_codes.worst(codes)
+        relay = inventory.find_relay(everything, name)
+        found = {relay.name: _find_spare(relay, spare)}
+        pin = {relay.name: partial(key_records.pin_spare, where, relay)}
+    else:
+        machines = {one.name: one for one in _machines(everything, name)}
+        found = {name: _find_offered(one) for name, one in machines.items()}
+        pin = {name: partial(key_records.trust, where, one.place) for name, one in machines.items()}
+    if as_json:
+        return _print_document(found, pin, yes)
+    for name, each in found.items():
+        _show_and_ask(name, each, yes, pin[name], bool(spare))
+    return exit_codes.DONE
 
 
 class _Machine(NamedTuple):
@@ -54,20 +74,24 @@ def _machines(everything: Inventory, name: str) -> Iterator[_Machine]:
         yield _Machine(f"{name}'s server {customer.exchange.server}", customer.exchange.ssh, customer.host_keys, ())
 
 
-def _trust(where: Path, machine: _Machine, yes: bool) -> int:
+def _find_offered(machine: _Machine) -> Found:
+    """Ask a machine for its host keys. Raises HostError."""
     place = machine.place
     offered = fetch_host_keys(str(place.address), user=place.user, port=place.port)
-    terminal.table(_COLUMNS, [_row(key, _standing(key, machine)) for key in offered])
-    for key in set(machine.pinned) - set(offered) - set(machine.spare):
-        terminal.note(f"pinned until now and no longer offered: {key.split()[0]} {fingerprint(key)}")
-    if set(offered) == set(machine.pinned) - set(machine.spare):
-        terminal.say(f"{machine.name}: nothing to change")
-        return exit_codes.DONE
-    if not (yes or terminal.ask_yes(f"pin these for {machine.name}?")):
-        raise Refused("nothing recorded" + ("" if terminal.can_ask() else "; say --yes where no question can be asked"))
-    key_records.trust(where, place, offered)
-    terminal.say(f"{machine.name}: {len(offered)} host keys pinned in {where / 'known_hosts'}")
-    return exit_codes.DONE
+    states = {key: _standing(key, machine) for key in offered}
+    is_known = set(offered) == set(machine.pinned) - set(machine.spare)
+    gone = [key for key in machine.pinned if key not in offered and key not in machine.spare]
+    return Found(states, [] if is_known else offered, gone)
+
+
+def _find_spare(relay: Relay, file: str) -> Found:
+    """Read host keys that a relay may come to offer. Raises Refused."""
+    try:
+        keys = key_records.read_host_keys(read_file(file).decode("utf-8", "replace"))
+    except ValueError as error:
+        raise Refused(f"{file}: {error}") from None
+    states = {key: "pinned" if key in relay.host_keys else "spare" for key in keys}
+    return Found(states, [key for key in keys if key not in relay.host_keys])
 
 
 def _standing(key: str, machine: _Machine) -> str:
@@ -78,26 +102,41 @@ def _standing(key: str, machine: _Machine) -> str:
     return "NEW, and others are pinned" if machine.pinned else "new"
 
 
-def _row(key: str, state: str) -> tuple[str, str, str]:
-    return key.split()[0], fingerprint(key), state
-
-
-def _pin_spare(where: Path, relay: Relay, file: str, yes: bool) -> int:
-    """Pin host keys that a relay may come to offer: they are in every kit that is written from then on."""
-    try:
-        keys = key_records.read_host_keys(read_file(file).decode("utf-8", "replace"))
-    except ValueError as error:
-        raise Refused(f"{file}: {error}") from None
-    terminal.table(_COLUMNS, [_row(key, "pinned" if key in relay.host_keys else "spare") for key in keys])
-    new = [key for key in keys if key not in relay.host_keys]
-    if not new:
-        terminal.say(f"{relay.name}: nothing to change")
-        return exit_codes.DONE
-    if not (yes or terminal.ask_yes(f"pin these for {relay.name} beside those it has?")):
+def _show_and_ask(name: str, found: Found, yes: bool, pin: Pin, is_spare: bool) -> None:
+    """Print the keys, and pin those that are new once somebody has said yes. Raises Refused."""
+    terminal.table(_COLUMNS, [(key.split()[0], fingerprint(key), state) for key, state in found.states.items()])
+    for key in found.gone:
+        terminal.note(f"pinned until now and no longer offered: {key.split()[0]} {fingerprint(key)}")
+    if not found.new:
+        terminal.say(f"{name}: nothing to change")
+        return
+    beside = " beside those it has" if is_spare else ""
+    if not (yes or terminal.ask_yes(f"pin these for {name}{beside}?")):
         raise Refused("nothing recorded" + ("" if terminal.can_ask() else "; say --yes where no question can be asked"))
-    key_records.pin_spare(where, relay, new)
+    pin(found.new)
+    where = inventory.inventory_path() / "known_hosts"
+    if not is_spare:
+        terminal.say(f"{name}: {count(len(found.new), 'host key')} pinned in {where}")
+        return
     terminal.say(
-        f"{relay.name}: {len(new)} spare host keys pinned in {where / 'known_hosts'}; `inv provision --all` puts them "
+        f"{name}: {count(len(found.new), 'spare host key')} pinned in {where}; `inv provision --all` puts them "
         "into the kits, `inv kits` says who must carry one"
     )
-    return exit_codes.DONE
+
+
+def _print_document(found: Mapping[str, Found], pin: Mapping[str, Pin], yes: bool) -> int:
+    """Record what is new if that was said, and print what docs/json.md describes."""
+    for name, each in found.items():
+        if yes and each.new:
+            pin[name](each.new)
+    terminal.document({name: _document(each, yes) for name, each in found.items()})
+    return exit_codes.PENDING if any(each.new for each in found.values()) and not yes else exit_codes.DONE
+
+
+def _document(found: Found, yes: bool) -> dict[str, Any]:
+    keys = [_key(key) | {"state": state} for key, state in found.states.items()]
+    return {"keys": keys, "gone": [_key(key) for key in found.gone], "recorded": len(found.new) if yes else 0}
+
+
+def _key(key: str) -> dict[str, str]:
+    return {"type": key.split()[0], "fingerprint": fingerprint(key)}

@@ -8,6 +8,7 @@ from typing import Any
 from common import exit_codes
 from console import terminal
 from console.errors import Refused, code_of
+from console.grouping import name_some
 from deploy.items import State
 from deploy.plan import HostError, ProofFailed
 from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers
@@ -29,7 +30,7 @@ def verify(customer: str, every: bool, relay: str, as_json: bool) -> int:
 
     answers = run_parallel(relays_of(everything, customers, relay), ask, "asking")
     verdicts = {name: _judge(answer) for name, answer in answers.items()}
-    differences = [*_differences(answers)]
+    differences = [*find_differences(answers)]
     if as_json:
         relays = {name: _document(answer, verdicts[name]) for name, answer in answers.items()}
         terminal.document({"relays": relays, "differences": differences})
@@ -71,7 +72,7 @@ def _judge(answer: State | HostError | Refused) -> str | HostError | Refused:
     if faults:
         return ProofFailed("\n".join([*faults, *_as_whom(caller)]))
     taking = _open_domains(answer)
-    everybody = f"; nobody is refused at {', '.join(taking)}: open" if taking else ""
+    everybody = f"; nobody is refused at {name_some(taking)}: open" if taking else ""
     said = f"{len(asked)} addresses asked, all answered as they should be{everybody}"
     return "; ".join([said, *_as_whom(caller)])
 
@@ -89,11 +90,11 @@ def _as_whom(caller: Mapping[str, Any]) -> Iterator[str]:
         yield f"asked as {caller['is']}, so THIS HOLDS FOR mynetworks ONLY: {caller['why']}"
 
 
-def _differences(answers: Mapping[str, Any]) -> Iterator[str]:
+def find_differences(answers: Mapping[str, Any]) -> Iterator[str]:
     """Yield the domains of which relays list different addresses."""
     listed = {name: answer["listed"] for name, answer in answers.items() if not isinstance(answer, Exception)}
     for domain in dict.fromkeys(domain for each in listed.values() for domain in each):
-        there = {name: each[domain] for name, each in listed.items()}
+        there = {name: each[domain] for name, each in listed.items() if domain in each}
         if len({digest for _, digest in there.values()}) > 1:
             counts = ", ".join(f"{name} {total}" for name, (total, _) in there.items())
             yield f"{domain}: its relays list different addresses ({counts}); see `inv status`"

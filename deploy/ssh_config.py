@@ -41,8 +41,8 @@ def ask_ssh(address: str, user: str | None, port: int | None, default_user: str 
     ssh = shutil.which("ssh")
     if ssh is None:
         raise HostError(
-            "there is no program `ssh` here, which says what ~/.ssh/config means: install OpenSSH's client"
-            " (Debian: apt-get install openssh-client)"
+            "there is no program `ssh` here, which says what ~/.ssh/config means: install OpenSSH's client "
+            "(Debian: apt-get install openssh-client)"
         )
     words = [*(["-l", user] if user else []), *(["-p", str(port)] if port else [])]
     text = "\n".join(_lines(default_user))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from common.adopted_domains import closing_parameter, closing_tables, is_closed_by_maps
 from common.main_cf_params import RECIPIENTS, ROUTES
+from console.grouping import NAMED, group_names, name_some
 from deploy.items import State
 from deploy.plan import Plan
 from fleet.adoption import CLOSED, OPEN, Standing
@@ -17,6 +18,7 @@ from receiver.lists.spool import Accepted
 from roles import relay as relay_role
 from roles.relay import Facts
 
+_OTHERS = 2  # rank of a domain that neither closes nor opens
 OURS, NOBODY = "our list", "nobody is refused"
 
 
@@ -36,10 +38,21 @@ class DomainChange(NamedTuple):
 
 
 def screen_lines(changes: Sequence[DomainChange]) -> list[str]:
-    """Return a line for each domain that changes, those that close first, then those that open."""
-    order = {("open", "closed"): 0, ("closed", "open"): 1}
+    """Return what becomes of the domains that change, those alike in one line: first that close, then that open.
+
+    Of those that close or open all are named, of others some.
+    """
     some = [one for one in changes if one.before != one.after]
-    return [_line(one) for one in sorted(some, key=lambda one: (order.get(_words(one), 2), one.domain))]
+    ordered = sorted(some, key=lambda one: (_rank(one), one.domain))
+    alike = group_names((one.domain, (_rank(one), _text(one))) for one in ordered)
+    return [
+        f"{escape(name_some(names, len(names) if rank < _OTHERS else NAMED), 20_000)}: {text}"
+        for (rank, text), names in alike.items()
+    ]
+
+
+def _rank(change: DomainChange) -> int:
+    return {("open", "closed"): 0, ("closed", "open"): 1}.get(_words(change), _OTHERS)
 
 
 def find_changes(
@@ -121,10 +134,10 @@ def _word(state: DomainState | None) -> str:
     return "open" if state.is_open else "closed"
 
 
-def _line(change: DomainChange) -> str:
+def _text(change: DomainChange) -> str:
     warning = _warning(change)
-    told = escape(f"{change.domain}: {_way(change)}", 600)
-    return f"{told}; {warning}" if warning else told
+    way = escape(_way(change), 600)
+    return f"{way}; {warning}" if warning else way
 
 
 def _way(change: DomainChange) -> str:

@@ -70,7 +70,11 @@ class _RelayRun(NamedTuple):
 def provision_customers(
     everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions, new_keys: NewKeys
 ) -> ProvisionResult:
-    """Do it for these customers, be they as the inventory has them or as they are to be. Raises Refused."""
+    """Do it for these customers, be they as the inventory has them or as they are to be.
+
+    Raises InventoryError, Refused.
+    """
+    inventory.require_provider(everything)
     run = _provision_relays(everything, customers, options, new_keys)
     known = {one.id: _key_usage(one, run.found, run.as_wanted, run.failed) for one in run.customers}
     ends = dict(zip(known, provision_ends(everything, run.customers, known, options, new_keys.ends), strict=True))

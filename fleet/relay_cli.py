@@ -214,8 +214,10 @@ def _print_texts(said: Mapping[str, Mapping[str, RelayAnswer]], quiet: str) -> N
     texts = {id_: dict.fromkeys(one.text for one in each.values()) for id_, each in said.items()}
     nothing = [id_ for id_, each in texts.items() if quiet and each and all(quiet in text for text in each)]
     for id_, each in texts.items():
-        for text in each if id_ not in nothing else ():
-            terminal.say(f"{id_}:")
+        if id_ in nothing or not each:
+            continue
+        terminal.say(f"{id_}:")
+        for text in each:
             terminal.answer([name for name, one in said[id_].items() if one.text == text], text)
     if nothing:
         terminal.say(f"{', '.join(nothing[:3])}{f' and {len(nothing) - 3} more' if nothing[3:] else ''}: {quiet}")

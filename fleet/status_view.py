@@ -6,12 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from common import exit_codes
+from console.grouping import NAMED
 from fleet.problems import Problem
 from receiver.formatting import count, escape, format_age, format_time
 
 OF_LISTS = ("customer", "relay", "recipients", "last good (UTC)", "last change (UTC)", "last run", "key")
 COLUMNS = (*OF_LISTS, "needs a person")
 BRIEF_COLUMNS = ("customer", "relay", "listed", "good", "changed", "last run", "key", "problems")
+
+MOST = 6  # sentences of one kind; of more than these NAMED are shown and the rest is counted
 
 NAGIOS = {0: "OK", 1: "WARNING", 2: "CRITICAL", 3: "UNKNOWN"}
 """Exit codes of a monitoring plugin, and the words for them (Monitoring Plugins Development Guidelines)."""
@@ -97,14 +100,31 @@ def pipe_rows(found: Overview, only_problems: bool = False) -> Iterator[tuple[st
 
 
 def brief_rows(found: Overview, now: int, only_problems: bool = False) -> Iterator[tuple[str, ...]]:
-    """Yield a row of BRIEF_COLUMNS for each list: ages instead of times, a word for each problem."""
+    """Yield a row of BRIEF_COLUMNS for each list: ages instead of times, a word for each problem.
+
+    A customer whose lists look alike on all its relays has one row.
+    """
     for name, each in found.relays.items():
         if each:
             yield ("(relay)", name, *[""] * 5, _format_kinds(each))
+    looks: dict[str, list[tuple[str, ...]]] = {}
+    for row in found.rows:
+        looks.setdefault(row.customer, []).append(_brief_cells(row, now))
+    told = set()
     for row in found.sorted_rows(only_problems):
-        ages = tuple(format_age(now - when) if when else "never" for when in (row.good, row.changed))
-        key = row.key if row.key_days is None else f"{row.key}, {count(row.key_days, 'day')}"
-        yield (row.customer, row.relay, _format_total(row), *ages, row.did, key, _format_kinds(row.needs))
+        alike = looks[row.customer]
+        if len(alike) == 1 or len({*alike}) > 1:
+            yield (row.customer, row.relay, *_brief_cells(row, now))
+        elif row.customer not in told:
+            told.add(row.customer)
+            yield (row.customer, f"all {len(alike)}", *alike[0])
+
+
+def _brief_cells(row: Row, now: int) -> tuple[str, ...]:
+    """Return the cells of a row behind the relay's name."""
+    ages = tuple(format_age(now - when) if when else "never" for when in (row.good, row.changed))
+    key = row.key if row.key_days is None else f"{row.key}, {count(row.key_days, 'day')}"
+    return (_format_total(row), *ages, row.did, key, _format_kinds(row.needs))
 
 
 def group_problems(found: Overview) -> list[GroupedProblem]:
@@ -119,11 +139,19 @@ def group_problems(found: Overview) -> list[GroupedProblem]:
 
 
 def sentences(found: Overview) -> list[str]:
-    """Return each problem once as a sentence; those that need somebody first."""
-    return [
-        f"{f'{one.customer} on ' if one.customer else ''}{', '.join(one.relays)}: {one.problem.text}"
-        for one in group_problems(found)
-    ]
+    """Return each problem once as a sentence, those that need somebody first; where many have one, some of them."""
+    by_kind: dict[tuple[bool, str], list[GroupedProblem]] = {}
+    for one in group_problems(found):
+        by_kind.setdefault((one.problem.urgent, one.problem.kind), []).append(one)
+    return [text for (_, kind), alike in by_kind.items() for text in _some_sentences(kind, alike)]
+
+
+def _some_sentences(kind: str, alike: Sequence[GroupedProblem]) -> Iterator[str]:
+    shown = alike if len(alike) <= MOST else alike[:NAMED]
+    for one in shown:
+        yield f"{f'{one.customer} on ' if one.customer else ''}{', '.join(one.relays)}: {one.problem.text}"
+    if more := alike[len(shown) :]:
+        yield f"{kind}: {len(more)} more like these; `inv status CUSTOMER` says it in full"
 
 
 def nagios(found: Overview) -> tuple[int, str]:

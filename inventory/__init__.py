@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,7 +17,7 @@ from common.opened import Opened
 from inventory import domains, key_records, opened_records, validators
 from inventory.errors import InventoryError, describe_faults, follows
 from inventory.model import Customer, Key, Provider, Relay, Table
-from inventory.provider import read_provider
+from inventory.provider import FILE, read_provider
 from inventory.store import Store, files_for, read_store
 from inventory.validators import near
 
@@ -50,6 +50,7 @@ class Inventory(NamedTuple):
     store: Store | None = None  # the database of all relays
     unread: frozenset[str] = frozenset()  # customers whose files have such faults that they are not among `customers`
     provider: Provider | None = None  # who the operator is, where that is written down
+    provider_faults: tuple[str, ...] = ()  # of provider.toml: without it no kit and no relay may be written
 
 
 class Fault(NamedTuple):
@@ -75,12 +76,14 @@ def load(where: Path, customers: Collection[str] | None = None, relays: Collecti
     customer_tables = _customer_tables(where, faults)
     known, known_faults = key_records.known(where)
     faults += _about(known_faults, "known_hosts")
-    provider = _provider(where, faults)
+    provider, provider_faults = _provider(where)
     records = _records(where, customer_tables, faults)
     machines = _relays(relay_tables or {}, known, faults)
-    read, store = _customers("customers", customer_tables, records, known, faults), _store(where, faults)
-    machines = _with_store(machines, store, where, faults)
-    found = Inventory(machines, _with_followers(read, machines), store=store, provider=provider)
+    read = _customers("customers", customer_tables, records, known, faults)
+    store, machines, store_faults = _with_store(machines, where)
+    provider_faults = tuple(dict.fromkeys([*provider_faults, *store_faults]))
+    faults += _about(provider_faults, FILE)
+    found = Inventory(machines, _with_followers(read, machines), (), store, frozenset(), provider, provider_faults)
     faults += [*_faults_of_followers(found)]
     if relay_tables is not None:
         faults += _unknown_relays(relay_tables, customer_tables)
@@ -131,6 +134,16 @@ def retire(where: Path, customer_id: str) -> None:
     (where / "customers" / place.name).rename(place)
 
 
+def require_provider(inventory: Inventory) -> None:
+    """Raise InventoryError where provider.toml has faults.
+
+    What writes kits and relays wants it right: without it kits would lose who "we" are, and relays their part in the
+    store. A command that only asks or decides about lists goes on.
+    """
+    if inventory.provider_faults:
+        raise InventoryError(inventory.provider_faults)
+
+
 def find(inventory: Inventory, customer_id: str) -> Customer:
     """Return one customer. Raises InventoryError that names a near one."""
     return _find(inventory.customers, customer_id, "customer", "inventory/customers")
@@ -155,12 +168,12 @@ def _must_be_there(where: Path) -> None:
         raise InventoryError([f"{where}: no such directory; POSTERN_INVENTORY names the one that holds relays.toml"])
 
 
-def _provider(where: Path, faults: list[Fault]) -> Provider | None:
+def _provider(where: Path) -> tuple[Provider | None, Sequence[str]]:
+    """Return who the operator is, or what is wrong there."""
     try:
-        return read_provider(where)
+        return read_provider(where), ()
     except InventoryError as error:
-        faults += _about(error.faults, "provider.toml")
-        return None
+        return None, error.faults
 
 
 def _about(texts: Iterable[str], *places: str) -> list[Fault]:
@@ -344,24 +357,14 @@ def _texts(table: Mapping[str, Any] | None, key: str) -> list[str]:
 # ---- the store
 
 
-def _store(where: Path, faults: list[Fault]) -> Store | None:
-    """Return the store. A fault in it concerns every command: without it a relay's part in it would be undone."""
+def _with_store(relays: dict[str, Relay], where: Path) -> tuple[Store | None, dict[str, Relay], Sequence[str]]:
+    """Return the store, and the relays with what each is to know of it; or what is wrong with it."""
     try:
-        return read_store(where)
+        store = read_store(where)
+        files = {name: files_for(store, where, relay) if store else None for name, relay in relays.items()}
     except InventoryError as error:
-        faults += _about(error.faults)
-        return None
-
-
-def _with_store(relays: dict[str, Relay], store: Store | None, where: Path, faults: list[Fault]) -> dict[str, Relay]:
-    if store is None:
-        return relays
-    try:
-        files = {name: files_for(store, where, relay) for name, relay in relays.items()}
-    except InventoryError as error:
-        faults += _about(error.faults)
-        return relays
-    return {name: relay.model_copy(update={"store": files[name]}) for name, relay in relays.items()}
+        return None, relays, error.faults
+    return store, {name: relay.model_copy(update={"store": files[name]}) for name, relay in relays.items()}, ()
 
 
 def _with_followers(customers: Mapping[str, Customer], relays: Mapping[str, Relay]) -> dict[str, Customer]:
@@ -374,7 +377,7 @@ def _with_followers(customers: Mapping[str, Customer], relays: Mapping[str, Rela
 
 def _faults_of_followers(found: Inventory) -> Iterator[Fault]:
     for name, relay in found.relays.items():
-        if relay.role == "follower" and found.store is None:
+        if relay.role == "follower" and found.store is None and not found.provider_faults:
             text = f"relays.toml: {name}.role: 'follower' takes its lists from a store: provider.toml lacks [store]"
             yield Fault(f'{text}; without one this relay needs role = "upload"', frozenset({f"relays/{name}"}))
     for stem, customer in found.customers.items():

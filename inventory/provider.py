@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from inventory.errors import InventoryError, describe_faults
 from inventory.model import Provider
+from inventory.validators import near
 
 FILE = "provider.toml"
 TABLES = ("provider", "store")
@@ -26,10 +27,18 @@ def read_tables(where: Path) -> Mapping[str, Any]:
         raise InventoryError([f"{FILE}: {error.strerror}"]) from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InventoryError([f"{FILE}: is not TOML in UTF-8: {error}"]) from None
-    unknown = [name for name in tables if name not in TABLES]
-    if unknown:
-        raise InventoryError([f"{FILE}: {name}: no such table; there are {', '.join(TABLES)}" for name in unknown])
+    if faults := [*_faults(tables)]:
+        raise InventoryError(faults)
     return tables
+
+
+def _faults(tables: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the file has besides the tables that are known."""
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            yield f"{FILE}: {name}: stands outside a table; write it below {' or '.join(f'[{one}]' for one in TABLES)}"
+        elif name not in TABLES:
+            yield f"{FILE}: {name}: no such table{near(name, TABLES)}; there are {', '.join(TABLES)}"
 
 
 def read_provider(where: Path) -> Provider | None:

@@ -1,3 +1,1 @@
 """The half of Postern that is installed on a relay. Standard library of Python 3.9 only."""
-
-RELEASE = "1.0.0"

@@ -380,6 +380,9 @@ WRONG = {
     "init bolt --from x.csv": "either 'bolt' or --from x.csv, not both",
     "init bolt --source powershel": "no source 'powershel'; did you mean 'powershell'?",
     "init bolt --relay mx": "bolt: no relay 'mx' in relays.toml; did you mean 'mx1'?",
+    "init bolt --next-hop relay[203.0.113.25]": "bolt: next_hop 'relay[203.0.113.25]' ",
+    "verify acme, bolt": "one name, several without blanks, was expected, and 2 came",
+    "accept acme bolt": "one name was expected, and 2 came",
     "init --from /nowhere/x.csv": "/nowhere/x.csv: No such file",
     "init Acme": "cannot be an id",
 }
@@ -579,6 +582,32 @@ def test_a_provider_without_a_way_to_reach_it_is_a_fault_that_stops_no_customer(
     assert "provider.toml: provider.contact: must be given" in said
     assert "provider.toml: provider.name: 'M\u00fcller' must be plain ASCII" in said
     assert "faults elsewhere, in provider.toml" in operator.done("verify acme", code=4).err
+
+
+ODD_PROVIDERS = {
+    "[stroe]\n": "provider.toml: stroe: no such table; did you mean 'store'?; there are provider, store",
+    'name = "Mail"\n': "provider.toml: name: stands outside a table; write it below [provider] or [store]",
+    'provider = "Mail"\n': "provider.toml: provider: stands outside a table; write it below [provider] or [store]",
+    '[provider]\nname = "Mail"\ncontact = "x"\nphone = "1"\n': "provider.toml: provider.phone: no such key",
+    '[store]\nurll = "x"\n': "provider.toml: store.urll: no such key; did you mean 'url'?",
+    "[store\n": "provider.toml: is not TOML in UTF-8",
+}
+EMERGENCIES = ("open acme", "rollback acme", "rollback acme --entry 0123456789ab", "review acme", "resume acme")
+
+
+@pytest.mark.parametrize("text", ODD_PROVIDERS)
+def test_a_fault_in_provider_toml_stops_what_writes_kits_and_relays_and_no_emergency(
+    operator: Operator, text: str
+) -> None:
+    """A kit would lose who "we" are, and a relay its part in the store; lists have to do with neither."""
+    operator.table("relays.toml#mx9", {"address": "127.77.255.254", "port": 1})
+    operator.customer("acme", relays=["mx9"])
+    (operator.inventory / "provider.toml").write_text(text)
+    for words in ("check", "provision acme", "provision acme --dry-run", "provision --all", "store"):
+        assert ODD_PROVIDERS[text] in operator.done(words, code=2).err
+    for words in EMERGENCIES:
+        said = operator.done(words, code=4).err
+        assert "the inventory has faults elsewhere, in provider.toml; `inv check` names each\n" in said
 
 
 def test_init_writes_what_is_known_already(operator: Operator) -> None:

@@ -25,6 +25,15 @@ def test_domains_that_close_come_first_then_those_that_open() -> None:
     ]
 
 
+def test_many_new_domains_are_one_line_and_of_those_that_close_all_are_named() -> None:
+    names = [f"d{number:03}.example" for number in range(150)]
+    assert screen_lines([DomainChange(name, None, OPEN) for name in names]) == [
+        "d000.example, d001.example, d002.example and 147 more: new on this relay, open: nobody is refused"
+    ]
+    (line,) = screen_lines([DomainChange(name, OPEN, CLOSED) for name in names])
+    assert all(name in line for name in names)
+
+
 def test_a_domain_that_stays_closed_names_who_answers_before_and_after() -> None:
     (line,) = screen_lines([DomainChange("a.example", THEIRS, CLOSED)])
     assert line.startswith("a.example: stays closed; who answers: today relay_recipient_maps (hash:/r), then our list")

@@ -55,7 +55,8 @@ def test_what_needs_somebody_stands_first_then_notices_then_the_rest() -> None:
     found = fleet(row("customer-003", "mx1", ROTATION), row("customer-149", "mx5", HELD))
     shown = [(one[0], one[1], one[-1]) for one in status_view.brief_rows(found, NOW)]
     assert shown[:2] == [("customer-149", "mx5", "held"), ("customer-003", "mx1", "rotation")]
-    assert len(shown) == 900
+    assert len(shown) == 148 + 2 * 6
+    assert shown[2] == ("customer-000", "all 6", "")
     assert len([*status_view.brief_rows(found, NOW, only_problems=True)]) == 2
 
 
@@ -73,8 +74,25 @@ def test_at_80_columns_no_row_is_folded_and_times_are_ages() -> None:
     found = fleet(row("customer-149", "mx5", HELD, ROTATION), mx2=DOWN)
     lines = terminal.layout(BRIEF_COLUMNS, [*status_view.brief_rows(found, NOW)], 80)
     assert max(map(len, lines)) <= 80
-    assert len(lines) == 1 + 1 + 900 + 1  # the header, the relay, the lists, and a second line of problems
-    assert re.fullmatch(r"customer-000  mx1    250 +3 min  5 h +published  k1, 40 days", lines[-900 + 1])
+    assert len(lines) == 1 + 1 + 149 + 6 + 1  # the header, the relay, the customers, and a second line of problems
+    assert re.fullmatch(r"customer-000  all 6  250 +3 min  5 h +published  k1, 40 days", lines[4])
+
+
+def test_a_customer_whose_lists_look_alike_has_one_row_and_any_other_one_for_each_relay() -> None:
+    rows = [row("acme", "mx1"), row("acme", "mx2"), row("bolt", "mx1"), row("bolt", "mx2", HELD), row("carl", "mx2")]
+    shown = [one[:2] for one in status_view.brief_rows(Overview({}, rows), NOW)]
+    assert shown == [("bolt", "mx2"), ("acme", "all 2"), ("bolt", "mx1"), ("carl", "mx2")]
+    problems = status_view.brief_rows(Overview({}, rows), NOW, only_problems=True)
+    assert [one[:2] for one in problems] == [("bolt", "mx2")]
+
+
+def test_of_a_problem_that_many_have_three_sentences_are_shown_and_the_rest_is_counted() -> None:
+    found = fleet(*(row(f"customer-{number:03}", "mx1", HELD) for number in range(7)), mx2=DOWN)
+    assert status_view.sentences(found) == [
+        f"mx2: {DOWN.text}",
+        *(f"customer-00{number} on mx1: {HELD.text}" for number in range(3)),
+        "held: 4 more like these; `inv status CUSTOMER` says it in full",
+    ]
 
 
 def test_the_sentences_are_merged_over_relays_and_those_that_need_somebody_come_first() -> None:

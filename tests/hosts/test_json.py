@@ -20,34 +20,46 @@ EXAMPLES: dict[str, Any] = {
     words: json.loads(example)
     for words, example in re.findall(r"(?ms)^## `inv ([^`]+)`$.*?^```json$(.*?)^```$", PAGE.read_text("utf-8"))
 }
-CODES = {"provision acme --dry-run --json": 6, "status --json": 1, "rollback acme --dry-run --json": 6}
+CODES = {
+    "provision acme --dry-run --json": 6,
+    "status --json": 1,
+    "rollback acme --dry-run --json": 6,
+    "retire acme --dry-run --json": 6,
+}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 @pytest.fixture(scope="module")
-def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What each command of the page prints, in the order in which an operator needs them."""
+def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AtOnce]:
     with LabHost("bookworm") as host:
         host.start_postfix()
         operator = AtOnce(tmp_path_factory.mktemp("operator"))
         operator.relay("mx1", host)
         operator.customer("acme")
         (operator.home / "export.txt").write_bytes(export("bob", "carl", "dora"))
-        found: dict[str, Any] = {}
+        yield operator
 
-        def run(*beginnings: str) -> None:
-            for words in (words for begin in beginnings for words in EXAMPLES if words.startswith(begin)):
-                named = words.replace("export.txt", str(operator.home / "export.txt"))
-                found[words] = json.loads(operator.done(named, code=CODES.get(words, 0)).out)
 
-        run("check", "list", "provision")
-        operator.done("provision acme")
-        run("status", "parse")
-        assert operator.upload(export("bob", "carl")).code == 3
-        run("review")
-        operator.accept("acme", "--first 2")
-        run("sync", "rollback", "history", "verify", "refusals", "explain", "find", "kits", "rotate-key")
-        yield found
+@pytest.fixture(scope="module")
+def printed(operator: AtOnce) -> dict[str, Any]:
+    """What each command of the page prints, in the order in which an operator needs them."""
+    found: dict[str, Any] = {}
+
+    def run(*beginnings: str) -> None:
+        for words in (words for begin in beginnings for words in EXAMPLES if words.startswith(begin)):
+            named = words.replace("export.txt", str(operator.home / "export.txt"))
+            found[words] = json.loads(operator.done(named, code=CODES.get(words, 0)).out)
+
+    run("check", "list", "provision")
+    operator.done("provision acme")
+    run("status", "parse")
+    assert operator.upload(export("bob", "carl")).code == 3
+    run("review")
+    operator.accept("acme", "--first 2")
+    run("sync", "rollback", "history", "verify", "refusals", "explain", "find", "kits", "rotate-key")
+    run("trust", "retire", "init")
+    assert found.keys() == EXAMPLES.keys()
+    return found
 
 
 def differences(documented: Any, real: Any, at: str = "") -> Iterator[str]:
@@ -74,6 +86,18 @@ def differences(documented: Any, real: Any, at: str = "") -> Iterator[str]:
 @pytest.mark.parametrize("words", EXAMPLES)
 def test_a_documented_example_has_the_shape_of_what_is_printed(words: str, printed: dict[str, Any]) -> None:
     assert [*differences(EXAMPLES[words], printed[words])] == []
+
+
+def test_a_retirement_is_one_document_and_what_is_said_goes_to_stderr(
+    printed: dict[str, Any], operator: AtOnce
+) -> None:
+    (operator.inventory / "customers" / "bolt.toml").unlink()
+    ran = operator.done("retire acme --yes --json")
+    done = json.loads(ran.out)
+    assert (done["code"], done["relays"]["mx1"]["result"]) == (0, "changed")
+    assert done["relays"]["mx1"]["changes"][0] == "removes key:k1, key:k2, domain:acme.example, route:acme.example"
+    assert done["by_hand"][-1].startswith("commit ")
+    assert "mx1: 3 changes made" in ran.err
 
 
 def test_no_time_is_printed_as_a_number(printed: dict[str, Any]) -> None:

@@ -67,7 +67,6 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield Place(hosts, operator, Server(operator, "acme"))
 
 
-@pytest.mark.long
 def test_one_relay_down_when_a_list_is_accepted_the_next_accept_completes(place: Place) -> None:
     assert [place.upload(*EVERYBODY, to=number) for number in range(3)] == [3, 3, 3]
     with place.down("mx3"):

@@ -12,7 +12,7 @@ from lab import keys
 from lab.host import LabHost
 from lab.operators import AtOnce, Operator, answers, export
 
-pytestmark = [pytest.mark.host, pytest.mark.story]
+pytestmark = pytest.mark.host
 
 DOMAINS = ["acme.example", "acme.co.example", "acme.net.example"]
 NOTHING = "mx1: nothing to change (1 connection, 1 remote command)"

@@ -117,7 +117,7 @@ def brief_rows(found: Overview, now: int, only_problems: bool = False) -> Iterat
             yield (row.customer, row.relay, *_brief_cells(row, now))
         elif row.customer not in told:
             told.add(row.customer)
-            yield (row.customer, f"all {len(alike)}", *alike[0])
+            yield (row.customer, f"on {len(alike)}", *alike[0])
 
 
 def _brief_cells(row: Row, now: int) -> tuple[str, ...]:

@@ -82,6 +82,8 @@ def test_a_customer_whose_lists_look_alike_has_one_row_and_any_other_one_for_eac
     rows = [row("acme", "mx1"), row("acme", "mx2"), row("bolt", "mx1"), row("bolt", "mx2", HELD), row("carl", "mx2")]
     shown = [one[:2] for one in status_view.brief_rows(Overview({}, rows), NOW)]
     assert shown == [("bolt", "mx2"), ("acme", "on 2"), ("bolt", "mx1"), ("carl", "mx2")]
+    later = [row("acme", "mx1"), row("acme", "mx2")._replace(good=NOW - 60)]
+    assert [one[:4] for one in status_view.brief_rows(Overview({}, later), NOW)] == [("acme", "on 2", "250", "3 min")]
     problems = status_view.brief_rows(Overview({}, rows), NOW, only_problems=True)
     assert [one[:2] for one in problems] == [("bolt", "mx2")]
 

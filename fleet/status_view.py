@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ OF_LISTS = ("customer", "relay", "recipients", "last good (UTC)", "last change (
 COLUMNS = (*OF_LISTS, "needs a person")
 BRIEF_COLUMNS = ("customer", "relay", "listed", "good", "changed", "last run", "key", "problems")
 
+_CLOSE = 300  # seconds between uploads of one run of a batch to its relays
 MOST = 6  # sentences of one kind; of more than these NAMED are shown and the rest is counted
 
 NAGIOS = {0: "OK", 1: "WARNING", 2: "CRITICAL", 3: "UNKNOWN"}
@@ -102,22 +104,29 @@ def pipe_rows(found: Overview, only_problems: bool = False) -> Iterator[tuple[st
 def brief_rows(found: Overview, now: int, only_problems: bool = False) -> Iterator[tuple[str, ...]]:
     """Yield a row of BRIEF_COLUMNS for each list: ages instead of times, a word for each problem.
 
-    A customer whose lists look alike on all its relays has one row.
+    A customer whose lists look alike on all its relays has one row, with the oldest ages.
     """
     for name, each in found.relays.items():
         if each:
             yield ("(relay)", name, *[""] * 5, _format_kinds(each))
-    looks: dict[str, list[tuple[str, ...]]] = {}
+    by_customer: dict[str, list[Row]] = {}
     for row in found.rows:
-        looks.setdefault(row.customer, []).append(_brief_cells(row, now))
-    told = set()
+        by_customer.setdefault(row.customer, []).append(row)
     for row in found.sorted_rows(only_problems):
-        alike = looks[row.customer]
-        if len(alike) == 1 or len({*alike}) > 1:
+        theirs = by_customer[row.customer]
+        if len(theirs) == 1 or not _look_alike(theirs, now):
             yield (row.customer, row.relay, *_brief_cells(row, now))
-        elif row.customer not in told:
-            told.add(row.customer)
-            yield (row.customer, f"all {len(alike)}", *alike[0])
+        elif row is theirs[0]:
+            good, changed = (min(times) for times in zip(*((one.good, one.changed) for one in theirs), strict=True))
+            yield (row.customer, f"on {len(theirs)}", *_brief_cells(row._replace(good=good, changed=changed), now))
+
+
+def _look_alike(rows: Sequence[Row], now: int) -> bool:
+    """Return whether rows of one customer differ in nothing but minutes: a batch sends to one relay after the other."""
+    same_times = all(
+        max(times) - min(times) < _CLOSE for times in zip(*((r.good, r.changed) for r in rows), strict=True)
+    )
+    return same_times and len({_brief_cells(one._replace(good=0, changed=0), now) for one in rows}) == 1
 
 
 def _brief_cells(row: Row, now: int) -> tuple[str, ...]:
@@ -140,18 +149,19 @@ def group_problems(found: Overview) -> list[GroupedProblem]:
 
 def sentences(found: Overview) -> list[str]:
     """Return each problem once as a sentence, those that need somebody first; where many have one, some of them."""
-    by_kind: dict[tuple[bool, str], list[GroupedProblem]] = {}
-    for one in group_problems(found):
-        by_kind.setdefault((one.problem.urgent, one.problem.kind), []).append(one)
-    return [text for (_, kind), alike in by_kind.items() for text in _some_sentences(kind, alike)]
-
-
-def _some_sentences(kind: str, alike: Sequence[GroupedProblem]) -> Iterator[str]:
-    shown = alike if len(alike) <= MOST else alike[:NAMED]
-    for one in shown:
-        yield f"{f'{one.customer} on ' if one.customer else ''}{', '.join(one.relays)}: {one.problem.text}"
-    if more := alike[len(shown) :]:
-        yield f"{kind}: {len(more)} more like these; `inv status CUSTOMER` says it in full"
+    every = group_problems(found)
+    totals = Counter(one.problem.kind for one in every)
+    seen = Counter[str]()
+    lines = []
+    for one in every:
+        kind = one.problem.kind
+        seen[kind] += 1
+        if totals[kind] <= MOST or seen[kind] <= NAMED:
+            lines.append(f"{f'{one.customer} on ' if one.customer else ''}{', '.join(one.relays)}: {one.problem.text}")
+        elif seen[kind] == NAMED + 1:
+            more = totals[kind] - NAMED
+            lines.append(f"{kind}: {more} more like these; `inv status CUSTOMER` says it in full")
+    return lines
 
 
 def nagios(found: Overview) -> tuple[int, str]:

@@ -15,7 +15,8 @@ REPO = Path(__file__).parent.parent
 LOCK = REPO / "requirements-dev.lock"
 PACKAGES = ("gcc-mingw-w64-x86-64-win32", "git", "wine64")
 """Debian's packages that the tests want besides: Wine runs a batch file, mingw builds the programs it calls."""
-
+SHELLS = ("fish", "zsh")
+"""And the long run: shells whose completion is tried."""
 
 USUAL_RELEASE = "bookworm"
 """The release of which `./inv test` boots hosts; those of the others are in `./inv test --long`."""
@@ -31,7 +32,7 @@ def run(fast: bool, long: bool, words: str) -> int:
     if fast:
         _prepare(roots.PACKAGES, ())
     else:
-        more = chromium.PACKAGES if long else ()
+        more = (*chromium.PACKAGES, *SHELLS) if long else ()
         _prepare((*roots.PACKAGES, *PACKAGES, *more), roots.RELEASES if long else (USUAL_RELEASE,))
         at_once *= 3  # a test of lab hosts waits for most of its time
     argv = [sys.executable, "-m", "pytest", "-n", str(at_once), "-m", _marks(fast, long), *shlex.split(words)]

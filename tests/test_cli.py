@@ -248,6 +248,18 @@ def test_bash_completes_a_customer_through_the_script_it_is_given(operator: Oper
     assert (done.stdout, done.stderr) == ("acme\n", "")
 
 
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("fish") is None, reason="no fish here; ./inv test --long installs it")
+def test_fish_completes_customers_and_options_through_its_script(operator: Operator, tmp_path: Path) -> None:
+    """An option among the candidates must not be taken for one of the program that prints them."""
+    (tmp_path / "inv").symlink_to(REPO / "inv")
+    asked = ("inv status a", "inv provision acme --d", "inv init bolt --source p")
+    lines = [f"{REPO}/inv --print-completion-script fish | source", *(f"complete -C '{each}'" for each in asked)]
+    environment = {**operator.environment, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["fish", "-N", "-c", "\n".join(lines)], env=environment, capture_output=True, text=True)
+    assert (done.stdout.split(), done.stderr) == (["acme", "--diff", "--downgrade", "--dry-run", "powershell"], "")
+
+
 @pytest.mark.parametrize("shell", completion.SHELLS)
 def test_a_completion_script_is_one_its_shell_can_read(operator: Operator, shell: str, tmp_path: Path) -> None:
     written = operator.done(f"--print-completion-script {shell}").out

@@ -68,6 +68,16 @@ def test_the_page_fits_its_screen_asks_for_nothing_and_can_be_read(tab: Page, fi
     )
 
 
+def test_a_picture_of_the_whole_page_has_the_last_customer_on_it(tab: Page, file: Path) -> None:
+    """Chromium leaves out what is drawn as it is scrolled to; only a page of more than 100 customers is."""
+    tab.show(SCREENS[0])
+    tab.open(file)
+    drawn = "getComputedStyle(document.querySelector('.customer')).contentVisibility"
+    assert tab.evaluate(drawn) == "visible"
+    tab.evaluate("document.querySelector('main').className = 'many'")
+    assert tab.evaluate(drawn) == "auto"
+
+
 def test_a_click_sorts_a_table_and_another_turns_it_round(tab: Page, file: Path) -> None:
     tab.show(Screen())
     tab.open(file)

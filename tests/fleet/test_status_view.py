@@ -56,7 +56,7 @@ def test_what_needs_somebody_stands_first_then_notices_then_the_rest() -> None:
     shown = [(one[0], one[1], one[-1]) for one in status_view.brief_rows(found, NOW)]
     assert shown[:2] == [("customer-149", "mx5", "held"), ("customer-003", "mx1", "rotation")]
     assert len(shown) == 148 + 2 * 6
-    assert shown[2] == ("customer-000", "all 6", "")
+    assert shown[2] == ("customer-000", "on 6", "")
     assert len([*status_view.brief_rows(found, NOW, only_problems=True)]) == 2
 
 
@@ -75,13 +75,15 @@ def test_at_80_columns_no_row_is_folded_and_times_are_ages() -> None:
     lines = terminal.layout(BRIEF_COLUMNS, [*status_view.brief_rows(found, NOW)], 80)
     assert max(map(len, lines)) <= 80
     assert len(lines) == 1 + 1 + 149 + 6 + 1  # the header, the relay, the customers, and a second line of problems
-    assert re.fullmatch(r"customer-000  all 6  250 +3 min  5 h +published  k1, 40 days", lines[4])
+    assert re.fullmatch(r"customer-000  on 6   250 +3 min  5 h +published  k1, 40 days", lines[4])
 
 
 def test_a_customer_whose_lists_look_alike_has_one_row_and_any_other_one_for_each_relay() -> None:
     rows = [row("acme", "mx1"), row("acme", "mx2"), row("bolt", "mx1"), row("bolt", "mx2", HELD), row("carl", "mx2")]
     shown = [one[:2] for one in status_view.brief_rows(Overview({}, rows), NOW)]
-    assert shown == [("bolt", "mx2"), ("acme", "all 2"), ("bolt", "mx1"), ("carl", "mx2")]
+    assert shown == [("bolt", "mx2"), ("acme", "on 2"), ("bolt", "mx1"), ("carl", "mx2")]
+    later = [row("acme", "mx1"), row("acme", "mx2")._replace(good=NOW - 60)]
+    assert [one[:4] for one in status_view.brief_rows(Overview({}, later), NOW)] == [("acme", "on 2", "250", "3 min")]
     problems = status_view.brief_rows(Overview({}, rows), NOW, only_problems=True)
     assert [one[:2] for one in problems] == [("bolt", "mx2")]
 

@@ -106,7 +106,7 @@ def test_status_of_150_new_customers_on_a_terminal_is_a_row_each_and_four_senten
     first, head, *rows = place.on_a_terminal("status")
     assert first == "900 lists of 150 customers on 6 relays; needs somebody: 900 lists of 150 customers"
     assert head.split() == ["customer", "relay", "listed", "good", "changed", "last", "run", "key", "problems"]
-    assert rows[149] == "customer-149  all 6  0       never  never                   first list"
+    assert rows[149] == "customer-149  on 6   0       never  never                   first list"
     assert max(map(len, rows[:150])) <= WIDTH
     on_all = f"on {', '.join(NAMES)}: open, no accepted list yet"
     assert rows[150:] == [
@@ -131,9 +131,9 @@ def test_what_needs_somebody_stands_before_149_who_are_well(place: Place) -> Non
     assert summary == "15 lists of 3 customers on 6 relays; needs somebody: 5 lists of 1 customer and 1 relay (mx6)"
     assert [line.split()[:2] for line in lines[:4]] == [
         ["(relay)", "mx6"],
-        ["customer-001", "all"],
-        ["customer-000", "all"],
-        ["customer-002", "all"],
+        ["customer-001", "on"],
+        ["customer-000", "on"],
+        ["customer-002", "on"],
     ]
     assert len(lines) == 4 + 2
     assert len(place.on_a_terminal("status")) <= 2 + 151 + 6

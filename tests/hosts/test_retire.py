@@ -222,6 +222,8 @@ def test_from_one_relay_only_a_customer_goes_once_its_file_says_so(place: Place)
     place.operator.done("provision iris")
     told = json.loads(place.operator.done("status --json", code=1).out)["relays"]["mx2"][0]["text"]
     assert told.endswith("iris; pull the inventory, or `inv retire iris --relay mx2`")
+    of_iris = place.operator.done("status iris", code=1).out
+    assert "still has iris, which the inventory does not put there: `inv retire iris --relay mx2`" in of_iris
     seen, kit = Seen.of(place.mx1), (place.operator.kits / "iris" / "runexport.bat").read_bytes()
     ran = place.operator.done("retire iris --relay mx2 --yes")
     assert place.gone("iris", place.mx2)

@@ -1,0 +1,27 @@
+"""What a person is asked on a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from lab.operators import REPO
+
+ASK = "from console import terminal; print(terminal.ask_yes('retire [b]acme[/b]?'))"
+
+
+@pytest.mark.parametrize(("typed", "answer"), [(b"y\n", "True"), (b"\n", "False"), (b"no\n", "False")])
+def test_a_question_shows_its_answers_and_takes_no_name_for_markup(typed: bytes, answer: str) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, typed)
+        argv = [sys.executable, "-c", ASK]
+        done = subprocess.run(argv, cwd=REPO, stdin=theirs, capture_output=True, text=True)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (done.stdout.strip(), done.stderr.splitlines()[0]) == (answer, "retire [b]acme[/b]? [y/N] ")

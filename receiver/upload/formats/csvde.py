@@ -18,7 +18,7 @@ from receiver.upload.recipient_types import OWNER, may_name_a_type, owner_kinds,
 ADDRESSES = "proxyAddresses"
 _REQUIRED = ("DN", ADDRESSES, "objectClass")  # every object has a name and a class
 _RANGE = f"{ADDRESSES};range=".casefold()
-_HEX = re.compile("^X'([0-9A-Fa-f]*)'$", re.MULTILINE)
+_HEX = re.compile("^[Xx]'([0-9A-Fa-f]*)'$", re.MULTILINE)
 _DN = re.compile("X'[0-9A-Fa-f]*'|[^=]*=.*")
 _NO_VALUE = re.compile("[; ]*|X''")
 _NEXT = re.compile(";(?=[A-Za-z0-9]{1,8}:)")  # before the type of another address
@@ -123,7 +123,7 @@ def _read(rows: Sequence[Sequence[str]], table: _Table) -> Iterator[Block]:
             sort if number else _add_named_type(sort, cell) for sort, number, cell in zip(sorts, numbers, addresses)
         ]
     for block in cells.blocks(addresses, sorts, table.double_byte):
-        yield block._replace(text=_HEX.sub(_meant, block.text)) if "X'" in block.text else block
+        yield block._replace(text=_HEX.sub(_meant, block.text)) if "'" in block.text else block
 
 
 def _add_named_type(sort: tuple[str, ...], cell: str) -> tuple[str, ...]:

@@ -215,9 +215,11 @@ def wrong(text: str) -> NoReturn:
 def main() -> int:
     """Run the program; return 0. Ends with SystemExit where a command has another exit code."""
     try:
-        Postern(name="Postern", binary="inv", version=RELEASE, namespace=Collection.from_module(tasks)).run()
-        if sys.stdout:
-            sys.stdout.flush()
+        try:
+            Postern(name="Postern", binary="inv", version=RELEASE, namespace=Collection.from_module(tasks)).run()
+        finally:  # before Python does, which has no sentence for a full disk
+            if sys.stdout:
+                sys.stdout.flush()
     except BrokenPipeError:  # `inv ... | head`: who reads has seen enough
         _drop_output()
     except OSError as error:

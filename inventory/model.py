@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from common.opened import Opened
+from common.table_types import OurType
 from inventory import domains, validators
 
 # A word here is a folder of templates/windows, templates/posix or templates/windows/clients; a source is also
@@ -92,7 +93,7 @@ class Relay(Table):
     config_directory: validators.UnixPath | None = Field(
         None, description="Postfix's configuration directory. Must be named when the machine has several instances."
     )
-    table_type: Literal["hash", "btree", "lmdb", "cdb"] | None = Field(
+    table_type: OurType | None = Field(
         None, description="Type of our tables. Left out: what `postconf -hx default_database_type` says there."
     )
     reject: Literal["hard", "soft"] | None = Field(

@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from common.main_cf_params import BUILT_IN, PARAMETERS, REJECT, SOFT
+from common.main_cf_params import PARAMETERS, REJECT, SOFT
+from common.table_types import BUILT_IN
 from remote.files import read_text
 from remote.main import Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
 from remote.postfix.customer_trees import ETC, customers, tree_settings

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from common.main_cf_params import BUILT_IN
 from common.paths import Places
 from common.release import RELEASE
 from common.settings import RelaySettings
+from common.table_types import BUILT_IN, package_of
 from deploy.items import Item, State, account, derived, file, package, tree
 from inventory.model import Customer, Relay
 from roles.relay.customer import (
@@ -164,7 +164,7 @@ def packages(relay: Relay, now: Facts | None) -> Iterator[Item]:
     yield package("postfix")
     table_type = relay.table_type or now.table_type
     if (now.has_postfix or relay.table_type) and table_type not in (*now.types, *BUILT_IN):
-        yield package(f"postfix-{table_type}")
+        yield package(package_of(table_type))
     yield package("make")
     yield package("sudo")
     if not now.systemd:

@@ -127,7 +127,7 @@ def import_lists(spool: Spool, givens: Sequence[ExportedLists], origin: Origin, 
         why = _differ(some)
         given = _united(some, settings, origin) if why else some[0]
         _fill(spool, (*given.files, *_pins(some)))
-        outcome = Outcome(spool.customer, "unchanged", *origin)
+        outcome = Outcome(spool.customer, "unchanged", origin)
         if why:
             _hold(spool, some[0], origin, why)
         if given.packed:

@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-TABLES = "/etc/postern/tables"
+from common.paths import PLACES
+
+TABLES = PLACES.tables
 RELOCATED = "relocated_maps"
 DOMAINS, ROUTES, RECIPIENTS = "relay_domains", "transport_maps", "relay_recipient_maps"
 TABLE_OF = {DOMAINS: "relay_domains", ROUTES: "transport", RECIPIENTS: "exchange_recipients"}

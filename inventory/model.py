@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from common.names import ACCOUNT_PREFIX, upload_account
 from common.opened import Opened
 from common.table_types import OurType
 from inventory import domains, validators
@@ -547,7 +548,7 @@ class Customer(Table):
     @field_validator("exchange")
     @classmethod
     def _account_has_a_name(cls, exchange: Exchange, info: ValidationInfo) -> Exchange:
-        if exchange.copies_files and len(info.data.get("id", "")) > LONGEST_ACCOUNT - len("postern-"):
+        if exchange.copies_files and len(info.data.get("id", "")) > LONGEST_ACCOUNT - len(ACCOUNT_PREFIX):
             raise ValueError(
                 f"client securecrt needs an account postern-ID on the relays, of {LONGEST_ACCOUNT} letters at most: "
                 "the customer's id is too long for it"
@@ -581,7 +582,7 @@ class Customer(Table):
     @property
     def upload_account(self) -> str:
         """Its own account on the relays, where its client only copies files."""
-        return f"postern-{self.id}"
+        return upload_account(self.id)
 
     @property
     def unicode(self) -> Mapping[str, str]:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
+from common import names
 from common.exit_codes import FAILED, REFUSED
 from common.paths import Places
 from common.settings import BadSettings, Settings, load_settings
@@ -29,8 +30,6 @@ from receiver.upload import receive
 from receiver.upload.pipeline import WAIT
 from receiver.views.status import customer_lines
 
-_CUSTOMER = re.compile(r"[a-z][a-z0-9-]{0,30}")
-_KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 _VERBS = ("receive", "look", "status", "")
 _OF_DROP = ("collect", "collect-look")  # as receive and look, of customers who have a drop
 _KIT = re.compile(r"(receive|look|collect|collect-look) kit=([1-9][0-9]{0,5})")
@@ -65,7 +64,7 @@ def answer_call(
     process_limits.give_way()
     try:
         customer, key = arguments
-        if not _CUSTOMER.fullmatch(customer) or not _KEY.fullmatch(key):
+        if not names.CUSTOMER.fullmatch(customer) or not names.KEY.fullmatch(key):
             raise ValueError
     except ValueError:
         return _end(FAILED, "this key's line is damaged: it must name a customer and a key; provision this relay again")

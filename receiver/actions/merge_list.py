@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from common.settings import Settings, load_settings
+from common.spool_files import LAST_EXPORT
 from receiver.actions.copy_list import ExportedLists
 from receiver.actions.review import keep_own
 from receiver.formatting import NAMED, format_time
@@ -130,7 +131,7 @@ def _brought_back(given: ExportedLists) -> frozenset[str]:
 def _takes_plus(given: ExportedLists) -> bool:
     """Return whether the last export on the other relay said that user+tag@ is taken where user@ is."""
     with suppress(ValueError, TypeError, AttributeError, RecursionError):
-        return json.loads(_file(given, "last-export.json") or b"{}").get("plus_addresses") is True
+        return json.loads(_file(given, LAST_EXPORT) or b"{}").get("plus_addresses") is True
     return False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from common.paths import Places
+from common.paths import LIBRARY, PLACES, POSTERN, REBUILD, RECEIVE
 from common.release import RELEASE
 from common.settings import RelaySettings
 from common.table_types import BUILT_IN, package_of
@@ -39,7 +39,7 @@ from roles.relay.revision import (
     tree_revision,
     wanted_revision,
 )
-from roles.relay.sftp_inbox import confinement, no_inbox, upload_account
+from roles.relay.sftp_inbox import confinement, no_inbox, upload_account_item
 from roles.relay.timers import timers
 from templates import render
 
@@ -79,17 +79,14 @@ __all__ = [
     "without",
 ]
 
-LIBRARY = "/usr/local/lib/postern"
-REBUILD = "/usr/local/sbin/rebuild-relay-recips"
 # An upgrade replaces the library and then each of these: a module that moves leaves a shim for one release under its
 # old name, or uploads fail in between.
 LAUNCHERS = {
-    "/usr/local/sbin/postern-receive": "receiver.forced_command",
-    "/usr/local/sbin/postern": "receiver.admin_cli",
+    RECEIVE: "receiver.forced_command",
+    POSTERN: "receiver.admin_cli",
     REBUILD: "receiver.tables.build",
     "/usr/local/bin/parse-exchange-users": "receiver.parse_cli",
 }
-PLACES = Places()
 STORE = f"{PLACES.etc}/store"
 LATEST = 1 << 40  # epoch seconds; later ones can be no date
 ADDRESS = 321  # octets of a list for each recipient a customer may have; its lines are shorter on average
@@ -117,7 +114,7 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
     if relay.store:
         yield Item("store", STORE, {**relay.store._asdict(), "password": "sent"})
     copying = [customer for customer in customers if customer.exchange.copies_files]
-    yield from map(upload_account, copying)
+    yield from map(upload_account_item, copying)
     yield from (open_marker(customer) for customer in customers if customer.opened)
     for customer in customers:
         shared = revision_text(customer, now) if relay.store else ""

@@ -72,8 +72,8 @@ def _read(relay: Relay, customer: Customer, texts: Sequence[str]) -> Reading:
         if found is None:
             raise Refused("it has no Postfix, and so no list to be taken over: `inv provision` sets it up")
         now = Facts.of(facts)
-        survey = host.read(relay_role.preflight_items(relay, [], now))
-    return Reading(now, found, tuple(relay_role.blockers(relay, [], now, survey)))
+        preflight = host.read(relay_role.preflight_items(relay, [], now))
+    return Reading(now, found, tuple(relay_role.blockers(relay, [], now, preflight)))
 
 
 def _unite(read: Readings) -> ExistingList:

@@ -177,15 +177,15 @@ def _look_at_all(
         host = connections.enter_context(connect(relay))
         now = Facts.of(host.read(relay_role.facts_items(relay))[0])
         plan = Plan.of(host, relay_role.without(relay, customer.id, now))
-        return RetirementPlan(relay, host, plan, tuple(_obstacles(relay, host, plan, options)))
+        return RetirementPlan(relay, host, plan, tuple(_blockers(relay, host, plan, options)))
 
     return run_parallel(relays, look, "looking at")
 
 
-def _obstacles(relay: Relay, host: RelayHost, plan: Plan, options: RetireOptions) -> Iterator[str]:
+def _blockers(relay: Relay, host: RelayHost, plan: Plan, options: RetireOptions) -> Iterator[str]:
     """Yield what keeps its tree from going: mail for the domains in it, which are no others than it has there."""
     domains = [loss.partition(":")[2] for loss in plan.removals() if loss.startswith("domain:")]
-    (queue,) = host.read([relay_role.queue(relay, domains)]) if plan.changes else (None,)
+    (queue,) = host.read([relay_role.queue_item(relay, domains)]) if plan.changes else (None,)
     if queue is None:
         return
     if not queue["running"]:

@@ -80,10 +80,10 @@ def tree(
 def derived(name: str, *argv: str) -> Item:
     """Something derived that a program there puts in order.
 
-    `argv --check` prints a line for each thing that is not in order; `argv` alone settles it. It is settled again
+    `argv --check` prints a line for each thing that is not in order; `argv` alone puts it in order, which is done again
     whenever an item before it changed.
     """
-    return Item("settled", name, {"argv": list(argv), "stale": []})
+    return Item("derived", name, {"argv": list(argv), "faults": []})
 
 
 def timer(name: str, service_unit: str, timer_unit: str) -> Item:

@@ -12,7 +12,7 @@ from deploy.items import Item, ProtectedLines, ProtectedSetting, State
 from deploy.key_formats import Secret
 from deploy.plan_text import plan_lines
 
-DERIVED = ("settled", "schedule")
+DERIVED = ("derived", "schedule")
 PAUSE = 1.0  # seconds from one look to the next
 _UNREAD = object()
 LOOKS = 6  # a program there may be between writing a source and settling what is derived of it, again and again
@@ -123,7 +123,7 @@ class Plan:
     def of(cls, host: Host, items: Iterable[Item]) -> Plan:
         """Read the items there and see which differ; writes nothing. Raises HostError.
 
-        What is derived is settled again after any change before it, although it reads as in order now.
+        What is derived is made again after any change before it, although it reads as in order now.
         """
         wanted = tuple(items)
         changes: list[Change] = []

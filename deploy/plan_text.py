@@ -43,10 +43,10 @@ def _of_account(item: Item, now: State | None, _most: int) -> Iterator[str]:
             yield f"change account {item.name}: {', '.join(changed)}"
 
 
-def _of_settled(item: Item, now: State | None, _most: int) -> Iterator[str]:
-    stale = list((now or {}).get("stale", ()))
-    more = f"; and {len(stale) - 3} more" if len(stale) > 3 else ""
-    yield f"settle {item.name}" + (f" ({'; '.join(stale[:3])}{more})" if stale else "")
+def _of_derived(item: Item, now: State | None, _most: int) -> Iterator[str]:
+    faults = list((now or {}).get("faults", ()))
+    more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
+    yield f"build {item.name}" + (f" ({'; '.join(faults[:3])}{more})" if faults else "")
 
 
 def _of_sudo(item: Item, now: State | None, _most: int) -> Iterator[str]:
@@ -89,7 +89,7 @@ _KINDS: Mapping[str, Callable[[Item, State | None, int], Iterator[str]]] = {
     "account": _of_account,
     "file": _of_file,
     "tree": _of_tree,
-    "settled": _of_settled,
+    "derived": _of_derived,
     "sudo": _of_sudo,
 }
 

@@ -23,7 +23,7 @@ def owners_by_domain(customers: Sequence[Customer]) -> Mapping[str, str]:
     return {name: one.id for one in customers for name in relay_role.domain_names(one)}
 
 
-def find_obstacles(
+def find_blockers(
     everything: Inventory, relay: Relay, customers: Sequence[Customer], now: Facts, plan: Plan
 ) -> Iterator[str]:
     """Yield what would leave a domain with nobody for a moment, or take it from somebody unknown."""

@@ -12,6 +12,7 @@ from console.grouping import NAMED, group_names, name_some
 from deploy.items import State
 from deploy.plan import Plan
 from fleet.adoption import CLOSED, OPEN, Standing
+from fleet.spool_data import accepted_of
 from inventory.model import Customer
 from receiver.formatting import escape
 from receiver.lists.spool import Accepted
@@ -71,9 +72,7 @@ def find_changes(
 def _of_customer(
     customer: Customer, before: State | None, now: Facts, after: Facts, spools: State | None, standing: Standing
 ) -> Iterator[DomainChange]:
-    spool = (spools or {}).get(customer.id)
-    said = spool.get("accepted") if isinstance(spool, dict) else None
-    accepted = Accepted.read(said) if isinstance(said, dict) else Accepted()
+    accepted = accepted_of(spools, customer.id)
     settings = relay_role.settings(customer)._replace(closed_by=after.closed_by.get(customer.id, {}))
     opens = accepted.opens(settings, now.clock)
     tree = _tree(before)

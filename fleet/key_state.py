@@ -10,6 +10,7 @@ from typing import NamedTuple
 import inventory
 from console.errors import Refused
 from deploy.plan import HostError, Plan
+from fleet import spool_data
 from fleet.problems import Problem
 from fleet.relays import connect, relays_of, run_parallel
 from inventory import Inventory
@@ -97,11 +98,11 @@ def read_key_states(everything: Inventory, customers: Sequence[Customer]) -> lis
 def _look(relay: Relay, customers: Sequence[Customer]) -> RelayKeys:
     theirs = [one for one in customers if relay.name in one.relays]
     with connect(relay) as host:
-        (spools,) = host.read([relay_role.spools(theirs)])
+        (spools,) = host.read([relay_role.list_status_item(theirs)])
         plan = Plan.of(host, [relay_role.customer_tree(one) for one in theirs])
     losses = {change.item.about: tuple(change.removals()) for change in plan.changes}
     return RelayKeys(
-        relay_role.keys_seen(spools), {one.id: find_stale_keys(one, losses.get(one.id, ())) for one in theirs}
+        spool_data.keys_seen(spools), {one.id: find_stale_keys(one, losses.get(one.id, ())) for one in theirs}
     )
 
 

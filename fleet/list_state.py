@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from common.opened import Opened
 from common.settings import UNLISTED, Settings
+from fleet.spool_data import LATEST
 from receiver.formatting import escape
 from receiver.lists.spool import Accepted, Held, Pin, Summary
 from receiver.monitoring import alarms, refusals_file
@@ -16,8 +17,6 @@ from receiver.monitoring.status import Status
 from receiver.outcome import Origin, Outcome
 
 SpoolData: TypeAlias = Mapping[str, Any]
-
-_LATEST = 1 << 40  # epoch seconds; later ones can be no date
 
 
 class DamagedSpool(Exception):
@@ -42,7 +41,7 @@ class ListState(NamedTuple):
 
 
 def read_list_state(settings: Settings, spool: SpoolData, now: int) -> ListState:
-    """Take in what kind `spools` told of a customer. It may be anybody's work: raises Damaged."""
+    """Take in what kind `list_status` read of a customer. It may be anybody's work: raises DamagedSpool."""
     faults = [said for said in spool.values() if isinstance(said, str)]
     if faults:
         raise DamagedSpool("; ".join(faults))
@@ -111,4 +110,4 @@ def _pin(fields: SpoolData | None) -> Pin | None:
 
 
 def _when(value: Any) -> int:
-    return max(0, min(int(value), _LATEST))
+    return max(0, min(int(value), LATEST))

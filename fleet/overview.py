@@ -11,7 +11,7 @@ import inventory
 from console.errors import Refused
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
-from fleet import adoption, key_state, kit_state, list_state, problems
+from fleet import adoption, key_state, kit_state, list_state, problems, spool_data
 from fleet.list_state import DamagedSpool
 from fleet.problems import Problem
 from fleet.relays import relays_of
@@ -45,7 +45,7 @@ def relays_to_ask(everything: Inventory) -> tuple[Relay, ...]:
 def read_relay_state(host: RelayHost, relay: Relay, customers: Sequence[Customer]) -> RelayState:
     """Return what a relay says of those of the customers that are on it. Raises HostError."""
     theirs = [customer for customer in customers if relay.name in customer.relays]
-    *asked, spools = host.read([*relay_role.facts_items(relay), relay_role.spools(theirs, lists=True)])
+    *asked, spools = host.read([*relay_role.facts_items(relay), relay_role.list_status_item(theirs, lists=True)])
     now = Facts.of(asked[0])
     wanted = relay_role.items(relay, theirs, adoption.released(now, spools))
     return RelayState(now, int(time.time()), spools or {}, Plan.of(host, wanted))
@@ -107,7 +107,7 @@ def _with_kit(everything: Inventory, customer: Customer, found: RelayStates, row
     if customer.exchange.reach != "kit":
         return [*rows]
     looks = {name: look for name in customer.upload_relays if isinstance(look := found.get(name), RelayState)}
-    seen = {name: relay_role.key_uses(look.spools).get(customer.id, {}) for name, look in looks.items()}
+    seen = {name: spool_data.key_uses(look.spools).get(customer.id, {}) for name, look in looks.items()}
     try:
         state = kit_state.read_kit_state(inventory.inventory_path(), customer, everything.relays, seen)
         needs = tuple(kit_state.kit_problems(state))

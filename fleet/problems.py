@@ -75,7 +75,7 @@ def _format_release(release: str) -> str:
 
 
 def _is_its_own(change: Change) -> bool:
-    """Return whether it is nobody's tree, and not only settled again because of a change before it."""
+    """Return whether it is nobody's tree, and not only built again because of a change before it."""
     return not change.item.about and change.before != change.item.wanted
 
 

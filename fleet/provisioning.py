@@ -34,7 +34,7 @@ from receiver.formatting import count
 from roles import relay as relay_role
 from roles.relay import Facts
 
-_PROVED = ("main.cf", "routes", "sudo", "settled")
+_PROVED = ("main.cf", "routes", "sudo", "derived")
 """Kinds of items that are put back when a proof fails, come after it, or leave nothing of their own."""
 
 
@@ -277,7 +277,7 @@ def _final_plan(
     every = [*customers, *look.givers]
     plan = Plan.of(look.host, relay_role.items(look.relay, every, now))
     # Another checkout was here since the look, or a customer who was to take a domain over got no key.
-    if lost := [*domain_moves.find_obstacles(everything, look.relay, every, now, plan)] or unnamed_removals(
+    if lost := [*domain_moves.find_blockers(everything, look.relay, every, now, plan)] or unnamed_removals(
         plan, every, options
     ):
         raise Refused("; ".join(lost))

@@ -1,4 +1,4 @@
-"""Runs on the relay: kind `spools`, how each customer's lists stand. A spool may be anybody's work.
+"""Runs on the relay: kind `list_status`, how each customer's lists stand. A spool may be anybody's work.
 
 It is read as root, so by descriptor, through no link, of plain files alone and never more than a bound.
 """
@@ -142,4 +142,4 @@ def _directory(path: str, within: int | None) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=within)
 
 
-KINDS = {"spools": Kind(_read, refuse_making)}
+KINDS = {"list_status": Kind(_read, refuse_making)}

@@ -256,7 +256,7 @@ def _still_to_do(changes: Sequence[Any], kinds: Mapping[str, Kind]) -> list[tupl
     todo = []
     states = _read([(kind, name, wanted) for kind, name, wanted, _ in changes], kinds)
     for (kind, name, wanted, before), state in zip(changes, states):
-        if kind == "settled":
+        if kind == "derived":
             todo.append((kind, name, wanted))
         elif digest(state) != digest(wanted):
             if digest(state) != before:

@@ -1,4 +1,4 @@
-"""Runs on the relay: kind `now`, what a plan depends on, and kind `service`, a Postfix that was installed just now."""
+"""Runs on the relay: kind `facts`, what a plan depends on, and kind `service`, a Postfix that was installed."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ RECORD = f"{PLACES.etc}/main.cf.before"
 SYSTEMD = "/run/systemd/system"  # it is there where systemd runs the machine: sd_booted(3)
 
 
-def _read_now(asked: list[Request]) -> list[State | None]:
-    return [_now(Postfix(one.name), one.wanted or {}) for one in asked]
+def _read_facts(asked: list[Request]) -> list[State | None]:
+    return [_facts(Postfix(one.name), one.wanted or {}) for one in asked]
 
 
-def _now(postfix: Postfix, relay: State) -> State:
-    """Return the fields of roles.relay.Now; those of Postfix are left out where there is none."""
+def _facts(postfix: Postfix, relay: State) -> State:
+    """Return the fields of roles.relay.Facts; those of Postfix are left out where there is none."""
     state: dict[str, Any] = {
         "python": sys.executable,
         "manager": os.path.basename(find_tool("apt-get", "dnf", "yum") or ""),
@@ -150,4 +150,4 @@ def _make_service(name: str, _wanted: State | None) -> None:
         raise Failed(f"{name} does not start: {last_lines(ran.out + ran.err)}")
 
 
-KINDS = {"now": Kind(_read_now, refuse_making), "service": Kind(_read_service, _make_service)}
+KINDS = {"facts": Kind(_read_facts, refuse_making), "service": Kind(_read_service, _make_service)}

@@ -1,4 +1,4 @@
-"""Runs on the relay: kind `survey`, the costly look before anything is written; obstacles.py judges what it finds."""
+"""Runs on the relay: kind `preflight`, the costly look before anything is written; roles/relay/preflight.py judges."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ PARENTS = {"parent_domain_matches_subdomains": ROUTES}
 
 
 def _read(asked: list[Request]) -> list[State | None]:
-    return [_survey(Postfix(one.name), one.wanted or {}) for one in asked]
+    return [_preflight(Postfix(one.name), one.wanted or {}) for one in asked]
 
 
-def _survey(postfix: Postfix, wanted: State) -> State:
+def _preflight(postfix: Postfix, wanted: State) -> State:
     """Look at what needs no Postfix, and where there is one at the rest."""
     found: dict[str, Any] = {
         "sshd": _sshd(wanted["addresses"]),
@@ -234,4 +234,4 @@ def _is_by_mx(name: str, found: Resolved) -> bool:
     return name.isascii() and found.next_hop.lower() == name
 
 
-KINDS = {"survey": Kind(_read, refuse_making)}
+KINDS = {"preflight": Kind(_read, refuse_making)}

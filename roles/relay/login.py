@@ -18,7 +18,7 @@ SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")}
 
 
 def login_refusals(facts: State, customers: Sequence[Customer]) -> Iterator[str]:
-    """Yield what of sshd's configuration would keep uploads out. `facts`: the survey."""
+    """Yield what of sshd's configuration would keep uploads out. `facts`: what preflight read."""
     yield from _sshd(facts, customers)
     yield from _upload_accounts(facts.get("uploads"))
 

@@ -122,7 +122,7 @@ def test_a_plan_for_a_fresh_relay_is_the_one_a_person_has_read() -> None:
 def test_the_story_of_a_relay_is_told_in_the_order_in_which_each_thing_needs_the_last() -> None:
     kinds = [(item.kind, item.about) for item in relay_role.items(relay(), (customer(),), FRESH)]
     assert [kind for place, (kind, _) in enumerate(kinds) if not place or kinds[place - 1][0] != kind] == [
-        *("package", "account", "file", "tree", "file", "tree", "settled", "sudo", "main.cf", "routes")
+        *("package", "account", "file", "tree", "file", "tree", "derived", "sudo", "main.cf", "routes")
     ]
 
 
@@ -557,36 +557,6 @@ def test_a_changed_choice_is_said_to_show_with_the_next_list(changes: dict[str, 
     assert relay_role.notes(relay(), FRESH, [(change[0], None)]) == []
 
 
-def test_keys_seen_are_told_of_whatever_a_spool_says() -> None:
-    """What lies in a spool may be anybody's work."""
-    spools = {
-        "acme": {"keys": {"k1": {"first": 1, "last": 2}}},
-        "bolt": {"keys": ["k1"]},
-        "cork": "bolt cannot be read",
-        "dune": None,
-    }
-    assert relay_role.keys_seen(spools) == {
-        "acme": frozenset({"k1"}),
-        **dict.fromkeys(("bolt", "cork", "dune"), frozenset()),
-    }
-
-
-def test_lists_seen_are_told_of_whatever_a_spool_says() -> None:
-    some = {"bytes": 10, "changed": 1}
-    spools = {
-        "acme": {"accepted": {"domains": {"a.example": 5, "b.example": 7}}, "list": some},
-        "held": {"accepted": None, "list": some},
-        "empty": {"accepted": None, "list": None},
-        "new": {"accepted": {"domains": {}}, "list": None},
-        "far": {"accepted": {"domains": {"a.example": 10**19, "b.example": "x"}}, "list": some},
-        "odd": {"accepted": {"domains": 7}, "list": None},
-        "damaged": "damaged cannot be read",
-        "gone": None,
-    }
-    assert relay_role.lists_seen(spools) == {"acme": 7, "held": 0, "far": 1 << 40, "odd": 0, "damaged": 0}
-    assert relay_role.lists_seen(None) == {}
-
-
 # ---- what stands in the way
 
 SSHD = {
@@ -687,7 +657,7 @@ def test_what_lets_the_account_in_is_no_obstacle(options: dict[str, list[str]]) 
     assert refusals(sshd(**options)) == []
 
 
-def test_all_obstacles_are_named_at_once() -> None:
+def test_all_blockers_are_named_at_once() -> None:
     facts = {"running": False, "sudoers.d": False, **sshd(forcecommand=["/bin/false"], denyusers=["postern"])}
     assert len(refusals(facts)) == 4
 

@@ -25,6 +25,7 @@ from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
 from fleet import plan_view
 from fleet.mx_records import describe_mx_records
+from fleet.problems import NOT_REACHED
 from fleet.relays import connect, load_for, relays_of, run_parallel
 from inventory import Inventory, key_records, kit_records, opened_records
 from inventory.model import Customer, Relay
@@ -126,7 +127,7 @@ def _relay_document(
     look: RetirementPlan | HostError | Refused, gone: str | HostError | Refused | None, dry_run: bool
 ) -> dict[str, Any]:
     if not isinstance(look, RetirementPlan):
-        return {"result": "not reached", "error": str(look)}
+        return {"result": NOT_REACHED, "error": str(look)}
     shown = {
         "changes": plan_view.summary_lines(look.plan),
         "removals": list(look.plan.removals()),

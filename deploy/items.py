@@ -46,7 +46,7 @@ class Item:
     name: str
     wanted: State | None
     about: str = ""
-    keep: tuple[ProtectedLines | ProtectedSetting, ...] = ()
+    protected: tuple[ProtectedLines | ProtectedSetting, ...] = ()  # what goes only when it is named
 
 
 def package(name: str) -> Item:
@@ -70,11 +70,11 @@ def tree(
     files: Mapping[str, str] | None,
     *,
     about: str = "",
-    keep: Sequence[ProtectedLines | ProtectedSetting] = (),
+    protected: Sequence[ProtectedLines | ProtectedSetting] = (),
 ) -> Item:
     """A directory that holds exactly these files (relative path: UTF-8 text), switched as a whole by one rename."""
     wanted = None if files is None else {"files": dict(files)}
-    return Item("tree", path, wanted, about, tuple(keep))
+    return Item("tree", path, wanted, about, tuple(protected))
 
 
 def derived(name: str, *argv: str) -> Item:

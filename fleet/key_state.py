@@ -11,7 +11,7 @@ import inventory
 from console.errors import Refused
 from deploy.plan import HostError, Plan
 from fleet import spool_data
-from fleet.problems import Problem
+from fleet.problems import Problem, keys_unknown
 from fleet.relays import connect, relays_of, run_parallel
 from inventory import Inventory
 from inventory.key_records import was_recorded
@@ -74,7 +74,7 @@ class KeyState(NamedTuple):
         for relay in self.stale_keys if self.is_cut_short else self.customer.upload_relays:
             seen = self.used_keys(relay)
             if seen is None:
-                yield f"{relay} was not reached, so nobody knows what it has seen: {self.found[relay]}"
+                yield keys_unknown(relay, self.found[relay])
             elif undo and newest in seen:
                 yield f"{relay} has seen {newest}: the customer's server uses it"
             elif not undo and newest not in seen:

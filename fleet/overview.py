@@ -71,7 +71,7 @@ def _relay_needs(
 ) -> Iterator[Problem]:
     """Yield what of a relay as a whole needs a person."""
     if not isinstance(look, RelayState):
-        yield Problem("not reached", f"not reached: {look}")
+        yield problems.not_reached(look)
         return
     yield from problems.relay_problems(name, everything, look.now, look.clock, look.plan.changes)
     here = [row for row in rows if row.relay == name]
@@ -83,7 +83,7 @@ def _relay_needs(
 def _leftovers(name: str, look: RelayState | HostError | Refused, customers: Sequence[Customer]) -> Iterator[Problem]:
     """Yield which of these customers a relay has although the inventory does not put them there."""
     if not isinstance(look, RelayState):
-        yield Problem("not reached", f"not reached, so nobody knows whether it still has them: {look}", urgent=False)
+        yield problems.customers_unknown(look)
         return
     for customer in customers:
         if customer.id in look.now.customers:

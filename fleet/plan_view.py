@@ -14,13 +14,14 @@ from console.options import ProvisionOptions
 from deploy.plan import HostError, NoPython, Plan
 from deploy.plan_summary import odd_lines, summarize
 from deploy.relay_host import RelayHost
+from fleet.problems import NOT_REACHED
 from fleet.relay_plan import RelayPlan
 from receiver.formatting import count
 from roles import relay as relay_role
 from roles.relay import FIRST, PlanFact
 
 MOST = 10  # lines of one rank: what comes behind them is counted
-FATES = ("changed", "would change", "unchanged", "refused", "not reached", "failed")
+FATES = ("changed", "would change", "unchanged", "refused", NOT_REACHED, "failed")
 RelayPlans = Mapping[str, RelayPlan | HostError | Refused]
 
 
@@ -109,7 +110,7 @@ def recap(fates: Mapping[str, str], ends: Sequence[bool], dry_run: bool) -> str:
 
 def _named(number: int, fate: str, fates: Mapping[str, str]) -> str:
     """Return how many relays it became, and which where somebody has to see to them."""
-    if fate not in ("refused", "not reached", "failed"):
+    if fate not in ("refused", NOT_REACHED, "failed"):
         return f"{number} {fate}"
     return f"{number} {fate} ({', '.join(name for name, its in fates.items() if its == fate)})"
 

@@ -18,6 +18,7 @@ from deploy.plan import HostError, NoPython, Plan, ProofFailed
 from fleet import adoption, copy_lists, domain_moves, plan_view, settings_numbers, store_access
 from fleet.copy_lists import ConnectedRelay
 from fleet.plan_view import RelayPlans, cost_of
+from fleet.problems import NOT_REACHED
 from fleet.relay_plan import (
     RelayPlan,
     find_blockers,
@@ -155,7 +156,7 @@ def _fate(
 ) -> str:
     """Return what became of a relay, a word of plan_view.FATES."""
     if not isinstance(look, RelayPlan):
-        return "would change" if isinstance(look, NoPython) and options.dry_run else "not reached"
+        return "would change" if isinstance(look, NoPython) and options.dry_run else NOT_REACHED
     if look.blockers or isinstance(changed, Refused):
         return "refused"
     if isinstance(changed, HostError):

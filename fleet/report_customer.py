@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fleet import status_view
+from fleet.problems import NOT_REACHED
 from fleet.relay_figures import Figures
 from fleet.report_charts import WEEK, Week, draw_chart
 from fleet.report_parts import CustomerPart, KeyPart, RelayPart, age_of, problem_part
@@ -59,7 +60,7 @@ class CustomerReport:
     def _relay_parts(self) -> Iterator[RelayPart]:
         by_relay = {row.relay: row for row in self.rows}
         for relay in self.customer.relays:
-            row, figures = by_relay.get(relay), self.figures.get(relay, "not reached")
+            row, figures = by_relay.get(relay), self.figures.get(relay, NOT_REACHED)
             known = figures if isinstance(figures, Figures) else None
             yield RelayPart(
                 relay,

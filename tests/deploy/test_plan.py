@@ -171,7 +171,7 @@ ROUTES = ProtectedLines("transport", "route", 0)
 
 
 def lost(before: State | None, wanted: State | None, *keep: ProtectedLines) -> tuple[str, ...]:
-    item = Item("tree", "/t", wanted, keep=keep)
+    item = Item("tree", "/t", wanted, protected=keep)
     return Plan(Blank(), (item,), (Change(item, before),)).removals()
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from common.main_cf_params import BUILT_IN, PARAMETERS, REJECT, SOFT
@@ -19,6 +19,7 @@ from remote.postfix.relay_domains import foreign
 DROPS = "/var/lib/postern/drop"
 SPOOLS = "/var/lib/postern/customers"
 MADE = "heads-in-force.json"
+STORE = f"{ETC}/store"
 UPLOADER = "postern-"
 PIECES = ("/etc/ssh/sshd_config.d", "/etc/security/limits.d")
 RECORD = f"{ETC}/main.cf.before"
@@ -40,7 +41,7 @@ def _now(postfix: Postfix, relay: State) -> State:
         "others": others(relay["domains"]),
         "closed_by": closed_by(),
         "unlisted": unlisted(),
-        "revisions": revisions(set(relay["domains"].values())),
+        "revisions": revisions(),
         "drops": drops(),
         "release": read_text(RELEASE).strip(),
         "clock": int(time.time()),
@@ -85,9 +86,10 @@ def unlisted() -> dict[str, str]:
     return {name: str(tree_settings(name).get("unlisted") or "") for name in customers()}
 
 
-def revisions(asked: Iterable[str]) -> dict[str, Any]:
+def revisions() -> dict[str, Any]:
     """Read by customer which settings its tree has, and which the store's list that is in force here was judged by."""
-    found = {name: (_json(f"{ETC}/customers/{name}/store.json"), _json(f"{SPOOLS}/{name}/{MADE}")) for name in asked}
+    names = customers() if os.path.exists(STORE) else []
+    found = {name: (_json(f"{ETC}/customers/{name}/store.json"), _json(f"{SPOOLS}/{name}/{MADE}")) for name in names}
     return {
         name: {"tree": [tree.get("number"), tree.get("hash")], "store": made.get("settings")}
         for name, (tree, made) in found.items()

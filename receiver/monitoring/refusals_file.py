@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from common.spool_files import REFUSAL_ALARMS
 from receiver.monitoring.postfix_message import KINDS
 from receiver.monitoring.refusals import Fault, Mail, Raised, Refusals, RefusedAddress, Seen, Waiting
 from receiver.outcome import Failed
 from receiver.system import atomic_files
 
-_REFUSED, _MAIL, _ALARMS = "refusals.json", "had-mail.json", "refusal-alarms.json"
+_REFUSED, _MAIL, _ALARMS = "refusals.json", "had-mail.json", REFUSAL_ALARMS
 _LIMIT = 64 << 20  # octets: MOST_WITH_MAIL of the longest addresses
 _FORMAT = 1
 _DAMAGED = (Failed, ValueError, TypeError, KeyError, AttributeError, RecursionError)

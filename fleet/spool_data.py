@@ -22,17 +22,14 @@ def keys_seen(state: State | None) -> dict[str, frozenset[str]]:
     return {customer: frozenset(_keys(spool)) for customer, spool in (state or {}).items()}
 
 
-def key_uses(state: State | None) -> dict[str, dict[str, dict[str, int]]]:
-    """Return by customer and key when it was used and by which kit."""
-    found: dict[str, dict[str, dict[str, int]]] = {}
-    for customer, spool in (state or {}).items():
-        uses = {name: at for name, at in _keys(spool).items() if isinstance(at, dict)}
-        found[customer] = {
-            name: {field: value for field, value in at.items() if isinstance(value, int)}
-            for name, at in uses.items()
-            if isinstance(at.get("last"), int)
-        }
-    return found
+def key_uses(state: State | None, customer: str) -> dict[str, dict[str, int]]:
+    """Return by key of a customer when it was used and by which kit."""
+    uses = {name: at for name, at in _keys((state or {}).get(customer)).items() if isinstance(at, dict)}
+    return {
+        name: {field: value for field, value in at.items() if isinstance(value, int)}
+        for name, at in uses.items()
+        if isinstance(at.get("last"), int)
+    }
 
 
 def lists_seen(state: State | None) -> dict[str, int]:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from common.main_cf_params import PARAMETERS, REJECT, SOFT
@@ -39,7 +39,7 @@ def _facts(postfix: Postfix, relay: State) -> State:
         "others": others(relay["domains"]),
         "closed_by": closed_by(),
         "unlisted": unlisted(),
-        "revisions": revisions(set(relay["domains"].values())),
+        "revisions": revisions(),
         "drops": drops(),
         "release": read_text(f"{LIBRARY}/release").strip(),
         "clock": int(time.time()),
@@ -84,11 +84,12 @@ def unlisted() -> dict[str, str]:
     return {name: str(tree_settings(name).get("unlisted") or "") for name in customers()}
 
 
-def revisions(asked: Iterable[str]) -> dict[str, Any]:
+def revisions() -> dict[str, Any]:
     """Read by customer which settings its tree has, and which the store's list that is in force here was judged by."""
+    names = customers() if os.path.exists(PLACES.store) else []
     found = {
         name: (_json(f"{PLACES.tree(name)}/store.json"), _json(f"{PLACES.spool(name)}/{HEADS_IN_FORCE}"))
-        for name in asked
+        for name in names
     }
     return {
         name: {"tree": [tree.get("number"), tree.get("hash")], "store": made.get("settings")}

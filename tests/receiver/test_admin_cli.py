@@ -353,6 +353,17 @@ def test_review_names_at_the_top_who_had_mail_and_is_not_on_a_first_list(tmp_pat
     assert " --first 40 --although-mail 1 --log-incomplete --list " in lines[-1]
 
 
+@pytest.mark.parametrize(
+    ("word", "fate"), [("defer", "put off with 450"), ("ask", "refused where the customer's own server refuses it")]
+)
+def test_review_says_what_unlisted_addresses_get_where_they_are_not_refused(
+    tmp_path: Path, word: str, fate: str
+) -> None:
+    relay = SmallRelay(tmp_path / "new", unlisted=word)
+    relay.offer(people(40))
+    assert f"closes acme.example: who is not listed is {fate} from then on" in told(relay, "review", "acme")
+
+
 def test_refusals_are_shown_and_those_ever_listed_come_first(relay: SmallRelay) -> None:
     log(relay, smtpd(refusal("a@acme.example"), today()), smtpd(refusal(people(1)[0]), today()) * 2)
     found = record(relay, "refusals", "acme")

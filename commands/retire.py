@@ -79,13 +79,13 @@ def retire(customer_id: str, options: RetireOptions, as_json: bool) -> int:
 def _retire(customer_id: str, options: RetireOptions) -> Retirement:
     where = inventory.inventory_path()
     everything = load_for(customer_id, options.relay)
-    customer = _leaving(where, everything, customer_id)
+    customer = _find_leaving(where, everything, customer_id)
     with ExitStack() as connections:
         found = _look_at_all(_relays(everything, customer, options), customer, options, connections)
         codes = [*_show(found, options.diff)]
         if exit_codes.REFUSED in codes:
             return Retirement(exit_codes.worst(codes), found)
-        here = () if options.relay else (*_here(where, everything, customer),)
+        here = () if options.relay else (*_removals_here(where, everything, customer),)
         looks = [look for look in found.values() if isinstance(look, RetirementPlan) and look.plan.changes]
         _say_what_else(customer, here, [everything.relays[name] for name in found], is_all=not (looks or here))
         if not (looks or here):
@@ -145,7 +145,7 @@ def _move_away(where: Path, everything: Inventory, customer_id: str) -> None:
     opened_records.forget(where, customer_id)
 
 
-def _leaving(where: Path, everything: Inventory, customer_id: str) -> Customer:
+def _find_leaving(where: Path, everything: Inventory, customer_id: str) -> Customer:
     """Find who goes, or is already on the way. Raises InventoryError."""
     if customer_id in everything.customers:
         if inventory.retired_file(where, customer_id).exists():
@@ -224,7 +224,7 @@ def _texts(look: RetirementPlan, diff: bool) -> tuple[str, str]:
     return count(len(look.plan.changes), "change"), f"{lines}\n{look.plan.text(brief=True) if diff else ''}"
 
 
-def _here(where: Path, everything: Inventory, customer: Customer) -> Iterator[str]:
+def _removals_here(where: Path, everything: Inventory, customer: Customer) -> Iterator[str]:
     """Name what is to go from this machine, and the customer's end."""
     if customer.id in everything.customers:
         yield f"{where / 'customers' / customer.id}.toml (to {inventory.retired_file(where, customer.id).parent})"

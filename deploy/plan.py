@@ -105,7 +105,7 @@ class Change:
         """Name the lines that would go from the files the item keeps, and the values that would fall."""
         for each in self.item.protected:
             if isinstance(each, ProtectedSetting):
-                yield from _fallen(self.before, self.item.wanted, each)
+                yield from _lowered_settings(self.before, self.item.wanted, each)
                 continue
             gone = _protected_names(self.before, each) - _protected_names(self.item.wanted, each)
             yield from sorted({f"{each.noun}:{name}" for name, _ in gone})
@@ -165,7 +165,7 @@ def _protected_names(state: State | None, protected: ProtectedLines) -> set[tupl
     }
 
 
-def _fallen(before: State | None, wanted: State | None, protected: ProtectedSetting) -> Iterator[str]:
+def _lowered_settings(before: State | None, wanted: State | None, protected: ProtectedSetting) -> Iterator[str]:
     """Name the value that is left for a lower one. Who goes altogether, or never had one, loses none."""
     values = [value for value, _ in protected.ranks]
     was, is_to_be = (_setting_of(state, protected) for state in (before, wanted))

@@ -41,13 +41,13 @@ def find_blockers(
     for both in sorted({*now.others.values()} & {theirs[name] for name in now.others if name in theirs}):
         yield f"{both} would get a domain and give one away at once: first the one, then the other"
     elsewhere = owners_by_domain([one for one in everything.customers.values() if relay.name in one.relays])
-    for owner, name in _going(plan):
+    for owner, name in _lost_domains(plan):
         if name not in theirs and name in elsewhere:
             taker = elsewhere[name]
             yield f"{name} is {taker}'s now: `inv provision {taker}` takes it from {owner}, in one step"
 
 
-def _going(plan: Plan) -> Iterator[tuple[str, str]]:
+def _lost_domains(plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield whose domains would go, and which."""
     for change in plan.changes:
         for loss in change.removals():

@@ -58,7 +58,9 @@ def make_overview(
 
     `wanted`: the relays that the customers should be on; of any other it is said only where one of them is left there.
     """
-    rows = _alike([row for one in customers for row in _with_kit(everything, one, found, [*_rows(one, found)])])
+    rows = _with_differences(
+        [row for one in customers for row in _with_kit(everything, one, found, [*_rows(one, found)])]
+    )
     relays_need = {
         name: tuple(_relay_needs(name, look, everything, rows) if name in wanted else _leftovers(name, look, customers))
         for name, look in found.items()
@@ -151,7 +153,7 @@ def _row(customer: Customer, relay: str, look: RelayState) -> Row:
     )
 
 
-def _alike(rows: Sequence[Row]) -> list[Row]:
+def _with_differences(rows: Sequence[Row]) -> list[Row]:
     """Add to each row whether another relay of the customer has another list, as far as they say."""
     lists: dict[str, set[str]] = {}
     for row in rows:

@@ -102,13 +102,13 @@ def recap(fates: Mapping[str, str], ends: Sequence[bool], dry_run: bool) -> str:
     `fates`: by relay, a word of FATES.
     """
     counted = Counter(fates.values())
-    relays = ", ".join(_named(counted[fate], fate, fates) for fate in FATES if counted[fate])
+    relays = ", ".join(_count_fate(counted[fate], fate, fates) for fate in FATES if counted[fate])
     changed = f"{sum(ends)} {'would change' if dry_run else 'changed'}"
     whose = f"{count(len(ends), 'customer')}: {changed}, {len(ends) - sum(ends)} unchanged"
     return f"{count(len(fates), 'relay')}: {relays}; kits and servers of {whose}"
 
 
-def _named(number: int, fate: str, fates: Mapping[str, str]) -> str:
+def _count_fate(number: int, fate: str, fates: Mapping[str, str]) -> str:
     """Return how many relays it became, and which where somebody has to see to them."""
     if fate not in ("refused", NOT_REACHED, "failed"):
         return f"{number} {fate}"

@@ -205,7 +205,7 @@ def print_all(answers: Mapping[str, Answers], as_json: bool, quiet: str = "") ->
         terminal.document({id_: _document(each) for id_, each in answers.items()})
     else:
         _print_texts(said, quiet)
-    failed = {(name, str(one)): one for each in answers.values() for name, one in each.items() if _failed(one)}
+    failed = {(name, str(one)): one for each in answers.values() for name, one in each.items() if _has_failed(one)}
     codes = [terminal.print_result(name, one) for (name, _), one in failed.items() if not isinstance(one, RelayAnswer)]
     return exit_codes.worst([*codes, *(one.code for each in said.values() for one in each.values())])
 
@@ -223,7 +223,7 @@ def _print_texts(said: Mapping[str, Mapping[str, RelayAnswer]], quiet: str) -> N
         terminal.say(f"{', '.join(nothing[:3])}{f' and {len(nothing) - 3} more' if nothing[3:] else ''}: {quiet}")
 
 
-def _failed(answer: Answer) -> bool:
+def _has_failed(answer: Answer) -> bool:
     return not isinstance(answer, RelayAnswer)
 
 

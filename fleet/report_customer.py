@@ -52,7 +52,7 @@ class CustomerReport:
             problems=tuple(problem_part(one) for one in status_view.group_problems(Overview({}, self.rows))),
             relays=tuple(self._relay_parts()),
             keys=tuple(self._key_part(each) for each in customer.keys),
-            chart=draw_chart([*self.known.values()], self._refused(), weeks, self.today),
+            chart=draw_chart([*self.known.values()], self._refused_by_day(), weeks, self.today),
             logged_by=next(iter(self.known), ""),
             caption=self._caption(weeks),
         )
@@ -80,7 +80,7 @@ class CustomerReport:
         used = tuple((name, age_of(each.keys.get(key.name, 0), self.now)) for name, each in self.known.items())
         return KeyPart(key.name, key.recorded.isoformat() if key.recorded else "", key.age(self.today), used)
 
-    def _refused(self) -> dict[int, int]:
+    def _refused_by_day(self) -> dict[int, int]:
         """Return, by day, how many addresses were refused on all relays together."""
         counts: dict[int, int] = {}
         for each in self.known.values():
@@ -115,7 +115,7 @@ class CustomerReport:
             sum(each) for each in zip(*((day.added, day.removed, day.held) for day in days), strict=True)
         )
         came, due = sum(week.came for week in weeks[-4:]), sum(week.due for week in weeks[-4:])
-        refused = sum(self._refused().values())
+        refused = sum(self._refused_by_day().values())
         return (
             f"In {DAYS} days {added} added, {removed} removed, {count(held, 'upload')} held; "
             f"in the last 4 weeks {came} of {due} uploads came; {refused} addresses refused in the last 14 days."

@@ -37,10 +37,12 @@ def lists_seen(state: State | None) -> dict[str, int]:
 
     0: there is a list that nobody has accepted yet, or one that cannot be read. Left out: there is none.
     """
-    return {customer: good for customer, spool in (state or {}).items() if (good := _good(spool)) is not None}
+    return {
+        customer: good for customer, spool in (state or {}).items() if (good := _last_good_upload(spool)) is not None
+    }
 
 
-def _good(spool: object) -> int | None:
+def _last_good_upload(spool: object) -> int | None:
     if not isinstance(spool, dict):
         return None if spool is None else 0
     accepted, there = spool.get("accepted"), spool.get("list")

@@ -95,13 +95,13 @@ class Tables(NamedTuple):
             left_out = self.build().get(customer)
             if left_out is not None:
                 return f"left out of the tables: {escape(left_out)}"
-            missing = self.missing({*islice(added, ADDED), *_spread(text)})
+            missing = self.missing({*islice(added, ADDED), *_sample_evenly(text)})
         except Failed as error:
             return str(error)
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         return f"{escape(missing[0])}{more} cannot be found in them" if missing else ""
 
 
-def _spread(text: bytes) -> list[str]:
+def _sample_evenly(text: bytes) -> list[str]:
     lines = text.decode().split("\n")[:-1]
     return lines[:: max(1, len(lines) // SAMPLE)][:SAMPLE]

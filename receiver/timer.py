@@ -57,7 +57,7 @@ def _run_all(
     adopted = _left_open(tables, seen)
     found += _rebuild_if_due(tables, seen, run, [alarm.text for alarm in adopted])
     found += adopted
-    found += [*_repair(tables), *_unnamed(tables)] if looked else []
+    found += [*_repair(tables), *_check_main_cf(tables)] if looked else []
     every = (alarm for each in seen for alarm in alarms.find_alarms(each.status, each.settings, now))
     if _is_follower(places):
         every = (alarm for alarm in every if not alarm.kind.startswith(_OF_UPLOADS))
@@ -201,7 +201,7 @@ def _check_servers(places: Places, tables: Tables, seen: list[CheckedCustomer], 
     return found
 
 
-def _unnamed(tables: Tables) -> list[Alarm]:
+def _check_main_cf(tables: Tables) -> list[Alarm]:
     """Find that Postfix no longer asks our tables: somebody, or configuration management, has put main.cf back."""
     try:
         found = tables.unnamed()

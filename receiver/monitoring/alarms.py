@@ -60,7 +60,7 @@ def find_alarms(status: Status, settings: Settings, now: int) -> Iterator[Alarm]
         _alarm_ahead,
         _alarm_no_additions,
         _alarm_put_off,
-        _noted,
+        _alarm_noted,
     ):
         yield from watch(status, settings, now)
 
@@ -191,7 +191,7 @@ def _alarm_put_off(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
         yield Alarm(status.customer, "put-off", f"{text}: until it does not, unlisted ones get 450 instead of its word")
 
 
-def _noted(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
+def _alarm_noted(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
     """Yield what the last export said besides its addresses."""
     for note in status.last.notes if status.last else ():
         yield Alarm(status.customer, f"note {note}", note)

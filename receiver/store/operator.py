@@ -164,7 +164,10 @@ def open_domains(access: StoreAccess, spool: Spool, domains: Iterable[str], by: 
     _check_upload_relay(access)
     asked = frozenset(domains)
     prepare(spool, int(time.time()))
-    return {**_publish(access, spool, write(access, spool, partial(_opened, asked, by))), "opened": sorted(asked)}
+    return {
+        **_publish(access, spool, write(access, spool, partial(_with_open_domains, asked, by))),
+        "opened": sorted(asked),
+    }
 
 
 def _with_settings(
@@ -190,7 +193,7 @@ def _is_named(word: str, removing: Sequence[str]) -> bool:
     return word in removing or f"domain:{domain_of(word.partition(':')[2])}" in removing
 
 
-def _opened(domains: frozenset[str], by: str, base: Tip) -> Change:
+def _with_open_domains(domains: frozenset[str], by: str, base: Tip) -> Change:
     head = base.head._replace(accepted=base.head.accepted.without(domains))
     return Change(head, base.text, "open", _entry("opened", head, by), by, is_judgement=False)
 

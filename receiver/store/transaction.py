@@ -198,7 +198,7 @@ def _next_tip(
     if not tips and not made.settings.number:
         made = made._replace(settings=load_revision(spool.places, spool.customer))
     if len(tips) == 1 and _state(made) == _state(base.head):
-        return Tip(_refreshed(base.head, made), text)
+        return Tip(_refresh_dates(base.head, made), text)
     parents = [*([spare] if spare else []), *tips]
     point = spare.head.point.rstrip(SPARE) if spare else new_point()
     made = made._replace(point=point, kind=kind, by=by, past=past_of(tips), date=date_on_top(parents, now))
@@ -212,7 +212,7 @@ def _state(head: Head) -> tuple[object, ...]:
     return head.list, accepted, held, dict(head.kept), head.frozen, head.export
 
 
-def _refreshed(before: Head, made: Head) -> Head:
+def _refresh_dates(before: Head, made: Head) -> Head:
     """Return the head with newer dates, where they are newer by enough to be worth a write."""
     old, new = before.accepted.domains, made.accepted.domains
     late = any(new[name] - old[name] >= _REFRESH for name in new)

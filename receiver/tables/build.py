@@ -198,14 +198,14 @@ def _install(places: Places, relay: RelaySettings, found: Inputs, record: Manife
         record = install.install_tables(places.tables, record, _compose(places, parts), maker)
     if words := table_contents.find_words(parts):
         lookup.check_answers(relay, words)
-    left_out = {each.source.tree.customer: _why(each) for each in parts}
+    left_out = {each.source.tree.customer: _why_copy(each) for each in parts}
     left_out.update((name, _OUT) for source in found.sources if (name := source.tree.customer) not in left_out)
     left_out = {customer: why for customer, why in left_out.items() if why}
     record._replace(sources="" if left_out else found.digest()).write(places.tables)
     return left_out
 
 
-def _why(part: CustomerRecipients) -> str:
+def _why_copy(part: CustomerRecipients) -> str:
     """Return why root's copy stands in for a customer's; where it does not, take one. Nothing: all is well."""
     source = part.source
     return source.why or source.copy.keep(source.tree, source.pair) or part.told

@@ -133,7 +133,7 @@ def _set_up(
 
 def _refused_relays(looks: Sequence[RelayPlan], refused: Mapping[str, Refused]) -> dict[str, Refused]:
     """Return by relay why it is left alone: a customer of it may not be changed."""
-    return {look.relay.name: refused[one.id] for look in looks for one in look.customers if one.id in refused}
+    return {look.relay.name: refused[one.id] for look in looks for one in look.with_trees if one.id in refused}
 
 
 def _follow(relays: Mapping[str, ConnectedRelay]) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from receiver.addresses import domain_of
 from receiver.lists import list_file, upload_log
 from receiver.lists.spool import Accepted, Spool
 from receiver.lists.upload_log import LogEntry
@@ -101,7 +102,7 @@ def _base(connection: Connection, customer: str, wanted: NewSettings) -> Tip:
 
 def _with_settings(wanted: NewSettings, by: str, base: Tip) -> Change:
     known = base.head.settings
-    lacking = [word for word in known.holds if word not in wanted.revision.holds and word not in wanted.removing]
+    lacking = [word for word in known.holds if word not in wanted.revision.holds and not _is_named(word, wanted)]
     if lacking:
         text = f"the store's settings have what these lack: {', '.join(lacking)}; name it by --removing, or pull first"
         raise RefusedWith(text, {"lacking": lacking})
@@ -111,6 +112,11 @@ def _with_settings(wanted: NewSettings, by: str, base: Tip) -> Change:
     head = base.head._replace(settings=wanted.revision._replace(number=number), accepted=accepted)
     entry = LogEntry(upload_log.new_id(), int(time.time()), _KIND, head.list, head.list, by=by)
     return Change(head, base.text, _KIND, entry, by, is_judgement=False)
+
+
+def _is_named(word: str, wanted: NewSettings) -> bool:
+    """Return whether a person said that it goes; a domain's name says it of all that is in the domain."""
+    return word in wanted.removing or f"domain:{domain_of(word.partition(':')[2])}" in wanted.removing
 
 
 def _answer(head: Head) -> dict[str, Any]:

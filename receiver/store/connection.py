@@ -15,7 +15,6 @@ from receiver.outcome import Busy, Failed
 from receiver.store.resolve import Endpoint, resolve_hosts
 from receiver.store.settings import SERVICE, StoreSettings, read_service
 from receiver.store.watchdog import SECONDS, Watchdog
-from receiver.system import atomic_files
 
 FORMAT = 1  # of the tables
 _PACKAGES = ("/usr/lib/python3/dist-packages", "/usr/lib64/python3.9/site-packages")  # hidden by the launchers' -IS
@@ -77,16 +76,13 @@ class Connection:
         _clean_environment()
         os.environ["PGSERVICEFILE"] = os.path.join(places.store, "service.conf")
         service = read_service(places)
-        run = atomic_files.open_directory(places.run)
         try:
-            ends = resolve_hosts(service["host"], service.get("port", ""), run)
+            ends = resolve_hosts(service["host"], service.get("port", ""), places)
             self._connection = self.driver.connect(_dsn(ends, settings.has_pooler))
         except self.driver.Error as error:
             raise Unreached(f"the store cannot be reached: {_describe(error)}") from error
         except Failed as error:
             raise Unreached(f"the store cannot be reached: {error}") from error
-        finally:
-            os.close(run)
         self._connection.autocommit = True
         self._watchdog = Watchdog(self._connection.fileno(), seconds)
         step("connected")

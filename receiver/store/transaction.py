@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from common.paths import Places
 from common.settings import load_settings
@@ -79,6 +79,7 @@ class StoreAccess(NamedTuple):
 
 
 Act = Callable[[Tip], "Change | None"]
+T = TypeVar("T")
 
 
 def load_access(places: Places) -> StoreAccess | None:
@@ -104,10 +105,15 @@ def write(
     access: StoreAccess, spool: Spool, act: Act | None, spare: Tip | None = None, others: Sequence[Tip] = ()
 ) -> Written:
     """Run the transaction; again while the row is locked, within the access's patience. Raises Unreached, Unclear."""
+    return repeat_while_locked(access, lambda connection: _write_once(access, connection, spool, act, spare, others))
+
+
+def repeat_while_locked(access: StoreAccess, run: Callable[[Connection], T]) -> T:
+    """Run a transaction until no other relay holds the customer's row. Raises Locked once patience has ended."""
     until = time.monotonic() + access.patience
     while True:
         with suppress(Locked), access.connect() as connection:
-            return _write_once(access, connection, spool, act, spare, others)
+            return run(connection)
         if time.monotonic() >= until:
             raise Locked(f"another relay has been writing this customer's list for {access.patience:g} s")
         time.sleep(_PAUSE)

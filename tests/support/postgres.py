@@ -145,7 +145,8 @@ def join(relay: SmallRelay, server: Postgres, *, uploads: bool = True, is_dead: 
     store = Path(relay.places.store)
     store.mkdir(exist_ok=True)
     role = "upload" if uploads else "follower"
-    (store / "store.json").write_text(json.dumps({"postern": 1, "id": STORE, "role": role}))
+    config = {"postern": 1, "id": STORE, "name": relay.etc.parent.name, "role": role}
+    (store / "store.json").write_text(json.dumps(config))
     service = server.service(WRITER if uploads else READER)
     (store / "service.conf").write_text(service.replace(f"port={server.port}", "port=1") if is_dead else service)
 

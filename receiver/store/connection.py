@@ -29,6 +29,7 @@ _BEGIN = "; ".join(
     )
 )
 _LOCKED = "55P03"  # lock_not_available
+_DAMAGED = ("XX000", "XX001", "XX002", "58030", "58P01")  # a page, an index or a file cannot be read
 
 Step = Callable[[str], None]
 
@@ -89,6 +90,7 @@ class Connection:
             os.close(run)
         self._connection.autocommit = True
         self._watchdog = Watchdog(self._connection.fileno(), seconds)
+        self.damaged: set[str] = set()  # tables of which something could not be read or written
         step("connected")
 
     def __enter__(self) -> Connection:
@@ -113,6 +115,20 @@ class Connection:
             cursor.execute(statement, values)
             self._watchdog.note_progress()
             return list(cursor.fetchall()) if cursor.description else []
+
+    def ask_anyway(self, table: str, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]] | None:
+        """Run one statement on a table, its {}, in a transaction that goes on where the disk has damaged the table.
+
+        Return None then, and note the table. Raises the driver's other errors.
+        """
+        try:
+            return self.ask("SAVEPOINT anyway; " + statement.format(f"postern.{table}"), values)
+        except self.driver.Error as error:
+            if error.pgcode not in _DAMAGED:
+                raise
+        self.ask("ROLLBACK TO SAVEPOINT anyway")
+        self.damaged.add(table)
+        return None
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -174,6 +190,8 @@ class Connection:
         except self.driver.Error as error:
             if error.pgcode == _LOCKED:
                 raise Locked("another relay is writing this customer's list") from error
+            if error.pgcode in _DAMAGED:
+                raise Unreached(f"the database cannot read what is on its disk: {_describe(error)}") from error
             raise Unreached(f"the store does not answer as it should: {_describe(error)}") from error
 
 

@@ -90,6 +90,7 @@ def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, unt
                     return Looked(last._replace(tried=now, why="it took too long"), tuple(changed))
                 if _follow_safely(access, connection, name, wrong):
                     changed.append(name)
+            access.note_damage(connection.damaged)
             with suppress(Unreached):
                 beat(connection, access, os.uname().nodename)
     except (Unreached, BadSettings) as error:

@@ -7,13 +7,17 @@ from typing import Any, NamedTuple
 
 from receiver.outcome import Refused
 from receiver.store.connection import FORMAT, Unreached, load_driver, open_with_url
+from receiver.store.rows import LISTS
 
 _TABLES = {
     "store": "id text NOT NULL, format int NOT NULL, only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row)",
     "heads": "customer text PRIMARY KEY, head text NOT NULL, digest text NOT NULL, "
     "updated timestamptz NOT NULL DEFAULT clock_timestamp()",
-    "lists": "customer text, hash text, part int, body bytea NOT NULL, digest text NOT NULL, "
-    "PRIMARY KEY (customer, hash, part)",
+    **dict.fromkeys(
+        LISTS,
+        "customer text, hash text, part int, body bytea NOT NULL, digest text NOT NULL, "
+        "PRIMARY KEY (customer, hash, part)",
+    ),
     "log": "customer text, point text, n bigserial, hash text NOT NULL, entry text NOT NULL, "
     "PRIMARY KEY (customer, point)",
     "gone": "customer text, address text, happened bigint NOT NULL, entry text NOT NULL, by_person boolean NOT NULL, "
@@ -23,7 +27,7 @@ _TABLES = {
 _WRITER = {
     "store": "SELECT, INSERT",
     "heads": "SELECT, INSERT, UPDATE",
-    "lists": "SELECT, INSERT, UPDATE, DELETE",
+    **dict.fromkeys(LISTS, "SELECT, INSERT, UPDATE, DELETE"),
     "log": "SELECT, INSERT",
     "gone": "SELECT, INSERT, UPDATE, DELETE",
     "relays": "SELECT, INSERT, UPDATE",

@@ -116,6 +116,14 @@ class Postgres:
         self.stop()
         shutil.rmtree(self.folder)
 
+    def damage_pages(self, table: str) -> None:
+        """Overwrite all pages of a table on the disk, as failing hardware does; its index stays as it is."""
+        ((path,),) = self.sql("SELECT pg_relation_filepath(%s)", (f"postern.{table}",))
+        self.stop("fast")
+        file = self.data / path
+        file.write_bytes(b"\xa5" * file.stat().st_size)
+        self.start()
+
     def back_up(self) -> dict[str, list[tuple[Any, ...]]]:
         """What lies in every table, as a dump has it."""
         return {name: self.sql(f"SELECT * FROM postern.{name}") for name in TABLES}
@@ -137,7 +145,7 @@ class Postgres:
         assert done.returncode == 0, done.stdout.decode()
 
 
-TABLES = ("store", "heads", "lists", "log", "gone", "relays")
+TABLES = ("store", "heads", "lists", "lists_anew", "log", "gone", "relays")
 
 
 def join(relay: SmallRelay, server: Postgres, *, uploads: bool = True, is_dead: bool = False) -> None:

@@ -28,23 +28,6 @@ pytestmark = pytest.mark.skipif(postgres.missing() is not None, reason=str(postg
 NEW = "new@acme.example"
 
 
-@pytest.fixture
-def one(tmp_path: Path, empty: Postgres) -> SmallRelay:
-    """An upload relay whose list of a hundred is in the store."""
-    made = relay(tmp_path / "one", empty)
-    accept_first(made, people(100))
-    assert upload(made, people(100)).did == "unchanged"
-    return made
-
-
-@pytest.fixture
-def follower(tmp_path: Path, empty: Postgres, one: SmallRelay) -> SmallRelay:
-    made = relay(tmp_path / "follower", empty, uploads=False)
-    assert not run_follow(made).why
-    assert made.in_force() == set(people(100))
-    return made
-
-
 @pytest.mark.parametrize("at", ["connected", "locked", "written", "before-commit"])
 def test_a_connection_cut_at_any_step_adds_and_removes_nobody(one: SmallRelay, empty: Postgres, at: str) -> None:
     def cut(step: str) -> None:
@@ -142,13 +125,19 @@ def test_a_store_that_is_not_ours_or_newer_is_not_taken(
 
 
 def test_a_damaged_row_and_a_damaged_list_are_written_again(
-    one: SmallRelay, follower: SmallRelay, empty: Postgres
+    tmp_path: Path, one: SmallRelay, follower: SmallRelay, empty: Postgres
 ) -> None:
     empty.sql("UPDATE postern.heads SET digest = 'x'")
     assert "damaged" in run_follow(follower, 2_000_001_000).wrong["acme"]
-    assert follower.in_force() == set(people(100))
     assert not run_follow(one).wrong
-    assert not run_follow(follower, 2_000_002_000).wrong
+    empty.sql("UPDATE postern.lists SET body = '\\x00'")
+    assert not run_follow(follower, 2_000_002_000).wrong, "a relay that has a list does not read it again"
+    anew = relay(tmp_path / "anew", empty, uploads=False)
+    assert "damaged" in run_follow(anew).wrong["acme"]
+    assert not run_follow(one, 2_000_003_000).wrong
+    for each in (anew, follower):
+        assert not run_follow(each, 2_000_004_000).wrong
+        assert each.in_force() == set(people(100))
 
 
 def test_attack_an_old_list_replayed_under_its_head_fits_no_hash(

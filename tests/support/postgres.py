@@ -8,11 +8,13 @@ import ipaddress
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from receiver.store.connection import Unreached, load_driver
+from receiver.store.connection import Unreached, connect_as_owner, load_driver
 from receiver.store.schema import Role, migrate
 from tests.support.small_relay import SmallRelay
 
@@ -91,8 +93,37 @@ class Postgres:
         ca = f"sslmode=verify-full&sslrootcert={self.folder}/ca.pem"
         return f"postgresql://{OWNER}:o-secret@localhost:{self.port}/postgres?hostaddr=127.0.0.1&{ca}"
 
-    def migrate(self) -> list[str]:
-        return migrate(self.url, STORE, WRITER, READER)
+    def migrate(self, store: str = STORE, seconds: float = 20.0) -> list[str]:
+        """Make the store's tables, as `postern store migrate` does."""
+        run = os.open(self.folder, os.O_RDONLY)
+        try:
+            with connect_as_owner(self.url, run, seconds) as session:
+                return migrate(session, store, WRITER, READER)
+        finally:
+            os.close(run)
+
+    @contextmanager
+    def holding(self, statement: str) -> Iterator[None]:
+        """While a transaction in which the owner has run a statement is open."""
+        connection = load_driver().connect(self.url)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+            yield
+        finally:
+            connection.close()
+
+    @contextmanager
+    def stopped_backends(self, whose: str) -> Iterator[None]:
+        """While the processes that serve a role answer nothing, though their connections stay."""
+        pids = [pid for (pid,) in self.sql(f"SELECT pid FROM pg_stat_activity WHERE {whose}")]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     def start(self) -> None:
         log = str(self.folder / "log")

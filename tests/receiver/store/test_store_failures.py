@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from common.settings import BadSettings
+from lab.waiting import HANGS, wait_until
 from receiver.outcome import Busy, Refused
 from receiver.store.alarms import SILENT, find_alarms
 from receiver.store.connection import Connection, Unclear, Unreached
 from receiver.store.follow import Followed
-from receiver.store.schema import migrate
 from receiver.timer import run_timer
 from tests.support import postgres
-from tests.support.postgres import READER, STORE, WRITER, Postgres, join
+from tests.support.postgres import STORE, Postgres, join
 from tests.support.small_relay import SmallRelay, people
 from tests.support.store_relays import accept_first, access, ask, notes, relay, run_follow, upload
 
@@ -341,7 +341,19 @@ def test_attack_a_server_of_another_authority_is_not_believed(one: SmallRelay, t
 def test_migrating_again_finds_nothing_missing_and_another_id_is_refused(server: Postgres) -> None:
     assert server.migrate() == []
     with pytest.raises(Refused, match="another store"):
-        migrate(server.url, "another-store", WRITER, READER)
+        server.migrate("another-store")
+
+
+def test_migrating_waits_for_nobody_for_ever_and_says_so(server: Postgres) -> None:
+    with server.holding("LOCK TABLE postern.store"), pytest.raises(Unreached, match="another relay is writing there"):
+        server.migrate()
+    with ThreadPoolExecutor() as pool, server.holding("LOCK TABLE postern.store"):
+        ended = pool.submit(server.migrate, seconds=1.0)
+        waits = "usename = 'owner' AND wait_event_type = 'Lock'"
+        wait_until(lambda: bool(server.sql(f"SELECT 1 FROM pg_stat_activity WHERE {waits}")))
+        said = pytest.raises(Unreached, match="nothing came for 1 s, and the connection was ended")
+        with server.stopped_backends(waits), said:
+            ended.result(timeout=HANGS)
 
 
 def test_variables_of_the_environment_decide_nothing(one: SmallRelay, monkeypatch: pytest.MonkeyPatch) -> None:

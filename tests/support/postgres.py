@@ -103,6 +103,23 @@ class Postgres:
             os.close(run)
 
     @contextmanager
+    def clock(self, later: int) -> Iterator[None]:
+        """While the database's clock is so many seconds ahead for the relays."""
+        self.sql(
+            "CREATE SCHEMA shifted; GRANT USAGE ON SCHEMA shifted TO PUBLIC; CREATE FUNCTION shifted.clock_timestamp() "
+            "RETURNS timestamptz VOLATILE LANGUAGE sql AS "
+            f"$$ SELECT pg_catalog.clock_timestamp() + interval '{later} seconds' $$"
+        )
+        for role in (WRITER, READER):
+            self.sql(f"ALTER ROLE {role.name} SET search_path = shifted, pg_catalog")
+        try:
+            yield
+        finally:
+            for role in (WRITER, READER):
+                self.sql(f"ALTER ROLE {role.name} RESET search_path")
+            self.sql("DROP SCHEMA shifted CASCADE")
+
+    @contextmanager
     def holding(self, statement: str) -> Iterator[None]:
         """While a transaction in which the owner has run a statement is open."""
         connection = load_driver().connect(self.url)

@@ -28,8 +28,9 @@ def kits(customer: str, as_json: bool) -> int:
 
     def ask(relay: Relay) -> Mapping[str, KeysSeen]:
         with connect(relay) as host:
-            (spools,) = host.read([relay_role.spools([one for one in customers if relay.name in one.relays])])
-        return relay_role.key_uses(spools)
+            theirs = [one for one in customers if relay.name in one.relays]
+            (spools,) = host.read([relay_role.spools(theirs)])
+        return {one.id: relay_role.key_uses(spools, one.id) for one in theirs}
 
     uploads = {name for one in customers for name in one.upload_relays}
     relays = [relay for relay in relays_of(everything, customers) if relay.name in uploads]

@@ -19,13 +19,13 @@ from fabric import Config, Connection
 from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError
 
+from common.key_line import KEY_TYPES
 from deploy.plan import HostError
 from deploy.ssh_config import SshSays, ask_ssh
 from deploy.ssh_login import KeyLogin
 
 PATIENCE = 10.0  # seconds; how long a machine that hangs up on us (MaxStartups, PerSourcePenalties) is tried again
 TIMEOUT = 15  # seconds; for each of: connecting, its greeting, opening a channel
-KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}  # how a key of a type may sign, where not by its own name
 DEAD_AFTER = 60  # seconds without an acknowledgement: the machine or the way to it is gone
 JUMP = re.compile(r"((?P<user>.+)@)?(\[(?P<inner>[^]]+)\]|(?P<bare>[^][:@]+))(:(?P<port>[0-9]+))?")

@@ -107,7 +107,7 @@ def _with_kit(everything: Inventory, customer: Customer, found: RelayStates, row
     if customer.exchange.reach != "kit":
         return [*rows]
     looks = {name: look for name in customer.upload_relays if isinstance(look := found.get(name), RelayState)}
-    seen = {name: relay_role.key_uses(look.spools).get(customer.id, {}) for name, look in looks.items()}
+    seen = {name: relay_role.key_uses(look.spools, customer.id) for name, look in looks.items()}
     try:
         state = kit_state.read_kit_state(inventory.inventory_path(), customer, everything.relays, seen)
         needs = tuple(kit_state.kit_problems(state))

@@ -125,7 +125,7 @@ def _provision_relays(
 
 def _refused_relays(looks: Sequence[RelayPlan], refused: Mapping[str, Refused]) -> dict[str, Refused]:
     """Return by relay why it is left alone: a customer of it may not be changed."""
-    return {look.relay.name: refused[one.id] for look in looks for one in look.customers if one.id in refused}
+    return {look.relay.name: refused[one.id] for look in looks for one in look.with_trees if one.id in refused}
 
 
 def _number_late(looks: Sequence[RelayPlan], taken: TakenNumbers) -> None:
@@ -137,10 +137,10 @@ def _number_late(looks: Sequence[RelayPlan], taken: TakenNumbers) -> None:
     for error in late.refused.values():
         terminal.note(str(error))
     for look in looks:
-        written = {one.id: relay_role.wanted_revision(one, look.after).number for one in look.customers}
+        written = {one.id: relay_role.wanted_revision(one, look.after).number for one in look.with_trees}
         if any(late.numbers.get(name, number) != number for name, number in written.items()):
             facts = settings_numbers.with_numbers(look, late.numbers).after
-            Plan.of(look.host, relay_role.items(look.relay, look.customers, facts)).apply()
+            Plan.of(look.host, relay_role.items(look.relay, look.with_trees, facts)).apply()
 
 
 def _follow(relays: Mapping[str, ConnectedRelay]) -> None:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from common import exit_codes
+from common.paths import POSTERN
 from console import terminal
 from console.errors import Refused, code_of
 from deploy.plan import HostError, Machine
@@ -19,7 +20,6 @@ from fleet.relays import connect, load_for, relays_of, run_parallel, select_cust
 from inventory import Inventory
 from inventory.model import Customer, Relay
 
-POSTERN = "/usr/local/sbin/postern"
 _SHAPELESS = "it is not of the shape that a desk's answer has"
 _CHANGES = ("offer", "adopt", "accept", "rollback", "resume", "open", "take-over", "merge-list")
 """Verbs that a relay records with the person who asked."""

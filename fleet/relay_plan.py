@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
 import inventory
@@ -36,6 +36,11 @@ class RelayPlan(NamedTuple):
     warnings: tuple[str, ...]  # what holds for today and should be mended, changes or none
     after: Facts  # as `now`, without who else closes domains whose lists are accepted by now
     domains: tuple[str, ...]  # the first screen: a line for each domain that opens, closes, or is answered by another
+
+    @property
+    def with_trees(self) -> tuple[Customer, ...]:
+        """Return the customers whose trees the plan has: who are provisioned, and who give a domain to them."""
+        return (*self.customers, *self.givers)
 
 
 def look_at_all(
@@ -114,15 +119,16 @@ def unnamed_removals(plan: Plan, customers: Sequence[Customer], options: Provisi
 def _is_named(loss: str, removing: Sequence[str]) -> bool:
     """Return whether it was named; all that goes with a domain is named by the domain, in either of its forms."""
     noun, _, name = loss.partition(":")
-    domains = {_ascii(one.removeprefix("domain:")) for one in removing if one.startswith("domain:")}
-    return loss in removing or (noun != "key" and _ascii(name.rpartition("@")[2]) in domains)
+    of_domain = as_recorded(f"domain:{name.rpartition('@')[2]}")
+    return loss in removing or (noun != "key" and of_domain in map(as_recorded, removing))
 
 
-def _ascii(domain: str) -> str:
-    try:
-        return ascii_form(domain)
-    except ValueError:  # it is no domain of an inventory: somebody's hand wrote it there
-        return domain
+def as_recorded(word: str) -> str:
+    """Return a word of `--removing` as relays and the store have it: a domain by its A-label."""
+    noun, _, name = word.partition(":")
+    with suppress(ValueError):  # it is no domain of an inventory: somebody's hand wrote it there
+        return f"domain:{ascii_form(name)}" if noun == "domain" else word
+    return word
 
 
 def refuse_unknown_names(looks: Sequence[RelayPlan], removing: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from common.exit_codes import DONE
-from common.paths import Places
+from common.paths import REBUILD, Places
 from common.settings import BadSettings, load_relay
 from receiver.addresses import KEY_OCTETS, table_key
 from receiver.formatting import escape
@@ -26,7 +26,7 @@ class Tables(NamedTuple):
     """Where they are and who builds them."""
 
     places: Places
-    rebuild: tuple[str, ...] = ("/usr/bin/sudo", "-n", "/usr/local/sbin/rebuild-relay-recips")
+    rebuild: tuple[str, ...] = ("/usr/bin/sudo", "-n", REBUILD)
     postmap: str = "/usr/sbin/postmap"
 
     def build(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Runs on the relay: kind `spools`, how each customer's lists stand. What lies in a spool may be anybody's work.
+"""Runs on the relay: kind `spools`, how each customer's lists stand. A spool may be anybody's work.
 
 It is read as root, so by descriptor, through no link, of plain files alone and never more than a bound.
 """
@@ -14,22 +14,33 @@ from typing import Any
 
 from common.opened import find_marker
 from common.paths import Places
+from common.spool_files import (
+    ACCEPTED,
+    ASKING,
+    BEGUN,
+    HELD,
+    KEYS,
+    LAST_RUN,
+    PINNED,
+    RECIPIENTS,
+    REFUSAL_ALARMS,
+    SMALL,
+    UNVERIFIED,
+)
 from remote.main import Kind, Request, State, refuse_making
 
-BOUND = 1 << 20  # bytes of a JSON file of the receiver's
-DEPTH = 10  # its objects and lists within each other
+DEPTH = 10  # objects and lists of a JSON file within each other
 FILES = {
-    "last_run": "last-run.json",
-    "accepted": "accepted.json",
-    "held": "held/why.json",
-    "pinned": "pinned.json",
-    "keys": "keys.json",
-    "asking": "asking.json",
-    "begun": "begun.json",
-    "unproven": "unproven.json",
-    "refusal_alarms": "refusal-alarms.json",
+    "last_run": LAST_RUN,
+    "accepted": ACCEPTED,
+    "held": HELD,
+    "pinned": PINNED,
+    "keys": KEYS,
+    "asking": ASKING,
+    "begun": BEGUN,
+    "unproven": UNVERIFIED,
+    "refusal_alarms": REFUSAL_ALARMS,
 }
-LIST = "recipients"
 
 
 def _read(asked: list[Request]) -> list[State | None]:
@@ -69,16 +80,16 @@ def _spool(folder: int, customer: str, bound: int) -> dict[str, Any] | str | Non
 def _list(spool: int, bound: int) -> State | str | None:
     """Return of the list in force when it changed and, within the bound, its SHA-256 and how many it has."""
     try:
-        descriptor = _open_file(spool, LIST)
+        descriptor = _open_file(spool, RECIPIENTS)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        return f"{LIST} cannot be read: {error}"
+        return f"{RECIPIENTS} cannot be read: {error}"
     with open(descriptor, "rb") as file:
         there = os.fstat(descriptor)
         told: State = {"bytes": there.st_size, "changed": int(there.st_mtime)}
         if bound and there.st_size > bound:
-            return f"{LIST} has more than {bound} bytes"
+            return f"{RECIPIENTS} has more than {bound} bytes"
         content = file.read(there.st_size)  # which makes room for as many at once
     return {**told, "digest": hashlib.sha256(content).hexdigest(), "total": content.count(b"\n")} if bound else told
 
@@ -101,9 +112,9 @@ def _content(folder: int, path: str) -> Any:
 
 def _json(folder: int, name: str) -> Any:
     with open(_open_file(folder, name), "rb") as file:
-        content = file.read(BOUND + 1)
-    if len(content) > BOUND:
-        raise ValueError(f"it has more than {BOUND} bytes")
+        content = file.read(SMALL + 1)
+    if len(content) > SMALL:
+        raise ValueError(f"it has more than {SMALL} bytes")
     fields = json.loads(content, parse_int=lambda digits: int(digits[:20]))
     if not isinstance(fields, dict):
         raise ValueError("it is no JSON object")

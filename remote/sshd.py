@@ -13,14 +13,14 @@ import signal
 from collections.abc import Iterator
 from contextlib import suppress
 
+from common.paths import PLACES
 from remote.files import read_text, replace, tidy
 from remote.main import Failed, Kind, Request, State, find_tool, last_lines, run_command
-from remote.postfix.customer_trees import ETC
 from remote.postfix.gather_facts import SYSTEMD
 
 CONFIG = "/etc/ssh/sshd_config"
 INCLUDE = re.compile(r"^\s*Include\s+(.*\s)?\"?(/etc/ssh/)?sshd_config\.d/\*(\.conf)?\"?(\s|$)", re.IGNORECASE)
-NOTE = f"{ETC}/sshd.pending"
+NOTE = f"{PLACES.etc}/sshd.pending"
 SERVICES = ("ssh", "sshd")  # Debian's name, and everybody else's
 
 

@@ -32,7 +32,7 @@ def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables, look: b
             raise Refused(_nobody(entry))
         recipients = in_force.recipients | back
         coming = tuple(sorted(back - in_force.recipients)[:NAMED])
-        outcome = Outcome(spool.customer, "unchanged", *origin, total=len(recipients))
+        outcome = Outcome(spool.customer, "unchanged", origin, total=len(recipients))
         if look:
             return outcome._replace(did="looked", added=len(back - in_force.recipients), coming=coming)
         if not back <= removed_addresses.brought_back(removals) & in_force.recipients:

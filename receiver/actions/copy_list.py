@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from common.settings import Settings, load_settings
+from common.spool_files import PINNED
 from receiver.formatting import escape
 from receiver.lists import history, list_file, publishing, removed_addresses, upload_log
 from receiver.lists.list_file import ListRecord
@@ -29,7 +30,6 @@ from receiver.upload.pipeline import verify_tables
 
 LIMIT = 512 << 20  # bytes of JSON
 _ROOM = LIMIT // 2  # bytes of files, which are longer in JSON: eighteen lists of a million, and a held one
-_HEAD = 64 << 10  # bytes of a kept list in which its first line is found
 _LAST = 90_000_000  # number in history: names there have eight digits, and more lists are to come
 _FOLDERS = {
     ".": re.compile(r"(?:pinned|last-export)\.json|log|gone"),
@@ -127,7 +127,7 @@ def import_lists(spool: Spool, givens: Sequence[ExportedLists], origin: Origin, 
         why = _differ(some)
         given = _united(some, settings, origin) if why else some[0]
         _fill(spool, (*given.files, *_pins(some)))
-        outcome = Outcome(spool.customer, "unchanged", *origin)
+        outcome = Outcome(spool.customer, "unchanged", origin)
         if why:
             _hold(spool, some[0], origin, why)
         if given.packed:
@@ -176,7 +176,7 @@ def _past(givens: Sequence[ExportedLists], recipients: frozenset[str]) -> Iterat
 
 def _pins(givens: Sequence[ExportedLists]) -> Iterator[SpoolFile]:
     """Yield what says that uploads do not take effect: a person said so, be it on one relay alone."""
-    pins = [file for given in givens for file in given.files if file.name == "pinned.json"]
+    pins = [file for given in givens for file in given.files if file.name == PINNED]
     yield from pins[:1]
 
 
@@ -210,7 +210,7 @@ def _files(spool: Spool) -> Iterator[SpoolFile]:
                 continue
             with atomic_files.open_subdirectory(spool.folder, folder) as directory, suppress(Failed):
                 if name.endswith(".gz"):
-                    list_file.read_record(atomic_files.read_start(directory, name, _HEAD) or b"")
+                    list_file.read_record(atomic_files.read_start(directory, name, list_file.LABEL) or b"")
                 content = atomic_files.read(directory, name, room) or b""
                 room -= len(content)
                 yield SpoolFile(folder, name, content)

@@ -124,7 +124,7 @@ def _alarm_refused(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
     if last and last.did in ("refused", "failed") and now - good > REFUSED_FOR:
         text = f"no upload is taken since {format_time(good)}" if good else "no upload has been taken yet"
         yield Alarm(
-            status.customer, "refused", f"{text}; the last, on {format_time(last.when)}, {last.did}: {last.why}"
+            status.customer, "refused", f"{text}; the last, on {format_time(last.origin.when)}, {last.did}: {last.why}"
         )
 
 
@@ -171,7 +171,7 @@ def _alarm_opened_by_person(status: Status, settings: Settings, _: int) -> Itera
 
 
 def _alarm_ahead(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
-    latest = max((*status.in_force.accepted.domains.values(), status.last.when if status.last else 0))
+    latest = max((*status.in_force.accepted.domains.values(), status.last.origin.when if status.last else 0))
     if latest > now + AHEAD:
         when = f"its last upload is of {format_time(latest)}, which is to come"
         text = f"{when}: this relay's clock was wrong then, or is now"

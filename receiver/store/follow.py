@@ -91,7 +91,7 @@ def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, unt
                 if _follow_safely(access, connection, name, wrong):
                     changed.append(name)
             access.note_damage(connection.damaged)
-            with suppress(Unreached):
+            with suppress(Unreached, Unclear):
                 beat(connection, access, os.uname().nodename)
     except (Unreached, BadSettings) as error:
         return Looked(last._replace(tried=now, why=str(error)), tuple(changed))
@@ -168,9 +168,13 @@ def _has_several(access: StoreAccess, name: str) -> bool:
 
 
 def beat(connection: Connection, access: StoreAccess, name: str) -> None:
-    """Write that this relay follows. Raises Unreached."""
+    """Write that this relay follows. Raises Unreached, Unclear.
+
+    It is not waited for on a standby: one that is silent would let no run of a relay end in time.
+    """
     role = "upload" if access.settings.is_upload_relay else "follower"
     with connection.writing():
+        connection.ask("SELECT set_config('synchronous_commit', 'local', true)")
         connection.ask(
             "INSERT INTO postern.relays (name, role, release, seen) VALUES (%s, %s, %s, clock_timestamp()) "
             "ON CONFLICT (name) DO UPDATE SET role = excluded.role, release = excluded.release, seen = excluded.seen",

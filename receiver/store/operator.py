@@ -13,6 +13,7 @@ from typing import Any
 
 from common.paths import Places
 from common.settings import BadSettings, load_settings
+from receiver.addresses import domain_of
 from receiver.lists import list_file, upload_log
 from receiver.lists.spool import Accepted, Spool
 from receiver.lists.upload_log import LogEntry
@@ -173,7 +174,7 @@ def _with_settings(
     if is_anew:  # whom no relay knows any more comes back: with nobody, and nothing accepted
         base = Tip(base.head._replace(accepted=Accepted(), held=None, kept={}, frozen=None), b"")
         known = known._replace(holds=())
-    lacking = [word for word in known.holds if word not in wanted.holds and word not in removing]
+    lacking = [word for word in known.holds if word not in wanted.holds and not _is_named(word, removing)]
     if lacking:
         text = f"the store's settings have what these lack: {', '.join(lacking)}; name it by --removing, or pull first"
         raise RefusedWith(text, {"lacking": lacking})
@@ -182,6 +183,11 @@ def _with_settings(
     gone = frozenset(base.head.accepted.domains) - frozenset(domains)
     head = base.head._replace(settings=wanted._replace(number=number), accepted=base.head.accepted.without(gone))
     return Change(head, base.text, "settings", _entry("settings", head, by), by, is_judgement=False)
+
+
+def _is_named(word: str, removing: Sequence[str]) -> bool:
+    """Return whether a person said that it goes; a domain's name says it of all that is in the domain."""
+    return word in removing or f"domain:{domain_of(word.partition(':')[2])}" in removing
 
 
 def _opened(domains: frozenset[str], by: str, base: Tip) -> Change:

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from common.exit_codes import DONE, FAILED, REFUSED
-from common.paths import Places
+from common.paths import REBUILD, Places
 from common.release import RELEASE
 from common.settings import BadSettings, RelaySettings, load_relay
 from receiver.outcome import Failed, Stopped
@@ -74,7 +74,7 @@ def main() -> int:
     if len(arguments) > 1 or {*arguments} - {*OPTIONS}:
         return _end(REFUSED, f"usage: rebuild-relay-recips [{' | '.join(OPTIONS)}]")
     if os.geteuid() != 0:
-        return _end(REFUSED, "tables are root's to build: sudo -n /usr/local/sbin/rebuild-relay-recips")
+        return _end(REFUSED, f"tables are root's to build: sudo -n {REBUILD}")
     clean_env.reset_environment()
     try:
         lines = _lines(Places(), "".join(arguments))

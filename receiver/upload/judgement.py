@@ -63,7 +63,7 @@ def judge_export(settings: Settings, choice: FilteredExport, before: Before, ori
     text, in_force = list_file.encode_recipients(choice.recipients), before.in_force
     name = list_file.digest(text)
     verdict, inputs = judge(settings, choice, before, name, now)
-    outcome = Outcome(settings.customer, "pinned", *origin, total=len(in_force.recipients), offered=name)
+    outcome = Outcome(settings.customer, "pinned", origin, total=len(in_force.recipients), offered=name)
     notes = (*choice.notes, *describe_earlier_losses(inputs, settings))
     outcome = outcome._replace(left_out=choice.left_out, named=choice.named, notes=notes, reasons=verdict.reasons)
     held = None
@@ -114,24 +114,24 @@ def log_entry(outcome: Outcome, in_force: InForce, inputs: GuardInputs | None, a
     before = list_file.digest(in_force.text) if in_force.text else ""
     changed = outcome.added or outcome.removed
     name = upload_log.name_step(before, outcome.offered) if changed else upload_log.new_id()
-    entry = LogEntry(name, outcome.when, outcome.did, outcome.offered, before, outcome.total)
+    origin = outcome.origin
+    entry = LogEntry(name, origin.when, outcome.did, outcome.offered, before, outcome.total)
     entry = entry._replace(added=outcome.added, removed=outcome.removed, accepted_by=accepted_by, inputs=inputs)
-    return entry._replace(key=outcome.key, client=outcome.client, by=outcome.by)
+    return entry._replace(key=origin.key, client=origin.client, by=origin.by)
 
 
 def _decide(settings: Settings, choice: FilteredExport, before: Before, verdict: Verdict, outcome: Outcome) -> Decision:
     """Return what is published of an upload: a held one only adds, and opens what it opens."""
     in_force = before.in_force
-    origin = Origin(outcome.when, outcome.key, outcome.client, outcome.by)
     accepted = in_force.accepted.without(choice.open_domains)
     if verdict.reasons:
         accepted = accepted._replace(counts=before.counts)
     else:
-        accepted = accepted_domains(settings, choice.recipients, origin, outcome.offered)
+        accepted = accepted_domains(settings, choice.recipients, outcome.origin, outcome.offered)
         accepted = accepted.without(choice.open_domains)
     unchanged = verdict.published == in_force.recipients
     text = in_force.text if unchanged else list_file.encode_recipients(verdict.published)
-    return Decision(verdict.published, text, accepted, origin, clears=not verdict.reasons)
+    return Decision(verdict.published, text, accepted, outcome.origin, clears=not verdict.reasons)
 
 
 def accepted_domains(settings: Settings, recipients: frozenset[str], origin: Origin, name: str) -> Accepted:

@@ -52,7 +52,7 @@ def _fall_back(
         added = publish(access, spool, spare, News()).added
     total = spool.summary().total
     told = f"{why}; {len(added)} added on this relay, nobody removed; try again later"
-    return Outcome(spool.customer, "busy", *origin, total=total, added=len(added), why=told), added
+    return Outcome(spool.customer, "busy", origin, total=total, added=len(added), why=told), added
 
 
 def _act(

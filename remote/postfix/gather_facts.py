@@ -6,23 +6,22 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from common.main_cf_params import BUILT_IN, PARAMETERS, REJECT, SOFT
+from common.main_cf_params import PARAMETERS, REJECT, SOFT
+from common.names import ACCOUNT_PREFIX
+from common.paths import LIBRARY, PLACES
+from common.spool_files import HEADS_IN_FORCE
+from common.table_types import BUILT_IN
 from remote.files import read_text
 from remote.main import Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
-from remote.postfix.customer_trees import ETC, customers, tree_settings
+from remote.postfix.customer_trees import customers, tree_settings
 from remote.postfix.instance import Postfix
 from remote.postfix.relay_domains import foreign
 
-DROPS = "/var/lib/postern/drop"
-SPOOLS = "/var/lib/postern/customers"
-MADE = "heads-in-force.json"
-UPLOADER = "postern-"
 PIECES = ("/etc/ssh/sshd_config.d", "/etc/security/limits.d")
-RECORD = f"{ETC}/main.cf.before"
-RELEASE = "/usr/local/lib/postern/release"
+RECORD = f"{PLACES.etc}/main.cf.before"
 SYSTEMD = "/run/systemd/system"  # it is there where systemd runs the machine: sd_booted(3)
 
 
@@ -40,9 +39,9 @@ def _now(postfix: Postfix, relay: State) -> State:
         "others": others(relay["domains"]),
         "closed_by": closed_by(),
         "unlisted": unlisted(),
-        "revisions": revisions(set(relay["domains"].values())),
+        "revisions": revisions(),
         "drops": drops(),
-        "release": read_text(RELEASE).strip(),
+        "release": read_text(f"{LIBRARY}/release").strip(),
         "clock": int(time.time()),
         "record": record(),
     }
@@ -68,7 +67,7 @@ def others(domains: Mapping[str, str]) -> dict[str, str]:
     """Find those of these domains that a tree has whose they are not to be, and whose that is."""
     found = {}
     for customer in customers() if domains else ():
-        lines = read_text(f"{ETC}/customers/{customer}/relay_domains").splitlines()
+        lines = read_text(f"{PLACES.tree(customer)}/relay_domains").splitlines()
         names = {line.partition(" ")[0] for line in lines}
         found.update({name: customer for name in names if domains.get(name, customer) != customer})
     return found
@@ -85,9 +84,13 @@ def unlisted() -> dict[str, str]:
     return {name: str(tree_settings(name).get("unlisted") or "") for name in customers()}
 
 
-def revisions(asked: Iterable[str]) -> dict[str, Any]:
+def revisions() -> dict[str, Any]:
     """Read by customer which settings its tree has, and which the store's list that is in force here was judged by."""
-    found = {name: (_json(f"{ETC}/customers/{name}/store.json"), _json(f"{SPOOLS}/{name}/{MADE}")) for name in asked}
+    names = customers() if os.path.exists(PLACES.store) else []
+    found = {
+        name: (_json(f"{PLACES.tree(name)}/store.json"), _json(f"{PLACES.spool(name)}/{HEADS_IN_FORCE}"))
+        for name in names
+    }
     return {
         name: {"tree": [tree.get("number"), tree.get("hash")], "store": made.get("settings")}
         for name, (tree, made) in found.items()
@@ -105,10 +108,10 @@ def _json(path: str) -> dict[str, Any]:
 
 def drops() -> list[str]:
     """List who has an upload account, or a part of one that a killed run left."""
-    accounts = [line.partition(":")[0] for line in read_text("/etc/passwd").splitlines() if f":{DROPS}/" in line]
+    accounts = [line.partition(":")[0] for line in read_text("/etc/passwd").splitlines() if f":{PLACES.drops}/" in line]
     pieces = [name for folder in PIECES if os.path.isdir(folder) for name in os.listdir(folder)]
     names = [*accounts, *(name[: -len(".conf")] for name in pieces if name.endswith(".conf"))]
-    return sorted({name[len(UPLOADER) :] for name in names if name.startswith(UPLOADER)})
+    return sorted({name[len(ACCOUNT_PREFIX) :] for name in names if name.startswith(ACCOUNT_PREFIX)})
 
 
 def record() -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from common.main_cf_params import BUILT_IN
-from common.paths import Places
+from common.paths import LIBRARY, PLACES, POSTERN, REBUILD, RECEIVE
 from common.release import RELEASE
 from common.settings import RelaySettings
+from common.table_types import BUILT_IN, package_of
 from deploy.items import Item, State, account, derived, file, package, tree
 from inventory.model import Customer, Relay
 from roles.relay.customer import (
@@ -39,7 +39,7 @@ from roles.relay.revision import (
     tree_revision,
     wanted_revision,
 )
-from roles.relay.sftp_inbox import confinement, no_inbox, upload_account
+from roles.relay.sftp_inbox import confinement, no_inbox, upload_account_item
 from roles.relay.timers import timers
 from templates import render
 
@@ -79,17 +79,14 @@ __all__ = [
     "without",
 ]
 
-LIBRARY = "/usr/local/lib/postern"
-REBUILD = "/usr/local/sbin/rebuild-relay-recips"
 # An upgrade replaces the library and then each of these: a module that moves leaves a shim for one release under its
 # old name, or uploads fail in between.
 LAUNCHERS = {
-    "/usr/local/sbin/postern-receive": "receiver.forced_command",
-    "/usr/local/sbin/postern": "receiver.admin_cli",
+    RECEIVE: "receiver.forced_command",
+    POSTERN: "receiver.admin_cli",
     REBUILD: "receiver.tables.build",
     "/usr/local/bin/parse-exchange-users": "receiver.parse_cli",
 }
-PLACES = Places()
 STORE = f"{PLACES.etc}/store"
 LATEST = 1 << 40  # epoch seconds; later ones can be no date
 ADDRESS = 321  # octets of a list for each recipient a customer may have; its lines are shorter on average
@@ -117,7 +114,7 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
     if relay.store:
         yield Item("store", STORE, {**relay.store._asdict(), "password": "sent"})
     copying = [customer for customer in customers if customer.exchange.copies_files]
-    yield from map(upload_account, copying)
+    yield from map(upload_account_item, copying)
     yield from (open_marker(customer) for customer in customers if customer.opened)
     for customer in customers:
         shared = revision_text(customer, now) if relay.store else ""
@@ -164,7 +161,7 @@ def packages(relay: Relay, now: Facts | None) -> Iterator[Item]:
     yield package("postfix")
     table_type = relay.table_type or now.table_type
     if (now.has_postfix or relay.table_type) and table_type not in (*now.types, *BUILT_IN):
-        yield package(f"postfix-{table_type}")
+        yield package(package_of(table_type))
     yield package("make")
     yield package("sudo")
     if not now.systemd:
@@ -206,17 +203,14 @@ def keys_seen(state: State | None) -> dict[str, frozenset[str]]:
     return {customer: frozenset(_keys(spool)) for customer, spool in (state or {}).items()}
 
 
-def key_uses(state: State | None) -> dict[str, dict[str, dict[str, int]]]:
-    """Return by customer and key when it was used and by which kit, from what was read of spools()."""
-    found: dict[str, dict[str, dict[str, int]]] = {}
-    for customer, spool in (state or {}).items():
-        uses = {name: at for name, at in _keys(spool).items() if isinstance(at, dict)}
-        found[customer] = {
-            name: {field: value for field, value in at.items() if isinstance(value, int)}
-            for name, at in uses.items()
-            if isinstance(at.get("last"), int)
-        }
-    return found
+def key_uses(state: State | None, customer: str) -> dict[str, dict[str, int]]:
+    """Return by key of a customer when it was used and by which kit, from what was read of spools()."""
+    uses = {name: at for name, at in _keys((state or {}).get(customer)).items() if isinstance(at, dict)}
+    return {
+        name: {field: value for field, value in at.items() if isinstance(value, int)}
+        for name, at in uses.items()
+        if isinstance(at.get("last"), int)
+    }
 
 
 def lists_seen(state: State | None) -> dict[str, int]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from common.main_cf_params import BUILT_IN, RECIPIENTS, RELOCATED, ROUTES, TABLE_OF, TABLES, is_ours, members
+from common.main_cf_params import RECIPIENTS, RELOCATED, ROUTES, TABLE_OF, TABLES, is_ours, members
 from common.main_cf_references import Reference
 from common.paths import Places
 from common.release import RELEASE
+from common.table_types import BUILT_IN, OURS
 from deploy.items import Item, State
 from inventory.domains import table_form
 from inventory.model import Customer, Relay
@@ -150,9 +151,10 @@ def _same_file(wanted: str, now: Facts) -> Iterator[str]:
     members_ = [member for name in TABLE_OF for member in members(now.settings[name].value) if is_ours(name, member)]
     there = {kind for kind in BUILT_IN for member in members_ if f"{kind}:{TABLES}/" in member}
     if wanted in BUILT_IN and there - {wanted}:
+        others = " or ".join(name for name in OURS if name not in BUILT_IN)
         yield (
             f"our tables there are of type {there.pop()}, in whose very files tables of type {wanted} would lie, and "
-            "Postfix could read neither: leave table_type as it is, or name lmdb or cdb"
+            f"Postfix could read neither: leave table_type as it is, or name {others}"
         )
 
 

@@ -139,6 +139,16 @@ def test_settings_change_nowhere_while_the_store_is_down(fleet: Fleet) -> None:
     assert numbers(fleet) == [5, 5]
 
 
+def test_who_gives_a_domain_away_has_settings_the_store_knows(fleet: Fleet) -> None:
+    fleet.operator.customer(relays=["mx1", "mx2"])
+    fleet.operator.customer("taker", relays=["mx1", "mx2"], domains=["second.example", "taker.example"])
+    gone = "--removing domain:second.example --removing include:b@acme.example"
+    fleet.operator.done(f"provision taker {gone}")
+    assert numbers(fleet) == [6, 6]
+    assert "nothing to change" in fleet.operator.done("provision acme").out
+    assert fleet.send(*EVERYBODY, "newcomer", "another", "late") in (0, 3), "uploads are judged by these settings"
+
+
 def numbers(fleet: Fleet) -> list[int]:
     """The numbers of acme's settings in the trees of both relays."""
     read = [host.run("cat", "/etc/postern/customers/acme/store.json").stdout for host in (fleet.upload, fleet.follower)]

@@ -30,7 +30,7 @@ from common.main_cf_params import (
     with_unlisted,
     without_unlisted,
 )
-from common.paths import Places
+from common.paths import LIBRARY, Places
 from common.release import RELEASE
 from common.settings import load_settings
 from deploy.items import Item
@@ -112,7 +112,7 @@ def test_a_plan_for_a_fresh_relay_is_the_one_a_person_has_read() -> None:
     """POSTERN_GOLDEN=write writes it anew; read the difference first. The receiver's source is left out."""
     two = customer("bolt", domains=("bolt.example", "xn--bcher-kva.example"), next_hop=None, addresses=("any",))
     one = customer(exclude=("administrator", "*-internal@*"), include=("helpdesk@acme.example",))
-    items = [item for item in relay_role.items(relay(), (two, one), FRESH) if item.name != relay_role.LIBRARY]
+    items = [item for item in relay_role.items(relay(), (two, one), FRESH) if item.name != LIBRARY]
     text = Plan.of(Blank(), items).text()
     if os.environ.get("POSTERN_GOLDEN") == "write":
         GOLDEN.write_text(text, "utf-8")
@@ -131,7 +131,7 @@ def test_the_timer_looks_for_the_very_tables_that_main_cf_is_given() -> None:
 
 
 def test_the_receiver_is_installed_whole_and_stamped() -> None:
-    (library,) = (item for item in relay_role.items(relay(), (), FRESH) if item.name == relay_role.LIBRARY)
+    (library,) = (item for item in relay_role.items(relay(), (), FRESH) if item.name == LIBRARY)
     files = (library.wanted or {})["files"]
     assert files["release"] == f"{RELEASE}\n"
     assert files["common/settings.py"] == Path(settings.__file__).read_text("utf-8")

@@ -125,6 +125,60 @@ def test_a_wrong_password_is_tried_once_and_then_not_until_it_changes(directory:
     assert not directory.file("runexport.49").exists()
 
 
+def put_kinit(directory: Directory, said: str) -> None:
+    """Put a keytab beside the script, and a kinit that gets no ticket with it."""
+    directory.file("bind.keytab").write_text("a key of yesterday")
+    directory.file("bind.keytab").chmod(0o600)
+    path = directory.host.root / "usr/local/bin/kinit"
+    path.write_text(f'#!/bin/sh\necho asked >> /srv/uploads/kdc\necho "kinit: {said}" >&2\nexit 1\n')
+    path.chmod(0o755)
+
+
+def asked_kdc(directory: Directory) -> int:
+    return len((directory.host.root / "srv/uploads/kdc").read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("Preauthentication failed while getting initial credentials", "of another password than the account has"),
+        ("krb5_get_init_creds: Password incorrect", "of another password than the account has"),
+        ("Client's credentials have been revoked while getting initial credentials", "locked, disabled or expired"),
+        ("Clients credentials have been revoked", "locked, disabled or expired"),
+        ("Password has expired while getting initial credentials", "its password has expired"),
+        ("Client's entry in database has expired while getting initial credentials", "the account has expired"),
+    ],
+)
+def test_a_keytab_that_is_refused_is_tried_once_and_then_not_until_it_changes(
+    directory: Directory, said: str, sentence: str
+) -> None:
+    put_kinit(directory, said)
+    fails(directory, said, sentence, "Nothing binds again until bind.keytab changes")
+    assert "bind.keytab was refused before and is still the same" in directory.export().stdout
+    assert asked_kdc(directory) == 1
+    directory.file("bind.keytab").write_text("another key")
+    directory.export()
+    assert asked_kdc(directory) == 2
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Cannot contact any KDC for realm 'ACME.EXAMPLE' while getting initial credentials",
+        "Clock skew too great while getting initial credentials",
+        "Client 'postern@ACME.EXAMPLE' not found in Kerberos database while getting initial credentials",
+    ],
+)
+def test_a_domain_that_says_nothing_about_the_keytab_is_asked_again_by_the_next_run(
+    directory: Directory, said: str
+) -> None:
+    put_kinit(directory, said)
+    fails(directory, said, "no ticket for")
+    assert not directory.file("runexport.49").exists()
+    directory.export()
+    assert asked_kdc(directory) == 2
+
+
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 def test_a_password_with_a_line_end_is_named_before_anybody_is_asked(directory: Directory, line_end: str) -> None:
     directory.file("bind.password").write_bytes(PASSWORD.encode() + line_end.encode())
@@ -264,19 +318,39 @@ def test_a_result_that_stalls_is_given_up(directory: Directory) -> None:
 # ---- the host it runs on
 
 
-def test_a_full_disk_sends_nothing(directory: Directory) -> None:
+def put_on_small_disk(directory: Directory, folder: str, size: str) -> None:
+    """Put the kit into a folder of a file system of its own, which has this size."""
     files = {path.name: path.read_bytes() for path in directory.file("").iterdir()}
-    directory.host.run("mkdir", "-p", "/opt/small")
-    directory.host.tmpfs("/opt/small", "96k")
-    small = directory.host.root / "opt/small"
+    directory.host.run("mkdir", "-p", folder)
+    directory.host.tmpfs(folder, size)
+    small = directory.host.root / folder.lstrip("/")
     for name, content in files.items():
         if name not in ("README.txt", "schedule.sh"):
-            (small / name).write_bytes(content.replace(FOLDER.encode(), b"/opt/small"))
+            (small / name).write_bytes(content.replace(FOLDER.encode(), folder.encode()))
             (small / name).chmod(0o600)
+
+
+def test_a_full_disk_sends_nothing(directory: Directory) -> None:
+    put_on_small_disk(directory, "/opt/small", "96k")
     ran = directory.host.run("dash", "/opt/small/runexport.sh", check=False)
     assert ran.returncode == 4
     assert "is the disk full?" in ran.stdout
     assert directory.uploads() == []
+
+
+def test_a_disk_that_could_not_keep_that_a_password_was_refused_has_nobody_asked(directory: Directory) -> None:
+    directory.file("bind.password").write_text("old")
+    put_on_small_disk(directory, "/opt/full", "200k")
+    directory.host.run("sh", "-c", "cat /dev/zero > /opt/full/fill", check=False)
+    counted = '#!/bin/sh\necho asked >> /srv/uploads/asked\nexec /usr/bin/ldapsearch "$@"\n'
+    (directory.host.root / "usr/local/bin/ldapsearch").write_text(counted)
+    (directory.host.root / "usr/local/bin/ldapsearch").chmod(0o755)
+    try:
+        ran = directory.host.run("dash", "/opt/full/runexport.sh", check=False)
+    finally:
+        (directory.host.root / "usr/local/bin/ldapsearch").unlink()
+    assert (ran.returncode, "is the disk full?" in ran.stdout) == (4, True), ran.stdout + ran.stderr
+    assert not (directory.host.root / "srv/uploads/asked").exists()
 
 
 def test_a_second_run_does_nothing_while_the_first_is_at_work(directory: Directory) -> None:

@@ -52,11 +52,14 @@ def test_an_unclear_commit_is_settled_by_the_next_upload(one: SmallRelay) -> Non
     assert one.in_force() == {*people(99), NEW}
 
 
-def test_a_standby_that_is_silent_makes_a_commit_unclear(one: SmallRelay, empty: Postgres) -> None:
+def test_a_standby_that_is_silent_makes_a_commit_unclear_and_keeps_nobody_from_following(
+    one: SmallRelay, follower: SmallRelay, empty: Postgres
+) -> None:
     (empty.data / "postgresql.auto.conf").write_text("synchronous_standby_names = 'nobody'\n")
     empty.sql("SELECT pg_reload_conf()")
     try:
         outcome = upload(one, [*people(99), NEW], seconds=1.0)
+        assert not run_follow(follower, 2_000_001_000).why
     finally:
         empty.stop()
         (empty.data / "postgresql.auto.conf").write_text("")

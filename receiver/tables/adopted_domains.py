@@ -45,7 +45,8 @@ def describe_left_open(relay: RelaySettings, sources: Iterable[CustomerInput]) -
 
 
 def _open_in_force(tables: str) -> frozenset[str]:
-    with suppress(OSError), open(os.path.join(tables, "exchange_recipients"), encoding="utf-8") as lines:
+    path = os.path.join(tables, "exchange_recipients")
+    with suppress(OSError), open(path, encoding="utf-8", errors="replace") as lines:
         return frozenset(line[1:].split(None, 1)[0] for line in lines if line.startswith("@"))
     return frozenset()
 

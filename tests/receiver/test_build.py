@@ -15,6 +15,7 @@ from common.settings import Settings
 from receiver.outcome import Busy, Failed
 from receiver.system.account import Owner
 from receiver.tables import (
+    adopted_domains,
     authorized_keys,
     build,
     customer_recipients,
@@ -390,6 +391,15 @@ def order(before: set[str], after: list[str], *, opens: bool = False) -> list[Ta
 def test_a_domain_that_opens_is_open_before_a_text_says_so() -> None:
     steps = order({"a.example"}, ["a.example"], opens=True)
     assert [step.name for step in steps[:4]] == ["exchange_recipients", "odd", "plus", "transport"]
+
+
+def test_a_table_in_force_that_is_no_utf_8_stops_no_build(relay: BuiltRelay) -> None:
+    """Somebody has edited it: it is replaced."""
+    relay.tables.mkdir(parents=True, exist_ok=True)
+    for name in ("transport", "exchange_recipients"):
+        (relay.tables / name).write_bytes(b"acme.example relay:[192.0.2.1]\nj\xf6rg@acme.example OK\n")
+    assert install.read_installed(str(relay.tables), "transport")["acme.example"] == "relay:[192.0.2.1]"
+    assert not adopted_domains._open_in_force(str(relay.tables))
 
 
 def test_a_domain_that_comes_is_ours_only_after_its_addresses_and_its_route() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -64,7 +64,7 @@ def _run_all(
         every = (alarm for alarm in every if not alarm.kind.startswith(_OF_UPLOADS))
     found += alarms.merge_outage(every, sum(1 for each in seen if each.status.heard))
     watch, of_refusals = _watch_refusals(places, tables, run, seen, logs, now)
-    found += of_refusals
+    found += of_refusals + _watch_adopted(tables, seen, watch, logs, now)
     totals = {name: each.refusals.totals for name, each in watch.customers.items()} if watch else {}
     try:
         metrics.write(relay.metrics, [each.status for each in seen], totals, now)
@@ -174,21 +174,31 @@ def _watch_refusals(
         check = RefusalCheck(tables, routes, logs.postfix, now)
         found = check.raise_alarms(watch)
         refusal_watch.save(places, watch)
-        return watch, [*found, *blind, *_watch_adopted(places, watch, check)]
+        return watch, [*found, *blind]
     except (Stopped, OSError) as error:
         return None, [Alarm("", "mail log", f"the mail log cannot be read: {escape(str(error))}")]
 
 
-def _watch_adopted(places: Places, watch: Watch, check: RefusalCheck) -> Iterator[Alarm]:
-    """Ask about people whom tables of somebody else take, where those alone close a domain that is being adopted."""
-    for customer, watched in watch.customers.items():
-        if watched.settings.closed_by:
-            had_mail = [*watched.refusals.had_mail]
-            try:
-                with Spool(places, customer) as spool:
-                    yield from adopted_maps.check_sample(spool, watched.settings, had_mail, check.ask_relay)
-            except (Stopped, OSError) as error:
-                yield Alarm(customer, "adopted maps", f"its people cannot be asked about: {escape(str(error))}")
+def _watch_adopted(
+    tables: Tables, seen: list[CheckedCustomer], watch: Watch | None, logs: OpenedLogs | None, now: int
+) -> list[Alarm]:
+    """Ask about people whom tables of somebody else take, where those alone close a domain that is being adopted.
+
+    Also where the mail log cannot be read, which keeps nobody from being asked about.
+    """
+    adopted = [each.settings for each in seen if each.settings.closed_by and logs]
+    check = RefusalCheck(tables, {}, logs.postfix if logs else {}, now)
+    found: list[Alarm] = []
+    for settings in adopted:
+        customer = settings.customer
+        watched = watch.customers.get(customer) if watch else None
+        try:
+            with Spool(tables.places, customer) as spool:
+                had_mail = [*watched.refusals.had_mail] if watched else []
+                found += adopted_maps.check_sample(spool, settings, had_mail, check.ask_relay)
+        except (Stopped, OSError) as error:
+            found.append(Alarm(customer, "adopted maps", f"its people cannot be asked about: {escape(str(error))}"))
+    return found
 
 
 def _check_servers(places: Places, seen: list[CheckedCustomer], logs: OpenedLogs | None) -> list[Alarm]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from common.opened import Opened
-from common.settings import Settings
+from common.settings import RelaySettings, Settings
 from receiver.outcome import Busy, Failed
 from receiver.system.account import Owner
 from receiver.tables import (
@@ -137,6 +137,18 @@ def test_a_domain_whose_closing_table_is_asked_no_more_opens(relay: BuiltRelay) 
     assert "acme.example" not in customer_recipients.check_recipients(source, NOW).open
     assert "acme.example" in customer_recipients.check_recipients(left_open, NOW).open
     assert inputs.digest_inputs([source], NOW) != inputs.digest_inputs([left_open], NOW)
+
+
+def test_a_postfix_that_does_not_say_what_it_asks_is_told_while_a_list_is_adopted(relay: BuiltRelay) -> None:
+    """There is none here: whether somebody still closes the domain cannot be told, and it stays as it was."""
+    relay.tree("acme", closed_by={"acme.example": MAPS})
+    relay.upload("acme", "ann@acme.example", closes=())
+    source, _ = inputs.read_customer(relay.places, "acme", relay.owner)
+    assert source
+    settings = RelaySettings(str(relay.etc / "no-postfix"), "hash")
+    with pytest.raises(Failed, match="postconf"):
+        list(adopted_domains.describe_left_open(settings, [source]))
+    assert adopted_domains.find_left_open(settings, [source], str(relay.tables)) == [source]
 
 
 def test_a_domain_without_any_address_is_not_closed_though_its_list_was_accepted(relay: BuiltRelay) -> None:

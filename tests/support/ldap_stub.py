@@ -75,17 +75,17 @@ def disconnection(code: int) -> bytes:
 
 @contextmanager
 def serve(
-    host: LabHost, answer: Sequence[bytes], control: bytes = b"", bind: bytes = b"", last: bytes = b""
+    host: LabHost, answer: Sequence[bytes], control: bytes = b"", bind: bytes = b"", last: bytes = b"", port: int = 0
 ) -> Iterator[str]:
     """Serve at the address of a host that is a Directory; gives the URL.
 
     `answer`: what any search is answered; `control`: goes with the last of it. `bind`: what a bind is answered.
-    `last`: a whole message in place of the answer's last.
+    `last`: a whole message in place of the answer's last. `port`: 0 takes any.
     """
     lab = host.root / "etc/ldap/lab"
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(lab / "server.pem", lab / "server.key")
-    with socket.create_server((host.address, 0)) as door:
+    with socket.create_server((host.address, port)) as door:
         said = (bind or result(0x61, 0), answer, control, last)
         threading.Thread(target=_accept, args=(door, tls, said), daemon=True).start()
         yield f"ldaps://dc1.acme.example:{door.getsockname()[1]}"

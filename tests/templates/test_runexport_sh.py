@@ -31,6 +31,14 @@ printf '%s\n' '[ca]' default_ca=d '[d]' database=past/index serial=past/serial n
 openssl ca -batch -config past/cnf -cert ca.pem -keyfile ca.key -in server.csr -out server.pem -extfile ext \
     -rand_serial -startdate 20200101000000Z -enddate 20200201000000Z -notext
 """
+EXPIRED_CA = """
+cd /etc/ldap/lab && rm -rf past && mkdir past && touch past/index
+printf '%s\n' '[ca]' default_ca=d '[d]' database=past/index serial=past/serial new_certs_dir=past default_md=sha256 \
+    policy=p x509_extensions=x '[p]' commonName=supplied '[x]' basicConstraints=critical,CA:TRUE > past/cnf
+openssl req -new -key ca.key -subj "/CN=Lab ca" -out past/ca.csr
+openssl ca -batch -config past/cnf -selfsign -keyfile ca.key -in past/ca.csr -out past.pem \
+    -rand_serial -startdate 20200101000000Z -enddate 20200201000000Z -notext
+"""
 HIDDEN = f'access to dn.children="ou=people,{BASE}" by dn.exact="{READER}" none\naccess to * by * read\n'
 HIDDEN_BUT_ONE = f'access to dn.exact="cn=user7,ou=people,{BASE}" by * read\n{HIDDEN}'
 
@@ -231,6 +239,11 @@ def test_an_expired_certificate_is_named(directory: Directory) -> None:
         directory.start()
 
 
+def test_a_ca_that_has_expired_is_told_from_a_certificate_that_has(directory: Directory) -> None:
+    directory.host.run("sh", "-ec", f"{EXPIRED_CA}cp past.pem {FOLDER}/ca.pem")
+    fails(directory, "its certificate is valid, and the CA in ca.pem has expired")
+
+
 def test_a_ca_that_is_none_is_refused_before_anybody_is_asked(directory: Directory) -> None:
     directory.host.run("cp", "/etc/ldap/lab/server.pem", f"{FOLDER}/ca.pem")
     fails(directory, "is a server's own certificate and no CA")
@@ -346,6 +359,14 @@ def test_a_server_that_gives_a_range_of_the_values_is_found_by_the_relay(directo
         assert directory.export().returncode == 0
     with pytest.raises(formats.BadExport, match=r"line 16: .*;range="):
         listed(directory.uploads()[0])
+
+
+def test_a_global_catalog_that_lacks_the_addresses_is_told_from_the_port_that_has_them(directory: Directory) -> None:
+    with serve(directory.host, [done()], paged(), port=3269):
+        directory.kit(servers=(f"{SERVER}:3269",))
+        fails(
+            directory, "has nobody that the filter (mail=*) finds", "Port 636 of the same server has", "name port 636"
+        )
 
 
 def test_a_server_that_sends_elsewhere_is_named_with_what_to_do(directory: Directory) -> None:

@@ -253,6 +253,23 @@ def test_a_value_with_another_behind_an_odd_separator_is_named(before: str, sepa
         filter_export(["SMTP:ann@acme.example", f"{before}{separator}{behind}", "SMTP:eve@acme.example"], ACME)
 
 
+@pytest.mark.parametrize("separator", "/+-:='._\x01\x1f§ß")
+def test_an_address_of_ours_behind_anything_in_another_value_is_named(separator: str) -> None:
+    for behind in ("", "&X400:c=US;a= ;"):
+        with pytest.raises(BadExport, match="holds the type of another value"):
+            filter_export([f"MS:ACME/HQ/BOB{separator}SMTP:anna@acme.example{behind}"], ACME)
+    assert filter_export([f"MS:ACME/HQ/BOB{separator}SMTP:anna@other.example"], ACME)[:2] == (
+        frozenset(),
+        {recipient_filter.NOT_INTERNET: 1},
+    )
+
+
+@pytest.mark.parametrize("separator", "/+:='\x01\x1f§")
+def test_an_address_of_ours_with_another_type_behind_anything_is_named(separator: str) -> None:
+    with pytest.raises(BadExport, match="holds the type of another value"):
+        filter_export([f"SMTP:bob@acme.example{separator}X400:c=US;a= ;"], ACME)
+
+
 def test_a_named_value_of_two_addresses_moves_no_cursor() -> None:
     with pytest.raises(BadExport, match=re.escape("smtp:b\\x1b[2jb@acme.example,smtp:c@acme.example holds")):
         filter_export(["SMTP:b\x1b[2Jb@acme.example,smtp:c@acme.example"], ACME)

@@ -14,7 +14,7 @@ from receiver.upload.formats import BadExport
 
 _SEPARATOR = r"[ !\"#$%&()*,;<>?@\[\\\]^`{|}~]"  # the ones that ADMIN offers, and what else somebody may think of
 _SECOND = re.compile(rf"\S[^\S\n]*(?<!smtp:){_SEPARATOR}smtp:")
-_BEHIND = re.compile(r"@([^@]*?)(?:@|[^\w.@-])[a-z][a-z0-9-]*:")
+_BEHIND = re.compile(r"@([^@]*?)(?:@|[^\w.@\r-])[a-z][a-z0-9-]*:")
 _INNER = r"\S[^\S\n\r]*(?<!\nsmtp:)(?<![a-z0-9])smtp:(?:(?!smtp:)[^\s@])+@(?:%s)(?![\w.@-])"
 
 

@@ -48,6 +48,7 @@ _PLAIN_LOCAL = rf"{_PLAIN_ATOM}{{1,24}}(?:\.{_PLAIN_ATOM}{{1,19}}){{0,2}}"
 _PLAIN_DOMAIN = r"[a-z0-9_-]{1,62}(?:\.[a-z0-9_-]{1,62}){0,2}"
 _LABEL = r"[a-z0-9_\x80-\U0010ffff-]+"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_WHOLE_DOMAIN = re.compile(r"@([\w.-]+)(?=[^\w.@-])")
 _EMPTY_LINE = re.compile("\n\n")  # where there is a match at every step, `re` is faster than `in`
 _BLANKS = r"[^\S\n]*"  # before a type: somebody typed them
 _INTERNET = re.compile(rf"\n{_BLANKS}smtp:([^\n]*)")
@@ -245,7 +246,7 @@ def _filter_unclear(block: str, unclear: Iterable[str], rules: _Rules, tally: Ta
             recipients.append(recipient)
             continue
         tally.counts[reason] += 1
-        if reason == OTHER_DOMAIN and _has_another_behind(address, rules):
+        if reason in (OTHER_DOMAIN, NOT_AN_ADDRESS) and _has_another_behind(address, rules):
             raise joined_values.refusal(f"smtp:{address}")
         is_wanted = reason in _UNINTENDED or (reason != OTHER_DOMAIN and tally.has_room)
         if is_wanted and _is_own(address, rules):
@@ -262,7 +263,7 @@ def _judge_address(address: str, rules: _Rules) -> tuple[str, str | None]:
         return "", TOO_LONG
     named = _our_domain(parts, rules)
     if at and rules.domains and named is None:
-        return "", OTHER_DOMAIN
+        return "", NOT_AN_ADDRESS if _holds_own(local, rules) else OTHER_DOMAIN
     if named is None or not _DOMAIN.fullmatch(named) or has_unlisted_characters(named):
         return "", NOT_AN_ADDRESS
     local = local.strip(AROUND)
@@ -276,7 +277,14 @@ def _judge_address(address: str, rules: _Rules) -> tuple[str, str | None]:
 
 
 def _is_own(address: str, rules: _Rules) -> bool:
-    return bool(_our_domain(address.strip(AROUND).rpartition("@"), rules))
+    parts = address.strip(AROUND).rpartition("@")
+    return bool(_our_domain(parts, rules)) or _holds_own(parts[0], rules)
+
+
+def _holds_own(local: str, rules: _Rules) -> bool:
+    """Return whether a whole address of the customer's stands before the last @: `a@acme.example, b@b.example`."""
+    domains = _WHOLE_DOMAIN.findall(local) if "@" in local and len(local) <= _WRITTEN else ()
+    return any(_our_domain(("", "@", domain), rules) for domain in domains)
 
 
 def _our_domain(address: tuple[str, str, str], rules: _Rules) -> str | None:

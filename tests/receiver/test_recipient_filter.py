@@ -120,6 +120,8 @@ def test_the_type_counts_in_any_case(kind: str) -> None:
         ('SMTP:"*"@acme.example', recipient_filter.WILDCARD),
         ("SMTP:anna(work)@acme.example", recipient_filter.NOT_AN_ADDRESS),
         ("SMTP:lee, anna@acme.example", recipient_filter.NOT_AN_ADDRESS),
+        ("SMTP:anna@acme.example, anna@other.example", recipient_filter.NOT_AN_ADDRESS),
+        ("SMTP:anna@acme.example.org, anna@other.example", recipient_filter.OTHER_DOMAIN),
         ("SMTP::anna@acme.example", recipient_filter.NOT_AN_ADDRESS),
         ("SMTP:back\\slash@acme.example", recipient_filter.NOT_AN_ADDRESS),
         (f"SMTP:{'x' * 316}@acme.example", recipient_filter.TOO_LONG),
@@ -299,6 +301,7 @@ def test_whom_nobody_meant_to_leave_out_is_named_as_written_with_the_reason() ->
         f"SMTP:{'Ü' * 400}@acme.example",
         "SMTP:an\u0378na@acme.example",
         "SMTP:*@acme.example",
+        "SMTP:Ann@acme.example/Ann@other.example",
     ]
     others = ["SMTP:staff@acme.example", "SMTP:a<b@other.example", "MS:a<b@acme.example", "SMTP:anna"]
     taken = filter_export([*values, *others, values[0]], ACME._replace(exclude=("staff",)))
@@ -307,6 +310,7 @@ def test_whom_nobody_meant_to_leave_out_is_named_as_written_with_the_reason() ->
         (values[1][:200], recipient_filter.TOO_LONG),
         (values[2], recipient_filter.UNASSIGNED),
         (values[3], recipient_filter.WILDCARD),
+        (values[4], recipient_filter.NOT_AN_ADDRESS),
     )
 
 

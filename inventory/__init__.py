@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from common.opened import Opened
 from inventory import domains, key_records, opened_records, validators
-from inventory.errors import InventoryError, describe_faults, follows
+from inventory.errors import InventoryError, describe_faults, follows_from_others
 from inventory.model import Customer, Key, Provider, Relay, Table
 from inventory.provider import FILE, read_provider
 from inventory.store import Store, files_for, read_store
@@ -109,7 +109,7 @@ def retired_file(where: Path, customer_id: str) -> Path:
     return where / "customers" / "retired" / f"{customer_id}.toml"
 
 
-def retired(where: Path, customer_id: str) -> Customer | None:
+def find_retired(where: Path, customer_id: str) -> Customer | None:
     """Return a customer that went, with the keys still on record; None: there is none. Raises InventoryError."""
     path = retired_file(where, customer_id)
     try:
@@ -289,7 +289,9 @@ def _check_table(
         return model.model_validate(_freeze({**table, **given}))
     except ValidationError as error:
         faults += [
-            shown + describe_faults(model, detail) for detail in error.errors(include_url=False) if not follows(detail)
+            shown + describe_faults(model, detail)
+            for detail in error.errors(include_url=False)
+            if not follows_from_others(detail)
         ]
     return None
 

@@ -21,7 +21,7 @@ _MEANS = {
 }
 
 
-def follows(detail: Mapping[str, Any]) -> bool:
+def follows_from_others(detail: Mapping[str, Any]) -> bool:
     """Tell whether a finding only follows from others: pydantic takes a list whose every member is wrong for empty."""
     return bool(detail["type"] == "too_short" and detail["input"])
 

@@ -66,7 +66,7 @@ def was_recorded(where: Path, customer: str, name: str) -> bool:
 
 
 @contextmanager
-def changing(where: Path, customer: str) -> Iterator[None]:
+def hold_lock(where: Path, customer: str) -> Iterator[None]:
     """Be the only one who changes the customer's keys. Raises BlockingIOError when somebody else is at it."""
     folder = where / "keys" / customer
     folder.mkdir(parents=True, exist_ok=True)

@@ -115,7 +115,7 @@ class Connection:
             return list(cursor.fetchall()) if cursor.description else []
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def begin_reading(self) -> Iterator[None]:
         """Be in a transaction that sees one moment and writes nothing. Raises Unreached."""
         with self._failures():
             self._begin("REPEATABLE READ READ ONLY")
@@ -125,7 +125,7 @@ class Connection:
                 self._roll_back()
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def begin_writing(self) -> Iterator[None]:
         """Be in a transaction that is committed at the end. Raises Unreached, Locked, and Unclear for the COMMIT."""
         with self._failures():
             self._begin("READ COMMITTED")

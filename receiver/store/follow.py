@@ -101,11 +101,11 @@ def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, unt
 
 def _find_changed(connection: Connection, customers: Sequence[str], since: float) -> tuple[float, set[str]]:
     """Return the database's clock and whose heads changed since; all, where the one query fails: a page is damaged."""
-    with connection.reading():
+    with connection.begin_reading():
         clock = float(connection.ask("SELECT extract(epoch FROM clock_timestamp())")[0][0])
         if not since:
             return clock, set(customers)
-    with suppress(Unreached), connection.reading():
+    with suppress(Unreached), connection.begin_reading():
         found = connection.ask(
             "SELECT customer FROM postern.heads WHERE customer = ANY(%s) AND updated >= to_timestamp(%s)",
             (list(customers), since),
@@ -129,7 +129,7 @@ def _follow_safely(access: StoreAccess, connection: Connection, name: str, wrong
 def follow_customer(access: StoreAccess, connection: Connection, spool: Spool, wrong: dict[str, str]) -> bool:
     """Take the store's head of one customer; return whether the list in force changed."""
     own = prepare(spool, int(time.time()))
-    with connection.reading():
+    with connection.begin_reading():
         found = rows.read_head(connection, spool.customer)
         here = find_list(spool, found.head.list) if found.head else None
         store, why = rows.tip_of(connection, spool.customer, found, here)
@@ -163,7 +163,7 @@ def beat(connection: Connection, access: StoreAccess, name: str) -> None:
     It is not waited for on a standby: one that is silent would let no run of a relay end in time.
     """
     role = "upload" if access.settings.is_upload_relay else "follower"
-    with connection.writing():
+    with connection.begin_writing():
         connection.ask("SELECT set_config('synchronous_commit', 'local', true)")
         connection.ask(
             "INSERT INTO postern.relays (name, role, release, seen) VALUES (%s, %s, %s, clock_timestamp()) "

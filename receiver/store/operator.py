@@ -83,7 +83,7 @@ def _own_status(places: Places, name: str) -> dict[str, Any]:
 
 
 def _add_store(access: StoreAccess, found: dict[str, Any]) -> None:
-    with access.connect() as connection, connection.reading():
+    with access.connect() as connection, connection.begin_reading():
         for name, each in found["customers"].items():
             head = rows.read_head(connection, name).head
             text = rows.read_list(connection, name, head.list) if head else None
@@ -131,7 +131,7 @@ def merge_heads(access: StoreAccess, spool: Spool, given: Mapping[str, Any]) -> 
 def forget_heads(access: StoreAccess, spool: Spool, removing: int | None) -> dict[str, Any]:
     """Take the store's head alone. Raises RefusedWith, naming who goes, without their number."""
     own = prepare(spool, int(time.time()))
-    with access.connect() as connection, connection.reading():
+    with access.connect() as connection, connection.begin_reading():
         found = rows.read_head(connection, spool.customer)
         here = find_list(spool, found.head.list) if found.head else None
         store, wrong = rows.tip_of(connection, spool.customer, found, here)

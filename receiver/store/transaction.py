@@ -133,7 +133,7 @@ def _write_once(
     others: Sequence[Tip],
 ) -> Written:
     customer, now = spool.customer, int(time.time())
-    with connection.writing():
+    with connection.begin_writing():
         rows.lock_row(connection, customer)
         found = rows.read_head(connection, customer)
         here = find_list(spool, found.head.list) if found.head else None

@@ -29,7 +29,7 @@ def find_unaskable(postfix: Postfix, domains: Sequence[str], hops: Mapping[str, 
 
 def _other_users(postfix: Postfix) -> Iterator[str]:
     """Find who else has addresses verified: what we set for that is for the whole relay and changes their answers."""
-    places = {f"main.cf: {name}": value for name, value in postfix.given().items()}
+    places = {f"main.cf: {name}": value for name, value in postfix.main_cf().items()}
     for service in postfix.services():
         places.update({f"master.cf, {service.name}: {name}": value for name, value in service.overrides.items()})
     for place, value in places.items():

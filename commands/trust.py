@@ -14,7 +14,8 @@ from console.options import read_file
 from deploy.relay_host import fetch_host_keys, fingerprint
 from fleet.relays import load_for
 from inventory import Inventory, key_records
-from inventory.model import Relay, Ssh
+from inventory.exchange import Ssh
+from inventory.model import Relay
 from receiver.formatting import count
 
 Pin: TypeAlias = Callable[[Sequence[str]], object]

@@ -16,9 +16,10 @@ from pydantic import ValidationError
 from common.opened import Opened
 from inventory import domains, key_records, opened_records, validators
 from inventory.errors import InventoryError, describe_faults, follows_from_others
-from inventory.model import Customer, Key, Provider, Relay, Table
+from inventory.model import Customer, Key, Provider, Relay
 from inventory.provider import FILE, read_provider
 from inventory.store import Store, files_for, read_store
+from inventory.table import Table
 from inventory.validators import near
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from inventory.model import Table, table_of
+from inventory.table import Table, table_of
 from inventory.validators import near
 
 UNSHOWN = "unshown"

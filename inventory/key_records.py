@@ -14,7 +14,8 @@ from pathlib import Path
 
 from common.key_line import KEY_TYPES
 from inventory.atomic_text import replace_text, sync_folder
-from inventory.model import Key, Relay, Ssh
+from inventory.exchange import Ssh
+from inventory.model import Key, Relay
 
 _FILE = re.compile(r"k([1-9][0-9]*)\.pub")
 SPARE = "spare"

@@ -37,7 +37,7 @@ from deploy.items import Item
 from deploy.plan import Blank, Change, Plan
 from deploy.remote_session import MAIN, ROOT, sent_modules
 from inventory import Customer, Key, Relay
-from inventory.model import Take
+from inventory.exchange import Take
 from receiver.tables import lookup
 from roles import relay as relay_role
 from roles.relay import Facts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from inventory.table import Table, table_of
 from inventory.validators import near
@@ -75,3 +75,10 @@ class InventoryError(Exception):
         """Keep the faults for who shows them one by one."""
         self.faults = list(faults)
         super().__init__("\n".join(self.faults))
+
+
+class Fault(NamedTuple):
+    """What is wrong with the inventory, and whom it concerns."""
+
+    text: str
+    about: frozenset[str] = frozenset()  # "customers/ID", "relays/NAME", another file's name; empty: everybody

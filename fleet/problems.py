@@ -12,9 +12,13 @@ from deploy.plan import Change
 from fleet.list_state import ListState
 from inventory import Inventory
 from inventory.model import Customer
+from receiver.formatting import escape, format_age
 from receiver.monitoring import refusal_alarms
 from receiver.outcome import AHEAD
+from receiver.store.alarms import SILENT
 from roles.relay import Facts
+
+NOT_TRIED = 600  # seconds after which a relay ought to have tried to follow the store: it does each minute
 
 
 class Problem(NamedTuple):
@@ -64,9 +68,22 @@ def relay_problems(
     if abs(ahead := now.clock - clock) > AHEAD:
         way = "ahead of" if ahead > 0 else "behind"
         yield Problem("clock", f"its clock is {abs(ahead) // 60} minutes {way} this machine's")
+    yield from _store_problems(now)
     if strangers := sorted({*now.customers} - theirs - everything.unread):
         what = f"has customers this inventory does not put on it: {', '.join(strangers)}"
         yield Problem("customers", f"{what}; {_farewell(everything, strangers[0], relay)}")
+
+
+def _store_problems(now: Facts) -> Iterator[Problem]:
+    """Yield that a relay does not follow the store, in words that all relays use of one database that is down."""
+    if not now.has_store or not now.followed:
+        return
+    why, tried = escape(now.followed["why"], 300), now.clock - now.followed["tried"]
+    if tried > NOT_TRIED:
+        yield Problem("store", f"has not tried to follow the store for {format_age(tried)}: its timer does not run")
+    elif why:
+        is_urgent = now.clock - now.followed["reached"] > SILENT
+        yield Problem("store", f"does not follow the store: {why}", is_urgent)
 
 
 def tree_problems(changes: Iterable[Change], release: str) -> Iterator[Problem]:

@@ -36,6 +36,7 @@ class RelayPlan(NamedTuple):
     warnings: tuple[str, ...]  # what holds for today and should be mended, changes or none
     after: Facts  # as `now`, without who else closes domains whose lists are accepted by now
     domains: tuple[str, ...]  # the first screen: a line for each domain that opens, closes, or is answered by another
+    made: int = 0  # changes that were made before the trees
 
     @property
     def with_trees(self) -> tuple[Customer, ...]:
@@ -95,6 +96,22 @@ def find_blockers(
     """Return what keeps the customers from being provisioned on a relay as it is. Raises HostError."""
     preflight = host.read(relay_role.preflight_items(relay, customers, now))
     return relay_role.blockers(relay, customers, now, preflight, downgrade=options.downgrade)
+
+
+def install_packages(look: RelayPlan, customers: Sequence[Customer], options: ProvisionOptions) -> RelayPlan:
+    """Install what is missing; return the look with what is known then: Postfix's own word on itself.
+
+    Raises HostError, and Refused where something stands in the way that could not be known before.
+    """
+    first = Plan.of(look.host, relay_role.packages(look.relay, look.after))
+    if not first.changes:
+        return look
+    first.apply()
+    now = read_relay(look.host, look.relay, customers)[0]
+    now = now._replace(closed_by=look.after.closed_by, numbers=look.after.numbers)
+    if blockers := find_blockers(look.host, look.relay, customers, now, options):
+        raise Refused("; ".join(blockers))
+    return look._replace(after=now)
 
 
 # ---- stop

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from common import exit_codes
+from console import terminal
 from console.errors import Refused
 from deploy.plan import HostError, Plan
 from fleet.relay_plan import RelayPlan, as_recorded
@@ -25,10 +26,6 @@ class TakenNumbers(NamedTuple):
 
     numbers: Mapping[str, int]  # by customer
     refused: Mapping[str, Refused]  # by customer: why nothing may be changed for it
-    unasked: tuple[Customer, ...] = ()  # whom no upload relay knows yet: they are asked about once one does
-
-
-NONE = TakenNumbers({}, {})
 
 
 def agree(
@@ -41,31 +38,22 @@ def agree(
 
 
 def take(looks: Sequence[RelayPlan], customers: Iterable[Customer], removing: Sequence[str]) -> TakenNumbers:
-    """Ask the store for the number of each customer's settings that change, before anything is written."""
-    changing = [one for one in _with_givers(looks, customers) if _is_new(one, _looks_of(looks, one))]
-    able = [look for look in looks if not any(change.item.kind == "store" for change in look.plan.changes)]
-    asked = [one for one in changing if _uploads(able, one, has_tree=True)]
-    return _ask_all(able, asked, removing)._replace(unasked=tuple(one for one in changing if one not in asked))
+    """Ask the store for the number of each customer's settings that change, before any tree is written.
 
-
-def take_late(looks: Sequence[RelayPlan], customers: Iterable[Customer]) -> TakenNumbers:
-    """Ask about customers whom no upload relay could ask about before it had their trees."""
-    return _ask_all(looks, customers, ())
-
-
-def with_numbers(look: RelayPlan, numbers: Mapping[str, int]) -> RelayPlan:
-    """Return a look whose plans write these numbers."""
-    return look._replace(after=look.after._replace(numbers={**look.after.numbers, **numbers}))
-
-
-def _ask_all(looks: Sequence[RelayPlan], customers: Iterable[Customer], removing: Sequence[str]) -> TakenNumbers:
+    What the relays need for asking is there already.
+    """
     numbers, refused = dict[str, int](), dict[str, Refused]()
-    for customer in customers:
+    for customer in (one for one in _with_givers(looks, customers) if _is_new(one, _looks_of(looks, one))):
         try:
             numbers[customer.id] = _ask(looks, customer, removing)
         except Refused as error:
             refused[customer.id] = error
     return TakenNumbers(numbers, refused)
+
+
+def with_numbers(look: RelayPlan, numbers: Mapping[str, int]) -> RelayPlan:
+    """Return a look whose plans write these numbers."""
+    return look._replace(after=look.after._replace(numbers={**look.after.numbers, **numbers}))
 
 
 def _ask(looks: Sequence[RelayPlan], customer: Customer, removing: Sequence[str]) -> int:
@@ -79,9 +67,9 @@ def _ask(looks: Sequence[RelayPlan], customer: Customer, removing: Sequence[str]
         "removing": [*map(as_recorded, removing), *relay_role.replaced_words(customer)],
         "anew": not any(customer.id in look.now.customers for look in serving),
     }
-    for look in _uploads(looks, customer):
+    for look in _uploads(serving, customer):
         try:
-            answer = ask_store(look.host, "settings", customer.id, stdin=json.dumps(given).encode())
+            answer = _ask_relay(look, customer, given)
         except HostError as error:
             why = str(error)
             continue
@@ -91,6 +79,22 @@ def _ask(looks: Sequence[RelayPlan], customer: Customer, removing: Sequence[str]
         if answer["code"] == exit_codes.REFUSED:
             break
     raise Refused(f"{customer.id}: the store gives its changed settings no number: {why}")
+
+
+def _ask_relay(look: RelayPlan, customer: Customer, given: Mapping[str, object]) -> Mapping[str, Any]:
+    """Return the answer of one upload relay, once a person has been asked where it needs that. Raises HostError."""
+
+    def ask(words: Mapping[str, object]) -> Mapping[str, Any]:
+        return ask_store(look.host, "settings", customer.id, stdin=json.dumps(words).encode())
+
+    answer = ask(given)
+    if "listed" not in answer:
+        return answer
+    text = f"{customer.id}: {answer.get('why')}; it begins anew, with nobody on its list and every domain open"
+    if terminal.can_ask() and not terminal.ask_yes(f"{text}. Is that meant?"):
+        return answer
+    terminal.note(text)
+    return ask({**given, "confirmed": True})
 
 
 def _with_givers(looks: Iterable[RelayPlan], customers: Iterable[Customer]) -> list[Customer]:
@@ -103,9 +107,10 @@ def _looks_of(looks: Iterable[RelayPlan], customer: Customer) -> list[RelayPlan]
     return [look for look in looks if look.relay.store and look.relay.name in customer.relays]
 
 
-def _uploads(looks: Iterable[RelayPlan], customer: Customer, has_tree: bool = False) -> list[RelayPlan]:
-    every = [look for look in _looks_of(looks, customer) if look.relay.role == "upload"]
-    return [look for look in every if customer.id in look.now.customers or not has_tree]
+def _uploads(serving: Iterable[RelayPlan], customer: Customer) -> list[RelayPlan]:
+    """Return the upload relays among these, those that have the customer's tree first."""
+    every = [look for look in serving if look.relay.role == "upload"]
+    return sorted(every, key=lambda look: customer.id not in look.now.customers)
 
 
 def _trees(customer: Customer, looks: Iterable[RelayPlan]) -> list[Revision]:

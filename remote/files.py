@@ -239,9 +239,9 @@ KINDS = {"file": Kind(_read_files, make_file, tidy), "tree": Kind(_read_trees, m
 
 
 def read_text(path: str) -> str:
-    """Read a file; nothing if it is not there."""
+    """Read a file; nothing if it is not there. Bytes that are no UTF-8 become surrogates."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()
     except FileNotFoundError:
         return ""

@@ -126,7 +126,9 @@ def _read_noted() -> State:
 
 def _write(path: str, content: str | None) -> None:
     if content is not None:
-        replace(path, content.encode(), 0o644)  # what it drafts is hidden: sshd reads *.conf only
+        replace(
+            path, content.encode("utf-8", "surrogateescape"), 0o644
+        )  # what it drafts is hidden: sshd reads *.conf only
     elif os.path.lexists(path):
         os.unlink(path)
 

@@ -65,8 +65,8 @@ def accept_held(spool: Spool, order: AcceptOrder, witness: Witness, tables: Tabl
         outcome = outcome._replace(notes=(late.note,) if late.note else ())
         if order.look:
             return _as_look(outcome, found, in_force)
-        judged_mail.add_judged(spool.folder, record.mail.keys() - found.recipients, now)
         _publish(spool, settings, in_force, found, outcome, now)
+        judged_mail.add_judged(spool.folder, record.mail.keys() - found.recipients, now)
         spool.record(outcome)
     return verify_tables(spool, tables, outcome, found.recipients - in_force.recipients)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from common import next_hop_probe
-from common.next_hop_probe import Answers, Reply, Sender, Server
+from common.next_hop_probe import Answers, Sender, Server
 from common.settings import Settings
 from receiver.addresses import domain_of
 from receiver.lists import removed_addresses
@@ -89,7 +89,7 @@ class RefusalCheck:
     def _ask(self, asked: Suspects, settings: Settings) -> Answered:
         missing = self._missing_in_tables(asked.for_tables)
         next_hop = self._ask_next_hop([name for name in asked.for_next_hop if name in missing], settings)
-        return Answered(next_hop, self.ask_relay(asked.for_relay), missing)
+        return Answered(next_hop, self.ask_relay(asked.for_relay).replies, missing)
 
     def _missing_in_tables(self, names: list[str]) -> frozenset[str]:
         """Return those that Postfix does not find in our tables; none where they cannot be read, which is told.
@@ -110,7 +110,7 @@ class RefusalCheck:
         domain = names[0].rpartition("@")[2]
         return next_hop_probe.ask(where, next_hop_probe.verify_sender(self._postfix), names, domain, self._left)
 
-    def ask_relay(self, names: list[str]) -> Mapping[str, Reply]:
+    def ask_relay(self, names: list[str]) -> Answers:
         """Return what this relay says about addresses; who is not asked has no reply.
 
         It is asked as by a stranger where it has an address that is none of mynetworks: those are let by.
@@ -121,7 +121,7 @@ class RefusalCheck:
             found = next_hop_probe.ask(self._relay, sender, names, _FOREIGN, self._left)
             if found.random and not found.random.is_taken:  # 454 of some releases is 554 of others
                 break
-        return found.replies
+        return found
 
     def _next_hop(self, settings: Settings) -> Server | None:
         """Return where the first of the domains with a route goes, as a customer has one next hop; None: by MX."""

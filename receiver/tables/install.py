@@ -115,7 +115,7 @@ def reload_postfix(config_directory: str) -> None:
 
 def read_installed(tables: str, name: str) -> dict[str, str]:
     """Read the text of a table that is in force; one that is not there yet is empty."""
-    with suppress(FileNotFoundError), open(os.path.join(tables, name), encoding="utf-8") as file:
+    with suppress(FileNotFoundError), open(os.path.join(tables, name), encoding="utf-8", errors="replace") as file:
         words = (line.rstrip("\n").partition(" ") for line in file)
         return {key: value for key, _, value in words}
     return {}

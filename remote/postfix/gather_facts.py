@@ -12,8 +12,9 @@ from typing import Any
 from common.main_cf_params import PARAMETERS, REJECT, SOFT
 from common.names import ACCOUNT_PREFIX
 from common.paths import LIBRARY, PLACES
-from common.spool_files import HEADS_IN_FORCE
+from common.spool_files import FOLLOW, HEADS_IN_FORCE
 from common.table_types import BUILT_IN
+from remote.account_files import open_directory, read_json
 from remote.files import read_text
 from remote.main import Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
 from remote.postfix.customer_trees import customers, tree_settings
@@ -42,6 +43,8 @@ def _facts(postfix: Postfix, relay: State) -> State:
         "revisions": revisions(),
         "drops": drops(),
         "release": read_text(f"{LIBRARY}/release").strip(),
+        "has_store": os.path.exists(f"{PLACES.store}/store.json"),
+        "followed": followed(),
         "clock": int(time.time()),
         "record": record(),
     }
@@ -88,7 +91,7 @@ def revisions() -> dict[str, Any]:
     """Read by customer which settings its tree has, and which the store's list that is in force here was judged by."""
     names = customers() if os.path.exists(PLACES.store) else []
     found = {
-        name: (_json(f"{PLACES.tree(name)}/store.json"), _json(f"{PLACES.spool(name)}/{HEADS_IN_FORCE}"))
+        name: (_json(f"{PLACES.tree(name)}/store.json"), _account_json(PLACES.spool(name), HEADS_IN_FORCE))
         for name in names
     }
     return {
@@ -96,6 +99,28 @@ def revisions() -> dict[str, Any]:
         for name, (tree, made) in found.items()
         if tree or made
     }
+
+
+def followed() -> dict[str, Any]:
+    """Return when the relay reached the store last, when it tried, and why it did not; nothing: it never has."""
+    found = _account_json(PLACES.run, FOLLOW)
+    why, reached, tried = found.get("why"), found.get("reached"), found.get("tried")
+    if not (isinstance(why, str) and isinstance(reached, int) and isinstance(tried, int)):
+        return {}
+    return {"why": why[:300], "reached": reached, "tried": tried}
+
+
+def _account_json(folder: str, name: str) -> dict[str, Any]:
+    """Return an object that account `postern` wrote; a file that is gone, damaged or no plain file says nothing."""
+    try:
+        directory = open_directory(folder, None)
+    except OSError:
+        return {}
+    try:
+        found = read_json(directory, name)
+    finally:
+        os.close(directory)
+    return found if isinstance(found, dict) else {}
 
 
 def _json(path: str) -> dict[str, Any]:

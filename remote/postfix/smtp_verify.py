@@ -108,7 +108,7 @@ def _put_off(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
 def samples(domains: Iterable[str]) -> dict[str, Sample]:
     """Look through the text our table was built from."""
     found = {domain: Sample() for domain in domains}
-    with open(os.path.join(TABLES, "exchange_recipients"), encoding="utf-8") as lines:
+    with open(os.path.join(TABLES, "exchange_recipients"), encoding="utf-8", errors="replace") as lines:
         for line in lines:
             address = line.rsplit(None, 1)[0]
             sample = found.get(address.rpartition("@")[2])

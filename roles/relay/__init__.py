@@ -59,6 +59,7 @@ __all__ = [
     "items",
     "items_without",
     "list_status_item",
+    "machine_items",
     "no_marker",
     "notes",
     "open_marker",
@@ -97,18 +98,7 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
     customers = sorted(customers, key=lambda customer: (taken.isdisjoint(domain_names(customer)), customer.id))
     if relay.role == "follower":
         customers = [without_uploads(customer) for customer in customers]
-    yield from packages(relay, now)
-    yield account("postern", home=PLACES.var, shell="/bin/sh")  # noqa: S604  # no subprocess
-    # Before the receiver: what a new one asks of root, uploads ask from the moment it is there.
-    yield file("/etc/sudoers.d/postern", render("relay/sudoers.j2", rebuild=REBUILD), mode="0440")
-    yield tree(LIBRARY, _receiver())
-    for path, module in LAUNCHERS.items():
-        yield file(path, render("relay/launcher.j2", python=now.python, library=LIBRARY, module=module), mode="0755")
-    yield file(f"{PLACES.etc}/relay.json", _relay_settings(relay, now).text())
-    yield file(f"{PLACES.tables}/Makefile", render("relay/Makefile.j2", rebuild=REBUILD))
-    yield from timers(relay, now.systemd)
-    if relay.store:
-        yield Item("store", STORE, {**relay.store._asdict(), "password": "sent"})
+    yield from machine_items(relay, now)
     copying = [customer for customer in customers if customer.exchange.copies_files]
     yield from map(upload_account_item, copying)
     yield from (open_marker(customer) for customer in customers if customer.opened)
@@ -129,6 +119,22 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
     }
     if wanted:
         yield Item("routes", config_directory(relay), wanted)
+
+
+def machine_items(relay: Relay, now: Facts) -> Iterator[Item]:
+    """Yield what the relay must have whoever its customers are: programs, account, receiver, timer, store."""
+    yield from packages(relay, now)
+    yield account("postern", home=PLACES.var, shell="/bin/sh")  # noqa: S604  # no subprocess
+    # Before the receiver: what a new one asks of root, uploads ask from the moment it is there.
+    yield file("/etc/sudoers.d/postern", render("relay/sudoers.j2", rebuild=REBUILD), mode="0440")
+    yield tree(LIBRARY, _receiver())
+    for path, module in LAUNCHERS.items():
+        yield file(path, render("relay/launcher.j2", python=now.python, library=LIBRARY, module=module), mode="0755")
+    yield file(f"{PLACES.etc}/relay.json", _relay_settings(relay, now).text())
+    yield file(f"{PLACES.tables}/Makefile", render("relay/Makefile.j2", rebuild=REBUILD))
+    yield from timers(relay, now.systemd)
+    if relay.store:
+        yield Item("store", STORE, {**relay.store._asdict(), "password": "sent"})
 
 
 def items_without(relay: Relay, customer_id: str, now: Facts) -> Iterator[Item]:

@@ -34,6 +34,8 @@ class Facts(NamedTuple):
     delimiter: str  # recipient_delimiter: Postfix itself takes user+tag@ where it has + in it and user@ is listed
     foreign: tuple[str, ...]  # relay domains that are not ours, listed where a plan is going to touch them
     release: str  # of the receiver there; empty: none
+    has_store: bool  # it shares a store with other relays
+    followed: Mapping[str, Any]  # what its last run of follow noted; nothing where there was none
     clock: int  # there, in epoch seconds
 
     @classmethod
@@ -65,6 +67,8 @@ BLANK = Facts(
     delimiter="",
     foreign=(),
     release="",
+    has_store=False,
+    followed={},
     clock=0,
 )
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
-from receiver.upload.formats.decode import Text, is_row, line_of, without_blank_lines
+from receiver.upload.formats.decode import Text, is_row, line_of, lines_of, without_blank_lines
 from receiver.upload.formats.letters import KEPT, has_half_letters, unite_readings, whole_letters
 from receiver.upload.formats.values import BadExport, BadRow, Block, Values
 
@@ -71,7 +72,7 @@ def _blocks(export: bytes) -> Iterator[Block]:
         rows = without_blank_lines(chunk)
         empty = empty and not rows.strip()
         try:
-            yield Block(_block(rows, table))
+            yield Block(_block(rows, table), rows=partial(_rows, text, at, chunk, table))
         except BadRow as bad:
             raise BadExport(text.line(at) + line_of(chunk, bad.number), bad.why) from None
     if empty:
@@ -80,6 +81,12 @@ def _blocks(export: bytes) -> Iterator[Block]:
             "there is no row below the header: leave HomeServer and BasepointOnly out of userexport.ini, and see "
             "whether Basepoint is right and the account that runs ADMIN may read the directory",
         )
+
+
+def _rows(text: Text, at: int, chunk: bytes, table: _Table) -> Iterator[tuple[int, str]]:
+    """Yield the line of each row of a chunk that could be read, and its values."""
+    first = text.line(at)
+    return ((first + number, _values(row + b"\n", table)) for number, row in lines_of(chunk))
 
 
 def _table(text: Text) -> _Table:

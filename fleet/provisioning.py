@@ -239,7 +239,7 @@ def _prove_adopted(look: RelayPlan, customers: Sequence[Customer]) -> bool:
         return Plan.of(look.host, relay_role.items(look.relay, [*customers, *look.givers], facts))
 
     plan(look.now).apply()
-    plan(adoption.proving(look.now, look.after)).apply()
+    plan(adoption.while_proving(look.now, look.after)).apply()
     try:
         look.host.make([adoption.proof(look.relay, domains)])
     except ProofFailed:

@@ -62,7 +62,7 @@ def _look(
     now, spools, unsaid = read_relay(host, relay, customers)
     standing = adoption.ask_standing(host, relay, customers, now)
     now = adoption.with_closers(now, customers, standing)
-    after = adoption.released(now, spools)
+    after = adoption.after_release(now, spools)
     givers = domain_moves.find_givers(everything, customers, now)
     every = [*customers, *givers]
     plan = Plan.of(host, relay_role.items(relay, every, after))

@@ -207,7 +207,7 @@ def _check_servers(places: Places, seen: list[CheckedCustomer], logs: OpenedLogs
 def _check_main_cf(tables: Tables) -> list[Alarm]:
     """Find that Postfix no longer asks our tables: somebody, or configuration management, has put main.cf back."""
     try:
-        found = tables.unnamed()
+        found = tables.find_unnamed()
     except Failed as error:
         return [Alarm("", "main.cf", f"whether Postfix still asks our tables cannot be told: {error}")]
     if not found:

@@ -263,7 +263,7 @@ class Spool:
             return {name: {field: int(at[field]) for field in KEY_FIELDS if field in at} for name, at in seen.items()}
         return {}
 
-    def seen(self, key: str, now: int, kit: int | None = None) -> None:
+    def note_key(self, key: str, now: int, kit: int | None = None) -> None:
         """Note that a key was used, and by which kit; the longest unseen is forgotten when there are more than KEYS.
 
         `kit`: 0 for an export whose kit has no number; None: no export was sent, so nothing is known of a kit.

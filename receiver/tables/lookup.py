@@ -75,7 +75,7 @@ def check_answers(relay: RelaySettings, words: Mapping[str, str]) -> None:
             raise Failed(f"of {key} the tables say {escape(found.get(key, 'nothing'))}, and not {answer}")
 
 
-def unnamed(places: Places) -> list[str]:
+def find_unnamed(places: Places) -> list[str]:
     """Return the parameters of Postfix that no longer name our tables, as `PARAMETER: why`.
 
     There are none before the first edit of main.cf and while one is under way. Raises Failed and BadSettings.

@@ -57,6 +57,7 @@ __all__ = [
     "has_facts",
     "held_words",
     "items",
+    "items_without",
     "list_status_item",
     "machine_items",
     "no_marker",
@@ -75,7 +76,6 @@ __all__ = [
     "unsaid_route_warnings",
     "unsaid_routes",
     "wanted_revision",
-    "without",
 ]
 
 # An upgrade replaces the library and then each of these: a module that moves leaves a shim for one release under its
@@ -137,7 +137,7 @@ def machine_items(relay: Relay, now: Facts) -> Iterator[Item]:
         yield Item("store", STORE, {**relay.store._asdict(), "password": "sent"})
 
 
-def without(relay: Relay, customer_id: str, now: Facts) -> Iterator[Item]:
+def items_without(relay: Relay, customer_id: str, now: Facts) -> Iterator[Item]:
     """Yield what must be gone with a customer. Once the last has gone, main.cf is as it was before the first."""
     if customer_id in now.drops:
         yield from no_inbox(customer_id)

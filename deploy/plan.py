@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
-from deploy.items import Item, ProtectedLines, ProtectedSetting, State
+from deploy.items import Item, ProtectedLines, ProtectedSetting, ProtectedWhole, State
 from deploy.key_formats import Secret
 from deploy.plan_text import plan_lines
 
@@ -106,6 +106,9 @@ class Change:
         for keep in self.item.keep:
             if isinstance(keep, ProtectedSetting):
                 yield from _fallen(self.before, self.item.wanted, keep)
+                continue
+            if isinstance(keep, ProtectedWhole):
+                yield from [keep.noun] if self.before is not None and self.item.wanted is None else []
                 continue
             gone = _protected_names(self.before, keep) - _protected_names(self.item.wanted, keep)
             yield from sorted({f"{keep.noun}:{name}" for name, _ in gone})

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from common.paths import POSTERN
 from console import terminal
 from console.errors import Refused
+from deploy.items import State
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
 from fleet.relay_cli import MOST
@@ -107,9 +108,21 @@ def _migration(store: Store, owner: str) -> Mapping[str, object]:
 
 
 def _lacks_password(plan: Plan) -> bool:
+    """Return whether a relay has no password yet, or has that of another role."""
     return any(
-        change.item.kind == "store" and (change.before or {}).get("password") != "sent" for change in plan.changes
+        change.item.kind == "store"
+        and change.item.wanted
+        and not _has_password(change.before or {}, change.item.wanted)
+        for change in plan.changes
     )
+
+
+def _has_password(before: State, wanted: State) -> bool:
+    users = [
+        [line for line in str(each.get("service")).splitlines() if line.startswith("user=")]
+        for each in (before, wanted)
+    ]
+    return before.get("password") == "sent" and users[0] == users[1]
 
 
 def _read_secret(variable: str) -> str:

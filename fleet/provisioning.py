@@ -137,7 +137,9 @@ def _set_up(
     looks: Sequence[RelayPlan], customers: Sequence[Customer], options: ProvisionOptions
 ) -> tuple[list[RelayPlan], Mapping[str, str | HostError | Refused]]:
     """Make what relays need for asking the store; return who is ready for the rest, and why others are not."""
-    made = store_setup.set_up_relays(looks, customers, options)
+    keyed = {name for one in customers if one.keys for name in one.relays}
+    sharing = [look for look in looks if look.relay.store and look.relay.name in keyed]
+    made = store_setup.set_up_relays(sharing, options)
     every = [made.get(look.relay.name, look) for look in looks]
     failed = {name: error for name, error in made.items() if not isinstance(error, RelayPlan)}
     return [look for look in every if isinstance(look, RelayPlan)], failed

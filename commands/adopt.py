@@ -15,12 +15,12 @@ from console.options import ProvisionOptions, read_file
 from deploy.items import Item, State
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
-from fleet import adoption, existing_lists, relay_cli, settings_numbers, store_setup
+from fleet import adoption, existing_lists, relay_cli, settings_numbers, store_access, store_setup
 from fleet.adoption import NOT_YET
 from fleet.existing_lists import ExistingList
 from fleet.relay_cli import Answers, CustomerRelays, RelayAnswer
 from fleet.relay_plan import RelayPlan
-from fleet.relays import connect, run_parallel
+from fleet.relays import connect, load_for, run_parallel
 from inventory.domains import table_form
 from inventory.model import Customer, Relay
 from roles import relay as relay_role
@@ -147,6 +147,10 @@ def _prepare(
     able = [look for look in looks.values() if isinstance(look, RelayPlan)]
     set_up = store_setup.set_up_relays([look for look in able if look.relay.store], ProvisionOptions())
     ready = {name: look for name, look in {**looks, **set_up}.items() if isinstance(look, RelayPlan)}
+    made = store_access.migrate(load_for(place.customer.id).store, [(look.relay, look.host) for look in ready.values()])
+    if code := exit_codes.worst([*made]):
+        refusal = Refused(f"the store's tables could not be made ({code}); nothing that it answers has changed")
+        return {**looks, **set_up, **dict.fromkeys(ready, refusal)}
     taken = settings_numbers.take([*ready.values()], [place.customer], ())
     if refused := taken.refused.get(place.customer.id):
         return {**looks, **set_up, **dict.fromkeys(ready, refused)}

@@ -25,7 +25,7 @@ def set_up_relays(
 
     def set_up(relay: Relay) -> RelayPlan:
         look = due[relay.name]
-        store_access.send_password(look.host, relay, look.plan)
+        store_access.send_credential(look.host, relay, look.plan)
         look = install_packages(look, look.customers, options)
         plan = Plan.of(look.host, relay_role.machine_items(relay, look.after))
         plan.apply()

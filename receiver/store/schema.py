@@ -35,15 +35,15 @@ class Role(NamedTuple):
     """A role that relays connect as."""
 
     name: str
-    password: str
+    password: str  # empty: it logs in by a certificate
     limit: int  # connections at once: stuck writers must not lock followers out
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> Role:
         """Read it from JSON. Raises Refused."""
         role = cls(fields.get("name", ""), fields.get("password", ""), fields.get("limit", 50))
-        if not (role.name and isinstance(role.name, str) and isinstance(role.password, str) and role.password):
-            raise Refused("a role needs a name and a password")
+        if not (role.name and isinstance(role.name, str) and isinstance(role.password, str)):
+            raise Refused("a role needs a name, and a password unless it logs in by a certificate")
         if not (isinstance(role.limit, int) and role.limit > 0):
             raise Refused("the limit of a role is a number of connections")
         return role
@@ -100,7 +100,9 @@ def _make_role(cursor: Any, role: Role, rights: Mapping[str, str]) -> list[str]:
     name = sql.Identifier(role.name)
     if is_new:
         cursor.execute(sql.SQL("CREATE ROLE {} NOSUPERUSER NOCREATEDB NOCREATEROLE").format(name))
-    secret = extensions.encrypt_password(role.password, role.name, cursor.connection, "scram-sha-256")
+    secret = None
+    if role.password:
+        secret = extensions.encrypt_password(role.password, role.name, cursor.connection, "scram-sha-256")
     alter = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {} CONNECTION LIMIT {}")
     cursor.execute(alter.format(name, sql.Literal(secret), sql.Literal(role.limit)))
     cursor.execute(sql.SQL("GRANT USAGE ON SCHEMA postern TO {}").format(name))

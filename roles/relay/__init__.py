@@ -138,7 +138,7 @@ def machine_items(relay: Relay, now: Facts) -> Iterator[Item]:
     yield file(f"{PLACES.tables}/Makefile", render("relay/Makefile.j2", rebuild=REBUILD))
     yield from timers(relay, now.systemd)
     if relay.store:
-        yield Item("store", STORE, {**relay.store._asdict(), "password": "sent"})
+        yield Item("store", STORE, {**relay.store._asdict(), "credential": "sent"})
     elif now.has_store:
         yield Item("store", STORE, None, keep=(ProtectedWhole("store"),))
 

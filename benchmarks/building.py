@@ -17,10 +17,10 @@ from typing import NamedTuple
 from benchmarks import relays, tools
 from benchmarks.measuring import FailedError, Run, Spread, called, figure, quotients, rounds, seconds
 from benchmarks.report import Answer, Plot, Table, Target
+from common.paths import REBUILD
 from common.settings import RelaySettings
 from lab.host import LabHost
 from lab.operators import MARK, Operator, export
-from roles.relay import REBUILD
 
 TYPES = ("hash", "cdb", "lmdb")
 _EITHER = r"\|".join(TYPES)

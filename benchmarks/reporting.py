@@ -18,13 +18,13 @@ from benchmarks.report import Answer, Plot, Table, Target
 from benchmarks.tools import Door, Tool
 from commands.report import PAGE
 from common.exit_codes import PERSON
+from common.paths import REBUILD
 from lab import chromium, roots
 from lab.chromium import Screen
 from lab.host import LabHost
 from receiver.lists.upload_log import encode_entry
 from receiver.monitoring import refusals_file
 from receiver.monitoring.refusals_file import StoredRefusals
-from roles.relay import REBUILD
 
 REPORT, STATUS, FLOOR = NAMES = ("`report`", "`status`", "Fabric, `true`")
 FULL, QUICK = Size(1_000, 20, 3), Size(6, 3, 1)

@@ -8,7 +8,7 @@ from typing import Any
 import inventory
 from common import exit_codes
 from console import terminal
-from fleet import kit_state
+from fleet import kit_state, spool_data
 from fleet.kit_state import KeysSeen, KitState
 from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers
 from inventory.model import Relay
@@ -28,8 +28,9 @@ def kits(customer: str, as_json: bool) -> int:
 
     def ask(relay: Relay) -> Mapping[str, KeysSeen]:
         with connect(relay) as host:
-            (spools,) = host.read([relay_role.spools([one for one in customers if relay.name in one.relays])])
-        return relay_role.key_uses(spools)
+            theirs = [one for one in customers if relay.name in one.relays]
+            (spools,) = host.read([relay_role.list_status_item(theirs)])
+        return {one.id: spool_data.key_uses(spools, one.id) for one in theirs}
 
     uploads = {name for one in customers for name in one.upload_relays}
     relays = [relay for relay in relays_of(everything, customers) if relay.name in uploads]

@@ -19,13 +19,13 @@ from fabric import Config, Connection
 from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError
 
+from common.key_line import KEY_TYPES
 from deploy.plan import HostError
 from deploy.ssh_config import SshSays, ask_ssh
 from deploy.ssh_login import KeyLogin
 
 PATIENCE = 10.0  # seconds; how long a machine that hangs up on us (MaxStartups, PerSourcePenalties) is tried again
 TIMEOUT = 15  # seconds; for each of: connecting, its greeting, opening a channel
-KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}  # how a key of a type may sign, where not by its own name
 DEAD_AFTER = 60  # seconds without an acknowledgement: the machine or the way to it is gone
 JUMP = re.compile(r"((?P<user>.+)@)?(\[(?P<inner>[^]]+)\]|(?P<bare>[^][:@]+))(:(?P<port>[0-9]+))?")
@@ -40,7 +40,7 @@ def connect(address: str, user: str | None, port: int | None, host_keys: tuple[s
 
     Hanging up on us before a word is said is how sshd refuses a burst; that is tried again for ten seconds.
     """
-    return _patiently(_connect, address, user, port, host_keys)
+    return _retry(_connect, address, user, port, host_keys)
 
 
 def fetch_host_keys(address: str, user: str | None = None, port: int | None = None) -> tuple[str, ...]:
@@ -48,7 +48,7 @@ def fetch_host_keys(address: str, user: str | None = None, port: int | None = No
     connection = _configure(address, user, port)
     try:
         _open_jumps(connection)
-        found = [_patiently(_fetch_offered, connection, kind) for kind in KEY_TYPES]
+        found = [_retry(_fetch_offered, connection, kind) for kind in KEY_TYPES]
         return tuple(key for key in found if key)
     finally:
         close(connection)
@@ -70,7 +70,7 @@ class _HungUpError(Exception):
     """The machine closed the connection before it said who it is."""
 
 
-def _patiently(attempt: Callable[..., Got], *args: Any) -> Got:
+def _retry(attempt: Callable[..., Got], *args: Any) -> Got:
     logging.getLogger("paramiko").addHandler(QUIET)
     until = time.monotonic() + PATIENCE
     longest = 0.25

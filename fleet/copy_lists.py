@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from common import exit_codes
+from common.paths import POSTERN
 from console import terminal
 from deploy.plan import HostError
 from deploy.relay_host import RelayHost
-from fleet.relay_cli import POSTERN, person_options
+from fleet.relay_cli import person_options
 from inventory.model import Customer
 from receiver.formatting import format_time
 from receiver.outcome import AHEAD

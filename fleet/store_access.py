@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from common.paths import POSTERN
 from console import terminal
 from console.errors import Refused
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
-from fleet.relay_cli import MOST, POSTERN
+from fleet.relay_cli import MOST
 from inventory.model import Relay
 from inventory.store import Store
 from roles.relay import STORE

@@ -75,14 +75,14 @@ def load(where: Path, customers: Collection[str] | None = None, relays: Collecti
     relay_tables = _relay_tables(where, faults)
     customer_tables = _customer_tables(where, faults)
     known, known_faults = key_records.known(where)
-    faults += _about(known_faults, "known_hosts")
+    faults += _faults_of(known_faults, "known_hosts")
     provider, provider_faults = _provider(where)
     records = _records(where, customer_tables, faults)
     machines = _relays(relay_tables or {}, known, faults)
     read = _customers("customers", customer_tables, records, known, faults)
     store, machines, store_faults = _with_store(machines, where)
     provider_faults = tuple(dict.fromkeys([*provider_faults, *store_faults]))
-    faults += _about(provider_faults, FILE)
+    faults += _faults_of(provider_faults, FILE)
     found = Inventory(machines, _with_followers(read, machines), (), store, frozenset(), provider, provider_faults)
     faults += [*_faults_of_followers(found)]
     if relay_tables is not None:
@@ -176,7 +176,7 @@ def _provider(where: Path) -> tuple[Provider | None, Sequence[str]]:
         return None, error.faults
 
 
-def _about(texts: Iterable[str], *places: str) -> list[Fault]:
+def _faults_of(texts: Iterable[str], *places: str) -> list[Fault]:
     return [Fault(text, frozenset(places)) for text in texts]
 
 
@@ -188,7 +188,7 @@ Tables = dict[str, dict[str, Any] | None]
 def _relay_tables(where: Path, faults: list[Fault]) -> Tables | None:
     path = where / "relays.toml"
     if not path.exists():
-        faults += _about([f"{path}: is not there; it has a table for each relay: [mx1], and address below it"])
+        faults += _faults_of([f"{path}: is not there; it has a table for each relay: [mx1], and address below it"])
         return None
     tables = _toml(path, "relays.toml", faults)
     if tables is None:
@@ -196,7 +196,7 @@ def _relay_tables(where: Path, faults: list[Fault]) -> Tables | None:
     loose = [name for name, table in tables.items() if not isinstance(table, dict)]
     for name in loose:
         text = f"relays.toml: {name}: stands outside a table; write it below its relay's [NAME]"
-        faults += _about([text], f"relays/{name}")
+        faults += _faults_of([text], f"relays/{name}")
     return {name: table for name, table in tables.items() if name not in loose}
 
 
@@ -210,7 +210,7 @@ def _customer_tables(where: Path, faults: list[Fault]) -> Tables:
             tables[path.stem] = _toml(path, f"customers/{path.name}", faults, f"customers/{path.stem}")
         else:
             help_ = "those are named ID.toml; old ones are kept in customers/retired"
-            faults += _about([f"customers/{path.name}: no customer's file: {help_}"], f"customers/{path.name}")
+            faults += _faults_of([f"customers/{path.name}: no customer's file: {help_}"], f"customers/{path.name}")
     return tables
 
 
@@ -227,7 +227,7 @@ def _toml(path: Path, shown: str, faults: list[Fault], *about: str) -> dict[str,
         help_ = "; write Windows paths between single quotes" if escaped else ""
         help_ += "; is a key given twice, or a [table]?" if "overwrite" in str(error) else ""
         fault = f"{shown}: is not TOML: {error}{help_}"
-    faults += _about([fault], *about)
+    faults += _faults_of([fault], *about)
     return None
 
 
@@ -248,7 +248,7 @@ def _records(where: Path, customers: Iterable[str], faults: list[Fault]) -> dict
     found = {}
     for stem in customers:
         keys, texts = key_records.read(where, stem)
-        faults += _about(texts, f"customers/{stem}")
+        faults += _faults_of(texts, f"customers/{stem}")
         found[stem] = Records(keys, opened_records.read(where, stem))
     return found
 
@@ -258,7 +258,7 @@ def _relays(tables: Tables, known: HostKeys, faults: list[Fault]) -> dict[str, R
     for name, table in tables.items():
         texts: list[str] = []
         relay = _check_table(Relay, f"relays.toml: {name}.", table or {}, {"name": name}, texts)
-        faults += _about(texts, f"relays/{name}")
+        faults += _faults_of(texts, f"relays/{name}")
         if relay:
             relays[name] = relay.model_copy(update={"host_keys": known.get(key_records.host_field(relay), ())})
     return relays
@@ -274,7 +274,7 @@ def _customers(
         texts: list[str] = []
         given = {"id": stem, **records[stem]._asdict()}
         customer = _check_table(Customer, f"{folder}/{stem}.toml: ", table, given, texts)
-        faults += _about(texts, f"customers/{stem}")
+        faults += _faults_of(texts, f"customers/{stem}")
         if customer:
             of_server = known.get(key_records.host_field(customer.exchange.ssh), ())
             customers[stem] = customer.model_copy(update={"host_keys": of_server})

@@ -37,10 +37,10 @@ def describe_faults(model: type[Table], detail: Mapping[str, Any]) -> str:
         return f"{key}: no such key{near(last, keys_of(table))}"
     if detail["type"] == "missing":
         return f"{key}: must be given. {keys_of(table)[last]}"
-    return f"{key}: {_why(detail)}"
+    return f"{key}: {_describe_fault(detail)}"
 
 
-def _why(detail: Mapping[str, Any]) -> str:
+def _describe_fault(detail: Mapping[str, Any]) -> str:
     value, context = detail["input"], detail.get("ctx", {})
     if detail["type"] == UNSHOWN:
         return str(detail["msg"])

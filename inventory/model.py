@@ -10,7 +10,9 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from common.names import ACCOUNT_PREFIX, upload_account
 from common.opened import Opened
+from common.table_types import OurType
 from inventory import domains, validators
 
 # A word here is a folder of templates/windows, templates/posix or templates/windows/clients; a source is also
@@ -92,7 +94,7 @@ class Relay(Table):
     config_directory: validators.UnixPath | None = Field(
         None, description="Postfix's configuration directory. Must be named when the machine has several instances."
     )
-    table_type: Literal["hash", "btree", "lmdb", "cdb"] | None = Field(
+    table_type: OurType | None = Field(
         None, description="Type of our tables. Left out: what `postconf -hx default_database_type` says there."
     )
     reject: Literal["hard", "soft"] | None = Field(
@@ -546,7 +548,7 @@ class Customer(Table):
     @field_validator("exchange")
     @classmethod
     def _account_has_a_name(cls, exchange: Exchange, info: ValidationInfo) -> Exchange:
-        if exchange.copies_files and len(info.data.get("id", "")) > LONGEST_ACCOUNT - len("postern-"):
+        if exchange.copies_files and len(info.data.get("id", "")) > LONGEST_ACCOUNT - len(ACCOUNT_PREFIX):
             raise ValueError(
                 f"client securecrt needs an account postern-ID on the relays, of {LONGEST_ACCOUNT} letters at most: "
                 "the customer's id is too long for it"
@@ -580,7 +582,7 @@ class Customer(Table):
     @property
     def upload_account(self) -> str:
         """Its own account on the relays, where its client only copies files."""
-        return f"postern-{self.id}"
+        return upload_account(self.id)
 
     @property
     def unicode(self) -> Mapping[str, str]:

@@ -81,7 +81,7 @@ def files_for(store: Store, where: Path, relay: Relay) -> StoreFiles:
         raise InventoryError([f"{FILE}: store.url: sslrootcert={store.authority_file}: {why}"]) from None
     if "-----BEGIN CERTIFICATE-----" not in authority:
         raise InventoryError([f"{FILE}: store.url: sslrootcert={store.authority_file}: holds no certificate in PEM"])
-    config = {"postern": 1, "id": store.id, "role": relay.role, "pooler": store.pooler}
+    config = {"postern": 1, "id": store.id, "name": relay.name, "role": relay.role, "pooler": store.pooler}
     return StoreFiles(json.dumps(config) + "\n", _service(store, relay), authority)
 
 

@@ -182,7 +182,7 @@ def _through_store(call: AdminCall, spool: Spool, run: Callable[[], Outcome]) ->
     if call.asked.verb == "adopt":
         return partial(hold_shared, access, spool, call.origin.by, run)
     if call.asked.verb == "accept" and was_accepted(spool, name):
-        done = Outcome(spool.customer, "unchanged", *call.origin, total=spool.summary().total)
+        done = Outcome(spool.customer, "unchanged", call.origin, total=spool.summary().total)
         return lambda: done._replace(notes=("done already",))
     only_adds = call.asked.verb == "open" or (call.asked.verb == "merge-list" and not call.asked.exact)
     through = run_anyway if only_adds else run_shared

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from common.exit_codes import DONE
-from common.paths import Places
+from common.paths import REBUILD, Places
 from common.settings import BadSettings, load_relay
 from receiver.addresses import KEY_OCTETS, table_key
 from receiver.formatting import escape
@@ -26,7 +26,7 @@ class Tables(NamedTuple):
     """Where they are and who builds them."""
 
     places: Places
-    rebuild: tuple[str, ...] = ("/usr/bin/sudo", "-n", "/usr/local/sbin/rebuild-relay-recips")
+    rebuild: tuple[str, ...] = ("/usr/bin/sudo", "-n", REBUILD)
     postmap: str = "/usr/sbin/postmap"
 
     def build(self) -> dict[str, str]:
@@ -99,13 +99,13 @@ class Tables(NamedTuple):
             left_out = self.build().get(customer)
             if left_out is not None:
                 return f"left out of the tables: {escape(left_out)}"
-            missing = self.missing({*islice(added, ADDED), *_spread(text)})
+            missing = self.missing({*islice(added, ADDED), *_sample_evenly(text)})
         except Failed as error:
             return str(error)
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         return f"{escape(missing[0])}{more} cannot be found in them" if missing else ""
 
 
-def _spread(text: bytes) -> list[str]:
+def _sample_evenly(text: bytes) -> list[str]:
     lines = text.decode().split("\n")[:-1]
     return lines[:: max(1, len(lines) // SAMPLE)][:SAMPLE]

@@ -21,12 +21,13 @@ from receiver.monitoring.refusal_watch import Watch
 from receiver.monitoring.status import Status
 from receiver.outcome import Answer, Busy, Failed, Stopped
 from receiver.store.relay_heads import forget_heads
-from receiver.store.settings import load_store, uses_store
+from receiver.store.settings import uses_store
+from receiver.store.upload_watch import watched_elsewhere
 from receiver.system import atomic_files, locks
 from receiver.tables_client import Tables
 from receiver.upload.pipeline import recover
 
-_OF_UPLOADS = ("held", "pinned", "refused", alarms.STALE, "no additions")  # alarms that a follower leaves to others
+_OF_UPLOADS = ("held", "pinned", "refused", alarms.STALE, "no additions")  # alarms that one relay of many raises
 _OPENED = "opened.json"
 _NO_LOG = "no mail log is found, nor a journal: refusals are not watched"
 
@@ -58,10 +59,10 @@ def _run_all(
     found += _check_servers(places, seen, logs)
     found += _rebuild_if_due(tables, seen, run, [alarm.text for alarm in adopted])
     found += adopted
-    found += [*_repair(tables), *_unnamed(tables)] if looked else []
+    found += [*_repair(tables), *_check_main_cf(tables)] if looked else []
     every = (alarm for each in seen for alarm in alarms.find_alarms(each.status, each.settings, now))
-    if _is_follower(places):
-        every = (alarm for alarm in every if not alarm.kind.startswith(_OF_UPLOADS))
+    others = watched_elsewhere(places, [each.settings.customer for each in seen], now)
+    every = (alarm for alarm in every if not (alarm.customer in others and alarm.kind.startswith(_OF_UPLOADS)))
     found += alarms.merge_outage(every, sum(1 for each in seen if each.status.heard))
     watch, of_refusals = _watch_refusals(places, tables, run, seen, logs, now)
     found += of_refusals + _watch_adopted(tables, seen, watch, logs, now)
@@ -73,14 +74,6 @@ def _run_all(
     told = alarms.raise_alarms(found, places, relay, now)
     lines, new = ([alarm.line for alarm in some] for some in (found, told))
     return Answer.done([], customers=len(seen), alarms=lines, told=new)  # without a word: cron would mail it
-
-
-def _is_follower(places: Places) -> bool:
-    """Return whether this relay leaves alarms about uploads to others; damaged settings leave them here."""
-    with suppress(BadSettings):
-        store = load_store(places)
-        return store is not None and not store.is_upload_relay
-    return False
 
 
 def _customers(places: Places) -> list[str]:
@@ -211,7 +204,7 @@ def _check_servers(places: Places, seen: list[CheckedCustomer], logs: OpenedLogs
         return [Alarm("", "asking", f"customers' servers cannot be asked: {escape(str(error))}")]
 
 
-def _unnamed(tables: Tables) -> list[Alarm]:
+def _check_main_cf(tables: Tables) -> list[Alarm]:
     """Find that Postfix no longer asks our tables: somebody, or configuration management, has put main.cf back."""
     try:
         found = tables.unnamed()

@@ -29,10 +29,10 @@ def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables, look: b
         removals = removed_addresses.read_removals(spool.folder, origin.when)
         back = keep_own(removed_addresses.removed_by(removals, entry), settings)
         if not back:
-            raise Refused(_nobody(entry))
+            raise Refused(_describe_nobody(entry))
         recipients = in_force.recipients | back
         coming = tuple(sorted(back - in_force.recipients)[:NAMED])
-        outcome = Outcome(spool.customer, "unchanged", *origin, total=len(recipients))
+        outcome = Outcome(spool.customer, "unchanged", origin, total=len(recipients))
         if look:
             return outcome._replace(did="looked", added=len(back - in_force.recipients), coming=coming)
         if not back <= removed_addresses.brought_back(removals) & in_force.recipients:
@@ -47,6 +47,6 @@ def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables, look: b
     return verify_tables(spool, tables, outcome, back - in_force.recipients)
 
 
-def _nobody(entry: str) -> str:
+def _describe_nobody(entry: str) -> str:
     known = f"who left in the last {removed_addresses.DAYS} days is known here"
     return f"entry {escape(entry)} removed nobody who is not listed again; {known}, and `history` names the entries"

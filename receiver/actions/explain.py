@@ -44,7 +44,7 @@ def explain(
         "left_out_of_tables": tables.left_out().get(spool.customer, ""),
         "last_good": in_force.accepted.domains.get(domain, 0),
         "listed": _why_listed(name, settings, in_force.recipients),
-        "since": _since(spool, name) if name in in_force.recipients else None,
+        "since": _listed_since(spool, name) if name in in_force.recipients else None,
         "removed": _removal(spool, name, log, now),
         "left_out": _left_out(spool, name, settings),
         "plus": _plus(spool, settings, name, in_force.recipients),
@@ -88,7 +88,7 @@ def _why_listed(name: str, settings: Settings, in_force: frozenset[str]) -> str:
     return "postmaster" if name.startswith("postmaster@") else ""
 
 
-def _since(spool: Spool, name: str) -> dict[str, Any] | None:
+def _listed_since(spool: Spool, name: str) -> dict[str, Any] | None:
     """Return by which of the kept lists an address came; `at_least`: it is on all of them, and came before that one."""
     line = f"\n{name}\n".encode()
     since: dict[str, Any] | None = None

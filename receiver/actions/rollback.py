@@ -54,7 +54,7 @@ def roll_back(spool: Spool, which: ListChoice, removing: int, origin: Origin, ta
         accepted = accepted.without(spool.last_export().open_domains)
         pin = Pin(origin.when, origin.by, entry.kept.list)
         why = f"{format_time(origin.when)} to list {entry.kept.list[:12]} of {format_time(entry.kept.origin.when)}"
-        outcome = Outcome(spool.customer, "pinned", *origin, total=len(recipients), why=why)
+        outcome = Outcome(spool.customer, "pinned", origin, total=len(recipients), why=why)
         added, removed = recipients - in_force.recipients, in_force.recipients - recipients
         outcome = outcome._replace(added=len(added), removed=len(removed))
         offered = outcome._replace(offered=accepted.list)

@@ -69,7 +69,7 @@ def check_sample(spool: Spool, settings: Settings, had_mail: Sequence[str], ask:
         return [
             Alarm(settings.customer, "adopted unasked", f"whether {_tables(domains)} still works is not known: {why}")
         ]
-    lost = _lost([name for name in known if name in replies], replies)
+    lost = _find_lost([name for name in known if name in replies], replies)
     if after.failed_runs < RUNS or not lost:
         return []
     return [_alarm(settings.customer, domains, lost, replies[lost[0]])]
@@ -78,7 +78,7 @@ def check_sample(spool: Spool, settings: Settings, had_mail: Sequence[str], ask:
 def judge_sample(sample: Sample, replies: Mapping[str, Reply]) -> Sample:
     """Return the sample after a run: filled with who is taken, or with one more run in which most were not."""
     asked = [name for name in sample.addresses if name in replies]
-    if 2 * len(_lost(asked, replies)) > len(asked):
+    if 2 * len(_find_lost(asked, replies)) > len(asked):
         return sample._replace(failed_runs=min(sample.failed_runs + 1, RUNS))
     taken = [name for name, reply in replies.items() if reply.is_taken and name not in sample.addresses]
     return Sample((*sample.addresses, *taken)[:MOST], 0 if asked else sample.failed_runs)
@@ -93,7 +93,7 @@ def read_sample(spool: Spool) -> Sample:
     return Sample(tuple(str(name) for name in addresses[:MOST]), *map(int, runs))
 
 
-def _lost(names: Iterable[str], replies: Mapping[str, Reply]) -> list[str]:
+def _find_lost(names: Iterable[str], replies: Mapping[str, Reply]) -> list[str]:
     """Return who is refused, or put off because a table cannot be read (451); greylisting (450) says nothing."""
     return [name for name in names if replies[name].is_refused or replies[name].code == 451]
 

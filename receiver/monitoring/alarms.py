@@ -61,7 +61,7 @@ def find_alarms(status: Status, settings: Settings, now: int) -> Iterator[Alarm]
         _alarm_ahead,
         _alarm_no_additions,
         _alarm_put_off,
-        _noted,
+        _alarm_noted,
     ):
         yield from watch(status, settings, now)
 
@@ -140,7 +140,7 @@ def _alarm_refused(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
     if last and last.did in ("refused", "failed") and now - good > REFUSED_FOR:
         text = f"no upload is taken since {format_time(good)}" if good else "no upload has been taken yet"
         yield Alarm(
-            status.customer, "refused", f"{text}; the last, on {format_time(last.when)}, {last.did}: {last.why}"
+            status.customer, "refused", f"{text}; the last, on {format_time(last.origin.when)}, {last.did}: {last.why}"
         )
 
 
@@ -187,7 +187,7 @@ def _alarm_opened_by_person(status: Status, settings: Settings, _: int) -> Itera
 
 
 def _alarm_ahead(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
-    latest = max((*status.in_force.accepted.domains.values(), status.last.when if status.last else 0))
+    latest = max((*status.in_force.accepted.domains.values(), status.last.origin.when if status.last else 0))
     if latest > now + AHEAD:
         when = f"its last upload is of {format_time(latest)}, which is to come"
         text = f"{when}: this relay's clock was wrong then, or is now"
@@ -207,7 +207,7 @@ def _alarm_put_off(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
         yield Alarm(status.customer, "put-off", f"{text}: until it does not, unlisted ones get 450 instead of its word")
 
 
-def _noted(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
+def _alarm_noted(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
     """Yield what the last export said besides its addresses."""
     for note in status.last.notes if status.last else ():
         yield Alarm(status.customer, f"note {note}", note)

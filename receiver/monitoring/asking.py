@@ -15,6 +15,7 @@ from common import next_hop_probe
 from common.next_hop_probe import Answers, Sender
 from common.paths import Places
 from common.settings import UNLISTED, Settings
+from common.spool_files import ASKING
 from receiver.addresses import domain_of
 from receiver.formatting import escape
 from receiver.lists.spool import Spool
@@ -24,7 +25,6 @@ from receiver.outcome import Stopped
 from receiver.system import atomic_files
 
 REFUSE, DEFER, ASK = UNLISTED
-FILE = "asking.json"
 PEOPLE = 3  # listed addresses that are asked about
 RUNS = 2  # in a row, in which a server must refuse them
 _SECONDS = 60.0  # for all servers of one run
@@ -86,10 +86,10 @@ def _check(places: Places, settings: Settings, routes: Mapping[str, str], sender
     try:
         with Spool(places, settings.customer) as spool:
             answers = _ask(spool, settings, routes, sender, end)
-            before = Asking.read(atomic_files.load_json(spool.folder, FILE))
+            before = Asking.read(atomic_files.load_json(spool.folder, ASKING))
             after = before.after(answers) if answers else before
             if after != before:
-                atomic_files.store_json(spool.folder, FILE, after._asdict())
+                atomic_files.store_json(spool.folder, ASKING, after._asdict())
     except (Stopped, OSError) as error:
         return [Alarm(settings.customer, "asking", f"its server cannot be asked: {escape(str(error))}")]
     return [*_alarms(settings.customer, answers)] if answers else []

@@ -74,7 +74,7 @@ class RefusalCheck:
             settings.customer,
             recipients | frozenset(settings.include),
             held.recipients if held else frozenset(),
-            {name: _gone(each) for name, each in removals.items() if each.when >= self._now - DAYS * DAY},
+            {name: _describe_removal(each) for name, each in removals.items() if each.when >= self._now - DAYS * DAY},
             settings.shrink_floor,
             self._next_hop(settings) is not None,
         )
@@ -87,11 +87,11 @@ class RefusalCheck:
         return any(kind == each for each, _ in raised_today(watched.refusals.raised, self._now))
 
     def _ask(self, asked: Suspects, settings: Settings) -> Answered:
-        missing = self._missing(asked.for_tables)
+        missing = self._missing_in_tables(asked.for_tables)
         next_hop = self._ask_next_hop([name for name in asked.for_next_hop if name in missing], settings)
         return Answered(next_hop, self.ask_relay(asked.for_relay).replies, missing)
 
-    def _missing(self, names: list[str]) -> frozenset[str]:
+    def _missing_in_tables(self, names: list[str]) -> frozenset[str]:
         """Return those that Postfix does not find in our tables; none where they cannot be read, which is told.
 
         Nobody is missing in a domain that is open.
@@ -156,5 +156,5 @@ def _sources(host: str) -> list[str]:
     return [*own[:_MOST_SOURCES], _LOOPBACK, ""]
 
 
-def _gone(removal: Removal) -> Gone:
+def _describe_removal(removal: Removal) -> Gone:
     return Gone(removal.entry, removal.is_by_person, refusal_watch.day(removal.when - DAY))

@@ -26,14 +26,14 @@ def find_left_open(relay: RelaySettings, sources: Iterable[CustomerInput], table
     Where Postfix does not say what it asks, those that are open in `tables`, our folder of them, stay open.
     """
     found = list(sources)
-    if not any(map(_waiting, found)):
+    if not any(map(_waiting_domains, found)):
         return found
     try:
         value = _asked_tables(relay.config_directory)
     except Failed:
         whole = _open_in_force(tables)
-        return [source._replace(left_open=whole & _waiting(source).keys()) for source in found]
-    return [source._replace(left_open=frozenset(_missing(source, value))) for source in found]
+        return [source._replace(left_open=whole & _waiting_domains(source).keys()) for source in found]
+    return [source._replace(left_open=frozenset(_missing_members(source, value))) for source in found]
 
 
 def describe_left_open(relay: RelaySettings, sources: Iterable[CustomerInput]) -> Iterator[str]:
@@ -41,10 +41,10 @@ def describe_left_open(relay: RelaySettings, sources: Iterable[CustomerInput]) -
 
     Raises Failed where Postfix does not say what it asks.
     """
-    some = [source for source in sources if _waiting(source)]
+    some = [source for source in sources if _waiting_domains(source)]
     value = _asked_tables(relay.config_directory) if some else ""
     for source in some:
-        for domain, tables in _missing(source, value).items():
+        for domain, tables in _missing_members(source, value).items():
             gone = f"{', '.join(tables)}, which closed {domain}, is no longer in relay_recipient_maps"
             yield f"{source.tree.customer}: {gone}, and its first list has not been accepted: {domain} IS OPEN"
 
@@ -56,7 +56,7 @@ def _open_in_force(tables: str) -> frozenset[str]:
     return frozenset()
 
 
-def _waiting(source: CustomerInput) -> dict[str, str]:
+def _waiting_domains(source: CustomerInput) -> dict[str, str]:
     """Return the domains that only other tables close, each with who does."""
     return {
         name: closer
@@ -65,10 +65,10 @@ def _waiting(source: CustomerInput) -> dict[str, str]:
     }
 
 
-def _missing(source: CustomerInput, value: str) -> Mapping[str, list[str]]:
+def _missing_members(source: CustomerInput, value: str) -> Mapping[str, list[str]]:
     found = {
         name: [table for table in closing_tables(closer) if not _names(value, table)]
-        for name, closer in _waiting(source).items()
+        for name, closer in _waiting_domains(source).items()
     }
     return {name: tables for name, tables in found.items() if tables}
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from common.exit_codes import DONE, FAILED, REFUSED
-from common.paths import Places
+from common.paths import REBUILD, Places
 from common.release import RELEASE
 from common.settings import BadSettings, RelaySettings, load_relay
 from receiver.outcome import Failed, Stopped
@@ -74,7 +74,7 @@ def main() -> int:
     if len(arguments) > 1 or {*arguments} - {*OPTIONS}:
         return _end(REFUSED, f"usage: rebuild-relay-recips [{' | '.join(OPTIONS)}]")
     if os.geteuid() != 0:
-        return _end(REFUSED, "tables are root's to build: sudo -n /usr/local/sbin/rebuild-relay-recips")
+        return _end(REFUSED, f"tables are root's to build: sudo -n {REBUILD}")
     clean_env.reset_environment()
     try:
         lines = _lines(Places(), "".join(arguments))
@@ -198,7 +198,7 @@ def _install(places: Places, relay: RelaySettings, found: Inputs, record: Manife
         record = install.install_tables(places.tables, record, _compose(places, parts), maker)
     if words := table_contents.find_words(parts):
         lookup.check_answers(relay, words)
-    left_out = {each.source.tree.customer: _why(each) for each in parts}
+    left_out = {each.source.tree.customer: _why_copy(each) for each in parts}
     left_out.update((name, _OUT) for source in found.sources if (name := source.tree.customer) not in left_out)
     left_out = {customer: why for customer, why in left_out.items() if why}
     sources, every = "" if left_out else found.digest(), {**found.left_out, **left_out}
@@ -206,7 +206,7 @@ def _install(places: Places, relay: RelaySettings, found: Inputs, record: Manife
     return left_out
 
 
-def _why(part: CustomerRecipients) -> str:
+def _why_copy(part: CustomerRecipients) -> str:
     """Return why root's copy stands in for a customer's; where it does not, take one. Nothing: all is well."""
     source = part.source
     return source.why or source.copy.keep(source.tree, source.pair) or part.told

@@ -23,9 +23,9 @@ _PUT_OFF = "is put off (450) for now, as the customer's own server refuses to be
 def explain_lines(record: Mapping[str, Any]) -> list[str]:
     """Return a line for each thing that is known of the address: the list first, then domain, export and mail."""
     return [
-        _listed(record),
+        _listed_line(record),
         *_left_out_of_tables(record),
-        *_removed(record),
+        *_removed_lines(record),
         *_plus(record),
         *_left_out(record),
         *_held(record),
@@ -43,14 +43,15 @@ def find_lines(record: Mapping[str, Any]) -> list[str]:
     return [counts, *(f"  {escape(name, _ADDRESS)}" for name in found), *([f"  ... and {more} more"] if more else [])]
 
 
-def _listed(record: Mapping[str, Any]) -> str:
+def _listed_line(record: Mapping[str, Any]) -> str:
     if record["listed"] != "list":
         return _LISTED.get(record["listed"], "NOT LISTED")
     since = record["since"]
     if not since:
         return "LISTED"
     before = "already on the oldest list that is kept, of" if since["at_least"] else "since"
-    return f"LISTED, {before} {format_time(since['when'])}, brought by {_who(since)}; entry {escape(since['entry'])}"
+    brought = f"brought by {_format_origin(since)}; entry {escape(since['entry'])}"
+    return f"LISTED, {before} {format_time(since['when'])}, {brought}"
 
 
 def _left_out_of_tables(record: Mapping[str, Any]) -> Iterator[str]:
@@ -59,12 +60,12 @@ def _left_out_of_tables(record: Mapping[str, Any]) -> Iterator[str]:
         yield f"the relay's tables are not of its files as they stand: {escape(why, 400)}"
 
 
-def _removed(record: Mapping[str, Any]) -> Iterator[str]:
+def _removed_lines(record: Mapping[str, Any]) -> Iterator[str]:
     removed = record["removed"]
     if not removed:
         return
     entry = escape(removed["entry"])
-    how = f"by {_who(removed)}; entry {entry}" if removed["key"] or removed["by"] else f"by entry {entry}"
+    how = f"by {_format_origin(removed)}; entry {entry}" if removed["key"] or removed["by"] else f"by entry {entry}"
     if removed["is_brought_back"]:
         yield f"removed {how}, and brought back by a rollback: it stays until a person accepts that it goes"
     else:
@@ -124,6 +125,6 @@ def _tables(record: Mapping[str, Any]) -> Iterator[str]:
     yield says[record["in_table"]]
 
 
-def _who(fields: Mapping[str, Any]) -> str:
+def _format_origin(fields: Mapping[str, Any]) -> str:
     who = format_actor(fields["key"], fields["client"], fields["by"])
     return f"{who}, accepted by {escape(fields['accepted_by'])}" if fields["accepted_by"] else who

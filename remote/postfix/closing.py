@@ -45,9 +45,11 @@ def closing(postfix: Postfix, domains: Iterable[str]) -> dict[str, Closing]:
     except Failed as error:  # so it is where a table cannot be read: nobody is answered about recipients
         return _without_answers(postfix, names, error)
     replies, resolved = way.ask([*names.values()]), resolve(postfix, names.values())
-    opening = _opening(postfix, [name for name, address in names.items() if replies[address].startswith("2")])
+    opening = _find_opening(postfix, [name for name, address in names.items() if replies[address].startswith("2")])
     return {
-        domain: _closing(postfix, way, address, replies[address], resolved[address], opening.get(domain, ("", "", "")))
+        domain: _describe_closing(
+            postfix, way, address, replies[address], resolved[address], opening.get(domain, ("", "", ""))
+        )
         for domain, address in names.items()
     }
 
@@ -94,7 +96,7 @@ def _overrides(postfix: Postfix, parameter: str) -> list[str]:
     return [value for place, _, value in lines if place in {f"{service}/{parameter}" for service in services}]
 
 
-def _closing(
+def _describe_closing(
     postfix: Postfix, way: Way, address: str, reply: str, resolved: Resolved, opened: tuple[str, str, str]
 ) -> Closing:
     found = Closing(CLOSED, "", reply, resolved.kind, is_outside=way.caller.is_outside)
@@ -118,7 +120,7 @@ def _names(tables: Iterable[MapTable]) -> tuple[str, ...]:
     return tuple(table.name for table in tables)
 
 
-def _opening(postfix: Postfix, domains: list[str]) -> Mapping[str, tuple[str, str, str]]:
+def _find_opening(postfix: Postfix, domains: list[str]) -> Mapping[str, tuple[str, str, str]]:
     """Return by domain the parameter, the table and the entry that let everybody in it pass."""
     if not domains:
         return {}

@@ -63,11 +63,11 @@ def read_existing(postfix: Postfix, forms: Mapping[str, str], seconds: float, te
             [name, candidates[name].key, replies.get(name, "")] for name in wanted if judged[name] == "dropped"
         ),
         "hints": sorted(name for name in candidates if standing[_domain(name)].state == OPEN),
-        "twice": sorted(_twice(listings))[:NAMED],
+        "twice": sorted(_listed_twice(listings))[:NAMED],
         "feeds": find_feeds([one.table for one in listings]),
         "delimiter": postfix.value("recipient_delimiter"),
         "own routes": _own_routes(listings),
-        "given": _given(names, texts),
+        "given": _recipients_of(names, texts),
     }
 
 
@@ -93,10 +93,10 @@ def _listings(postfix: Postfix, standing: Mapping[str, Closing], names: Names) -
     for table, parameter, uses in some:
         if table not in seen:
             seen.add(table)
-            yield _listing(postfix, table, parameter, ListedKeys(names, uses))
+            yield _list_table(postfix, table, parameter, ListedKeys(names, uses))
 
 
-def _listing(postfix: Postfix, table: MapTable, parameter: str, keys: ListedKeys) -> Listing:
+def _list_table(postfix: Postfix, table: MapTable, parameter: str, keys: ListedKeys) -> Listing:
     if not table.is_listable:
         return Listing(table, parameter, keys, frozenset(), f"tables of type {table.kind} cannot be listed")
     ran = postfix.run("postmap", "-s", table.name)
@@ -171,14 +171,14 @@ def _table_state(one: Listing) -> dict[str, Any]:
     }
 
 
-def _twice(listings: Iterable[Listing]) -> Iterator[str]:
+def _listed_twice(listings: Iterable[Listing]) -> Iterator[str]:
     seen: set[str] = set()
     for one in listings:
         yield from seen & one.keys.candidates.keys()
         seen |= one.keys.candidates.keys()
 
 
-def _given(names: Names, texts: Iterable[str]) -> list[str]:
+def _recipients_of(names: Names, texts: Iterable[str]) -> list[str]:
     """Return the people of these texts, as of tables by which a relay would take them.
 
     getadsmtp writes addresses without a value, which postmap would skip.

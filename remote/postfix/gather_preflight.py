@@ -1,4 +1,4 @@
-"""Runs on the relay: kind `survey`, the costly look before anything is written; obstacles.py judges what it finds."""
+"""Runs on the relay: kind `preflight`, the costly look before anything is written; roles/relay/preflight.py judges."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ PARENTS = {"parent_domain_matches_subdomains": ROUTES}
 
 
 def _read(asked: list[Request]) -> list[State | None]:
-    return [_survey(Postfix(one.name), one.wanted or {}) for one in asked]
+    return [_preflight(Postfix(one.name), one.wanted or {}) for one in asked]
 
 
-def _survey(postfix: Postfix, wanted: State) -> State:
+def _preflight(postfix: Postfix, wanted: State) -> State:
     """Look at what needs no Postfix, and where there is one at the rest."""
     found: dict[str, Any] = {
         "sshd": _sshd(wanted["addresses"]),
@@ -66,23 +66,23 @@ def _survey(postfix: Postfix, wanted: State) -> State:
         references=references(postfix),
     )
     if found["running"]:
-        found.update(smtp=_way(postfix), **_domains(postfix, wanted["domains"]))
+        found.update(smtp=_why_not_asked(postfix), **_domains(postfix, wanted["domains"]))
         if not found["smtp"]:
-            found.update(_refused(postfix, wanted["domains"], found["unreadable"]))
+            found.update(_refused_domains(postfix, wanted["domains"], found["unreadable"]))
             found["unlisted"] = (
                 find_obstacles(postfix, wanted["unlisted"], wanted["domains"]) if wanted["unlisted"] else []
             )
     return found
 
 
-def _refused(postfix: Postfix, domains: Iterable[str], unreadable: list[str]) -> State:
+def _refused_domains(postfix: Postfix, domains: Iterable[str], unreadable: list[str]) -> State:
     try:
         return {"refused": refusals(postfix, domains)}
     except Failed as error:
         return {"unreadable": [*unreadable, f"access restrictions: {error}"]}
 
 
-def _way(postfix: Postfix) -> str:
+def _why_not_asked(postfix: Postfix) -> str:
     """Return why it cannot be asked over SMTP; nothing if it can."""
     try:
         find_way(postfix)
@@ -177,10 +177,10 @@ def _overrides(postfix: Postfix) -> list[str]:
         for name in service.overrides
         if name in (*TABLE_OF, REJECT)
     ]
-    return [*dict.fromkeys(place for one in strangers for place in _unchecked(postfix, one)), *elsewhere]
+    return [*dict.fromkeys(place for one in strangers for place in _find_unchecked(postfix, one)), *elsewhere]
 
 
-def _unchecked(postfix: Postfix, service: Service) -> Iterator[str]:
+def _find_unchecked(postfix: Postfix, service: Service) -> Iterator[str]:
     """Find what keeps a service from refusing unknown recipients, unless a restriction has it do so all the same."""
     values = postfix.values(*UNLISTED, RESTRICTIONS)
     restrictions = members(service.overrides.get(RESTRICTIONS, values.get(RESTRICTIONS, "")).lower())
@@ -234,4 +234,4 @@ def _is_by_mx(name: str, found: Resolved) -> bool:
     return name.isascii() and found.next_hop.lower() == name
 
 
-KINDS = {"survey": Kind(_read, refuse_making)}
+KINDS = {"preflight": Kind(_read, refuse_making)}

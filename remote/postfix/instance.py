@@ -91,10 +91,10 @@ class Postfix(NamedTuple):
 
     def reload(self) -> None:
         """Have main.cf read again, and wait until nobody answers any more who has not."""
-        before = self._answering()
+        before = self._answering_processes()
         self.must("postfix", "reload")
         until = time.monotonic() + PATIENCE
-        while before & self._answering() and time.monotonic() < until:
+        while before & self._answering_processes() and time.monotonic() < until:
             time.sleep(0.05)
 
     def lookup(self, table: str, keys: Iterable[str]) -> dict[str, str]:
@@ -130,7 +130,7 @@ class Postfix(NamedTuple):
             raise Failed(f"{program} {words[0]} -c {self.directory} ended {ran.code}: {last_lines(ran.err)}")
         return ran
 
-    def _answering(self) -> set[int]:
+    def _answering_processes(self) -> set[int]:
         """Find the running processes that answer clients' questions."""
         try:
             with open(os.path.join(self.value("queue_directory"), "pid", "master.pid"), encoding="ascii") as file:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 
 from common.main_cf_params import DOMAINS, TABLES, is_ours, members
+from common.table_types import BY_NAME
 from remote.postfix.customer_trees import customers, tree_settings
 from remote.postfix.instance import Postfix, first_words
-
-LISTED = ("hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash")  # types whose keys are names and not patterns
 
 OWN = ("mydestination", "virtual_mailbox_domains", "virtual_alias_domains")
 
@@ -61,5 +60,5 @@ def _names(postfix: Postfix, member: str) -> list[str]:
         return [name for line in first_words(member) for name in _names(postfix, line)]
     if not colon:
         return [member.lower()] if "." in member and "{" not in member else []
-    keys = postfix.keys(table) if kind in LISTED else []
+    keys = postfix.keys(table) if kind in BY_NAME else []
     return [key.lower() for key in keys if "." in key and "@" not in key]  # keys of aliases are addresses, too

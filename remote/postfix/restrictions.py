@@ -47,7 +47,7 @@ def refusals(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
         for service in answering(postfix)
         for stage in STAGES
     ]
-    found = {domain: _first(rules, lists, domain) for domain in domains}
+    found = {domain: _first_refusal(rules, lists, domain) for domain in domains}
     return {domain: why for domain, why in found.items() if why}
 
 
@@ -61,7 +61,7 @@ def is_asked(restrictions: Sequence[str], name: str) -> bool:
     return False
 
 
-def _first(rules: Rules, lists: Sequence[tuple[str, list[str]]], domain: str) -> str:
+def _first_refusal(rules: Rules, lists: Sequence[tuple[str, list[str]]], domain: str) -> str:
     for stage, restrictions in lists:
         why = _judge(rules._replace(stage=stage), restrictions, f"q{os.urandom(8).hex()}@{domain}", DEPTH)
         if why and why != PERMITTED:

@@ -1,4 +1,4 @@
-"""Runs on the relay: kind `answers`, which asks it over SMTP whether it takes whom it should, and nobody else."""
+"""Runs on the relay: kind `smtp_verify`, which asks it over SMTP whether it takes whom it should, and nobody else."""
 
 from __future__ import annotations
 
@@ -117,4 +117,4 @@ def samples(domains: Iterable[str]) -> dict[str, Sample]:
     return found
 
 
-KINDS = {"answers": Kind(_read, refuse_making)}
+KINDS = {"smtp_verify": Kind(_read, refuse_making)}

@@ -71,7 +71,7 @@ def _of_service(service: Service, values: Mapping[str, str], is_deferring: bool)
         return
     if RESTRICTIONS in service.overrides:
         yield f"{place}: {RESTRICTIONS} = {service.overrides[RESTRICTIONS]}: our member of main.cf is not come to there"
-    stages = _before(service, values)
+    stages = _earlier_restrictions(service, values)
     if not any(is_asked(stage, name) for stage in stages.values() for name in UNAUTHORISED):
         yield (
             f"{place}: {' or '.join(UNAUTHORISED)} does not come before {RESTRICTIONS}: have it in {RELAY}, and "
@@ -82,7 +82,7 @@ def _of_service(service: Service, values: Mapping[str, str], is_deferring: bool)
             yield f"{place}: {name} has {EXPLICIT}, which refuses before our member is come to: leave it out"
 
 
-def _before(service: Service, values: Mapping[str, str]) -> dict[str, Sequence[str]]:
+def _earlier_restrictions(service: Service, values: Mapping[str, str]) -> dict[str, Sequence[str]]:
     """Return the restrictions that are evaluated at RCPT TO before those of recipients."""
     merged = {**values, **service.overrides}
     names = [*(EARLIER if merged.get(DELAYED) == "yes" else ()), *([RELAY] if merged.get(FIRST) == "yes" else ())]

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from common.main_cf_params import RESTRICTIONS, members, without_unlisted
+from common.table_types import BUILT_SUFFIX, LISTABLE
 from remote.postfix.instance import Postfix
-from remote.postfix.map_tables import BUILT, LISTABLE
 
 VERIFIED = "reject_unverified_recipient"
 _CLASSES = "smtpd_restriction_classes"
@@ -57,7 +57,7 @@ def _verifying(postfix: Postfix, place: str, value: str) -> Iterator[str]:
         lines = [*_text(path), *_listed(postfix, kind, path)]
         if any(_SAID.search(line) for line in lines):
             yield f"{place} asks {kind}:{path}, which has {VERIFIED}, whose answers would change: take it out"
-        elif kind in BUILT and not lines and not os.path.exists(path):
+        elif kind in BUILT_SUFFIX and not lines and not os.path.exists(path):
             yield f"{place} asks {kind}:{path}, which cannot be read, so that it may have {VERIFIED}: mend it"
 
 

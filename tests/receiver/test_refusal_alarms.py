@@ -101,7 +101,7 @@ def test_a_server_that_takes_everybody_is_known_by_the_random_name() -> None:
     ("greeting", "problem"),
     [
         (b"554 go away\r\n", "it greets with 554 go away"),
-        (b"220-" * 2000, "it hangs up"),
+        (b"220-" * 2000, "its line does not end"),
         (b"220-x\r\n" * 60, "does not end"),
     ],
 )

@@ -439,7 +439,7 @@ def adopt(_: Context, customer: str, from_: list[str] | None = None, dry_run: bo
     },
 )
 def rehearse(_: Context, customer: str, guard: list[str] | None = None, json: bool = False) -> None:
-    """Say which of the logged uploads other limits would have held.
+    """Show which of the logged uploads other limits would have held.
 
     Each is judged alone.
 
@@ -640,7 +640,7 @@ def status(
 
 @task(help={"address": "a whole address, as anna@acme.example", "json": _JSON})
 def explain(_: Context, address: str, json: bool = False) -> None:
-    """Say all that is known of an address, and what to do about it.
+    """Show all that is known of an address, and what to do about it.
 
     Listed or not, since when and by whom, what relays answer. Works when a relay is down: the others are asked all the
     same, and the exit code is 4.

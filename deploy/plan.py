@@ -140,7 +140,7 @@ class Plan:
         return tuple(dict.fromkeys(name for change in self.changes for name in change.removals()))
 
     def text(self, brief: bool = False) -> str:
-        """Tell the plan as an operator reads it: unified diffs of files, a line for all else; empty without changes."""
+        """Return the plan as an operator reads it: unified diffs of files, a line for all else; empty: no changes."""
         return "".join(plan_lines(change.item, change.before, brief) for change in self.changes)
 
     def apply(self) -> None:

@@ -22,7 +22,7 @@ _MEANS = {
 
 
 def follows_from_others(detail: Mapping[str, Any]) -> bool:
-    """Tell whether a finding only follows from others: pydantic takes a list whose every member is wrong for empty."""
+    """Return whether a fault only follows from others: pydantic takes a list whose every member is wrong for empty."""
     return bool(detail["type"] == "too_short" and detail["input"])
 
 

@@ -141,7 +141,7 @@ class Postfix(NamedTuple):
 
 
 def _stamp(path: str) -> tuple[int, ...]:
-    """Tell one state of a file from the next."""
+    """Return what differs between one state of a file and the next."""
     try:
         there = os.stat(path)
     except OSError:

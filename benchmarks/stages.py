@@ -24,7 +24,7 @@ JOINTS = {
         ("guard", "receiver.upload.pipeline", "judge_export"),
         ("publish", "receiver.lists.publishing", "publish"),
         ("sudo and build", "receiver.tables_client", "Tables.build"),
-        ("look up", "receiver.tables_client", "Tables.missing"),
+        ("look up", "receiver.tables_client", "Tables.find_missing"),
     ),
     "receiver.tables.build": (
         ("directories and keys", "receiver.tables.directories", "make_directories"),

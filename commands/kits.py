@@ -50,17 +50,16 @@ def kits(customer: str, as_json: bool) -> int:
     else:
         _print(states)
     failed = [terminal.print_result(name, said) for name, said in found.items() if isinstance(said, Exception)]
-    return exit_codes.worst([*failed, *(exit_codes.PERSON for one in states if one.fails())])
+    return exit_codes.worst([*failed, *(exit_codes.PERSON for one in states if one.is_failing())])
 
 
 def _print(states: Sequence[KitState]) -> None:
     """Print a row for each kit, those that must be carried first."""
-    ordered = sorted(states, key=lambda one: (not one.fails(), not one.reasons()))
+    ordered = sorted(states, key=lambda one: (not one.is_failing(), not one.reasons()))
     terminal.table(COLUMNS, [_row(one) for one in ordered])
     due = [one for one in states if one.reasons()]
-    terminal.say(
-        f"{count(len(states), 'kit')}: {len(due)} to be carried, {sum(one.fails() for one in due)} of them urgently"
-    )
+    urgent = sum(one.is_failing() for one in due)
+    terminal.say(f"{count(len(states), 'kit')}: {len(due)} to be carried, {urgent} of them urgently")
 
 
 def _row(state: KitState) -> tuple[str, ...]:
@@ -80,5 +79,5 @@ def _document(state: KitState) -> dict[str, Any]:
         "written": state.records[0].number if state.records else None,
         "written_on": state.records[0].written if state.records else None,
         "reasons": state.reasons(),
-        "is_urgent": state.fails(),
+        "is_urgent": state.is_failing(),
     }

@@ -153,7 +153,7 @@ def _find_leaving(where: Path, everything: Inventory, customer_id: str) -> Custo
         return everything.customers[customer_id]
     if not customer_id:
         raise Refused("which customer? Name one; `inv list` shows them")
-    return inventory.retired(where, customer_id) or inventory.find(everything, customer_id)
+    return inventory.find_retired(where, customer_id) or inventory.find(everything, customer_id)
 
 
 def _relays(everything: Inventory, customer: Customer, options: RetireOptions) -> tuple[Relay, ...]:
@@ -177,7 +177,7 @@ def _look_at_all(
     def look(relay: Relay) -> RetirementPlan:
         host = connections.enter_context(connect(relay))
         now = Facts.of(host.read(relay_role.facts_items(relay))[0])
-        plan = Plan.of(host, relay_role.without(relay, customer.id, now))
+        plan = Plan.of(host, relay_role.items_without(relay, customer.id, now))
         return RetirementPlan(relay, host, plan, tuple(_blockers(relay, host, plan, options)))
 
     return run_parallel(relays, look, "looking at")

@@ -11,10 +11,12 @@ from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from console.options import read_file
-from deploy.relay_host import fetch_host_keys, fingerprint
+from deploy.key_formats import fingerprint
+from deploy.relay_host import fetch_host_keys
 from fleet.relays import load_for
 from inventory import Inventory, key_records
-from inventory.model import Relay, Ssh
+from inventory.exchange import Ssh
+from inventory.model import Relay
 from receiver.formatting import count
 
 Pin: TypeAlias = Callable[[Sequence[str]], object]

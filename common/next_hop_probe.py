@@ -125,7 +125,7 @@ class _Conversation:
         self._socket.close()
 
     def begin(self, sender: Sender) -> str:
-        """Say who asks; return why the server does not go on with it, or nothing. Raises OSError."""
+        """Name who asks; return why the server does not go on with it, or nothing. Raises OSError."""
         greeting = self._reply()
         if not greeting.is_taken:
             return f"it greets with {greeting.code} {greeting.text}"

@@ -171,7 +171,7 @@ def _tell_carrier(
     if len(customer.keys) > 1:
         return
     (key,) = customer.keys
-    held = isinstance(end, Kit) and end.holds(customer_role.key_file(customer, key.name))
+    held = isinstance(end, Kit) and end.has_file(customer_role.key_file(customer, key.name))
     if changed:
         rerun = "".join(f"; run {name} there again" for name in again if name != "schedule.xml")
         way = "by a way you would trust with a key, " if held else ""

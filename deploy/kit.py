@@ -51,7 +51,7 @@ class Kit:
             files.make_file(path, None)
         return True
 
-    def holds(self, name: str) -> bool:
+    def has_file(self, name: str) -> bool:
         """Return whether there is a file of that name; a key is not read for it."""
         return self._place(name).exists()
 

@@ -61,7 +61,7 @@ def put_off(standing: Standing) -> Iterator[str]:
             yield f"{domain} is neither open nor closed: a stranger is told {escape(one['reply'])!r}; {tables}"
 
 
-def released(now: Facts, spools: State | None) -> Facts:
+def after_release(now: Facts, spools: State | None) -> Facts:
     """Return what is known of a relay without who else closes the domains whose lists are accepted there by now."""
     found = {
         customer: {
@@ -72,7 +72,7 @@ def released(now: Facts, spools: State | None) -> Facts:
     return now._replace(closed_by={customer: closers for customer, closers in found.items() if closers})
 
 
-def proving(now: Facts, after: Facts) -> Facts:
+def while_proving(now: Facts, after: Facts) -> Facts:
     """Return what is known of a relay while our list is to be proved in the domains that are released."""
     found = {
         customer: {

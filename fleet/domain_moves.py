@@ -34,7 +34,7 @@ def find_blockers(
         elif other not in everything.customers:
             help_ = (
                 "finish"
-                if inventory.retired(inventory.inventory_path(), other)
+                if inventory.find_retired(inventory.inventory_path(), other)
                 else "use the checkout that knows them, or"
             )
             yield f"{name} is still {other}'s there, of whom this inventory has no file: {help_} `inv retire {other}`"

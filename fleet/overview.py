@@ -47,7 +47,7 @@ def read_relay_state(host: RelayHost, relay: Relay, customers: Sequence[Customer
     theirs = [customer for customer in customers if relay.name in customer.relays]
     *asked, spools = host.read([*relay_role.facts_items(relay), relay_role.list_status_item(theirs, lists=True)])
     now = Facts.of(asked[0])
-    wanted = relay_role.items(relay, theirs, adoption.released(now, spools))
+    wanted = relay_role.items(relay, theirs, adoption.after_release(now, spools))
     return RelayState(now, int(time.time()), spools or {}, Plan.of(host, wanted))
 
 

@@ -133,7 +133,7 @@ def ask(host: RelayHost, customer: str, verb: str, *words: str, stdin: bytes = b
     named = person_options(host, verb)
     done = host.run(POSTERN, verb, customer, *words, *named, "--json", stdin=stdin, most=MOST)
     try:
-        return RelayAnswer(done.code, shaped(json.loads(done.out)))
+        return RelayAnswer(done.code, check_shape(json.loads(done.out)))
     except (ValueError, RecursionError):
         raise HostError(_no_answer(done.code, done.err, customer)) from None
 
@@ -173,7 +173,7 @@ def operator_name() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def shaped(record: Any) -> Mapping[str, Any]:
+def check_shape(record: Any) -> Mapping[str, Any]:
     """Return an answer of which what is used here has the right shape: it may be anybody's work. Raises ValueError."""
     if not isinstance(record, dict):
         raise ValueError(_SHAPELESS)

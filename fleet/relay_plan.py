@@ -12,7 +12,7 @@ from console.options import ProvisionOptions
 from deploy.items import State
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
-from fleet import adoption, domain_moves, domain_screen, spool_data
+from fleet import adoption, domain_moves, domain_screen, spool_data, store_leave
 from fleet.relays import connect, relays_of, run_parallel
 from inventory import Inventory
 from inventory.domains import ascii_form
@@ -62,7 +62,7 @@ def _look(
     now, spools, unsaid = read_relay(host, relay, customers)
     standing = adoption.ask_standing(host, relay, customers, now)
     now = adoption.with_closers(now, customers, standing)
-    after = adoption.released(now, spools)
+    after = adoption.after_release(now, spools)
     givers = domain_moves.find_givers(everything, customers, now)
     every = [*customers, *givers]
     plan = Plan.of(host, relay_role.items(relay, every, after))
@@ -70,10 +70,14 @@ def _look(
         plan, every, options
     )
     blockers = blockers or [*adoption.put_off(standing)]
+    is_leaving = store_leave.is_leaving(relay, now)
+    if is_leaving and not blockers:
+        blockers = [*store_leave.find_unsent(host, relay, everything, now)]
     if plan.changes and not blockers:
         blockers = find_blockers(host, relay, customers, now, options)
     known = spool_data.keys_seen(spools), spool_data.lists_seen(spools)
     warnings = tuple(relay_role.unsaid_route_warnings(customers, now, unsaid))
+    warnings += (*store_leave.leaving_warnings(now),) if is_leaving else ()
     domains = domain_screen.screen_lines(domain_screen.find_changes(every, plan, now, after, spools, standing))
     return RelayPlan(
         relay, host, tuple(customers), now, plan, tuple(blockers), givers, *known, warnings, after, tuple(domains)

@@ -12,7 +12,8 @@ from fleet.relay_figures import Figures
 from fleet.report_charts import WEEK, Week, draw_chart
 from fleet.report_parts import CustomerPart, KeyPart, RelayPart, age_of, problem_part
 from fleet.status_view import Overview, Row
-from inventory.model import Customer, Key, Schedule
+from inventory.exchange import Schedule
+from inventory.model import Customer, Key
 from receiver.formatting import count
 from receiver.monitoring.daily_figures import DAYS
 from receiver.monitoring.schedule import DAYS as WEEKDAYS

@@ -13,12 +13,22 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from common.opened import Opened
-from inventory import domains, key_records, opened_records, validators
-from inventory.errors import InventoryError, describe_faults, follows
-from inventory.model import Customer, Key, Provider, Relay, Table
+from inventory import key_records, opened_records, validators
+from inventory.cross_checks import (
+    Records,
+    Tables,
+    claimed_twice,
+    orphaned_records,
+    retired_file,
+    shared_keys,
+    texts_of,
+    unknown_relays,
+)
+from inventory.errors import Fault, InventoryError, describe_faults, follows_from_others
+from inventory.model import Customer, Key, Provider, Relay
 from inventory.provider import FILE, read_provider
 from inventory.store import Store, files_for, read_store
+from inventory.table import Table
 from inventory.validators import near
 
 __all__ = [
@@ -53,13 +63,6 @@ class Inventory(NamedTuple):
     provider_faults: tuple[str, ...] = ()  # of provider.toml: without it no kit and no relay may be written
 
 
-class Fault(NamedTuple):
-    """What is wrong with the inventory, and whom it concerns."""
-
-    text: str
-    about: frozenset[str] = frozenset()  # "customers/ID", "relays/NAME", another file's name; empty: everybody
-
-
 def inventory_path() -> Path:
     """Return the inventory's directory: $POSTERN_INVENTORY, or the one beside this file, which holds the demo."""
     return Path(os.environ.get("POSTERN_INVENTORY") or Path(__file__).parent)
@@ -86,9 +89,9 @@ def load(where: Path, customers: Collection[str] | None = None, relays: Collecti
     found = Inventory(machines, _with_followers(read, machines), (), store, frozenset(), provider, provider_faults)
     faults += [*_faults_of_followers(found)]
     if relay_tables is not None:
-        faults += _unknown_relays(relay_tables, customer_tables)
-    faults += [*_claimed_twice(customer_tables), *_shared_keys(records), *_orphaned_records(where, customer_tables)]
-    needed = [*relays, *(name for one in customers or () for name in _texts(customer_tables.get(one), "relays"))]
+        faults += unknown_relays(relay_tables, customer_tables)
+    faults += [*claimed_twice(customer_tables), *shared_keys(records), *orphaned_records(where, customer_tables)]
+    needed = [*relays, *(name for one in customers or () for name in texts_of(customer_tables.get(one), "relays"))]
     wanted = {*(f"customers/{one}" for one in customers or ()), *(f"relays/{name}" for name in needed)}
     touching = [one.text for one in faults if customers is None or not one.about or one.about & wanted]
     if touching:
@@ -104,12 +107,7 @@ def relay_names(where: Path) -> tuple[str, ...]:
     return tuple(_relay_tables(where, []) or ())
 
 
-def retired_file(where: Path, customer_id: str) -> Path:
-    """Return where the file of a customer that went is kept."""
-    return where / "customers" / "retired" / f"{customer_id}.toml"
-
-
-def retired(where: Path, customer_id: str) -> Customer | None:
+def find_retired(where: Path, customer_id: str) -> Customer | None:
     """Return a customer that went, with the keys still on record; None: there is none. Raises InventoryError."""
     path = retired_file(where, customer_id)
     try:
@@ -182,8 +180,6 @@ def _faults_of(texts: Iterable[str], *places: str) -> list[Fault]:
 
 # ---- files to tables; None is a file that could not be read, which is a fault of its own
 
-Tables = dict[str, dict[str, Any] | None]
-
 
 def _relay_tables(where: Path, faults: list[Fault]) -> Tables | None:
     path = where / "relays.toml"
@@ -237,13 +233,6 @@ def _toml(path: Path, shown: str, faults: list[Fault], *about: str) -> dict[str,
 HostKeys = Mapping[str, tuple[str, ...]]  # by name in known_hosts
 
 
-class Records(NamedTuple):
-    """What commands have written down of a customer."""
-
-    keys: tuple[Key, ...]
-    opened: Opened | None
-
-
 def _records(where: Path, customers: Iterable[str], faults: list[Fault]) -> dict[str, Records]:
     found = {}
     for stem in customers:
@@ -289,7 +278,9 @@ def _check_table(
         return model.model_validate(_freeze({**table, **given}))
     except ValidationError as error:
         faults += [
-            shown + describe_faults(model, detail) for detail in error.errors(include_url=False) if not follows(detail)
+            shown + describe_faults(model, detail)
+            for detail in error.errors(include_url=False)
+            if not follows_from_others(detail)
         ]
     return None
 
@@ -299,59 +290,6 @@ def _freeze(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _freeze(inner) for key, inner in value.items()}
     return tuple(map(_freeze, value)) if isinstance(value, list) else value
-
-
-# ---- what spans files
-
-
-def _unknown_relays(relays: Tables, customers: Tables) -> Iterator[Fault]:
-    for stem, table in customers.items():
-        for name in _texts(table, "relays"):
-            if name not in relays:
-                text = f"customers/{stem}.toml: relays: {name!r} is not in relays.toml{near(name, relays)}"
-                yield Fault(text, frozenset({f"customers/{stem}"}))
-
-
-def _claimed_twice(customers: Tables) -> Iterator[Fault]:
-    """Compare the files as they are written, so that one with other faults counts as well."""
-    owners: dict[str, str] = {}
-    for stem, table in customers.items():
-        for written in _texts(table, "domains"):
-            try:
-                owner = owners.setdefault(domain := domains.ascii_form(written), stem)
-            except ValueError:
-                continue  # said where the customer was checked
-            if owner != stem:
-                text = f"customers/{stem}.toml: domains: {domain!r} is claimed by customers/{owner}.toml too"
-                yield Fault(text, frozenset({f"customers/{stem}", f"customers/{owner}"}))
-
-
-def _shared_keys(records: Mapping[str, Records]) -> Iterator[Fault]:
-    """Refuse a key of two customers: it alone tells who uploads, and sshd takes the first line that has it."""
-    owners: dict[str, tuple[str, str]] = {}
-    for stem, theirs in records.items():
-        for key in theirs.keys:
-            file = f"keys/{stem}/{key.name}.pub"
-            owner, first = owners.setdefault(key.public, (stem, file))
-            if owner != stem:
-                text = f"{file}: is the key of {first} too: a key says who uploads, so each customer needs its own"
-                yield Fault(text, frozenset({f"customers/{stem}", f"customers/{owner}"}))
-
-
-def _orphaned_records(where: Path, customers: Tables) -> Iterator[Fault]:
-    keys = {f"keys/{customer}": customer for customer in key_records.recorded_customers(where)}
-    opened = {f"opened/{customer}.json": customer for customer in opened_records.recorded_customers(where)}
-    for record, customer in {**keys, **opened}.items():
-        if customer not in customers and not retired_file(where, customer).exists():
-            help_ = near(customer, customers) or "; move it to where the customer's file went"
-            text = f"{record}: no customer {customer!r} in customers{help_}"
-            yield Fault(text, frozenset({f"customers/{customer}"}))
-
-
-def _texts(table: Mapping[str, Any] | None, key: str) -> list[str]:
-    """Return the texts of a list as they are written, be the rest of the file as wrong as it likes."""
-    value = (table or {}).get(key)
-    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
 
 
 # ---- the store

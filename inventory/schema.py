@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from inventory.atomic_text import replace_text
-from inventory.model import Customer, Provider, Relay, Table
+from inventory.model import Customer, Provider, Relay
 from inventory.store import Store
+from inventory.table import Table
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 FOLDER = "schema"

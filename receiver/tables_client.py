@@ -45,7 +45,7 @@ class Tables(NamedTuple):
         """Return whether somebody has changed or removed what was built: Postfix then has no answer, or a wrong one."""
         return Manifest.read(self.places.tables).is_modified(self.places.tables)
 
-    def missing(self, recipients: Iterable[str]) -> list[str]:
+    def find_missing(self, recipients: Iterable[str]) -> list[str]:
         """Return those that Postfix would not find. Raises Failed when the table cannot be read.
 
         Those too long for a key are in no table of keys, and are not looked up.
@@ -61,7 +61,7 @@ class Tables(NamedTuple):
         found = {line.partition("\t")[0] for line in out.split("\n")}
         return sorted(recipient for key, recipient in asked.items() if key not in found)
 
-    def unnamed(self) -> list[str]:
+    def find_unnamed(self) -> list[str]:
         """Return the parameters of Postfix that no longer name our tables, as `PARAMETER: why`. Raises Failed."""
         return self._ask_root("--main-cf").splitlines()
 
@@ -99,7 +99,7 @@ class Tables(NamedTuple):
             left_out = self.build().get(customer)
             if left_out is not None:
                 return f"left out of the tables: {escape(left_out)}"
-            missing = self.missing({*islice(added, ADDED), *_sample_evenly(text)})
+            missing = self.find_missing({*islice(added, ADDED), *_sample_evenly(text)})
         except Failed as error:
             return str(error)
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""

@@ -211,7 +211,7 @@ def _check_main_cf(tables: Tables) -> list[Alarm]:
     And that somebody else has recipients verified where a customer's server is asked.
     """
     try:
-        found = tables.unnamed()
+        found = tables.find_unnamed()
     except Failed as error:
         return [Alarm("", "main.cf", f"whether Postfix still asks our tables cannot be told: {error}")]
     begin = f"{VERIFYING}: "

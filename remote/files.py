@@ -44,7 +44,7 @@ def make_file(path: str, wanted: State | None) -> None:
 
 
 def replace(path: str, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
-    """Give a file its content, mode and owner (uid, gid) in one step. A symbolic link is replaced, not followed."""
+    """Write a file with its content, mode and owner (uid, gid) in one step; a symbolic link is replaced."""
     os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
     draft = _fresh(path)
     _write(draft, content, mode)

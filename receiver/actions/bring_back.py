@@ -11,7 +11,7 @@ from receiver.lists.spool import Spool
 from receiver.outcome import Origin, Outcome, Refused
 from receiver.system import locks
 from receiver.tables_client import Tables
-from receiver.upload.guard import counted
+from receiver.upload.guard import count_by_domain
 from receiver.upload.judgement import log_entry
 from receiver.upload.pipeline import verify_tables
 
@@ -38,7 +38,7 @@ def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables, look: b
         if not back <= removed_addresses.brought_back(removals) & in_force.recipients:
             outcome = outcome._replace(did="published", added=len(back - in_force.recipients))
             text = list_file.encode_recipients(recipients)
-            accepted = in_force.accepted._replace(counts=counted(recipients, settings))
+            accepted = in_force.accepted._replace(counts=count_by_domain(recipients, settings))
             offered = outcome._replace(offered=list_file.digest(text))
             logged = log_entry(offered, in_force, None)._replace(did="brought back")
             decision = Decision(recipients, text, accepted, origin, clears=False, entry=logged, brings_back=back)

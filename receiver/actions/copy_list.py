@@ -25,7 +25,7 @@ from receiver.lists.spool import Accepted, Held, Spool
 from receiver.outcome import AHEAD, FORMAT, Failed, Origin, Outcome, Refused
 from receiver.system import atomic_files, locks
 from receiver.tables_client import Tables
-from receiver.upload.guard import counted
+from receiver.upload.guard import count_by_domain
 from receiver.upload.pipeline import verify_tables
 
 LIMIT = 512 << 20  # bytes of JSON
@@ -160,7 +160,7 @@ def _unite_in_force(givens: Sequence[ExportedLists], settings: Settings, origin:
     domains = {name: when for name, when in newest.accepted.domains.items() if name in closed}
     text = list_file.encode_recipients(recipients)
     label = ListRecord(list_file.digest(text), len(recipients), 0, 0, origin, tuple(domains))
-    counts = counted(list_file.decode_recipients(newest.text), settings)
+    counts = count_by_domain(list_file.decode_recipients(newest.text), settings)
     kept = (file for file in newest.files if file.folder != "held" and file.name not in _PAST)
     files = (*kept, *_past_of_all(givens, recipients))
     return ExportedLists(newest.number + 1, list_file.pack_list(label, text), Accepted(domains, "", counts), files)

@@ -63,11 +63,11 @@ def find_addresses(spool: Spool, settings: Settings, pattern: str) -> dict[str, 
     A pattern is a part of an address, or has `*` and `?` for any letters and any one letter and is a whole address.
     """
     listed = spool.in_force().recipients | frozenset(settings.include)
-    found = sorted(matching(listed, pattern))
+    found = sorted(find_matching(listed, pattern))
     return {"pattern": pattern, "found": found[:MOST_FOUND], "total": len(found), "listed": len(listed)}
 
 
-def matching(addresses: Iterable[str], pattern: str) -> Iterable[str]:
+def find_matching(addresses: Iterable[str], pattern: str) -> Iterable[str]:
     """Yield the addresses that a pattern finds, whatever its case, and whether or not it has the address's quotes."""
     folded = pattern.casefold()
     if not set("*?") & set(folded):
@@ -131,7 +131,7 @@ def _left_out(spool: Spool, name: str, settings: Settings) -> dict[str, str] | N
 def _is_in_table(tables: Tables, name: str, domain: str) -> bool | None:
     """Return whether the built table has an address, or its whole domain; None: it cannot be read."""
     try:
-        return len(tables.missing([name, f"@{domain}"])) < 2
+        return len(tables.find_missing([name, f"@{domain}"])) < 2
     except Failed:
         return None
 

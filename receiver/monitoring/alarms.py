@@ -77,7 +77,7 @@ def merge_outage(alarms: Iterable[Alarm], watched: int) -> list[Alarm]:
 
 
 def raise_alarms(alarms: Iterable[Alarm], places: Places, relay: RelaySettings, now: int) -> list[Alarm]:
-    """Tell those that nobody has heard of today, and return them. What could not be told is told by the next run.
+    """Raise those that were not raised today, and return them. What could not be raised is left to the next run.
 
     That run may not find it any more: a table that was mended, or an address that was named on the day before. All go
     into one call of the operator's program: a hundred customers with one trouble do not ring a hundred times.
@@ -178,7 +178,7 @@ def _alarm_opened(status: Status, settings: Settings, now: int) -> Iterator[Alar
 
 
 def _alarm_opened_by_person(status: Status, settings: Settings, _: int) -> Iterator[Alarm]:
-    """Tell every day that a person has had the customer's domains opened, until a person ends it."""
+    """Yield, every day, that a person has had the customer's domains opened, until a person ends it."""
     opened = status.opened
     if opened:
         since = f" since {format_time(opened.since)} by {escape(opened.by, 100)}" if opened.since else ""

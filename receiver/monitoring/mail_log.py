@@ -62,7 +62,7 @@ def cut_lengths(lines: Iterable[bytes], known: Iterable[int] = ()) -> frozenset[
 
 
 def _is_cut(line: bytes) -> bool:
-    """Tell whether a logger visibly cut a line, and not Postfix, nor a crash, which leaves NULs or glues two lines."""
+    """Return whether a logger visibly cut a line; not Postfix, nor a crash, which leaves NULs or glues two lines."""
     head = read_head(line)
     if head is None or b"\0" in line or len(head.message) >= _POSTFIX_CUTS or _SECOND_HEAD.search(head.message):
         return False

@@ -118,7 +118,7 @@ def judge(known: Known, asked: Suspects, answered: Answered) -> list[RefusalAlar
     ]
 
 
-def daily(refusals: Refusals, known: Known) -> RefusalAlarm | None:
+def daily_line(refusals: Refusals, known: Known) -> RefusalAlarm | None:
     """Return the line of the day: addresses worth a look, each named once. None: there are none."""
     new = [(name, each) for name, each in refusals.refused.items() if name not in refusals.named]
     often = [name for name, each in new if _is_asked_for(each) and name not in known.listed and name not in known.gone]

@@ -22,7 +22,7 @@ from receiver.monitoring.refusal_alarms import (
     Known,
     RefusalAlarm,
     Suspects,
-    daily,
+    daily_line,
     judge,
     suspects,
 )
@@ -60,7 +60,7 @@ class RefusalCheck:
             answered = self._ask(asked, watched.settings)
             for alarm in judge(known, asked, answered):
                 self._raise(watched, alarm)
-            if not self._is_raised(watched, DAILY) and (line := daily(refusals, known)):
+            if not self._is_raised(watched, DAILY) and (line := daily_line(refusals, known)):
                 self._raise(watched, line)
             refusals.asked.update(dict.fromkeys((*answered.next_hop.replies, *answered.relay), self._today))
         return [Alarm(customer, kind, text) for kind, text in raised_today(refusals.raised, self._now)]
@@ -98,7 +98,7 @@ class RefusalCheck:
         """
         try:
             domains = {f"@{domain_of(name)}" for name in names}
-            missing = frozenset(self._tables.missing((*names, *domains))) if names else frozenset()
+            missing = frozenset(self._tables.find_missing((*names, *domains))) if names else frozenset()
         except Failed:
             return frozenset()
         return frozenset(name for name in missing - domains if f"@{domain_of(name)}" in missing)

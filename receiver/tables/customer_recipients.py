@@ -83,7 +83,7 @@ def _with_long(part: CustomerRecipients, long: Sequence[str]) -> CustomerRecipie
 
 
 def _split_addresses(source: CustomerInput) -> tuple[Sequence[bytes], Sequence[bytes]]:
-    """Tell the addresses in its own domains from those in domains that were. Raises Damaged."""
+    """Return the addresses in its own domains, and those in domains that were. Raises Damaged."""
     lines = _lines(source.pair.recipients)
     own = _endings(source.tree.domains)
     if all(map(bytes.endswith, lines, repeat(own))):
@@ -115,7 +115,7 @@ def _lines(recipients: bytes) -> list[bytes]:
 
 
 def _in_no_address(character: str) -> bool:
-    """Tell controls, odd blanks, and what our Unicode does not know: Postfix may know better, and fold two into one."""
+    """Return whether it is a control, an odd blank, or unknown to our Unicode; Postfix may fold that into another."""
     return character.isspace() or unicodedata.category(character) in ("Cc", "Cn")
 
 

@@ -78,7 +78,7 @@ def check_answers(relay: RelaySettings, words: Mapping[str, str]) -> None:
             raise Failed(f"of {key} the tables say {escape(found.get(key, 'nothing'))}, and not {answer}")
 
 
-def unnamed(places: Places) -> list[str]:
+def find_unnamed(places: Places) -> list[str]:
     """Return the parameters of Postfix that no longer name our tables, as `PARAMETER: why`.
 
     And what else has recipients verified, as `verifying: why`, where a customer's server is asked about them. There are

@@ -56,7 +56,7 @@ class Manifest(NamedTuple):
         text = json.dumps(fields, indent=2)
         write_file(os.path.join(tables, "built.json"), text.encode() + b"\n")
 
-    def holds(self, tables: str, sources: str, kind: str) -> bool:
+    def is_up_to_date(self, tables: str, sources: str, kind: str) -> bool:
         """Return whether all is as it was built, of these sources and as this type."""
         same = sources and sources == self.sources and {built.type for built in self.tables.values()} <= {kind, ""}
         return bool(same) and not self.is_modified(tables)
@@ -76,7 +76,7 @@ class Manifest(NamedTuple):
             return f"is not built as {kind}"
         return "" if built.intact(tables) else "was changed since it was built"
 
-    def standing(self, tables: str, table: Table, kind: str) -> InstalledTable | None:
+    def installed_table(self, tables: str, table: Table, kind: str) -> InstalledTable | None:
         """Return the table that is in force, where it is beyond doubt which text it was built from, as this type."""
         built = self.tables.get(table.name)
         if built and table.built and built.type == kind and built.intact(tables):
@@ -87,12 +87,12 @@ class Manifest(NamedTuple):
                     return InstalledTable(text, os.path.join(tables, file_))
         return None
 
-    def doubting(self, names: Iterable[str]) -> Manifest:
+    def without_tables(self, names: Iterable[str]) -> Manifest:
         """Return a record by which these tables are not in force as they were built, so that they are built again."""
         doubted = {name: self.tables[name]._replace(files=dict.fromkeys(self.tables[name].files, ())) for name in names}
         return self._replace(sources="", tables={**self.tables, **doubted})
 
-    def noting(self, tables: str, table: Table, kind: str, draft: Draft) -> Manifest:
+    def with_table(self, tables: str, table: Table, kind: str, draft: Draft) -> Manifest:
         """Return a record that knows of a table put in force."""
         files = {name: _stamp(os.path.join(tables, name)) for name in draft.files}
         built = BuiltTable(table.digest, kind if table.built else "", files)

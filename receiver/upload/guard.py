@@ -86,7 +86,7 @@ def count_inputs(
     return GuardInputs(domains, missing, back, leaving, coming, len(offered), len(combined))
 
 
-def counted(recipients: frozenset[str], settings: Settings) -> dict[str, int]:
+def count_by_domain(recipients: frozenset[str], settings: Settings) -> dict[str, int]:
     """Return how many recipients of a list each domain has, without those that are always there."""
     found = _count(recipients - _always_listed(settings), set(settings.domains))
     return {name: found[name] for name in settings.domains}

@@ -15,7 +15,7 @@ from receiver.lists.removed_addresses import Removal
 from receiver.lists.spool import DAY, Accepted, Held, InForce, Pin, Spool
 from receiver.lists.upload_log import GuardInputs, LastAccept, LogEntry
 from receiver.outcome import Failed, Origin, Outcome
-from receiver.upload.guard import ListsBefore, Verdict, counted, describe_earlier_losses, judge_list
+from receiver.upload.guard import ListsBefore, Verdict, count_by_domain, describe_earlier_losses, judge_list
 from receiver.upload.recipient_filter import FilteredExport
 
 REFERENCE_DAYS = 7  # for which the guard counts an address that left, unless a person has accepted a list since
@@ -138,7 +138,7 @@ def accepted_domains(settings: Settings, recipients: frozenset[str], origin: Ori
     """Return what is accepted once this list has passed: the domains it has recipients in, from its upload on."""
     there = _domains_of(recipients)
     domains = {each: origin.when for each in settings.domains if each in there}
-    return Accepted(domains, name, counted(recipients, settings))
+    return Accepted(domains, name, count_by_domain(recipients, settings))
 
 
 def _refresh_accepted(
@@ -172,7 +172,7 @@ def _counts(settings: Settings, in_force: InForce, spool: Spool) -> Mapping[str,
         with suppress(Failed):
             if entry.kept.list == accepted.list:
                 text = history.read_list(spool.folder, entry.number)
-    return counted(list_file.decode_recipients(text), settings)
+    return count_by_domain(list_file.decode_recipients(text), settings)
 
 
 def _outcome_of(outcome: Outcome, before: frozenset[str], verdict: Verdict) -> tuple[Outcome, frozenset[str]]:

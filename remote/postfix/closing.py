@@ -14,7 +14,7 @@ from common.main_cf_params import RECIPIENTS, ROUTES, members, without_ours_memb
 from remote.main import Failed, Kind, Request, State, last_lines, refuse_making
 from remote.postfix.catch_all import catch_alls
 from remote.postfix.instance import Postfix
-from remote.postfix.listeners import answering
+from remote.postfix.listeners import answering_services
 from remote.postfix.map_tables import MapTable, map_tables
 from remote.postfix.outsider import Way, find_way
 from remote.postfix.restrictions import CLASSES, STAGES, pairs
@@ -37,7 +37,7 @@ class Closing(NamedTuple):
     is_outside: bool = True  # a stranger was told so, and not a client in mynetworks
 
 
-def closing(postfix: Postfix, domains: Iterable[str]) -> dict[str, Closing]:
+def find_closings(postfix: Postfix, domains: Iterable[str]) -> dict[str, Closing]:
     """Ask and see, by domain. Raises Failed where the relay cannot be asked at all."""
     names = {domain: f"q{os.urandom(12).hex()}@{domain}" for domain in domains}
     try:
@@ -89,7 +89,7 @@ def access_tables(postfix: Postfix) -> dict[MapTable, str]:
 
 def _overrides(postfix: Postfix, parameter: str) -> list[str]:
     """Return what services of master.cf that strangers reach have in a parameter's place, names expanded."""
-    services = {f"{one.name}/{one.type}" for one in answering(postfix) if parameter in one.overrides}
+    services = {f"{one.name}/{one.type}" for one in answering_services(postfix) if parameter in one.overrides}
     if not services:
         return []
     lines = (line.partition(" = ") for line in postfix.must("postconf", "-P", "-x").out.splitlines())
@@ -155,7 +155,7 @@ def _state(postfix: Postfix, domains: Iterable[str]) -> State | None:
     if not postfix.is_there():
         return None
     try:
-        return {"domains": {name: one._asdict() for name, one in closing(postfix, domains).items()}}
+        return {"domains": {name: one._asdict() for name, one in find_closings(postfix, domains).items()}}
     except Failed as error:
         return {"domains": {}, "fault": str(error)}
 

@@ -19,7 +19,7 @@ from remote.files import read_text
 from remote.main import Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
 from remote.postfix.customer_trees import customers, tree_settings
 from remote.postfix.instance import Postfix
-from remote.postfix.relay_domains import foreign
+from remote.postfix.relay_domains import foreign_domains
 
 PIECES = ("/etc/ssh/sshd_config.d", "/etc/security/limits.d")
 RECORD = f"{PLACES.etc}/main.cf.before"
@@ -62,7 +62,7 @@ def _facts(postfix: Postfix, relay: State) -> State:
         "types": [] if (relay["table_type"] or table_type) in BUILT_IN else postfix.types(),
         "settings": settings,
         "delimiter": postfix.value("recipient_delimiter"),
-        "foreign": foreign(postfix) if is_changing else [],
+        "foreign": foreign_domains(postfix) if is_changing else [],
     }
 
 

@@ -13,7 +13,7 @@ from remote.files import read_text
 from remote.main import Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
 from remote.postfix.catch_all import catch_alls
 from remote.postfix.instance import Postfix, Service
-from remote.postfix.listeners import answering
+from remote.postfix.listeners import answering_services
 from remote.postfix.outsider import find_way
 from remote.postfix.references import references
 from remote.postfix.restrictions import is_asked, refusals
@@ -158,8 +158,8 @@ def _scratch_in(folder: str, postfix: Postfix, table_type: str) -> str:
     with open(os.path.join(folder, "scratch"), "w", encoding="utf-8") as file:
         file.write("scratch@postern.invalid OK\n")
     ran = postfix.run("postmap", table)
-    if ran.code or postfix.about(ran.err):
-        return last_lines(postfix.about(ran.err) or ran.err)
+    if ran.code or postfix.remarks_about(ran.err):
+        return last_lines(postfix.remarks_about(ran.err) or ran.err)
     try:
         found = postfix.lookup(table, ["scratch@postern.invalid"])
     except Failed as error:
@@ -169,7 +169,7 @@ def _scratch_in(folder: str, postfix: Postfix, table_type: str) -> str:
 
 def _overrides(postfix: Postfix) -> list[str]:
     """Find where strangers' mail is taken for unknown recipients, or looked up elsewhere than where we edit."""
-    strangers = answering(postfix)
+    strangers = answering_services(postfix)
     rewriting = [one for one in postfix.services() if (one.type, one.command) == ("unix", "trivial-rewrite")]
     elsewhere = [
         _override(service, name)

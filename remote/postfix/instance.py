@@ -52,7 +52,7 @@ class Postfix(NamedTuple):
         """Return one parameter as it is in force."""
         return self.values(name).get(name, "")
 
-    def given(self) -> dict[str, str]:
+    def main_cf(self) -> dict[str, str]:
         """Return all that main.cf sets, names in it unexpanded."""
         return _values(self.must("postconf", "-n").out)
 
@@ -111,7 +111,7 @@ class Postfix(NamedTuple):
             return [line.split("\t", 1)[0] for line in listed.out.splitlines()]
         return first_words(table.partition(":")[2])
 
-    def about(self, said: str) -> str:
+    def remarks_about(self, said: str) -> str:
         """Take what postmap says of any table out of what it said of one, e.g. that main.cf sets something twice."""
         of_any = self.run("postmap", "-q", "postern", "static:OK").err.splitlines() if said else []
         return "\n".join(line for line in said.splitlines() if line not in of_any)
@@ -141,7 +141,7 @@ class Postfix(NamedTuple):
 
 
 def _stamp(path: str) -> tuple[int, ...]:
-    """Tell one state of a file from the next."""
+    """Return what differs between one state of a file and the next."""
     try:
         there = os.stat(path)
     except OSError:

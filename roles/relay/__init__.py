@@ -9,7 +9,7 @@ from common.paths import LIBRARY, PLACES, POSTERN, REBUILD, RECEIVE
 from common.release import RELEASE
 from common.settings import RelaySettings
 from common.table_types import BUILT_IN, package_of
-from deploy.items import Item, State, account, derived, file, package, tree
+from deploy.items import Item, ProtectedWhole, State, account, derived, file, package, tree
 from inventory.model import Customer, Relay
 from roles.relay.customer import (
     customer_tree,
@@ -57,6 +57,7 @@ __all__ = [
     "has_facts",
     "held_words",
     "items",
+    "items_without",
     "list_status_item",
     "machine_items",
     "no_marker",
@@ -75,7 +76,6 @@ __all__ = [
     "unsaid_route_warnings",
     "unsaid_routes",
     "wanted_revision",
-    "without",
 ]
 
 # An upgrade replaces the library and then each of these: a module that moves leaves a shim for one release under its
@@ -134,10 +134,12 @@ def machine_items(relay: Relay, now: Facts) -> Iterator[Item]:
     yield file(f"{PLACES.tables}/Makefile", render("relay/Makefile.j2", rebuild=REBUILD))
     yield from timers(relay, now.systemd)
     if relay.store:
-        yield Item("store", STORE, {**relay.store._asdict(), "password": "sent"})
+        yield Item("store", STORE, {**relay.store._asdict(), "credential": "sent"})
+    elif now.has_store:
+        yield Item("store", STORE, None, protected=(ProtectedWhole("store"),))
 
 
-def without(relay: Relay, customer_id: str, now: Facts) -> Iterator[Item]:
+def items_without(relay: Relay, customer_id: str, now: Facts) -> Iterator[Item]:
     """Yield what must be gone with a customer. Once the last has gone, main.cf is as it was before the first."""
     if customer_id in now.drops:
         yield from no_inbox(customer_id)

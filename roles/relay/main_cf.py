@@ -48,7 +48,7 @@ def main_cf(relay: Relay, customers: Iterable[Customer], now: Facts) -> State:
 
 
 def moved_notes(before: State | None) -> list[str]:
-    """Tell that our table in the list of recipients is moved to its front, where it stands behind another today."""
+    """Return a note that our table moves to the front of the list of recipients, where it stands behind another."""
     value = (before or {}).get(RECIPIENTS, "")
     if is_first(RECIPIENTS, value) or without_ours_members(RECIPIENTS, value) == members(value):
         return []

@@ -62,7 +62,7 @@ class Machine:
         return plan
 
     def without(self, customer_id: str) -> Plan:
-        plan = Plan.of(self.ssh, relay_role.without(self.relay, customer_id, self.now()))
+        plan = Plan.of(self.ssh, relay_role.items_without(self.relay, customer_id, self.now()))
         plan.apply()
         return plan
 
@@ -778,7 +778,7 @@ def test_a_relay_whose_configuration_is_closed_to_others_has_its_lists_looked_up
     mx.provision(customer())
     mx.upload("acme", "bob@acme.example")
     look = "from common.paths import Places; from receiver.tables_client import Tables; "
-    look += "print(Tables(Places()).missing(['bob@acme.example', 'x@acme.example']))"
+    look += "print(Tables(Places()).find_missing(['bob@acme.example', 'x@acme.example']))"
     start = "import sys; sys.path.insert(0, '/usr/local/lib/postern'); "
     assert mx.lab.run("python3", "-c", start + look, user="postern").stdout == "['x@acme.example']\n"
 

@@ -14,7 +14,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from receiver.upload.formats.decode import Text, is_row, line_of, lines_of, without_blank_lines
-from receiver.upload.formats.letters import KEPT, has_half_letters, united, whole_letters
+from receiver.upload.formats.letters import KEPT, has_half_letters, unite_readings, whole_letters
 from receiver.upload.formats.values import BadExport, BadRow, Block, Values
 
 COLUMNS = ("Obj-Class", "E-mail addresses", "Secondary-Proxy-Addresses")
@@ -158,7 +158,7 @@ def _values(rows: bytes, table: _Table) -> str:
         return _read(lines, table)
     lettered = [whole_letters(line) for line in lines]
     try:
-        return united(_read(lettered, table), _read(lines, table), "%")
+        return unite_readings(_read(lettered, table), _read(lines, table), "%")
     except BadRow:  # perhaps in one of the readings alone: in the other a quote is closed that is not in this one
         return _read_both_ways(lines, lettered, table)
 
@@ -170,7 +170,7 @@ def _read_both_ways(lines: Sequence[str], lettered: Sequence[str], table: _Table
         if one is other is None:
             raise BadRow(number, _UNCLOSED)
     one, other = (_read([line or "" for line in some], table) for some in (ones, others))
-    return united(one, other, "%")
+    return unite_readings(one, other, "%")
 
 
 def _only_rows(lines: Sequence[str], table: _Table) -> list[str | None]:

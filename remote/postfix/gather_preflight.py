@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from common.main_cf_params import RECIPIENTS, REJECT, RESTRICTIONS, ROUTES, TABLE_OF, members, without_ours_members
+from remote.account_to_come import as_if_made
 from remote.files import read_text
-from remote.main import Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
+from remote.main import CommandResult, Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
 from remote.postfix.catch_all import catch_alls
 from remote.postfix.instance import Postfix, Service
 from remote.postfix.listeners import answering
@@ -98,18 +99,23 @@ def _sshd(sources: Iterable[str]) -> dict[str, Any]:
         return {"fault": "sshd is not in any system directory"}
     found = {}
     for address in sorted({_one_of(source) for source in sources})[:MOST]:
-        ran = run_command(sshd, "-T", "-C", f"user={ACCOUNT},host={address},addr={address}")
+        ran = _ask_sshd(sshd, ACCOUNT, address)
         if ran.code:
             return {"fault": f"sshd -T ended {ran.code}: {last_lines(ran.err)}"}
         found[address] = _options(ran.out)
     return found
 
 
+def _ask_sshd(sshd: str, account: str, address: str) -> CommandResult:
+    asked = (sshd, "-T", "-C", f"user={account},host={address},addr={address}")
+    with as_if_made(account) as before:
+        ran = run_command(*before, *asked)
+    return run_command(*asked) if ran.code and before else ran
+
+
 def _lists(account: str) -> dict[str, list[str]]:
     """Ask sshd who may log in at all, as far as an account is concerned."""
-    options = _options(
-        run_command(find_tool("sshd") or "sshd", "-T", "-C", f"user={account},host={SOMEWHERE},addr={SOMEWHERE}").out
-    )
+    options = _options(_ask_sshd(find_tool("sshd") or "sshd", account, SOMEWHERE).out)
     return {name: words for name, words in options.items() if name.startswith(("allow", "deny"))}
 
 

@@ -73,8 +73,3 @@ def change_answers(host: LabHost, depth: int, shape: str) -> None:
     """Have whatever lies so deep in a state be of a shape from now on."""
     order = json.dumps({"depth": depth, "shape": SHAPES[shape]})
     host.run("install", "-m", "0644", "/dev/stdin", "/etc/hostile.json", stdin=order.encode())
-
-
-def be_honest(host: LabHost) -> None:
-    """Change nothing from now on."""
-    host.run("rm", "-f", "/etc/hostile.json")

@@ -10,7 +10,7 @@ import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 MOST = 50  # addresses asked in one conversation
 SECONDS = 30.0  # for all of it
@@ -115,18 +115,17 @@ class _Conversation:
         """Connect. Raises OSError."""
         self._end = end
         own = (source, 0) if source else None
-        self._socket = socket.create_connection((where.host, where.port), self._left(), own)
-        self._stream: BinaryIO = self._socket.makefile("rb")
+        self._socket = socket.create_connection((where.host, where.port), self._seconds_left(), own)
+        self._unread = b""
 
     def __enter__(self) -> _Conversation:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stream.close()
         self._socket.close()
 
     def begin(self, sender: Sender) -> str:
-        """Say who asks; return why the server does not go on with it, or nothing. Raises OSError."""
+        """Name who asks; return why the server does not go on with it, or nothing. Raises OSError."""
         greeting = self._reply()
         if not greeting.is_taken:
             return f"it greets with {greeting.code} {greeting.text}"
@@ -140,7 +139,7 @@ class _Conversation:
 
     def say(self, line: str) -> Reply:
         """Send a line and return the reply. Raises OSError, ValueError."""
-        self._socket.settimeout(self._left())
+        self._socket.settimeout(self._seconds_left())
         self._socket.sendall(line.encode() + b"\r\n")
         return self._reply()
 
@@ -153,22 +152,32 @@ class _Conversation:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         self._socket = context.wrap_socket(self._socket)
-        self._stream = self._socket.makefile("rb")
+        self._unread = b""  # what came before TLS is nobody's word: it could be anybody's
         self.say(f"EHLO {sender.name}")
 
     def _reply(self) -> Reply:
         lines: list[str] = []
         while len(lines) < _LINES:
-            self._socket.settimeout(self._left())
-            line = self._stream.readline(_LINE).decode("utf-8", "replace")
-            if not line.endswith("\n"):
-                raise OSError("it hangs up")
+            line = self._line()
             lines.append(line[4:].strip())
             if line[3:4] != "-":
                 return Reply(int(line[:3]), " ".join(lines))
         raise OSError("its reply does not end")
 
-    def _left(self) -> float:
+    def _line(self) -> str:
+        """Return the next line. The time that is left is looked at octet by octet, if that is how they come."""
+        while b"\n" not in self._unread:
+            if len(self._unread) > _LINE:
+                raise OSError("its line does not end")
+            self._socket.settimeout(self._seconds_left())
+            more = self._socket.recv(_LINE)
+            if not more:
+                raise OSError("it hangs up")
+            self._unread += more
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line.decode("utf-8", "replace")
+
+    def _seconds_left(self) -> float:
         left = self._end - time.monotonic()
         if left <= 0:
             raise OSError("it takes too long")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from common import exit_codes
+from console import terminal
 from console.errors import Refused
 from deploy.plan import HostError, Plan
-from fleet.relay_plan import RelayPlan
+from fleet.relay_plan import RelayPlan, as_recorded
 from fleet.store_access import ask_store
 from inventory.model import Customer
 from roles import relay as relay_role
@@ -25,10 +26,6 @@ class TakenNumbers(NamedTuple):
 
     numbers: Mapping[str, int]  # by customer
     refused: Mapping[str, Refused]  # by customer: why nothing may be changed for it
-    unasked: tuple[Customer, ...] = ()  # whom no upload relay knows yet: they are asked about once one does
-
-
-NONE = TakenNumbers({}, {})
 
 
 def agree(
@@ -36,31 +33,17 @@ def agree(
 ) -> dict[str, RelayPlan | HostError | Refused]:
     """Return what was found, planned again where the relays' numbers for a customer differ."""
     looks = [look for look in found.values() if isinstance(look, RelayPlan) and look.relay.store]
-    agreed = {one.id: _agreed_number(one, _serving(looks, one)) for one in customers}
-    return {name: _replanned(look, agreed) if isinstance(look, RelayPlan) else look for name, look in found.items()}
+    agreed = {one.id: _agreed_number(one, _looks_of(looks, one)) for one in _with_givers(looks, customers)}
+    return {name: _plan_again(look, agreed) if isinstance(look, RelayPlan) else look for name, look in found.items()}
 
 
 def take(looks: Sequence[RelayPlan], customers: Iterable[Customer], removing: Sequence[str]) -> TakenNumbers:
-    """Ask the store for the number of each customer's settings that change, before anything is written."""
-    changing = [one for one in customers if _is_new(one, _serving(looks, one))]
-    able = [look for look in looks if not any(change.item.kind == "store" for change in look.plan.changes)]
-    asked = [one for one in changing if _uploads(able, one, has_tree=True)]
-    return _ask_all(able, asked, removing)._replace(unasked=tuple(one for one in changing if one not in asked))
+    """Ask the store for the number of each customer's settings that change, before any tree is written.
 
-
-def take_late(looks: Sequence[RelayPlan], customers: Iterable[Customer]) -> TakenNumbers:
-    """Ask about customers whom no upload relay could ask about before it had their trees."""
-    return _ask_all(looks, customers, ())
-
-
-def with_numbers(look: RelayPlan, numbers: Mapping[str, int]) -> RelayPlan:
-    """Return a look whose plans write these numbers."""
-    return look._replace(after=look.after._replace(numbers={**look.after.numbers, **numbers}))
-
-
-def _ask_all(looks: Sequence[RelayPlan], customers: Iterable[Customer], removing: Sequence[str]) -> TakenNumbers:
+    What the relays need for asking is there already.
+    """
     numbers, refused = dict[str, int](), dict[str, Refused]()
-    for customer in customers:
+    for customer in (one for one in _with_givers(looks, customers) if _is_new(one, _looks_of(looks, one))):
         try:
             numbers[customer.id] = _ask(looks, customer, removing)
         except Refused as error:
@@ -68,20 +51,25 @@ def _ask_all(looks: Sequence[RelayPlan], customers: Iterable[Customer], removing
     return TakenNumbers(numbers, refused)
 
 
+def with_numbers(look: RelayPlan, numbers: Mapping[str, int]) -> RelayPlan:
+    """Return a look whose plans write these numbers."""
+    return look._replace(after=look.after._replace(numbers={**look.after.numbers, **numbers}))
+
+
 def _ask(looks: Sequence[RelayPlan], customer: Customer, removing: Sequence[str]) -> int:
     """Ask one upload relay after the other. Raises Refused."""
-    serving, why = _serving(looks, customer), "none of its upload relays can be asked"
+    serving, why = _looks_of(looks, customer), "none of its upload relays can be asked"
     given = {
         "number": max((relay_role.wanted_revision(customer, look.after).number for look in serving), default=1),
         "hash": relay_role.settings_hash(customer),
         "holds": relay_role.held_words(customer),
         "domains": list(customer.domains),
-        "removing": [*removing, *relay_role.replaced_words(customer)],
+        "removing": [*map(as_recorded, removing), *relay_role.replaced_words(customer)],
         "anew": not any(customer.id in look.now.customers for look in serving),
     }
-    for look in _uploads(looks, customer):
+    for look in _uploads(serving, customer):
         try:
-            answer = ask_store(look.host, "settings", customer.id, stdin=json.dumps(given).encode())
+            answer = _ask_relay(look, customer, given)
         except HostError as error:
             why = str(error)
             continue
@@ -93,45 +81,75 @@ def _ask(looks: Sequence[RelayPlan], customer: Customer, removing: Sequence[str]
     raise Refused(f"{customer.id}: the store gives its changed settings no number: {why}")
 
 
-def _serving(looks: Iterable[RelayPlan], customer: Customer) -> list[RelayPlan]:
+def _ask_relay(look: RelayPlan, customer: Customer, given: Mapping[str, object]) -> Mapping[str, Any]:
+    """Return the answer of one upload relay, once a person has been asked where it needs that. Raises HostError."""
+
+    def ask(words: Mapping[str, object]) -> Mapping[str, Any]:
+        return ask_store(look.host, "settings", customer.id, stdin=json.dumps(words).encode())
+
+    answer = ask(given)
+    if "listed" not in answer:
+        return answer
+    text = f"{customer.id}: {answer.get('why')}; it begins anew, with nobody on its list and every domain open"
+    if terminal.can_ask() and not terminal.ask_yes(f"{text}. Is that meant?"):
+        return answer
+    terminal.note(text)
+    return ask({**given, "confirmed": True})
+
+
+def _with_givers(looks: Iterable[RelayPlan], customers: Iterable[Customer]) -> list[Customer]:
+    """Return the customers, and those whose settings change because they give a domain to one of them."""
+    givers = {giver.id: giver for look in looks for giver in look.givers}
+    return list({**{one.id: one for one in customers}, **givers}.values())
+
+
+def _looks_of(looks: Iterable[RelayPlan], customer: Customer) -> list[RelayPlan]:
     return [look for look in looks if look.relay.store and look.relay.name in customer.relays]
 
 
-def _uploads(looks: Iterable[RelayPlan], customer: Customer, has_tree: bool = False) -> list[RelayPlan]:
-    every = [look for look in _serving(looks, customer) if look.relay.role == "upload"]
-    return [look for look in every if customer.id in look.now.customers or not has_tree]
+def _uploads(serving: Iterable[RelayPlan], customer: Customer) -> list[RelayPlan]:
+    """Return the upload relays among these, those that have the customer's tree first."""
+    every = [look for look in serving if look.relay.role == "upload"]
+    return sorted(every, key=lambda look: customer.id not in look.now.customers)
 
 
-def _known(customer: Customer, looks: Iterable[RelayPlan]) -> list[Revision]:
-    """Return the settings that trees have, and those of the lists that relays have from the store."""
-    every = (relay_role.tree_revision, relay_role.store_revision)
-    return [revision(look.after, customer.id) for look in looks for revision in every]
+def _trees(customer: Customer, looks: Iterable[RelayPlan]) -> list[Revision]:
+    return [relay_role.tree_revision(look.after, customer.id) for look in looks]
+
+
+def _lists(customer: Customer, looks: Iterable[RelayPlan]) -> list[Revision]:
+    """Return which settings the lists have that relays have from the store."""
+    every = (relay_role.store_revision(look.after, customer.id) for look in looks)
+    return [revision for revision in every if revision.number]
 
 
 def _is_new(customer: Customer, looks: Sequence[RelayPlan]) -> bool:
-    """Return whether no relay knows of these settings: then the store does not, or another checkout made them."""
-    known = _known(customer, looks)
+    """Return whether the store may not know of these settings, or another checkout made them.
+
+    A list from the store says what the store knows. A tree does not: a run may have ended before its number was taken.
+    """
+    known = _lists(customer, looks) or _trees(customer, looks)
     return any(relay_role.wanted_revision(customer, look.after) not in known for look in looks)
 
 
 def _agreed_number(customer: Customer, looks: Sequence[RelayPlan]) -> int:
     """Return the number for all: the highest known, where it stands for these settings; else the next."""
-    number, name = max(_known(customer, looks), default=Revision(0, ""))
+    number, name = max([*_trees(customer, looks), *_lists(customer, looks)], default=Revision(0, ""))
     return number if number and name == relay_role.settings_hash(customer) else number + 1
 
 
-def _replanned(look: RelayPlan, agreed: Mapping[str, int]) -> RelayPlan | HostError:
+def _plan_again(look: RelayPlan, agreed: Mapping[str, int]) -> RelayPlan | HostError:
     """Return a look whose plan writes the numbers that all relays are to have."""
     differing = {
         one.id: agreed[one.id]
-        for one in look.customers
+        for one in look.with_trees
         if look.relay.store and relay_role.wanted_revision(one, look.after).number != agreed[one.id]
     }
     if not differing:
         return look
     look = with_numbers(look, differing)
     try:
-        items = relay_role.items(look.relay, [*look.customers, *look.givers], look.after)
+        items = relay_role.items(look.relay, look.with_trees, look.after)
         return look._replace(plan=Plan.of(look.host, items))
     except HostError as error:
         return error

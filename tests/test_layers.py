@@ -94,6 +94,7 @@ ALLOWED: dict[str, set[str]] = {
         *(
             "receiver.store.settings",
             "receiver.store.relay_heads",
+            "receiver.store.upload_watch",
             "receiver.upload.",
             "receiver.monitoring.",
             "receiver.lists.",

@@ -26,6 +26,7 @@ class Review(NamedTuple):
     first: tuple[str, ...]  # in domains without an accepted list
     in_force: int  # recipients in force, against which the others are counted
     effect: ListEffect
+    unlisted: str  # what the tree says of addresses that are not listed; a word of UNLISTED
 
     @classmethod
     def of(cls, held: Held, in_force: InForce, settings: Settings, takes_plus: bool, now: int) -> Review:
@@ -38,7 +39,15 @@ class Review(NamedTuple):
         always = frozenset((*settings.include, *(f"postmaster@{name}" for name in settings.domains)))
         going, coming = in_force.recipients - ours, sorted(ours - in_force.recipients - first)
         effect = ListEffect(going, closing, first, always, takes_plus)
-        return cls(held, ours, tuple(coming), tuple(sorted(first)), len(in_force.recipients), effect)
+        return cls(
+            held,
+            ours,
+            tuple(coming),
+            tuple(sorted(first)),
+            len(in_force.recipients),
+            effect,
+            settings.unlisted or "refuse",
+        )
 
     def mail_refused(self, mail: Mapping[str, MailSeen]) -> dict[str, MailSeen]:
         """Return those of some mail whom the list refuses."""
@@ -74,6 +83,7 @@ class Review(NamedTuple):
             "coming": self.coming,
             "going": sorted(self.effect.going),
             "closing": sorted(self.effect.closing),
+            "unlisted": self.unlisted,
             "always": sorted(self.effect.always),
             "takes_plus": self.effect.takes_plus,
             "mail_days": DAYS,

@@ -12,14 +12,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 
+from common.spool_files import HEADS_IN_FORCE
 from receiver.lists import history, list_file, removed_addresses
 from receiver.lists.spool import Spool
 from receiver.outcome import Failed
 from receiver.store.head import Freeze, Head, Tip, decode_head, encode_head, new_point
+from receiver.store.settings import load_revision
 from receiver.system import atomic_files
 
 _NAME = "heads.json"
-MADE = "heads-in-force.json"  # of which heads and domains what is in force was made
+MADE = HEADS_IN_FORCE  # of which heads and domains what is in force was made
 _FOLDER = "heads"
 _LIMIT = 16 << 20  # bytes of heads.json
 
@@ -53,7 +55,8 @@ def _head_of_spool(spool: Spool, now: int) -> Tip:
     back = removed_addresses.read_removals(spool.folder, now)
     kept = {name: back[name].entry for name in removed_addresses.brought_back(back)}
     head = Head(new_point(), now, list_file.digest(text), spool.accepted(), held=waits and waits.fields())
-    return Tip(head._replace(kept=kept, frozen=frozen, export=spool.last_export()), text)
+    head = head._replace(settings=load_revision(spool.places, spool.customer), export=spool.last_export())
+    return Tip(head._replace(kept=kept, frozen=frozen), text)
 
 
 def _read_tip(spool: Spool, text: str) -> Tip | None:

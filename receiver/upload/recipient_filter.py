@@ -318,13 +318,13 @@ def _objection(local: str, recipient: str, rules: _Rules) -> str | None:
     """Return why an address that is well-formed is no recipient."""
     if local == "*":
         return WILDCARD
-    if len(local) > LOCAL_CHARACTERS + _quoting(local) or len(recipient.encode()) > OCTETS:
+    if len(local) > LOCAL_CHARACTERS + _count_quoting(local) or len(recipient.encode()) > OCTETS:
         return TOO_LONG
     if not recipient.isprintable() and "Cn" in map(unicodedata.category, recipient):
         return UNASSIGNED
     return EXCLUDED if rules.excluded and rules.excluded.match(recipient) else None
 
 
-def _quoting(local: str) -> int:
+def _count_quoting(local: str) -> int:
     """Count the characters of a local part that only quote it."""
     return 2 + len(re.findall(r"\\.", local)) if local.startswith('"') else 0

@@ -8,6 +8,12 @@ from typing import Any
 from receiver.formatting import NAMED, escape, format_actor, format_time, name_left_out
 from receiver.views.recipients import name_recipients
 
+_FATES = {
+    "defer": "put off with 450",
+    "ask": "refused where the customer's own server refuses it",
+}
+"""What happens to who is not listed; else it is refused."""
+
 
 def review_lines(review: Mapping[str, Any]) -> list[str]:
     """Return what is held, name by name, those with mail first, and last the command that accepts it."""
@@ -31,7 +37,7 @@ def review_lines(review: Mapping[str, Any]) -> list[str]:
 
 
 def _mail(review: Mapping[str, Any], unlisted: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Name who is on no list, in domains that close, and had mail: they are refused from then on."""
+    """Name who is on no list, in domains that close, and had mail."""
     if unlisted:
         yield f"NOT ON THE LIST, and had mail in the last {review['mail_days']} days ({len(unlisted)}):"
     for name in list(unlisted)[:NAMED]:
@@ -41,11 +47,12 @@ def _mail(review: Mapping[str, Any], unlisted: Mapping[str, Mapping[str, Any]]) 
 
 
 def _summary(review: Mapping[str, Any]) -> Iterator[str]:
-    """Say what the list closes, how many had mail, and what was not seen; nothing of a list that cannot be accepted."""
+    """Return what the list closes, how many had mail, what was not seen; nothing where it cannot be accepted."""
     if review["pinned"]:
         return
     if review["closing"]:
-        yield f"closes {', '.join(review['closing'])}: who is not listed is refused from then on"
+        fate = _FATES.get(str(review.get("unlisted")), "refused")  # a relay of an earlier release does not say it
+        yield f"closes {', '.join(review['closing'])}: who is not listed is {fate} from then on"
     yield f"at least {len(review['mail'])} that it refuses have had mail in the last {review['mail_days']} days"
     if review["next_hop"]:
         yield escape(review["next_hop"], 500)

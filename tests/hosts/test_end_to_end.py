@@ -15,11 +15,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from lab.host import LabHost
 from lab.operators import AtOnce, answers, export
+from tests.support.pwsh import needs_pwsh
 from tests.support.real_clients import RealClients
 from tests.support.windows_server import Server, Start, needs_wine
+from tests.templates.test_exchange_online_run import TENANT, write_certificate
 
 pytestmark = needs_wine
 
@@ -155,6 +159,31 @@ def test_a_list_goes_from_cmd_exe_into_the_relay_s_table(
     assert again.returncode == 0
     assert f"{customer}: {len(listed)} recipients, unchanged; {case.left_out}" in said(again.stdout)
     assert said(windows.read("runexport.log"))[-1] == "runexport ends with 0"
+
+
+@needs_pwsh
+@pytest.mark.long
+def test_a_tenant_of_exchange_online_goes_from_cmd_exe_and_a_real_powershell_into_the_relay_s_table(
+    provider: Provider, server: Callable[[Path, str], Server], windows_programs: Path, tmp_path: Path
+) -> None:
+    write_certificate(tmp_path, 100)
+    certificate = x509.load_pem_x509_certificate((tmp_path / "exchange.pem").read_bytes())
+    thumbprint = certificate.fingerprint(hashes.SHA1()).hex().upper()
+    exchange = {"source": "exchange-online", "basepoint": None, "online": {**TENANT, "thumbprint": thumbprint}}
+    windows = server(provider.kit("acme", "openssh", canaries=["r9@acme.example"], exchange=exchange), "openssh")
+    for name in ("exchange.pem", "exchange.key"):
+        shutil.copy(tmp_path / name, windows.drive / "winnt" / name)
+    powershell = windows.drive / "winnt/System32/WindowsPowerShell/v1.0/powershell.exe"
+    shutil.copy(windows_programs / "recorder.exe", powershell)
+
+    ran = run(windows)
+    assert f"runexport.ps1: certificate {thumbprint}, valid until" in ran.stdout
+    assert (ran.returncode, "acme: first list of acme.example (224): held" in ran.stdout) == (3, True), ran.stdout
+    provider.operator.accept("acme", "--first 224")
+    asked = ("r9@acme.example", "r9.alias@acme.example", "r28@acme.example", "nobody@acme.example")
+    assert list(answers(provider.host, *asked).values()) == ["250", "250", "550", "550"]
+    ran = run(windows)
+    assert (ran.returncode, "acme: 224 recipients, unchanged" in ran.stdout) == (0, True), ran.stdout
 
 
 # ---- what the relay answers, and what keeps from reaching it

@@ -139,6 +139,31 @@ def test_settings_change_nowhere_while_the_store_is_down(fleet: Fleet) -> None:
     assert numbers(fleet) == [5, 5]
 
 
+def test_who_gives_a_domain_away_has_settings_the_store_knows(fleet: Fleet) -> None:
+    fleet.operator.customer(relays=["mx1", "mx2"])
+    fleet.operator.customer("taker", relays=["mx1", "mx2"], domains=["second.example", "taker.example"])
+    gone = "--removing domain:second.example --removing include:b@acme.example"
+    fleet.operator.done(f"provision taker {gone}")
+    assert numbers(fleet) == [6, 6]
+    assert "nothing to change" in fleet.operator.done("provision acme").out
+    assert fleet.send(*EVERYBODY, "newcomer", "another", "late") in (0, 3), "uploads are judged by these settings"
+
+
+def test_a_customer_who_comes_back_begins_with_nobody_or_gets_no_tree(fleet: Fleet) -> None:
+    """Else a relay would follow what the store has of it still, before the new start is written."""
+    fleet.operator.done("retire acme --yes --force")
+    (fleet.operator.inventory / "customers/retired/acme.toml").unlink()
+    fleet.operator.customer(relays=["mx1", "mx2"])
+    fleet.database.sql("REVOKE UPDATE ON postern.heads FROM postern_writer")
+    assert "the store gives its changed settings no number" in fleet.operator.done("provision acme", code=2).text
+    assert not any((host.root / "etc/postern/customers/acme").exists() for host in (fleet.upload, fleet.follower))
+    fleet.database.sql("GRANT UPDATE ON postern.heads TO postern_writer")
+    assert "it begins anew, with nobody on its list" in fleet.operator.done("provision acme").text
+    assert fleet.ask(EVERYBODY[0], "stranger") == ["250", "250"]
+    (fleet.operator.home / "acme.key").unlink()  # it has a new one
+    assert fleet.send(*EVERYBODY) == 3, "whatever comes is a first list"
+
+
 def numbers(fleet: Fleet) -> list[int]:
     """The numbers of acme's settings in the trees of both relays."""
     read = [host.run("cat", "/etc/postern/customers/acme/store.json").stdout for host in (fleet.upload, fleet.follower)]

@@ -84,7 +84,8 @@ def test_offer_takes_a_file_with_or_without_its_end_mark_and_tells_whose_hand_it
     relay: SmallRelay, end: bytes
 ) -> None:
     found = Outcome.read(record(relay, "offer", "acme", stdin=export([*people(40), NEW]) + end))
-    assert (found.did, found.total, found.key, found.by, found.client) == ("published", 41, "", "olga", "192.0.2.1")
+    assert (found.did, found.total) == ("published", 41)
+    assert (found.origin.key, found.origin.by, found.origin.client) == ("", "olga", "192.0.2.1")
 
 
 def test_offer_to_look_names_who_would_come_and_go(relay: SmallRelay) -> None:
@@ -350,6 +351,17 @@ def test_review_names_at_the_top_who_had_mail_and_is_not_on_a_first_list(tmp_pat
     assert "closes acme.example: who is not listed is refused from then on" in lines
     assert "the customer's server could not be asked: mail for it goes by MX records, so no server" in "".join(lines)
     assert " --first 40 --although-mail 1 --log-incomplete --list " in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("word", "fate"), [("defer", "put off with 450"), ("ask", "refused where the customer's own server refuses it")]
+)
+def test_review_says_what_unlisted_addresses_get_where_they_are_not_refused(
+    tmp_path: Path, word: str, fate: str
+) -> None:
+    relay = SmallRelay(tmp_path / "new", unlisted=word)
+    relay.offer(people(40))
+    assert f"closes acme.example: who is not listed is {fate} from then on" in told(relay, "review", "acme")
 
 
 def test_refusals_are_shown_and_those_ever_listed_come_first(relay: SmallRelay) -> None:

@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from common.settings import Settings
-from inventory.model import Source
+from inventory.sources import Source
 from lab.host import LabHost
 from receiver.upload import formats
 from receiver.upload.formats import BadExport

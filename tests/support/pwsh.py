@@ -41,3 +41,12 @@ def run_script(script: Path, modules: str, **environment: str) -> subprocess.Com
     return subprocess.run(
         argv, env={**known, **environment}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
+
+
+def on_windows(script: str, modules: Path, store: str) -> list[str]:
+    """Return the words that run a script as Windows would as far as it sees; `store`: a folder with its certificate."""
+    assert PWSH is not None
+    known = {"PATH": "/usr/bin:/bin", "PSModulePath": modules, "STANDIN_WINDOWS": store, "TERM": "dumb"}
+    environment = [f"{name}={value}" for name, value in {**known, "HOME": store, "TMPDIR": store}.items()]
+    switches = ("-NoProfile", "-NonInteractive", "-File")
+    return ["env", "-i", *environment, PWSH, *switches, str(STANDINS / "windows.ps1"), script]

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
 
+from tests.support.pwsh import STANDINS, on_windows
+
 Words: TypeAlias = Callable[[list[str]], Sequence[str]]
 
 
@@ -31,8 +33,14 @@ def vsh(words: list[str]) -> list[str]:
     return ["ssh", "-T", *UNASKED.split(), "-i", key, "-l", user, host, *command]
 
 
+def powershell(words: list[str]) -> list[str]:
+    """Windows PowerShell, as PowerShell 7 does it with a tenant that is made up; TEMP and certificates are in winnt."""
+    script = words[words.index("-File") + 1].rpartition("\\")[2]
+    return on_windows(script, STANDINS / "online", "../winnt")
+
+
 UNASKED = "-F none -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
-CLIENTS: Mapping[str, Words] = {"plink": _same, "ssh": _same, "vcp": vcp, "vsh": vsh}
+CLIENTS: Mapping[str, Words] = {"plink": _same, "ssh": _same, "vcp": vcp, "vsh": vsh, "powershell": powershell}
 
 
 class RealClients:

@@ -15,9 +15,10 @@ from common.settings import Settings
 from lab import roots
 from lab.host import LabHost
 from receiver.upload import formats
-from receiver.upload.recipient_filter import filter_export
+from receiver.upload.recipient_filter import FilteredExport, filter_export
 from receiver.upload.stream import strip_end_mark
 from tests.support.directories import BASE, FOLDER, PASSWORD, READER, SERVER, UNLIMITED, Directory, kit_files
+from tests.support.ldap_stub import disconnection, done, entry, paged, people, reference, result, serve
 
 pytestmark = pytest.mark.host
 
@@ -28,6 +29,14 @@ cd /etc/ldap/lab && cp server.pem whole.pem && rm -rf past && mkdir past && touc
 printf '%s\n' '[ca]' default_ca=d '[d]' database=past/index serial=past/serial new_certs_dir=past default_md=sha256 \
     policy=p '[p]' commonName=supplied > past/cnf
 openssl ca -batch -config past/cnf -cert ca.pem -keyfile ca.key -in server.csr -out server.pem -extfile ext \
+    -rand_serial -startdate 20200101000000Z -enddate 20200201000000Z -notext
+"""
+EXPIRED_CA = """
+cd /etc/ldap/lab && rm -rf past && mkdir past && touch past/index
+printf '%s\n' '[ca]' default_ca=d '[d]' database=past/index serial=past/serial new_certs_dir=past default_md=sha256 \
+    policy=p x509_extensions=x '[p]' commonName=supplied '[x]' basicConstraints=critical,CA:TRUE > past/cnf
+openssl req -new -key ca.key -subj "/CN=Lab ca" -out past/ca.csr
+openssl ca -batch -config past/cnf -selfsign -keyfile ca.key -in past/ca.csr -out past.pem \
     -rand_serial -startdate 20200101000000Z -enddate 20200201000000Z -notext
 """
 HIDDEN = f'access to dn.children="ou=people,{BASE}" by dn.exact="{READER}" none\naccess to * by * read\n'
@@ -47,9 +56,14 @@ def directory(started: Directory) -> Directory:
     return started
 
 
-def listed(sent: bytes) -> frozenset[str]:
+def choose(sent: bytes) -> FilteredExport:
+    """Return what the receiver makes of a list."""
     settings = Settings("acme", "ldap", ("acme.example",), ldap_attributes=("mail",))
-    return filter_export(formats.read(strip_end_mark(sent), settings), settings).recipients
+    return filter_export(formats.read(strip_end_mark(sent), settings), settings)
+
+
+def listed(sent: bytes) -> frozenset[str]:
+    return choose(sent).recipients
 
 
 def fails(directory: Directory, *said: str) -> None:
@@ -125,6 +139,60 @@ def test_a_wrong_password_is_tried_once_and_then_not_until_it_changes(directory:
     assert not directory.file("runexport.49").exists()
 
 
+def put_kinit(directory: Directory, said: str) -> None:
+    """Put a keytab beside the script, and a kinit that gets no ticket with it."""
+    directory.file("bind.keytab").write_text("a key of yesterday")
+    directory.file("bind.keytab").chmod(0o600)
+    path = directory.host.root / "usr/local/bin/kinit"
+    path.write_text(f'#!/bin/sh\necho asked >> /srv/uploads/kdc\necho "kinit: {said}" >&2\nexit 1\n')
+    path.chmod(0o755)
+
+
+def asked_kdc(directory: Directory) -> int:
+    return len((directory.host.root / "srv/uploads/kdc").read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("Preauthentication failed while getting initial credentials", "of another password than the account has"),
+        ("krb5_get_init_creds: Password incorrect", "of another password than the account has"),
+        ("Client's credentials have been revoked while getting initial credentials", "locked, disabled or expired"),
+        ("Clients credentials have been revoked", "locked, disabled or expired"),
+        ("Password has expired while getting initial credentials", "its password has expired"),
+        ("Client's entry in database has expired while getting initial credentials", "the account has expired"),
+    ],
+)
+def test_a_keytab_that_is_refused_is_tried_once_and_then_not_until_it_changes(
+    directory: Directory, said: str, sentence: str
+) -> None:
+    put_kinit(directory, said)
+    fails(directory, said, sentence, "Nothing binds again until bind.keytab changes")
+    assert "bind.keytab was refused before and is still the same" in directory.export().stdout
+    assert asked_kdc(directory) == 1
+    directory.file("bind.keytab").write_text("another key")
+    directory.export()
+    assert asked_kdc(directory) == 2
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Cannot contact any KDC for realm 'ACME.EXAMPLE' while getting initial credentials",
+        "Clock skew too great while getting initial credentials",
+        "Client 'postern@ACME.EXAMPLE' not found in Kerberos database while getting initial credentials",
+    ],
+)
+def test_a_domain_that_says_nothing_about_the_keytab_is_asked_again_by_the_next_run(
+    directory: Directory, said: str
+) -> None:
+    put_kinit(directory, said)
+    fails(directory, said, "no ticket for")
+    assert not directory.file("runexport.49").exists()
+    directory.export()
+    assert asked_kdc(directory) == 2
+
+
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 def test_a_password_with_a_line_end_is_named_before_anybody_is_asked(directory: Directory, line_end: str) -> None:
     directory.file("bind.password").write_bytes(PASSWORD.encode() + line_end.encode())
@@ -169,6 +237,11 @@ def test_an_expired_certificate_is_named(directory: Directory) -> None:
         directory.stop()
         directory.host.run("sh", "-ec", "cd /etc/ldap/lab && mv whole.pem server.pem")
         directory.start()
+
+
+def test_a_ca_that_has_expired_is_told_from_a_certificate_that_has(directory: Directory) -> None:
+    directory.host.run("sh", "-ec", f"{EXPIRED_CA}cp past.pem {FOLDER}/ca.pem")
+    fails(directory, "its certificate is valid, and the CA in ca.pem has expired")
 
 
 def test_a_ca_that_is_none_is_refused_before_anybody_is_asked(directory: Directory) -> None:
@@ -261,22 +334,118 @@ def test_a_result_that_stalls_is_given_up(directory: Directory) -> None:
         fails(directory, "began to answer and then stalled for 2 seconds")
 
 
+# What a server of another kind does, and slapd does not. ldapsearch ends with 0 in all of these.
+NOT_WHOLE = {
+    "a page that comes without its control": (done(), b"", b"", "the last page does not say that it is the last"),
+    "a control that cannot be read": (done(), paged(b"\xff"), b"", "the last page does not say that it is the last"),
+    "a result of more bits than an exit code": (done(4096), paged(), b"", "the search ended well and complains"),
+    "a connection that is ended": (done(), paged(), disconnection(0), "the search ended well and complains"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_WHOLE)
+def test_an_answer_that_ends_well_and_is_not_whole_is_no_list(directory: Directory, case: str) -> None:
+    end, control, last, sentence = NOT_WHOLE[case]
+    with serve(directory.host, [*people(300), end], control, last=last) as url:
+        directory.kit(servers=(url,))
+        fails(directory, sentence)
+
+
+def test_a_server_that_gives_a_range_of_the_values_is_found_by_the_relay(directory: Directory) -> None:
+    values = [f"user{number}@acme.example" for number in range(1500)]
+    many = entry("cn=everybody,dc=acme", {"mail;range=0-1499": values})
+    with serve(directory.host, [*people(5), many, done()], paged()) as url:
+        directory.kit(servers=(url,))
+        assert directory.export().returncode == 0
+    with pytest.raises(formats.BadExport, match=r"line 16: .*;range="):
+        listed(directory.uploads()[0])
+
+
+def test_a_global_catalog_that_lacks_the_addresses_is_told_from_the_port_that_has_them(directory: Directory) -> None:
+    with serve(directory.host, [done()], paged(), port=3269):
+        directory.kit(servers=(f"{SERVER}:3269",))
+        fails(
+            directory, "has nobody that the filter (mail=*) finds", "Port 636 of the same server has", "name port 636"
+        )
+
+
+def test_a_server_that_sends_elsewhere_is_named_with_what_to_do(directory: Directory) -> None:
+    directory.restart(f'{UNLIMITED}\nreferral "ldap://dc9.other.example"')
+    try:
+        directory.kit(base="dc=other,dc=example")
+        fails(directory, "does not hold dc=other,dc=example and names another server: put that one into servers")
+    finally:
+        directory.restart(UNLIMITED)
+
+
+def test_a_part_that_lies_on_another_server_is_not_listed_and_told(directory: Directory) -> None:
+    berlin = reference("ldaps://dc9.acme.example/ou=berlin,dc=acme")
+    with serve(directory.host, [*people(5), berlin, done()], paged()) as url:
+        directory.kit(servers=(url,))
+        assert directory.export().returncode == 0
+    choice = choose(directory.uploads()[0])
+    assert len(choice.recipients) == 5
+    assert choice.notes == ("who lives on another server is not listed: ldaps://dc9.acme.example/ou=berlin,dc=acme",)
+
+
+# What Active Directory says of a bind account besides that it is refused; Samba says no more than some of them.
+REFUSED = {
+    "52e": "no such account, or another password",
+    "530": "the account may not log in at this hour, or from this host",
+    "531": "the account may not log in at this hour, or from this host",
+    "532": "its password has expired",
+    "533": "the account is disabled",
+    "701": "the account has expired",
+    "773": "its password must be changed first",
+    "775": "the account is locked",
+}
+
+
+@pytest.mark.parametrize("data", REFUSED)
+def test_why_active_directory_refuses_the_account_is_said_and_it_is_asked_once(directory: Directory, data: str) -> None:
+    comment = f"80090308: LdapErr: DSID-0C090447, comment: AcceptSecurityContext error, data {data}, v3839\0"
+    with serve(directory.host, [done()], bind=result(0x61, 49, comment)) as url:
+        directory.kit(servers=(url,))
+        fails(directory, f"with this password (49): {REFUSED[data]}", "Nothing binds again until bind.password changes")
+        assert "was refused before and is still the same" in directory.export().stdout
+
+
 # ---- the host it runs on
 
 
-def test_a_full_disk_sends_nothing(directory: Directory) -> None:
+def put_on_small_disk(directory: Directory, folder: str, size: str) -> None:
+    """Put the kit into a folder of a file system of its own, which has this size."""
     files = {path.name: path.read_bytes() for path in directory.file("").iterdir()}
-    directory.host.run("mkdir", "-p", "/opt/small")
-    directory.host.tmpfs("/opt/small", "96k")
-    small = directory.host.root / "opt/small"
+    directory.host.run("mkdir", "-p", folder)
+    directory.host.tmpfs(folder, size)
+    small = directory.host.root / folder.lstrip("/")
     for name, content in files.items():
         if name not in ("README.txt", "schedule.sh"):
-            (small / name).write_bytes(content.replace(FOLDER.encode(), b"/opt/small"))
+            (small / name).write_bytes(content.replace(FOLDER.encode(), folder.encode()))
             (small / name).chmod(0o600)
+
+
+def test_a_full_disk_sends_nothing(directory: Directory) -> None:
+    put_on_small_disk(directory, "/opt/small", "96k")
     ran = directory.host.run("dash", "/opt/small/runexport.sh", check=False)
     assert ran.returncode == 4
     assert "is the disk full?" in ran.stdout
     assert directory.uploads() == []
+
+
+def test_a_disk_that_could_not_keep_that_a_password_was_refused_has_nobody_asked(directory: Directory) -> None:
+    directory.file("bind.password").write_text("old")
+    put_on_small_disk(directory, "/opt/full", "200k")
+    directory.host.run("sh", "-c", "cat /dev/zero > /opt/full/fill", check=False)
+    counted = '#!/bin/sh\necho asked >> /srv/uploads/asked\nexec /usr/bin/ldapsearch "$@"\n'
+    (directory.host.root / "usr/local/bin/ldapsearch").write_text(counted)
+    (directory.host.root / "usr/local/bin/ldapsearch").chmod(0o755)
+    try:
+        ran = directory.host.run("dash", "/opt/full/runexport.sh", check=False)
+    finally:
+        (directory.host.root / "usr/local/bin/ldapsearch").unlink()
+    assert (ran.returncode, "is the disk full?" in ran.stdout) == (4, True), ran.stdout + ran.stderr
+    assert not (directory.host.root / "srv/uploads/asked").exists()
 
 
 def test_a_second_run_does_nothing_while_the_first_is_at_work(directory: Directory) -> None:

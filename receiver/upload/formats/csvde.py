@@ -145,7 +145,7 @@ def _read(rows: Sequence[Sequence[str]], table: _Table) -> Iterator[Block]:
             sort if number else _add_named_type(sort, cell) for sort, number, cell in zip(sorts, numbers, addresses)
         ]
     for block in cells.blocks(addresses, sorts, table.double_byte):
-        yield block._replace(text=_HEX.sub(_meant, block.text)) if "'" in block.text else block
+        yield block._replace(text=_HEX.sub(_decode_value, block.text)) if "'" in block.text else block
 
 
 def _add_named_type(sort: tuple[str, ...], cell: str) -> tuple[str, ...]:
@@ -154,7 +154,7 @@ def _add_named_type(sort: tuple[str, ...], cell: str) -> tuple[str, ...]:
     return (kind, *sort) if kind and kind not in sort else sort
 
 
-def _meant(value: re.Match[str]) -> str:
+def _decode_value(value: re.Match[str]) -> str:
     """Return what csvde wrote as bytes, as it does what is not ASCII: one value, or it may be all of a cell.
 
     A line end in it becomes another control, which counts for nothing at an address's ends and is in no address.

@@ -140,10 +140,10 @@ def _addresses(value: str) -> list[str]:
     There is one, but for a value with a line end in it, which nobody made on purpose.
     """
     found = [part.strip(_BLANKS) for part in re.split("[\r\n]+", value.strip(_BLANKS))]
-    return [_typed(part) for part in found if part]
+    return [_with_type(part) for part in found if part]
 
 
-def _typed(value: str) -> str:
+def _with_type(value: str) -> str:
     typed = _TYPED.fullmatch(value)
     if typed is None:
         return f"smtp:{value}"

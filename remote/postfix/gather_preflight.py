@@ -17,7 +17,7 @@ from remote.postfix.instance import Postfix, Service
 from remote.postfix.listeners import answering_services
 from remote.postfix.outsider import find_way
 from remote.postfix.references import references
-from remote.postfix.restrictions import is_asked, refusals
+from remote.postfix.restrictions import RECIPIENT, is_asked, refusals
 from remote.postfix.trivial_rewrite import Resolved, resolve
 from remote.postfix.unlisted import find_obstacles
 from remote.sshd import reads_pieces
@@ -30,7 +30,7 @@ MOST = 50  # addresses sshd is asked about; its answer rarely depends on them
 OPTIONS = (
     *("allowusers", "denyusers", "allowgroups", "denygroups", "pubkeyauthentication", "authenticationmethods"),
     *("authorizedkeysfile", "forcecommand", "chrootdirectory", "usedns"),
-    *("pubkeyacceptedalgorithms", "pubkeyacceptedkeytypes"),
+    *("pubkeyacceptedalgorithms", "pubkeyacceptedkeytypes", "requiredrsasize", "maxsessions"),
 )
 REJECT_UNLISTED, EXPLICIT = "smtpd_reject_unlisted_recipient", "reject_unlisted_recipient"
 UNLISTED = {REJECT_UNLISTED: "no", "receive_override_options": "no_unknown_recipient_checks"}
@@ -188,12 +188,12 @@ def _overrides(postfix: Postfix) -> list[str]:
 
 def _find_unchecked(postfix: Postfix, service: Service) -> Iterator[str]:
     """Find what keeps a service from refusing unknown recipients, unless a restriction has it do so all the same."""
-    values = postfix.values(*UNLISTED, RESTRICTIONS)
-    restrictions = members(service.overrides.get(RESTRICTIONS, values.get(RESTRICTIONS, "")).lower())
+    values = postfix.values(*UNLISTED, *RECIPIENT)
+    lists = [members(service.overrides.get(name, values.get(name, "")).lower()) for name in RECIPIENT]
     for name, word in UNLISTED.items():
         if word not in members(service.overrides.get(name, values.get(name, ""))):
             continue
-        if name != REJECT_UNLISTED or not is_asked(restrictions, EXPLICIT):
+        if name != REJECT_UNLISTED or not any(is_asked(restrictions, EXPLICIT) for restrictions in lists):
             yield _override(service, name) if name in service.overrides else f"main.cf: {name} = {values[name]}"
 
 

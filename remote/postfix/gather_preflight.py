@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from common.main_cf_params import RECIPIENTS, REJECT, RESTRICTIONS, ROUTES, TABLE_OF, members, without_ours_members
+from common.main_cf_params import RECIPIENTS, REJECT, ROUTES, TABLE_OF, members, without_ours_members
 from remote.account_to_come import as_if_made
 from remote.files import read_text
 from remote.main import CommandResult, Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command

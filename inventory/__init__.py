@@ -88,6 +88,7 @@ def load(where: Path, customers: Collection[str] | None = None, relays: Collecti
     if relay_tables is not None:
         faults += _unknown_relays(relay_tables, customer_tables)
     faults += [*_claimed_twice(customer_tables), *_shared_keys(records), *_orphaned_records(where, customer_tables)]
+    faults += _shared_folders(read)
     needed = [*relays, *(name for one in customers or () for name in _texts(customer_tables.get(one), "relays"))]
     wanted = {*(f"customers/{one}" for one in customers or ()), *(f"relays/{name}" for name in needed)}
     touching = [one.text for one in faults if customers is None or not one.about or one.about & wanted]
@@ -336,6 +337,21 @@ def _shared_keys(records: Mapping[str, Records]) -> Iterator[Fault]:
             if owner != stem:
                 text = f"{file}: is the key of {first} too: a key says who uploads, so each customer needs its own"
                 yield Fault(text, frozenset({f"customers/{stem}", f"customers/{owner}"}))
+
+
+def _shared_folders(customers: Mapping[str, Customer]) -> Iterator[Fault]:
+    """Refuse a folder of two customers on a machine that we set up: each would have the other's script and keys."""
+    owners: dict[tuple[str, int | None, str], str] = {}
+    for stem, customer in customers.items():
+        exchange, there = customer.exchange, customer.exchange.ssh
+        if exchange.reach != "ssh" or there.address is None:
+            continue
+        folder = exchange.directory if exchange.is_posix else exchange.directory.casefold()
+        owner = owners.setdefault((there.address.casefold(), there.port, folder), stem)
+        if owner != stem:
+            text = f"customers/{stem}.toml: exchange.directory: {exchange.directory!r} of {there.address} is of"
+            text = f"{text} customers/{owner}.toml too: each customer needs a folder of its own"
+            yield Fault(text, frozenset({f"customers/{stem}", f"customers/{owner}"}))
 
 
 def _orphaned_records(where: Path, customers: Tables) -> Iterator[Fault]:

@@ -84,7 +84,7 @@ class Outcome(NamedTuple):
     named: tuple[LeftOut, ...] = ()  # of those, in domains of the customer's and left out by nobody's wish
     reasons: tuple[str, ...] = ()  # why the guard holds the list; empty: it does not
     offered: str = ""  # SHA-256 of the list that was offered
-    why: str = ""  # what is wrong, or since when the list is pinned
+    why: str = ""  # what is wrong, or since when the list is frozen
     trouble: str = ""  # the list is recorded, yet not in the tables Postfix reads
     coming: tuple[str, ...] = ()  # when only looked: names, sorted, at most NAMED
     going: tuple[str, ...] = ()
@@ -120,7 +120,7 @@ class Outcome(NamedTuple):
         why = "; ".join(self.reasons)
         if self.did == "pinned":
             waits = f"; the list sent waits for resume ({why or 'it passes'})" if self.offered else ""
-            return f"{counts}, pinned since {self.why}{waits}"
+            return f"{counts}, frozen since {self.why}{waits}"
         if self.did == "looked":
             return f"only looked: {counts}; " + (f"{why}: would be held" if why else "would be published")
         return f"{why}: held; {self.added} added" if why else counts

@@ -19,7 +19,7 @@ def resume_uploads(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
         settings = load_settings(spool.places, spool.customer)
         publishing.complete(spool)
         if spool.pinned() is None:
-            raise Refused("not pinned: uploads take effect")
+            raise Refused("not frozen: uploads take effect")
         waiting = spool.held()
         if waiting:
             opened = frozenset(waiting.open_domains)

@@ -98,7 +98,7 @@ class Summary(NamedTuple):
 
 
 class Held(NamedTuple):
-    """The list that waits: for `accept`, or while pinned for `resume`."""
+    """The list that waits: for `accept`, or while the list is frozen, for `resume`."""
 
     list: str  # its SHA-256
     recipients: frozenset[str]

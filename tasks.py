@@ -739,9 +739,9 @@ def demo(_: Context, keep: bool = False) -> None:
 def bench(_: Context, only: list[str] | None = None, quick: bool = False) -> None:
     """Measure Postern beside its peers and its limits.
 
-    Writes docs/performance.md; half an hour on a quiet machine. Questions: provisioning customers receiving parsing
-    building fleet startup directory reporting. Needs root on Debian; Ansible, pyinfra and what draws the plots go into
-    .venv-bench. Exit code 1 when a goal is missed.
+    Writes docs/performance.md; an hour on a quiet machine. Questions: provisioning customers receiving parsing
+    building fleet startup waiting directory reporting soak. Needs root on Debian; Ansible, pyinfra and what draws the
+    plots go into .venv-bench. Exit code 1 when a goal is missed.
 
     Usage: inv bench [options]
     Example: inv bench --only startup --quick

@@ -38,6 +38,15 @@ class ProtectedSetting(NamedTuple):
     ranks: tuple[tuple[Any, str], ...]
 
 
+class ProtectedWhole(NamedTuple):
+    """A thing that goes as a whole only when that is named on the command line."""
+
+    noun: str
+
+
+Protected: TypeAlias = ProtectedLines | ProtectedSetting | ProtectedWhole
+
+
 @dataclass(frozen=True)
 class Item:
     """A thing of one kind and name, and the state it must be in; None: it must not be there."""
@@ -46,7 +55,7 @@ class Item:
     name: str
     wanted: State | None
     about: str = ""
-    protected: tuple[ProtectedLines | ProtectedSetting, ...] = ()  # what goes only when it is named
+    protected: tuple[Protected, ...] = ()  # what goes only when it is named
 
 
 def package(name: str) -> Item:
@@ -70,7 +79,7 @@ def tree(
     files: Mapping[str, str] | None,
     *,
     about: str = "",
-    protected: Sequence[ProtectedLines | ProtectedSetting] = (),
+    protected: Sequence[Protected] = (),
 ) -> Item:
     """A directory that holds exactly these files (relative path: UTF-8 text), switched as a whole by one rename."""
     wanted = None if files is None else {"files": dict(files)}

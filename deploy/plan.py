@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
-from deploy.items import Item, ProtectedLines, ProtectedSetting, State
+from deploy.items import Item, ProtectedLines, ProtectedSetting, ProtectedWhole, State
 from deploy.key_formats import Secret
 from deploy.plan_text import plan_lines
 
@@ -106,6 +106,9 @@ class Change:
         for each in self.item.protected:
             if isinstance(each, ProtectedSetting):
                 yield from _lowered_settings(self.before, self.item.wanted, each)
+                continue
+            if isinstance(each, ProtectedWhole):
+                yield from [each.noun] if self.before is not None and self.item.wanted is None else []
                 continue
             gone = _protected_names(self.before, each) - _protected_names(self.item.wanted, each)
             yield from sorted({f"{each.noun}:{name}" for name, _ in gone})

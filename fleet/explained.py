@@ -46,17 +46,19 @@ def describe(customer: Customer, address: str, state: AddressState, where: Path)
     record = state.record
     if record is None:
         return state._replace(lines=(f"how it is listed is not known: {state.problem}", *mail_parts(state.mail)))
-    advice = list(_refused_though_taken(customer, state.mail)) if is_taken(record) else []
+    advice = [*_damaged(customer, record), *(_refused_though_taken(customer, state.mail) if is_taken(record) else ())]
     if not is_taken(record):
         advice += _advise_unlisted(customer, address, record, where)
-    return state._replace(lines=(*explain_lines(record), *mail_parts(state.mail)), advice=tuple(advice))
+    lines = (*explain_lines(record), *mail_parts(state.mail), *_kept_answers(record, state.mail))
+    return state._replace(lines=lines, advice=tuple(advice))
 
 
 def is_taken(record: Mapping[str, Any]) -> bool:
     """Return whether a relay that says this should take the address."""
     plus = record["plus"]
     with_tag = bool(plus and plus["is_listed"] and plus["is_taken"])
-    return bool(record["listed"]) or record["domain_is"] != "closed" or with_tag
+    stands_in = bool(record.get("left_out_of_tables") and record["in_table"])  # root's copy has it
+    return bool(record["listed"]) or record["domain_is"] != "closed" or with_tag or stands_in
 
 
 def advise(customer: Customer, states: Mapping[str, AddressState]) -> list[str]:
@@ -69,6 +71,25 @@ def advise(customer: Customer, states: Mapping[str, AddressState]) -> list[str]:
         behind = f"`inv status {customer.id}` says which are behind, and the next upload mends it"
         found.insert(0, f"relays do not list the same: {behind}")
     return list(dict.fromkeys(found)) or list(_advise_listed(customer, records[0]))
+
+
+def _damaged(customer: Customer, record: Mapping[str, Any]) -> Iterator[str]:
+    if record.get("left_out_of_tables"):
+        yield (
+            f"the customer's files on a relay are not in its tables as they stand: `inv status {customer.id}` says "
+            "more, and the next upload replaces its list"
+        )
+
+
+def _kept_answers(record: Mapping[str, Any], mail: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where Postfix keeps the server's answers, and how old a no may be, where the server is asked."""
+    kept = mail.get("kept_answers")
+    if record["unlisted"] == "ask" and kept:
+        again, longest = escape(kept["refresh"]), escape(kept["expire"])
+        yield (
+            f"the server's answers are kept in {escape(kept['map'])}: a no that is older than {again} is asked again, "
+            f"after whoever asks has got it once more; none is older than {longest}"
+        )
 
 
 def _refused_though_taken(customer: Customer, mail: Mapping[str, Any]) -> Iterator[str]:

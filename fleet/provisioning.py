@@ -15,7 +15,16 @@ from console.options import ProvisionOptions
 from customer_host.customer_keys import NewKeys
 from customer_host.provision_end import KeyUsage, provision_ends
 from deploy.plan import HostError, NoPython, Plan, ProofFailed
-from fleet import adoption, copy_lists, domain_moves, plan_view, settings_numbers, store_access, store_setup
+from fleet import (
+    adoption,
+    copy_lists,
+    domain_moves,
+    plan_view,
+    settings_numbers,
+    store_access,
+    store_setup,
+    store_start,
+)
 from fleet.copy_lists import ConnectedRelay
 from fleet.plan_view import RelayPlans, cost_of
 from fleet.problems import NOT_REACHED
@@ -98,6 +107,7 @@ def _provision_relays(
         if everything.store is None:  # which may have what no relay has
             refuse_unknown_names(looks, options.removing)
         codes = plan_view.print_plans(found, options)
+        store_start.print_first_lists([look for look in looks if not look.blockers], planned)
         changed: Mapping[str, str | HostError | Refused] = {}
         if options.dry_run:
             customers = [new if old.keys else old for old, new in zip(customers, planned, strict=True)]
@@ -118,7 +128,9 @@ def _provision_relays(
         if everything.store is None:
             codes += copy_lists.copy_lists(customers, reached, options.dry_run)
         else:
-            _follow({name: reached[name] for name, result in changed.items() if isinstance(result, str)})
+            done = {name for name, result in changed.items() if isinstance(result, str)}
+            _follow({name: reached[name] for name in done})
+            store_start.merge_first_lists([look for look in looks if look.relay.name in done], customers)
         return run._replace(codes=codes)
 
 
@@ -126,7 +138,9 @@ def _set_up(
     looks: Sequence[RelayPlan], customers: Sequence[Customer], options: ProvisionOptions
 ) -> tuple[list[RelayPlan], Mapping[str, str | HostError | Refused]]:
     """Make what relays need for asking the store; return who is ready for the rest, and why others are not."""
-    made = store_setup.set_up_relays(looks, customers, options)
+    keyed = {name for one in customers if one.keys for name in one.relays}
+    sharing = [look for look in looks if look.relay.store and look.relay.name in keyed]
+    made = store_setup.set_up_relays(sharing, options)
     every = [made.get(look.relay.name, look) for look in looks]
     failed = {name: error for name, error in made.items() if not isinstance(error, RelayPlan)}
     return [look for look in every if isinstance(look, RelayPlan)], failed

@@ -12,7 +12,7 @@ from console.options import ProvisionOptions
 from deploy.items import State
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
-from fleet import adoption, domain_moves, domain_screen, spool_data
+from fleet import adoption, domain_moves, domain_screen, spool_data, store_leave
 from fleet.relays import connect, relays_of, run_parallel
 from inventory import Inventory
 from inventory.domains import ascii_form
@@ -70,10 +70,14 @@ def _look(
         plan, every, options
     )
     blockers = blockers or [*adoption.put_off(standing)]
+    is_leaving = store_leave.is_leaving(relay, now)
+    if is_leaving and not blockers:
+        blockers = [*store_leave.find_unsent(host, relay, everything, now)]
     if plan.changes and not blockers:
         blockers = find_blockers(host, relay, customers, now, options)
     known = spool_data.keys_seen(spools), spool_data.lists_seen(spools)
     warnings = tuple(relay_role.unsaid_route_warnings(customers, now, unsaid))
+    warnings += (*store_leave.leaving_warnings(now),) if is_leaving else ()
     domains = domain_screen.screen_lines(domain_screen.find_changes(every, plan, now, after, spools, standing))
     return RelayPlan(
         relay, host, tuple(customers), now, plan, tuple(blockers), givers, *known, warnings, after, tuple(domains)

@@ -13,26 +13,20 @@ from deploy.plan import HostError, Plan
 from fleet import store_access
 from fleet.relay_plan import RelayPlan, install_packages
 from fleet.relays import run_parallel
-from inventory.model import Customer, Relay
+from inventory.model import Relay
 from roles import relay as relay_role
 
 
 def set_up_relays(
-    looks: Sequence[RelayPlan], customers: Sequence[Customer], options: ProvisionOptions
+    looks: Sequence[RelayPlan], options: ProvisionOptions
 ) -> Mapping[str, RelayPlan | HostError | Refused]:
-    """Bring the machines of relays that share a store to their wanted state; return their looks anew.
-
-    A relay of none of the customers that have a key is left alone.
-    """
-    keyed = {
-        look.relay.name: [one for one in customers if one.keys and look.relay.name in one.relays] for look in looks
-    }
-    due = {look.relay.name: look for look in looks if look.relay.store and keyed[look.relay.name]}
+    """Bring the machines of relays that share a store to their wanted state; return their looks anew."""
+    due = {look.relay.name: look for look in looks}
 
     def set_up(relay: Relay) -> RelayPlan:
         look = due[relay.name]
-        store_access.send_password(look.host, relay, look.plan)
-        look = install_packages(look, keyed[relay.name], options)
+        store_access.send_credential(look.host, relay, look.plan)
+        look = install_packages(look, look.customers, options)
         plan = Plan.of(look.host, relay_role.machine_items(relay, look.after))
         plan.apply()
         return look._replace(made=len(plan.changes))

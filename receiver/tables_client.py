@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import NamedTuple
 
@@ -36,6 +36,10 @@ class Tables(NamedTuple):
             said = escape((err or out).strip().rpartition("\n")[2]) or "it said nothing"
             raise Failed(f"rebuild-relay-recips ended {code}: {said}")
         return {name: why for name, colon, why in (line.partition(": ") for line in out.splitlines()) if colon}
+
+    def left_out(self) -> Mapping[str, str]:
+        """Return for whom the last build did not take the files as they stand, mostly root's copy instead, and why."""
+        return Manifest.read(self.places.tables).left_out
 
     def is_modified(self) -> bool:
         """Return whether somebody has changed or removed what was built: Postfix then has no answer, or a wrong one."""

@@ -11,7 +11,7 @@ from typing import Any
 from common.settings import UNLISTED, Settings
 from receiver.addresses import domain_of
 from receiver.lists import history, left_out, removed_addresses, upload_log
-from receiver.lists.spool import Held, Spool
+from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.monitoring.refusal_watch import Watched
 from receiver.outcome import Failed, Refused
@@ -40,6 +40,8 @@ def explain(
         "domain": domain,
         "domain_is": _domain_state(domain, settings, in_force.accepted.opens(settings, now)),
         "unlisted": settings.unlisted or UNLISTED[0],
+        "put_off": settings.unlisted == UNLISTED[-1] and spool.is_put_off(),
+        "left_out_of_tables": tables.left_out().get(spool.customer, ""),
         "last_good": in_force.accepted.domains.get(domain, 0),
         "listed": _why_listed(name, settings, in_force.recipients),
         "since": _listed_since(spool, name) if name in in_force.recipients else None,
@@ -72,10 +74,6 @@ def find_matching(addresses: Iterable[str], pattern: str) -> Iterable[str]:
         return (address for address in addresses if folded in address or folded in address.replace('"', ""))
     fits = re.compile(fnmatch.translate(folded.replace("[", "[[]"))).match
     return (address for address in addresses if fits(address) or fits(address.replace('"', "")))
-
-
-def _held(held: Held, name: str) -> dict[str, Any]:
-    return {"list": held.list, "since": held.since, "reasons": held.reasons, "has_it": name in held.recipients}
 
 
 def _domain_state(domain: str, settings: Settings, opens: Iterable[str]) -> str:

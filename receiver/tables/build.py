@@ -201,7 +201,8 @@ def _install(places: Places, relay: RelaySettings, found: Inputs, record: Manife
     left_out = {each.source.tree.customer: _why_copy(each) for each in parts}
     left_out.update((name, _OUT) for source in found.sources if (name := source.tree.customer) not in left_out)
     left_out = {customer: why for customer, why in left_out.items() if why}
-    record._replace(sources="" if left_out else found.digest()).write(places.tables)
+    sources, every = "" if left_out else found.digest(), {**found.left_out, **left_out}
+    record._replace(sources=sources, left_out=every).write(places.tables)
     return left_out
 
 

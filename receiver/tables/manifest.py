@@ -33,6 +33,7 @@ class Manifest(NamedTuple):
 
     sources: str = ""  # digest of all they were made of, if nobody was left out: while it holds, nothing is to be done
     tables: Mapping[str, BuiltTable] = {}
+    left_out: Mapping[str, str] = {}  # customers whose files were not taken as they stand, each with the reason
 
     @classmethod
     def read(cls, tables: str) -> Manifest:
@@ -42,14 +43,17 @@ class Manifest(NamedTuple):
                 fields = json.load(file)
             if fields["postern"] == _FORMAT:
                 return cls(
-                    str(fields["sources"]), {name: BuiltTable(**each) for name, each in fields["tables"].items()}
+                    str(fields["sources"]),
+                    {name: BuiltTable(**each) for name, each in fields["tables"].items()},
+                    {str(name): str(why) for name, why in fields.get("left_out", {}).items()},
                 )
         return cls()
 
     def write(self, tables: str) -> None:
         """Write it: the last step of a build."""
         known = {name: built._asdict() for name, built in self.tables.items()}
-        text = json.dumps({"postern": _FORMAT, "sources": self.sources, "tables": known}, indent=2)
+        fields = {"postern": _FORMAT, "sources": self.sources, "tables": known, "left_out": dict(self.left_out)}
+        text = json.dumps(fields, indent=2)
         write_file(os.path.join(tables, "built.json"), text.encode() + b"\n")
 
     def is_up_to_date(self, tables: str, sources: str, kind: str) -> bool:

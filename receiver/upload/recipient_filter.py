@@ -11,7 +11,7 @@ import fnmatch
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Set
 from functools import lru_cache
 from itertools import chain, islice
 from typing import NamedTuple
@@ -95,18 +95,24 @@ class Tally:
         """Return whether more values can be kept."""
         return len(self._kept) < KEPT
 
-    def name(self, block: str, reason_of: Callable[[str], str | None]) -> None:
-        """Take the values of a block that are left out; `reason_of` says why of an address in lower case."""
+    def name(self, block: str, reason_of: Callable[[str], str | None], untyped: Container[str] = ()) -> None:
+        """Take the values of a block that are left out; `reason_of` says why of an address in lower case.
+
+        `untyped`: values without a type, in lower case and without blanks around, that are to be named all the same.
+        """
         for value in block.split("\n"):
             lowered = value.lower()
             reason = reason_of(lowered.partition("smtp:")[2])
             if reason and _INTERNET.fullmatch(f"\n{lowered}"):
-                self._take(value.strip(AROUND)[:VALUE], reason)
+                self._take(value, reason, is_intended=reason not in _UNINTENDED)
+            elif lowered.strip() in untyped:
+                self._take(value, NOT_INTERNET, is_intended=False)
 
-    def _take(self, value: str, reason: str) -> None:
+    def _take(self, value: str, reason: str, *, is_intended: bool) -> None:
+        value = value.strip(AROUND)[:VALUE]
         if self.has_room:
             self._kept.setdefault(value, reason)
-        if reason in _UNINTENDED and len(self._unintended) < NAMED:
+        if not is_intended and len(self._unintended) < NAMED:
             self._unintended.setdefault(value, reason)
 
 
@@ -147,6 +153,7 @@ class _Rules(NamedTuple):
 
     domains: Mapping[str, str]  # as written in lower case: A-label; empty: any
     plain: re.Pattern[str]  # a line that is a recipient beyond doubt, in lower case, just as it is looked up
+    untyped: re.Pattern[str]  # a line that is an address of the customer's, without a type before it
     inner: re.Pattern[str]  # an address of the customer's within another value
     excluded: re.Pattern[str] | None  # matches an address as it is looked up
 
@@ -162,6 +169,7 @@ def _compile_rules(domains: tuple[str, ...], labels: tuple[tuple[str, str], ...]
     return _Rules(
         known if domains else {},
         re.compile(rf"\nsmtp:({_PLAIN_LOCAL}@(?:{ours}))(?=\n)"),
+        re.compile(rf"\n{_BLANKS}([^\s:@]+@(?:{ours if domains else '(?!)'})){_BLANKS}(?=\n)"),
         joined_values.compile_inner(known),
         re.compile("|".join(_exclusion(pattern, known) for pattern in exclude)) if exclude else None,
     )
@@ -233,10 +241,11 @@ def _filter_block(block: str, rules: _Rules, tally: Tally) -> list[str]:
             if tally.has_room:
                 tally.name(block, dict.fromkeys(excluded, EXCLUDED).get)
             recipients = [address for address in recipients if address not in excluded]
-    return recipients + _filter_unclear(block, unclear, rules, tally)
+    untyped = {*rules.untyped.findall(rest)} if tally.has_room else frozenset()
+    return recipients + _filter_unclear(block, unclear, untyped, rules, tally)
 
 
-def _filter_unclear(block: str, unclear: Iterable[str], rules: _Rules, tally: Tally) -> list[str]:
+def _filter_unclear(block: str, unclear: Iterable[str], untyped: Set[str], rules: _Rules, tally: Tally) -> list[str]:
     """Return the recipients among addresses that need a closer look, and count the others. Raises BadExport."""
     recipients: list[str] = []
     to_name: dict[str, str] = {}
@@ -251,8 +260,8 @@ def _filter_unclear(block: str, unclear: Iterable[str], rules: _Rules, tally: Ta
         is_wanted = reason in _UNINTENDED or (reason != OTHER_DOMAIN and tally.has_room)
         if is_wanted and _is_own(address, rules):
             to_name[address] = reason
-    if to_name:
-        tally.name(block, to_name.get)
+    if to_name or untyped:
+        tally.name(block, to_name.get, untyped)
     return recipients
 
 

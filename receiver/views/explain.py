@@ -15,14 +15,16 @@ _LISTED = {
 _UNLISTED = {
     "refuse": "is refused",
     "defer": "is put off, as `unlisted` wants it",
-    "ask": "is asked about at the customer's own server, whose no may be up to 15 minutes old",
+    "ask": "is asked about at the customer's own server, whose answers Postfix keeps for a while",
 }
+_PUT_OFF = "is put off (450) for now, as the customer's own server refuses to be asked"
 
 
 def explain_lines(record: Mapping[str, Any]) -> list[str]:
     """Return a line for each thing that is known of the address: the list first, then domain, export and mail."""
     return [
         _listed_line(record),
+        *_left_out_of_tables(record),
         *_removed_lines(record),
         *_plus(record),
         *_left_out(record),
@@ -50,6 +52,12 @@ def _listed_line(record: Mapping[str, Any]) -> str:
     before = "already on the oldest list that is kept, of" if since["at_least"] else "since"
     brought = f"brought by {_format_origin(since)}; entry {escape(since['entry'])}"
     return f"LISTED, {before} {format_time(since['when'])}, {brought}"
+
+
+def _left_out_of_tables(record: Mapping[str, Any]) -> Iterator[str]:
+    why = record.get("left_out_of_tables")  # a relay of an older release does not say
+    if why:
+        yield f"the relay's tables are not of its files as they stand: {escape(why, 400)}"
 
 
 def _removed_lines(record: Mapping[str, Any]) -> Iterator[str]:
@@ -93,10 +101,11 @@ def _held(record: Mapping[str, Any]) -> Iterator[str]:
 def _domain(record: Mapping[str, Any]) -> str:
     domain, state = record["domain"], record["domain_is"]
     good = f"last good list {format_time(record['last_good'])}" if record["last_good"] else "no accepted list yet"
+    unlisted = _PUT_OFF if record.get("put_off") else _UNLISTED.get(record["unlisted"], "is refused")
     says = {
         "open": f"OPEN: nobody in it is refused; {good}",
         "partial": "partial: nobody in it is refused, as mailboxes are elsewhere too",
-        "closed": f"closed: who is not listed {_UNLISTED.get(record['unlisted'], 'is refused')}; {good}",
+        "closed": f"closed: who is not listed {unlisted}; {good}",
     }
     return f"{domain} is {says[state]}"
 

@@ -9,7 +9,7 @@ from common.paths import LIBRARY, PLACES, POSTERN, REBUILD, RECEIVE
 from common.release import RELEASE
 from common.settings import RelaySettings
 from common.table_types import BUILT_IN, package_of
-from deploy.items import Item, State, account, derived, file, package, tree
+from deploy.items import Item, ProtectedWhole, State, account, derived, file, package, tree
 from inventory.model import Customer, Relay
 from roles.relay.customer import (
     customer_tree,
@@ -134,7 +134,9 @@ def machine_items(relay: Relay, now: Facts) -> Iterator[Item]:
     yield file(f"{PLACES.tables}/Makefile", render("relay/Makefile.j2", rebuild=REBUILD))
     yield from timers(relay, now.systemd)
     if relay.store:
-        yield Item("store", STORE, {**relay.store._asdict(), "password": "sent"})
+        yield Item("store", STORE, {**relay.store._asdict(), "credential": "sent"})
+    elif now.has_store:
+        yield Item("store", STORE, None, protected=(ProtectedWhole("store"),))
 
 
 def items_without(relay: Relay, customer_id: str, now: Facts) -> Iterator[Item]:

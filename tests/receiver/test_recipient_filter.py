@@ -314,6 +314,14 @@ def test_whom_nobody_meant_to_leave_out_is_named_as_written_with_the_reason() ->
     )
 
 
+def test_an_address_of_ours_without_a_type_is_named() -> None:
+    values = ["SMTP:bob@acme.example", " Anna@ACME.example", "anna@other.example", "MS:anna@acme.example", "anna"]
+    taken = filter_export(values, ACME)
+    assert taken.recipients == {"bob@acme.example"}
+    assert taken.left_out == {recipient_filter.NOT_INTERNET: 4}
+    assert taken.named == taken.own_left_out == (("Anna@ACME.example", recipient_filter.NOT_INTERNET),)
+
+
 def test_of_very_many_left_out_the_first_hundred_are_named_and_all_are_counted() -> None:
     taken = filter_export((f"SMTP:a<{number}@acme.example" for number in range(20_000)), ACME)
     assert taken.left_out == {recipient_filter.NOT_AN_ADDRESS: 20_000}

@@ -301,7 +301,7 @@ def parse(_: Context, file: str, customer: str = "", json: bool = False) -> None
     """Parse an export on this machine and say whom a relay would list.
 
     `address OK` lines go to stdout, counts and reasons to stderr. Names what was left out in the customer's own domains
-    though nobody wished it, as it was exported.
+    though no option asks for it, as it was exported.
 
     Usage: inv parse FILE --customer CUSTOMER
     Example: inv parse export.txt --customer acme

@@ -49,7 +49,7 @@ def roll_back_or_bring_back(customer: str, options: RollbackOptions) -> int:
 
 
 def rollback(customer: str, options: RollbackOptions) -> int:
-    """Put the same earlier list back on every relay, and pin it, once those who go by it were named by their number.
+    """Put the same earlier list back on every relay, and freeze it, once those who go by it were named by their number.
 
     Without a number of lists it is the previous list, or where another relay is frozen already, the one that is frozen
     there. Raises Refused when it is not the same, when others go than were named, and for a relay of the first release

@@ -90,7 +90,7 @@ def delete_key(end: ExchangeEnd, customer: Customer, key_name: str) -> None:
 
 
 def test_key_login(machine: Machine, customer: Customer, relays: Sequence[Relay], key_name: str) -> list[str]:
-    """Have the customer's end open every relay's gate with a key; what does not work, none if all do.
+    """Have the customer's end log in to every relay with a key; what does not work, none if all do.
 
     from= lets nobody else in, so it must be that machine. The gate answers with the name of the key that let it in.
     Raises HostError when the machine itself cannot be asked.

@@ -1,4 +1,4 @@
-"""The desk of each of a customer's relays: asked the same side by side; answers that are alike are printed once."""
+"""Run `postern` on each of a customer's relays at once; answers that are alike are printed once."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ MOST = 64 << 20  # bytes of an answer: a review names everybody
 
 
 class RelayAnswer(NamedTuple):
-    """What the desk of one relay answered."""
+    """What `postern` on one relay answered."""
 
     code: int
     record: Mapping[str, Any]
 
     @property
     def text(self) -> str:
-        """The answer as it is told to people."""
+        """The answer as people read it."""
         return "\n".join(self.record.get("lines") or [str(self.record.get("line", ""))])
 
 
@@ -66,7 +66,7 @@ class CustomerRelays(NamedTuple):
 def ask_relays(
     place: CustomerRelays, doing: str, verb: str, *words: str, stdin: bytes = b"", needs: str = ""
 ) -> Answers:
-    """Ask the desk of each of the relays. `needs`: an option; a relay whose release lacks it is not asked."""
+    """Run `postern` on each of the relays. `needs`: an option; a relay whose release lacks it is not asked."""
 
     def one(relay: Relay) -> RelayAnswer:
         with connect(relay) as host:

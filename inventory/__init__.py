@@ -102,7 +102,7 @@ def load(where: Path, customers: Collection[str] | None = None, relays: Collecti
 
 
 def relay_names(where: Path) -> tuple[str, ...]:
-    """Name the relays that are written down, be the rest of the inventory as wrong as it likes."""
+    """Name the relays that are written down, whatever is wrong in the rest of the inventory."""
     _must_be_there(where)
     return tuple(_relay_tables(where, []) or ())
 

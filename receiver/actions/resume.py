@@ -14,7 +14,7 @@ from receiver.upload.recipient_filter import FilteredExport
 
 
 def resume_uploads(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
-    """Let uploads take effect again, and offer the list that waits through the guard at once."""
+    """Let uploads take effect again, and let the guard judge the list that waits at once."""
     with spool.locked(), locks.hold_settings(spool.places):
         settings = load_settings(spool.places, spool.customer)
         publishing.complete(spool)

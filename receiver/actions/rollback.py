@@ -37,7 +37,7 @@ def preview_rollback(spool: Spool, which: ListChoice) -> dict[str, Any]:
 
 
 def roll_back(spool: Spool, which: ListChoice, removing: int, origin: Origin, tables: Tables) -> Outcome:
-    """Put an earlier list back and pin it. Raises Refused when it is not in history, or others than `removing` go.
+    """Put an earlier list back and freeze it. Raises Refused when it is not in history, or others than `removing` go.
 
     Domains that had no accepted list while it was in force are open again. What is held stays, for resume.
     """

@@ -100,7 +100,7 @@ def test_key_login(machine: Machine, customer: Customer, relays: Sequence[Relay]
         done = machine.run(*customer_role.key_test_command(customer, relay, key_name))
         if done.code or f"key {key_name} works" not in done.out:
             said = " ".join(f"{done.out} {done.err}".split())
-            found.append(f"{relay.name}: key {key_name} does not open it from {machine.name}: {said or done.code}")
+            found.append(f"{relay.name}: key {key_name} does not log in there from {machine.name}: {said or done.code}")
     return found
 
 

@@ -184,7 +184,7 @@ class Session:
             return b""
 
     def _error(self, said: object) -> HostError:
-        error = said if isinstance(said, dict) else {"text": "it says that something is wrong, and not what"}
+        error = said if isinstance(said, dict) else {"text": "it reports an error without a text"}
         text = _bound_text(str(error.get("text")).encode(errors="replace"))
         if error.get("kind") == "nopython":
             return self._no_python(text)

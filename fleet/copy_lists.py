@@ -39,9 +39,8 @@ def copy_lists(customers: Sequence[Customer], relays: Mapping[str, ConnectedRela
             try:
                 code, said = _hand_over(customer.id, [relays[one].host for one in siblings], relays[name].host)
                 since = format_time(relays[newest].lists[customer.id])
-                terminal.say(
-                    f"{name}: {customer.id}'s list of {since}, history and pin taken over from {newest}{beside}: {said}"
-                )
+                what = f"{customer.id}'s list of {since}, with its history"
+                terminal.say(f"{name}: {what}, taken over from {newest}{beside}: {said}")
                 yield code
             except HostError as error:
                 yield terminal.print_result(name, error)

@@ -20,7 +20,7 @@ from fleet.relays import connect, load_for, relays_of, run_parallel, select_cust
 from inventory import Inventory
 from inventory.model import Customer, Relay
 
-_SHAPELESS = "it is not of the shape that a desk's answer has"
+_SHAPELESS = "it is not of the shape that an answer of `postern` has"
 _CHANGES = ("offer", "adopt", "accept", "rollback", "resume", "open", "take-over", "merge-list")
 """Verbs that a relay records with the person who asked."""
 MOST = 64 << 20  # bytes of an answer: a review names everybody
@@ -259,7 +259,7 @@ def _no_answer(code: int, err: str, customer: str) -> str:
         return _too_old("does not know that yet", customer)
     if code in (126, 127):
         return f"Postern is not set up there; `inv provision {customer}` does it"
-    return f"the desk there gave no answer and ended with {code}: {err.strip()[-500:]}"
+    return f"`postern` there gave no answer and ended with {code}: {err.strip()[-500:]}"
 
 
 def _too_old(what: str, customer: str) -> str:

@@ -273,7 +273,7 @@ def _customers(
 def _check_table(
     model: type[T], shown: str, table: Mapping[str, Any], given: Mapping[str, Any], faults: list[str]
 ) -> T | None:
-    faults += [f"{shown}{key}: no such key: it is not for the file to say" for key in table if key in model.given]
+    faults += [f"{shown}{key}: no such key: the file cannot set it" for key in table if key in model.given]
     try:
         return model.model_validate(_freeze({**table, **given}))
     except ValidationError as error:

@@ -90,6 +90,6 @@ def orphaned_records(where: Path, customers: Tables) -> Iterator[Fault]:
 
 
 def texts_of(table: Mapping[str, Any] | None, key: str) -> list[str]:
-    """Return the texts of a list as they are written, be the rest of the file as wrong as it likes."""
+    """Return the texts of a list as they are written, whatever is wrong in the rest of the file."""
     value = (table or {}).get(key)
     return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []

@@ -212,18 +212,18 @@ def _next_tip(
 
 
 def _state(head: Head) -> tuple[object, ...]:
-    """Return what a point stands for: all but dates and the revision of the settings."""
+    """Return what a point stands for: all but dates, the review, and the revision of the settings."""
     accepted = (sorted(head.accepted.domains), head.accepted.list, dict(head.accepted.counts))
     held = head.held and (head.held["list"], list(head.held["reasons"]))
     return head.list, accepted, held, dict(head.kept), head.frozen, head.export
 
 
 def _refreshed(before: Head, made: Head) -> Head:
-    """Return the head with newer dates, where they are newer by enough to be worth a write."""
+    """Return the head with what may change while its point stays; dates, where they are newer by enough for a write."""
     old, new = before.accepted.domains, made.accepted.domains
     late = any(new[name] - old[name] >= _REFRESH for name in new)
     accepted: Accepted = made.accepted if late else before.accepted
-    return before._replace(accepted=accepted, settings=made.settings)
+    return before._replace(accepted=accepted, settings=made.settings, review=made.review)
 
 
 def _write_rows(connection: Connection, spool: Spool, made: Tip, change: Change | None, store: Tip | None) -> None:

@@ -74,14 +74,14 @@ def _read(relay: Relay, customer: Customer, texts: Sequence[str]) -> Reading:
         if found is None:
             raise Refused("it has no Postfix, and so no list to be taken over: `inv provision` sets it up")
         now = Facts.of(facts)
-        survey = host.read(relay_role.preflight_items(relay, [], now))
-    return Reading(now, found, tuple(relay_role.blockers(relay, [], now, survey)))
+        preflight = host.read(relay_role.preflight_items(relay, [], now))
+    return Reading(now, found, tuple(relay_role.blockers(relay, [], now, preflight)))
 
 
 def _unite(read: Readings) -> ExistingList:
     """Return what is brought; nothing where a relay could not be asked, as whom it takes is not known."""
     failed = [f"{name} could not be asked: {one}" for name, one in read.items() if isinstance(one, Exception)]
-    readings = _given(read)
+    readings = _successful(read)
     blockers = [f"{name}: {text}" for name, one in readings.items() for text in one.blockers]
     given = {address for one in readings.values() for address in one.found.get("given", ())}
     brought = existing_lists.unite({name: one.found for name, one in readings.items()}, given)
@@ -89,12 +89,12 @@ def _unite(read: Readings) -> ExistingList:
     return brought._replace(recipients=(), reasons=reasons) if reasons else brought
 
 
-def _given(read: Readings) -> dict[str, Reading]:
+def _successful(read: Readings) -> dict[str, Reading]:
     return {name: one for name, one in read.items() if isinstance(one, Reading)}
 
 
 def _show(customer: str, read: Readings, brought: ExistingList) -> None:
-    for name, one in _given(read).items():
+    for name, one in _successful(read).items():
         for line in existing_lists.describe(one.found):
             terminal.say(f"{name}: {line}")
     for reason in brought.reasons:
@@ -107,7 +107,7 @@ def _document(read: Readings, brought: ExistingList, held: Answers) -> dict[str,
     relays: dict[str, Any] = {
         name: {"code": code_of(one), "error": str(one)} for name, one in read.items() if isinstance(one, Exception)
     }
-    for name, one in _given(read).items():
+    for name, one in _successful(read).items():
         relays[name] = {**one.found, "lines": existing_lists.describe(one.found), "held": None}
     for name, answer in held.items():
         failed = {"code": code_of(answer), "error": str(answer)} if isinstance(answer, Exception) else {}
@@ -126,7 +126,7 @@ def _document(read: Readings, brought: ExistingList, held: Answers) -> dict[str,
 def _hold(place: CustomerRelays, read: Readings, brought: ExistingList) -> Answers:
     """Write the customer's tree on each relay, with who closes its domains there, and hold the list."""
     with ExitStack() as connections:
-        prepared = _prepare(place, _given(read), connections)
+        prepared = _prepare(place, _successful(read), connections)
     failed = {name: one for name, one in prepared.items() if isinstance(one, (HostError, Refused))}
     ready = relay_cli.restrict_relays(place.upload_relays(), prepared.keys() - failed.keys())
     recipients = json.dumps(brought.recipients).encode()

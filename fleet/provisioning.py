@@ -27,6 +27,7 @@ from fleet import (
 )
 from fleet.copy_lists import ConnectedRelay
 from fleet.plan_view import RelayPlans, cost_of
+from fleet.problems import NOT_REACHED
 from fleet.relay_plan import (
     RelayPlan,
     install_packages,
@@ -41,7 +42,7 @@ from receiver.formatting import count
 from roles import relay as relay_role
 from roles.relay import Facts
 
-_PROVED = ("main.cf", "routes", "sudo", "settled")
+_PROVED = ("main.cf", "routes", "sudo", "derived")
 """Kinds of items that are put back when a proof fails, come after it, or leave nothing of their own."""
 
 
@@ -162,7 +163,7 @@ def _fate(
 ) -> str:
     """Return what became of a relay, a word of plan_view.FATES."""
     if not isinstance(look, RelayPlan):
-        return "would change" if isinstance(look, NoPython) and options.dry_run else "not reached"
+        return "would change" if isinstance(look, NoPython) and options.dry_run else NOT_REACHED
     if look.blockers or isinstance(changed, Refused):
         return "refused"
     if isinstance(changed, HostError):
@@ -252,7 +253,7 @@ def _prove_adopted(look: RelayPlan, customers: Sequence[Customer]) -> bool:
         return Plan.of(look.host, relay_role.items(look.relay, [*customers, *look.givers], facts))
 
     plan(look.now).apply()
-    plan(adoption.proving(look.now, look.after)).apply()
+    plan(adoption.while_proving(look.now, look.after)).apply()
     try:
         look.host.make([adoption.proof(look.relay, domains)])
     except ProofFailed:
@@ -277,7 +278,7 @@ def _final_plan(
     every = [*customers, *look.givers]
     plan = Plan.of(look.host, relay_role.items(look.relay, every, look.after))
     # Another checkout was here since the look, or a customer who was to take a domain over got no key.
-    if lost := [*domain_moves.find_obstacles(everything, look.relay, every, look.after, plan)] or unnamed_removals(
+    if lost := [*domain_moves.find_blockers(everything, look.relay, every, look.after, plan)] or unnamed_removals(
         plan, every, options
     ):
         raise Refused("; ".join(lost))

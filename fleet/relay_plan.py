@@ -12,7 +12,7 @@ from console.options import ProvisionOptions
 from deploy.items import State
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
-from fleet import adoption, domain_moves, domain_screen, store_leave
+from fleet import adoption, domain_moves, domain_screen, spool_data, store_leave
 from fleet.relays import connect, relays_of, run_parallel
 from inventory import Inventory
 from inventory.domains import ascii_form
@@ -62,11 +62,11 @@ def _look(
     now, spools, unsaid = read_relay(host, relay, customers)
     standing = adoption.ask_standing(host, relay, customers, now)
     now = adoption.with_closers(now, customers, standing)
-    after = adoption.released(now, spools)
+    after = adoption.after_release(now, spools)
     givers = domain_moves.find_givers(everything, customers, now)
     every = [*customers, *givers]
     plan = Plan.of(host, relay_role.items(relay, every, after))
-    blockers = [*domain_moves.find_obstacles(everything, relay, every, now, plan)] or unnamed_removals(
+    blockers = [*domain_moves.find_blockers(everything, relay, every, now, plan)] or unnamed_removals(
         plan, every, options
     )
     blockers = blockers or [*adoption.put_off(standing)]
@@ -75,7 +75,7 @@ def _look(
         blockers = [*store_leave.find_unsent(host, relay, everything, now)]
     if plan.changes and not blockers:
         blockers = find_blockers(host, relay, customers, now, options)
-    known = relay_role.keys_seen(spools), relay_role.lists_seen(spools)
+    known = spool_data.keys_seen(spools), spool_data.lists_seen(spools)
     warnings = tuple(relay_role.unsaid_route_warnings(customers, now, unsaid))
     warnings += (*store_leave.leaving_warnings(now),) if is_leaving else ()
     domains = domain_screen.screen_lines(domain_screen.find_changes(every, plan, now, after, spools, standing))
@@ -89,7 +89,7 @@ def read_relay(
 ) -> tuple[Facts, State | None, State | None]:
     """Read facts, spools, and where Postfix takes mail for those who name no next hop."""
     unsaid = relay_role.unsaid_routes(relay, customers)
-    asked = (*relay_role.facts_items(relay, customers), relay_role.spools(customers), *unsaid)
+    asked = (*relay_role.facts_items(relay, customers), relay_role.list_status_item(customers), *unsaid)
     facts, spools, *routes = host.read(asked)
     return Facts.of(facts), spools, routes[0] if routes else None
 
@@ -98,8 +98,8 @@ def find_blockers(
     host: RelayHost, relay: Relay, customers: Sequence[Customer], now: Facts, options: ProvisionOptions
 ) -> list[str]:
     """Return what keeps the customers from being provisioned on a relay as it is. Raises HostError."""
-    survey = host.read(relay_role.preflight_items(relay, customers, now))
-    return relay_role.blockers(relay, customers, now, survey, downgrade=options.downgrade)
+    preflight = host.read(relay_role.preflight_items(relay, customers, now))
+    return relay_role.blockers(relay, customers, now, preflight, downgrade=options.downgrade)
 
 
 def install_packages(look: RelayPlan, customers: Sequence[Customer], options: ProvisionOptions) -> RelayPlan:

@@ -33,8 +33,8 @@ def agree(
 ) -> dict[str, RelayPlan | HostError | Refused]:
     """Return what was found, planned again where the relays' numbers for a customer differ."""
     looks = [look for look in found.values() if isinstance(look, RelayPlan) and look.relay.store]
-    agreed = {one.id: _agreed_number(one, _serving(looks, one)) for one in _with_givers(looks, customers)}
-    return {name: _replanned(look, agreed) if isinstance(look, RelayPlan) else look for name, look in found.items()}
+    agreed = {one.id: _agreed_number(one, _looks_of(looks, one)) for one in _with_givers(looks, customers)}
+    return {name: _plan_again(look, agreed) if isinstance(look, RelayPlan) else look for name, look in found.items()}
 
 
 def take(looks: Sequence[RelayPlan], customers: Iterable[Customer], removing: Sequence[str]) -> TakenNumbers:
@@ -43,7 +43,7 @@ def take(looks: Sequence[RelayPlan], customers: Iterable[Customer], removing: Se
     What the relays need for asking is there already.
     """
     numbers, refused = dict[str, int](), dict[str, Refused]()
-    for customer in (one for one in _with_givers(looks, customers) if _is_new(one, _serving(looks, one))):
+    for customer in (one for one in _with_givers(looks, customers) if _is_new(one, _looks_of(looks, one))):
         try:
             numbers[customer.id] = _ask(looks, customer, removing)
         except Refused as error:
@@ -58,7 +58,7 @@ def with_numbers(look: RelayPlan, numbers: Mapping[str, int]) -> RelayPlan:
 
 def _ask(looks: Sequence[RelayPlan], customer: Customer, removing: Sequence[str]) -> int:
     """Ask one upload relay after the other. Raises Refused."""
-    serving, why = _serving(looks, customer), "none of its upload relays can be asked"
+    serving, why = _looks_of(looks, customer), "none of its upload relays can be asked"
     given = {
         "number": max((relay_role.wanted_revision(customer, look.after).number for look in serving), default=1),
         "hash": relay_role.settings_hash(customer),
@@ -103,7 +103,7 @@ def _with_givers(looks: Iterable[RelayPlan], customers: Iterable[Customer]) -> l
     return list({**{one.id: one for one in customers}, **givers}.values())
 
 
-def _serving(looks: Iterable[RelayPlan], customer: Customer) -> list[RelayPlan]:
+def _looks_of(looks: Iterable[RelayPlan], customer: Customer) -> list[RelayPlan]:
     return [look for look in looks if look.relay.store and look.relay.name in customer.relays]
 
 
@@ -138,7 +138,7 @@ def _agreed_number(customer: Customer, looks: Sequence[RelayPlan]) -> int:
     return number if number and name == relay_role.settings_hash(customer) else number + 1
 
 
-def _replanned(look: RelayPlan, agreed: Mapping[str, int]) -> RelayPlan | HostError:
+def _plan_again(look: RelayPlan, agreed: Mapping[str, int]) -> RelayPlan | HostError:
     """Return a look whose plan writes the numbers that all relays are to have."""
     differing = {
         one.id: agreed[one.id]

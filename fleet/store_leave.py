@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.relay_host import RelayHost
+from fleet import spool_data
 from inventory import Inventory
 from inventory.model import Relay
 from receiver.formatting import escape
@@ -25,8 +26,8 @@ def find_unsent(host: RelayHost, relay: Relay, everything: Inventory, now: Facts
     for name in (one for one in now.customers if one not in everything.customers):
         yield f"the store cannot go while {escape(name)} is there, whom this inventory does not have: pull first"
     theirs = [one for one in everything.customers.values() if one.id in now.customers and relay.name in one.relays]
-    (spools,) = host.read([relay_role.spools(theirs)])
-    seen = relay_role.keys_seen(spools)
+    (spools,) = host.read([relay_role.list_status_item(theirs)])
+    seen = spool_data.keys_seen(spools)
     for customer in theirs:
         if not seen.get(customer.id):
             yield (

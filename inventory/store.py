@@ -11,8 +11,9 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from inventory.errors import UNSHOWN, InventoryError, describe_faults
-from inventory.model import Relay, StoreFiles, Table
+from inventory.model import Relay, StoreFiles
 from inventory.provider import FILE, read_tables
+from inventory.table import Table
 
 _PARAMETERS = ("sslmode", "sslrootcert")
 

@@ -123,7 +123,7 @@ def answer_call(
 
 
 def _become_postern(places: Places, reads_logs: bool) -> OpenedLogs | None:
-    """Give up root for good, after opening the mail logs, which only root may open. None: they are not asked for."""
+    """Leave root for good, after opening the mail logs, which only root may open. None: they are not asked for."""
     theirs = account.find_account()
     if os.geteuid() == theirs.uid:
         return None

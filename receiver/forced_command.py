@@ -88,7 +88,7 @@ def _answer(places: Places, tables: Tables, call: UploadCall) -> Answer:
             process_limits.limit_resources(settings)
             with suppress(Busy, OSError), spool.locked(_NOTE):
                 kit = None if call.verb in ("status", "") else call.kit
-                spool.seen(call.origin.key, call.origin.when, kit)
+                spool.note_key(call.origin.key, call.origin.when, kit)
             return _run_verb(settings, spool, tables, call)
     except (Stopped, BadSettings) as error:
         return _log(outcome_of_error(call.customer, call.origin, error))

@@ -164,7 +164,7 @@ class Answer(NamedTuple):
 
     @classmethod
     def to(cls, outcome: Outcome) -> Answer:
-        """Tell a run; of a look the names too, and the summary again behind them, where it is still to be seen."""
+        """Return the answer on a run; of a look with the names, and the summary again behind them, where it is seen."""
         names = [*_shown_names("+", outcome.coming), *_shown_names("-", outcome.going)]
         lines = [outcome.line, *name_left_out(records(outcome.named)), *names, *([outcome.line] if names else [])]
         return cls(outcome.code, lines, {**outcome.record(), "lines": lines})
@@ -199,7 +199,7 @@ def log_outcome(outcome: Outcome) -> None:
 
 
 def write_answer(text: str) -> None:
-    """Tell the other side, if it is still there. What was done stays done without it."""
+    """Write the answer to the other side, if it is still there. What was done stays done without it."""
     answer = text.encode("utf-8", "backslashreplace")
     with suppress(OSError):
         for start in range(0, len(answer), _PIECE):

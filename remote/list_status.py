@@ -1,4 +1,4 @@
-"""Runs on the relay: kind `spools`, how each customer's lists stand. A spool may be anybody's work.
+"""Runs on the relay: kind `list_status`, how each customer's lists stand. A spool may be anybody's work.
 
 It is read as root: remote/account_files.py says how.
 """
@@ -91,4 +91,4 @@ def _list(spool: int, bound: int) -> State | str | None:
     return {**told, "digest": hashlib.sha256(content).hexdigest(), "total": content.count(b"\n")} if bound else told
 
 
-KINDS = {"spools": Kind(_read, refuse_making)}
+KINDS = {"list_status": Kind(_read, refuse_making)}

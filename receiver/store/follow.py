@@ -76,14 +76,14 @@ def follow(access: StoreAccess, customers: Sequence[str], now: int, seconds: flo
 
 
 def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, until: float) -> Looked:
-    last = read_followed(run)
+    last = _without_future(read_followed(run), now)
     every = not last.reached or now - last.every >= ALL or last.every > now or bool(last.why)
     noted = {note.customer for note in read_notes(run, last.tried - OVERLAP)}  # those whose uploads were not judged
     changed: list[str] = []
     wrong: dict[str, str] = {}
     try:
         with access.connect() as connection:
-            clock, names = _find_changed(connection, customers, 0.0 if every else last.clock - OVERLAP)
+            clock, names = _find_changed(connection, customers, 0.0 if every else last.clock)
             names |= {*last.wrong, *last.beside, *noted}
             again = [name for name in customers if name in names]
             for name in again:
@@ -91,6 +91,7 @@ def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, unt
                     return Looked(last._replace(tried=now, why="it took too long"), tuple(changed))
                 if _follow_safely(access, connection, name, wrong):
                     changed.append(name)
+            access.note_damage(connection.damaged)
             alive = beat(connection, access.settings)
     except (Unreached, BadSettings) as error:
         return Looked(last._replace(tried=now, why=str(error)), tuple(changed))
@@ -99,16 +100,25 @@ def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, unt
     return Looked(Followed(now, now, clock, whole, "", wrong, beside, alive), tuple(changed))
 
 
+def _without_future(last: Followed, now: int) -> Followed:
+    """Return what was noted, as of now where a clock that was ahead noted it: no alarm waits for that time."""
+    beside = {name: min(since, now) for name, since in last.beside.items()}
+    return last._replace(reached=min(last.reached, now), beside=beside)
+
+
 def _find_changed(connection: Connection, customers: Sequence[str], since: float) -> tuple[float, set[str]]:
-    """Return the database's clock and whose heads changed since; all, where the one query fails: a page is damaged."""
+    """Return the database's clock and whose heads changed since it said so last.
+
+    All, where that clock was put back or another host's is behind it, and where the one query fails: a page is damaged.
+    """
     with connection.reading():
         clock = float(connection.ask("SELECT extract(epoch FROM clock_timestamp())")[0][0])
-        if not since:
+        if not since or clock < since:
             return clock, set(customers)
     with suppress(Unreached), connection.reading():
         found = connection.ask(
             "SELECT customer FROM postern.heads WHERE customer = ANY(%s) AND updated >= to_timestamp(%s)",
-            (list(customers), since),
+            (list(customers), since - OVERLAP),
         )
         return clock, {name for (name,) in found}
     return clock, set(customers)

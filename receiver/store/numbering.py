@@ -53,7 +53,10 @@ class NewSettings(NamedTuple):
 
 
 def number_settings(access: StoreAccess, customer: str, wanted: NewSettings, by: str) -> dict[str, Any]:
-    """Give settings the next number in the store. Raises RefusedWith, Refused on a follower, Busy."""
+    """Write settings to the store under its next number; return what it has then.
+
+    Raises RefusedWith, Refused on a follower, Busy.
+    """
     if not access.settings.is_upload_relay:
         raise Refused("this relay follows the store; ask one of the upload relays")
     if not os.path.isdir(access.places.tree(customer)):

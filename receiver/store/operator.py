@@ -148,10 +148,13 @@ def open_domains(access: StoreAccess, spool: Spool, domains: Iterable[str], by: 
     _check_upload_relay(access)
     asked = frozenset(domains)
     prepare(spool, int(time.time()))
-    return {**_publish(access, spool, write(access, spool, partial(_opened, asked, by))), "opened": sorted(asked)}
+    return {
+        **_publish(access, spool, write(access, spool, partial(_with_open_domains, asked, by))),
+        "opened": sorted(asked),
+    }
 
 
-def _opened(domains: frozenset[str], by: str, base: Tip) -> Change:
+def _with_open_domains(domains: frozenset[str], by: str, base: Tip) -> Change:
     head = base.head._replace(accepted=base.head.accepted.without(domains))
     entry = LogEntry(upload_log.new_id(), int(time.time()), "opened", head.list, head.list, by=by)
     return Change(head, base.text, "open", entry, by, is_judgement=False)

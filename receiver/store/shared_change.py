@@ -206,7 +206,7 @@ def _change_of(spool: Spool, decided: Decided, seen: Tip, decision: Decision, ba
         head = head._replace(frozen=Freeze(decision.pin.by, decision.pin.since, decision.pin.list, name))
     if decided.kind == "resume":
         head = head._replace(frozen=None)
-    head = head._replace(accepted=decision.accepted, kept=_kept(spool, head, decision))
+    head = head._replace(accepted=decision.accepted, kept=_brought_back(spool, head, decision))
     entry = decision.entry or upload_log.LogEntry(upload_log.new_id(), int(time.time()), decided.kind, head.list)
     removal = Removal(entry.when, entry.entry, bool(decision.by))
     removals = dict.fromkeys(base.recipients - decision.recipients, removal)
@@ -232,7 +232,7 @@ def _held_text(spool: Spool, head: Head) -> bytes:
     return list_file.encode_recipients(held.recipients) if held else b""
 
 
-def _kept(spool: Spool, head: Head, decision: Decision) -> dict[str, str]:
+def _brought_back(spool: Spool, head: Head, decision: Decision) -> dict[str, str]:
     known = removed_addresses.read_removals(spool.folder, int(time.time()))
     back = {name: known[name].entry for name in decision.brings_back if name in known}
     return {name: entry for name, entry in {**head.kept, **back}.items() if name in decision.recipients}

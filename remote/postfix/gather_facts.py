@@ -1,4 +1,4 @@
-"""Runs on the relay: kind `now`, what a plan depends on, and kind `service`, a Postfix that was installed just now."""
+"""Runs on the relay: kind `facts`, what a plan depends on, and kind `service`, a Postfix that was installed."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from remote.files import read_text
 from remote.main import Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
 from remote.postfix.customer_trees import customers, tree_settings
 from remote.postfix.instance import Postfix
-from remote.postfix.relay_domains import foreign
+from remote.postfix.relay_domains import foreign_domains
 
 PIECES = ("/etc/ssh/sshd_config.d", "/etc/security/limits.d")
 RECORD = f"{PLACES.etc}/main.cf.before"
 SYSTEMD = "/run/systemd/system"  # it is there where systemd runs the machine: sd_booted(3)
 
 
-def _read_now(asked: list[Request]) -> list[State | None]:
-    return [_now(Postfix(one.name), one.wanted or {}) for one in asked]
+def _read_facts(asked: list[Request]) -> list[State | None]:
+    return [_facts(Postfix(one.name), one.wanted or {}) for one in asked]
 
 
-def _now(postfix: Postfix, relay: State) -> State:
-    """Return the fields of roles.relay.Now; those of Postfix are left out where there is none."""
+def _facts(postfix: Postfix, relay: State) -> State:
+    """Return the fields of roles.relay.Facts; those of Postfix are left out where there is none."""
     state: dict[str, Any] = {
         "python": sys.executable,
         "manager": os.path.basename(find_tool("apt-get", "dnf", "yum") or ""),
@@ -62,7 +62,7 @@ def _now(postfix: Postfix, relay: State) -> State:
         "types": [] if (relay["table_type"] or table_type) in BUILT_IN else postfix.types(),
         "settings": settings,
         "delimiter": postfix.value("recipient_delimiter"),
-        "foreign": foreign(postfix) if is_changing else [],
+        "foreign": foreign_domains(postfix) if is_changing else [],
     }
 
 
@@ -176,4 +176,4 @@ def _make_service(name: str, _wanted: State | None) -> None:
         raise Failed(f"{name} does not start: {last_lines(ran.out + ran.err)}")
 
 
-KINDS = {"now": Kind(_read_now, refuse_making), "service": Kind(_read_service, _make_service)}
+KINDS = {"facts": Kind(_read_facts, refuse_making), "service": Kind(_read_service, _make_service)}

@@ -14,7 +14,7 @@ CONFIG = "/etc/postfix"
 
 
 class Facts(NamedTuple):
-    """A machine as it is; the fields that kind `now` reads there."""
+    """A machine as it is; the fields that kind `facts` reads there."""
 
     python: str  # what our launchers name
     manager: str  # "apt-get", "dnf", "yum", or nothing
@@ -40,7 +40,7 @@ class Facts(NamedTuple):
 
     @classmethod
     def of(cls, state: State | None) -> Facts:
-        """Take in what was read of `asked`."""
+        """Take in what was read of facts_items()."""
         fields: dict[str, Any] = {**BLANK._asdict(), **(state or {})}
         for name in ("settings", "record"):
             fields[name] = {key: Setting(*value) for key, value in fields[name].items()}
@@ -74,10 +74,10 @@ BLANK = Facts(
 
 
 def facts_items(relay: Relay, customers: Iterable[Customer] = ()) -> tuple[Item, ...]:
-    """List what is to be read first; Now.of() takes in the answer. `customers`: whose domains others may have."""
+    """List what is to be read first; Facts.of() takes in the answer. `customers`: whose domains others may have."""
     domains = {name: customer.id for customer in customers for name in domain_names(customer)}
     facts = {"reject": relay.reject, "table_type": relay.table_type, "domains": domains}
-    return (Item("now", config_directory(relay), facts),)
+    return (Item("facts", config_directory(relay), facts),)
 
 
 def config_directory(relay: Relay) -> str:

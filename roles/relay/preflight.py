@@ -42,17 +42,18 @@ def preflight_items(relay: Relay, customers: Sequence[Customer], now: Facts) -> 
         "accounts": [customer.upload_account for customer in copying],
         "homes": {ACCOUNT: HOME, **{one.upload_account: Places().drop(one.id) for one in copying}},
     }
-    return (Item("survey", config_directory(relay), facts),)
+    return (Item("preflight", config_directory(relay), facts),)
 
 
 def blockers(
-    relay: Relay, customers: Sequence[Customer], now: Facts, survey: Sequence[State | None], *, downgrade: bool = False
+    relay: Relay, customers: Sequence[Customer], now: Facts, found: Sequence[State | None], *, downgrade: bool = False
 ) -> list[str]:
-    """Return the reasons to write nothing. `survey`: what was read of surveyed(), part of it where there is no Postfix.
+    """Return the reasons to write nothing.
 
-    `downgrade`: an older release may replace a newer one.
+    `found`: what was read of preflight_items(), part of it where there is no Postfix. `downgrade`: an older release may
+    replace a newer one.
     """
-    facts = survey[0] or {}
+    facts = found[0] or {}
     return [
         *_release(now.release, downgrade),
         *login_refusals(facts, customers),

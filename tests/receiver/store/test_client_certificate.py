@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from receiver.store.schema import Role, migrate
+from receiver.store.schema import Role
 from remote import store_files
 from tests.support import postgres
-from tests.support.postgres import READER, STORE, WRITER, Postgres
+from tests.support.postgres import WRITER, Postgres
 from tests.support.small_relay import SmallRelay, people
 from tests.support.store_relays import accept_first, relay, run_follow, upload
 
@@ -28,7 +28,7 @@ def server() -> Iterator[Postgres]:
     (made.data / "pg_hba.conf").write_text(rules)
     made.stop()
     made.start()
-    migrate(made.url, STORE, Role(WRITER.name, "", WRITER.limit), READER)
+    made.migrate(writer=Role(WRITER.name, "", WRITER.limit))
     yield made
     made.remove()
 

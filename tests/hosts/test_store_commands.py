@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
 
 from lab.host import LabHost
-from lab.operators import OUTSIDE, AtOnce, answers, export
+from lab.operators import MARK, OUTSIDE, AtOnce, answers, export
 from tests.support import postgres, watching
 from tests.support.postgres import STORE, Postgres
-from tests.support.watching import Server
+from tests.support.servers import Server
 
 pytestmark = [
     pytest.mark.host,
@@ -42,7 +41,9 @@ class Place(NamedTuple):
     def upload(self, customer: str, *people: str) -> set[int]:
         """Send a list that names the same people in every domain to both upload relays."""
         every = [f"{one}@{domain}" for one in people for domain in (f"{customer}.example", SHARED)]
-        return {self.servers[customer].upload(export(*every), relay).code for relay in (0, 1)}
+        server, sent = self.servers[customer], export(*every) + MARK
+        lines = [server.line(self.hosts[name].address) for name in NAMES[:2]]
+        return {server.call([*line, server.verb], sent).code for line in lines}
 
     def follow(self) -> None:
         for name in NAMES:
@@ -100,7 +101,7 @@ def test_explain_asks_upload_relays_and_followers(place: Place) -> None:
 def test_a_key_is_rotated_and_the_follower_has_none(place: Place) -> None:
     place.operator.done("rotate-key old")
     assert [place.keys_of(name, "old") for name in NAMES] == [["k1", "k2"], ["k1", "k2"], []]
-    shutil.copytree(place.operator.kits / "old", place.servers["old"].folder, dirs_exist_ok=True)
+    place.servers["old"].carry()
     assert place.upload("old", "bob", "carol") == {0}
     place.operator.done("rotate-key old --finish")
     assert [place.keys_of(name, "old") for name in NAMES] == [["k2"], ["k2"], []]

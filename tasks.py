@@ -439,7 +439,7 @@ def adopt(_: Context, customer: str, from_: list[str] | None = None, dry_run: bo
     },
 )
 def rehearse(_: Context, customer: str, guard: list[str] | None = None, json: bool = False) -> None:
-    """Say which of the logged uploads other limits would have held.
+    """Show which of the logged uploads other limits would have held.
 
     Each is judged alone.
 
@@ -640,7 +640,7 @@ def status(
 
 @task(help={"address": "a whole address, as anna@acme.example", "json": _JSON})
 def explain(_: Context, address: str, json: bool = False) -> None:
-    """Say all that is known of an address, and what to do about it.
+    """Show all that is known of an address, and what to do about it.
 
     Listed or not, since when and by whom, what relays answer. Works when a relay is down: the others are asked all the
     same, and the exit code is 4.
@@ -739,9 +739,9 @@ def demo(_: Context, keep: bool = False) -> None:
 def bench(_: Context, only: list[str] | None = None, quick: bool = False) -> None:
     """Measure Postern beside its peers and its limits.
 
-    Writes docs/performance.md; half an hour on a quiet machine. Questions: provisioning customers receiving parsing
-    building fleet startup directory reporting. Needs root on Debian; Ansible, pyinfra and what draws the plots go into
-    .venv-bench. Exit code 1 when a goal is missed.
+    Writes docs/performance.md; an hour on a quiet machine. Questions: provisioning customers receiving parsing
+    building fleet startup waiting directory reporting soak. Needs root on Debian; Ansible, pyinfra and what draws the
+    plots go into .venv-bench. Exit code 1 when a goal is missed.
 
     Usage: inv bench [options]
     Example: inv bench --only startup --quick

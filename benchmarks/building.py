@@ -17,10 +17,10 @@ from typing import NamedTuple
 from benchmarks import relays, tools
 from benchmarks.measuring import FailedError, Run, Spread, called, figure, quotients, rounds, seconds
 from benchmarks.report import Answer, Plot, Table, Target
+from common.paths import REBUILD
 from common.settings import RelaySettings
 from lab.host import LabHost
 from lab.operators import MARK, Operator, export
-from roles.relay import REBUILD
 
 TYPES = ("hash", "cdb", "lmdb")
 _EITHER = r"\|".join(TYPES)
@@ -226,7 +226,7 @@ class Spent(NamedTuple):
     changed: float
 
     def share(self, customers: int, uploads: int) -> float:
-        """Give the share of a core, in %, that so many uploads of each customer take of a day. None shares a build."""
+        """Return the share of a core, in %, that so many uploads of each customer take a day. None shares a build."""
         each = self.unchanged + (self.changed - self.unchanged) / ONE_IN
         return 100 * each * customers * uploads / 86_400
 

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 from benchmarks import peers
 from benchmarks.measuring import Argv, Run, run
+from common.paths import LIBRARY, REBUILD
 from lab import keys
 from lab.host import LabHost
 from lab.operators import Operator
-from roles.relay import LAUNCHERS, LIBRARY, REBUILD
+from roles.relay import LAUNCHERS
 
 HERE = Path(__file__).parent
 REPO = HERE.parent

@@ -16,8 +16,8 @@ from console.errors import Refused
 from console.options import read_file
 from inventory import validators
 from inventory.domains import ascii_form
-from inventory.model import Source
 from inventory.schema import write_schemas
+from inventory.sources import Source
 from templates import render
 
 

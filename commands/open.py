@@ -12,6 +12,7 @@ from typing import NamedTuple
 import inventory
 from common import exit_codes
 from common.opened import Opened
+from common.paths import REBUILD
 from console import terminal
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
@@ -109,7 +110,7 @@ def _forget_accepted(host: RelayHost, customer: Customer) -> RelayAnswer:
 
 def _build(host: RelayHost) -> None:
     """Have root build the tables, whatever state the account's files are in. Raises HostError."""
-    done = host.run(relay_role.REBUILD)
+    done = host.run(REBUILD)
     if done.code:
         raise HostError(f"the tables are not built yet; the timer tries it again: {done.err.strip()[-500:]}")
 

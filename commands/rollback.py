@@ -96,16 +96,16 @@ def _check_old(customer: str, previews: Mapping[str, Preview]) -> None:
 
 
 def _is_named(previews: Mapping[str, Preview], options: RollbackOptions) -> bool:
-    return int(options.removing or 0) == len(_going(previews))
+    return int(options.removing or 0) == len(_leaving_addresses(previews))
 
 
-def _going(previews: Mapping[str, Preview]) -> list[str]:
+def _leaving_addresses(previews: Mapping[str, Preview]) -> list[str]:
     return sorted(frozenset[str]().union(*(seen.going for seen in previews.values())))
 
 
 def _show(customer: str, previews: Mapping[str, Preview], failed: Answers, options: RollbackOptions) -> int:
     """Print who would come and go, and the command that does it. Raises Refused where it was not only a look."""
-    going = _going(previews)
+    going = _leaving_addresses(previews)
     coming = sorted(frozenset[str]().union(*(seen.coming for seen in previews.values())))
     words = [f"inv rollback {customer}", *([f"--to {options.back}"] if options.back else [])]
     command = " ".join([*words, *([f"--removing {len(going)}"] if going else [])])

@@ -25,7 +25,9 @@ def verify(customer: str, every: bool, relay: str, as_json: bool) -> int:
 
     def ask(relay: Relay) -> State:
         with connect(relay) as host:
-            (said,) = host.read([relay_role.answers(relay, [one for one in customers if relay.name in one.relays])])
+            (said,) = host.read(
+                [relay_role.smtp_verify_item(relay, [one for one in customers if relay.name in one.relays])]
+            )
         return said or {"asked": {}, "listed": {}}
 
     answers = run_parallel(relays_of(everything, customers, relay), ask, "asking")

@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-TABLES = "/etc/postern/tables"
+from common.paths import PLACES
+
+TABLES = PLACES.tables
 RELOCATED = "relocated_maps"
 DOMAINS, ROUTES, RECIPIENTS = "relay_domains", "transport_maps", "relay_recipient_maps"
 TABLE_OF = {DOMAINS: "relay_domains", ROUTES: "transport", RECIPIENTS: "exchange_recipients"}
-BUILT_IN = ("hash", "btree")  # Postfix' own, where they are there at all: no package brings them
 OTHERS = f"regexp:{TABLES}/others"
 REJECT, SOFT = "unknown_relay_recipient_reject_code", "450"
 RESTRICTIONS = "smtpd_recipient_restrictions"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from common.paths import Places
 
 _FORMAT = 1
-_LONGEST = 1 << 16  # bytes of a marker that are read; ours are far shorter
+LONGEST = 1 << 16  # bytes of a marker that are read; ours are far shorter
 
 
 class Opened(NamedTuple):
@@ -46,6 +46,6 @@ def find_marker(places: Places, customer: str) -> Opened | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:
-            return Opened.read(file.read(_LONGEST), customer)
+            return Opened.read(file.read(LONGEST), customer)
     except (OSError, ValueError, RecursionError):
         return Opened(customer)

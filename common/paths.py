@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-DROPPED = "exchusers.txt"  # the one file in a drop
+LIBRARY = "/usr/local/lib/postern"  # where the receiver is installed
+RECEIVE = "/usr/local/sbin/postern-receive"  # the forced command
+POSTERN = "/usr/local/sbin/postern"
+REBUILD = "/usr/local/sbin/rebuild-relay-recips"
+DROPPED = "exchusers.txt"  # the one file in an SFTP inbox
 
 
 class Places(NamedTuple):
@@ -24,7 +28,12 @@ class Places(NamedTuple):
 
     def drop(self, customer: str) -> str:
         """Where a client that only copies files puts the customer's list."""
-        return os.path.join(self.var, "drop", customer)
+        return os.path.join(self.drops, customer)
+
+    @property
+    def drops(self) -> str:
+        """Where the SFTP inboxes of all customers are."""
+        return os.path.join(self.var, "drop")
 
     def opened(self, customer: str) -> str:
         """Where root marks that all of the customer's domains are open, whatever lists and dates say."""
@@ -44,3 +53,7 @@ class Places(NamedTuple):
     def run(self) -> str:
         """The account's own small things that belong to no customer: parse slots, alarms already raised."""
         return os.path.join(self.var, "run")
+
+
+PLACES = Places()
+"""On every relay; only tests have others."""

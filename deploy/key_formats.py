@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_key,
 )
 
+from common.key_line import KEY_TYPES
+
 RSA_BITS = 3072  # of a pair made here
 RSA_LEAST = 2048  # of a key from outside; OpenSSH would take 1024
 PUBLIC_MOST = 20_000  # characters of a public key file; the longest RSA key OpenSSH knows has 3,000
@@ -229,5 +231,11 @@ def _refuse_kind(kind: str) -> None:
         raise BadKey("DSA keys are not accepted by any current OpenSSH: make an Ed25519 or RSA key")
     if kind.startswith("sk-"):
         raise BadKey("this key is in a token that wants to be touched, and nobody is there at night: make a plain one")
-    if kind not in ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"):
+    if kind not in KEY_TYPES:
         raise BadKey("this type of key is not known here: make an Ed25519 or RSA key")
+
+
+def fingerprint(key: str) -> str:
+    """Write the fingerprint of a "TYPE BLOB" as ssh-keygen -l does."""
+    digest = hashlib.sha256(base64.b64decode(key.split()[1])).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")

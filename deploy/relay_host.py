@@ -9,13 +9,13 @@ from types import TracebackType
 
 from fabric import Connection
 
-from deploy.connection import close, connect, fetch_host_keys, fingerprint
+from deploy.connection import close, connect, fetch_host_keys
 from deploy.items import Item, State
 from deploy.plan import Change, Done, HostError
 from deploy.remote_command import MOST, RemoteCommand
 from deploy.remote_session import SUDO, Lock, Session, sudo_fault, write_command
 
-__all__ = ["RelayHost", "fetch_host_keys", "fingerprint"]
+__all__ = ["RelayHost", "fetch_host_keys"]
 
 
 class RelayHost:

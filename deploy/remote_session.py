@@ -152,10 +152,10 @@ class Session:
             if not line.endswith(b"\n"):
                 raise self._connection_error(noise + line)
             if line.startswith(b'{"loaded":'):
-                self._check_root(_understood(line).get("user"))
+                self._check_root(_read_answer(line).get("user"))
                 return
             if line.startswith(b'{"error":'):
-                raise self._error(_understood(line)["error"])
+                raise self._error(_read_answer(line)["error"])
             noise += line
         raise HostError(f"its login scripts print too much before our program starts:\n{_bound_text(noise)}")
 
@@ -171,7 +171,7 @@ class Session:
         line = self._receive(seconds)
         if not line.endswith(b"\n"):
             raise self._connection_error(line)
-        return _understood(line)
+        return _read_answer(line)
 
     def _receive(self, seconds: float) -> bytes:
         try:
@@ -237,7 +237,7 @@ def _module(path: Path) -> str:
     return ".".join(place.with_suffix("").parts)
 
 
-def _understood(line: bytes) -> dict[str, Any]:
+def _read_answer(line: bytes) -> dict[str, Any]:
     """Read an answer. Raises HostError: it may be anybody's work."""
     try:
         answer = json.loads(line)

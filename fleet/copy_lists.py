@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from common import exit_codes
+from common.paths import POSTERN
 from console import terminal
 from deploy.plan import HostError
 from deploy.relay_host import RelayHost
-from fleet.relay_cli import POSTERN, person_options
+from fleet.relay_cli import person_options
 from inventory.model import Customer
 from receiver.formatting import format_time
 from receiver.outcome import AHEAD
@@ -28,7 +29,7 @@ class ConnectedRelay(NamedTuple):
 def copy_lists(customers: Sequence[Customer], relays: Mapping[str, ConnectedRelay], dry_run: bool) -> Iterator[int]:
     """Fill empty spools; gives an exit code for each. A relay without a list has its customer's domains open."""
     with terminal.progress("handing lists over", list(_names(customers, relays))) as ended:
-        for customer, name, siblings in due(customers, relays, int(time.time())):
+        for customer, name, siblings in find_lacking(customers, relays, int(time.time())):
             newest, *others = siblings
             beside = f", beside {', '.join(others)}" if others else ""
             if dry_run:
@@ -49,10 +50,10 @@ def copy_lists(customers: Sequence[Customer], relays: Mapping[str, ConnectedRela
 
 
 def _names(customers: Sequence[Customer], relays: Mapping[str, ConnectedRelay]) -> Iterable[str]:
-    return (f"{customer.id} to {name}" for customer, name, _ in due(customers, relays, int(time.time())))
+    return (f"{customer.id} to {name}" for customer, name, _ in find_lacking(customers, relays, int(time.time())))
 
 
-def due(
+def find_lacking(
     customers: Sequence[Customer], relays: Mapping[str, ConnectedRelay], now: int
 ) -> Iterator[tuple[Customer, str, list[str]]]:
     """Yield who lacks a list where, and the relays that have one, that with the newest accepted one first.

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import inventory
 from console.errors import Refused
 from deploy.plan import HostError, Plan
-from fleet.problems import Problem
+from fleet import spool_data
+from fleet.problems import Problem, keys_unknown
 from fleet.relays import connect, relays_of, run_parallel
 from inventory import Inventory
 from inventory.key_records import was_recorded
@@ -73,7 +74,7 @@ class KeyState(NamedTuple):
         for relay in self.stale_keys if self.is_cut_short else self.customer.upload_relays:
             seen = self.used_keys(relay)
             if seen is None:
-                yield f"{relay} was not reached, so nobody knows what it has seen: {self.found[relay]}"
+                yield keys_unknown(relay, self.found[relay])
             elif undo and newest in seen:
                 yield f"{relay} has seen {newest}: the customer's server uses it"
             elif not undo and newest not in seen:
@@ -97,11 +98,11 @@ def read_key_states(everything: Inventory, customers: Sequence[Customer]) -> lis
 def _look(relay: Relay, customers: Sequence[Customer]) -> RelayKeys:
     theirs = [one for one in customers if relay.name in one.relays]
     with connect(relay) as host:
-        (spools,) = host.read([relay_role.spools(theirs)])
+        (spools,) = host.read([relay_role.list_status_item(theirs)])
         plan = Plan.of(host, [relay_role.customer_tree(one) for one in theirs])
     losses = {change.item.about: tuple(change.removals()) for change in plan.changes}
     return RelayKeys(
-        relay_role.keys_seen(spools), {one.id: find_stale_keys(one, losses.get(one.id, ())) for one in theirs}
+        spool_data.keys_seen(spools), {one.id: find_stale_keys(one, losses.get(one.id, ())) for one in theirs}
     )
 
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from common import exit_codes
+from common.paths import POSTERN
 from console import terminal
 from console.errors import Refused, code_of
 from deploy.plan import HostError, Machine
@@ -19,7 +20,6 @@ from fleet.relays import connect, load_for, relays_of, run_parallel, select_cust
 from inventory import Inventory
 from inventory.model import Customer, Relay
 
-POSTERN = "/usr/local/sbin/postern"
 _SHAPELESS = "it is not of the shape that a desk's answer has"
 _CHANGES = ("offer", "adopt", "accept", "rollback", "resume", "open", "take-over", "merge-list")
 """Verbs that a relay records with the person who asked."""
@@ -133,7 +133,7 @@ def ask(host: RelayHost, customer: str, verb: str, *words: str, stdin: bytes = b
     named = person_options(host, verb)
     done = host.run(POSTERN, verb, customer, *words, *named, "--json", stdin=stdin, most=MOST)
     try:
-        return RelayAnswer(done.code, shaped(json.loads(done.out)))
+        return RelayAnswer(done.code, check_shape(json.loads(done.out)))
     except (ValueError, RecursionError):
         raise HostError(_no_answer(done.code, done.err, customer)) from None
 
@@ -173,7 +173,7 @@ def operator_name() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def shaped(record: Any) -> Mapping[str, Any]:
+def check_shape(record: Any) -> Mapping[str, Any]:
     """Return an answer of which what is used here has the right shape: it may be anybody's work. Raises ValueError."""
     if not isinstance(record, dict):
         raise ValueError(_SHAPELESS)
@@ -205,7 +205,7 @@ def print_all(answers: Mapping[str, Answers], as_json: bool, quiet: str = "") ->
         terminal.document({id_: _document(each) for id_, each in answers.items()})
     else:
         _print_texts(said, quiet)
-    failed = {(name, str(one)): one for each in answers.values() for name, one in each.items() if _failed(one)}
+    failed = {(name, str(one)): one for each in answers.values() for name, one in each.items() if _has_failed(one)}
     codes = [terminal.print_result(name, one) for (name, _), one in failed.items() if not isinstance(one, RelayAnswer)]
     return exit_codes.worst([*codes, *(one.code for each in said.values() for one in each.values())])
 
@@ -223,7 +223,7 @@ def _print_texts(said: Mapping[str, Mapping[str, RelayAnswer]], quiet: str) -> N
         terminal.say(f"{', '.join(nothing[:3])}{f' and {len(nothing) - 3} more' if nothing[3:] else ''}: {quiet}")
 
 
-def _failed(answer: Answer) -> bool:
+def _has_failed(answer: Answer) -> bool:
     return not isinstance(answer, RelayAnswer)
 
 

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from common.key_line import KEY_TYPES
 from inventory.atomic_text import replace_text, sync_folder
-from inventory.model import Key, Relay, Ssh
+from inventory.exchange import Ssh
+from inventory.model import Key, Relay
 
 _FILE = re.compile(r"k([1-9][0-9]*)\.pub")
 SPARE = "spare"
 """Comment in known_hosts of a key that a machine may come to offer."""
-_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
 
 
 def read(where: Path, customer: str) -> tuple[tuple[Key, ...], list[str]]:
@@ -66,7 +67,7 @@ def was_recorded(where: Path, customer: str, name: str) -> bool:
 
 
 @contextmanager
-def changing(where: Path, customer: str) -> Iterator[None]:
+def hold_lock(where: Path, customer: str) -> Iterator[None]:
     """Be the only one who changes the customer's keys. Raises BlockingIOError when somebody else is at it."""
     folder = where / "keys" / customer
     folder.mkdir(parents=True, exist_ok=True)
@@ -164,8 +165,8 @@ def _key(text: str, customer: str, name: str) -> Key:
 
 def _public(words: Sequence[str]) -> str:
     """Return "TYPE BLOB" of a line's words, the blob being one of that type."""
-    if len(words) < 2 or words[0] not in _TYPES:
-        raise ValueError(f"must be a public key as OpenSSH writes it, of {', '.join(_TYPES)}")
+    if len(words) < 2 or words[0] not in KEY_TYPES:
+        raise ValueError(f"must be a public key as OpenSSH writes it, of {', '.join(KEY_TYPES)}")
     try:
         blob = base64.b64decode(words[1], validate=True)
     except binascii.Error:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from common.opened import Opened
+from common.opened import LONGEST, Opened
 from inventory.atomic_text import replace_text, sync_folder
-
-_LONGEST = 1 << 16  # bytes of a record that are read
 
 
 def read(where: Path, customer: str) -> Opened | None:
     """Return the customer's record; None: there is none. A damaged one says neither when nor who."""
     try:
         with _path(where, customer).open("rb") as file:
-            return Opened.read(file.read(_LONGEST), customer)
+            return Opened.read(file.read(LONGEST), customer)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError):

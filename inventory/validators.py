@@ -17,13 +17,13 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator
 
 from common.addresses import LOCAL_CHARACTERS, listed_local_part
+from common.names import CUSTOMER
 from inventory import domains
 
 DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 BY_MX = "mx"  # the one word in `next_hop`: where DNS says
 ANYWHERE = "any"  # the one word in `addresses` that leaves from= out of a key line
 
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _ROUTE = re.compile(r"(?P<transport>[a-z][a-z0-9_-]*):(?P<host>\[[^\[\]]+\]|[^:\[\]]+)(:(?P<port>[0-9]{1,5}))?")
 _MAIL_EATERS = ("discard", "error", "retry")  # transports of Postfix that never deliver
@@ -61,7 +61,7 @@ def ascii_line(text: str) -> str:
 
 def name(text: str) -> str:
     """Name a customer or a relay: it is in paths, key lines and metric labels."""
-    if not _NAME.fullmatch(text):
+    if not CUSTOMER.fullmatch(text):
         raise ValueError("must be a letter a-z, then up to 30 of a-z, 0-9 and -")
     return text
 

@@ -46,7 +46,7 @@ from receiver.outcome import (
     outcome_of_error,
     write_answer,
 )
-from receiver.store.shared_change import Decided, hold_shared, run_anyway, run_shared, was_accepted
+from receiver.store.shared_change import Decided, done_check, hold_shared, run_anyway, run_shared
 from receiver.store.transaction import load_access
 from receiver.system import account, process_limits
 from receiver.tables_client import Tables
@@ -121,7 +121,7 @@ def answer_call(
 
 
 def _become_postern(places: Places, reads_logs: bool) -> OpenedLogs | None:
-    """Give up root for good, after opening the mail logs, which only root may open. None: they are not asked for."""
+    """Leave root for good, after opening the mail logs, which only root may open. None: they are not asked for."""
     theirs = account.find_account()
     if os.geteuid() == theirs.uid:
         return None
@@ -181,12 +181,10 @@ def _through_store(call: AdminCall, spool: Spool, run: Callable[[], Outcome]) ->
     name = getattr(call.asked, "list", "") or ""
     if call.asked.verb == "adopt":
         return partial(hold_shared, access, spool, call.origin.by, run)
-    if call.asked.verb == "accept" and was_accepted(spool, name):
-        done = Outcome(spool.customer, "unchanged", *call.origin, total=spool.summary().total)
-        return lambda: done._replace(notes=("done already",))
-    only_adds = call.asked.verb == "open" or (call.asked.verb == "merge-list" and not call.asked.exact)
-    through = run_anyway if only_adds else run_shared
-    return partial(through, access, spool, Decided(call.asked.verb, call.origin.by), run)
+    decided = Decided(call.asked.verb, call.origin)
+    if call.asked.verb == "open" or (call.asked.verb == "merge-list" and not call.asked.exact):
+        return partial(run_anyway, access, spool, decided, run)
+    return partial(run_shared, access, spool, decided, run, done_check(spool, call.asked.verb, name))
 
 
 def _offer(call: AdminCall, settings: Settings, spool: Spool) -> Answer:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
+from common import names
 from common.exit_codes import FAILED, REFUSED
 from common.paths import Places
 from common.settings import BadSettings, Settings, load_settings
@@ -26,10 +27,9 @@ from receiver.outcome import Answer, Busy, Origin, Outcome, Stopped, log_outcome
 from receiver.system import locks, process_limits
 from receiver.tables_client import Tables
 from receiver.upload import receive
+from receiver.upload.pipeline import WAIT
 from receiver.views.status import customer_lines
 
-_CUSTOMER = re.compile(r"[a-z][a-z0-9-]{0,30}")
-_KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 _VERBS = ("receive", "look", "status", "")
 _OF_DROP = ("collect", "collect-look")  # as receive and look, of customers who have a drop
 _KIT = re.compile(r"(receive|look|collect|collect-look) kit=([1-9][0-9]{0,5})")
@@ -43,6 +43,7 @@ class UploadCall(NamedTuple):
     origin: Origin
     verb: str
     kit: int = 0  # the number of the kit that sends an export; 0: it names none, or sends none
+    wait: float = WAIT  # seconds that its export waits for a place to parse in
 
 
 def main() -> int:
@@ -50,14 +51,20 @@ def main() -> int:
     return answer_call(Places(), Tables(Places()), sys.argv[1:], os.environ)
 
 
-def answer_call(places: Places, tables: Tables, arguments: Sequence[str], environ: MutableMapping[str, str]) -> int:
-    """Log the call before anything of it is read, then answer it; the exit code."""
+def answer_call(
+    places: Places,
+    tables: Tables,
+    arguments: Sequence[str],
+    environ: MutableMapping[str, str],
+    wait: float = WAIT,
+) -> int:
+    """Log the call before anything of it is read, then answer it; the exit code. `wait`: see process_export."""
     client, verb = environ.get("SSH_CONNECTION", "").partition(" ")[0], environ.get("SSH_ORIGINAL_COMMAND", "")
     process_limits.reset_environment(environ)
     process_limits.give_way()
     try:
         customer, key = arguments
-        if not _CUSTOMER.fullmatch(customer) or not _KEY.fullmatch(key):
+        if not names.CUSTOMER.fullmatch(customer) or not names.KEY.fullmatch(key):
             raise ValueError
     except ValueError:
         return _end(FAILED, "this key's line is damaged: it must name a customer and a key; provision this relay again")
@@ -67,21 +74,21 @@ def answer_call(places: Places, tables: Tables, arguments: Sequence[str], enviro
         verb, kit = numbered[1], int(numbered[2])
     if verb not in (*_VERBS, *_OF_DROP):
         return _end(REFUSED, _refuse_verb(customer, verb))
-    answer = _answer(places, tables, UploadCall(customer, Origin(int(time.time()), key, client), verb, kit))
+    answer = _answer(places, tables, UploadCall(customer, Origin(int(time.time()), key, client), verb, kit, wait))
     return _end(answer.code, *answer.lines)
 
 
 def _answer(places: Places, tables: Tables, call: UploadCall) -> Answer:
     if not os.path.exists(places.tree(call.customer)):
         why = f"{call.customer} is not set up on this relay, or no longer; remove this job, or ask your mail provider"
-        return _log(Outcome(call.customer, "refused", *call.origin, why=why))
+        return _log(Outcome(call.customer, "refused", call.origin, why=why))
     try:
         settings = load_settings(places, call.customer)
         with Spool(places, call.customer) as spool, locks.call(places, call.customer):
             process_limits.limit_resources(settings)
             with suppress(Busy, OSError), spool.locked(_NOTE):
                 kit = None if call.verb in ("status", "") else call.kit
-                spool.seen(call.origin.key, call.origin.when, kit)
+                spool.note_key(call.origin.key, call.origin.when, kit)
             return _run_verb(settings, spool, tables, call)
     except (Stopped, BadSettings) as error:
         return _log(outcome_of_error(call.customer, call.origin, error))
@@ -95,9 +102,9 @@ def _run_verb(settings: Settings, spool: Spool, tables: Tables, call: UploadCall
         return Answer.done(customer_lines(Status.of(spool, settings, call.origin.when).record()))
     if call.verb in _OF_DROP and not settings.drop:
         return Answer(REFUSED, [_refuse_verb(call.customer, call.verb)], {})
-    run = partial(receive.receive_stdin, settings, spool, call.origin, tables, look=call.verb == "look", marked=True)
-    if call.verb in _OF_DROP:
-        run = partial(receive.receive_inbox, settings, spool, call.origin, tables, look=call.verb == "collect-look")
+    take = receive.receive_inbox if call.verb in _OF_DROP else partial(receive.receive_stdin, marked=True)
+    look = call.verb in ("look", "collect-look")
+    run = partial(take, settings, spool, call.origin, tables, look=look, wait=call.wait)
     return _log(receive.run_recorded(spool, call.origin, partial(_hold_slot, spool, run)))
 
 

@@ -75,10 +75,7 @@ class Outcome(NamedTuple):
     customer: str
     # published unchanged held pinned looked refused busy failed opened, or resumed (a pin lifted, nothing waiting)
     did: str
-    when: int = 0  # epoch seconds
-    key: str = ""  # the key's name; empty when it came from the desk
-    client: str = ""  # the client's address
-    by: str = ""  # whose hand it was, when it came from the desk
+    origin: Origin = Origin(0)
     total: int = 0  # recipients in force after it
     added: int = 0  # to the list that was in force; when only looked: would be
     removed: int = 0  # from it
@@ -130,8 +127,10 @@ class Outcome(NamedTuple):
 
     def record(self) -> dict[str, Any]:
         """Return it as plain JSON, with what programs would else have to work out."""
-        fields = {**self._asdict(), "named": records(self.named)}
-        return {"postern": FORMAT, **fields, "code": self.code, "line": self.line}
+        fields = {name: value for name, value in self._asdict().items() if name not in ("customer", "did", "origin")}
+        started = {"customer": self.customer, "did": self.did, **self.origin._asdict()}
+        shown = {"named": records(self.named), "code": self.code, "line": self.line}
+        return {"postern": FORMAT, **started, **fields, **shown}
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Outcome:
@@ -139,16 +138,18 @@ class Outcome(NamedTuple):
         if record.get("postern") not in (FORMAT, FORMAT - 1):
             raise ValueError("an outcome of a format this release of Postern does not read")
         known = {name: value for name, value in record.items() if name in cls._fields}
+        started = {name: value for name, value in record.items() if name in Origin._fields}
         for name in ("reasons", "coming", "going", "notes"):
             known[name] = tuple(known.get(name, ()))
         try:
-            outcome = cls(**{**known, "named": LeftOut.read(known.get("named", ()))})
+            named, origin = LeftOut.read(known.get("named", ())), Origin(**{"when": 0, **started})
+            outcome = cls(**{**known, "origin": origin, "named": named})
         except (KeyError, TypeError) as error:
             raise ValueError("an outcome that lacks something, or names what was left out in another way") from error
-        words = (outcome.customer, outcome.did, outcome.key, outcome.client, outcome.by, outcome.offered)
+        words = (outcome.customer, outcome.did, origin.key, origin.client, origin.by, outcome.offered)
         if not all(isinstance(word, str) for word in (*words, outcome.why, outcome.trouble, *outcome.reasons)):
             raise ValueError("an outcome in which something is no text")
-        numbers = (outcome.when, outcome.total, outcome.added, outcome.removed, outcome.kept_back)
+        numbers = (origin.when, outcome.total, outcome.added, outcome.removed, outcome.kept_back)
         if not all(isinstance(number, int) for number in (*numbers, *outcome.left_out.values())):
             raise ValueError("an outcome in which something is no number")
         return outcome
@@ -163,7 +164,7 @@ class Answer(NamedTuple):
 
     @classmethod
     def to(cls, outcome: Outcome) -> Answer:
-        """Tell a run; of a look the names too, and the summary again behind them, where it is still to be seen."""
+        """Return the answer on a run; of a look with the names, and the summary again behind them, where it is seen."""
         names = [*_shown_names("+", outcome.coming), *_shown_names("-", outcome.going)]
         lines = [outcome.line, *name_left_out(records(outcome.named)), *names, *([outcome.line] if names else [])]
         return cls(outcome.code, lines, {**outcome.record(), "lines": lines})
@@ -187,18 +188,18 @@ def outcome_of_error(customer: str, origin: Origin, error: BaseException) -> Out
         why = "this export needs more memory than max_megabytes allows for"
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         why = f"no room on the disk: {error.strerror}"
-    return Outcome(customer, error.did if isinstance(error, Stopped) else "failed", *origin, why=why)
+    return Outcome(customer, error.did if isinstance(error, Stopped) else "failed", origin, why=why)
 
 
 def log_outcome(outcome: Outcome) -> None:
     """Write an outcome to the mail log, with the person where it was one."""
     priority = syslog.LOG_NOTICE if outcome.code == DONE else syslog.LOG_WARNING
-    by = f"; by {format_actor('', outcome.client, outcome.by)}" if outcome.by else ""
+    by = f"; by {format_actor('', outcome.origin.client, outcome.origin.by)}" if outcome.origin.by else ""
     syslog.syslog(priority, outcome.line + by)
 
 
 def write_answer(text: str) -> None:
-    """Tell the other side, if it is still there. What was done stays done without it."""
+    """Write the answer to the other side, if it is still there. What was done stays done without it."""
     answer = text.encode("utf-8", "backslashreplace")
     with suppress(OSError):
         for start in range(0, len(answer), _PIECE):

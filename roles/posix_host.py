@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploy.items import Item, file, schedule
-from inventory.model import Customer, Ldap
+from inventory.model import Customer
+from inventory.sources import Ldap
 from templates import names, render, render_own
 
 _SCRIPTS = ("runexport.sh", "schedule.sh")

@@ -21,8 +21,8 @@ import completion
 import tasks
 from cli import GROUPS, Postern
 from common.release import RELEASE
-from inventory.model import Source
 from inventory.schema import schemas
+from inventory.sources import Source
 from lab import keys
 from lab.operators import MARK, REPO, AtOnce, Operator, export
 

@@ -64,9 +64,9 @@ def accept_held(spool: Spool, order: AcceptOrder, witness: Witness, tables: Tabl
         outcome = _outcome_of(spool.customer, found, in_force, order.by)
         outcome = outcome._replace(notes=(late.note,) if late.note else ())
         if order.look:
-            return _looked(outcome, found, in_force)
-        judged_mail.add_judged(spool.folder, record.mail.keys() - found.recipients, now)
+            return _as_look(outcome, found, in_force)
         _publish(spool, settings, in_force, found, outcome, now)
+        judged_mail.add_judged(spool.folder, record.mail.keys() - found.recipients, now)
         spool.record(outcome)
     return verify_tables(spool, tables, outcome, found.recipients - in_force.recipients)
 
@@ -75,8 +75,9 @@ def _publish(spool: Spool, settings: Settings, in_force: InForce, found: Review,
     text, origin = list_file.encode_recipients(found.recipients), found.held.origin
     accepted = accepted_domains(settings, found.recipients, origin, list_file.digest(text))
     accepted = accepted.without(found.held.open_domains)
-    entry = log_entry(outcome, in_force, None, outcome.by)._replace(did="accepted", when=now)
-    decision = Decision(found.recipients, text, accepted, origin, by=outcome.by, entry=entry)
+    by = outcome.origin.by
+    entry = log_entry(outcome, in_force, None, by)._replace(did="accepted", when=now)
+    decision = Decision(found.recipients, text, accepted, origin, by=by, entry=entry)
     publishing.publish(spool, settings, in_force, decision, now)
 
 
@@ -131,12 +132,13 @@ def _check_no_empty_domain(found: Review, in_force: InForce, settings: Settings)
 
 def _outcome_of(customer: str, found: Review, in_force: InForce, by: str) -> Outcome:
     before, after = in_force.recipients, found.recipients
-    outcome = Outcome(customer, "published", *found.held.origin, total=len(after), offered=found.held.list)
-    outcome = outcome._replace(by=by, added=len(after - before), removed=len(before - after))
+    origin = found.held.origin._replace(by=by)
+    outcome = Outcome(customer, "published", origin, total=len(after), offered=found.held.list)
+    outcome = outcome._replace(added=len(after - before), removed=len(before - after))
     return outcome._replace(left_out=found.held.left_out, named=found.held.named)
 
 
-def _looked(outcome: Outcome, found: Review, in_force: InForce) -> Outcome:
+def _as_look(outcome: Outcome, found: Review, in_force: InForce) -> Outcome:
     coming = _first_names(found.recipients - in_force.recipients)
     return outcome._replace(did="looked", coming=coming, going=_first_names(found.effect.going))
 

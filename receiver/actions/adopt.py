@@ -53,7 +53,7 @@ def hold_adopted(settings: Settings, spool: Spool, given: frozenset[str], origin
         open_domains = waiting.open_domains if waiting else ()
         spool.hold(Held(name, recipients, origin, origin.when, reasons, {}, open_domains=open_domains), text)
         both = in_force.recipients | given
-        outcome = Outcome(spool.customer, "held", *origin, total=len(both), reasons=reasons, offered=name)
+        outcome = Outcome(spool.customer, "held", origin, total=len(both), reasons=reasons, offered=name)
         outcome = outcome._replace(added=len(both) - len(in_force.recipients))
         if outcome.added:  # as of any held list: an upload that lacks somebody of it then shows who would go
             text, logged = list_file.encode_recipients(both), log_entry(outcome, in_force, None)

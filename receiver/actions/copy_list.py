@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from common.settings import Settings, load_settings
+from common.spool_files import PINNED
 from receiver.formatting import escape
 from receiver.lists import history, list_file, publishing, removed_addresses, upload_log
 from receiver.lists.list_file import ListRecord
@@ -24,12 +25,11 @@ from receiver.lists.spool import Accepted, Held, Spool
 from receiver.outcome import AHEAD, FORMAT, Failed, Origin, Outcome, Refused
 from receiver.system import atomic_files, locks
 from receiver.tables_client import Tables
-from receiver.upload.guard import counted
+from receiver.upload.guard import count_by_domain
 from receiver.upload.pipeline import verify_tables
 
 LIMIT = 512 << 20  # bytes of JSON
 _ROOM = LIMIT // 2  # bytes of files, which are longer in JSON: eighteen lists of a million, and a held one
-_HEAD = 64 << 10  # bytes of a kept list in which its first line is found
 _LAST = 90_000_000  # number in history: names there have eight digits, and more lists are to come
 _FOLDERS = {
     ".": re.compile(r"(?:pinned|last-export)\.json|log|gone"),
@@ -70,7 +70,7 @@ class ExportedLists(NamedTuple):
             if packed:
                 list_file.decode_recipients(list_file.read_content(packed))
             domains = {name: when for name, when in accepted.domains.items() if when <= now + AHEAD}
-            past = tuple(file for file in files if file.folder != "reference" or file.name <= _dated(now))
+            past = tuple(file for file in files if file.folder != "reference" or file.name <= _file_name_today(now))
             return cls(number, packed, accepted._replace(domains=domains), past)
         except (Failed, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise Refused(f"what was handed over cannot be used: {escape(str(error))}") from error
@@ -125,9 +125,9 @@ def import_lists(spool: Spool, givens: Sequence[ExportedLists], origin: Origin, 
             raise Refused("there is a list here already; only an empty spool takes one over")
         some = [given for given in givens if given.packed] or [givens[0]]
         why = _differ(some)
-        given = _united(some, settings, origin) if why else some[0]
+        given = _unite_in_force(some, settings, origin) if why else some[0]
         _fill(spool, (*given.files, *_pins(some)))
-        outcome = Outcome(spool.customer, "unchanged", *origin)
+        outcome = Outcome(spool.customer, "unchanged", origin)
         if why:
             _hold(spool, some[0], origin, why)
         if given.packed:
@@ -152,7 +152,7 @@ def _differ(givens: Sequence[ExportedLists]) -> str:
     return ""
 
 
-def _united(givens: Sequence[ExportedLists], settings: Settings, origin: Origin) -> ExportedLists:
+def _unite_in_force(givens: Sequence[ExportedLists], settings: Settings, origin: Origin) -> ExportedLists:
     """Return what is in force where siblings disagree. No list counts as the one accepted last."""
     newest = givens[0]
     recipients = frozenset[str]().union(*(list_file.decode_recipients(given.text) for given in givens))
@@ -160,13 +160,13 @@ def _united(givens: Sequence[ExportedLists], settings: Settings, origin: Origin)
     domains = {name: when for name, when in newest.accepted.domains.items() if name in closed}
     text = list_file.encode_recipients(recipients)
     label = ListRecord(list_file.digest(text), len(recipients), 0, 0, origin, tuple(domains))
-    counts = counted(list_file.decode_recipients(newest.text), settings)
+    counts = count_by_domain(list_file.decode_recipients(newest.text), settings)
     kept = (file for file in newest.files if file.folder != "held" and file.name not in _PAST)
-    files = (*kept, *_past(givens, recipients))
+    files = (*kept, *_past_of_all(givens, recipients))
     return ExportedLists(newest.number + 1, list_file.pack_list(label, text), Accepted(domains, "", counts), files)
 
 
-def _past(givens: Sequence[ExportedLists], recipients: frozenset[str]) -> Iterator[SpoolFile]:
+def _past_of_all(givens: Sequence[ExportedLists], recipients: frozenset[str]) -> Iterator[SpoolFile]:
     """Yield log and removals of all siblings in one."""
     logs, gone = ([given.content_of(name) for given in givens] for name in _PAST)
     removals = removed_addresses.unite_removals(map(removed_addresses.decode_removals, gone), recipients)
@@ -176,7 +176,7 @@ def _past(givens: Sequence[ExportedLists], recipients: frozenset[str]) -> Iterat
 
 def _pins(givens: Sequence[ExportedLists]) -> Iterator[SpoolFile]:
     """Yield what says that uploads do not take effect: a person said so, be it on one relay alone."""
-    pins = [file for given in givens for file in given.files if file.name == "pinned.json"]
+    pins = [file for given in givens for file in given.files if file.name == PINNED]
     yield from pins[:1]
 
 
@@ -210,7 +210,7 @@ def _files(spool: Spool) -> Iterator[SpoolFile]:
                 continue
             with atomic_files.open_subdirectory(spool.folder, folder) as directory, suppress(Failed):
                 if name.endswith(".gz"):
-                    list_file.read_record(atomic_files.read_start(directory, name, _HEAD) or b"")
+                    list_file.read_record(atomic_files.read_start(directory, name, list_file.LABEL) or b"")
                 content = atomic_files.read(directory, name, room) or b""
                 room -= len(content)
                 yield SpoolFile(folder, name, content)
@@ -225,7 +225,7 @@ def _place_file(path: str, content: str, number: int) -> SpoolFile:
     return SpoolFile(folder, name, _bytes(content))
 
 
-def _dated(now: int) -> str:
+def _file_name_today(now: int) -> str:
     return time.strftime("%Y-%m-%d.gz", time.gmtime(now + AHEAD))
 
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from common.settings import Settings, load_settings
+from common.spool_files import LAST_EXPORT
 from receiver.actions.copy_list import ExportedLists
 from receiver.actions.review import keep_own
 from receiver.formatting import NAMED, format_time
@@ -62,7 +63,7 @@ class Merge(NamedTuple):
         notes = [f"{', '.join(sorted(self.opening))} open, as there"] if self.opening else []
         if staying := len(self.only_here - self.going):
             notes.append(f"{staying} that the other relay does not list stay")
-        outcome = Outcome(customer, did, *origin, total=len(self.recipients), notes=tuple(notes))
+        outcome = Outcome(customer, did, origin, total=len(self.recipients), notes=tuple(notes))
         outcome = outcome._replace(added=len(coming), removed=len(self.going))
         outcome = outcome._replace(offered=list_file.digest(list_file.encode_recipients(self.recipients)))
         if look:
@@ -110,11 +111,11 @@ def _closed_by_both(here: Mapping[str, int], there: Mapping[str, int]) -> dict[s
 
 
 def _decide(spool: Spool, merge: Merge, given: ExportedLists, outcome: Outcome) -> Decision:
-    origin = Origin(outcome.when, outcome.key, outcome.client, outcome.by)
+    origin = outcome.origin
     text = list_file.encode_recipients(merge.recipients)
-    by = f"{outcome.by}, from another relay" if merge.going else ""
+    by = f"{origin.by}, from another relay" if merge.going else ""
     logged = log_entry(outcome, merge.in_force, None, by)._replace(did="merged")
-    removals = removed_addresses.read_removals(spool.folder, outcome.when)
+    removals = removed_addresses.read_removals(spool.folder, origin.when)
     back = _brought_back(given) & merge.recipients & removals.keys() - removed_addresses.brought_back(removals)
     return Decision(
         merge.recipients, text, merge.accepted, origin, by, clears=False, entry=logged, brings_back=frozenset(back)
@@ -130,7 +131,7 @@ def _brought_back(given: ExportedLists) -> frozenset[str]:
 def _takes_plus(given: ExportedLists) -> bool:
     """Return whether the last export on the other relay said that user+tag@ is taken where user@ is."""
     with suppress(ValueError, TypeError, AttributeError, RecursionError):
-        return json.loads(_file(given, "last-export.json") or b"{}").get("plus_addresses") is True
+        return json.loads(_file(given, LAST_EXPORT) or b"{}").get("plus_addresses") is True
     return False
 
 

@@ -20,7 +20,7 @@ def open_domains(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
         publishing.complete(spool)
         in_force = spool.in_force()
         why = f"{', '.join(settings.domains)}, until a list is accepted again; {len(in_force.recipients)} recipients"
-        outcome = Outcome(spool.customer, "opened", *origin, total=len(in_force.recipients), why=why)
+        outcome = Outcome(spool.customer, "opened", origin, total=len(in_force.recipients), why=why)
         accepted = in_force.accepted._replace(domains={}, list="")
         if spool.accepted().domains or spool.commit:  # the store may count what the timer forgot here already
             logged = log_entry(outcome, in_force, None)

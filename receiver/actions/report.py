@@ -24,8 +24,7 @@ def _report(places: Places, customer: str, now: int) -> dict[str, Any]:
     """One customer whose spool is broken does not keep the others from being reported."""
     try:
         with Spool(places, customer) as spool:
-            known = refusals_file.load(spool.folder)
-            refused = known.refusals.refused if known else {}
+            refused = refusals_file.load_refused(spool.folder)
             record = figures_record(sum_days(upload_log.read_entries(spool.folder, with_inputs=False), now), refused)
             return {**record, "keys": {name: seen["last"] for name, seen in spool.keys().items()}}
     except (Stopped, OSError) as error:

@@ -27,10 +27,10 @@ def resume_uploads(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
                 keep_own(waiting.recipients, settings), waiting.left_out, opened, named=waiting.named
             )
             outcome, added = apply_list(settings, choice, spool, waiting.origin, None)
-            outcome = outcome._replace(by=origin.by)
+            outcome = outcome._replace(origin=waiting.origin._replace(by=origin.by))
         else:
             total, added = len(spool.in_force().recipients), frozenset()
-            outcome = Outcome(spool.customer, "resumed", *origin, total=total, why="no list waits")
+            outcome = Outcome(spool.customer, "resumed", origin, total=total, why="no list waits")
         spool.unpin()  # last: killed before it, a second resume does the same again
         spool.record(outcome)
     return verify_tables(spool, tables, outcome, added)

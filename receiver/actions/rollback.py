@@ -15,7 +15,7 @@ from receiver.lists.spool import Accepted, Pin, Spool
 from receiver.outcome import Origin, Outcome, Refused
 from receiver.system import locks
 from receiver.tables_client import Tables
-from receiver.upload.guard import counted
+from receiver.upload.guard import count_by_domain
 from receiver.upload.judgement import log_entry
 from receiver.upload.pipeline import verify_tables
 
@@ -50,11 +50,11 @@ def roll_back(spool: Spool, which: ListChoice, removing: int, origin: Origin, ta
         _check_number(in_force.recipients - recipients, removing)
         text = list_file.encode_recipients(recipients)
         domains = _still_accepted(in_force.accepted, entry, recipients, settings)
-        accepted = Accepted(domains, list_file.digest(text), counted(recipients, settings))
+        accepted = Accepted(domains, list_file.digest(text), count_by_domain(recipients, settings))
         accepted = accepted.without(spool.last_export().open_domains)
         pin = Pin(origin.when, origin.by, entry.kept.list)
         why = f"{format_time(origin.when)} to list {entry.kept.list[:12]} of {format_time(entry.kept.origin.when)}"
-        outcome = Outcome(spool.customer, "pinned", *origin, total=len(recipients), why=why)
+        outcome = Outcome(spool.customer, "pinned", origin, total=len(recipients), why=why)
         added, removed = recipients - in_force.recipients, in_force.recipients - recipients
         outcome = outcome._replace(added=len(added), removed=len(removed))
         offered = outcome._replace(offered=accepted.list)

@@ -16,7 +16,6 @@ from receiver.system import atomic_files
 KEEPS = 10  # lists, the one in force among them
 DAYS = 7  # for which the first release kept a list for its guard after the day on which it was replaced
 ENTRY = 12  # hexadecimal digits of the id of a log entry
-_LABEL = 64 << 10  # bytes of a file in which its first line is found
 _DAY = 86_400
 _NUMBERED = re.compile(r"[0-9]{8}\.gz")
 _DATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.gz")
@@ -117,7 +116,7 @@ def _labels(folder: int, within: str, form: re.Pattern[str]) -> dict[str, ListRe
 
 def _label(directory: int, name: str) -> ListRecord | None:
     try:
-        head = atomic_files.read_start(directory, name, _LABEL)
+        head = atomic_files.read_start(directory, name, list_file.LABEL)
         return None if head is None else list_file.read_record(head)
     except Failed:
         return None

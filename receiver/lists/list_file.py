@@ -12,7 +12,7 @@ from receiver.outcome import Failed, Origin
 
 LIMIT = 400 << 20  # bytes of a list as text: a million of the longest addresses
 PACKED = LIMIT // 2  # bytes of it in gzip
-_LABEL = 64 << 10  # bytes in which the first line ends
+LABEL = 64 << 10  # bytes of a kept list in which its first line ends
 _GZIP = 31  # zlib's word for gzip; importing gzip itself costs an upload 4 ms
 
 
@@ -55,15 +55,15 @@ def pack_list(kept: ListRecord, content: bytes) -> bytes:
 def read_record(file: bytes) -> ListRecord:
     """Read the first line of packed() alone. Raises Failed."""
     try:
-        line, end, _ = zlib.decompressobj(_GZIP).decompress(file, _LABEL).partition(b"\n")
+        line, end, _ = zlib.decompressobj(_GZIP).decompress(file, LABEL).partition(b"\n")
         fields = {name: value for name, value in json.loads(line if end else b"").items() if name in ListRecord._fields}
         origin = Origin(**fields.pop("origin"))
-        return _typed(ListRecord(**{**fields, "origin": origin, "domains": tuple(fields["domains"])}))
+        return _check_types(ListRecord(**{**fields, "origin": origin, "domains": tuple(fields["domains"])}))
     except (zlib.error, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Failed(f"a kept list is damaged: {error}") from error
 
 
-def _typed(kept: ListRecord) -> ListRecord:
+def _check_types(kept: ListRecord) -> ListRecord:
     """Return a label in which all is as it must be: it may be anybody's work. Raises TypeError."""
     origin = kept.origin
     words = (kept.list, kept.accepted_by, kept.entry, origin.key, origin.client, origin.by, *kept.domains)
@@ -76,7 +76,7 @@ def _typed(kept: ListRecord) -> ListRecord:
 def read_content(file: bytes) -> bytes:
     """Read all but the first line of packed(), and hold it to its name. Raises Failed."""
     name = read_record(file).list
-    found = zlib.decompressobj(_GZIP).decompress(file, LIMIT + _LABEL).partition(b"\n")[2]
+    found = zlib.decompressobj(_GZIP).decompress(file, LIMIT + LABEL).partition(b"\n")[2]
     if digest(found) != name:
         raise Failed("a kept list is damaged: it is not what its own first line says")
     return found

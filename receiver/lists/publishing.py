@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from common.settings import Settings
+from common.spool_files import BEGUN, UNVERIFIED
 from receiver.lists import history, list_file, removed_addresses, upload_log
 from receiver.lists.list_file import ListRecord
 from receiver.lists.removed_addresses import Removal
@@ -22,8 +23,6 @@ from receiver.system import atomic_files
 _LIST = "recipients.next"
 _ENTRY = "history.next"
 _GONE = "gone.next"
-_BEGUN = "begun.json"
-_UNPROVEN = "unproven.json"
 
 
 class Decision(NamedTuple):
@@ -127,9 +126,9 @@ def begin(spool: Spool, begun: Publication, staged: StagedFiles | None = None) -
     try:
         if staged:
             _stage(spool, staged)
-        atomic_files.store_json(spool.folder, _BEGUN, _fields(begun))
+        atomic_files.store_json(spool.folder, BEGUN, _fields(begun))
     except OSError:
-        for name in (_LIST, _ENTRY, _GONE, f".{_BEGUN}"):
+        for name in (_LIST, _ENTRY, _GONE, f".{BEGUN}"):
             atomic_files.remove(spool.folder, name)
         raise
     os.fsync(spool.folder)
@@ -147,7 +146,7 @@ def _stage(spool: Spool, staged: StagedFiles) -> None:
 
 def complete(spool: Spool) -> None:
     """Do what a publication that was begun still needs; every run that will write calls it first."""
-    begun = _read(spool, _BEGUN)
+    begun = _read(spool, BEGUN)
     if begun is None:
         return
     there = spool.accepted()
@@ -162,7 +161,7 @@ def complete(spool: Spool) -> None:
     spool.accept(begun.accepted)
     if begun.clears:
         spool.unhold()
-    atomic_files.rename(spool.folder, _BEGUN, _UNPROVEN)
+    atomic_files.rename(spool.folder, BEGUN, UNVERIFIED)
     os.fsync(spool.folder)
 
 
@@ -180,18 +179,18 @@ def _remember(spool: Spool, begun: Publication) -> None:
 
 def read_unfinished(spool: Spool) -> Publication | None:
     """Return the publication that a run has still to finish or to prove, or is at just now."""
-    return _read(spool, _BEGUN) or _read(spool, _UNPROVEN)
+    return _read(spool, BEGUN) or _read(spool, UNVERIFIED)
 
 
 def read_unverified(spool: Spool) -> Publication | None:
     """Return the last publication that the tables have not been seen to hold."""
-    return _read(spool, _UNPROVEN)
+    return _read(spool, UNVERIFIED)
 
 
 def mark_verified(spool: Spool, begun: Publication) -> None:
     """Note that the tables hold this publication, unless another has come meanwhile."""
     if read_unverified(spool) == begun:
-        atomic_files.remove(spool.folder, _UNPROVEN)
+        atomic_files.remove(spool.folder, UNVERIFIED)
 
 
 def _fields(begun: Publication) -> dict[str, object]:

@@ -25,6 +25,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
+from common import spool_files
 from common.adopted_domains import is_closed_by_maps
 from common.paths import Places
 from common.settings import Settings
@@ -181,7 +182,7 @@ class Spool:
         """Count the list in force and name it, a piece at a time: who asks for it holds no list in memory."""
         total, name = 0, hashlib.sha256()
         with suppress(Failed):
-            for piece in atomic_files.pieces(self.folder, "recipients", list_file.LIMIT):
+            for piece in atomic_files.pieces(self.folder, spool_files.RECIPIENTS, list_file.LIMIT):
                 total += piece.count(b"\n")
                 name.update(piece)
         return Summary(total, name.hexdigest(), self.accepted()) if total else Summary()
@@ -189,16 +190,16 @@ class Spool:
     def text(self) -> bytes:
         """Read the list in force as it is written; nothing where there is none."""
         with suppress(Failed):
-            return atomic_files.read(self.folder, "recipients", list_file.LIMIT) or b""
+            return atomic_files.read(self.folder, spool_files.RECIPIENTS, list_file.LIMIT) or b""
         return b""
 
     def accepted(self) -> Accepted:
         """Read accepted.json alone, as the build does."""
-        return Accepted.read(atomic_files.load_json(self.folder, "accepted.json") or {})
+        return Accepted.read(atomic_files.load_json(self.folder, spool_files.ACCEPTED) or {})
 
     def accept(self, accepted: Accepted) -> None:
         """Replace accepted.json."""
-        atomic_files.store_json(self.folder, "accepted.json", accepted._asdict())
+        atomic_files.store_json(self.folder, spool_files.ACCEPTED, accepted._asdict())
 
     def held(self) -> Held | None:
         """Read the list that waits. None: there is none, or it is damaged; the next upload is judged again."""
@@ -206,7 +207,7 @@ class Spool:
             with atomic_files.open_subdirectory(self.folder, "held") as directory:
                 why, text = (
                     atomic_files.load_json(directory, "why.json"),
-                    atomic_files.read(directory, "recipients", list_file.LIMIT),
+                    atomic_files.read(directory, spool_files.RECIPIENTS, list_file.LIMIT),
                 )
             if why is None or text is None or list_file.digest(text) != why["list"]:
                 return None
@@ -230,7 +231,7 @@ class Spool:
         why = {**held.fields(), "since": since}
         atomic_files.make(self.folder, "held")
         with atomic_files.open_subdirectory(self.folder, "held") as directory:
-            atomic_files.replace(directory, "recipients", text)
+            atomic_files.replace(directory, spool_files.RECIPIENTS, text)
             atomic_files.store_json(directory, "why.json", why)
 
     def unhold(self) -> None:
@@ -241,28 +242,28 @@ class Spool:
 
     def pinned(self) -> Pin | None:
         """Return why uploads do not take effect; a damaged pin still holds."""
-        fields = atomic_files.load_json(self.folder, "pinned.json")
+        fields = atomic_files.load_json(self.folder, spool_files.PINNED)
         if fields is None:
-            return Pin(0, "", "") if "pinned.json" in os.listdir(self.folder) else None
+            return Pin(0, "", "") if spool_files.PINNED in os.listdir(self.folder) else None
         since = fields.get("since", 0)
         return Pin(since if isinstance(since, int) else 0, str(fields.get("by", "")), str(fields.get("list", "")))
 
     def pin(self, pin: Pin) -> None:
         """Let no upload take effect."""
-        atomic_files.store_json(self.folder, "pinned.json", pin._asdict())
+        atomic_files.store_json(self.folder, spool_files.PINNED, pin._asdict())
 
     def unpin(self) -> None:
         """Let uploads take effect again."""
-        atomic_files.remove(self.folder, "pinned.json")
+        atomic_files.remove(self.folder, spool_files.PINNED)
 
     def keys(self) -> dict[str, dict[str, int]]:
-        """Tell when each key was seen first and last, and the number of the kit that used it last where it has one."""
+        """Return when each key was seen first and last, and the number of the kit that used it last, if known."""
         with suppress(Failed, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            seen = json.loads(atomic_files.read(self.folder, "keys.json", atomic_files.SMALL) or b"{}")
+            seen = json.loads(atomic_files.read(self.folder, spool_files.KEYS, spool_files.SMALL) or b"{}")
             return {name: {field: int(at[field]) for field in KEY_FIELDS if field in at} for name, at in seen.items()}
         return {}
 
-    def seen(self, key: str, now: int, kit: int | None = None) -> None:
+    def note_key(self, key: str, now: int, kit: int | None = None) -> None:
         """Note that a key was used, and by which kit; the longest unseen is forgotten when there are more than KEYS.
 
         `kit`: 0 for an export whose kit has no number; None: no export was sent, so nothing is known of a kit.
@@ -273,12 +274,12 @@ class Spool:
         keys[key] = {"first": before.get("first", now), "last": now, **({"kit": number} if number else {})}
         latest = sorted(keys, key=lambda name: keys[name]["last"])[-KEYS:]
         atomic_files.replace(
-            self.folder, "keys.json", atomic_files.encode_json({name: keys[name] for name in sorted(latest)})
+            self.folder, spool_files.KEYS, atomic_files.encode_json({name: keys[name] for name in sorted(latest)})
         )
 
     def last_export(self) -> LastExport:
         """Read last-export.json; a damaged one says nothing."""
-        fields = atomic_files.load_json(self.folder, "last-export.json") or {}
+        fields = atomic_files.load_json(self.folder, spool_files.LAST_EXPORT) or {}
         domains, plus = fields.get("open_domains"), fields.get("plus_addresses")
         names = tuple(map(str, domains)) if isinstance(domains, list) else ()
         return LastExport(names, plus if isinstance(plus, bool) else None)
@@ -286,23 +287,23 @@ class Spool:
     def record_export(self, export: LastExport) -> None:
         """Replace last-export.json, where it says something else."""
         if export != self.last_export():
-            atomic_files.store_json(self.folder, "last-export.json", export._asdict())
+            atomic_files.store_json(self.folder, spool_files.LAST_EXPORT, export._asdict())
 
     def is_put_off(self) -> bool:
         """Return whether the timer found that the server refuses to be asked about unlisted addresses."""
-        return (atomic_files.load_json(self.folder, "asking.json") or {}).get("put_off") is True
+        return (atomic_files.load_json(self.folder, spool_files.ASKING) or {}).get("put_off") is True
 
     def last_run(self) -> Outcome | None:
         """Read what the last run came to."""
         with suppress(Failed, ValueError, TypeError, AttributeError, RecursionError):
             return Outcome.read(
-                json.loads(atomic_files.read(self.folder, "last-run.json", atomic_files.SMALL) or b"{}")
+                json.loads(atomic_files.read(self.folder, spool_files.LAST_RUN, spool_files.SMALL) or b"{}")
             )
         return None
 
     def record(self, outcome: Outcome) -> None:
         """Write what this run came to."""
-        atomic_files.replace(self.folder, "last-run.json", atomic_files.encode_json(outcome.record()))
+        atomic_files.replace(self.folder, spool_files.LAST_RUN, atomic_files.encode_json(outcome.record()))
 
 
 def _numbers(found: object) -> dict[str, int]:

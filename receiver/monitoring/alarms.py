@@ -25,7 +25,8 @@ REFUSED_FOR = DAY  # seconds without a good upload, after which refused ones are
 STALE = "stale"
 UNPROVEN_FOR = 600  # seconds that a list may take into the tables: two runs of the timer
 _CALL = 60  # seconds that the operator's program may take
-_TOLD = "alarms.json"
+_TOLD, _UNTOLD = "alarms.json", "alarms-untold.json"
+_MOST_UNTOLD = 200
 
 
 class Alarm(NamedTuple):
@@ -60,7 +61,7 @@ def find_alarms(status: Status, settings: Settings, now: int) -> Iterator[Alarm]
         _alarm_ahead,
         _alarm_no_additions,
         _alarm_put_off,
-        _noted,
+        _alarm_noted,
     ):
         yield from watch(status, settings, now)
 
@@ -76,20 +77,35 @@ def merge_outage(alarms: Iterable[Alarm], watched: int) -> list[Alarm]:
 
 
 def raise_alarms(alarms: Iterable[Alarm], places: Places, relay: RelaySettings, now: int) -> list[Alarm]:
-    """Tell those that nobody has heard of today, and return them. What could not be told is told by the next run.
+    """Raise those that were not raised today, and return them. What could not be raised is left to the next run.
 
-    All go into one call of the operator's program: a hundred customers with one trouble do not ring a hundred times.
+    That run may not find it any more: a table that was mended, or an address that was named on the day before. All go
+    into one call of the operator's program: a hundred customers with one trouble do not ring a hundred times.
     """
     today = time.strftime("%Y-%m-%d", time.gmtime(now))
     run = atomic_files.open_directory(places.run)
     try:
         told = {name: day for name, day in (atomic_files.load_json(run, _TOLD) or {}).items() if day == today}
-        new = [alarm for alarm in alarms if alarm.name not in told]
-        if new and _run_alarm_program(relay.alarm, [alarm.line for alarm in new]):
+        every = {alarm.name: alarm for alarm in (*_untold(run), *alarms)}
+        new = [alarm for name, alarm in every.items() if name not in told]
+        if not new:
+            return []
+        if _run_alarm_program(relay.alarm, [alarm.line for alarm in new]):
             atomic_files.store_json(run, _TOLD, {**told, **{alarm.name: today for alarm in new}})
+            new_untold: list[Alarm] = []
+        else:
+            new_untold = new[:_MOST_UNTOLD]
+        atomic_files.store_json(run, _UNTOLD, {"alarms": new_untold})
     finally:
         os.close(run)
     return new
+
+
+def _untold(run: int) -> list[Alarm]:
+    """Return the alarms of earlier runs that could not be told; a damaged file has none."""
+    found = (atomic_files.load_json(run, _UNTOLD) or {}).get("alarms")
+    fields = found if isinstance(found, list) else []
+    return [Alarm(*map(str, each)) for each in fields if isinstance(each, list) and len(each) == len(Alarm._fields)]
 
 
 def _run_alarm_program(argv: tuple[str, ...], lines: list[str]) -> bool:
@@ -124,7 +140,7 @@ def _alarm_refused(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
     if last and last.did in ("refused", "failed") and now - good > REFUSED_FOR:
         text = f"no upload is taken since {format_time(good)}" if good else "no upload has been taken yet"
         yield Alarm(
-            status.customer, "refused", f"{text}; the last, on {format_time(last.when)}, {last.did}: {last.why}"
+            status.customer, "refused", f"{text}; the last, on {format_time(last.origin.when)}, {last.did}: {last.why}"
         )
 
 
@@ -162,7 +178,7 @@ def _alarm_opened(status: Status, settings: Settings, now: int) -> Iterator[Alar
 
 
 def _alarm_opened_by_person(status: Status, settings: Settings, _: int) -> Iterator[Alarm]:
-    """Tell every day that a person has had the customer's domains opened, until a person ends it."""
+    """Yield, every day, that a person has had the customer's domains opened, until a person ends it."""
     opened = status.opened
     if opened:
         since = f" since {format_time(opened.since)} by {escape(opened.by, 100)}" if opened.since else ""
@@ -171,7 +187,7 @@ def _alarm_opened_by_person(status: Status, settings: Settings, _: int) -> Itera
 
 
 def _alarm_ahead(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
-    latest = max((*status.in_force.accepted.domains.values(), status.last.when if status.last else 0))
+    latest = max((*status.in_force.accepted.domains.values(), status.last.origin.when if status.last else 0))
     if latest > now + AHEAD:
         when = f"its last upload is of {format_time(latest)}, which is to come"
         text = f"{when}: this relay's clock was wrong then, or is now"
@@ -191,7 +207,7 @@ def _alarm_put_off(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
         yield Alarm(status.customer, "put-off", f"{text}: until it does not, unlisted ones get 450 instead of its word")
 
 
-def _noted(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
+def _alarm_noted(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
     """Yield what the last export said besides its addresses."""
     for note in status.last.notes if status.last else ():
         yield Alarm(status.customer, f"note {note}", note)

@@ -81,7 +81,7 @@ def _samples(status: Status) -> Iterator[Sample]:
     for key, seen in status.keys.items():
         yield Sample("postern_key_seen_seconds", {**of, "key": key}, seen["last"])
     if status.last:
-        yield Sample("postern_last_run_seconds", of, status.last.when)
+        yield Sample("postern_last_run_seconds", of, status.last.origin.when)
         yield Sample("postern_last_run_code", of, status.last.code)
         for reason, count in status.last.left_out.items():
             yield Sample("postern_left_out", {**of, "reason": reason}, count)

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from common.spool_files import REFUSAL_ALARMS
 from receiver.monitoring.postfix_message import KINDS
 from receiver.monitoring.refusals import Fault, Mail, Raised, Refusals, RefusedAddress, Seen, Waiting
 from receiver.outcome import Failed
 from receiver.system import atomic_files
 
-_REFUSED, _MAIL, _ALARMS = "refusals.json", "had-mail.json", "refusal-alarms.json"
+_REFUSED, _MAIL, _ALARMS = "refusals.json", "had-mail.json", REFUSAL_ALARMS
 _LIMIT = 64 << 20  # octets: MOST_WITH_MAIL of the longest addresses
 _FORMAT = 1
 _DAMAGED = (Failed, ValueError, TypeError, KeyError, AttributeError, RecursionError)
@@ -39,6 +40,14 @@ def load(folder: int) -> StoredRefusals | None:
         return StoredRefusals(refusals, str(fields["since"]), tuple(map(str, fields["domains"])))
     except _DAMAGED:
         return None
+
+
+def load_refused(folder: int) -> dict[str, RefusedAddress]:
+    """Read who was refused alone: who had mail grows with the list. Nobody: the file is not there, or is damaged."""
+    try:
+        return _read_refused(_read(folder, _REFUSED))
+    except _DAMAGED:
+        return {}
 
 
 def save(folder: int, stored: StoredRefusals) -> None:
@@ -83,10 +92,7 @@ def _write(folder: int, name: str, fields: Mapping[str, Any]) -> None:
 def _refusals(fields: Mapping[str, Any], mail: Mapping[str, Any]) -> Refusals:
     """Return what they say, each value of the kind it must be. Raises ValueError, TypeError, KeyError."""
     refusals = Refusals()
-    for name, (kinds, seen, was_listed) in fields["refused"].items():
-        days = tuple(Seen(str(day), str(network), bool(sender)) for day, network, sender in seen)
-        counts = {kind: int(kinds[kind]) for kind in KINDS if kind in kinds}
-        refusals.refused[name] = RefusedAddress(counts, days, bool(was_listed))
+    refusals.refused = _read_refused(fields)
     refusals.totals = {kind: int(fields["totals"][kind]) for kind in KINDS}
     for name, (day, text, is_broken) in fields["faults"].items():
         refusals.faults[name] = Fault(str(day), str(text), bool(is_broken))
@@ -95,3 +101,12 @@ def _refusals(fields: Mapping[str, Any], mail: Mapping[str, Any]) -> Refusals:
     refusals.had_mail = {name: Mail(str(last), int(days)) for name, (last, days) in mail["had_mail"].items()}
     refusals.waiting = {name: Waiting(str(day), int(order)) for name, (day, order) in mail["waiting"].items()}
     return refusals
+
+
+def _read_refused(fields: Mapping[str, Any]) -> dict[str, RefusedAddress]:
+    found = {}
+    for name, (kinds, seen, was_listed) in fields["refused"].items():
+        days = tuple(Seen(str(day), str(network), bool(sender)) for day, network, sender in seen)
+        counts = {kind: int(kinds[kind]) for kind in KINDS if kind in kinds}
+        found[name] = RefusedAddress(counts, days, bool(was_listed))
+    return found

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from common.paths import Places
 from receiver.formatting import escape
@@ -15,7 +15,6 @@ from receiver.outcome import Busy, Failed
 from receiver.store.resolve import Endpoint, resolve_hosts
 from receiver.store.settings import SERVICE, StoreSettings, read_service
 from receiver.store.watchdog import SECONDS, Watchdog
-from receiver.system import atomic_files
 
 FORMAT = 1  # of the tables
 _PACKAGES = ("/usr/lib/python3/dist-packages", "/usr/lib64/python3.9/site-packages")  # hidden by the launchers' -IS
@@ -29,8 +28,10 @@ _BEGIN = "; ".join(
     )
 )
 _LOCKED = "55P03"  # lock_not_available
+_DAMAGED = ("XX000", "XX001", "XX002", "58030", "58P01")  # a page, an index or a file cannot be read
 
 Step = Callable[[str], None]
+_Self = TypeVar("_Self", bound="Session")
 
 
 class Unreached(Busy):
@@ -58,40 +59,20 @@ def load_driver() -> Any:
             sys.path.remove(each)
 
 
-def open_with_url(url: str) -> Any:
-    """Connect with an owner's url, for migrating. Raises Unreached."""
-    driver = load_driver()
-    _clean_environment()
-    try:
-        return driver.connect(f"{url}{'&' if '?' in url else '?'}connect_timeout=4")
-    except driver.Error as error:
-        raise Unreached(_describe(error)) from error
+class Session:
+    """An open connection, which is ended when nothing moves on it, and its transactions."""
 
-
-class Connection:
-    """A connection as the role that provision gave this relay."""
-
-    def __init__(self, places: Places, settings: StoreSettings, step: Step, seconds: float = SECONDS) -> None:
-        """Connect. Raises Unreached, BadSettings. `step` is called between any two steps."""
-        self.driver, self.settings, self.step = load_driver(), settings, step
-        _clean_environment()
-        os.environ["PGSERVICEFILE"] = os.path.join(places.store, "service.conf")
-        service = read_service(places)
-        run = atomic_files.open_directory(places.run)
+    def __init__(self, driver: Any, dsn: str, seconds: float) -> None:
+        """Connect. Raises Unreached. `seconds`: without progress, after which it is ended."""
+        self.driver = driver
         try:
-            ends = resolve_hosts(service["host"], service.get("port", ""), run)
-            self._connection = self.driver.connect(_dsn(ends, settings.has_pooler))
-        except self.driver.Error as error:
+            self.raw = driver.connect(dsn)
+        except driver.Error as error:
             raise Unreached(f"the store cannot be reached: {_describe(error)}") from error
-        except Failed as error:
-            raise Unreached(f"the store cannot be reached: {error}") from error
-        finally:
-            os.close(run)
-        self._connection.autocommit = True
-        self._watchdog = Watchdog(self._connection.fileno(), seconds)
-        step("connected")
+        self.raw.autocommit = True
+        self._watchdog = Watchdog(self.raw.fileno(), seconds)
 
-    def __enter__(self) -> Connection:
+    def __enter__(self: _Self) -> _Self:
         """Return itself."""
         return self
 
@@ -99,47 +80,140 @@ class Connection:
         """Close it."""
         self._watchdog.stop()
         with suppress(self.driver.Error):
-            self._connection.close()
+            self.raw.close()
 
     @property
     def is_open(self) -> bool:
         """Return whether it has not been cut off."""
-        return not self._connection.closed
+        return not self.raw.closed
 
-    def ask(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def ask(self, statement: Any, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows. Raises the driver's errors."""
         self._watchdog.note_progress()
-        with self._connection.cursor() as cursor:
+        with self.raw.cursor() as cursor:
             cursor.execute(statement, values)
             self._watchdog.note_progress()
             return list(cursor.fetchall()) if cursor.description else []
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Be in a transaction that sees one moment and writes nothing. Raises Unreached."""
-        with self._failures():
-            self._begin("REPEATABLE READ READ ONLY")
+    def transaction(self) -> Iterator[None]:
+        """Be in a transaction that is committed at the end. Raises Unreached, Locked, and Unclear for the COMMIT."""
+        with self.failures():
+            self.begin("READ COMMITTED")
             try:
                 yield
+            except BaseException:
+                self.roll_back()
+                raise
+        self._commit()
+
+    def begin(self, level: str) -> None:
+        """Begin a transaction in which nothing waits for ever. Raises the driver's errors."""
+        self.ask(_BEGIN.format(level))
+
+    def roll_back(self) -> None:
+        """End it without a trace, whether it is still there or not."""
+        with suppress(self.driver.Error):
+            self.ask("ROLLBACK")
+
+    @contextmanager
+    def failures(self) -> Iterator[None]:
+        """Turn the driver's errors into Unreached and Locked."""
+        try:
+            yield
+        except self.driver.Error as error:
+            if error.pgcode == _LOCKED:
+                raise Locked("another relay is writing there") from error
+            if error.pgcode in _DAMAGED:
+                raise Unreached(f"the database cannot read what is on its disk: {_describe(error)}") from error
+            raise Unreached(f"the store does not answer as it should: {self._explain(error)}") from error
+
+    def _commit(self) -> None:
+        del self.raw.notices[:]
+        self._watchdog.note_progress()
+        try:
+            with self.raw.cursor() as cursor:
+                cursor.execute("COMMIT")
+                said = " ".join(self.raw.notices) or ("" if cursor.statusmessage == "COMMIT" else "rolled back")
+        except self.driver.Error as error:
+            raise Unclear(f"it is unclear whether the store took it: {self._explain(error)}") from error
+        if said:
+            raise Unclear(f"it is unclear whether the store took it: {escape(said.strip())}")
+
+    def _explain(self, error: Exception) -> str:
+        silent = self._watchdog.silent_for
+        return f"nothing came for {silent:g} s, and the connection was ended" if silent else _describe(error)
+
+
+def connect_as_owner(url: str, places: Places, seconds: float = SECONDS) -> Session:
+    """Connect with an owner's url, for migrating. Raises Unreached."""
+    driver = load_driver()
+    _clean_environment()
+    try:
+        fields = importlib.import_module("psycopg2.extensions").parse_dsn(url)
+        if "hostaddr" not in fields:
+            ends = resolve_hosts(fields.get("host", ""), fields.get("port", ""), places)
+            fields.update(zip(("host", "hostaddr", "port"), (",".join(each) for each in zip(*ends))))
+        if "," in fields.get("host", ""):
+            fields.setdefault("target_session_attrs", "primary")
+        fields.update(each.split("=") for each in _BOUNDS.split())
+        return Session(driver, " ".join(f"{name}={_quote(value)}" for name, value in fields.items()), seconds)
+    except (driver.Error, Failed) as error:
+        raise Unreached(f"the store cannot be reached: {_describe(error)}") from error
+
+
+class Connection(Session):
+    """A connection to the store as the role that provision gave this relay."""
+
+    def __init__(self, places: Places, settings: StoreSettings, step: Step, seconds: float = SECONDS) -> None:
+        """Connect. Raises Unreached, BadSettings. `step` is called between any two steps."""
+        self.settings, self.step = settings, step
+        self.damaged: set[str] = set()  # tables of which something could not be read or written
+        driver, service = load_driver(), read_service(places)
+        try:
+            ends = resolve_hosts(service["host"], service.get("port", ""), places)
+        except Failed as error:
+            raise Unreached(f"the store cannot be reached: {error}") from error
+        _clean_environment()
+        os.environ["PGSERVICEFILE"] = os.path.join(places.store, "service.conf")
+        super().__init__(driver, _dsn(ends, settings.has_pooler), seconds)
+        step("connected")
+
+    def ask_anyway(self, table: str, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]] | None:
+        """Run one statement on a table, its {}, in a transaction that goes on where the disk has damaged the table.
+
+        Return None then, and note the table. Raises the driver's other errors.
+        """
+        try:
+            return self.ask("SAVEPOINT anyway; " + statement.format(f"postern.{table}"), values)
+        except self.driver.Error as error:
+            if error.pgcode not in _DAMAGED:
+                raise
+        self.ask("ROLLBACK TO SAVEPOINT anyway")
+        self.damaged.add(table)
+        return None
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Be in a transaction that sees one moment and writes nothing. Raises Unreached."""
+        with self.failures():
+            self.begin("REPEATABLE READ READ ONLY")
+            try:
+                self._check_store()
+                yield
             finally:
-                self._roll_back()
+                self.roll_back()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Be in a transaction that is committed at the end. Raises Unreached, Locked, and Unclear for the COMMIT."""
-        with self._failures():
-            self._begin("READ COMMITTED")
-            try:
-                yield
-                self.step("before-commit")
-            except BaseException:
-                self._roll_back()
-                raise
-        self._commit()
+        with self.transaction():
+            self._check_store()
+            yield
+            self.step("before-commit")
         self.step("after-commit")
 
-    def _begin(self, level: str) -> None:
-        self.ask(_BEGIN.format(level))
+    def _check_store(self) -> None:
         is_standby = self.ask("SELECT pg_is_in_recovery()")[0][0]
         rows = self.ask("SELECT id, format FROM postern.store")
         if is_standby:
@@ -151,36 +225,16 @@ class Connection:
         if rows[0][1] > FORMAT:
             raise Unreached("the store is of a newer release's format; provision this relay with that release")
 
-    def _commit(self) -> None:
-        del self._connection.notices[:]
-        self._watchdog.note_progress()
-        try:
-            with self._connection.cursor() as cursor:
-                cursor.execute("COMMIT")
-                said = " ".join(self._connection.notices) or ("" if cursor.statusmessage == "COMMIT" else "rolled back")
-        except self.driver.Error as error:
-            raise Unclear(f"it is unclear whether the store took it: {_describe(error)}") from error
-        if said:
-            raise Unclear(f"it is unclear whether the store took it: {escape(said.strip())}")
-
-    def _roll_back(self) -> None:
-        with suppress(self.driver.Error):
-            self.ask("ROLLBACK")
-
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
-        try:
-            yield
-        except self.driver.Error as error:
-            if error.pgcode == _LOCKED:
-                raise Locked("another relay is writing this customer's list") from error
-            raise Unreached(f"the store does not answer as it should: {_describe(error)}") from error
-
 
 def _dsn(ends: Sequence[Endpoint], has_pooler: bool) -> str:
     hosts, addresses, ports = (",".join(each) for each in zip(*ends))
     primary = "" if has_pooler else " target_session_attrs=primary"
     return f"service={SERVICE} host={hosts} hostaddr={addresses} port={ports} {_BOUNDS}{primary}"
+
+
+def _quote(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def _clean_environment() -> None:

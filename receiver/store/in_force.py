@@ -46,12 +46,18 @@ def publish_heads(spool: Spool, settings: Settings, tips: Sequence[Tip], news: N
     publishing.complete(spool)
     wanted = {"heads": [[tip.head.point, _digest_dates(tip.head)] for tip in tips], "domains": list(settings.domains)}
     wanted["settings"] = list(newest_settings(tip.head for tip in tips)[:2]) if tips else [0, ""]
-    if atomic_files.load_json(spool.folder, MADE) == wanted and spool.text():
+    base = unite(tips)
+    if atomic_files.load_json(spool.folder, MADE) == wanted and (spool.text() or not _cut(base, settings)):
         return Published()
     write_heads(spool, tips)
-    done = _put_into_force(spool, settings, unite(tips), news, now)
+    done = _put_into_force(spool, settings, base, news, now)
     atomic_files.store_json(spool.folder, MADE, wanted)
     return done
+
+
+def _cut(base: Tip, settings: Settings) -> frozenset[str]:
+    """Return who is listed in the domains of this relay's tree."""
+    return frozenset(name for name in base.recipients if domain_of(name) in settings.domains)
 
 
 def _digest_dates(head: Head) -> str:
@@ -62,7 +68,7 @@ def _digest_dates(head: Head) -> str:
 
 def _put_into_force(spool: Spool, settings: Settings, base: Tip, news: News, now: int) -> Published:
     in_force = spool.in_force()
-    recipients = frozenset(name for name in base.recipients if domain_of(name) in settings.domains)
+    recipients = _cut(base, settings)
     text = list_file.encode_recipients(recipients)
     domains = {name: when for name, when in base.head.accepted.domains.items() if name in settings.domains}
     accepted = base.head.accepted._replace(domains=domains)

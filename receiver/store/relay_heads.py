@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 
+from common.spool_files import HEADS_IN_FORCE
 from receiver.lists import history, list_file, removed_addresses
 from receiver.lists.spool import Spool
 from receiver.outcome import Failed
@@ -20,7 +21,7 @@ from receiver.store.settings import load_revision
 from receiver.system import atomic_files
 
 _NAME = "heads.json"
-MADE = "heads-in-force.json"  # of which heads and domains what is in force was made
+MADE = HEADS_IN_FORCE  # of which heads and domains what is in force was made
 _FOLDER = "heads"
 _LIMIT = 16 << 20  # bytes of heads.json
 

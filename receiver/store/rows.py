@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from receiver.store.in_force import News
 from receiver.store.relay_heads import find_list
 
 PART = 2 << 20  # bytes of a list in one statement, which psycopg2 writes as twice as many
+LISTS = ("lists", "lists_anew")  # the second takes what a damaged page of the first cannot hold
 LOGGED = 50  # entries of the log that a relay which was away reads
 
 
@@ -54,22 +55,27 @@ def read_head(connection: Connection, customer: str) -> FoundHead:
 
 def read_list(connection: Connection, customer: str, name: str) -> bytes | None:
     """Return a list by its SHA-256; None: it is damaged, or gone."""
-    parts = connection.ask(
-        "SELECT part FROM postern.lists WHERE customer = %s AND hash = %s ORDER BY part", (customer, name)
+    found = (_read_from(connection, table, customer, name) for table in LISTS)
+    return next((text for text in found if text is not None), None)
+
+
+def _read_from(connection: Connection, table: str, customer: str, name: str) -> bytes | None:
+    parts = connection.ask_anyway(
+        table, "SELECT part FROM {} WHERE customer = %s AND hash = %s ORDER BY part", (customer, name)
     )
     unpack, text = zlib.decompressobj(), b""
     with suppress(zlib.error):
-        for (part,) in parts:
-            text += unpack.decompress(_read_part(connection, customer, name, part), list_file.LIMIT - len(text) + 1)
+        for (part,) in parts or ():
+            body = _read_part(connection, table, customer, name, part)
+            text += unpack.decompress(body, list_file.LIMIT - len(text) + 1)
         if parts and list_file.digest(text) == name:
             return text
     return None
 
 
-def _read_part(connection: Connection, customer: str, name: str, part: int) -> bytes:
-    rows = connection.ask(
-        "SELECT body FROM postern.lists WHERE customer = %s AND hash = %s AND part = %s", (customer, name, part)
-    )
+def _read_part(connection: Connection, table: str, customer: str, name: str, part: int) -> bytes:
+    statement = "SELECT body FROM {} WHERE customer = %s AND hash = %s AND part = %s"
+    rows = connection.ask_anyway(table, statement, (customer, name, part))
     return bytes(rows[0][0]) if rows else b""
 
 
@@ -80,23 +86,32 @@ def pack_text(text: bytes) -> tuple[bytes, ...]:
 
 
 def write_list(connection: Connection, customer: str, name: str, parts: Iterable[bytes]) -> None:
-    """Write a list, over a damaged one too."""
+    """Write a list, over a damaged one too; beside it, where its page cannot be written. Raises Unreached."""
+    rows = [
+        (customer, name, number, connection.driver.Binary(part), list_file.digest(part))
+        for number, part in enumerate(parts)
+    ]
+    if not any(_write_to(connection, table, rows) for table in LISTS):
+        raise Unreached(f"the database can write to none of its tables {' and '.join(LISTS)}")
+
+
+def _write_to(connection: Connection, table: str, rows: Iterable[Sequence[object]]) -> bool:
     statement = (
-        "INSERT INTO postern.lists (customer, hash, part, body, digest) VALUES (%s, %s, %s, %s, %s) "
+        "INSERT INTO {} (customer, hash, part, body, digest) VALUES (%s, %s, %s, %s, %s) "
         "ON CONFLICT (customer, hash, part) DO UPDATE SET body = excluded.body, digest = excluded.digest"
     )
-    for number, part in enumerate(parts):
-        binary = connection.driver.Binary(part)
-        connection.ask(statement, (customer, name, number, binary, list_file.digest(part)))
+    return all(connection.ask_anyway(table, statement, row) is not None for row in rows)
 
 
 def has_list(connection: Connection, customer: str, name: str) -> bool:
     """Return whether the store has a list, undamaged as far as its server can tell: no byte of it travels."""
-    rows = connection.ask(
-        "SELECT bool_and(encode(sha256(body), 'hex') = digest) FROM postern.lists WHERE customer = %s AND hash = %s",
-        (customer, name),
-    )
-    return rows[0][0] is True
+    return any(_has_whole(connection, table, customer, name) for table in LISTS)
+
+
+def _has_whole(connection: Connection, table: str, customer: str, name: str) -> bool:
+    statement = "SELECT bool_and(encode(sha256(body), 'hex') = digest) FROM {} WHERE customer = %s AND hash = %s"
+    rows = connection.ask_anyway(table, statement, (customer, name))
+    return rows is not None and rows[0][0] is True
 
 
 def write_head(connection: Connection, customer: str, head: Head) -> None:
@@ -114,8 +129,9 @@ def write_head(connection: Connection, customer: str, head: Head) -> None:
 
 def write_log(connection: Connection, customer: str, point: str, entry: LogEntry) -> None:
     """Write the log entry of a point, once."""
-    connection.ask(
-        "INSERT INTO postern.log (customer, point, hash, entry) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+    connection.ask_anyway(
+        "log",
+        "INSERT INTO {} (customer, point, hash, entry) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
         (customer, point, entry.list, json.dumps(upload_log.encode_entry(entry))),
     )
 
@@ -123,11 +139,9 @@ def write_log(connection: Connection, customer: str, point: str, entry: LogEntry
 def read_log(connection: Connection, customer: str, points: Iterable[str]) -> dict[str, LogEntry]:
     """Return the entries of some points, the oldest first."""
     asked = list(points)[:LOGGED]
-    rows = connection.ask(
-        "SELECT point, entry FROM postern.log WHERE customer = %s AND point = ANY(%s) ORDER BY n", (customer, asked)
-    )
+    statement = "SELECT point, entry FROM {} WHERE customer = %s AND point = ANY(%s) ORDER BY n"
     found = {}
-    for point, text in rows:
+    for point, text in connection.ask_anyway("log", statement, (customer, asked)) or ():
         with suppress(ValueError, KeyError, TypeError, AttributeError):
             found[point] = upload_log.decode_entry(json.loads(text))
     return found
@@ -139,8 +153,9 @@ def write_removals(connection: Connection, customer: str, removals: Mapping[str,
         return
     names = sorted(removals)
     columns = ([getattr(removals[name], field) for name in names] for field in ("when", "entry", "is_by_person"))
-    connection.ask(
-        "INSERT INTO postern.gone (customer, address, happened, entry, by_person) "
+    connection.ask_anyway(
+        "gone",
+        "INSERT INTO {} (customer, address, happened, entry, by_person) "
         "SELECT %s, * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::boolean[]) "
         "ON CONFLICT (customer, address) DO UPDATE SET happened = excluded.happened, entry = excluded.entry, "
         "by_person = excluded.by_person",
@@ -150,21 +165,26 @@ def write_removals(connection: Connection, customer: str, removals: Mapping[str,
 
 def read_removals(connection: Connection, customer: str, since: int) -> dict[str, Removal]:
     """Return who left since an epoch second."""
-    rows = connection.ask(
-        "SELECT address, happened, entry, by_person FROM postern.gone WHERE customer = %s AND happened >= %s",
+    rows = connection.ask_anyway(
+        "gone",
+        "SELECT address, happened, entry, by_person FROM {} WHERE customer = %s AND happened >= %s",
         (customer, since),
     )
-    return {address: Removal(when, entry, by_person) for address, when, entry, by_person in rows}
+    return {address: Removal(when, entry, by_person) for address, when, entry, by_person in rows or ()}
 
 
 def forget_lists(connection: Connection, customer: str, names: Iterable[str]) -> None:
     """Let go of lists that no head names and that are not among the last ten of the log."""
-    connection.ask(
-        "DELETE FROM postern.lists WHERE customer = %s AND NOT hash = ANY(%s) AND hash NOT IN (SELECT hash FROM "
-        "(SELECT hash, max(n) AS last FROM postern.log WHERE customer = %s GROUP BY hash ORDER BY last DESC LIMIT %s) "
-        "AS newest)",
-        (customer, list(names), customer, history.KEEPS),
+    logged = connection.ask_anyway(
+        "log",
+        "SELECT hash FROM {} WHERE customer = %s GROUP BY hash ORDER BY max(n) DESC LIMIT %s",
+        (customer, history.KEEPS),
     )
+    if logged is None:
+        return
+    staying = [*names, *(name for (name,) in logged)]
+    for table in LISTS:
+        connection.ask_anyway(table, "DELETE FROM {} WHERE customer = %s AND NOT hash = ANY(%s)", (customer, staying))
 
 
 def tip_of(connection: Connection, customer: str, found: FoundHead, here: bytes | None) -> tuple[Tip | None, str]:

@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from receiver.outcome import Refused
-from receiver.store.connection import FORMAT, Unreached, load_driver, open_with_url
+from receiver.store.connection import FORMAT, Session
+from receiver.store.rows import LISTS
 
 _TABLES = {
     "store": "id text NOT NULL, format int NOT NULL, only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row)",
     "heads": "customer text PRIMARY KEY, head text NOT NULL, digest text NOT NULL, "
     "updated timestamptz NOT NULL DEFAULT clock_timestamp()",
-    "lists": "customer text, hash text, part int, body bytea NOT NULL, digest text NOT NULL, "
-    "PRIMARY KEY (customer, hash, part)",
+    **dict.fromkeys(
+        LISTS,
+        "customer text, hash text, part int, body bytea NOT NULL, digest text NOT NULL, "
+        "PRIMARY KEY (customer, hash, part)",
+    ),
     "log": "customer text, point text, n bigserial, hash text NOT NULL, entry text NOT NULL, "
     "PRIMARY KEY (customer, point)",
     "gone": "customer text, address text, happened bigint NOT NULL, entry text NOT NULL, by_person boolean NOT NULL, "
@@ -23,7 +27,7 @@ _TABLES = {
 _WRITER = {
     "store": "SELECT, INSERT",
     "heads": "SELECT, INSERT, UPDATE",
-    "lists": "SELECT, INSERT, UPDATE, DELETE",
+    **dict.fromkeys(LISTS, "SELECT, INSERT, UPDATE, DELETE"),
     "log": "SELECT, INSERT",
     "gone": "SELECT, INSERT, UPDATE, DELETE",
     "relays": "SELECT, INSERT, UPDATE",
@@ -35,54 +39,45 @@ class Role(NamedTuple):
     """A role that relays connect as."""
 
     name: str
-    password: str
+    password: str  # empty: it logs in by a certificate
     limit: int  # connections at once: stuck writers must not lock followers out
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> Role:
         """Read it from JSON. Raises Refused."""
         role = cls(fields.get("name", ""), fields.get("password", ""), fields.get("limit", 50))
-        if not (role.name and isinstance(role.name, str) and isinstance(role.password, str) and role.password):
-            raise Refused("a role needs a name and a password")
+        if not (role.name and isinstance(role.name, str) and isinstance(role.password, str)):
+            raise Refused("a role needs a name, and a password unless it logs in by a certificate")
         if not (isinstance(role.limit, int) and role.limit > 0):
             raise Refused("the limit of a role is a number of connections")
         return role
 
 
-def migrate(url: str, store: str, writer: Role, reader: Role) -> list[str]:
-    """Make what lacks, as the owner; return it in words. Raises Unreached, Refused for another store."""
-    connection = open_with_url(url)
-    driver = load_driver()
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute("SET LOCAL lock_timeout='5s'; SET LOCAL statement_timeout='60s'")
-            made = [*_make_tables(cursor), *_write_id(cursor, store)]
-            for role, rights in ((writer, _WRITER), (reader, _READER)):
-                made += _make_role(cursor, role, rights)
-            return made
-    except driver.Error as error:
-        raise Unreached(" ".join(str(error).split())) from error
-    finally:
-        connection.close()
+def migrate(session: Session, store: str, writer: Role, reader: Role) -> list[str]:
+    """Make what lacks, as the owner; return it in words. Raises Unreached, Unclear, and Refused for another store."""
+    with session.transaction():
+        made = [*_make_tables(session), *_write_id(session, store)]
+        for role, rights in ((writer, _WRITER), (reader, _READER)):
+            made += _make_role(session, role, rights)
+    return made
 
 
-def _make_tables(cursor: Any) -> list[str]:
-    cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'postern'")
-    known = {row[0] for row in cursor.fetchall()}
-    cursor.execute("CREATE SCHEMA IF NOT EXISTS postern")
+def _make_tables(session: Session) -> list[str]:
+    found = session.ask("SELECT table_name FROM information_schema.tables WHERE table_schema = 'postern'")
+    known = {row[0] for row in found}
+    session.ask("CREATE SCHEMA IF NOT EXISTS postern")
     for name, columns in _TABLES.items():
-        cursor.execute(f"CREATE TABLE IF NOT EXISTS postern.{name} ({columns})")
-    cursor.execute("SELECT relname FROM pg_class WHERE relnamespace = 'postern'::regnamespace AND relrowsecurity")
-    for (name,) in cursor.fetchall():  # with it a role may see an empty table, and no error
-        cursor.execute(f"ALTER TABLE postern.{name} DISABLE ROW LEVEL SECURITY")
+        session.ask(f"CREATE TABLE IF NOT EXISTS postern.{name} ({columns})")
+    hidden = "SELECT relname FROM pg_class WHERE relnamespace = 'postern'::regnamespace AND relrowsecurity"
+    for (name,) in session.ask(hidden):  # with it a role may see an empty table, and no error
+        session.ask(f"ALTER TABLE postern.{name} DISABLE ROW LEVEL SECURITY")
     return [f"table {name}" for name in _TABLES if name not in known]
 
 
-def _write_id(cursor: Any, store: str) -> list[str]:
-    cursor.execute("SELECT id, format FROM postern.store")
-    rows = cursor.fetchall()
+def _write_id(session: Session, store: str) -> list[str]:
+    rows = session.ask("SELECT id, format FROM postern.store")
     if not rows:
-        cursor.execute("INSERT INTO postern.store (id, format) VALUES (%s, %s)", (store, FORMAT))
+        session.ask("INSERT INTO postern.store (id, format) VALUES (%s, %s)", (store, FORMAT))
         return [f"id {store}"]
     if rows[0][0] != store:
         raise Refused(f"this database holds another store: its id is {rows[0][0]}")
@@ -91,21 +86,22 @@ def _write_id(cursor: Any, store: str) -> list[str]:
     return []
 
 
-def _make_role(cursor: Any, role: Role, rights: Mapping[str, str]) -> list[str]:
+def _make_role(session: Session, role: Role, rights: Mapping[str, str]) -> list[str]:
     """Make a role or put it right; the password goes to the server as its SCRAM verifier, so no log shows it."""
     from psycopg2 import extensions, sql
 
-    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role.name,))
-    is_new = cursor.fetchone() is None
+    is_new = not session.ask("SELECT 1 FROM pg_roles WHERE rolname = %s", (role.name,))
     name = sql.Identifier(role.name)
     if is_new:
-        cursor.execute(sql.SQL("CREATE ROLE {} NOSUPERUSER NOCREATEDB NOCREATEROLE").format(name))
-    secret = extensions.encrypt_password(role.password, role.name, cursor.connection, "scram-sha-256")
+        session.ask(sql.SQL("CREATE ROLE {} NOSUPERUSER NOCREATEDB NOCREATEROLE").format(name))
+    secret = None
+    if role.password:
+        secret = extensions.encrypt_password(role.password, role.name, session.raw, "scram-sha-256")
     alter = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {} CONNECTION LIMIT {}")
-    cursor.execute(alter.format(name, sql.Literal(secret), sql.Literal(role.limit)))
-    cursor.execute(sql.SQL("GRANT USAGE ON SCHEMA postern TO {}").format(name))
+    session.ask(alter.format(name, sql.Literal(secret), sql.Literal(role.limit)))
+    session.ask(sql.SQL("GRANT USAGE ON SCHEMA postern TO {}").format(name))
     for table, words in rights.items():
-        cursor.execute(sql.SQL(f"GRANT {words} ON postern.{table} TO {{}}").format(name))
+        session.ask(sql.SQL(f"GRANT {words} ON postern.{table} TO {{}}").format(name))
     if "INSERT" in rights["log"]:
-        cursor.execute(sql.SQL("GRANT USAGE ON SEQUENCE postern.log_n_seq TO {}").format(name))
+        session.ask(sql.SQL("GRANT USAGE ON SEQUENCE postern.log_n_seq TO {}").format(name))
     return [f"role {role.name}"] if is_new else []

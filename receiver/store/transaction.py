@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from common.paths import Places
 from common.settings import load_settings
 from receiver.formatting import escape
 from receiver.lists import history, list_file, removed_addresses, upload_log
 from receiver.lists.removed_addresses import Removal
-from receiver.lists.spool import Accepted, Spool
+from receiver.lists.spool import DAY, Accepted, Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Failed
 from receiver.store import rows
@@ -25,7 +25,7 @@ from receiver.store.connection import Connection, Locked, Step, Unreached
 from receiver.store.head import SPARE, Head, Tip, date_on_top, new_point, past_of
 from receiver.store.in_force import News, Published, publish_heads
 from receiver.store.merge import find_lost_decisions, is_settled, reconcile, unite
-from receiver.store.notes import Note, add_note
+from receiver.store.notes import Note, add_note, read_notes
 from receiver.store.relay_heads import adopt_list, find_list, read_heads
 from receiver.store.settings import StoreSettings, load_revision, load_store
 from receiver.store.watchdog import SECONDS
@@ -69,6 +69,19 @@ class StoreAccess(NamedTuple):
         """Connect. Raises Unreached, BadSettings."""
         return Connection(self.places, self.settings, self.step, self.seconds)
 
+    def note_damage(self, tables: Iterable[str]) -> None:
+        """Note, once a day, tables of which the database cannot read or write something."""
+        run = atomic_files.open_directory(self.places.run)
+        now = int(time.time())
+        try:
+            known = {note.text for note in read_notes(run, now - DAY)}
+            for table in sorted(tables):
+                text = f"the database cannot read a page of its table {table}; lists go on, docs/store.md says the cure"
+                if text not in known:
+                    add_note(run, Note(now, "", text))
+        finally:
+            os.close(run)
+
     def note(self, customer: str, text: str) -> None:
         """Note what a person must hear of."""
         run = atomic_files.open_directory(self.places.run)
@@ -79,6 +92,7 @@ class StoreAccess(NamedTuple):
 
 
 Act = Callable[[Tip], "Change | None"]
+T = TypeVar("T")
 
 
 def load_access(places: Places) -> StoreAccess | None:
@@ -104,10 +118,15 @@ def write(
     access: StoreAccess, spool: Spool, act: Act | None, spare: Tip | None = None, others: Sequence[Tip] = ()
 ) -> Written:
     """Run the transaction; again while the row is locked, within the access's patience. Raises Unreached, Unclear."""
+    return repeat_while_locked(access, lambda connection: _write_once(access, connection, spool, act, spare, others))
+
+
+def repeat_while_locked(access: StoreAccess, run: Callable[[Connection], T]) -> T:
+    """Run a transaction until no other relay holds the customer's row. Raises Locked once patience has ended."""
     until = time.monotonic() + access.patience
     while True:
         with suppress(Locked), access.connect() as connection:
-            return _write_once(access, connection, spool, act, spare, others)
+            return run(connection)
         if time.monotonic() >= until:
             raise Locked(f"another relay has been writing this customer's list for {access.patience:g} s")
         time.sleep(_PAUSE)
@@ -157,6 +176,7 @@ def _write_once(
         if not is_settled(tips, store):
             access.note(customer, _describe_merge(tips, store, base, wrong))
         news = rows.read_news(connection, spool, made.head)
+    access.note_damage(connection.damaged)
     held = change.held if change else b""
     return Written(made, news._replace(held=held or news.held))
 
@@ -198,7 +218,7 @@ def _next_tip(
     if not tips and not made.settings.number:
         made = made._replace(settings=load_revision(spool.places, spool.customer))
     if len(tips) == 1 and _state(made) == _state(base.head):
-        return Tip(_refreshed(base.head, made), text)
+        return Tip(_refresh_dates(base.head, made), text)
     parents = [*([spare] if spare else []), *tips]
     point = spare.head.point.rstrip(SPARE) if spare else new_point()
     made = made._replace(point=point, kind=kind, by=by, past=past_of(tips), date=date_on_top(parents, now))
@@ -212,7 +232,7 @@ def _state(head: Head) -> tuple[object, ...]:
     return head.list, accepted, held, dict(head.kept), head.frozen, head.export
 
 
-def _refreshed(before: Head, made: Head) -> Head:
+def _refresh_dates(before: Head, made: Head) -> Head:
     """Return the head with newer dates, where they are newer by enough to be worth a write."""
     old, new = before.accepted.domains, made.accepted.domains
     late = any(new[name] - old[name] >= _REFRESH for name in new)

@@ -22,6 +22,7 @@ class Watchdog:
         """Begin to watch. The descriptor is copied, so that it cannot become another file's meanwhile."""
         self._socket = socket.socket(fileno=os.dup(descriptor))
         self._seconds, self._until = seconds, time.monotonic() + seconds
+        self.silent_for = 0.0  # seconds after which it ended the connection; 0: it has not
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -39,6 +40,7 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._stopped.wait(max(0.0, self._until - time.monotonic())):
             if time.monotonic() >= self._until:
+                self.silent_for = self._seconds
                 with suppress(OSError):
                     self._socket.shutdown(socket.SHUT_RDWR)
                 return

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from common.spool_files import SMALL
 from receiver.outcome import Failed
 
-SMALL = 1 << 20  # bytes of a JSON file of ours
 _PIECE = 1 << 20  # bytes
 _FORMAT = 1  # of those files; the format of the release before is read as well
 

@@ -7,21 +7,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from common.key_line import read_key_line
+from common.names import CUSTOMER
 from common.paths import Places
 from common.settings import UNLISTED, BadSettings, Settings, load_settings
 from receiver.addresses import table_key
 from receiver.formatting import escape
 from receiver.outcome import Failed
 
-CUSTOMER = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN = re.compile(rf"(?=.{{3,253}}$)(?:{_LABEL}\.)+{_LABEL}")
 _ROUTE = re.compile(r"[a-z][a-z0-9_-]*:[!-~]*")
-_KEY = re.compile(
-    r'restrict,(?:from="[!#-\[\]-~]+",)?'
-    r'command="/usr/local/sbin/postern-receive (?P<customer>[a-z0-9-]+) (?P<name>[a-z0-9-]+)" '
-    r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/]+={0,2} (?P=customer) (?P=name)"
-)
 
 
 class Damaged(Exception):
@@ -123,8 +119,8 @@ def _check_domains(forms: set[str], listed: Mapping[str, str], routes: Mapping[s
 
 
 def _key(line: str, customer: str) -> str:
-    found = _KEY.fullmatch(line)
-    if not found or found["customer"] != customer:
+    found = read_key_line(line)
+    if found is None or found.customer != customer:
         raise Damaged(f"authorized_keys: {escape(line, 60)!r} is no key line of {customer}")
     return line
 

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from common.names import CUSTOMER
 from common.paths import Places
 from receiver.outcome import Failed
 from receiver.system.account import Owner
-from receiver.tables.customer_tree import CUSTOMER
 
 KEPT_DAYS = 30  # of a spool whose customer left
 _RETIRED = re.compile(r".+-([0-9]{4}-[0-9]{2}-[0-9]{2})(\.[0-9]+)?")

@@ -18,12 +18,12 @@ from common.adopted_domains import is_closed_by_maps
 from common.opened import find_marker
 from common.paths import Places
 from common.settings import UNLISTED
+from common.spool_files import ACCEPTED, ASKING, LAST_EXPORT, RECIPIENTS, SMALL, most_bytes
 from receiver.system import atomic_files
 from receiver.system.account import Owner
 from receiver.tables import customer_tree, directories
 from receiver.tables.customer_tree import CustomerTree, Damaged
 
-_SHARE = 321  # octets of a list for each recipient a customer may have: many more than its lines have on average
 _DAY = 86400
 _, DEFER, ASK = UNLISTED
 _PLUS = "plus"  # in root's copy: it stays yes, whatever later exports say
@@ -106,8 +106,8 @@ class GoodCopy(NamedTuple):
     def pair(self) -> SpoolFiles:
         """Return the pair, an empty one when there is no copy or it is damaged too."""
         with suppress(OSError, Damaged):
-            recipients, accepted = self._read("recipients"), self._read("accepted.json")
-            return SpoolFiles(recipients, accepted, _when(accepted) if accepted else {}, self.has_plus())
+            recipients, accepted = self._read(RECIPIENTS), self._read(ACCEPTED)
+            return SpoolFiles(recipients, accepted, _read_accepted(accepted) if accepted else {}, self.has_plus())
         return SpoolFiles()
 
     def has_plus(self) -> bool:
@@ -119,11 +119,11 @@ class GoodCopy(NamedTuple):
         text = json.dumps(tree._asdict(), ensure_ascii=False).encode() + b"\n"
         try:
             os.makedirs(self.path, 0o700, exist_ok=True)
-            self._put("tree.json", text)
+            self._write("tree.json", text)
             if pair.plus:
-                self._put(_PLUS, b"")
-            self._put("recipients", pair.recipients)
-            self._put("accepted.json", pair.accepted)
+                self._write(_PLUS, b"")
+            self._write(RECIPIENTS, pair.recipients)
+            self._write(ACCEPTED, pair.accepted)
         except OSError as error:
             return f"is in the tables, but root could take no copy of it: {error.strerror}"
         return ""
@@ -136,7 +136,7 @@ class GoodCopy(NamedTuple):
         with open(os.path.join(self.path, name), "rb") as file:
             return file.read()
 
-    def _put(self, name: str, content: bytes) -> None:
+    def _write(self, name: str, content: bytes) -> None:
         with suppress(FileNotFoundError):
             if self._read(name) == content:
                 return
@@ -192,15 +192,15 @@ def _pair(places: Places, source: CustomerInput, theirs: Owner) -> SpoolFiles:
         spool = atomic_files.open_directory(places.spool(tree.customer))
         try:
             # Dates first: what comes in between is listed in a domain still open, and none closes without its list.
-            accepted = _content(spool, "accepted.json", theirs, atomic_files.SMALL)
+            accepted = _content(spool, ACCEPTED, theirs, SMALL)
             plus = source.copy.has_plus() or _says_plus(spool, theirs)
             is_put_off = _is_put_off(spool, theirs)
-            recipients = _content(spool, "recipients", theirs, tree.max_recipients * _SHARE)
+            recipients = _content(spool, RECIPIENTS, theirs, most_bytes(tree.max_recipients))
         finally:
             os.close(spool)
     except OSError as error:
         raise Damaged(f"its spool: {error.strerror}") from error
-    when = {} if accepted is None else _when(accepted)
+    when = {} if accepted is None else _read_accepted(accepted)
     had = source.copy.pair() if recipients is None or accepted is None else SpoolFiles()
     if recipients is None and (had.recipients or when):
         raise Damaged("recipients is gone")
@@ -233,7 +233,7 @@ def _content(spool: int, name: str, theirs: Owner, bound: int) -> bytes | None:
     return content
 
 
-def _when(accepted: bytes) -> dict[str, int]:
+def _read_accepted(accepted: bytes) -> dict[str, int]:
     """Read accepted.json. Raises Damaged. Numbers are cut: int() of a million digits takes seconds."""
     try:
         domains = json.loads(accepted, parse_int=lambda digits: int(digits[:20]))["domains"]
@@ -245,7 +245,7 @@ def _when(accepted: bytes) -> dict[str, int]:
 def _is_put_off(spool: int, theirs: Owner) -> bool:
     """Return whether the timer found that the customer's server refuses to be asked; a damaged file says nothing."""
     with suppress(Damaged, ValueError, TypeError, KeyError, RecursionError):
-        said = _content(spool, "asking.json", theirs, atomic_files.SMALL)
+        said = _content(spool, ASKING, theirs, SMALL)
         return json.loads(said or b"{}")["put_off"] is True
     return False
 
@@ -253,6 +253,6 @@ def _is_put_off(spool: int, theirs: Owner) -> bool:
 def _says_plus(spool: int, theirs: Owner) -> bool:
     """Return whether the last export said that user+tag@ is taken; a damaged last-export.json says nothing."""
     with suppress(Damaged, ValueError, TypeError, KeyError, RecursionError):
-        said = _content(spool, "last-export.json", theirs, atomic_files.SMALL)
+        said = _content(spool, LAST_EXPORT, theirs, SMALL)
         return json.loads(said or b"{}")["plus_addresses"] is True
     return False

@@ -75,7 +75,7 @@ def check_answers(relay: RelaySettings, words: Mapping[str, str]) -> None:
             raise Failed(f"of {key} the tables say {escape(found.get(key, 'nothing'))}, and not {answer}")
 
 
-def unnamed(places: Places) -> list[str]:
+def find_unnamed(places: Places) -> list[str]:
     """Return the parameters of Postfix that no longer name our tables, as `PARAMETER: why`.
 
     There are none before the first edit of main.cf and while one is under way. Raises Failed and BadSettings.
@@ -84,35 +84,43 @@ def unnamed(places: Places) -> list[str]:
         return []
     where = load_relay(places).config_directory
     lists = _settings(where, "-x", *LISTS)
-    missing = [f"{name}: names no table {places.tables}/{LISTS[name]}" for name in LISTS if _lacks(places, name, lists)]
-    return [*missing, *_opened(places, lists), *_refusing(places, where), *_overridden(places, where)]
+    missing = [
+        f"{name}: names no table {places.tables}/{LISTS[name]}"
+        for name in LISTS
+        if _lacks_our_table(places, name, lists)
+    ]
+    return [*missing, *_find_opened(places, lists), *_find_unreached(places, where), *_find_overridden(places, where)]
 
 
-def _lacks(places: Places, name: str, settings: dict[str, str], table: str = "") -> bool:
+def _lacks_our_table(places: Places, name: str, settings: dict[str, str], table: str = "") -> bool:
     path = re.escape(f"{places.tables}/{table or LISTS.get(name, 'asked')}")
     return not re.search(rf"\w:{path}(?![\w./-])", settings.get(name, ""))
 
 
-def _refusing(places: Places, where: str) -> Iterator[str]:
+def _find_unreached(places: Places, where: str) -> Iterator[str]:
     """Find that Postfix does not come to our member though there is a domain whose unlisted are not to be refused."""
     path = f"{places.tables}/asked"
-    if os.path.exists(path) and os.path.getsize(path) and _lacks(places, RESTRICTIONS, _settings(where, RESTRICTIONS)):
+    if (
+        os.path.exists(path)
+        and os.path.getsize(path)
+        and _lacks_our_table(places, RESTRICTIONS, _settings(where, RESTRICTIONS))
+    ):
         yield f"{RESTRICTIONS}: names no table {path}, so that unlisted is `refuse` for everybody"
 
 
-def _opened(places: Places, lists: dict[str, str]) -> Iterator[str]:
+def _find_opened(places: Places, lists: dict[str, str]) -> Iterator[str]:
     """Find that our table stands alone, where everybody else's recipients were all taken before us."""
     name = "relay_recipient_maps"
     alone = re.split(r"[,\s]+", re.sub(r",?\s*pipemap:\{[^{}]*\}", "", lists.get(name, "")).strip())
-    if len(alone) == 1 and not _lacks(places, name, lists):
+    if len(alone) == 1 and not _lacks_our_table(places, name, lists):
         yield f"{name}: lacks regexp:{places.tables}/{_OTHERS}, so that mail for all other relay domains is refused"
 
 
-def _overridden(places: Places, where: str) -> Iterator[str]:
+def _find_overridden(places: Places, where: str) -> Iterator[str]:
     """Find services of master.cf that have a list of their own without us."""
     for place, value in _settings(where, "-P").items():
         service, _, name = place.rpartition("/")
-        if name in LISTS and _lacks(places, name, {name: value}) and f"${name}" not in value:
+        if name in LISTS and _lacks_our_table(places, name, {name: value}) and f"${name}" not in value:
             yield f"{name}: master.cf, {service} has one of its own: {escape(value)}"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from common.table_types import EDITABLE
 from receiver.formatting import escape
 from receiver.outcome import Failed
 from receiver.system.clean_env import ENVIRONMENT
@@ -18,7 +19,6 @@ from receiver.tables.table import Draft, InstalledTable, Table, flush, write_fil
 _SECONDS = 600  # a million addresses take about five
 _SHARE = 50_000  # keys that one process is asked for; more are shared among the processors
 _BESIDE = ".build-"
-_EDITED = ("btree", "hash", "lmdb")  # types that postmap can also change
 _FEW = 200  # lines that came or went; with more of them a table is built anew
 _SOME = 1_000  # keys of a table that was edited are looked up besides those that came or went
 
@@ -71,7 +71,7 @@ class Postmap(NamedTuple):
     def _edit_copy(self, standing: InstalledTable, directory: str, table: Table) -> bool:
         """Make it of the one that stands, if they differ little; tell whether it has been made."""
         gone, come = ([line.rpartition(b" ")[0] for line in lines] for lines in diff_lines(standing.text, table.text))
-        if self.type not in _EDITED or len(gone) + len(come) > _FEW:
+        if self.type not in EDITABLE or len(gone) + len(come) > _FEW:
             return False
         copy = os.path.join(directory, os.path.basename(standing.file))
         try:

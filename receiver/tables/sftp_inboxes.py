@@ -8,18 +8,14 @@ import stat
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
+from common.names import CUSTOMER, upload_account
 from common.paths import DROPPED, Places
 from receiver.system.account import Owner
 from receiver.tables import directories
-from receiver.tables.customer_tree import CUSTOMER, CustomerTree
+from receiver.tables.customer_tree import CustomerTree
 from receiver.tables.directories import Directory
 
 _MODE = 0o660
-
-
-def account_name(customer: str) -> str:
-    """Name the account that uploads to it."""
-    return f"postern-{customer}"
 
 
 def make_inboxes(places: Places, trees: Iterable[CustomerTree], theirs: Owner) -> None:
@@ -47,14 +43,14 @@ def _faults(places: Places, customer: str, theirs: Owner) -> list[str]:
         owner = _owner(customer, theirs)
         there = os.lstat(os.path.join(path, DROPPED))
     except KeyError:
-        return [f"there is no account {account_name(customer)}"]
+        return [f"there is no account {upload_account(customer)}"]
     except OSError as error:
         return [str(error.strerror)]
     if wrong := directories.check_directory(_directory(path)):
         return [wrong]
     is_right = stat.S_ISREG(there.st_mode) and stat.S_IMODE(there.st_mode) == _MODE
     if not is_right or (there.st_uid, there.st_gid) != tuple(owner) or there.st_nlink != 1:
-        return [f"{DROPPED} is no plain file of {account_name(customer)}, or not of mode {_MODE:04o}"]
+        return [f"{DROPPED} is no plain file of {upload_account(customer)}, or not of mode {_MODE:04o}"]
     others = sorted(set(os.listdir(path)) - {DROPPED})
     return [f"holds {len(others)} files besides {DROPPED}"] if others else []
 
@@ -86,7 +82,7 @@ def _directory(path: str) -> Directory:
 
 
 def _owner(customer: str, theirs: Owner) -> Owner:
-    return Owner(pwd.getpwnam(account_name(customer)).pw_uid, theirs.gid)
+    return Owner(pwd.getpwnam(upload_account(customer)).pw_uid, theirs.gid)
 
 
 def _leavers(places: Places, wanted: Sequence[str]) -> list[str]:

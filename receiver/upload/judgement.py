@@ -15,7 +15,7 @@ from receiver.lists.removed_addresses import Removal
 from receiver.lists.spool import DAY, Accepted, Held, InForce, Pin, Spool
 from receiver.lists.upload_log import GuardInputs, LastAccept, LogEntry
 from receiver.outcome import Failed, Origin, Outcome
-from receiver.upload.guard import ListsBefore, Verdict, counted, describe_earlier_losses, judge_list
+from receiver.upload.guard import ListsBefore, Verdict, count_by_domain, describe_earlier_losses, judge_list
 from receiver.upload.recipient_filter import FilteredExport
 
 REFERENCE_DAYS = 7  # for which the guard counts an address that left, unless a person has accepted a list since
@@ -63,7 +63,7 @@ def judge_export(settings: Settings, choice: FilteredExport, before: Before, ori
     text, in_force = list_file.encode_recipients(choice.recipients), before.in_force
     name = list_file.digest(text)
     verdict, inputs = judge(settings, choice, before, name, now)
-    outcome = Outcome(settings.customer, "pinned", *origin, total=len(in_force.recipients), offered=name)
+    outcome = Outcome(settings.customer, "pinned", origin, total=len(in_force.recipients), offered=name)
     notes = (*choice.notes, *describe_earlier_losses(inputs, settings))
     outcome = outcome._replace(left_out=choice.left_out, named=choice.named, notes=notes, reasons=verdict.reasons)
     held = None
@@ -72,7 +72,7 @@ def judge_export(settings: Settings, choice: FilteredExport, before: Before, ori
         held = held._replace(open_domains=tuple(sorted(choice.open_domains)))
     if before.pin:
         entry = log_entry(outcome, in_force, inputs)
-        accepted = _refreshed(settings, choice, in_force.accepted, origin, now)
+        accepted = _refresh_accepted(settings, choice, in_force.accepted, origin, now)
         outcome = outcome._replace(why=format_time(before.pin.since))
         return Judgement(outcome, entry, accepted=accepted, held=held, text=text)
     after, added = _outcome_of(outcome, in_force.recipients, verdict)
@@ -100,7 +100,7 @@ def judge(
         removed_addresses.brought_back(before.removals),
     )
     verdict, inputs = judge_list(lists, offered, choice.open_domains, settings)
-    served = _served(offered) - choice.open_domains
+    served = _domains_of(offered) - choice.open_domains
     if name == accepted.list and not inputs.leaving and accepted.domains.keys() >= served:
         verdict = Verdict(offered, frozenset(), ())
     if before.reasons and not verdict.reasons:
@@ -114,44 +114,49 @@ def log_entry(outcome: Outcome, in_force: InForce, inputs: GuardInputs | None, a
     before = list_file.digest(in_force.text) if in_force.text else ""
     changed = outcome.added or outcome.removed
     name = upload_log.name_step(before, outcome.offered) if changed else upload_log.new_id()
-    entry = LogEntry(name, outcome.when, outcome.did, outcome.offered, before, outcome.total)
+    origin = outcome.origin
+    entry = LogEntry(name, origin.when, outcome.did, outcome.offered, before, outcome.total)
     entry = entry._replace(added=outcome.added, removed=outcome.removed, accepted_by=accepted_by, inputs=inputs)
-    return entry._replace(key=outcome.key, client=outcome.client, by=outcome.by)
+    return entry._replace(key=origin.key, client=origin.client, by=origin.by)
 
 
 def _decide(settings: Settings, choice: FilteredExport, before: Before, verdict: Verdict, outcome: Outcome) -> Decision:
     """Return what is published of an upload: a held one only adds, and opens what it opens."""
     in_force = before.in_force
-    origin = Origin(outcome.when, outcome.key, outcome.client, outcome.by)
     accepted = in_force.accepted.without(choice.open_domains)
     if verdict.reasons:
         accepted = accepted._replace(counts=before.counts)
     else:
-        accepted = accepted_domains(settings, choice.recipients, origin, outcome.offered)
+        accepted = accepted_domains(settings, choice.recipients, outcome.origin, outcome.offered)
         accepted = accepted.without(choice.open_domains)
     unchanged = verdict.published == in_force.recipients
     text = in_force.text if unchanged else list_file.encode_recipients(verdict.published)
-    return Decision(verdict.published, text, accepted, origin, clears=not verdict.reasons)
+    return Decision(verdict.published, text, accepted, outcome.origin, clears=not verdict.reasons)
 
 
 def accepted_domains(settings: Settings, recipients: frozenset[str], origin: Origin, name: str) -> Accepted:
     """Return what is accepted once this list has passed: the domains it has recipients in, from its upload on."""
-    there = _served(recipients)
+    there = _domains_of(recipients)
     domains = {each: origin.when for each in settings.domains if each in there}
-    return Accepted(domains, name, counted(recipients, settings))
+    return Accepted(domains, name, count_by_domain(recipients, settings))
 
 
-def _refreshed(settings: Settings, choice: FilteredExport, accepted: Accepted, origin: Origin, now: int) -> Accepted:
+def _refresh_accepted(
+    settings: Settings, choice: FilteredExport, accepted: Accepted, origin: Origin, now: int
+) -> Accepted:
     """Return what is accepted after an upload that was judged while the list is frozen.
 
     Whom it has is heard of: a domain does not open for its age because somebody has frozen its list.
     """
-    closed, there = accepted.unexpired(settings, now).without(choice.open_domains).domains, _served(choice.recipients)
+    closed, there = (
+        accepted.unexpired(settings, now).without(choice.open_domains).domains,
+        _domains_of(choice.recipients),
+    )
     heard = {name: max(when, origin.when) for name, when in closed.items() if name in there}
     return accepted._replace(domains={**accepted.domains, **heard})
 
 
-def _served(recipients: frozenset[str]) -> frozenset[str]:
+def _domains_of(recipients: frozenset[str]) -> frozenset[str]:
     return frozenset(map(domain_of, recipients))
 
 
@@ -167,7 +172,7 @@ def _counts(settings: Settings, in_force: InForce, spool: Spool) -> Mapping[str,
         with suppress(Failed):
             if entry.kept.list == accepted.list:
                 text = history.read_list(spool.folder, entry.number)
-    return counted(list_file.decode_recipients(text), settings)
+    return count_by_domain(list_file.decode_recipients(text), settings)
 
 
 def _outcome_of(outcome: Outcome, before: frozenset[str], verdict: Verdict) -> tuple[Outcome, frozenset[str]]:

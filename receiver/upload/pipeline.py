@@ -22,7 +22,7 @@ from receiver.upload.judgement import judge, judge_export, read_before
 from receiver.upload.recipient_filter import FilteredExport, filter_export
 from receiver.upload.store_upload import take_export
 
-WAIT = 300.0  # seconds for a place to parse in
+WAIT = 300.0  # seconds that an export waits for a place to parse in
 
 
 def process_export(
@@ -33,15 +33,16 @@ def process_export(
     tables: Tables,
     look: bool = False,
     store: StoreAccess | None = None,
+    wait: float = WAIT,
 ) -> Outcome:
     """Offer an export without its end mark; a look ends before anything is written.
 
-    `store`: as the relay's own files say where it is left out. Raises Busy, Failed, BadSettings and OSError, and
-    whatever it is, the list in force is the old one or the new one.
+    `store`: as the relay's own files say where it is left out. `wait`: seconds for a place to parse in. Raises Busy,
+    Failed, BadSettings and OSError, and whatever it is, the list in force is the old one or the new one.
     """
     store = store or load_access(spool.places)
     try:
-        with locks.hold_parsing_slot(spool.places, spool.customer, WAIT):
+        with locks.hold_parsing_slot(spool.places, spool.customer, wait):
             choice = _read_export(settings, export)
         if look:
             return _look(settings, choice, spool, origin)
@@ -78,7 +79,7 @@ def _verify_recorded(
 
 def record_refusal(spool: Spool, origin: Origin, error: BadExport, look: bool = False) -> Outcome:
     """Return why an export cannot be read, and record it unless it was only a look."""
-    outcome = Outcome(spool.customer, "refused", *origin, why=f"{error}; the list in force stays")
+    outcome = Outcome(spool.customer, "refused", origin, why=f"{error}; the list in force stays")
     if not look:
         with suppress(Busy), spool.locked():
             spool.record(outcome)
@@ -147,7 +148,7 @@ def _look(settings: Settings, choice: FilteredExport, spool: Spool, origin: Orig
     in_force, name = before.in_force, list_file.digest(list_file.encode_recipients(choice.recipients))
     verdict, inputs = judge(settings, choice, before, name, now)
     coming, going = sorted(choice.recipients - in_force.recipients), sorted(in_force.recipients - choice.recipients)
-    outcome = Outcome(spool.customer, "looked", *origin, total=len(choice.recipients), offered=name)
+    outcome = Outcome(spool.customer, "looked", origin, total=len(choice.recipients), offered=name)
     outcome = outcome._replace(added=len(coming), removed=len(going), kept_back=len(verdict.kept_back))
     notes = (*choice.notes, *describe_earlier_losses(inputs, settings))
     outcome = outcome._replace(left_out=choice.left_out, named=choice.named, notes=notes, reasons=verdict.reasons)

@@ -11,27 +11,29 @@ from receiver.outcome import Busy, Origin, Outcome, Stopped, outcome_of_error
 from receiver.tables_client import Tables
 from receiver.upload import sftp_inbox, stream
 from receiver.upload.formats import BadExport
-from receiver.upload.pipeline import process_export, record_refusal
+from receiver.upload.pipeline import WAIT, process_export, record_refusal
 
 
 def receive_stdin(
-    settings: Settings, spool: Spool, origin: Origin, tables: Tables, *, look: bool, marked: bool
+    settings: Settings, spool: Spool, origin: Origin, tables: Tables, *, look: bool, marked: bool, wait: float = WAIT
 ) -> Outcome:
-    """Take an export from stdin and offer it; `marked`: only with its end mark."""
+    """Take an export from stdin and offer it; `marked`: only with its end mark; `wait`: see process_export."""
     try:
         export = stream.strip_end_mark(stream.read_upload(0, spool.places.run, settings.max_megabytes), marked)
     except BadExport as error:
         return record_refusal(spool, origin, error, look)
-    return process_export(settings, export, spool, origin, tables, look)
+    return process_export(settings, export, spool, origin, tables, look, wait=wait)
 
 
-def receive_inbox(settings: Settings, spool: Spool, origin: Origin, tables: Tables, *, look: bool) -> Outcome:
-    """Take an export, only with its end mark, from the customer's drop and offer it."""
+def receive_inbox(
+    settings: Settings, spool: Spool, origin: Origin, tables: Tables, *, look: bool, wait: float = WAIT
+) -> Outcome:
+    """Take an export, only with its end mark, from the customer's SFTP inbox and offer it; `wait`: as above."""
     try:
         export = sftp_inbox.read_inbox(spool.places, settings.customer, settings.max_megabytes)
     except BadExport as error:
         return record_refusal(spool, origin, error, look)
-    return process_export(settings, export, spool, origin, tables, look)
+    return process_export(settings, export, spool, origin, tables, look, wait=wait)
 
 
 def run_recorded(spool: Spool, origin: Origin, run: Callable[[], Outcome]) -> Outcome:

@@ -6,15 +6,14 @@ import json
 import os
 from typing import Any
 
+from common.paths import PLACES
 from remote.files import read_text
-
-ETC = "/etc/postern"
 
 
 def customers() -> list[str]:
     """List whose trees are here. What begins with a dot is a tree that is being changed."""
     try:
-        return sorted(name for name in os.listdir(f"{ETC}/customers") if not name.startswith("."))
+        return sorted(name for name in os.listdir(f"{PLACES.etc}/customers") if not name.startswith("."))
     except FileNotFoundError:
         return []
 
@@ -22,6 +21,6 @@ def customers() -> list[str]:
 def tree_settings(customer: str) -> dict[str, Any]:
     """Read settings.json of a tree; a damaged one says nothing."""
     try:
-        return dict(json.loads(read_text(f"{ETC}/customers/{customer}/settings.json") or "{}"))
+        return dict(json.loads(read_text(f"{PLACES.tree(customer)}/settings.json") or "{}"))
     except (ValueError, TypeError):
         return {}

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from common.main_cf_params import PARAMETERS
+from common.paths import PLACES
 from remote.files import replace
-from remote.postfix.customer_trees import ETC
 from remote.postfix.main_cf_file import put_main_cf, read_main_cf
 
-ORIGINAL = f"{ETC}/main.cf.original"
+ORIGINAL = f"{PLACES.etc}/main.cf.original"
 
 
 def keep_original(directory: str) -> None:

@@ -21,9 +21,9 @@ from common.main_cf_params import (
     members,
     without_ours_members,
 )
+from common.paths import PLACES
 from remote.files import replace, tidy
 from remote.main import Failed, Kind, ProofFailed, Request, State
-from remote.postfix.customer_trees import ETC
 from remote.postfix.gather_facts import RECORD, record
 from remote.postfix.instance import Postfix
 from remote.postfix.main_cf_backup import keep_original, restore_original
@@ -31,7 +31,7 @@ from remote.postfix.main_cf_check import Answer, Answers, ask_domains, faults, r
 from remote.postfix.main_cf_file import tidy_main_cf
 from remote.postfix.outsider import Way, find_way
 
-JOURNAL = f"{ETC}/main.cf.pending"
+JOURNAL = f"{PLACES.etc}/main.cf.pending"
 
 
 class Journal(NamedTuple):

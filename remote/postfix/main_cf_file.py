@@ -9,15 +9,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from common.paths import PLACES
 from remote.files import replace, tidy
-
-COPIES = "/etc/postern"
 
 
 @contextmanager
 def main_cf_copy(directory: str) -> Iterator[str]:
     """Hand out a directory with a copy of main.cf to be edited, and put what became of it in place afterwards."""
-    copy = os.path.join(COPIES, f".edit.postern-{os.urandom(6).hex()}")
+    copy = os.path.join(PLACES.etc, f".edit.postern-{os.urandom(6).hex()}")
     os.makedirs(copy, 0o700)
     file = os.path.join(copy, "main.cf")
     try:
@@ -49,4 +48,4 @@ def put_main_cf(directory: str, content: bytes) -> None:
 
 def tidy_main_cf(directory: str) -> None:
     """Remove what killed runs left beside it, and their copies."""
-    tidy([os.path.realpath(os.path.join(directory, "main.cf")), os.path.join(COPIES, "edit")])
+    tidy([os.path.realpath(os.path.join(directory, "main.cf")), os.path.join(PLACES.etc, "edit")])

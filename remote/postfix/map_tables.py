@@ -6,11 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from common.main_cf_params import members
+from common.table_types import BUILT_SUFFIX, LISTABLE
 
-LISTABLE = ("hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash", "inline")
-"""Types whose keys `postmap -s` lists whole. That of memcache ends well with an empty list, which is none."""
-BUILT = {"hash": ".db", "btree": ".db", "lmdb": ".lmdb", "cdb": ".cdb", "dbm": ".pag", "sdbm": ".pag"}
-"""By type, what Postfix reads beside the text that postmap built it from."""
 _AROUND = ("proxy:", "debug:")  # the same table, asked through something: postmap -s may be refused there
 
 
@@ -29,7 +26,7 @@ class MapTable(NamedTuple):
     @property
     def built(self) -> str:
         """Return the file that Postfix reads; nothing where that is the text itself, or no file."""
-        return self.path + BUILT[self.kind] if self.kind in BUILT else ""
+        return self.path + BUILT_SUFFIX[self.kind] if self.kind in BUILT_SUFFIX else ""
 
 
 def map_tables(value: str) -> list[MapTable]:

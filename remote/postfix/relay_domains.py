@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 
 from common.main_cf_params import DOMAINS, TABLES, is_ours, members
+from common.table_types import BY_NAME
 from remote.postfix.customer_trees import customers, tree_settings
 from remote.postfix.instance import Postfix, first_words
-
-LISTED = ("hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash")  # types whose keys are names and not patterns
 
 OWN = ("mydestination", "virtual_mailbox_domains", "virtual_alias_domains")
 
 
-def ours() -> list[str]:
+def our_domains() -> list[str]:
     """Return the domains of all customers, from the text our table was built from."""
     return first_words(os.path.join(TABLES, "relay_domains"))
 
@@ -33,22 +32,22 @@ def open_ours() -> set[str]:
     return {word[1:] for word in first_words(os.path.join(TABLES, "exchange_recipients")) if word.startswith("@")}
 
 
-def foreign(postfix: Postfix) -> list[str]:
+def foreign_domains(postfix: Postfix) -> list[str]:
     """List relay domains that are not ours. One that stands for what is below it keeps its dot: `.old.example`."""
     found: set[str] = set()
     for member in members(postfix.value("relay_domains")):
         if not is_ours(DOMAINS, member):
             found.update(_names(postfix, member))
-    return sorted(found - set(ours()))
+    return sorted(found - set(our_domains()))
 
 
-def delivered(postfix: Postfix) -> list[str]:
+def delivered_domains(postfix: Postfix) -> list[str]:
     """List the domains that the relay delivers itself, as far as they can be listed and are not ours."""
     found: set[str] = set()
     for name in OWN:
         for member in members(postfix.value(name)):
             found.update(_names(postfix, member))
-    return sorted(found - set(ours()))
+    return sorted(found - set(our_domains()))
 
 
 def _names(postfix: Postfix, member: str) -> list[str]:
@@ -61,5 +60,5 @@ def _names(postfix: Postfix, member: str) -> list[str]:
         return [name for line in first_words(member) for name in _names(postfix, line)]
     if not colon:
         return [member.lower()] if "." in member and "{" not in member else []
-    keys = postfix.keys(table) if kind in LISTED else []
+    keys = postfix.keys(table) if kind in BY_NAME else []
     return [key.lower() for key in keys if "." in key and "@" not in key]  # keys of aliases are addresses, too

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from common.key_line import KEY_WORD, NAME_WORD, KeyLine
 from common.paths import Places
 from common.settings import Settings
 from deploy.items import Item, ProtectedLines, ProtectedSetting, State, file, tree
@@ -15,7 +16,9 @@ from inventory.validators import ANYWHERE, BY_MX
 from templates import render
 
 PROTECTED = (
-    ProtectedLines("authorized_keys", "key", -1, same=-3),  # another key of the same name is another checkout's
+    ProtectedLines(
+        "authorized_keys", "key", NAME_WORD, same=KEY_WORD
+    ),  # another key of the same name is another checkout's
     ProtectedLines("relay_domains", "domain", 0),
     ProtectedLines("transport", "route", 0),
     ProtectedLines(
@@ -44,22 +47,23 @@ def customer_tree(customer: Customer, closed_by: Mapping[str, str] = NOBODY, rev
         "customer": customer,
         "names": domain_names(customer),
         "routes": routes(customer, closed_by),
-        "sources": _sources(customer),
     }
     rendered = {
-        name: render(f"relay/{name}.j2", **facts)
-        for name in ("exclude-users.txt", "authorized_keys", "relay_domains", "transport")
+        name: render(f"relay/{name}.j2", **facts) for name in ("exclude-users.txt", "relay_domains", "transport")
     }
+    sources = _sources(customer)
+    lines = [KeyLine(customer.id, key.name, key.public, sources).text() for key in customer.keys]
+    rendered["authorized_keys"] = "".join(f"{line}\n" for line in lines)
     adopted = {name: closer for name, closer in closed_by.items() if name in customer.domains}
     files = {"settings.json": settings(customer)._replace(closed_by=adopted).text(), **rendered}
     if revision:
         files["store.json"] = revision
-    return tree(Places().tree(customer.id), files, about=customer.id, keep=PROTECTED)
+    return tree(Places().tree(customer.id), files, about=customer.id, protected=PROTECTED)
 
 
 def no_tree(customer_id: str) -> Item:
     """Return the tree of a customer who is to go: the losses name all that goes with it."""
-    return tree(Places().tree(customer_id), None, about=customer_id, keep=PROTECTED)
+    return tree(Places().tree(customer_id), None, about=customer_id, protected=PROTECTED)
 
 
 def without_uploads(customer: Customer) -> Customer:

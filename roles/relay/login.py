@@ -18,7 +18,7 @@ SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")}
 
 
 def login_refusals(facts: State, customers: Sequence[Customer]) -> Iterator[str]:
-    """Yield what of sshd's configuration would keep uploads out. `facts`: the survey."""
+    """Yield what of sshd's configuration would keep uploads out. `facts`: what preflight read."""
     yield from _sshd(facts, customers)
     yield from _upload_accounts(facts.get("uploads"))
 
@@ -98,7 +98,7 @@ def _matches(mine: Iterable[str], patterns: Sequence[str], address: str, names: 
     here = [(user, host) for user, _, host in split if _is_from(host, address, names)]
     positive = [user for user, _ in here if not user.startswith("!")]
     negative = [user[1:] for user, _ in here if user.startswith("!")]
-    return any(_any(name, positive) and not _any(name, negative) for name in mine)
+    return any(_matches_any(name, positive) and not _matches_any(name, negative) for name in mine)
 
 
 def _is_from(host: str, address: str, names: bool) -> bool:
@@ -111,7 +111,7 @@ def _is_from(host: str, address: str, names: bool) -> bool:
         return names
 
 
-def _any(name: str, patterns: Iterable[str]) -> bool:
+def _matches_any(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from common.adopted_domains import closing_parameter
+from common.key_line import NAME_WORD
 from common.main_cf_params import REJECT, TABLE_OF, members
 from deploy.items import Item, State
 from inventory.domains import ascii_form
@@ -130,7 +131,7 @@ def _ascii(domain: str) -> str:
 
 
 def _keys(files: Mapping[str, str]) -> set[str]:
-    return {line.split()[-1] for line in _lines(files, "authorized_keys")}
+    return {line.split()[NAME_WORD] for line in _lines(files, "authorized_keys")}
 
 
 def _lines(files: Mapping[str, str], name: str) -> list[str]:

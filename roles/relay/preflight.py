@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from common.main_cf_params import BUILT_IN, RECIPIENTS, RELOCATED, ROUTES, TABLE_OF, TABLES, is_ours, members
+from common.main_cf_params import RECIPIENTS, RELOCATED, ROUTES, TABLE_OF, TABLES, is_ours, members
 from common.main_cf_references import Reference
 from common.paths import Places
 from common.release import RELEASE
+from common.table_types import BUILT_IN, OURS
 from deploy.items import Item, State
 from inventory.domains import table_form
 from inventory.model import Customer, Relay
@@ -41,17 +42,18 @@ def preflight_items(relay: Relay, customers: Sequence[Customer], now: Facts) -> 
         "accounts": [customer.upload_account for customer in copying],
         "homes": {ACCOUNT: HOME, **{one.upload_account: Places().drop(one.id) for one in copying}},
     }
-    return (Item("survey", config_directory(relay), facts),)
+    return (Item("preflight", config_directory(relay), facts),)
 
 
 def blockers(
-    relay: Relay, customers: Sequence[Customer], now: Facts, survey: Sequence[State | None], *, downgrade: bool = False
+    relay: Relay, customers: Sequence[Customer], now: Facts, found: Sequence[State | None], *, downgrade: bool = False
 ) -> list[str]:
-    """Return the reasons to write nothing. `survey`: what was read of surveyed(), part of it where there is no Postfix.
+    """Return the reasons to write nothing.
 
-    `downgrade`: an older release may replace a newer one.
+    `found`: what was read of preflight_items(), part of it where there is no Postfix. `downgrade`: an older release may
+    replace a newer one.
     """
-    facts = survey[0] or {}
+    facts = found[0] or {}
     return [
         *_release(now.release, downgrade),
         *login_refusals(facts, customers),
@@ -150,9 +152,10 @@ def _same_file(wanted: str, now: Facts) -> Iterator[str]:
     members_ = [member for name in TABLE_OF for member in members(now.settings[name].value) if is_ours(name, member)]
     there = {kind for kind in BUILT_IN for member in members_ if f"{kind}:{TABLES}/" in member}
     if wanted in BUILT_IN and there - {wanted}:
+        others = " or ".join(name for name in OURS if name not in BUILT_IN)
         yield (
             f"our tables there are of type {there.pop()}, in whose very files tables of type {wanted} would lie, and "
-            "Postfix could read neither: leave table_type as it is, or name lmdb or cdb"
+            f"Postfix could read neither: leave table_type as it is, or name {others}"
         )
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from common.paths import Places
+from common import names
+from common.paths import PLACES
 from deploy.items import Item, account, file
 from inventory.model import Customer
 from templates import render
 
-PLACES = Places()
 SPARE = 1024  # kilobytes a file may be larger than an export
 
 
-def upload_account(customer: Customer) -> Item:
+def upload_account_item(customer: Customer) -> Item:
     """Return the account. It is locked into its home, which the build makes fit for that."""
     return account(customer.upload_account, home=PLACES.drop(customer.id), shell="/usr/sbin/nologin")  # noqa: S604
 
@@ -36,7 +36,7 @@ def no_inbox(customer_id: str) -> Iterator[Item]:
     """Yield that a customer has no such account, or no longer."""
     yield Item("sshd", _piece(customer_id), None, customer_id)
     yield file(_limits(customer_id), None, about=customer_id)
-    yield Item("account", f"postern-{customer_id}", None, customer_id)
+    yield Item("account", names.upload_account(customer_id), None, customer_id)
 
 
 def _piece(customer_id: str) -> str:

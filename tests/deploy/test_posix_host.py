@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from inventory.model import Customer, Exchange
+from inventory.exchange import Exchange
+from inventory.model import Customer
 from receiver.upload.recipient_types import OWNER
 from roles import customer_host as customer_role
 from tests.roles.test_customer_host import customer, relay

@@ -16,7 +16,7 @@ from deploy.items import file
 from deploy.plan import HostError
 from deploy.remote_session import CommandEnd, Lock, Session
 from fleet.list_state import DamagedSpool, read_list_state
-from fleet.relay_cli import shaped
+from fleet.relay_cli import check_shape
 from receiver.lists import list_file
 from receiver.outcome import Failed, Origin
 from remote import list_status
@@ -93,7 +93,7 @@ RECORDS: tuple[Any, ...] = (
 @pytest.mark.parametrize("record", RECORDS)
 def test_attack_an_answer_of_the_desk_of_another_shape_is_none(record: Any) -> None:
     with pytest.raises(ValueError, match="not of the shape"):
-        shaped(record)
+        check_shape(record)
 
 
 # ---- what lies in a spool

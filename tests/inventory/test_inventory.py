@@ -13,7 +13,10 @@ import pytest
 import inventory
 from commands.init import Draft
 from inventory import InventoryError, reference
-from inventory.model import Customer, Exchange, Guard, Ldap, Online, Relay, Schedule, Ssh, Table, Take
+from inventory.exchange import Exchange, Schedule, Ssh, Take
+from inventory.model import Customer, Guard, Relay
+from inventory.sources import Ldap, Online
+from inventory.table import Table
 from receiver.upload.recipient_types import TYPES
 from templates import render
 

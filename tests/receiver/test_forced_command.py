@@ -20,7 +20,7 @@ from tests.support.small_relay import MARK, REPO, SmallRelay, export, people
 PROLOGUE = (
     f"import sys; sys.path.insert(0, {str(REPO)!r})\n"
     "from receiver.system import process_limits\n"
-    "from receiver.outcome import outcome_of_error; from common.settings import Settings\n"
+    "from receiver.outcome import Origin, outcome_of_error; from common.settings import Settings\n"
     "settings = Settings('acme', 'exchange-5.5', ('acme.example',), max_megabytes=1)\n"
 )
 
@@ -205,7 +205,7 @@ def test_what_wants_too_much_is_stopped_and_told(tmp_path: Path, greedy: str, to
     code = (
         f"{PROLOGUE}process_limits.CPU = 1\nprocess_limits.limit_resources(settings)\n"
         f"try:\n    {greedy}\n"
-        "except BaseException as error:\n    print(outcome_of_error('acme', (), error).line)\n"
+        "except BaseException as error:\n    print(outcome_of_error('acme', Origin(0), error).line)\n"
     )
     argv = [sys.executable, "-c", code, str(tmp_path / "large")]
     assert told in subprocess.run(argv, capture_output=True, text=True, check=True, timeout=HANGS).stdout
@@ -314,9 +314,8 @@ def test_a_key_waits_for_a_place_to_parse_in_while_two_are_taken(relay: SmallRel
         Path(places.spool(name)).mkdir()
     with locks.hold_parsing_slot(places, "bolt", 0), locks.hold_parsing_slot(places, "corp", 0):
         code = (
-            "from receiver.upload import pipeline; pipeline.WAIT = 0.1\n"
             "from receiver.forced_command import answer_call\n"
-            "sys.exit(answer_call(places, tables, ['acme', 'k1'], os.environ))"
+            "sys.exit(answer_call(places, tables, ['acme', 'k1'], os.environ, wait=0.1))"
         )
         done = relay.run(code, stdin=export(people(39)) + MARK, environ={"SSH_ORIGINAL_COMMAND": "receive"})
     assert (done.returncode, b"try again in some minutes" in done.stdout) == (75, True)

@@ -8,7 +8,7 @@ import pytest
 
 from common.exit_codes import FAILED, worst
 from receiver.formatting import escape
-from receiver.outcome import Outcome
+from receiver.outcome import Origin, Outcome
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,12 @@ def test_text_from_outside_is_one_line_of_printable_characters(text: str, safe: 
 
 
 def test_an_outcome_is_read_as_it_was_written_and_as_a_later_release_would_write_it() -> None:
-    outcome = Outcome("acme", "held", 1, "k1", left_out={"excluded": 2}, reasons=("too few",), coming=("a@b.example",))
+    outcome = Outcome(
+        "acme", "held", Origin(1, "k1"), left_out={"excluded": 2}, reasons=("too few",), coming=("a@b.example",)
+    )
     record = json.loads(json.dumps(outcome.record()))
+    assert [record[name] for name in ("when", "key", "client", "by")] == [1, "k1", "", ""]
+    assert "origin" not in record
     assert Outcome.read({**record, "of_a_later_release": True}) == outcome
     with pytest.raises(ValueError, match="format"):
         Outcome.read({**record, "postern": 2})

@@ -489,7 +489,7 @@ def test_a_table_that_only_root_may_read_is_looked_up_by_root(settled: SmallRela
     closed = "#!/bin/sh\necho 'postmap: fatal: open /etc/postfix/main.cf: Permission denied' >&2; exit 1\n"
     tables = settled.tables._replace(postmap=str(settled.program("closed", closed)))
     assert settled.offer([*people(40), NEW]).trouble == ""
-    assert tables.missing([NEW, "nobody@acme.example"]) == ["nobody@acme.example"]
+    assert tables.find_missing([NEW, "nobody@acme.example"]) == ["nobody@acme.example"]
 
 
 def test_a_relay_without_the_program_says_which(settled: SmallRelay) -> None:

@@ -30,14 +30,14 @@ from common.main_cf_params import (
     with_unlisted,
     without_unlisted,
 )
-from common.paths import Places
+from common.paths import LIBRARY, Places
 from common.release import RELEASE
 from common.settings import load_settings
 from deploy.items import Item
 from deploy.plan import Blank, Change, Plan
 from deploy.remote_session import MAIN, ROOT, sent_modules
 from inventory import Customer, Key, Relay
-from inventory.model import Take
+from inventory.exchange import Take
 from receiver.tables import lookup
 from roles import relay as relay_role
 from roles.relay import Facts
@@ -112,7 +112,7 @@ def test_a_plan_for_a_fresh_relay_is_the_one_a_person_has_read() -> None:
     """POSTERN_GOLDEN=write writes it anew; read the difference first. The receiver's source is left out."""
     two = customer("bolt", domains=("bolt.example", "xn--bcher-kva.example"), next_hop=None, addresses=("any",))
     one = customer(exclude=("administrator", "*-internal@*"), include=("helpdesk@acme.example",))
-    items = [item for item in relay_role.items(relay(), (two, one), FRESH) if item.name != relay_role.LIBRARY]
+    items = [item for item in relay_role.items(relay(), (two, one), FRESH) if item.name != LIBRARY]
     text = Plan.of(Blank(), items).text()
     if os.environ.get("POSTERN_GOLDEN") == "write":
         GOLDEN.write_text(text, "utf-8")
@@ -122,7 +122,7 @@ def test_a_plan_for_a_fresh_relay_is_the_one_a_person_has_read() -> None:
 def test_the_story_of_a_relay_is_told_in_the_order_in_which_each_thing_needs_the_last() -> None:
     kinds = [(item.kind, item.about) for item in relay_role.items(relay(), (customer(),), FRESH)]
     assert [kind for place, (kind, _) in enumerate(kinds) if not place or kinds[place - 1][0] != kind] == [
-        *("package", "account", "file", "tree", "file", "tree", "settled", "sudo", "main.cf", "routes")
+        *("package", "account", "file", "tree", "file", "tree", "derived", "sudo", "main.cf", "routes")
     ]
 
 
@@ -131,7 +131,7 @@ def test_the_timer_looks_for_the_very_tables_that_main_cf_is_given() -> None:
 
 
 def test_the_receiver_is_installed_whole_and_stamped() -> None:
-    (library,) = (item for item in relay_role.items(relay(), (), FRESH) if item.name == relay_role.LIBRARY)
+    (library,) = (item for item in relay_role.items(relay(), (), FRESH) if item.name == LIBRARY)
     files = (library.wanted or {})["files"]
     assert files["release"] == f"{RELEASE}\n"
     assert files["common/settings.py"] == Path(settings.__file__).read_text("utf-8")
@@ -248,7 +248,7 @@ def test_who_takes_a_domain_over_comes_before_who_gives_it_away(taker: str, orde
 
 
 def test_all_of_a_customer_who_leaves_is_a_loss() -> None:
-    gone = next(item for item in relay_role.without(relay(), "acme", FRESH) if item.about == "acme")
+    gone = next(item for item in relay_role.items_without(relay(), "acme", FRESH) if item.about == "acme")
     losses = [*Change(gone, tree_item(customer()).wanted).removals()]
     assert losses == ["key:k1", "domain:acme.example", "route:acme.example"]
 
@@ -402,26 +402,26 @@ def test_a_new_table_type_changes_our_members_in_their_places() -> None:
 def test_when_the_last_customer_goes_main_cf_is_as_it_was() -> None:
     for now in (FRESH, with_lists({DOMAINS: "a.example  b.example", RECIPIENTS: "hash:/own", ROUTES: ""})):
         before = {name: setting.value for name, setting in now.settings.items() if setting.is_set}
-        *_, last = relay_role.without(relay(), "acme", after(now))
+        *_, last = relay_role.items_without(relay(), "acme", after(now))
         assert last.wanted == {**before, "reloaded": True}
 
 
 def test_what_was_written_by_hand_meanwhile_stays_when_the_last_customer_goes() -> None:
     now = after(FRESH)
     now = with_lists({DOMAINS: now.settings[DOMAINS].value + ", new.example"}, now)
-    wanted = list(relay_role.without(relay(), "acme", now))[-1].wanted or {}
+    wanted = list(relay_role.items_without(relay(), "acme", now))[-1].wanted or {}
     assert wanted[DOMAINS] == f"{UNSET_DOMAINS}, new.example"
     assert RECIPIENTS not in wanted
 
 
 def test_main_cf_stays_while_any_tree_is_left_even_one_this_checkout_does_not_know() -> None:
     now = after(FRESH)._replace(customers=("acme", "bolt"))
-    assert "main.cf" not in {item.kind for item in relay_role.without(relay(), "acme", now)}
+    assert "main.cf" not in {item.kind for item in relay_role.items_without(relay(), "acme", now)}
 
 
 def test_nobody_s_leaving_is_done_by_what_is_not_there() -> None:
     """A relay that was never set up, or that has lost its Postfix."""
-    assert [item.kind for item in relay_role.without(relay(), "acme", BLANK)] == ["tree"]
+    assert [item.kind for item in relay_role.items_without(relay(), "acme", BLANK)] == ["tree"]
 
 
 def test_soft_is_set_and_recorded_and_stays_while_a_customer_says_nothing_of_unlisted() -> None:
@@ -557,36 +557,6 @@ def test_a_changed_choice_is_said_to_show_with_the_next_list(changes: dict[str, 
     assert relay_role.notes(relay(), FRESH, [(change[0], None)]) == []
 
 
-def test_keys_seen_are_told_of_whatever_a_spool_says() -> None:
-    """What lies in a spool may be anybody's work."""
-    spools = {
-        "acme": {"keys": {"k1": {"first": 1, "last": 2}}},
-        "bolt": {"keys": ["k1"]},
-        "cork": "bolt cannot be read",
-        "dune": None,
-    }
-    assert relay_role.keys_seen(spools) == {
-        "acme": frozenset({"k1"}),
-        **dict.fromkeys(("bolt", "cork", "dune"), frozenset()),
-    }
-
-
-def test_lists_seen_are_told_of_whatever_a_spool_says() -> None:
-    some = {"bytes": 10, "changed": 1}
-    spools = {
-        "acme": {"accepted": {"domains": {"a.example": 5, "b.example": 7}}, "list": some},
-        "held": {"accepted": None, "list": some},
-        "empty": {"accepted": None, "list": None},
-        "new": {"accepted": {"domains": {}}, "list": None},
-        "far": {"accepted": {"domains": {"a.example": 10**19, "b.example": "x"}}, "list": some},
-        "odd": {"accepted": {"domains": 7}, "list": None},
-        "damaged": "damaged cannot be read",
-        "gone": None,
-    }
-    assert relay_role.lists_seen(spools) == {"acme": 7, "held": 0, "far": 1 << 40, "odd": 0, "damaged": 0}
-    assert relay_role.lists_seen(None) == {}
-
-
 # ---- what stands in the way
 
 SSHD = {
@@ -687,7 +657,7 @@ def test_what_lets_the_account_in_is_no_obstacle(options: dict[str, list[str]]) 
     assert refusals(sshd(**options)) == []
 
 
-def test_all_obstacles_are_named_at_once() -> None:
+def test_all_blockers_are_named_at_once() -> None:
     facts = {"running": False, "sudoers.d": False, **sshd(forcecommand=["/bin/false"], denyusers=["postern"])}
     assert len(refusals(facts)) == 4
 

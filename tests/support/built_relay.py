@@ -12,12 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.paths import Places
+from common.paths import LIBRARY, REBUILD, Places
 from common.settings import RelaySettings, Settings
 from lab.host import LabHost
 from lab.waiting import HANGS
 from receiver.system.account import Owner
-from roles.relay import LIBRARY, REBUILD
 from templates import render
 
 REPO = Path(__file__).resolve().parent.parent.parent

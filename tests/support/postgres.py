@@ -8,11 +8,13 @@ import ipaddress
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from receiver.store.connection import Unreached, load_driver
+from common.paths import Places
+from receiver.store.connection import Unreached, connect_as_owner, load_driver
 from receiver.store.schema import Role, migrate
 from tests.support.small_relay import SmallRelay
 
@@ -91,8 +94,50 @@ class Postgres:
         ca = f"sslmode=verify-full&sslrootcert={self.folder}/ca.pem"
         return f"postgresql://{OWNER}:o-secret@localhost:{self.port}/postgres?hostaddr=127.0.0.1&{ca}"
 
-    def migrate(self) -> list[str]:
-        return migrate(self.url, STORE, WRITER, READER)
+    def migrate(self, store: str = STORE, seconds: float = 20.0, writer: Role = WRITER) -> list[str]:
+        """Make the store's tables, as `postern store migrate` does."""
+        with connect_as_owner(self.url, Places(var=str(self.folder)), seconds) as session:
+            return migrate(session, store, writer, READER)
+
+    @contextmanager
+    def clock(self, later: int) -> Iterator[None]:
+        """While the database's clock is so many seconds ahead for the relays."""
+        self.sql(
+            "CREATE SCHEMA shifted; GRANT USAGE ON SCHEMA shifted TO PUBLIC; CREATE FUNCTION shifted.clock_timestamp() "
+            "RETURNS timestamptz VOLATILE LANGUAGE sql AS "
+            f"$$ SELECT pg_catalog.clock_timestamp() + interval '{later} seconds' $$"
+        )
+        for role in (WRITER, READER):
+            self.sql(f"ALTER ROLE {role.name} SET search_path = shifted, pg_catalog")
+        try:
+            yield
+        finally:
+            for role in (WRITER, READER):
+                self.sql(f"ALTER ROLE {role.name} RESET search_path")
+            self.sql("DROP SCHEMA shifted CASCADE")
+
+    @contextmanager
+    def holding(self, statement: str) -> Iterator[None]:
+        """While a transaction in which the owner has run a statement is open."""
+        connection = load_driver().connect(self.url)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+            yield
+        finally:
+            connection.close()
+
+    @contextmanager
+    def stopped_backends(self, whose: str) -> Iterator[None]:
+        """While the processes that serve a role answer nothing, though their connections stay."""
+        pids = [pid for (pid,) in self.sql(f"SELECT pid FROM pg_stat_activity WHERE {whose}")]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     def start(self) -> None:
         log = str(self.folder / "log")
@@ -116,6 +161,14 @@ class Postgres:
         self.stop()
         shutil.rmtree(self.folder)
 
+    def damage_pages(self, table: str) -> None:
+        """Overwrite all pages of a table on the disk, as failing hardware does; its index stays as it is."""
+        ((path,),) = self.sql("SELECT pg_relation_filepath(%s)", (f"postern.{table}",))
+        self.stop("fast")
+        file = self.data / path
+        file.write_bytes(b"\xa5" * file.stat().st_size)
+        self.start()
+
     def back_up(self) -> dict[str, list[tuple[Any, ...]]]:
         """What lies in every table, as a dump has it."""
         return {name: self.sql(f"SELECT * FROM postern.{name}") for name in TABLES}
@@ -137,7 +190,7 @@ class Postgres:
         assert done.returncode == 0, done.stdout.decode()
 
 
-TABLES = ("store", "heads", "lists", "log", "gone", "relays")
+TABLES = ("store", "heads", "lists", "lists_anew", "log", "gone", "relays")
 
 
 def join(relay: SmallRelay, server: Postgres, *, uploads: bool = True, is_dead: bool = False) -> None:
@@ -145,7 +198,8 @@ def join(relay: SmallRelay, server: Postgres, *, uploads: bool = True, is_dead: 
     store = Path(relay.places.store)
     store.mkdir(exist_ok=True)
     role = "upload" if uploads else "follower"
-    (store / "store.json").write_text(json.dumps({"postern": 1, "id": STORE, "role": role}))
+    config = {"postern": 1, "id": STORE, "name": relay.etc.parent.name, "role": role}
+    (store / "store.json").write_text(json.dumps(config))
     service = server.service(WRITER if uploads else READER)
     (store / "service.conf").write_text(service.replace(f"port={server.port}", "port=1") if is_dead else service)
 
@@ -168,9 +222,13 @@ def write_certificates(folder: Path) -> None:
     root = common.subject_name(name).public_key(authority.public_key())
     root = root.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     leaf = common.subject_name(own).public_key(key.public_key()).add_extension(names, critical=False)
+    login = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, WRITER.name)])
+    client_key = ec.generate_private_key(ec.SECP256R1())
+    client = common.subject_name(login).public_key(client_key.public_key()).sign(authority, hashes.SHA256())
     pem = serialization.Encoding.PEM
     (folder / "ca.pem").write_bytes(root.sign(authority, hashes.SHA256()).public_bytes(pem))
     (folder / "server.crt").write_bytes(leaf.sign(authority, hashes.SHA256()).public_bytes(pem))
     plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     (folder / "server.key").write_bytes(key.private_bytes(pem, *plain))
     (folder / "server.key").chmod(0o600)
+    (folder / "client.pem").write_bytes(client.public_bytes(pem) + client_key.private_bytes(pem, *plain))

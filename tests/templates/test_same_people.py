@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from common.settings import Settings
-from inventory.model import Online
+from inventory.sources import Online
 from receiver.upload import formats
 from receiver.upload.recipient_filter import FilteredExport, filter_export
 from receiver.upload.recipient_types import (

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.postgres import Postgres
+from tests.support.small_relay import SmallRelay, people
+from tests.support.store_relays import accept_first, relay, run_follow, upload
 
 
 @pytest.fixture(scope="module")
@@ -21,5 +24,23 @@ def server() -> Iterator[Postgres]:
 
 @pytest.fixture
 def empty(server: Postgres) -> Postgres:
-    server.sql("TRUNCATE postern.heads, postern.lists, postern.log, postern.gone, postern.relays")
+    server.sql("TRUNCATE postern.heads, postern.lists, postern.lists_anew, postern.log, postern.gone, postern.relays")
     return server
+
+
+@pytest.fixture
+def one(tmp_path: Path, empty: Postgres) -> SmallRelay:
+    """An upload relay whose list of a hundred is in the store."""
+    made = relay(tmp_path / "one", empty)
+    accept_first(made, people(100))
+    assert upload(made, people(100)).did == "unchanged"
+    return made
+
+
+@pytest.fixture
+def follower(tmp_path: Path, empty: Postgres, one: SmallRelay) -> SmallRelay:
+    """A follower that has the same list."""
+    made = relay(tmp_path / "follower", empty, uploads=False)
+    assert not run_follow(made).why
+    assert made.in_force() == set(people(100))
+    return made

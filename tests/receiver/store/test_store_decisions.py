@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +63,47 @@ def test_an_accept_that_is_asked_again_elsewhere_is_done_already(fleet: list[Sma
     follow_all(fleet)
     again = desk(two, *command)
     assert (again["code"], again["did"], again["notes"]) == (0, "unchanged", ["done already"])
+
+
+def test_an_accept_that_a_sibling_took_just_now_is_done_already(fleet: list[SmallRelay]) -> None:
+    """`inv accept` asks all upload relays at once; one of them is second, and still has what was held."""
+    one, two, _ = fleet
+    command, same = accept(one), accept(two)
+    assert command == same
+    assert desk(one, *command)["did"] == "published"
+    again = desk(two, *command)
+    assert (again["code"], again["did"], again["notes"]) == (0, "unchanged", ["done already"])
+    assert two.in_force() == set(people(50))
+
+
+def test_two_accepts_at_once_are_both_well(fleet: list[SmallRelay]) -> None:
+    one, two, _ = fleet
+    commands = {one: accept(one), two: accept(two)}
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda each: desk(each, *commands[each]), (one, two)))
+    assert [answer["code"] for answer in answers] == [0, 0], answers
+    assert sorted(str(answer["did"]) for answer in answers) == ["published", "unchanged"]
+    assert one.in_force() == two.in_force() == set(people(50))
+
+
+def test_a_rollback_and_a_resume_that_all_upload_relays_are_asked_for_at_once_are_well(
+    fleet: list[SmallRelay],
+) -> None:
+    one, two, _ = fleet
+    assert upload(one, [*people(100), NEW]).did == "published"
+    follow_all(fleet)
+    name = next(each["list"] for each in desk(one, "history", "acme")["history"] if each["back"] == 1)
+    for words in (("rollback", "acme", "--list", name, "--removing", "1"), ("resume", "acme")):
+        with ThreadPoolExecutor() as pool:
+            answers = list(pool.map(partial(ask_desk, words), (one, two)))
+        assert [answer["code"] for answer in answers] == [0, 0], answers
+        assert "unchanged" in {answer["did"] for answer in answers}
+        assert one.in_force() == two.in_force() == set(people(100))
+        follow_all(fleet)
+
+
+def ask_desk(words: Sequence[str], of: SmallRelay) -> dict[str, Any]:
+    return desk(of, *words)
 
 
 def test_an_accept_without_the_database_changes_nothing_and_ends_with_75(

@@ -13,36 +13,20 @@ from pathlib import Path
 import pytest
 
 from common.settings import BadSettings
+from lab.waiting import HANGS, wait_until
 from receiver.outcome import Busy, Refused
+from receiver.store import operator
 from receiver.store.alarms import SILENT, find_alarms
 from receiver.store.connection import Connection, Unclear, Unreached
 from receiver.store.follow import Followed
-from receiver.store.schema import migrate
 from receiver.timer import run_timer
 from tests.support import postgres
-from tests.support.postgres import READER, STORE, WRITER, Postgres, join
+from tests.support.postgres import STORE, Postgres, join
 from tests.support.small_relay import SmallRelay, people
 from tests.support.store_relays import accept_first, access, ask, notes, relay, run_follow, upload
 
 pytestmark = pytest.mark.skipif(postgres.missing() is not None, reason=str(postgres.missing()))
 NEW = "new@acme.example"
-
-
-@pytest.fixture
-def one(tmp_path: Path, empty: Postgres) -> SmallRelay:
-    """An upload relay whose list of a hundred is in the store."""
-    made = relay(tmp_path / "one", empty)
-    accept_first(made, people(100))
-    assert upload(made, people(100)).did == "unchanged"
-    return made
-
-
-@pytest.fixture
-def follower(tmp_path: Path, empty: Postgres, one: SmallRelay) -> SmallRelay:
-    made = relay(tmp_path / "follower", empty, uploads=False)
-    assert not run_follow(made).why
-    assert made.in_force() == set(people(100))
-    return made
 
 
 @pytest.mark.parametrize("at", ["connected", "locked", "written", "before-commit"])
@@ -145,13 +129,19 @@ def test_a_store_that_is_not_ours_or_newer_is_not_taken(
 
 
 def test_a_damaged_row_and_a_damaged_list_are_written_again(
-    one: SmallRelay, follower: SmallRelay, empty: Postgres
+    tmp_path: Path, one: SmallRelay, follower: SmallRelay, empty: Postgres
 ) -> None:
     empty.sql("UPDATE postern.heads SET digest = 'x'")
     assert "damaged" in run_follow(follower, 2_000_001_000).wrong["acme"]
-    assert follower.in_force() == set(people(100))
     assert not run_follow(one).wrong
-    assert not run_follow(follower, 2_000_002_000).wrong
+    empty.sql("UPDATE postern.lists SET body = '\\x00'")
+    assert not run_follow(follower, 2_000_002_000).wrong, "a relay that has a list does not read it again"
+    anew = relay(tmp_path / "anew", empty, uploads=False)
+    assert "damaged" in run_follow(anew).wrong["acme"]
+    assert not run_follow(one, 2_000_003_000).wrong
+    for each in (anew, follower):
+        assert not run_follow(each, 2_000_004_000).wrong
+        assert each.in_force() == set(people(100))
 
 
 def test_attack_an_old_list_replayed_under_its_head_fits_no_hash(
@@ -283,6 +273,27 @@ def test_forgetting_names_who_goes_and_wants_their_number(
     assert follower.in_force() == set(people(100))
 
 
+def test_forgetting_lets_nobody_go_who_came_after_the_count(
+    one: SmallRelay, follower: SmallRelay, empty: Postgres
+) -> None:
+    yesterday = empty.back_up()
+    upload(one, [*people(100), NEW])
+    run_follow(follower, 2_000_001_000)
+    empty.restore(yesterday)
+    late = "late@acme.example"
+    join(one, empty, is_dead=True)
+    assert upload(one, [*people(100), NEW, late]).code == 75
+    heads = ask(one, "store", "heads", "acme")
+
+    def bring(step: str) -> None:
+        if step == "connected":
+            assert _ask_with(follower, heads, "store", "merge", "acme")["total"] == 102
+
+    with follower.spool() as spool, pytest.raises(Busy, match="has changed just now"):
+        operator.forget_heads(access(follower, bring), spool, 1)
+    assert follower.in_force() == {*people(100), NEW, late}
+
+
 def test_a_relay_that_has_not_followed_for_an_hour_is_one_alarm(one: SmallRelay) -> None:
     run = os.open(one.places.run, os.O_RDONLY)
     silent = Followed(reached=1_000_000, tried=1_000_000 + SILENT + 1, why="it is down")
@@ -355,7 +366,19 @@ def test_attack_a_server_of_another_authority_is_not_believed(one: SmallRelay, t
 def test_migrating_again_finds_nothing_missing_and_another_id_is_refused(server: Postgres) -> None:
     assert server.migrate() == []
     with pytest.raises(Refused, match="another store"):
-        migrate(server.url, "another-store", WRITER, READER)
+        server.migrate("another-store")
+
+
+def test_migrating_waits_for_nobody_for_ever_and_says_so(server: Postgres) -> None:
+    with server.holding("LOCK TABLE postern.store"), pytest.raises(Unreached, match="another relay is writing there"):
+        server.migrate()
+    with ThreadPoolExecutor() as pool, server.holding("LOCK TABLE postern.store"):
+        ended = pool.submit(server.migrate, seconds=1.0)
+        waits = "usename = 'owner' AND wait_event_type = 'Lock'"
+        wait_until(lambda: bool(server.sql(f"SELECT 1 FROM pg_stat_activity WHERE {waits}")))
+        said = pytest.raises(Unreached, match="nothing came for 1 s, and the connection was ended")
+        with server.stopped_backends(waits), said:
+            ended.result(timeout=HANGS)
 
 
 def test_variables_of_the_environment_decide_nothing(one: SmallRelay, monkeypatch: pytest.MonkeyPatch) -> None:

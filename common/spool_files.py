@@ -1,0 +1,25 @@
+"""The files of a customer's spool that more than the receiver reads: by its name, each; and how large a list may be."""
+
+from __future__ import annotations
+
+RECIPIENTS = "recipients"
+ACCEPTED = "accepted.json"
+HELD = "held/why.json"
+PINNED = "pinned.json"
+KEYS = "keys.json"
+LAST_RUN = "last-run.json"
+LAST_EXPORT = "last-export.json"
+ASKING = "asking.json"
+BEGUN = "begun.json"
+UNVERIFIED = "unproven.json"
+REFUSAL_ALARMS = "refusal-alarms.json"
+HEADS_IN_FORCE = "heads-in-force.json"
+FOLLOW = "follow.json"  # of no customer: in the folder of what runs note
+
+SMALL = 1 << 20  # bytes of a JSON file of a spool that are read
+_EACH = 321  # bytes of a list for each recipient a customer may have: many more than its lines have on average
+
+
+def most_bytes(max_recipients: int) -> int:
+    """Return how many bytes of a list are read where a customer may have so many recipients."""
+    return max_recipients * _EACH

@@ -15,7 +15,7 @@ from deploy.plan_text import plan_lines
 DERIVED = ("derived", "schedule")
 PAUSE = 1.0  # seconds from one look to the next
 _UNREAD = object()
-LOOKS = 6  # a program there may be between writing a source and settling what is derived of it, again and again
+LOOKS = 20  # a program there may be between writing a source and settling what is derived of it, again and again
 
 
 class HostError(Exception):
@@ -153,6 +153,8 @@ class Plan:
             left = Plan.of(self.host, self.items).changes
             if not left:
                 return
+            if any(change.item.kind not in DERIVED for change in left):
+                break
         what = "".join(plan_lines(change.item, change.before) for change in left)
         raise HostError(f"still not as wanted after the change:\n{what[:4000]}".rstrip())
 

@@ -41,7 +41,7 @@ class NoPython(HostError):
 
 
 class Host(Protocol):
-    """What a plan is made for: SSHHost, Windows, PosixHost, Folder."""
+    """What a plan is made for: RelayHost, Windows, PosixHost, Folder."""
 
     @property
     def name(self) -> str:
@@ -64,7 +64,7 @@ class Done(NamedTuple):
 
 @runtime_checkable
 class Machine(Host, Protocol):
-    """A host that runs programs: SSHHost, Windows and PosixHost. A Folder has no such method."""
+    """A host that runs programs: RelayHost, Windows and PosixHost. A Folder has no such method."""
 
     def run(self, *argv: str, stdin: bytes = b"") -> Done:
         """Run a program there. Raises HostError if it could not be run; its own failure is its exit code."""

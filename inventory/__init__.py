@@ -104,7 +104,7 @@ def load(where: Path, customers: Collection[str] | None = None, relays: Collecti
 
 
 def relay_names(where: Path) -> tuple[str, ...]:
-    """Name the relays that are written down, be the rest of the inventory as wrong as it likes."""
+    """Name the relays that are written down, whatever is wrong in the rest of the inventory."""
     _must_be_there(where)
     return tuple(_relay_tables(where, []) or ())
 
@@ -275,7 +275,7 @@ def _customers(
 def _check_table(
     model: type[T], shown: str, table: Mapping[str, Any], given: Mapping[str, Any], faults: list[str]
 ) -> T | None:
-    faults += [f"{shown}{key}: no such key: it is not for the file to say" for key in table if key in model.given]
+    faults += [f"{shown}{key}: no such key: the file cannot set it" for key in table if key in model.given]
     try:
         return model.model_validate(_freeze({**table, **given}))
     except ValidationError as error:

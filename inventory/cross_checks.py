@@ -29,6 +29,7 @@ def retired_file(where: Path, customer_id: str) -> Path:
 
 
 def unknown_relays(relays: Tables, customers: Tables) -> Iterator[Fault]:
+    """Name the relays of customers' files that are in no relays.toml."""
     for stem, table in customers.items():
         for name in texts_of(table, "relays"):
             if name not in relays:
@@ -78,6 +79,7 @@ def shared_folders(customers: Mapping[str, Customer]) -> Iterator[Fault]:
 
 
 def orphaned_records(where: Path, customers: Tables) -> Iterator[Fault]:
+    """Name keys and markers of customers of whom there is no file."""
     keys = {f"keys/{customer}": customer for customer in key_records.recorded_customers(where)}
     opened = {f"opened/{customer}.json": customer for customer in opened_records.recorded_customers(where)}
     for record, customer in {**keys, **opened}.items():
@@ -88,6 +90,6 @@ def orphaned_records(where: Path, customers: Tables) -> Iterator[Fault]:
 
 
 def texts_of(table: Mapping[str, Any] | None, key: str) -> list[str]:
-    """Return the texts of a list as they are written, be the rest of the file as wrong as it likes."""
+    """Return the texts of a list as they are written, whatever is wrong in the rest of the file."""
     value = (table or {}).get(key)
     return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []

@@ -138,7 +138,7 @@ def _alarm_held(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
 
 def _alarm_pinned(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
     if status.pin:
-        since = f"pinned since {format_time(status.pin.since)} by {escape(status.pin.by)}"
+        since = f"frozen since {format_time(status.pin.since)} by {escape(status.pin.by)}"
         yield Alarm(status.customer, f"pinned {status.pin.since}", f"{since}; `inv resume {status.customer}` ends it")
 
 

@@ -621,7 +621,7 @@ def test_nothing_stands_in_the_way_of_a_relay_as_it_should_be() -> None:
         ({"everybody": [["acme.example", "virtual_alias_maps", "hash:/v", "@acme.example"]]}, "hash:/v (virtual_alias"),
         ({"everybody": [["acme.example", RECIPIENTS, "regexp:/r", "for any address"]]}, "regexp:/r (relay_recip"),
         ({"everybody": [["acme.example", "relocated_maps", "hash:/r", "@acme.example"]]}, "all of acme.example"),
-        ({"unlisted": ["main.cf: x"]}, "unlisted can be nothing but refuse here: main.cf: x"),
+        ({"unlisted": ["main.cf: x"]}, 'only unlisted = "refuse" is possible here: main.cf: x'),
         ({"refused": {"acme.example": "it comes to `reject`"}}, "says `acme.example OK` leaves it to our list"),
         ({"references": [["main.cf: relay_domains = $transport_maps", "transport_maps"]]}, "not as $transport_maps"),
         ({"references": [["main.cf: virtual_mailbox_maps = $x", RECIPIENTS]]}, "takes in relay_recipient_maps"),

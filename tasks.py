@@ -301,7 +301,7 @@ def parse(_: Context, file: str, customer: str = "", json: bool = False) -> None
     """Parse an export on this machine and say whom a relay would list.
 
     `address OK` lines go to stdout, counts and reasons to stderr. Names what was left out in the customer's own domains
-    though nobody wished it, as it was exported.
+    though no option asks for it, as it was exported.
 
     Usage: inv parse FILE --customer CUSTOMER
     Example: inv parse export.txt --customer acme
@@ -374,7 +374,7 @@ def accept(
         "customer": _CUSTOMER,
         "to": "how many lists back, as `inv history` numbers them; the previous one unless said",
         "removing": "how many recipients go by it, as it says when that is left out",
-        "entry": "bring back whom this entry of `inv history` removed; nothing is pinned",
+        "entry": "bring back whom this entry of `inv history` removed; nothing is frozen",
         "dry_run": _DRY,
         "json": _JSON,
     }
@@ -390,9 +390,9 @@ def rollback(
 ) -> None:
     """Put an earlier list back, or bring back whom one upload removed.
 
-    The list is put back on every relay of the customer, and pinned there. Says first who would go by it, and wants
+    The list is put back on every relay of the customer, and frozen there. Says first who would go by it, and wants
     their number. Later exports are checked and kept but not published until `inv resume`; status and the uploads'
-    reports say so. With --entry nothing is pinned: whom that entry removed stays listed until somebody accepts that
+    reports say so. With --entry nothing is frozen: whom that entry removed stays listed until somebody accepts that
     they go.
 
     Usage: inv rollback CUSTOMER [options]

@@ -98,7 +98,7 @@ def _show(customer: str, read: Readings, brought: ExistingList) -> None:
         for line in existing_lists.describe(one.found):
             terminal.say(f"{name}: {line}")
     for reason in brought.reasons:
-        terminal.error(f"{customer}: no list is brought: {reason}")
+        terminal.error(f"{customer}: no list is taken over: {reason}")
     for note in brought.notes:
         terminal.note(f"{customer}: {note}")
 

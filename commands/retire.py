@@ -190,7 +190,7 @@ def _blockers(relay: Relay, host: RelayHost, plan: Plan, options: RetireOptions)
     if queue is None:
         return
     if not queue["running"]:
-        yield "Postfix is stopped: start it, as it is asked before and after a change what it answers"
+        yield "Postfix is stopped: start it; its answers are compared before and after a change"
     waiting = ", ".join(f"{count} for {domain}" for domain, count in queue["waiting"].items())
     if waiting and not options.force:
         yield (

@@ -205,7 +205,7 @@ def _is_kind(word: str) -> bool:
 
 
 def _check_blob(blob: str, kind: str | None = None) -> str:
-    """Check a blob: whole, of the type it is said to be, and of a type and size that may open a gate."""
+    """Check a blob: whole, of the type it is said to be, and of a type and size that may log in."""
     try:
         content = base64.b64decode(blob, validate=True)
         length = struct.unpack(">I", content[:4])[0]

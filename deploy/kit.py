@@ -1,6 +1,6 @@
 """Folder: a kit, the files carried by hand to a server that nobody reaches over SSH.
 
-It lies beside an inventory that is kept in git, and holds a private key: git is told to take nothing of it.
+It lies beside an inventory that is kept in git, and holds a private key: a .gitignore keeps it out of git.
 """
 
 from __future__ import annotations

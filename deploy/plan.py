@@ -15,7 +15,7 @@ from deploy.plan_text import plan_lines
 DERIVED = ("derived", "schedule")
 PAUSE = 1.0  # seconds from one look to the next
 _UNREAD = object()
-LOOKS = 6  # a program there may be between writing a source and settling what is derived of it, again and again
+LOOKS = 20  # a program there may be between writing a source and settling what is derived of it, again and again
 
 
 class HostError(Exception):
@@ -41,7 +41,7 @@ class NoPython(HostError):
 
 
 class Host(Protocol):
-    """What a plan is made for: SSHHost, Windows, PosixHost, Folder."""
+    """What a plan is made for: RelayHost, Windows, PosixHost, Folder."""
 
     @property
     def name(self) -> str:
@@ -64,7 +64,7 @@ class Done(NamedTuple):
 
 @runtime_checkable
 class Machine(Host, Protocol):
-    """A host that runs programs: SSHHost, Windows and PosixHost. A Folder has no such method."""
+    """A host that runs programs: RelayHost, Windows and PosixHost. A Folder has no such method."""
 
     def run(self, *argv: str, stdin: bytes = b"") -> Done:
         """Run a program there. Raises HostError if it could not be run; its own failure is its exit code."""
@@ -153,6 +153,8 @@ class Plan:
             left = Plan.of(self.host, self.items).changes
             if not left:
                 return
+            if any(change.item.kind not in DERIVED for change in left):
+                break
         what = "".join(plan_lines(change.item, change.before) for change in left)
         raise HostError(f"still not as wanted after the change:\n{what[:4000]}".rstrip())
 

@@ -14,7 +14,7 @@ from deploy.remote_session import CommandEnd
 
 SILENCE = 3600.0  # seconds without a word; packages take their time, and a dead connection is noticed long before
 MOST = 1 << 28  # bytes of a program's output; a machine that sends more is not well
-LINE = 1 << 24  # bytes of an answer of the agent's: a thousand customers' spools take some three million
+LINE = 1 << 24  # bytes of an answer of the remote program: a thousand customers' spools take some three million
 
 
 class RemoteCommand:

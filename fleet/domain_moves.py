@@ -39,7 +39,7 @@ def find_blockers(
             )
             yield f"{name} is still {other}'s there, of whom this inventory has no file: {help_} `inv retire {other}`"
     for both in sorted({*now.others.values()} & {theirs[name] for name in now.others if name in theirs}):
-        yield f"{both} would get a domain and give one away at once: first the one, then the other"
+        yield f"{both} gains one domain and loses another in one change: provision in two steps"
     elsewhere = owners_by_domain([one for one in everything.customers.values() if relay.name in one.relays])
     for owner, name in _lost_domains(plan):
         if name not in theirs and name in elsewhere:

@@ -24,7 +24,7 @@ class ExistingList(NamedTuple):
     """What is brought of the relays' lists."""
 
     recipients: tuple[str, ...]
-    reasons: tuple[str, ...]  # why no list is brought; empty: one is
+    reasons: tuple[str, ...]  # why no list is taken over; empty: one is
     notes: tuple[str, ...] = ()  # what else makes it a first list, to be looked at like any
 
 
@@ -180,7 +180,7 @@ def _people_lines(state: Mapping[str, Any]) -> Iterator[str]:
         yield f"listed, and the answer was about something else; they stay: {_name_some(odd)}"
     if state["dropped"]:
         dropped = [key if key.casefold() == name else f"{key} ({name})" for name, key, _ in state["dropped"]]
-        yield f"listed, and refused today by that very list, so that they are not brought: {_name_some(dropped)}"
+        yield f"listed, and refused today by that very list, so that they are not taken over: {_name_some(dropped)}"
 
 
 def _reading_lines(state: Mapping[str, Any]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""How customers' keys stand on their relays: which were used there, and which are there but no longer on record."""
+"""How customers' keys stand on their relays: which were used there, and which are still authorised though removed."""
 
 from __future__ import annotations
 
@@ -121,8 +121,8 @@ def key_problems(customer: Customer, seen: Collection[str], losses: Iterable[str
         return
     newest, rotate = customer.keys[-1], f"`inv rotate-key {customer.id}"
     for name in sorted(find_stale_keys(customer, losses)):
-        text = f"key {name} opens it and is no longer on record: {rotate}` goes on with its removal"
-        yield Problem("key", text)
+        text = f"key {name} is still authorised here but was removed from the inventory"
+        yield Problem("key", f"{text}: {rotate}` goes on with its removal")
     if len(customer.keys) > 1:
         names = ", ".join(key.name for key in customer.keys)
         used = newest.name in seen  # then somebody may finish it; else the customer's server has yet to use the key

@@ -1,4 +1,4 @@
-"""The desk of each of a customer's relays: asked the same side by side; answers that are alike are printed once."""
+"""Run `postern` on each of a customer's relays at once; answers that are alike are printed once."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from fleet.relays import connect, load_for, relays_of, run_parallel, select_cust
 from inventory import Inventory
 from inventory.model import Customer, Relay
 
-_SHAPELESS = "it is not of the shape that a desk's answer has"
+_SHAPELESS = "it is not of the shape that an answer of `postern` has"
 _CHANGES = ("offer", "adopt", "accept", "rollback", "resume", "open", "take-over", "merge-list")
 """Verbs that a relay records with the person who asked."""
 MOST = 64 << 20  # bytes of an answer: a review names everybody
 
 
 class RelayAnswer(NamedTuple):
-    """What the desk of one relay answered."""
+    """What `postern` on one relay answered."""
 
     code: int
     record: Mapping[str, Any]
 
     @property
     def text(self) -> str:
-        """The answer as it is told to people."""
+        """The answer as people read it."""
         return "\n".join(self.record.get("lines") or [str(self.record.get("line", ""))])
 
 
@@ -66,7 +66,7 @@ class CustomerRelays(NamedTuple):
 def ask_relays(
     place: CustomerRelays, doing: str, verb: str, *words: str, stdin: bytes = b"", needs: str = ""
 ) -> Answers:
-    """Ask the desk of each of the relays. `needs`: an option; a relay whose release lacks it is not asked."""
+    """Run `postern` on each of the relays. `needs`: an option; a relay whose release lacks it is not asked."""
 
     def one(relay: Relay) -> RelayAnswer:
         with connect(relay) as host:
@@ -259,7 +259,7 @@ def _no_answer(code: int, err: str, customer: str) -> str:
         return _too_old("does not know that yet", customer)
     if code in (126, 127):
         return f"Postern is not set up there; `inv provision {customer}` does it"
-    return f"the desk there gave no answer and ended with {code}: {err.strip()[-500:]}"
+    return f"`postern` there gave no answer and ended with {code}: {err.strip()[-500:]}"
 
 
 def _too_old(what: str, customer: str) -> str:

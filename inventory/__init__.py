@@ -20,6 +20,7 @@ from inventory.cross_checks import (
     claimed_twice,
     orphaned_records,
     retired_file,
+    shared_folders,
     shared_keys,
     texts_of,
     unknown_relays,
@@ -91,6 +92,7 @@ def load(where: Path, customers: Collection[str] | None = None, relays: Collecti
     if relay_tables is not None:
         faults += unknown_relays(relay_tables, customer_tables)
     faults += [*claimed_twice(customer_tables), *shared_keys(records), *orphaned_records(where, customer_tables)]
+    faults += shared_folders(read)
     needed = [*relays, *(name for one in customers or () for name in texts_of(customer_tables.get(one), "relays"))]
     wanted = {*(f"customers/{one}" for one in customers or ()), *(f"relays/{name}" for name in needed)}
     touching = [one.text for one in faults if customers is None or not one.about or one.about & wanted]
@@ -102,7 +104,7 @@ def load(where: Path, customers: Collection[str] | None = None, relays: Collecti
 
 
 def relay_names(where: Path) -> tuple[str, ...]:
-    """Name the relays that are written down, be the rest of the inventory as wrong as it likes."""
+    """Name the relays that are written down, whatever is wrong in the rest of the inventory."""
     _must_be_there(where)
     return tuple(_relay_tables(where, []) or ())
 
@@ -273,7 +275,7 @@ def _customers(
 def _check_table(
     model: type[T], shown: str, table: Mapping[str, Any], given: Mapping[str, Any], faults: list[str]
 ) -> T | None:
-    faults += [f"{shown}{key}: no such key: it is not for the file to say" for key in table if key in model.given]
+    faults += [f"{shown}{key}: no such key: the file cannot set it" for key in table if key in model.given]
     try:
         return model.model_validate(_freeze({**table, **given}))
     except ValidationError as error:

@@ -201,7 +201,7 @@ class Exchange(Table):
 
     @property
     def copies_files(self) -> bool:
-        """Return whether its client cannot send to a command: the list goes into a drop, from where it is collected."""
+        """Return whether its client only copies files: the list goes into an SFTP inbox and is taken from there."""
         return self.client == "securecrt"
 
     @field_validator("ssh")

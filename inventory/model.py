@@ -153,7 +153,7 @@ class Customer(Table):
 
     given: ClassVar[frozenset[str]] = frozenset({"id", "keys", "host_keys", "opened", "followers"})
     id: validators.CustomerId
-    keys: tuple[Key, ...] = ()  # oldest first; all open the gate, the batch prefers the last
+    keys: tuple[Key, ...] = ()  # oldest first; each may upload, the batch tries the last first
     host_keys: tuple[str, ...] = ()  # of the server, where it is reached over SSH: "TYPE BLOB", from known_hosts
     opened: Opened | None = None  # a person had all its domains opened, from opened/
     followers: frozenset[str] = frozenset()  # those of its relays that take no uploads

@@ -1,4 +1,4 @@
-"""postern: the front door for people, over the admin connection or at the relay itself. No key line names it.
+"""postern: the program for people, over the admin connection or at the relay itself. No key line names it.
 
 Started as root it becomes account `postern` before it touches a spool; nobody else but that account may start it.
 """
@@ -70,7 +70,7 @@ _NOTE = 5.0  # seconds that the lock is tried for noting that a list was reviewe
 
 
 class AdminCall(NamedTuple):
-    """One call at the desk."""
+    """One call of `postern`."""
 
     places: Places
     tables: Tables

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from common.paths import Places
 from common.settings import BadSettings, RelaySettings, Settings, load_relay, load_settings
+from common.verifying_rules import VERIFYING
 from receiver.formatting import escape
 from receiver.lists import publishing
 from receiver.lists.spool import Spool
@@ -205,13 +206,22 @@ def _check_servers(places: Places, seen: list[CheckedCustomer], logs: OpenedLogs
 
 
 def _check_main_cf(tables: Tables) -> list[Alarm]:
-    """Find that Postfix no longer asks our tables: somebody, or configuration management, has put main.cf back."""
+    """Find that Postfix no longer asks our tables: somebody, or configuration management, has put main.cf back.
+
+    And that somebody else has recipients verified where a customer's server is asked.
+    """
     try:
         found = tables.find_unnamed()
     except Failed as error:
         return [Alarm("", "main.cf", f"whether Postfix still asks our tables cannot be told: {error}")]
-    if not found:
-        return []
-    text = "; ".join(escape(line) for line in found)
+    begin = f"{VERIFYING}: "
+    others = [escape(line[len(begin) :], 300) for line in found if line.startswith(begin)]
+    why = (
+        'with unlisted = "ask" of a customer this relay answers otherwise about recipients that it verifies for others'
+    )
+    verifying = [Alarm("", VERIFYING, f"{why}: {'; '.join(others)}")] if others else []
+    text = "; ".join(escape(line) for line in found if not line.startswith(begin))
+    if not text:
+        return verifying
     cure = "`inv provision CUSTOMER` of any customer here mends it; whatever writes main.cf must keep our members"
-    return [Alarm("", "main.cf", f"POSTFIX DOES NOT ASK OUR TABLES as it should: {text}; {cure}")]
+    return [*verifying, Alarm("", "main.cf", f"POSTFIX DOES NOT ASK OUR TABLES as it should: {text}; {cure}")]

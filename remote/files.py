@@ -1,4 +1,4 @@
-"""Runs on the machine itself, sent with the agent: kinds `file` and `tree`. Standard library of Python 3.9 only.
+"""Runs on the machine itself, sent there: kinds `file` and `tree`. Standard library of Python 3.9 only.
 
 Both are made beside and switched by one rename: a name keeps what it has until the moment it has what is wanted.
 """

@@ -1,4 +1,4 @@
-"""Runs on the machine itself, sent with the agent: kinds `package`, `account`, `derived`. Standard library of 3.9."""
+"""Runs on the machine itself, sent there: kinds `package`, `account`, `derived`. Standard library of 3.9."""
 
 from __future__ import annotations
 

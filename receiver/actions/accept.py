@@ -84,7 +84,7 @@ def _publish(spool: Spool, settings: Settings, in_force: InForce, found: Review,
 def _check_not_pinned(spool: Spool) -> None:
     pin = spool.pinned()
     if pin:
-        raise Refused(f"pinned since {format_time(pin.since)}; `resume {spool.customer}` comes first")
+        raise Refused(f"frozen since {format_time(pin.since)}; `resume {spool.customer}` comes first")
 
 
 def _read_record(spool: Spool, order: AcceptOrder, witness: Witness) -> ReviewRecord:

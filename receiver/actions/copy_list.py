@@ -175,7 +175,7 @@ def _past_of_all(givens: Sequence[ExportedLists], recipients: frozenset[str]) ->
 
 
 def _pins(givens: Sequence[ExportedLists]) -> Iterator[SpoolFile]:
-    """Yield what says that uploads do not take effect: a person said so, be it on one relay alone."""
+    """Yield what says that uploads do not take effect: a person said so, even on one relay alone."""
     pins = [file for given in givens for file in given.files if file.name == PINNED]
     yield from pins[:1]
 

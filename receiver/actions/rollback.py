@@ -1,4 +1,4 @@
-"""An earlier list back in force, and pinned there until uploads are to take effect again."""
+"""An earlier list back in force, and frozen there until uploads are to take effect again."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def preview_rollback(spool: Spool, which: ListChoice) -> dict[str, Any]:
 
 
 def roll_back(spool: Spool, which: ListChoice, removing: int, origin: Origin, tables: Tables) -> Outcome:
-    """Put an earlier list back and pin it. Raises Refused when it is not in history, or others than `removing` go.
+    """Put an earlier list back and freeze it. Raises Refused when it is not in history, or others than `removing` go.
 
     Domains that had no accepted list while it was in force are open again. What is held stays, for resume.
     """
@@ -85,7 +85,7 @@ def _find_entry(entries: list[Entry], which: ListChoice, pinned: Pin | None) -> 
             raise Refused(f"several kept lists are named {escape(which.list)}...; `history --json` has the whole names")
         return found[0]
     if pinned and which.back is None:
-        since = f"pinned already, since {format_time(pinned.since)}"
+        since = f"frozen already, since {format_time(pinned.since)}"
         raise Refused(f"{since}, to list {pinned.list[:12]}; another is named by --to N or --list HASH")
     back = 1 if which.back is None else which.back
     if back >= len(entries):

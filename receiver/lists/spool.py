@@ -98,13 +98,13 @@ class Summary(NamedTuple):
 
 
 class Held(NamedTuple):
-    """The list that waits: for `accept`, or while pinned for `resume`."""
+    """The list that waits: for `accept`, or while the list is frozen, for `resume`."""
 
     list: str  # its SHA-256
     recipients: frozenset[str]
     origin: Origin
     since: int  # when the first of the lists held in a row came
-    reasons: tuple[str, ...]  # empty: it passes, and waits because of the pin
+    reasons: tuple[str, ...]  # empty: it passes, and waits because the list in force is frozen
     left_out: Mapping[str, int]
     total: int = 0  # of its recipients, where they are not read
     open_domains: tuple[str, ...] = ()  # in which everybody gets mail, so that it closes none of them

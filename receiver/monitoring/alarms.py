@@ -6,6 +6,7 @@ Each watch below looks at one customer for one thing. Another thing to look for 
 from __future__ import annotations
 
 import os
+import re
 import syslog
 import time
 from collections.abc import Iterable, Iterator
@@ -27,6 +28,7 @@ UNPROVEN_FOR = 600  # seconds that a list may take into the tables: two runs of 
 _CALL = 60  # seconds that the operator's program may take
 _TOLD, _UNTOLD = "alarms.json", "alarms-untold.json"
 _MOST_UNTOLD = 200
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/@'\"]*@)?([^\s/?#'\":]+(?::[0-9]+)?)[/?#][^\s'\"]*")
 
 
 class Alarm(NamedTuple):
@@ -115,11 +117,16 @@ def _run_alarm_program(argv: tuple[str, ...], lines: list[str]) -> bool:
     try:
         code, _, err = subprocesses.run_command(argv, text, _CALL) if argv else subprocesses.CommandResult(DONE, "", "")
         if code != DONE:
-            raise Failed(f"{argv[0]} ended {code}: {escape(err.strip())}")
+            raise Failed(f"{argv[0]} ended {code}: {escape(hide_urls(err.strip()))}")
     except Failed as error:
         syslog.syslog(syslog.LOG_ERR, f"alarm could not be told, and is tried again: {error}")
         return False
     return True
+
+
+def hide_urls(text: str) -> str:
+    """Return a text in which each URL ends behind its host: what a webhook's address goes on with is its secret."""
+    return _URL.sub(r"\1\2/...", text)
 
 
 def _alarm_held(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
@@ -131,7 +138,7 @@ def _alarm_held(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
 
 def _alarm_pinned(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
     if status.pin:
-        since = f"pinned since {format_time(status.pin.since)} by {escape(status.pin.by)}"
+        since = f"frozen since {format_time(status.pin.since)} by {escape(status.pin.by)}"
         yield Alarm(status.customer, f"pinned {status.pin.since}", f"{since}; `inv resume {status.customer}` ends it")
 
 

@@ -69,7 +69,7 @@ class Inputs(NamedTuple):
 
 
 def main() -> int:
-    """Settle, or check; the exit code."""
+    """Build, or check; return the exit code."""
     arguments = sys.argv[1:]
     if len(arguments) > 1 or {*arguments} - {*OPTIONS}:
         return _end(REFUSED, f"usage: rebuild-relay-recips [{' | '.join(OPTIONS)}]")

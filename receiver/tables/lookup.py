@@ -8,10 +8,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import partial
 
 from common.main_cf_params import RESTRICTIONS, unlisted_member
 from common.paths import Places
 from common.settings import RelaySettings, load_relay
+from common.verifying_rules import VERIFYING, find_verifying
 from receiver.formatting import escape
 from receiver.outcome import Failed
 from receiver.tables import unlisted
@@ -78,7 +81,8 @@ def check_answers(relay: RelaySettings, words: Mapping[str, str]) -> None:
 def find_unnamed(places: Places) -> list[str]:
     """Return the parameters of Postfix that no longer name our tables, as `PARAMETER: why`.
 
-    There are none before the first edit of main.cf and while one is under way. Raises Failed and BadSettings.
+    And what else has recipients verified, as `verifying: why`, where a customer's server is asked about them. There are
+    none before the first edit of main.cf and while one is under way. Raises Failed and BadSettings.
     """
     if not os.path.exists(f"{places.etc}/main.cf.before") or os.path.exists(f"{places.etc}/main.cf.pending"):
         return []
@@ -89,7 +93,21 @@ def find_unnamed(places: Places) -> list[str]:
         for name in LISTS
         if _lacks_our_table(places, name, lists)
     ]
-    return [*missing, *_find_opened(places, lists), *_find_unreached(places, where), *_find_overridden(places, where)]
+    found = [*missing, *_find_opened(places, lists), *_find_unreached(places, where), *_find_overridden(places, where)]
+    return [*found, *(f"{VERIFYING}: {line}" for line in _find_verifying(places, where))]
+
+
+def _find_verifying(places: Places, where: str) -> Iterator[str]:
+    """Find who else has recipients verified, where a customer's server is asked about unlisted ones."""
+    path = f"{places.tables}/unlisted_domains"
+    with suppress(FileNotFoundError), open(path, "rb") as text:
+        if any(line.rstrip().endswith(b" ask") for line in text):
+            yield from find_verifying(partial(_run, where))
+
+
+def _run(where: str, program: str, *words: str) -> str:
+    _, out, _ = run_postfix(f"/usr/sbin/{program}", "-c", where, *words)
+    return out.decode(errors="replace")
 
 
 def _lacks_our_table(places: Places, name: str, settings: dict[str, str], table: str = "") -> bool:

@@ -63,7 +63,7 @@ class FilteredExport(NamedTuple):
     notes: tuple[str, ...] = ()  # what else somebody should hear of
     plus_addresses: bool | None = None  # whether the server takes user+tag@ too; None: the export does not say
     named: tuple[LeftOut, ...] = ()  # whom nobody meant to leave out, in the order of the export, at most NAMED
-    own_left_out: tuple[LeftOut, ...] = ()  # all in domains of the customer's, whoever wished it, at most KEPT
+    own_left_out: tuple[LeftOut, ...] = ()  # all in domains of the customer's, whatever the reason, at most KEPT
 
 
 class Tally:
@@ -137,7 +137,7 @@ def iterate_recipients(values: Iterable[str], settings: Settings, tally: Tally) 
 
 
 def listed_form(value: str, settings: Settings) -> str:
-    """Return the form in which an address, with or without `smtp:`, would be listed; empty: it is none of theirs."""
+    """Return how an address, with or without `smtp:`, would be listed; empty: in no domain of the customer."""
     lowered = _INTERNET.fullmatch("\nsmtp:" + re.sub(r"(?i)^\s*smtp:", "", value).lower().replace("\n", "\r"))
     return _judge_address(lowered[1], _rules(settings._replace(exclude=())))[0] if lowered else ""
 

@@ -42,7 +42,7 @@ def _waiting_lines(status: Mapping[str, Any], by: str) -> list[str]:
         lines.append(f"  held since {format_time(held['since'])}: {'; '.join(held['reasons'])}")
     if pinned:
         waits = "a list waits for resume" if held else "none has come since"
-        lines.append(f"  pinned since {format_time(pinned['since'])}{by}: uploads do not take effect; {waits}")
+        lines.append(f"  frozen since {format_time(pinned['since'])}{by}: uploads do not take effect; {waits}")
     return lines
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from common.main_cf_params import TABLES
 from common.next_hop_probe import Answers, Sender, ask, server, verify_sender
+from common.verifying_rules import find_verifying
 from remote.postfix.instance import Postfix
 from remote.postfix.trivial_rewrite import resolve
-from remote.postfix.verifying_rules import find_verifying
 
 PEOPLE = 3  # listed addresses that are asked about
 SECONDS = 20.0  # for one server
@@ -19,7 +19,7 @@ def find_unaskable(postfix: Postfix, domains: Sequence[str], hops: Mapping[str, 
     """Yield why unlisted addresses cannot be asked about on this relay, or in one of these domains."""
     if not any(one.command == "verify" for one in postfix.services()):
         yield "master.cf has no service verify, without which each question would hang"
-    yield from find_verifying(postfix)
+    yield from find_verifying(lambda program, *words: postfix.run(program, *words).out)
     sender = verify_sender(postfix.values("myhostname", "address_verify_sender"))
     for domain in domains:
         if domain.isascii():

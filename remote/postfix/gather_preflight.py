@@ -8,15 +8,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from common.main_cf_params import RECIPIENTS, REJECT, RESTRICTIONS, ROUTES, TABLE_OF, members, without_ours_members
+from common.main_cf_params import RECIPIENTS, REJECT, ROUTES, TABLE_OF, members, without_ours_members
+from remote.account_to_come import as_if_made
 from remote.files import read_text
-from remote.main import Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
+from remote.main import CommandResult, Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
 from remote.postfix.catch_all import catch_alls
 from remote.postfix.instance import Postfix, Service
 from remote.postfix.listeners import answering_services
 from remote.postfix.outsider import find_way
 from remote.postfix.references import references
-from remote.postfix.restrictions import is_asked, refusals
+from remote.postfix.restrictions import RECIPIENT, is_asked, refusals
 from remote.postfix.trivial_rewrite import Resolved, resolve
 from remote.postfix.unlisted import find_obstacles
 from remote.sshd import reads_pieces
@@ -29,7 +30,7 @@ MOST = 50  # addresses sshd is asked about; its answer rarely depends on them
 OPTIONS = (
     *("allowusers", "denyusers", "allowgroups", "denygroups", "pubkeyauthentication", "authenticationmethods"),
     *("authorizedkeysfile", "forcecommand", "chrootdirectory", "usedns"),
-    *("pubkeyacceptedalgorithms", "pubkeyacceptedkeytypes"),
+    *("pubkeyacceptedalgorithms", "pubkeyacceptedkeytypes", "requiredrsasize", "maxsessions"),
 )
 REJECT_UNLISTED, EXPLICIT = "smtpd_reject_unlisted_recipient", "reject_unlisted_recipient"
 UNLISTED = {REJECT_UNLISTED: "no", "receive_override_options": "no_unknown_recipient_checks"}
@@ -98,18 +99,23 @@ def _sshd(sources: Iterable[str]) -> dict[str, Any]:
         return {"fault": "sshd is not in any system directory"}
     found = {}
     for address in sorted({_one_of(source) for source in sources})[:MOST]:
-        ran = run_command(sshd, "-T", "-C", f"user={ACCOUNT},host={address},addr={address}")
+        ran = _ask_sshd(sshd, ACCOUNT, address)
         if ran.code:
             return {"fault": f"sshd -T ended {ran.code}: {last_lines(ran.err)}"}
         found[address] = _options(ran.out)
     return found
 
 
+def _ask_sshd(sshd: str, account: str, address: str) -> CommandResult:
+    asked = (sshd, "-T", "-C", f"user={account},host={address},addr={address}")
+    with as_if_made(account) as before:
+        ran = run_command(*before, *asked)
+    return run_command(*asked) if ran.code and before else ran
+
+
 def _lists(account: str) -> dict[str, list[str]]:
     """Ask sshd who may log in at all, as far as an account is concerned."""
-    options = _options(
-        run_command(find_tool("sshd") or "sshd", "-T", "-C", f"user={account},host={SOMEWHERE},addr={SOMEWHERE}").out
-    )
+    options = _options(_ask_sshd(find_tool("sshd") or "sshd", account, SOMEWHERE).out)
     return {name: words for name, words in options.items() if name.startswith(("allow", "deny"))}
 
 
@@ -182,12 +188,12 @@ def _overrides(postfix: Postfix) -> list[str]:
 
 def _find_unchecked(postfix: Postfix, service: Service) -> Iterator[str]:
     """Find what keeps a service from refusing unknown recipients, unless a restriction has it do so all the same."""
-    values = postfix.values(*UNLISTED, RESTRICTIONS)
-    restrictions = members(service.overrides.get(RESTRICTIONS, values.get(RESTRICTIONS, "")).lower())
+    values = postfix.values(*UNLISTED, *RECIPIENT)
+    lists = [members(service.overrides.get(name, values.get(name, "")).lower()) for name in RECIPIENT]
     for name, word in UNLISTED.items():
         if word not in members(service.overrides.get(name, values.get(name, ""))):
             continue
-        if name != REJECT_UNLISTED or not is_asked(restrictions, EXPLICIT):
+        if name != REJECT_UNLISTED or not any(is_asked(restrictions, EXPLICIT) for restrictions in lists):
             yield _override(service, name) if name in service.overrides else f"main.cf: {name} = {values[name]}"
 
 

@@ -52,7 +52,7 @@ def _resolve(stream: BufferedRWPair, address: str) -> Resolved:
         answer = dict(_pairs(stream))
     flags = int(answer["flags"])
     if flags & _FAILED:
-        raise Failed(f"Postfix cannot say where mail for {address} goes: a table of its cannot be read; see its log")
+        raise Failed(f"Postfix cannot say where mail for {address} goes: one of its tables cannot be read; see its log")
     kind = next((kind for flag, kind in _CLASSES.items() if flags & flag), OTHER)
     return Resolved(kind, answer["transport"], answer["nexthop"])
 

@@ -72,7 +72,7 @@ def _of_service(service: Service, values: Mapping[str, str], is_deferring: bool)
     if service.command != "smtpd":
         return
     if RESTRICTIONS in service.overrides:
-        yield f"{place}: {RESTRICTIONS} = {service.overrides[RESTRICTIONS]}: our member of main.cf is not come to there"
+        yield f"{place}: {RESTRICTIONS} = {service.overrides[RESTRICTIONS]}: our member of main.cf is not reached there"
     stages = _earlier_restrictions(service, values)
     if not any(is_asked(stage, name) for stage in stages.values() for name in UNAUTHORISED):
         yield (
@@ -81,7 +81,7 @@ def _of_service(service: Service, values: Mapping[str, str], is_deferring: bool)
         )
     for name, restrictions in stages.items():
         if is_deferring and EXPLICIT in restrictions:
-            yield f"{place}: {name} has {EXPLICIT}, which refuses before our member is come to: leave it out"
+            yield f"{place}: {name} has {EXPLICIT}, which refuses before our member is reached: leave it out"
 
 
 def _earlier_restrictions(service: Service, values: Mapping[str, str]) -> dict[str, Sequence[str]]:

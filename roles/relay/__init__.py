@@ -94,7 +94,7 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
     now = now or BLANK
     taken = frozenset(
         now.others
-    )  # who takes a domain over comes first: killed in between, it is two's and not nobody's
+    )  # who takes a domain over comes first: killed in between, two own the domain, never nobody
     customers = sorted(customers, key=lambda customer: (taken.isdisjoint(domain_names(customer)), customer.id))
     if relay.role == "follower":
         customers = [without_uploads(customer) for customer in customers]

@@ -91,7 +91,7 @@ RECORDS: tuple[Any, ...] = (
 
 
 @pytest.mark.parametrize("record", RECORDS)
-def test_attack_an_answer_of_the_desk_of_another_shape_is_none(record: Any) -> None:
+def test_attack_an_answer_of_postern_of_another_shape_is_none(record: Any) -> None:
     with pytest.raises(ValueError, match="not of the shape"):
         check_shape(record)
 
@@ -147,7 +147,7 @@ def test_attack_a_damaged_file_of_a_spool_stops_no_status_and_no_timer(tmp_path:
 
 
 def test_attack_escapes_in_a_relay_s_answer_reach_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.say(f"mx1: acme's list, history and pin taken over: {ESCAPES}")
+    terminal.say(f"mx1: acme's list, with its history, taken over: {ESCAPES}")
     terminal.plan(f"mx1{ESCAPES}", f"+ {ESCAPES}")
     terminal.error(ESCAPES)
     terminal.note(ESCAPES)

@@ -213,7 +213,7 @@ def test_deferring_is_refused_where_strangers_would_hear_of_it_or_it_would_not_h
         host.run("sh", "-c", "cp /root/main.cf /etc/postfix/main.cf; postfix reload")
     host.run("postconf", "-Pe", "smtp/inet/smtpd_recipient_restrictions=permit")
     host.run("postfix", "reload")
-    assert "our member of main.cf is not come to there" in operator.done("provision acme", code=2).text
+    assert "our member of main.cf is not reached there" in operator.done("provision acme", code=2).text
 
 
 def set_up(host: LabHost) -> None:

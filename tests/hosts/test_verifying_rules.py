@@ -19,9 +19,9 @@ REPO = Path(__file__).parent.parent.parent
 FIND = """
 import json, sys
 sys.path.insert(0, "/opt/postern-test")
+from common.verifying_rules import find_verifying
 from remote.postfix.instance import Postfix
-from remote.postfix.verifying_rules import find_verifying
-print(json.dumps([*find_verifying(Postfix("/etc/postfix"))]))
+print(json.dumps([*find_verifying(lambda program, *words: Postfix("/etc/postfix").run(program, *words).out)]))
 """
 OURS = (
     "check_recipient_access pipemap:{regexp:/etc/postern/tables/asked, unionmap:{regexp:/etc/postern/tables/"

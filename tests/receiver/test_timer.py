@@ -15,7 +15,7 @@ import pytest
 from common.exit_codes import DONE
 from common.opened import Opened
 from receiver.actions.rollback import ListChoice
-from receiver.monitoring import schedule
+from receiver.monitoring import alarms, schedule
 from receiver.outcome import Answer, Busy, Origin
 from receiver.system import locks
 from receiver.system.atomic_files import open_directory
@@ -239,6 +239,22 @@ def test_an_alarm_that_could_not_be_told_is_told_by_the_next_run(relay: SmallRel
     assert told(relay) == []
     relay.program("alarm", works)
     assert len(told(relay)) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "logged"),
+    [
+        (
+            "curl: (22) https://hooks.example/T0/B0/s3cret returned 404",
+            "curl: (22) https://hooks.example/... returned 404",
+        ),
+        ("'http://me:s3cret@chat.example?key=s3cret': no route", "'http://chat.example/...': no route"),
+        ("smtp://mail.example: refused", "smtp://mail.example: refused"),
+        ("no such file: /etc/postern-hook", "no such file: /etc/postern-hook"),
+    ],
+)
+def test_attack_what_an_alarm_s_program_says_of_its_url_is_no_secret_in_the_log(said: str, logged: str) -> None:
+    assert alarms.hide_urls(said) == logged
 
 
 def test_an_alarm_that_could_not_be_told_is_told_though_its_cause_is_gone_by_then(relay: SmallRelay) -> None:

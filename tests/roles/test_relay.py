@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import inventory
 from common import settings
@@ -619,7 +621,7 @@ def test_nothing_stands_in_the_way_of_a_relay_as_it_should_be() -> None:
         ({"everybody": [["acme.example", "virtual_alias_maps", "hash:/v", "@acme.example"]]}, "hash:/v (virtual_alias"),
         ({"everybody": [["acme.example", RECIPIENTS, "regexp:/r", "for any address"]]}, "regexp:/r (relay_recip"),
         ({"everybody": [["acme.example", "relocated_maps", "hash:/r", "@acme.example"]]}, "all of acme.example"),
-        ({"unlisted": ["main.cf: x"]}, "unlisted can be nothing but refuse here: main.cf: x"),
+        ({"unlisted": ["main.cf: x"]}, 'only unlisted = "refuse" is possible here: main.cf: x'),
         ({"refused": {"acme.example": "it comes to `reject`"}}, "says `acme.example OK` leaves it to our list"),
         ({"references": [["main.cf: relay_domains = $transport_maps", "transport_maps"]]}, "not as $transport_maps"),
         ({"references": [["main.cf: virtual_mailbox_maps = $x", RECIPIENTS]]}, "takes in relay_recipient_maps"),
@@ -627,6 +629,7 @@ def test_nothing_stands_in_the_way_of_a_relay_as_it_should_be() -> None:
         ({"unreadable": ["relay_recipient_maps: postmap cannot read mysql:/m"]}, "cannot read mysql:/m: Postfix puts"),
         ({"ground": ["/usr/local/sbin is mounted noexec"]}, "mounted noexec"),
         (sshd(pubkeyacceptedalgorithms=["rsa-sha2-512,rsa-sha2-256"]), "takes no ssh-ed25519 key"),
+        (sshd(maxsessions=["0"]), "MaxSessions 0: no key has a command run"),
         (sshd(allowusers=["postern@192.0.2.*"]), "add postern (from 198.51.100.7)"),
         (sshd(denyusers=["postern@198.51.100.0/24"]), "shuts out postern"),
         ({"by mx": ["acme.example"]}, 'say next_hop = "mx" if its mail is to go where its MX records say, which'),
@@ -651,10 +654,21 @@ def test_an_obstacle_is_named_with_what_would_help(facts: dict[str, Any], words:
         {"authorizedkeysfile": ["%h/.ssh/authorized_keys"]},
         {"authorizedkeysfile": ["/var/lib/%u/.ssh/authorized_keys"]},
         {"authenticationmethods": ["publickey,password", "publickey"]},
+        {"maxsessions": ["10"], "requiredrsasize": ["1024"]},
     ],
 )
 def test_what_lets_the_account_in_is_no_obstacle(options: dict[str, list[str]]) -> None:
     assert refusals(sshd(**options)) == []
+
+
+@pytest.mark.parametrize(("least", "count"), [("2048", 0), ("2049", 1), ("3072", 1)])
+def test_an_rsa_key_that_is_too_short_for_sshd_is_named(least: str, count: int) -> None:
+    public = generate_private_key(65537, 2048).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    acme = customer(keys=(Key("k1", public.decode()),))
+    found = relay_role.blockers(relay(), (acme,), FRESH, [{**FINE, **sshd(requiredrsasize=[least])}])
+    assert (
+        len([each for each in found if f"RequiredRSASize {least}: it takes no RSA key of 2048 bits" in each]) == count
+    )
 
 
 def test_all_blockers_are_named_at_once() -> None:

@@ -20,6 +20,7 @@ from inventory.cross_checks import (
     claimed_twice,
     orphaned_records,
     retired_file,
+    shared_folders,
     shared_keys,
     texts_of,
     unknown_relays,
@@ -91,6 +92,7 @@ def load(where: Path, customers: Collection[str] | None = None, relays: Collecti
     if relay_tables is not None:
         faults += unknown_relays(relay_tables, customer_tables)
     faults += [*claimed_twice(customer_tables), *shared_keys(records), *orphaned_records(where, customer_tables)]
+    faults += shared_folders(read)
     needed = [*relays, *(name for one in customers or () for name in texts_of(customer_tables.get(one), "relays"))]
     wanted = {*(f"customers/{one}" for one in customers or ()), *(f"relays/{name}" for name in needed)}
     touching = [one.text for one in faults if customers is None or not one.about or one.about & wanted]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from common.opened import Opened
 from inventory import domains, key_records, opened_records
 from inventory.errors import Fault
-from inventory.model import Key
+from inventory.model import Customer, Key
 from inventory.validators import near
 
 Tables = dict[str, dict[str, Any] | None]
@@ -29,6 +29,7 @@ def retired_file(where: Path, customer_id: str) -> Path:
 
 
 def unknown_relays(relays: Tables, customers: Tables) -> Iterator[Fault]:
+    """Name the relays of customers' files that are in no relays.toml."""
     for stem, table in customers.items():
         for name in texts_of(table, "relays"):
             if name not in relays:
@@ -62,7 +63,23 @@ def shared_keys(records: Mapping[str, Records]) -> Iterator[Fault]:
                 yield Fault(text, frozenset({f"customers/{stem}", f"customers/{owner}"}))
 
 
+def shared_folders(customers: Mapping[str, Customer]) -> Iterator[Fault]:
+    """Refuse a folder of two customers on a machine that we set up: each would have the other's script and keys."""
+    owners: dict[tuple[str, int | None, str], str] = {}
+    for stem, customer in customers.items():
+        exchange, there = customer.exchange, customer.exchange.ssh
+        if exchange.reach != "ssh" or there.address is None:
+            continue
+        folder = exchange.directory if exchange.is_posix else exchange.directory.casefold()
+        owner = owners.setdefault((there.address.casefold(), there.port, folder), stem)
+        if owner != stem:
+            text = f"customers/{stem}.toml: exchange.directory: {exchange.directory!r} of {there.address} is of"
+            text = f"{text} customers/{owner}.toml too: each customer needs a folder of its own"
+            yield Fault(text, frozenset({f"customers/{stem}", f"customers/{owner}"}))
+
+
 def orphaned_records(where: Path, customers: Tables) -> Iterator[Fault]:
+    """Name keys and markers of customers of whom there is no file."""
     keys = {f"keys/{customer}": customer for customer in key_records.recorded_customers(where)}
     opened = {f"opened/{customer}.json": customer for customer in opened_records.recorded_customers(where)}
     for record, customer in {**keys, **opened}.items():

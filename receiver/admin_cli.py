@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -38,6 +39,7 @@ from receiver.monitoring.next_hop import NextHop
 from receiver.monitoring.status import Status
 from receiver.outcome import (
     Answer,
+    Busy,
     Origin,
     Outcome,
     Refused,
@@ -46,7 +48,7 @@ from receiver.outcome import (
     outcome_of_error,
     write_answer,
 )
-from receiver.store.shared_change import Decided, done_check, hold_shared, run_anyway, run_shared
+from receiver.store.shared_change import Decided, done_check, hold_shared, run_anyway, run_shared, share_review
 from receiver.store.transaction import load_access
 from receiver.system import account, process_limits
 from receiver.tables_client import Tables
@@ -211,13 +213,17 @@ def _review(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
     return _print_record({**found.as_json(spool.customer, spool.pinned(), record), "next_hop": next_hop}, review_lines)
 
 
-def _record_review(_: AdminCall, __: Settings, spool: Spool) -> Answer:
+def _record_review(call: AdminCall, _: Settings, spool: Spool) -> Answer:
     try:
         record = review_record.decode_record(sys.stdin.buffer.read(review_record.LIMIT))
     except BadRecord as error:
         raise Refused(str(error)) from error
     with spool.locked(_NOTE):
         review_record.store_record(spool.folder, record)
+    access = load_access(call.places)
+    if access and access.settings.is_upload_relay:
+        with suppress(Busy):  # it is recorded here, and on every other relay that was asked
+            share_review(access, spool, record, call.origin.by)
     return Answer.done([], customer=spool.customer, list=record.list)
 
 

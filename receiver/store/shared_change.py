@@ -7,15 +7,16 @@ locked when the decision is to be published, and where another head has come mea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from receiver.formatting import escape
 from receiver.lists import list_file, removed_addresses, upload_log
 from receiver.lists.publishing import Decision
 from receiver.lists.removed_addresses import Removal
+from receiver.lists.review_record import ReviewRecord, encode_record
 from receiver.lists.spool import Spool
 from receiver.outcome import Busy, Origin, Outcome, Refused
 from receiver.store.connection import Unreached
@@ -120,6 +121,21 @@ def _with_held(spool: Spool, by: str, base: Tip) -> Change | None:
     return Change(head, text, "held", entry, by, _held_text(spool, head))
 
 
+def share_review(access: StoreAccess, spool: Spool, record: ReviewRecord, by: str) -> None:
+    """Write the review of what is held into the store, for upload relays that were not asked. Raises Busy."""
+    prepare(spool, int(time.time()))
+    written = write(access, spool, partial(_with_review, encode_record(record), by))
+    publish(access, spool, written.tip, written.news)
+
+
+def _with_review(record: Mapping[str, Any], by: str, base: Tip) -> Change | None:
+    if not base.head.held:
+        return None
+    head = base.head._replace(review=record)
+    entry = upload_log.LogEntry(upload_log.new_id(), int(time.time()), "reviewed", head.list, head.list, by=by)
+    return Change(head, base.text, "merge", entry, by, is_judgement=False)
+
+
 def _check_upload_relay(access: StoreAccess) -> None:
     if not access.settings.is_upload_relay:
         raise Refused("this relay follows the store; ask one of the upload relays")
@@ -184,7 +200,7 @@ def _change_of(spool: Spool, decided: Decided, seen: Tip, decision: Decision, ba
         raise HeadChanged
     head = _with_spool_state(spool, base.head)
     if decision.clears:
-        head = head._replace(held=None)
+        head = head._replace(held=None, review=None)
     if decision.pin:
         name = list_file.digest(base.text)
         head = head._replace(frozen=Freeze(decision.pin.by, decision.pin.since, decision.pin.list, name))
@@ -208,7 +224,7 @@ def _change_of_spool(spool: Spool, decided: Decided, base: Tip) -> Change:
 
 def _with_spool_state(spool: Spool, head: Head) -> Head:
     waits = spool.waits()
-    return head._replace(held=waits and waits.fields())
+    return head._replace(held=waits and waits.fields(), review=head.review if waits else None)
 
 
 def _held_text(spool: Spool, head: Head) -> bytes:

@@ -218,7 +218,7 @@ def _next_tip(
     if not tips and not made.settings.number:
         made = made._replace(settings=load_revision(spool.places, spool.customer))
     if len(tips) == 1 and _state(made) == _state(base.head):
-        return Tip(_refresh_dates(base.head, made), text)
+        return Tip(_refresh(base.head, made), text)
     parents = [*([spare] if spare else []), *tips]
     point = spare.head.point.rstrip(SPARE) if spare else new_point()
     made = made._replace(point=point, kind=kind, by=by, past=past_of(tips), date=date_on_top(parents, now))
@@ -226,18 +226,18 @@ def _next_tip(
 
 
 def _state(head: Head) -> tuple[object, ...]:
-    """Return what a point stands for: all but dates and the revision of the settings."""
+    """Return what a point stands for: all but dates, the review, and the revision of the settings."""
     accepted = (sorted(head.accepted.domains), head.accepted.list, dict(head.accepted.counts))
     held = head.held and (head.held["list"], list(head.held["reasons"]))
     return head.list, accepted, held, dict(head.kept), head.frozen, head.export
 
 
-def _refresh_dates(before: Head, made: Head) -> Head:
-    """Return the head with newer dates, where they are newer by enough to be worth a write."""
+def _refresh(before: Head, made: Head) -> Head:
+    """Return the head with what may change while its point stays; dates, where they are newer by enough for a write."""
     old, new = before.accepted.domains, made.accepted.domains
     late = any(new[name] - old[name] >= _REFRESH for name in new)
     accepted: Accepted = made.accepted if late else before.accepted
-    return before._replace(accepted=accepted, settings=made.settings)
+    return before._replace(accepted=accepted, settings=made.settings, review=made.review)
 
 
 def _write_rows(connection: Connection, spool: Spool, made: Tip, change: Change | None, store: Tip | None) -> None:

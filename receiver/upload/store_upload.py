@@ -91,7 +91,7 @@ def change_of(base: Tip, judged: Judgement, choice: FilteredExport, origin: Orig
         since = base.head.held["since"] if base.head.held and base.head.held["reasons"] else judged.held.since
         head = head._replace(held=judged.held._replace(since=since).fields())
     elif decision:
-        head = head._replace(held=None)
+        head = head._replace(held=None, review=None)
     held = judged.text if judged.held else b""
     if decision is None:
         head = head._replace(accepted=judged.accepted.without(choice.open_domains))

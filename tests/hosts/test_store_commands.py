@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
 
 from lab.host import LabHost
-from lab.operators import OUTSIDE, AtOnce, answers, export
+from lab.operators import MARK, OUTSIDE, AtOnce, answers, export
 from tests.support import postgres, watching
 from tests.support.postgres import STORE, Postgres
-from tests.support.watching import Server
+from tests.support.servers import Server
 
 pytestmark = [
     pytest.mark.host,
@@ -42,7 +41,9 @@ class Place(NamedTuple):
     def upload(self, customer: str, *people: str) -> set[int]:
         """Send a list that names the same people in every domain to both upload relays."""
         every = [f"{one}@{domain}" for one in people for domain in (f"{customer}.example", SHARED)]
-        return {self.servers[customer].upload(export(*every), relay).code for relay in (0, 1)}
+        server, sent = self.servers[customer], export(*every) + MARK
+        lines = [server.line(self.hosts[name].address) for name in NAMES[:2]]
+        return {server.call([*line, server.verb], sent).code for line in lines}
 
     def follow(self) -> None:
         for name in NAMES:
@@ -89,19 +90,18 @@ def test_accept_asks_all_upload_relays_and_ends_with_0(place: Place) -> None:
     assert place.ask("bob@old.example", "anna@new.example", "stranger@old.example") == {"250 250 550"}
 
 
-def test_explain_says_the_same_of_upload_relays_and_followers(place: Place) -> None:
+def test_explain_asks_upload_relays_and_followers(place: Place) -> None:
     found: dict[str, Any] = json.loads(place.operator.done("explain carol@old.example --json").out)
     assert sorted(found["relays"]) == [*NAMES]
     said = [each["list"] for each in found["relays"].values()]
     assert all(each["listed"] for each in said), said
-    assert len({json.dumps(each["since"]) for each in said}) == 1
+    assert {each["since"]["key"] for each in said} == {"k1"}, "each knows by which key, and since when at the least"
 
 
 def test_a_key_is_rotated_and_the_follower_has_none(place: Place) -> None:
     place.operator.done("rotate-key old")
     assert [place.keys_of(name, "old") for name in NAMES] == [["k1", "k2"], ["k1", "k2"], []]
-    shutil.rmtree(place.servers["old"].folder)
-    place.servers["old"] = Server(place.operator, "old")  # the new kit is carried there
+    place.servers["old"].carry()
     assert place.upload("old", "bob", "carol") == {0}
     place.operator.done("rotate-key old --finish")
     assert [place.keys_of(name, "old") for name in NAMES] == [["k2"], ["k2"], []]

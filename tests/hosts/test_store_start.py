@@ -76,6 +76,7 @@ def test_a_store_comes_and_nobody_is_refused_nor_a_closed_domain_open(
     for name, secret in {"OWNER": "owner:o-secret", "WRITER": "w secret", "READER": "r secret"}.items():
         monkeypatch.setenv(f"POSTERN_STORE_{name}", secret)
     first, second = place.hosts["mx1"], place.hosts["mx2"]
+    kit = {path.name: path.read_bytes() for path in (place.operator.kits / "acme").iterdir()}
     with (
         asked(first, [LISTED, STRANGER], OUTSIDE) as at_first,
         asked(second, [LISTED, STRANGER, LATE], OUTSIDE) as at_second,
@@ -88,6 +89,7 @@ def test_a_store_comes_and_nobody_is_refused_nor_a_closed_domain_open(
     assert at_first == {LISTED: {"250"}, STRANGER: {"550"}}
     assert at_second == {LISTED: {"250"}, STRANGER: {"550"}, LATE: {"250"}}
     assert {*codes} <= {0, 75}
+    assert kit == {path.name: path.read_bytes() for path in (place.operator.kits / "acme").iterdir()}, "none is carried"
     for host in place.hosts.values():
         host.run("/usr/local/sbin/postern", "follow")
         assert answers(host, LISTED, LATE, STRANGER) == {LISTED: "250", LATE: "250", STRANGER: "550"}
@@ -112,8 +114,8 @@ def test_the_store_does_not_go_while_a_relay_has_heard_of_no_upload(
 
 
 def test_the_store_goes_and_nobody_is_refused_nor_a_closed_domain_open(place: Place) -> None:
-    shutil.rmtree(place.server.folder)
-    carried = Server(place.operator, "acme")
+    shutil.copytree(place.operator.kits / "acme", place.server.folder, dirs_exist_ok=True)
+    carried = place.server
     place.store()
     assert carried.upload(export(*EVERYBODY, "late"), 2).code == 0, "the new kit names it"
     (place.operator.inventory / "provider.toml").unlink()

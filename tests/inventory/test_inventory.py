@@ -412,6 +412,18 @@ def test_a_domain_claimed_twice_in_two_forms_is_one_domain(write: Write) -> None
     assert len(faults(write(acme=acme, bolt=bolt))) == 1
 
 
+@pytest.mark.parametrize("theirs", ["", "directory = 'c:\\UserExport'\n"])
+def test_a_folder_of_one_machine_is_one_customer_s(write: Write, theirs: str) -> None:
+    there = '[exchange.ssh]\naddress = "ntserver.example"\nuser = "bob"\n'
+    reached = changed("[exchange]", '[exchange]\nreach = "ssh"\nclient = "openssh"') + there
+    beta = reached.replace("acme.", "beta.").replace("[exchange]\n", f"[exchange]\n{theirs}")
+    (told,) = faults(write(acme=reached, beta=beta))
+    assert told.startswith("customers/beta.toml: exchange.directory: ")
+    assert told.endswith("is of customers/acme.toml too: each customer needs a folder of its own")
+    own = reached.replace("acme.", "beta.").replace("[exchange]\n", "[exchange]\ndirectory = 'D:\\beta'\n")
+    assert len(inventory.load(write(acme=reached, beta=own)).customers) == 2
+
+
 # ---- for one customer
 
 BETA = ACME.replace("acme.", "beta.")

@@ -398,6 +398,7 @@ REFUSED = {
     "701": "the account has expired",
     "773": "its password must be changed first",
     "775": "the account is locked",
+    "80090346": "something between takes TLS apart",
 }
 
 

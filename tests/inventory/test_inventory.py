@@ -595,7 +595,7 @@ def test_a_server_reached_over_ssh_is_said_where_and_as_whom_and_no_other_is(wri
     assert said("ssh", "") == ['customers/acme.toml: exchange.ssh: must say address and user, as reach is "ssh"']
     assert said("ssh", '[exchange.ssh]\naddress = "10.0.0.5"\n') == said("ssh", "")
     there = """[exchange.ssh]\naddress = "10.0.0.5"\nuser = 'ACME\\bob'\n"""
-    assert said("kit", there) == ['customers/acme.toml: exchange.ssh: must be left out, or reach = "ssh" be said']
+    assert said("kit", there) == ['customers/acme.toml: exchange.ssh: must be left out: it belongs to reach = "ssh"']
     where = write(acme=ACME.replace("[exchange]", '[exchange]\nreach = "ssh"') + there)
     (where / "known_hosts").write_text(f"10.0.0.5 {HOST_KEY}\n")
     assert inventory.load(where).customers["acme"].host_keys == (HOST_KEY,)

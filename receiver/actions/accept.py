@@ -18,7 +18,6 @@ from receiver.lists.review_record import Numbers, ReviewRecord
 from receiver.lists.spool import InForce, Spool
 from receiver.monitoring.refusal_watch import SeenMail
 from receiver.outcome import Outcome, Refused
-from receiver.system import locks
 from receiver.tables_client import Tables
 from receiver.upload.guard import GROWTH_FLOOR
 from receiver.upload.judgement import accepted_domains, log_entry
@@ -52,9 +51,7 @@ def accept_held(spool: Spool, order: AcceptOrder, witness: Witness, tables: Tabl
     """
     settings = load_settings(spool.places, spool.customer)
     late = late_mail.find_late_mail(spool, settings, witness.seen.mail, witness.ask)  # a server may answer slowly
-    with spool.locked(), locks.hold_settings(spool.places):
-        settings = load_settings(spool.places, spool.customer)
-        publishing.complete(spool)
+    with publishing.transaction(spool) as settings:
         _check_not_pinned(spool)
         now = int(time.time())
         in_force, found = spool.in_force(), review_held(spool, settings, now)

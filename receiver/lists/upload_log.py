@@ -134,14 +134,18 @@ def find_last_accept(folder: int, since: int, now: int) -> LastAccept:
     return LastAccept(since, frozenset(later))
 
 
-def find_counts(folder: int, when: int) -> dict[str, int]:
-    """Return how many addresses each domain had in the list that passed or was accepted last by a time.
+def find_counts(folder: int, last: LastAccept) -> dict[str, int]:
+    """Return how many addresses each domain had in the list that passed or was accepted last by then.
 
     Without those that are always listed. Nothing where the log does not say it.
     """
     name = ""
     for entry in read_entries(folder):
-        if entry.when > when or (entry.list != name if name else entry.did not in _IN_FORCE):
+        if (
+            entry.when > last.when
+            or entry.entry in last.later
+            or (entry.list != name if name else entry.did not in _IN_FORCE)
+        ):
             continue
         if entry.inputs:
             return {domain: counts.offered for domain, counts in entry.inputs.domains.items()}

@@ -62,7 +62,7 @@ def find_last_accept(spool: Spool, now: int) -> LastAccept:
 
 def find_base(spool: Spool, last: LastAccept) -> Mapping[str, int]:
     """Return by domain how many were listed at that time: who came since makes no loss a smaller part."""
-    return upload_log.find_counts(spool.folder, last.when)
+    return upload_log.find_counts(spool.folder, last)
 
 
 def judge_export(settings: Settings, choice: FilteredExport, before: Before, origin: Origin, now: int) -> Judgement:

@@ -301,7 +301,7 @@ def parse(_: Context, file: str, customer: str = "", json: bool = False) -> None
     """Parse an export on this machine and say whom a relay would list.
 
     `address OK` lines go to stdout, counts and reasons to stderr. Names what was left out in the customer's own domains
-    though nobody wished it, as it was exported.
+    though no option asks for it, as it was exported.
 
     Usage: inv parse FILE --customer CUSTOMER
     Example: inv parse export.txt --customer acme
@@ -374,7 +374,7 @@ def accept(
         "customer": _CUSTOMER,
         "to": "how many lists back, as `inv history` numbers them; the previous one unless said",
         "removing": "how many recipients go by it, as it says when that is left out",
-        "entry": "bring back whom this entry of `inv history` removed; nothing is pinned",
+        "entry": "bring back whom this entry of `inv history` removed; nothing is frozen",
         "dry_run": _DRY,
         "json": _JSON,
     }
@@ -390,9 +390,9 @@ def rollback(
 ) -> None:
     """Put an earlier list back, or bring back whom one upload removed.
 
-    The list is put back on every relay of the customer, and pinned there. Says first who would go by it, and wants
+    The list is put back on every relay of the customer, and frozen there. Says first who would go by it, and wants
     their number. Later exports are checked and kept but not published until `inv resume`; status and the uploads'
-    reports say so. With --entry nothing is pinned: whom that entry removed stays listed until somebody accepts that
+    reports say so. With --entry nothing is frozen: whom that entry removed stays listed until somebody accepts that
     they go.
 
     Usage: inv rollback CUSTOMER [options]
@@ -439,7 +439,7 @@ def adopt(_: Context, customer: str, from_: list[str] | None = None, dry_run: bo
     },
 )
 def rehearse(_: Context, customer: str, guard: list[str] | None = None, json: bool = False) -> None:
-    """Say which of the logged uploads other limits would have held.
+    """Show which of the logged uploads other limits would have held.
 
     Each is judged alone.
 
@@ -640,7 +640,7 @@ def status(
 
 @task(help={"address": "a whole address, as anna@acme.example", "json": _JSON})
 def explain(_: Context, address: str, json: bool = False) -> None:
-    """Say all that is known of an address, and what to do about it.
+    """Show all that is known of an address, and what to do about it.
 
     Listed or not, since when and by whom, what relays answer. Works when a relay is down: the others are asked all the
     same, and the exit code is 4.
@@ -739,9 +739,9 @@ def demo(_: Context, keep: bool = False) -> None:
 def bench(_: Context, only: list[str] | None = None, quick: bool = False) -> None:
     """Measure Postern beside its peers and its limits.
 
-    Writes docs/performance.md; half an hour on a quiet machine. Questions: provisioning customers receiving parsing
-    building fleet startup directory reporting. Needs root on Debian; Ansible, pyinfra and what draws the plots go into
-    .venv-bench. Exit code 1 when a goal is missed.
+    Writes docs/performance.md; an hour on a quiet machine. Questions: provisioning customers receiving parsing
+    building fleet startup waiting directory reporting soak. Needs root on Debian; Ansible, pyinfra and what draws the
+    plots go into .venv-bench. Exit code 1 when a goal is missed.
 
     Usage: inv bench [options]
     Example: inv bench --only startup --quick

@@ -23,8 +23,10 @@ QUESTIONS = (
     "building",
     "fleet",
     "startup",
+    "waiting",
     "directory",
     "reporting",
+    "soak",
 )
 
 

@@ -226,7 +226,7 @@ class Spent(NamedTuple):
     changed: float
 
     def share(self, customers: int, uploads: int) -> float:
-        """Give the share of a core, in %, that so many uploads of each customer take of a day. None shares a build."""
+        """Return the share of a core, in %, that so many uploads of each customer take a day. None shares a build."""
         each = self.unchanged + (self.changed - self.unchanged) / ONE_IN
         return 100 * each * customers * uploads / 86_400
 

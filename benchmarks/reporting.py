@@ -6,11 +6,11 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks import relays, tools
+from benchmarks import made_spools, relays, tools
 from benchmarks.fleet import Fleet, Size
 from benchmarks.made_logs import DAYS, made_log, made_refusals
 from benchmarks.measuring import Run, Spread, figure, rounds, seconds
@@ -107,16 +107,12 @@ def _open(page: Path, times: int) -> list[float]:
 
 def _fill(host: LabHost) -> None:
     """Let every customer of a relay have a list, a log and refusals, and build the tables of it."""
-    now = int(time.time())
+    now, people = int(time.time()), [f"person{number:04}" for number in range(_PEOPLE)]
     for spool in sorted((host.root / "var/lib/postern/customers").iterdir()):
-        seed, domain = int(spool.name[1:]), f"{spool.name}.example"
-        people = "".join(sorted(f"person{number:04}@{domain}\n" for number in range(_PEOPLE)))
-        log = "".join(json.dumps(encode_entry(entry)) + "\n" for entry in made_log(seed, now))
-        accepted = json.dumps({"postern": 1, "domains": {domain: now - 3600}, "list": ""})
-        for name, text in (("recipients", people), ("accepted.json", accepted), ("log", log)):
-            (spool / name).write_text(text)
+        seed = int(spool.name[1:])
+        (spool / "log").write_text("".join(json.dumps(encode_entry(entry)) + "\n" for entry in made_log(seed, now)))
         _save_refusals(spool, seed, now)
-        _give(spool, [*spool.iterdir()])
+        made_spools.write_list(spool, f"{spool.name}.example", people, now - 3600)
     host.run(REBUILD)
 
 
@@ -126,9 +122,3 @@ def _save_refusals(spool: Path, seed: int, now: int) -> None:
         refusals_file.save(folder, StoredRefusals(made_refusals(seed, now), ""))
     finally:
         os.close(folder)
-
-
-def _give(spool: Path, files: Sequence[Path]) -> None:
-    owner = spool.stat()
-    for file in files:
-        os.chown(file, owner.st_uid, owner.st_gid)

@@ -21,10 +21,10 @@ JOINTS = {
     "receiver.forced_command": (
         ("take it from stdin", "receiver.upload.stream", "read_upload"),
         ("parse and choose", "receiver.upload.pipeline", "_read_export"),
-        ("guard", "receiver.upload.pipeline", "_judge"),
+        ("guard", "receiver.upload.pipeline", "judge_export"),
         ("publish", "receiver.lists.publishing", "publish"),
         ("sudo and build", "receiver.tables_client", "Tables.build"),
-        ("look up", "receiver.tables_client", "Tables.missing"),
+        ("look up", "receiver.tables_client", "Tables.find_missing"),
     ),
     "receiver.tables.build": (
         ("directories and keys", "receiver.tables.directories", "make_directories"),

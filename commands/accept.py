@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from common import exit_codes
+from common.settings import UNLISTED
 from console import terminal
 from console.errors import Refused
 from fleet import relay_cli
 from fleet.relay_cli import CustomerRelays, add_failed, given_answers, restrict_relays
 
+_GETS = {"refuse": "refused", "defer": "put off (450)", "ask": "asked about at the customer's own server"}
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -55,5 +57,28 @@ def accept(customer: str, options: AcceptOptions) -> int:
     if options.dry_run and code == exit_codes.DONE:
         return exit_codes.PENDING
     if given.get("first") and code == exit_codes.DONE and not options.as_json:
-        terminal.say(f"{customer}: from now on who is not listed is refused; `inv verify {customer}` asks its relays")
+        records = {name: given_answers(asked)[name].record for name in holding}
+        for line in unlisted_lines(customer, place.customer.unlisted or UNLISTED[0], records):
+            terminal.say(line)
     return code
+
+
+def unlisted_lines(customer: str, wanted: str, records: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return what unlisted addresses get from now on, by what `status` says of each relay's tree.
+
+    `wanted`: the word of the inventory, which a relay knows only once it was provisioned.
+    """
+    words = {name: str(record.get("unlisted") or UNLISTED[0]) for name, record in records.items()}
+    given = {name: "defer" if records[name].get("put_off") else word for name, word in words.items()}
+    on: dict[str, list[str]] = {}
+    for name, word in given.items():
+        on.setdefault(_GETS.get(word, word), []).append(name)
+    gets = [f"{what} on {', '.join(names)}" for what, names in on.items()] if len(on) > 1 else [*on]
+    lines = [
+        f"{customer}: from now on who is not listed is {', and '.join(gets)}; `inv verify {customer}` asks its relays"
+    ]
+    late = [name for name, word in words.items() if word != wanted]
+    if late:
+        says = f'customers/{customer}.toml says unlisted = "{wanted}"'
+        lines.append(f"{customer}: {says}, which is not in force on {', '.join(late)} yet: `inv provision {customer}`")
+    return lines

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
 from common import exit_codes
 from console import terminal
 from console.errors import Refused, code_of
-from console.options import read_file
+from console.options import ProvisionOptions, read_file
 from deploy.items import Item, State
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
-from fleet import adoption, existing_lists, relay_cli
+from fleet import adoption, existing_lists, relay_cli, settings_numbers, store_access, store_setup
 from fleet.adoption import NOT_YET
 from fleet.existing_lists import ExistingList
 from fleet.relay_cli import Answers, CustomerRelays, RelayAnswer
-from fleet.relays import connect, run_parallel
+from fleet.relay_plan import RelayPlan
+from fleet.relays import connect, load_for, run_parallel
 from inventory.domains import table_form
 from inventory.model import Customer, Relay
 from roles import relay as relay_role
@@ -72,14 +74,14 @@ def _read(relay: Relay, customer: Customer, texts: Sequence[str]) -> Reading:
         if found is None:
             raise Refused("it has no Postfix, and so no list to be taken over: `inv provision` sets it up")
         now = Facts.of(facts)
-        survey = host.read(relay_role.preflight_items(relay, [], now))
-    return Reading(now, found, tuple(relay_role.blockers(relay, [], now, survey)))
+        preflight = host.read(relay_role.preflight_items(relay, [], now))
+    return Reading(now, found, tuple(relay_role.blockers(relay, [], now, preflight)))
 
 
 def _unite(read: Readings) -> ExistingList:
     """Return what is brought; nothing where a relay could not be asked, as whom it takes is not known."""
     failed = [f"{name} could not be asked: {one}" for name, one in read.items() if isinstance(one, Exception)]
-    readings = _given(read)
+    readings = _successful(read)
     blockers = [f"{name}: {text}" for name, one in readings.items() for text in one.blockers]
     given = {address for one in readings.values() for address in one.found.get("given", ())}
     brought = existing_lists.unite({name: one.found for name, one in readings.items()}, given)
@@ -87,16 +89,16 @@ def _unite(read: Readings) -> ExistingList:
     return brought._replace(recipients=(), reasons=reasons) if reasons else brought
 
 
-def _given(read: Readings) -> dict[str, Reading]:
+def _successful(read: Readings) -> dict[str, Reading]:
     return {name: one for name, one in read.items() if isinstance(one, Reading)}
 
 
 def _show(customer: str, read: Readings, brought: ExistingList) -> None:
-    for name, one in _given(read).items():
+    for name, one in _successful(read).items():
         for line in existing_lists.describe(one.found):
             terminal.say(f"{name}: {line}")
     for reason in brought.reasons:
-        terminal.error(f"{customer}: no list is brought: {reason}")
+        terminal.error(f"{customer}: no list is taken over: {reason}")
     for note in brought.notes:
         terminal.note(f"{customer}: {note}")
 
@@ -105,7 +107,7 @@ def _document(read: Readings, brought: ExistingList, held: Answers) -> dict[str,
     relays: dict[str, Any] = {
         name: {"code": code_of(one), "error": str(one)} for name, one in read.items() if isinstance(one, Exception)
     }
-    for name, one in _given(read).items():
+    for name, one in _successful(read).items():
         relays[name] = {**one.found, "lines": existing_lists.describe(one.found), "held": None}
     for name, answer in held.items():
         failed = {"code": code_of(answer), "error": str(answer)} if isinstance(answer, Exception) else {}
@@ -123,32 +125,60 @@ def _document(read: Readings, brought: ExistingList, held: Answers) -> dict[str,
 
 def _hold(place: CustomerRelays, read: Readings, brought: ExistingList) -> Answers:
     """Write the customer's tree on each relay, with who closes its domains there, and hold the list."""
-    readings = _given(read)
-    prepared = run_parallel(
-        place.relays, lambda relay: _prepare(relay, place.customer, readings[relay.name]), "preparing"
-    )
+    with ExitStack() as connections:
+        prepared = _prepare(place, _successful(read), connections)
     failed = {name: one for name, one in prepared.items() if isinstance(one, (HostError, Refused))}
     ready = relay_cli.restrict_relays(place.upload_relays(), prepared.keys() - failed.keys())
     recipients = json.dumps(brought.recipients).encode()
     return {**failed, **relay_cli.ask_relays(ready, "holding on", "adopt", stdin=recipients)}
 
 
-def _prepare(relay: Relay, customer: Customer, reading: Reading) -> None:
-    """Install what holds a list, and the customer's tree; not our members in main.cf, and no route. Raises HostError.
+def _prepare(
+    place: CustomerRelays, readings: Mapping[str, Reading], connections: ExitStack
+) -> Mapping[str, RelayPlan | HostError | Refused]:
+    """Install what holds a list, and the customer's tree; not our members in main.cf, and no route.
 
     Where the customer has a tree already nothing is written: who closes its domains is known from the first write.
+    With a store its settings get their number before any tree is there.
     """
-    if customer.id in reading.now.customers:
-        return
+    looks = run_parallel(
+        place.relays, lambda relay: _look(relay, place.customer, readings[relay.name], connections), "looking at"
+    )
+    able = [look for look in looks.values() if isinstance(look, RelayPlan)]
+    set_up = store_setup.set_up_relays([look for look in able if look.relay.store], ProvisionOptions())
+    ready = {name: look for name, look in {**looks, **set_up}.items() if isinstance(look, RelayPlan)}
+    made = store_access.migrate(load_for(place.customer.id).store, [(look.relay, look.host) for look in ready.values()])
+    if code := exit_codes.worst([*made]):
+        refusal = Refused(f"the store's tables could not be made ({code}); nothing that it answers has changed")
+        return {**looks, **set_up, **dict.fromkeys(ready, refusal)}
+    taken = settings_numbers.take([*ready.values()], [place.customer], ())
+    if refused := taken.refused.get(place.customer.id):
+        return {**looks, **set_up, **dict.fromkeys(ready, refused)}
+
+    def write_tree(relay: Relay) -> RelayPlan:
+        look = settings_numbers.with_numbers(ready[relay.name], taken.numbers)
+        if place.customer.id not in look.now.customers:
+            _apply(look.host, relay, place.customer, look.after)
+        return look
+
+    return {**looks, **set_up, **run_parallel([look.relay for look in ready.values()], write_tree, "preparing")}
+
+
+def _look(relay: Relay, customer: Customer, reading: Reading, connections: ExitStack) -> RelayPlan:
+    """Return the relay as it was read, with what would be written there. Raises HostError."""
     now = adoption.with_closers(reading.now, [customer], reading.found["domains"])
-    with connect(relay, install_python=True) as host:
-        _apply(host, relay, customer, now)
+    host = connections.enter_context(connect(relay, install_python=True))
+    plan = Plan.of(host, _items(relay, customer, now))
+    return RelayPlan(relay, host, (), reading.now, plan, (), (), {}, {}, (), now, ())
+
+
+def _items(relay: Relay, customer: Customer, now: Facts) -> list[Item]:
+    return [item for item in relay_role.items(relay, [customer], now) if item.kind not in NOT_YET]
 
 
 def _apply(host: RelayHost, relay: Relay, customer: Customer, now: Facts) -> None:
-    items = [item for item in relay_role.items(relay, [customer], now) if item.kind not in NOT_YET]
     try:
-        Plan.of(host, items).apply()
+        Plan.of(host, _items(relay, customer, now)).apply()
     except HostError as error:
         raise type(error)(f"nothing that it answers has changed: {error}") from error
 

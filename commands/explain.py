@@ -71,7 +71,7 @@ def _ask(relay: Relay, customer: Customer, asked: _Asked) -> AddressState:
         except HostError as error:  # its Postfix can be asked all the same
             problem = str(error)
         name = str(record["address"]) if record else asked.address.lower()
-        (mail,) = host.read([relay_role.address(relay, name)])
+        (mail,) = host.read([relay_role.address_item(relay, name)])
         state = AddressState(record, mail or {}, problem)
         return explained.describe(customer, asked.address, state, inventory.inventory_path())
 

@@ -37,14 +37,16 @@ def _print_found(answers: Mapping[str, Answers]) -> None:
         total += most
         for address in found[:_SHOWN]:
             having = [name for name, some in lists.items() if address in some]
-            terminal.say(f"{customer}: {escape(address, _LONGEST)}{_only(having, lists, most == len(found))}")
+            terminal.say(
+                f"{customer}: {escape(address, _LONGEST)}{_relays_that_list(having, lists, most == len(found))}"
+            )
         if most > len(found[:_SHOWN]):
             terminal.say(f"{customer}: ... and {most - len(found[:_SHOWN])} more; a longer pattern finds fewer")
     if asked and not total:
         terminal.say("nobody who is listed has that; `inv explain ADDRESS` says why")
 
 
-def _only(having: Iterable[str], asked: Iterable[str], is_whole: bool) -> str:
+def _relays_that_list(having: Iterable[str], asked: Iterable[str], is_whole: bool) -> str:
     """Return which relays list an address, where not all of those that were asked do."""
     names = list(having)
     return "" if not is_whole or names == list(asked) else f"  only on {', '.join(names)}"

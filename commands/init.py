@@ -16,8 +16,8 @@ from console.errors import Refused
 from console.options import read_file
 from inventory import validators
 from inventory.domains import ascii_form
-from inventory.model import Source
 from inventory.schema import write_schemas
+from inventory.sources import Source
 from templates import render
 
 
@@ -164,7 +164,7 @@ def _read_table(file: str, common: Draft) -> Mapping[str, Draft]:
 def _draft(place: str, row: dict[str, str | None], common: Draft) -> Draft:
     """Make a draft of a row; lists are cut at blanks."""
     if None in row or None in row.values():
-        raise Refused(f"{place}has not as many cells as the first line has columns")
+        raise Refused(f"{place}has fewer or more cells than the first line has columns")
     cells = {name: (cell or "").strip() for name, cell in row.items()}
     given = {name: tuple(cell.split()) if name in _LISTS else cell for name, cell in cells.items() if cell}
     return Draft(**{**common._asdict(), "id": "", **given})

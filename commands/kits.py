@@ -8,7 +8,7 @@ from typing import Any
 import inventory
 from common import exit_codes
 from console import terminal
-from fleet import kit_state
+from fleet import kit_state, spool_data
 from fleet.kit_state import KeysSeen, KitState
 from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers
 from inventory.model import Relay
@@ -29,8 +29,8 @@ def kits(customer: str, as_json: bool) -> int:
     def ask(relay: Relay) -> Mapping[str, KeysSeen]:
         with connect(relay) as host:
             theirs = [one for one in customers if relay.name in one.relays]
-            (spools,) = host.read([relay_role.spools(theirs)])
-        return {one.id: relay_role.key_uses(spools, one.id) for one in theirs}
+            (spools,) = host.read([relay_role.list_status_item(theirs)])
+        return {one.id: spool_data.key_uses(spools, one.id) for one in theirs}
 
     uploads = {name for one in customers for name in one.upload_relays}
     relays = [relay for relay in relays_of(everything, customers) if relay.name in uploads]
@@ -50,17 +50,16 @@ def kits(customer: str, as_json: bool) -> int:
     else:
         _print(states)
     failed = [terminal.print_result(name, said) for name, said in found.items() if isinstance(said, Exception)]
-    return exit_codes.worst([*failed, *(exit_codes.PERSON for one in states if one.fails())])
+    return exit_codes.worst([*failed, *(exit_codes.PERSON for one in states if one.is_failing())])
 
 
 def _print(states: Sequence[KitState]) -> None:
     """Print a row for each kit, those that must be carried first."""
-    ordered = sorted(states, key=lambda one: (not one.fails(), not one.reasons()))
+    ordered = sorted(states, key=lambda one: (not one.is_failing(), not one.reasons()))
     terminal.table(COLUMNS, [_row(one) for one in ordered])
     due = [one for one in states if one.reasons()]
-    terminal.say(
-        f"{count(len(states), 'kit')}: {len(due)} to be carried, {sum(one.fails() for one in due)} of them urgently"
-    )
+    urgent = sum(one.is_failing() for one in due)
+    terminal.say(f"{count(len(states), 'kit')}: {len(due)} to be carried, {urgent} of them urgently")
 
 
 def _row(state: KitState) -> tuple[str, ...]:
@@ -80,5 +79,5 @@ def _document(state: KitState) -> dict[str, Any]:
         "written": state.records[0].number if state.records else None,
         "written_on": state.records[0].written if state.records else None,
         "reasons": state.reasons(),
-        "is_urgent": state.fails(),
+        "is_urgent": state.is_failing(),
     }

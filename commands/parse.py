@@ -27,7 +27,7 @@ def parse(file: str, customer: str, as_json: bool) -> int:
     """
     if not customer:
         raise Refused("which customer's? --customer CUSTOMER; `inv list` shows them")
-    answer = _chosen(relay_role.settings(CustomerRelays.of(customer).customer), file)
+    answer = _filter_bounded(relay_role.settings(CustomerRelays.of(customer).customer), file)
     if as_json:
         terminal.document(answer)
         return exit_codes.DONE
@@ -42,7 +42,7 @@ def parse(file: str, customer: str, as_json: bool) -> int:
     return exit_codes.DONE
 
 
-def _chosen(settings: Settings, file: str) -> Any:
+def _filter_bounded(settings: Settings, file: str) -> Any:
     """Have a process choose that is bounded as on a relay: an odd export needs gigabytes. Raises Refused, HostError."""
     export = read_file(file)
     if len(export) > settings.max_megabytes * MEGABYTE:

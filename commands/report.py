@@ -15,6 +15,7 @@ from console.errors import Refused
 from deploy.plan import HostError
 from fleet import overview, relay_cli
 from fleet.overview import RelayState
+from fleet.problems import figures_unknown
 from fleet.relay_figures import Figures, read_all_figures
 from fleet.relays import connect, load_for, run_parallel
 from fleet.report_charts import HEIGHT, WIDTH
@@ -54,7 +55,7 @@ def report(out: str) -> int:
     path = write_page(folder, make_page(everything, known, figures, now))
     for name, look in found.items():
         if not isinstance(look, RelayLook):
-            terminal.note(f"{name}: not reached, and the page says so: {look}")
+            terminal.note(figures_unknown(name, look))
     terminal.say(str(path))
     return exit_codes.FAILED if found and not figures else exit_codes.DONE
 

@@ -21,13 +21,13 @@ def resume(customer: str, dry_run: bool, as_json: bool) -> int:
 
 
 def _show_what_waits(customer: str, as_json: bool) -> int:
-    """Show how the list stands where it is pinned, and whether one waits; PENDING where it is pinned anywhere."""
+    """Show how the list stands where it is frozen, and whether one waits; PENDING where it is frozen anywhere."""
     found = relay_cli.ask_customers(_upload_relays(customer), "status")
-    pinned = {id_: {name: said for name, said in each.items() if _may_be_pinned(said)} for id_, each in found.items()}
-    code = relay_cli.print_all(pinned, as_json)
-    answers = [said for each in pinned.values() for said in each.values() if isinstance(said, RelayAnswer)]
-    if not any(pinned.values()) and not as_json:
-        terminal.say("nothing to change: not pinned, uploads take effect")
+    frozen = {id_: {name: said for name, said in each.items() if _may_be_frozen(said)} for id_, each in found.items()}
+    code = relay_cli.print_all(frozen, as_json)
+    answers = [said for each in frozen.values() for said in each.values() if isinstance(said, RelayAnswer)]
+    if not any(frozen.values()) and not as_json:
+        terminal.say("nothing to change: not frozen, uploads take effect")
     return exit_codes.worst([code, *(exit_codes.PENDING for _ in answers)])
 
 
@@ -38,5 +38,5 @@ def _upload_relays(customer: str) -> list[CustomerRelays]:
     return [place.upload_relays() for place in relay_cli.customers_of(everything, customers)]
 
 
-def _may_be_pinned(said: Answer) -> bool:
+def _may_be_frozen(said: Answer) -> bool:
     return not isinstance(said, RelayAnswer) or bool(said.record.get("pinned"))

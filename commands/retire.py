@@ -25,6 +25,7 @@ from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
 from fleet import plan_view
 from fleet.mx_records import describe_mx_records
+from fleet.problems import NOT_REACHED
 from fleet.relays import connect, load_for, relays_of, run_parallel
 from inventory import Inventory, key_records, kit_records, opened_records
 from inventory.model import Customer, Relay
@@ -78,13 +79,13 @@ def retire(customer_id: str, options: RetireOptions, as_json: bool) -> int:
 def _retire(customer_id: str, options: RetireOptions) -> Retirement:
     where = inventory.inventory_path()
     everything = load_for(customer_id, options.relay)
-    customer = _leaving(where, everything, customer_id)
+    customer = _find_leaving(where, everything, customer_id)
     with ExitStack() as connections:
         found = _look_at_all(_relays(everything, customer, options), customer, options, connections)
         codes = [*_show(found, options.diff)]
         if exit_codes.REFUSED in codes:
             return Retirement(exit_codes.worst(codes), found)
-        here = () if options.relay else (*_here(where, everything, customer),)
+        here = () if options.relay else (*_removals_here(where, everything, customer),)
         looks = [look for look in found.values() if isinstance(look, RetirementPlan) and look.plan.changes]
         _say_what_else(customer, here, [everything.relays[name] for name in found], is_all=not (looks or here))
         if not (looks or here):
@@ -126,7 +127,7 @@ def _relay_document(
     look: RetirementPlan | HostError | Refused, gone: str | HostError | Refused | None, dry_run: bool
 ) -> dict[str, Any]:
     if not isinstance(look, RetirementPlan):
-        return {"result": "not reached", "error": str(look)}
+        return {"result": NOT_REACHED, "error": str(look)}
     shown = {
         "changes": plan_view.summary_lines(look.plan),
         "removals": list(look.plan.removals()),
@@ -144,7 +145,7 @@ def _move_away(where: Path, everything: Inventory, customer_id: str) -> None:
     opened_records.forget(where, customer_id)
 
 
-def _leaving(where: Path, everything: Inventory, customer_id: str) -> Customer:
+def _find_leaving(where: Path, everything: Inventory, customer_id: str) -> Customer:
     """Find who goes, or is already on the way. Raises InventoryError."""
     if customer_id in everything.customers:
         if inventory.retired_file(where, customer_id).exists():
@@ -152,7 +153,7 @@ def _leaving(where: Path, everything: Inventory, customer_id: str) -> Customer:
         return everything.customers[customer_id]
     if not customer_id:
         raise Refused("which customer? Name one; `inv list` shows them")
-    return inventory.retired(where, customer_id) or inventory.find(everything, customer_id)
+    return inventory.find_retired(where, customer_id) or inventory.find(everything, customer_id)
 
 
 def _relays(everything: Inventory, customer: Customer, options: RetireOptions) -> tuple[Relay, ...]:
@@ -176,20 +177,20 @@ def _look_at_all(
     def look(relay: Relay) -> RetirementPlan:
         host = connections.enter_context(connect(relay))
         now = Facts.of(host.read(relay_role.facts_items(relay))[0])
-        plan = Plan.of(host, relay_role.without(relay, customer.id, now))
-        return RetirementPlan(relay, host, plan, tuple(_obstacles(relay, host, plan, options)))
+        plan = Plan.of(host, relay_role.items_without(relay, customer.id, now))
+        return RetirementPlan(relay, host, plan, tuple(_blockers(relay, host, plan, options)))
 
     return run_parallel(relays, look, "looking at")
 
 
-def _obstacles(relay: Relay, host: RelayHost, plan: Plan, options: RetireOptions) -> Iterator[str]:
+def _blockers(relay: Relay, host: RelayHost, plan: Plan, options: RetireOptions) -> Iterator[str]:
     """Yield what keeps its tree from going: mail for the domains in it, which are no others than it has there."""
     domains = [loss.partition(":")[2] for loss in plan.removals() if loss.startswith("domain:")]
-    (queue,) = host.read([relay_role.queue(relay, domains)]) if plan.changes else (None,)
+    (queue,) = host.read([relay_role.queue_item(relay, domains)]) if plan.changes else (None,)
     if queue is None:
         return
     if not queue["running"]:
-        yield "Postfix is stopped: start it, as it is asked before and after a change what it answers"
+        yield "Postfix is stopped: start it; its answers are compared before and after a change"
     waiting = ", ".join(f"{count} for {domain}" for domain, count in queue["waiting"].items())
     if waiting and not options.force:
         yield (
@@ -223,7 +224,7 @@ def _texts(look: RetirementPlan, diff: bool) -> tuple[str, str]:
     return count(len(look.plan.changes), "change"), f"{lines}\n{look.plan.text(brief=True) if diff else ''}"
 
 
-def _here(where: Path, everything: Inventory, customer: Customer) -> Iterator[str]:
+def _removals_here(where: Path, everything: Inventory, customer: Customer) -> Iterator[str]:
     """Name what is to go from this machine, and the customer's end."""
     if customer.id in everything.customers:
         yield f"{where / 'customers' / customer.id}.toml (to {inventory.retired_file(where, customer.id).parent})"

@@ -49,9 +49,9 @@ def roll_back_or_bring_back(customer: str, options: RollbackOptions) -> int:
 
 
 def rollback(customer: str, options: RollbackOptions) -> int:
-    """Put the same earlier list back on every relay, and pin it, once those who go by it were named by their number.
+    """Put the same earlier list back on every relay, and freeze it, once those who go by it were named by their number.
 
-    Without a number of lists it is the previous list, or where another relay is pinned already, the one that is pinned
+    Without a number of lists it is the previous list, or where another relay is frozen already, the one that is frozen
     there. Raises Refused when it is not the same, when others go than were named, and for a relay of the first release
     by which somebody would go.
     """
@@ -74,16 +74,16 @@ def rollback(customer: str, options: RollbackOptions) -> int:
 
 def _choose_list(customer: str, told: Mapping[str, Mapping[str, Any]], back: str) -> tuple[str, list[str]]:
     """Return the hash of the list to be put back, and the relays on which it is not yet. Raises Refused."""
-    pinned = {name: str(said["pinned"]["list"]) for name, said in told.items() if said.get("pinned") and not back}
-    if len(pinned) == len(told):
-        names = ", ".join(dict.fromkeys(name[:12] for name in pinned.values()))
+    frozen = {name: str(said["pinned"]["list"]) for name, said in told.items() if said.get("pinned") and not back}
+    if len(frozen) == len(told):
+        names = ", ".join(dict.fromkeys(name[:12] for name in frozen.values()))
         way = f"`inv resume {customer}` ends that, --to N takes another of `inv history {customer}`"
-        raise Refused(f"rolled back and pinned already, to list {names}; {way}")
-    earlier = pinned or {name: _list_back(said["history"], int(back or 1)) for name, said in told.items()}
+        raise Refused(f"rolled back and frozen already, to list {names}; {way}")
+    earlier = frozen or {name: _list_back(said["history"], int(back or 1)) for name, said in told.items()}
     if short := [name for name, found in earlier.items() if not found]:
         raise Refused(f"no list is kept {back or 1} back on {', '.join(short)}; see `inv history {customer}`")
     name = common_list(earlier, f"number {back or 1} is not the same list on every relay; see `inv history {customer}`")
-    return name, [each for each in told if each not in pinned]
+    return name, [each for each in told if each not in frozen]
 
 
 def _check_old(customer: str, previews: Mapping[str, Preview]) -> None:
@@ -96,16 +96,16 @@ def _check_old(customer: str, previews: Mapping[str, Preview]) -> None:
 
 
 def _is_named(previews: Mapping[str, Preview], options: RollbackOptions) -> bool:
-    return int(options.removing or 0) == len(_going(previews))
+    return int(options.removing or 0) == len(_leaving_addresses(previews))
 
 
-def _going(previews: Mapping[str, Preview]) -> list[str]:
+def _leaving_addresses(previews: Mapping[str, Preview]) -> list[str]:
     return sorted(frozenset[str]().union(*(seen.going for seen in previews.values())))
 
 
 def _show(customer: str, previews: Mapping[str, Preview], failed: Answers, options: RollbackOptions) -> int:
     """Print who would come and go, and the command that does it. Raises Refused where it was not only a look."""
-    going = _going(previews)
+    going = _leaving_addresses(previews)
     coming = sorted(frozenset[str]().union(*(seen.coming for seen in previews.values())))
     words = [f"inv rollback {customer}", *([f"--to {options.back}"] if options.back else [])]
     command = " ".join([*words, *([f"--removing {len(going)}"] if going else [])])

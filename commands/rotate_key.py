@@ -132,7 +132,7 @@ class Rotation(NamedTuple):
         ours = not self.options.public_key
         failed = [KeyRemoval(one, _names(one.keys[-1:]), ours) for one, code in tried if code == exit_codes.PROOF]
         proved = [one for one, code in tried if code == exit_codes.DONE]
-        return exit_codes.worst([*(code for _, code in tried if code), self._without(failed), self._settle(proved)])
+        return exit_codes.worst([*(code for _, code in tried if code), self._remove_keys(failed), self._settle(proved)])
 
     def _test_new_key(self, stand: KeyState) -> int | None:
         """Try the new key from the customer's end; gives an exit code, or None: a kit waits for somebody to try it."""
@@ -157,7 +157,7 @@ class Rotation(NamedTuple):
         came = self._provision(customers)
         codes = {one.id: self._wait_for_batch(one) for one in customers if not came.behind[one.id]}
         using = [KeyRemoval(one, _names(one.keys[:-1])) for one in customers if codes.get(one.id) == exit_codes.DONE]
-        return exit_codes.worst([came.code, *codes.values(), self._without(using)])
+        return exit_codes.worst([came.code, *codes.values(), self._remove_keys(using)])
 
     def _wait_for_batch(self, customer: Customer) -> int:
         """Wait for the end of a run that began with the old key; gives an exit code."""
@@ -177,13 +177,13 @@ class Rotation(NamedTuple):
             names = stand.going(self.rotation.undo)
             if not names:
                 terminal.say(f"{stand.customer.id}: no rotation is open; both ends are looked at all the same")
-            if code := self._refusing(stand, names):
+            if code := self._check_removal(stand, names):
                 codes.append(code)
             else:
                 going.append(KeyRemoval(stand.customer, names))
-        return exit_codes.worst([*codes, self._without(going)])
+        return exit_codes.worst([*codes, self._remove_keys(going)])
 
-    def _refusing(self, stand: KeyState, names: Sequence[str]) -> int:
+    def _check_removal(self, stand: KeyState, names: Sequence[str]) -> int:
         """Return what keeps these keys from going, or what that will cut off; gives an exit code."""
         customer, losers = stand.customer.id, list(stand.blockers(self.rotation.undo)) if names else []
         if self.rotation.force or not losers:
@@ -199,7 +199,7 @@ class Rotation(NamedTuple):
         answered = all(isinstance(look, RelayKeys) for look in stand.found.values())
         return exit_codes.REFUSED if answered else exit_codes.FAILED
 
-    def _without(self, going: Sequence[KeyRemoval]) -> int:
+    def _remove_keys(self, going: Sequence[KeyRemoval]) -> int:
         """Take keys off record and bring both ends to that state."""
         codes = [
             exit_codes.DONE if self.options.dry_run else one.forget(inventory.inventory_path(), self.ends)

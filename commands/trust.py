@@ -11,10 +11,12 @@ from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from console.options import read_file
-from deploy.relay_host import fetch_host_keys, fingerprint
+from deploy.key_formats import fingerprint
+from deploy.relay_host import fetch_host_keys
 from fleet.relays import load_for
 from inventory import Inventory, key_records
-from inventory.model import Relay, Ssh
+from inventory.exchange import Ssh
+from inventory.model import Relay
 from receiver.formatting import count
 
 Pin: TypeAlias = Callable[[Sequence[str]], object]
@@ -78,7 +80,7 @@ def _find_offered(machine: _Machine) -> Found:
     """Ask a machine for its host keys. Raises HostError."""
     place = machine.place
     offered = fetch_host_keys(str(place.address), user=place.user, port=place.port)
-    states = {key: _standing(key, machine) for key in offered}
+    states = {key: _describe_key(key, machine) for key in offered}
     is_known = set(offered) == set(machine.pinned) - set(machine.spare)
     gone = [key for key in machine.pinned if key not in offered and key not in machine.spare]
     return Found(states, [] if is_known else offered, gone)
@@ -94,7 +96,7 @@ def _find_spare(relay: Relay, file: str) -> Found:
     return Found(states, [key for key in keys if key not in relay.host_keys])
 
 
-def _standing(key: str, machine: _Machine) -> str:
+def _describe_key(key: str, machine: _Machine) -> str:
     if key in machine.spare:
         return "pinned as a spare"
     if key in machine.pinned:

@@ -25,8 +25,10 @@ def verify(customer: str, every: bool, relay: str, as_json: bool) -> int:
 
     def ask(relay: Relay) -> State:
         with connect(relay) as host:
-            (said,) = host.read([relay_role.answers(relay, [one for one in customers if relay.name in one.relays])])
-        return said or {"asked": {}, "listed": {}}
+            (said,) = host.read(
+                [relay_role.smtp_verify_item(relay, [one for one in customers if relay.name in one.relays])]
+            )
+        return _shaped(said) if said else {"asked": {}, "listed": {}}
 
     answers = run_parallel(relays_of(everything, customers, relay), ask, "asking")
     verdicts = {name: _judge(answer) for name, answer in answers.items()}
@@ -40,6 +42,30 @@ def verify(customer: str, every: bool, relay: str, as_json: bool) -> int:
         for text in differences:
             terminal.error(text)
     return exit_codes.worst([*codes, *(exit_codes.PROOF for _ in differences)])
+
+
+def _shaped(answer: State) -> State:
+    """Return an answer of which what is used here has the right shape: it may be anybody's work. Raises HostError."""
+    asked, listed, caller = answer.get("asked"), answer.get("listed"), answer.get("caller", {})
+    rows = [row for each in _values(asked) for row in (each if isinstance(each, list) else [None])]
+    right = (
+        all(_are(row, str, str, str) for row in rows),
+        all(_are(each, int, str) for each in _values(listed)),
+        all(isinstance(why, str) for why in _values(answer.get("refused", {}))),
+        isinstance(caller, dict) and _are([caller.get("is", ""), caller.get("why", "")], str, str),
+    )
+    if not all(right):
+        raise HostError("its answer cannot be understood: it is not of the shape that answers of recipients have")
+    return answer
+
+
+def _values(table: object) -> list[object]:
+    """Return the values of an object; where it is none, one that is of no shape."""
+    return [*table.values()] if isinstance(table, dict) else [None]
+
+
+def _are(row: object, *types: type) -> bool:
+    return isinstance(row, list) and len(row) == len(types) and all(map(isinstance, row, types))
 
 
 def _document(answer: State | HostError | Refused, verdict: str | HostError | Refused) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ class Reference(NamedTuple):
     list: str  # which of the three
 
     def is_harmless(self, others: bool) -> bool:
-        """Tell whether nobody's mail would notice: the recipients of our customers are in a list of recipients besides.
+        """Return whether no mail is treated differently: our recipients come into another list of recipients.
 
         `others`: the table that lets everybody else's recipients pass goes into the list as well.
         """

@@ -115,7 +115,7 @@ class _Conversation:
         """Connect. Raises OSError."""
         self._end = end
         own = (source, 0) if source else None
-        self._socket = socket.create_connection((where.host, where.port), self._left(), own)
+        self._socket = socket.create_connection((where.host, where.port), self._seconds_left(), own)
         self._unread = b""
 
     def __enter__(self) -> _Conversation:
@@ -125,7 +125,7 @@ class _Conversation:
         self._socket.close()
 
     def begin(self, sender: Sender) -> str:
-        """Say who asks; return why the server does not go on with it, or nothing. Raises OSError."""
+        """Name who asks; return why the server does not go on with it, or nothing. Raises OSError."""
         greeting = self._reply()
         if not greeting.is_taken:
             return f"it greets with {greeting.code} {greeting.text}"
@@ -139,7 +139,7 @@ class _Conversation:
 
     def say(self, line: str) -> Reply:
         """Send a line and return the reply. Raises OSError, ValueError."""
-        self._socket.settimeout(self._left())
+        self._socket.settimeout(self._seconds_left())
         self._socket.sendall(line.encode() + b"\r\n")
         return self._reply()
 
@@ -169,7 +169,7 @@ class _Conversation:
         while b"\n" not in self._unread:
             if len(self._unread) > _LINE:
                 raise OSError("its line does not end")
-            self._socket.settimeout(self._left())
+            self._socket.settimeout(self._seconds_left())
             more = self._socket.recv(_LINE)
             if not more:
                 raise OSError("it hangs up")
@@ -177,7 +177,7 @@ class _Conversation:
         line, _, self._unread = self._unread.partition(b"\n")
         return line.decode("utf-8", "replace")
 
-    def _left(self) -> float:
+    def _seconds_left(self) -> float:
         left = self._end - time.monotonic()
         if left <= 0:
             raise OSError("it takes too long")

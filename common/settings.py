@@ -37,7 +37,7 @@ class Settings(NamedTuple):
     max_recipients: int = 100_000
     max_megabytes: int = 64  # of an export, 1 MB = 1,048,576 bytes
     no_additions_days: int = 0  # without a new address after which somebody is told; 0: nobody is
-    drop: bool = False  # its client only copies files: verb `collect` takes the list from the customer's drop
+    drop: bool = False  # its client only copies files: verb `collect` takes the list from the customer's SFTP inbox
     days: str = ""  # of the customer's schedule, as MON TUE; this and the next in words, to be short lines of a plan
     starts: str = ""  # of its exports on each of them, as 07:05 08:05
     timezone: str = "UTC"  # of both

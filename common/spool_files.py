@@ -14,6 +14,7 @@ BEGUN = "begun.json"
 UNVERIFIED = "unproven.json"
 REFUSAL_ALARMS = "refusal-alarms.json"
 HEADS_IN_FORCE = "heads-in-force.json"
+FOLLOW = "follow.json"  # of no customer: in the folder of what runs note
 
 SMALL = 1 << 20  # bytes of a JSON file of a spool that are read
 _EACH = 321  # bytes of a list for each recipient a customer may have: many more than its lines have on average

@@ -15,13 +15,13 @@ _EARLIEST = 1_000_000_000  # epoch seconds, 2001; a smaller number is a count
 def with_iso_times(value: Any) -> Any:
     """Return a document with each time as YYYY-MM-DDTHH:MM:SSZ, or null where it stands for never."""
     if isinstance(value, Mapping):
-        return {key: _converted(key, each) for key, each in value.items()}
+        return {key: _convert(key, each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [with_iso_times(each) for each in value]
     return value
 
 
-def _converted(key: str, value: Any) -> Any:
+def _convert(key: str, value: Any) -> Any:
     if key in TIMES and _is_time(value):
         return format_iso(value)
     if key in _BY_NAME and isinstance(value, Mapping):

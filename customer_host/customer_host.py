@@ -90,7 +90,7 @@ def delete_key(end: ExchangeEnd, customer: Customer, key_name: str) -> None:
 
 
 def test_key_login(machine: Machine, customer: Customer, relays: Sequence[Relay], key_name: str) -> list[str]:
-    """Have the customer's end open every relay's gate with a key; what does not work, none if all do.
+    """Have the customer's end log in to every relay with a key; what does not work, none if all do.
 
     from= lets nobody else in, so it must be that machine. The gate answers with the name of the key that let it in.
     Raises HostError when the machine itself cannot be asked.
@@ -100,7 +100,7 @@ def test_key_login(machine: Machine, customer: Customer, relays: Sequence[Relay]
         done = machine.run(*customer_role.key_test_command(customer, relay, key_name))
         if done.code or f"key {key_name} works" not in done.out:
             said = " ".join(f"{done.out} {done.err}".split())
-            found.append(f"{relay.name}: key {key_name} does not open it from {machine.name}: {said or done.code}")
+            found.append(f"{relay.name}: key {key_name} does not log in there from {machine.name}: {said or done.code}")
     return found
 
 

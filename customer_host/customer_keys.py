@@ -135,7 +135,7 @@ class KeyRemoval(NamedTuple):
 def lock_keys(where: Path, customer: Customer) -> Iterator[None]:
     """Be the only one who changes a customer's keys, which are as they were read. Raises Busy."""
     try:
-        with key_records.changing(where, customer.id):
+        with key_records.hold_lock(where, customer.id):
             if key_records.read(where, customer.id)[0] != customer.keys:
                 raise Busy(f"{where / 'keys' / customer.id} was changed meanwhile: run the same again")
             yield

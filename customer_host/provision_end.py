@@ -97,7 +97,7 @@ def _plan_and_write(
     provider: Provider | None,
 ) -> EndResult:
     if isinstance(end, Machine):
-        items = customer_role.items(_naming(customer, end, known.seen), relays)
+        items = customer_role.items(_choose_keys(customer, end, known.seen), relays)
         return _write(end, customer, Plan.of(end, items), known, options)
     where = inventory_path()
     number = number_kit(where, customer, relays, not known.behind, datetime.now(UTC).date())
@@ -171,7 +171,7 @@ def _tell_carrier(
     if len(customer.keys) > 1:
         return
     (key,) = customer.keys
-    held = isinstance(end, Kit) and end.holds(customer_role.key_file(customer, key.name))
+    held = isinstance(end, Kit) and end.has_file(customer_role.key_file(customer, key.name))
     if changed:
         rerun = "".join(f"; run {name} there again" for name in again if name != "schedule.xml")
         way = "by a way you would trust with a key, " if held else ""
@@ -184,7 +184,7 @@ def _tell_carrier(
         yield Sentence(customer.id, text, is_note=True)
 
 
-def _naming(customer: Customer, end: ExchangeEnd, seen: frozenset[str]) -> Customer:
+def _choose_keys(customer: Customer, end: ExchangeEnd, seen: frozenset[str]) -> Customer:
     """Choose the keys its files may name: of a machine, those that have been proved from there, or else the oldest.
 
     A kit's batch prefers the new key where its file is, and that only comes with the kit.

@@ -1,4 +1,4 @@
-"""The batch on a server that is reached over SSH: run now, followed line by line, its end told."""
+"""Run the export of a server that is reached over SSH, now; followed line by line, with an exit code at its end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from common import exit_codes
 from console import terminal
 from customer_host import customer_host
+from customer_host.export_progress import ExportProgress
 from deploy.posix_host import PosixHost
 from deploy.windows import run_as_system
 from deploy.windows.host import Windows
@@ -19,19 +20,19 @@ _LOOKED = re.compile(r": only looked: [0-9]+ recipients \(\+([0-9]+) -([0-9]+)\)
 
 
 def run_export(customer: Customer, look: bool, as_json: bool) -> int:
-    """Export and send, or only look; the batch's exit code, which is the worst of what the relays said.
+    """Export and send, or only look; return the batch's exit code, the worst of what the relays said.
 
     Raises HostError when the server cannot be asked.
     """
     with customer_host.connect_server(customer) as machine:
-        said = _Output(machine.name, quiet=as_json)
-        ended = _run(machine, customer, ["look"] if look else [], said.more)
-        said.end()
+        progress = ExportProgress(machine.name, quiet=as_json)
+        ended = _run(machine, customer, ["look"] if look else [], progress.take)
+        progress.end()
     code = exit_codes.worst([ended])
-    if look and code == exit_codes.DONE and any(map(_would_change, said.lines)):
+    if look and code == exit_codes.DONE and any(map(_would_change, progress.lines)):
         code = exit_codes.PENDING
     if as_json:
-        terminal.document({machine.name: {"code": code, "lines": said.lines}})
+        terminal.document({machine.name: {"code": code, "lines": progress.lines}})
     return code
 
 
@@ -45,30 +46,3 @@ def _run(machine: Windows | PosixHost, customer: Customer, words: list[str], hea
     if isinstance(machine, PosixHost):
         return machine.run(f"{machine.folder}/runexport.sh", *words, hear=hear).code
     return run_as_system.run_task(machine, task_name(customer), " ".join(["runexport.bat", *words]), hear)
-
-
-class _Output:
-    """What the server says, line by line as it comes."""
-
-    def __init__(self, name: str, quiet: bool) -> None:
-        self.lines: list[str] = []
-        self._name = name
-        self._quiet = quiet
-        self._rest = b""
-
-    def more(self, chunk: bytes) -> None:
-        """Take what has come."""
-        *whole, self._rest = (self._rest + chunk).split(b"\n")
-        for line in whole:
-            self._line(line.decode("utf-8", "replace"))
-
-    def end(self) -> None:
-        """Take what is left when it has ended."""
-        self._line(self._rest.decode("utf-8", "replace"))
-
-    def _line(self, line: str) -> None:
-        if not line.strip():
-            return
-        self.lines.append(line.strip())
-        if not self._quiet:
-            terminal.answer([self._name], line.strip())

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import logging
 import random
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import paramiko
 from fabric import Config, Connection
 from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
-from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError
+from paramiko.ssh_exception import IncompatiblePeer
 
 from common.key_line import KEY_TYPES
+from deploy.connection_faults import RELAY, TIMEOUT, HungUpError, explain_faults
 from deploy.plan import HostError
 from deploy.ssh_config import SshSays, ask_ssh
 from deploy.ssh_login import KeyLogin
 
 PATIENCE = 10.0  # seconds; how long a machine that hangs up on us (MaxStartups, PerSourcePenalties) is tried again
-TIMEOUT = 15  # seconds; for each of: connecting, its greeting, opening a channel
 ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}  # how a key of a type may sign, where not by its own name
 DEAD_AFTER = 60  # seconds without an acknowledgement: the machine or the way to it is gone
 JUMP = re.compile(r"((?P<user>.+)@)?(\[(?P<inner>[^]]+)\]|(?P<bare>[^][:@]+))(:(?P<port>[0-9]+))?")
 QUIET = logging.NullHandler()  # paramiko would print what we are about to say better
-RELAY = "it"  # in messages; a jump host is called by its name
 
 Got = TypeVar("Got")
 
@@ -40,7 +37,7 @@ def connect(address: str, user: str | None, port: int | None, host_keys: tuple[s
 
     Hanging up on us before a word is said is how sshd refuses a burst; that is tried again for ten seconds.
     """
-    return _patiently(_connect, address, user, port, host_keys)
+    return _retry(_connect, address, user, port, host_keys)
 
 
 def fetch_host_keys(address: str, user: str | None = None, port: int | None = None) -> tuple[str, ...]:
@@ -48,16 +45,10 @@ def fetch_host_keys(address: str, user: str | None = None, port: int | None = No
     connection = _configure(address, user, port)
     try:
         _open_jumps(connection)
-        found = [_patiently(_fetch_offered, connection, kind) for kind in KEY_TYPES]
+        found = [_retry(_fetch_offered, connection, kind) for kind in KEY_TYPES]
         return tuple(key for key in found if key)
     finally:
         close(connection)
-
-
-def fingerprint(key: str) -> str:
-    """Write the fingerprint of a "TYPE BLOB" as ssh-keygen -l does."""
-    digest = hashlib.sha256(base64.b64decode(key.split()[1])).digest()
-    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
 def close(connection: Connection) -> None:
@@ -66,11 +57,7 @@ def close(connection: Connection) -> None:
         hop.client.close()
 
 
-class _HungUpError(Exception):
-    """The machine closed the connection before it said who it is."""
-
-
-def _patiently(attempt: Callable[..., Got], *args: Any) -> Got:
+def _retry(attempt: Callable[..., Got], *args: Any) -> Got:
     logging.getLogger("paramiko").addHandler(QUIET)
     until = time.monotonic() + PATIENCE
     longest = 0.25
@@ -78,7 +65,7 @@ def _patiently(attempt: Callable[..., Got], *args: Any) -> Got:
         pause = random.uniform(longest / 2, longest)  # noqa: S311 so that twelve that came at once do not come again at once
         try:
             return attempt(*args)
-        except _HungUpError as error:
+        except HungUpError as error:
             if time.monotonic() + pause > until:
                 why = "it limits connections, MaxStartups or PerSourcePenalties in its sshd_config, or is not sshd"
                 raise HostError(f"it hangs up before its greeting, {PATIENCE:.0f} s long: {why}") from error
@@ -214,7 +201,7 @@ def _open(connection: Connection, what: str) -> None:
     limits = {"banner_timeout": TIMEOUT, "auth_timeout": TIMEOUT, "channel_timeout": TIMEOUT}
     connection.connect_kwargs = {**connection.connect_kwargs, **limits}
     connection.connect_timeout = connection.connect_timeout or TIMEOUT
-    with _in_words(connection, what):
+    with explain_faults(connection, what):
         connection.open()
     connection.transport.set_keepalive(DEAD_AFTER // 4)
     if isinstance(connection.transport.sock, socket.socket) and hasattr(socket, "TCP_USER_TIMEOUT"):
@@ -222,7 +209,7 @@ def _open(connection: Connection, what: str) -> None:
 
 
 def _fetch_offered(connection: Connection, kind: str) -> str | None:
-    with _in_words(connection, RELAY):
+    with explain_faults(connection, RELAY):
         if connection.gateway:
             sock = connection.open_gateway()
         else:
@@ -236,96 +223,3 @@ def _fetch_offered(connection: Connection, kind: str) -> str | None:
         finally:
             transport.close()
     return f"{key.get_name()} {key.get_base64()}"
-
-
-@contextmanager
-def _in_words(connection: Connection, what: str) -> Iterator[None]:
-    """Yield what went wrong, where, and what would help."""
-    try:
-        yield
-    except FAULTS as error:
-        fault = error.__context__ if isinstance(error.__context__, TimeoutError) else error
-        hung_up = isinstance(fault, (ConnectionResetError, EOFError)) or "protocol banner" in str(fault)
-        if hung_up and not _is_ssh(connection):
-            raise _HungUpError from error
-        say = next(say for kind, say in WORDS if isinstance(fault, kind))
-        raise HostError(say(fault, connection, what)) from error
-
-
-def _is_ssh(connection: Connection) -> bool:
-    """Return whether sshd has begun to talk: if it hangs up after that, it is not because there are too many of us."""
-    transport = connection.client.get_transport()
-    return transport is not None and bool(transport.remote_version)
-
-
-def _wrong_key(error: paramiko.BadHostKeyException, _connection: Connection, what: str) -> str:
-    pinned, offered = (fingerprint(f"{key.get_name()} {key.get_base64()}") for key in (error.expected_key, error.key))
-    place, remedy = ("the inventory", "with `inv trust`") if what == RELAY else ("your known_hosts", "there")
-    return (
-        f"the host key of {what} is not the one in {place}: {pinned} is recorded, {offered} is offered "
-        f"({error.key.get_name()}). Somebody may be in between. If the machine was reinstalled, compare with "
-        f"`ssh-keygen -lf` on its console, then record the new key {remedy}"
-    )
-
-
-def _no_passphrase(_error: Exception, _connection: Connection, what: str) -> str:
-    return f"the private key for {what} has a passphrase: load it into an agent with ssh-add"
-
-
-def _not_let_in(error: Exception, connection: Connection, what: str) -> str:
-    by_hand = f"ssh -v -p {connection.port} {connection.user}@{connection.host}"
-    return f"{what} does not let {connection.user} in with any of our keys ({error}); compare `{by_hand}`"
-
-
-def _nothing_common(error: Exception, _connection: Connection, what: str) -> str:
-    return f"{what} has no key of a pinned type or no cipher we know ({error}); `inv trust` shows the keys it has"
-
-
-def _not_reached(error: paramiko.ChannelException, connection: Connection, _what: str) -> str:
-    return f"the jump host cannot reach {connection.host} port {connection.port}: {error.text}"
-
-
-def _no_such_name(error: socket.gaierror, connection: Connection, _what: str) -> str:
-    return f"no machine is known by the name {connection.host}: {error.strerror}"
-
-
-def _no_answer(_error: Exception, connection: Connection, _what: str) -> str:
-    return f"no answer from {connection.host} port {connection.port} within {TIMEOUT} s"
-
-
-def _else(error: Exception, connection: Connection, what: str) -> str:
-    if "not found in known_hosts" in str(error):
-        by_hand = f"`ssh {connection.original_host}`"
-        return f"{what} is not in your known_hosts: connect to it once by hand, {by_hand}, and compare its fingerprint"
-    if "No existing session" in str(error):  # paramiko says so of a dead login, and when its patience ended before that
-        transport = connection.client.get_transport()
-        if transport is None or not transport.initial_kex_done:
-            return _no_answer(error, connection, what)
-        why = (
-            "more keys were tried than it likes; name the right one in ~/.ssh/config (IdentityFile): it is tried "
-            "first, and with IdentitiesOnly no other is"
-        )
-        return f"{what} hung up while {connection.user} was logging in: {why}"
-    if "No authentication methods available" in str(error):
-        return f"{what} answers, but there is no SSH key to log in with: ssh-add one, or name it in ~/.ssh/config"
-    return f"no connection to {connection.host} port {connection.port}: {_reason(error)}"
-
-
-def _reason(error: Exception) -> str:
-    """Return the operating system's own words, where paramiko wraps what each of a name's addresses answered."""
-    if isinstance(error, NoValidConnectionsError):
-        error = next(iter(error.errors.values()))
-    return (error.strerror if isinstance(error, OSError) else "") or str(error) or "it hung up on us"
-
-
-WORDS: Sequence[tuple[type[Exception], Callable[[Any, Connection, str], str]]] = (
-    (paramiko.BadHostKeyException, _wrong_key),
-    (paramiko.PasswordRequiredException, _no_passphrase),
-    (paramiko.AuthenticationException, _not_let_in),
-    (IncompatiblePeer, _nothing_common),
-    (paramiko.ChannelException, _not_reached),
-    (socket.gaierror, _no_such_name),
-    (TimeoutError, _no_answer),
-    (Exception, _else),
-)
-FAULTS = (paramiko.SSHException, OSError, EOFError, UnicodeError)

@@ -38,6 +38,15 @@ class ProtectedSetting(NamedTuple):
     ranks: tuple[tuple[Any, str], ...]
 
 
+class ProtectedWhole(NamedTuple):
+    """A thing that goes as a whole only when that is named on the command line."""
+
+    noun: str
+
+
+Protected: TypeAlias = ProtectedLines | ProtectedSetting | ProtectedWhole
+
+
 @dataclass(frozen=True)
 class Item:
     """A thing of one kind and name, and the state it must be in; None: it must not be there."""
@@ -46,7 +55,7 @@ class Item:
     name: str
     wanted: State | None
     about: str = ""
-    keep: tuple[ProtectedLines | ProtectedSetting, ...] = ()
+    protected: tuple[Protected, ...] = ()  # what goes only when it is named
 
 
 def package(name: str) -> Item:
@@ -70,20 +79,20 @@ def tree(
     files: Mapping[str, str] | None,
     *,
     about: str = "",
-    keep: Sequence[ProtectedLines | ProtectedSetting] = (),
+    protected: Sequence[Protected] = (),
 ) -> Item:
     """A directory that holds exactly these files (relative path: UTF-8 text), switched as a whole by one rename."""
     wanted = None if files is None else {"files": dict(files)}
-    return Item("tree", path, wanted, about, tuple(keep))
+    return Item("tree", path, wanted, about, tuple(protected))
 
 
 def derived(name: str, *argv: str) -> Item:
     """Something derived that a program there puts in order.
 
-    `argv --check` prints a line for each thing that is not in order; `argv` alone settles it. It is settled again
+    `argv --check` prints a line for each thing that is not in order; `argv` alone puts it in order, which is done again
     whenever an item before it changed.
     """
-    return Item("settled", name, {"argv": list(argv), "stale": []})
+    return Item("derived", name, {"argv": list(argv), "faults": []})
 
 
 def timer(name: str, service_unit: str, timer_unit: str) -> Item:

@@ -205,7 +205,7 @@ def _is_kind(word: str) -> bool:
 
 
 def _check_blob(blob: str, kind: str | None = None) -> str:
-    """Check a blob: whole, of the type it is said to be, and of a type and size that may open a gate."""
+    """Check a blob: whole, of the type it is said to be, and of a type and size that may log in."""
     try:
         content = base64.b64decode(blob, validate=True)
         length = struct.unpack(">I", content[:4])[0]
@@ -233,3 +233,9 @@ def _refuse_kind(kind: str) -> None:
         raise BadKey("this key is in a token that wants to be touched, and nobody is there at night: make a plain one")
     if kind not in KEY_TYPES:
         raise BadKey("this type of key is not known here: make an Ed25519 or RSA key")
+
+
+def fingerprint(key: str) -> str:
+    """Write the fingerprint of a "TYPE BLOB" as ssh-keygen -l does."""
+    digest = hashlib.sha256(base64.b64decode(key.split()[1])).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")

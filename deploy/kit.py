@@ -1,6 +1,6 @@
 """Folder: a kit, the files carried by hand to a server that nobody reaches over SSH.
 
-It lies beside an inventory that is kept in git, and holds a private key: git is told to take nothing of it.
+It lies beside an inventory that is kept in git, and holds a private key: a .gitignore keeps it out of git.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ class Kit:
             if self._read(change.item) not in (change.before, change.item.wanted):
                 raise Busy(f"{self._place(change.item.name)} was changed meanwhile; it is left as it is: plan again")
         for change in changes:
-            with self._ready(change.item.name) as path:
+            with self._make_ready(change.item.name) as path:
                 files.make_file(path, None if change.item.wanted is None else dict(change.item.wanted))
 
     def place(self, name: str, private: Secret) -> None:
         """Put a private key there, for the owner's eyes only."""
-        with self._ready(name) as path:
+        with self._make_ready(name) as path:
             files.replace(path, private.reveal(), KEY_MODE)
 
     def forget_key(self, name: str) -> bool:
         """Remove a key file; whether there was one."""
         if not self._place(name).exists():
             return False
-        with self._ready(name) as path:
+        with self._make_ready(name) as path:
             files.make_file(path, None)
         return True
 
-    def holds(self, name: str) -> bool:
+    def has_file(self, name: str) -> bool:
         """Return whether there is a file of that name; a key is not read for it."""
         return self._place(name).exists()
 
@@ -71,7 +71,7 @@ class Kit:
             raise HostError(f"{error.filename}: {error.strerror}") from error
 
     @contextmanager
-    def _ready(self, name: str) -> Iterator[str]:
+    def _make_ready(self, name: str) -> Iterator[str]:
         """Get the folder ready for a file to be written: its own, and nothing left of a killed run."""
         path = str(self._place(name))
         try:

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
-from deploy.items import Item, ProtectedLines, ProtectedSetting, State
+from deploy.items import Item, ProtectedLines, ProtectedSetting, ProtectedWhole, State
 from deploy.key_formats import Secret
 from deploy.plan_text import plan_lines
 
-DERIVED = ("settled", "schedule")
+DERIVED = ("derived", "schedule")
 PAUSE = 1.0  # seconds from one look to the next
 _UNREAD = object()
-LOOKS = 6  # a program there may be between writing a source and settling what is derived of it, again and again
+LOOKS = 20  # a program there may be between writing a source and settling what is derived of it, again and again
 
 
 class HostError(Exception):
@@ -41,7 +41,7 @@ class NoPython(HostError):
 
 
 class Host(Protocol):
-    """What a plan is made for: SSHHost, Windows, PosixHost, Folder."""
+    """What a plan is made for: RelayHost, Windows, PosixHost, Folder."""
 
     @property
     def name(self) -> str:
@@ -64,7 +64,7 @@ class Done(NamedTuple):
 
 @runtime_checkable
 class Machine(Host, Protocol):
-    """A host that runs programs: SSHHost, Windows and PosixHost. A Folder has no such method."""
+    """A host that runs programs: RelayHost, Windows and PosixHost. A Folder has no such method."""
 
     def run(self, *argv: str, stdin: bytes = b"") -> Done:
         """Run a program there. Raises HostError if it could not be run; its own failure is its exit code."""
@@ -103,12 +103,15 @@ class Change:
 
     def removals(self) -> Iterator[str]:
         """Name the lines that would go from the files the item keeps, and the values that would fall."""
-        for keep in self.item.keep:
-            if isinstance(keep, ProtectedSetting):
-                yield from _fallen(self.before, self.item.wanted, keep)
+        for each in self.item.protected:
+            if isinstance(each, ProtectedSetting):
+                yield from _lowered_settings(self.before, self.item.wanted, each)
                 continue
-            gone = _protected_names(self.before, keep) - _protected_names(self.item.wanted, keep)
-            yield from sorted({f"{keep.noun}:{name}" for name, _ in gone})
+            if isinstance(each, ProtectedWhole):
+                yield from [each.noun] if self.before is not None and self.item.wanted is None else []
+                continue
+            gone = _protected_names(self.before, each) - _protected_names(self.item.wanted, each)
+            yield from sorted({f"{each.noun}:{name}" for name, _ in gone})
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class Plan:
     def of(cls, host: Host, items: Iterable[Item]) -> Plan:
         """Read the items there and see which differ; writes nothing. Raises HostError.
 
-        What is derived is settled again after any change before it, although it reads as in order now.
+        What is derived is made again after any change before it, although it reads as in order now.
         """
         wanted = tuple(items)
         changes: list[Change] = []
@@ -137,7 +140,7 @@ class Plan:
         return tuple(dict.fromkeys(name for change in self.changes for name in change.removals()))
 
     def text(self, brief: bool = False) -> str:
-        """Tell the plan as an operator reads it: unified diffs of files, a line for all else; empty without changes."""
+        """Return the plan as an operator reads it: unified diffs of files, a line for all else; empty: no changes."""
         return "".join(plan_lines(change.item, change.before, brief) for change in self.changes)
 
     def apply(self) -> None:
@@ -150,33 +153,35 @@ class Plan:
             left = Plan.of(self.host, self.items).changes
             if not left:
                 return
+            if any(change.item.kind not in DERIVED for change in left):
+                break
         what = "".join(plan_lines(change.item, change.before) for change in left)
         raise HostError(f"still not as wanted after the change:\n{what[:4000]}".rstrip())
 
 
-def _protected_names(state: State | None, keep: ProtectedLines) -> set[tuple[str, str]]:
-    file, _, key = keep.file.partition("#")
+def _protected_names(state: State | None, protected: ProtectedLines) -> set[tuple[str, str]]:
+    file, _, key = protected.file.partition("#")
     text = ((state or {}).get("files") or {}).get(file, "")
     lines = _values_of(text, key) if key else text.splitlines()
     return {
-        (_word(line, keep.word), "" if keep.same is None else _word(line, keep.same))
+        (_word(line, protected.word), "" if protected.same is None else _word(line, protected.same))
         for line in lines
         if line.strip() and not line.startswith("#")
     }
 
 
-def _fallen(before: State | None, wanted: State | None, keep: ProtectedSetting) -> Iterator[str]:
+def _lowered_settings(before: State | None, wanted: State | None, protected: ProtectedSetting) -> Iterator[str]:
     """Name the value that is left for a lower one. Who goes altogether, or never had one, loses none."""
-    values = [value for value, _ in keep.ranks]
-    was, is_to_be = (_setting_of(state, keep) for state in (before, wanted))
+    values = [value for value, _ in protected.ranks]
+    was, is_to_be = (_setting_of(state, protected) for state in (before, wanted))
     if was in values and is_to_be in values and values.index(is_to_be) < values.index(was):
-        yield from filter(None, [keep.ranks[values.index(was)][1]])
+        yield from filter(None, [protected.ranks[values.index(was)][1]])
 
 
-def _setting_of(state: State | None, keep: ProtectedSetting) -> object:
+def _setting_of(state: State | None, protected: ProtectedSetting) -> object:
     """Read a value of a JSON file; one that cannot be read is no value of any setting."""
     try:
-        return json.loads(((state or {}).get("files") or {})[keep.file])[keep.key]
+        return json.loads(((state or {}).get("files") or {})[protected.file])[protected.key]
     except (ValueError, LookupError, TypeError):
         return _UNREAD
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from deploy.items import Item, State
 
-_VERBS = {"package": "install", "service": "start", "settled": "settle", "sudo": "try sudo as", "timer": "set timer"}
+_VERBS = {"package": "install", "service": "start", "derived": "build", "sudo": "try sudo as", "timer": "set timer"}
 """What is done with kinds that are neither files nor called as they are meant to be read."""
 
 
 def summarize(changes: Iterable[tuple[Item, State | None]]) -> str:
-    """Return the changes in one line, as "files: 12 new, 1 changed; install make, sudo; settle tables"."""
+    """Return the changes in one line, as "files: 12 new, 1 changed; install make, sudo; build tables"."""
     files, others = Counter[str](), dict[str, list[str]]()
     for item, before in changes:
         if item.kind in ("file", "tree"):

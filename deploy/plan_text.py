@@ -35,7 +35,7 @@ def _of_account(item: Item, now: State | None, _most: int) -> Iterator[str]:
     elif now is None:
         yield f"create account {item.name} ({', '.join(f'{key} {value}' for key, value in item.wanted.items())})"
     else:
-        yield from _odd(item.name, now)
+        yield from _of_odd(item.name, now)
         changed = [
             f"{key} {now.get(key)} -> {item.wanted[key]}" for key in _changed_fields(now, item.wanted) if key != "odd"
         ]
@@ -43,10 +43,10 @@ def _of_account(item: Item, now: State | None, _most: int) -> Iterator[str]:
             yield f"change account {item.name}: {', '.join(changed)}"
 
 
-def _of_settled(item: Item, now: State | None, _most: int) -> Iterator[str]:
-    stale = list((now or {}).get("stale", ()))
-    more = f"; and {len(stale) - 3} more" if len(stale) > 3 else ""
-    yield f"settle {item.name}" + (f" ({'; '.join(stale[:3])}{more})" if stale else "")
+def _of_derived(item: Item, now: State | None, _most: int) -> Iterator[str]:
+    faults = list((now or {}).get("faults", ()))
+    more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
+    yield f"build {item.name}" + (f" ({'; '.join(faults[:3])}{more})" if faults else "")
 
 
 def _of_sudo(item: Item, now: State | None, _most: int) -> Iterator[str]:
@@ -55,13 +55,13 @@ def _of_sudo(item: Item, now: State | None, _most: int) -> Iterator[str]:
 
 
 def _of_file(item: Item, now: State | None, most: int) -> Iterator[str]:
-    yield from _odd(item.name, now)
+    yield from _of_odd(item.name, now)
     yield from _mode(item.name, now, item.wanted)
     yield from _texts(item.name, (now or {}).get("content"), (item.wanted or {}).get("content"), most)
 
 
 def _of_tree(item: Item, now: State | None, most: int) -> Iterator[str]:
-    yield from _odd(item.name, now)
+    yield from _of_odd(item.name, now)
     before: Mapping[str, str] = (now or {}).get("files", {})
     after: Mapping[str, str] = (item.wanted or {}).get("files", {})
     changed = _changed_fields(before, after)
@@ -89,7 +89,7 @@ _KINDS: Mapping[str, Callable[[Item, State | None, int], Iterator[str]]] = {
     "account": _of_account,
     "file": _of_file,
     "tree": _of_tree,
-    "settled": _of_settled,
+    "derived": _of_derived,
     "sudo": _of_sudo,
 }
 
@@ -102,7 +102,7 @@ def _value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _odd(name: str, now: State | None) -> Iterator[str]:
+def _of_odd(name: str, now: State | None) -> Iterator[str]:
     """Yield what is wrong with the thing itself and not its text: a link where a file belongs, another owner."""
     for fault in (now or {}).get("odd", ()):
         yield f"! {name} {fault}"

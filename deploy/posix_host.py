@@ -46,13 +46,13 @@ class PosixHost:
 
     def read(self, items: Sequence[Item]) -> list[State | None]:
         """Read what is there now; see Host."""
-        files = iter(self._ssh.read([self._whole(item) for item in items if item.kind != "schedule"]))
+        files = iter(self._ssh.read([self._with_path(item) for item in items if item.kind != "schedule"]))
         return [self._schedule(item) if item.kind == "schedule" else next(files) for item in items]
 
     def make(self, changes: Sequence[Change]) -> None:
         """Make the changes; see Host. A schedule is set up after the files it is made from, and removed before."""
         schedules = [change for change in changes if change.item.kind == "schedule"]
-        files = [replace(change, item=self._whole(change.item)) for change in changes if change not in schedules]
+        files = [replace(change, item=self._with_path(change.item)) for change in changes if change not in schedules]
         self._must(*(("sh", self._path("schedule.sh"), "remove") for change in schedules if not change.item.wanted))
         self._ssh.make(files)
         self._must(*(("sh", self._path("schedule.sh")) for change in schedules if change.item.wanted))
@@ -90,7 +90,7 @@ class PosixHost:
         said = f"{done.out}{done.err}".split("\n")
         return {"odd": [line for line in said if line]} if done.code or done.out else item.wanted
 
-    def _whole(self, item: Item) -> Item:
+    def _with_path(self, item: Item) -> Item:
         return replace(item, name=self._path(item.name))
 
     def _path(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""SSHHost: a relay over one pinned connection; the agent over one channel of it, other programs over more."""
+"""RelayHost: a relay over one pinned connection, with the remote program on one channel of it, others on more."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from types import TracebackType
 
 from fabric import Connection
 
-from deploy.connection import close, connect, fetch_host_keys, fingerprint
+from deploy.connection import close, connect, fetch_host_keys
 from deploy.items import Item, State
 from deploy.plan import Change, Done, HostError
 from deploy.remote_command import MOST, RemoteCommand
 from deploy.remote_session import SUDO, Lock, Session, sudo_fault, write_command
 
-__all__ = ["RelayHost", "fetch_host_keys", "fingerprint"]
+__all__ = ["RelayHost", "fetch_host_keys"]
 
 
 class RelayHost:
@@ -56,19 +56,19 @@ class RelayHost:
         self.close()
 
     def close(self) -> None:
-        """Close the connection. What the agent has begun it finishes by itself."""
+        """Close the connection. What the remote program has begun it finishes by itself."""
         if self._connection is not None:
             close(self._connection)
         self._connection = self._session = None
 
     def read(self, items: Sequence[Item]) -> list[State | None]:
         """Read what is there now; see Host."""
-        return self._agent().read(items) if items else []
+        return self._open_session().read(items) if items else []
 
     def make(self, changes: Sequence[Change]) -> None:
         """Make the changes; see Host."""
         if changes:
-            self._agent().make(changes)
+            self._open_session().make(changes)
 
     def run(
         self, *argv: str, stdin: bytes = b"", hear: Callable[[bytes], None] | None = None, most: int = MOST
@@ -88,7 +88,7 @@ class RelayHost:
             raise HostError(fault)
         return Done(ended.code, out.decode("utf-8", "replace"), ended.err)
 
-    def _agent(self) -> Session:
+    def _open_session(self) -> Session:
         if self._session is None:
             line = self._start(write_command(sudo=self._sudo, install_python=self._install_python))
             self._session = Session(line, self._lock, self._modules)

@@ -14,7 +14,7 @@ from deploy.remote_session import CommandEnd
 
 SILENCE = 3600.0  # seconds without a word; packages take their time, and a dead connection is noticed long before
 MOST = 1 << 28  # bytes of a program's output; a machine that sends more is not well
-LINE = 1 << 24  # bytes of an answer of the agent's: a thousand customers' spools take some three million
+LINE = 1 << 24  # bytes of an answer of the remote program: a thousand customers' spools take some three million
 
 
 class RemoteCommand:
@@ -68,7 +68,7 @@ class RemoteCommand:
         with ThreadPoolExecutor(2) as side:
             side.submit(self._send_all, stdin)
             err = side.submit(_end_of, self._channel.recv_stderr)
-            out = self._all(hear or _ignore, most)
+            out = self._receive_all(hear or _ignore, most)
         return out, self._command_end(err.result())
 
     def _command_end(self, err: bytes) -> CommandEnd:
@@ -83,7 +83,7 @@ class RemoteCommand:
         except (OSError, EOFError):
             return  # a program may end without reading all; its exit code says what that means
 
-    def _all(self, hear: Callable[[bytes], None], most: int) -> bytes:
+    def _receive_all(self, hear: Callable[[bytes], None], most: int) -> bytes:
         received = bytearray()
         while chunk := self._channel.recv(1 << 16):
             received += chunk

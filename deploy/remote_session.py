@@ -1,4 +1,4 @@
-"""Our side of the line to the agent: the one remote command, what it is asked, and what its answers mean."""
+"""Our side of the line to the remote program: the one remote command, what it is asked, and what its answers mean."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BY_DIGEST = ("file", "tree")
 
 TOO_OLD = 99
 OLDEST = "3.9"
-# Parsed by any Python, however old; the agent is the first line it reads.
+# Parsed by any Python, however old; the remote program is the first line it reads.
 BOOTSTRAP = (
     "import sys; v = sys.version_info; "
     f"v < (3, 9) and (sys.stderr.write('Python there: %d.%d' % v[:2]), sys.exit({TOO_OLD})); "
@@ -63,7 +63,7 @@ SUDO_REFUSES = re.compile(
 )
 READ = 600.0  # seconds for an answer to a question; what is asked over SMTP takes its time
 MAKE = 3600.0  # for changes made: packages take longer still
-NOISE = 1 << 16  # bytes a login script may print before the agent's first answer
+NOISE = 1 << 16  # bytes a login script may print before the first answer
 
 
 def write_command(*, sudo: bool, install_python: bool) -> str:
@@ -100,10 +100,10 @@ class Lock(NamedTuple):
 
 
 class Session:
-    """The agent at work: one question at a time, any number of them, in one remote command."""
+    """The remote program at work: one question at a time, any number of them, in one remote command."""
 
     def __init__(self, line: RemoteLine, lock: Lock, modules: Sequence[Path] = ()) -> None:
-        """`modules` are sent with the agent, in this order; each may bring kinds of its own."""
+        """`modules` are sent after remote/main.py, in this order; each may add kinds of its own."""
         self._line = line
         self._lock = {**lock._asdict(), "holder": f"{getpass.getuser()} at {platform.node()}"}
         self._sent = False
@@ -124,14 +124,14 @@ class Session:
         self._ask({"make": made, "lock": self._lock}, MAKE)
 
     def _ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """Ask, and take the answer. The first question goes out together with the agent: that saves a round trip."""
+        """Ask, and take the answer. The first question goes out together with the program: that saves a round trip."""
         if self._over:
             raise HostError("the line to it was given up after the failure before")
         self._over = True
         data = json.dumps(question).encode() + b"\n"
         if not self._sent:
-            agent = json.dumps(MAIN.read_text("utf-8")).encode() + b"\n"
-            data = agent + json.dumps(self._load).encode() + b"\n" + data
+            program = json.dumps(MAIN.read_text("utf-8")).encode() + b"\n"
+            data = program + json.dumps(self._load).encode() + b"\n" + data
         # A program that ended before it had read all has said why, before its end.
         with suppress(OSError, EOFError):
             self._line.send(data)
@@ -145,17 +145,17 @@ class Session:
         return answer
 
     def _await_greeting(self, seconds: float) -> None:
-        """Wait for the agent's first answer; a login script may have printed something before it."""
+        """Wait for the first answer; a login script may have printed something before it."""
         noise = b""
         while len(noise) < NOISE:
             line = self._receive(seconds)
             if not line.endswith(b"\n"):
                 raise self._connection_error(noise + line)
             if line.startswith(b'{"loaded":'):
-                self._check_root(_understood(line).get("user"))
+                self._check_root(_read_answer(line).get("user"))
                 return
             if line.startswith(b'{"error":'):
-                raise self._error(_understood(line)["error"])
+                raise self._error(_read_answer(line)["error"])
             noise += line
         raise HostError(f"its login scripts print too much before our program starts:\n{_bound_text(noise)}")
 
@@ -171,7 +171,7 @@ class Session:
         line = self._receive(seconds)
         if not line.endswith(b"\n"):
             raise self._connection_error(line)
-        return _understood(line)
+        return _read_answer(line)
 
     def _receive(self, seconds: float) -> bytes:
         try:
@@ -184,7 +184,7 @@ class Session:
             return b""
 
     def _error(self, said: object) -> HostError:
-        error = said if isinstance(said, dict) else {"text": "it says that something is wrong, and not what"}
+        error = said if isinstance(said, dict) else {"text": "it reports an error without a text"}
         text = _bound_text(str(error.get("text")).encode(errors="replace"))
         if error.get("kind") == "nopython":
             return self._no_python(text)
@@ -237,7 +237,7 @@ def _module(path: Path) -> str:
     return ".".join(place.with_suffix("").parts)
 
 
-def _understood(line: bytes) -> dict[str, Any]:
+def _read_answer(line: bytes) -> dict[str, Any]:
     """Read an answer. Raises HostError: it may be anybody's work."""
     try:
         answer = json.loads(line)

@@ -13,6 +13,7 @@ from common.adopted_domains import PROVING, write_closer
 from deploy.items import Item, State
 from deploy.plan import Change
 from deploy.relay_host import RelayHost
+from fleet.spool_data import accepted_of
 from inventory.model import Customer, Relay
 from receiver.formatting import escape
 from roles.relay import Facts
@@ -60,16 +61,18 @@ def put_off(standing: Standing) -> Iterator[str]:
             yield f"{domain} is neither open nor closed: a stranger is told {escape(one['reply'])!r}; {tables}"
 
 
-def released(now: Facts, spools: State | None) -> Facts:
+def after_release(now: Facts, spools: State | None) -> Facts:
     """Return what is known of a relay without who else closes the domains whose lists are accepted there by now."""
     found = {
-        customer: {name: closer for name, closer in closers.items() if name not in _accepted(spools, customer)}
+        customer: {
+            name: closer for name, closer in closers.items() if name not in accepted_of(spools, customer).domains
+        }
         for customer, closers in now.closed_by.items()
     }
     return now._replace(closed_by={customer: closers for customer, closers in found.items() if closers})
 
 
-def proving(now: Facts, after: Facts) -> Facts:
+def while_proving(now: Facts, after: Facts) -> Facts:
     """Return what is known of a relay while our list is to be proved in the domains that are released."""
     found = {
         customer: {
@@ -93,11 +96,3 @@ def released_domains(now: Facts, after: Facts) -> list[str]:
 def proof(relay: Relay, domains: Sequence[str]) -> Change:
     """Return the step that proves that our list is in force in these domains; it fails with what is not so."""
     return Change(Item("listed", config_directory(relay), {"domains": list(domains)}), None)
-
-
-def _accepted(spools: State | None, customer: str) -> Mapping[str, object]:
-    """Read the domains with an accepted list; what lies in a spool may be anybody's work."""
-    spool = (spools or {}).get(customer)
-    accepted = spool.get("accepted") if isinstance(spool, dict) else None
-    domains = accepted.get("domains") if isinstance(accepted, dict) else None
-    return domains if isinstance(domains, dict) else {}

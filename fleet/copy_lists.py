@@ -1,4 +1,4 @@
-"""A relay without a list of a customer gets it from a sibling: the list in force, history, what is held, and pin."""
+"""A relay without a list of a customer gets it from its siblings: the list, its history, what is held or frozen."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ConnectedRelay(NamedTuple):
 def copy_lists(customers: Sequence[Customer], relays: Mapping[str, ConnectedRelay], dry_run: bool) -> Iterator[int]:
     """Fill empty spools; gives an exit code for each. A relay without a list has its customer's domains open."""
     with terminal.progress("handing lists over", list(_names(customers, relays))) as ended:
-        for customer, name, siblings in due(customers, relays, int(time.time())):
+        for customer, name, siblings in find_lacking(customers, relays, int(time.time())):
             newest, *others = siblings
             beside = f", beside {', '.join(others)}" if others else ""
             if dry_run:
@@ -39,9 +39,8 @@ def copy_lists(customers: Sequence[Customer], relays: Mapping[str, ConnectedRela
             try:
                 code, said = _hand_over(customer.id, [relays[one].host for one in siblings], relays[name].host)
                 since = format_time(relays[newest].lists[customer.id])
-                terminal.say(
-                    f"{name}: {customer.id}'s list of {since}, history and pin taken over from {newest}{beside}: {said}"
-                )
+                what = f"{customer.id}'s list of {since}, with its history"
+                terminal.say(f"{name}: {what}, taken over from {newest}{beside}: {said}")
                 yield code
             except HostError as error:
                 yield terminal.print_result(name, error)
@@ -50,10 +49,10 @@ def copy_lists(customers: Sequence[Customer], relays: Mapping[str, ConnectedRela
 
 
 def _names(customers: Sequence[Customer], relays: Mapping[str, ConnectedRelay]) -> Iterable[str]:
-    return (f"{customer.id} to {name}" for customer, name, _ in due(customers, relays, int(time.time())))
+    return (f"{customer.id} to {name}" for customer, name, _ in find_lacking(customers, relays, int(time.time())))
 
 
-def due(
+def find_lacking(
     customers: Sequence[Customer], relays: Mapping[str, ConnectedRelay], now: int
 ) -> Iterator[tuple[Customer, str, list[str]]]:
     """Yield who lacks a list where, and the relays that have one, that with the newest accepted one first.
@@ -70,7 +69,7 @@ def due(
 
 
 def _hand_over(customer_id: str, siblings: Sequence[RelayHost], to: RelayHost) -> tuple[int, str]:
-    """Carry it from the siblings' desks to the other; gives its exit code and what it says. Raises HostError."""
+    """Carry it from the siblings to the other relay; return its exit code and what it says. Raises HostError."""
     given = b"".join(read_lists(customer_id, sibling) for sibling in siblings)
     taken = to.run(POSTERN, "take-over", customer_id, *person_options(to, "take-over"), "--json", stdin=given)
     if taken.code not in (

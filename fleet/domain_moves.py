@@ -23,7 +23,7 @@ def owners_by_domain(customers: Sequence[Customer]) -> Mapping[str, str]:
     return {name: one.id for one in customers for name in relay_role.domain_names(one)}
 
 
-def find_obstacles(
+def find_blockers(
     everything: Inventory, relay: Relay, customers: Sequence[Customer], now: Facts, plan: Plan
 ) -> Iterator[str]:
     """Yield what would leave a domain with nobody for a moment, or take it from somebody unknown."""
@@ -34,20 +34,20 @@ def find_obstacles(
         elif other not in everything.customers:
             help_ = (
                 "finish"
-                if inventory.retired(inventory.inventory_path(), other)
+                if inventory.find_retired(inventory.inventory_path(), other)
                 else "use the checkout that knows them, or"
             )
             yield f"{name} is still {other}'s there, of whom this inventory has no file: {help_} `inv retire {other}`"
     for both in sorted({*now.others.values()} & {theirs[name] for name in now.others if name in theirs}):
-        yield f"{both} would get a domain and give one away at once: first the one, then the other"
+        yield f"{both} gains one domain and loses another in one change: provision in two steps"
     elsewhere = owners_by_domain([one for one in everything.customers.values() if relay.name in one.relays])
-    for owner, name in _going(plan):
+    for owner, name in _lost_domains(plan):
         if name not in theirs and name in elsewhere:
             taker = elsewhere[name]
             yield f"{name} is {taker}'s now: `inv provision {taker}` takes it from {owner}, in one step"
 
 
-def _going(plan: Plan) -> Iterator[tuple[str, str]]:
+def _lost_domains(plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield whose domains would go, and which."""
     for change in plan.changes:
         for loss in change.removals():

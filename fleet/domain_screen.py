@@ -12,6 +12,7 @@ from console.grouping import NAMED, group_names, name_some
 from deploy.items import State
 from deploy.plan import Plan
 from fleet.adoption import CLOSED, OPEN, Standing
+from fleet.spool_data import accepted_of
 from inventory.model import Customer
 from receiver.formatting import escape
 from receiver.lists.spool import Accepted
@@ -71,19 +72,17 @@ def find_changes(
 def _of_customer(
     customer: Customer, before: State | None, now: Facts, after: Facts, spools: State | None, standing: Standing
 ) -> Iterator[DomainChange]:
-    spool = (spools or {}).get(customer.id)
-    said = spool.get("accepted") if isinstance(spool, dict) else None
-    accepted = Accepted.read(said) if isinstance(said, dict) else Accepted()
+    accepted = accepted_of(spools, customer.id)
     settings = relay_role.settings(customer)._replace(closed_by=after.closed_by.get(customer.id, {}))
     opens = accepted.opens(settings, now.clock)
     tree = _tree(before)
     for name in dict.fromkeys([*customer.domains, *_names(tree, "domains")]):
-        was = _was(name, tree, accepted, now.closed_by.get(customer.id, {}), standing.get(name))
+        was = _state_before(name, tree, accepted, now.closed_by.get(customer.id, {}), standing.get(name))
         will = _state(name, name in opens, settings.closed_by) if name in customer.domains else None
         yield DomainChange(name, was, will)
 
 
-def _was(
+def _state_before(
     name: str,
     tree: Mapping[str, object],
     accepted: Accepted,
@@ -135,12 +134,12 @@ def _word(state: DomainState | None) -> str:
 
 
 def _text(change: DomainChange) -> str:
-    warning = _warning(change)
-    way = escape(_way(change), 600)
+    warning = _closer_warning(change)
+    way = escape(_format_change(change), 600)
     return f"{way}; {warning}" if warning else way
 
 
-def _way(change: DomainChange) -> str:
+def _format_change(change: DomainChange) -> str:
     """Return how a domain stands and will stand, and who answers for it."""
     before, after = _words(change)
     if change.after is None:
@@ -151,7 +150,7 @@ def _way(change: DomainChange) -> str:
     return f"{way}; who answers: today {change.before.answers}, then {change.after.answers}"
 
 
-def _warning(change: DomainChange) -> str:
+def _closer_warning(change: DomainChange) -> str:
     """Return what whoever closed a domain so far goes on doing to people that our list alone has."""
     before = change.before.answers.partition(" ")[0] if change.before else ""
     if before.startswith("smtpd_"):

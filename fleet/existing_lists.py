@@ -24,7 +24,7 @@ class ExistingList(NamedTuple):
     """What is brought of the relays' lists."""
 
     recipients: tuple[str, ...]
-    reasons: tuple[str, ...]  # why no list is brought; empty: one is
+    reasons: tuple[str, ...]  # why no list is taken over; empty: one is
     notes: tuple[str, ...] = ()  # what else makes it a first list, to be looked at like any
 
 
@@ -38,7 +38,7 @@ def unite(found: Found, given: Iterable[str] = ()) -> ExistingList:
     if not people and not reasons:
         reasons = ["no relay has a list of people in the customer's domains"]
     opened = [f"{name}: {why}" for name, state in found.items() for why in _open_domains(state)]
-    if opened and not any(_closed(state) for state in found.values()):
+    if opened and not any(_closed_domains(state) for state in found.values()):
         reasons += opened
     blocking = [f"{name}: {reason}" for name, state in found.items() for reason in _faults(state)]
     if blocking or (reasons and not given):
@@ -68,7 +68,7 @@ def _faults(state: Mapping[str, Any]) -> Iterator[str]:
 
 def _reasons(state: Mapping[str, Any]) -> Iterator[str]:
     """Yield why whom a relay takes is not known in full."""
-    for domain, one in _closed(state).items():
+    for domain, one in _closed_domains(state).items():
         for table in state.get("tables", ()):
             if table["fault"] and _is_closer(table["parameter"], one["by"]):
                 what = f"{table['table']} in {one['by']} closes {domain}: {escape(table['fault'])}"
@@ -89,7 +89,7 @@ def _open_domains(state: Mapping[str, Any]) -> Iterator[str]:
             yield escape(f"{domain} is open today: {what} takes every address, so no list is in force{beside}", 500)
 
 
-def _closed(state: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def _closed_domains(state: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {name: one for name, one in state.get("domains", {}).items() if one["state"] == CLOSED}
 
 
@@ -106,10 +106,10 @@ def _lines(state: Mapping[str, Any]) -> Iterator[str]:
     for table in state["tables"]:
         yield from _table_lines(table)
     if state["twice"]:
-        yield f"listed by more than one table: {_some(state['twice'])}"
+        yield f"listed by more than one table: {_name_some(state['twice'])}"
     yield from _people_lines(state)
     yield from _reading_lines(state)
-    yield from _afterwards(state)
+    yield from _after_adoption(state)
 
 
 def _domain_lines(state: Mapping[str, Any]) -> Iterator[str]:
@@ -144,18 +144,19 @@ def _table_lines(table: Mapping[str, Any]) -> Iterator[str]:
         return
     yield f"{name} lists {table['own']} in the customer's domains"
     if table["everybody"]:
-        yield f"{name} has {_some(table['everybody'])}, which stands for everybody in a domain"
+        yield f"{name} has {_name_some(table['everybody'])}, which stands for everybody in a domain"
     if table["elsewhere"]:
         others = ", ".join(f"{domain} ({count})" for domain, count in table["elsewhere"].items())
         yield f"{name} has addresses of other domains too, {others}: they stay where they are, and so must the table"
     if table["below"]:
-        yield f"{name} has keys below the customer's domains, which are not the customer's: {_some(table['below'])}"
+        below = _name_some(table["below"])
+        yield f"{name} has keys below the customer's domains, which are not the customer's: {below}"
     if table["bare"]:
-        yield f"{name} has keys without a domain, which count as the domain is myorigin: {_some(table['bare'])}"
+        yield f"{name} has keys without a domain, which count as the domain is myorigin: {_name_some(table['bare'])}"
     if table["everywhere"]:
-        yield f"{name} has keys for every domain: {_some(table['everywhere'])}"
+        yield f"{name} has keys for every domain: {_name_some(table['everywhere'])}"
     if table["odd"]:
-        yield f"{name} has keys that no mail can match, so that who is meant is refused: {_some(table['odd'])}"
+        yield f"{name} has keys that no mail can match, so that who is meant is refused: {_name_some(table['odd'])}"
     yield from _source_lines(name, table["path"], table["source"])
 
 
@@ -164,9 +165,9 @@ def _source_lines(name: str, path: str, source: Mapping[str, Any]) -> Iterator[s
         return
     yield f"{path} was changed after {name} was built from it; Postfix answers from what was built"
     if source["only_in_text"]:
-        yield f"only in {path}, and so refused today: {_some(source['only_in_text'])}"
+        yield f"only in {path}, and so refused today: {_name_some(source['only_in_text'])}"
     if source["only_in_table"]:
-        yield f"only in what was built, and so taken today: {_some(source['only_in_table'])}"
+        yield f"only in what was built, and so taken today: {_name_some(source['only_in_table'])}"
 
 
 def _people_lines(state: Mapping[str, Any]) -> Iterator[str]:
@@ -176,20 +177,20 @@ def _people_lines(state: Mapping[str, Any]) -> Iterator[str]:
     if unasked:
         yield f"listed, and not asked for want of time; they stay: {len(unasked)}"
     if odd:
-        yield f"listed, and the answer was about something else; they stay: {_some(odd)}"
+        yield f"listed, and the answer was about something else; they stay: {_name_some(odd)}"
     if state["dropped"]:
         dropped = [key if key.casefold() == name else f"{key} ({name})" for name, key, _ in state["dropped"]]
-        yield f"listed, and refused today by that very list, so that they are not brought: {_some(dropped)}"
+        yield f"listed, and refused today by that very list, so that they are not taken over: {_name_some(dropped)}"
 
 
 def _reading_lines(state: Mapping[str, Any]) -> Iterator[str]:
     if state["delimiter"]:
         yield f"recipient_delimiter is {state['delimiter']}: an address with a tag is taken where the address is"
     for route, names in state["own routes"].items():
-        yield f"{ROUTES} sends {_some(names)} to {route}; routes of single addresses go on"
+        yield f"{ROUTES} sends {_name_some(names)} to {route}; routes of single addresses go on"
 
 
-def _afterwards(state: Mapping[str, Any]) -> Iterator[str]:
+def _after_adoption(state: Mapping[str, Any]) -> Iterator[str]:
     tables = [table["table"] for table in state["tables"] if table["own"] or table["fault"]]
     if not tables:
         return
@@ -199,6 +200,6 @@ def _afterwards(state: Mapping[str, Any]) -> Iterator[str]:
     yield "to end that, take the table out of main.cf first and remove its files last: without them Postfix says 451"
 
 
-def _some(names: Sequence[str]) -> str:
+def _name_some(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more

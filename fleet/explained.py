@@ -46,17 +46,19 @@ def describe(customer: Customer, address: str, state: AddressState, where: Path)
     record = state.record
     if record is None:
         return state._replace(lines=(f"how it is listed is not known: {state.problem}", *mail_parts(state.mail)))
-    advice = list(_refused_though_taken(customer, state.mail)) if is_taken(record) else []
+    advice = [*_damaged(customer, record), *(_refused_though_taken(customer, state.mail) if is_taken(record) else ())]
     if not is_taken(record):
-        advice += _unlisted(customer, address, record, where)
-    return state._replace(lines=(*explain_lines(record), *mail_parts(state.mail)), advice=tuple(advice))
+        advice += _advise_unlisted(customer, address, record, where)
+    lines = (*explain_lines(record), *mail_parts(state.mail), *_kept_answers(record, state.mail))
+    return state._replace(lines=lines, advice=tuple(advice))
 
 
 def is_taken(record: Mapping[str, Any]) -> bool:
     """Return whether a relay that says this should take the address."""
     plus = record["plus"]
     with_tag = bool(plus and plus["is_listed"] and plus["is_taken"])
-    return bool(record["listed"]) or record["domain_is"] != "closed" or with_tag
+    stands_in = bool(record.get("left_out_of_tables") and record["in_table"])  # root's copy has it
+    return bool(record["listed"]) or record["domain_is"] != "closed" or with_tag or stands_in
 
 
 def advise(customer: Customer, states: Mapping[str, AddressState]) -> list[str]:
@@ -68,7 +70,26 @@ def advise(customer: Customer, states: Mapping[str, AddressState]) -> list[str]:
     if len({is_taken(record) for record in records}) > 1:
         behind = f"`inv status {customer.id}` says which are behind, and the next upload mends it"
         found.insert(0, f"relays do not list the same: {behind}")
-    return list(dict.fromkeys(found)) or list(_taken(customer, records[0]))
+    return list(dict.fromkeys(found)) or list(_advise_listed(customer, records[0]))
+
+
+def _damaged(customer: Customer, record: Mapping[str, Any]) -> Iterator[str]:
+    if record.get("left_out_of_tables"):
+        yield (
+            f"the customer's files on a relay are not in its tables as they stand: `inv status {customer.id}` says "
+            "more, and the next upload replaces its list"
+        )
+
+
+def _kept_answers(record: Mapping[str, Any], mail: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where Postfix keeps the server's answers, and how old a no may be, where the server is asked."""
+    kept = mail.get("kept_answers")
+    if record["unlisted"] == "ask" and kept:
+        again, longest = escape(kept["refresh"]), escape(kept["expire"])
+        yield (
+            f"the server's answers are kept in {escape(kept['map'])}: a no that is older than {again} is asked again, "
+            f"after whoever asks has got it once more; none is older than {longest}"
+        )
 
 
 def _refused_though_taken(customer: Customer, mail: Mapping[str, Any]) -> Iterator[str]:
@@ -79,25 +100,25 @@ def _refused_though_taken(customer: Customer, mail: Mapping[str, Any]) -> Iterat
         yield "a relay puts it off, and says why; senders try again"
 
 
-def _unlisted(customer: Customer, address: str, record: Mapping[str, Any], where: Path) -> Iterator[str]:
+def _advise_unlisted(customer: Customer, address: str, record: Mapping[str, Any], where: Path) -> Iterator[str]:
     held, removed, left_out = record["held"], record["removed"], record["left_out"]
     if held and held["has_it"]:
         waits = f"`inv review {customer.id}`" if held["reasons"] else f"`inv resume {customer.id}`"
         yield f"the list that waits has it: {waits}"
     if record["excluded"] or (left_out and left_out["reason"] == EXCLUDED):
-        yield from _excluded(customer, address, where)
+        yield from _excluded_by(customer, address, where)
     elif left_out and left_out["reason"] in TYPES:
         yield from _kind_left_out(customer, left_out["reason"], where)
     elif left_out:
         yield f"mend the address at the customer's server, as it is exported: {escape(left_out['reason'])}"
     if removed and not removed["is_brought_back"]:
-        yield _removed(customer, removed)
+        yield _removed_by(customer, removed)
     if record["plus"] and record["plus"]["is_listed"] and not record["plus"]["is_taken"]:
         yield f"`plus_addresses = true` in customers/{customer.id}.toml takes it with its tag"
     yield _include(customer, address)
 
 
-def _excluded(customer: Customer, address: str, where: Path) -> Iterator[str]:
+def _excluded_by(customer: Customer, address: str, where: Path) -> Iterator[str]:
     settings = relay_role.settings(customer)
     name = listed_form(address, settings)
     patterns = (
@@ -120,7 +141,7 @@ def _kind_left_out(customer: Customer, kind: str, where: Path) -> Iterator[str]:
     yield f"{escape(kind)} are left out ({says}): {way}"
 
 
-def _removed(customer: Customer, removed: Mapping[str, Any]) -> str:
+def _removed_by(customer: Customer, removed: Mapping[str, Any]) -> str:
     undo = f"`inv rollback {customer.id} --entry {escape(removed['entry'])}` lists all again whom that entry removed"
     if removed["is_by_person"]:
         return f"{escape(removed['accepted_by'] or 'a person')} accepted that it goes: if that was wrong, {undo}"
@@ -135,7 +156,7 @@ def _include(customer: Customer, address: str) -> str:
     )
 
 
-def _taken(customer: Customer, record: Mapping[str, Any]) -> Iterator[str]:
+def _advise_listed(customer: Customer, record: Mapping[str, Any]) -> Iterator[str]:
     held = record["held"]
     if record["domain_is"] == "open":
         yield f"nothing for this address; the domain is open until a list is accepted: `inv status {customer.id}`"

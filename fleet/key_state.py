@@ -1,4 +1,4 @@
-"""How customers' keys stand on their relays: which were used there, and which are there but no longer on record."""
+"""How customers' keys stand on their relays: which were used there, and which are still authorised though removed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import NamedTuple
 import inventory
 from console.errors import Refused
 from deploy.plan import HostError, Plan
-from fleet.problems import Problem
+from fleet import spool_data
+from fleet.problems import Problem, keys_unknown
 from fleet.relays import connect, relays_of, run_parallel
 from inventory import Inventory
 from inventory.key_records import was_recorded
@@ -73,7 +74,7 @@ class KeyState(NamedTuple):
         for relay in self.stale_keys if self.is_cut_short else self.customer.upload_relays:
             seen = self.used_keys(relay)
             if seen is None:
-                yield f"{relay} was not reached, so nobody knows what it has seen: {self.found[relay]}"
+                yield keys_unknown(relay, self.found[relay])
             elif undo and newest in seen:
                 yield f"{relay} has seen {newest}: the customer's server uses it"
             elif not undo and newest not in seen:
@@ -97,11 +98,11 @@ def read_key_states(everything: Inventory, customers: Sequence[Customer]) -> lis
 def _look(relay: Relay, customers: Sequence[Customer]) -> RelayKeys:
     theirs = [one for one in customers if relay.name in one.relays]
     with connect(relay) as host:
-        (spools,) = host.read([relay_role.spools(theirs)])
+        (spools,) = host.read([relay_role.list_status_item(theirs)])
         plan = Plan.of(host, [relay_role.customer_tree(one) for one in theirs])
     losses = {change.item.about: tuple(change.removals()) for change in plan.changes}
     return RelayKeys(
-        relay_role.keys_seen(spools), {one.id: find_stale_keys(one, losses.get(one.id, ())) for one in theirs}
+        spool_data.keys_seen(spools), {one.id: find_stale_keys(one, losses.get(one.id, ())) for one in theirs}
     )
 
 
@@ -120,8 +121,8 @@ def key_problems(customer: Customer, seen: Collection[str], losses: Iterable[str
         return
     newest, rotate = customer.keys[-1], f"`inv rotate-key {customer.id}"
     for name in sorted(find_stale_keys(customer, losses)):
-        text = f"key {name} opens it and is no longer on record: {rotate}` goes on with its removal"
-        yield Problem("key", text)
+        text = f"key {name} is still authorised here but was removed from the inventory"
+        yield Problem("key", f"{text}: {rotate}` goes on with its removal")
     if len(customer.keys) > 1:
         names = ", ".join(key.name for key in customer.keys)
         used = newest.name in seen  # then somebody may finish it; else the customer's server has yet to use the key

@@ -53,7 +53,7 @@ class KitState(NamedTuple):
         """Return whether the kit that was written last lacks something itself, so that provision comes first."""
         return bool(self.records) and any(kit_records.differences(self.records[0].content, self.wanted))
 
-    def fails(self) -> bool:
+    def is_failing(self) -> bool:
         """Return whether uploads of the kit in use fail at some relay, for want of a host key or an address."""
         used = self.content_used
         return used is not None and any(
@@ -75,7 +75,7 @@ def kit_problems(state: KitState) -> Iterator[Problem]:
     """Yield whether somebody must carry a kit; a notice, unless uploads of the kit in use fail."""
     reasons = state.reasons() if state.number_used is not None else []
     if reasons:
-        yield Problem("kit", f"{describe_kit(state)}: {'; '.join(reasons)}", urgent=state.fails())
+        yield Problem("kit", f"{describe_kit(state)}: {'; '.join(reasons)}", urgent=state.is_failing())
 
 
 def describe_kit(state: KitState) -> str:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from common.opened import Opened
 from common.settings import UNLISTED, Settings
+from fleet.spool_data import LATEST
 from receiver.formatting import escape
 from receiver.lists.spool import Accepted, Held, Pin, Summary
 from receiver.monitoring import alarms, refusals_file
@@ -16,8 +17,6 @@ from receiver.monitoring.status import Status
 from receiver.outcome import Origin, Outcome
 
 SpoolData: TypeAlias = Mapping[str, Any]
-
-_LATEST = 1 << 40  # epoch seconds; later ones can be no date
 
 
 class DamagedSpool(Exception):
@@ -42,7 +41,7 @@ class ListState(NamedTuple):
 
 
 def read_list_state(settings: Settings, spool: SpoolData, now: int) -> ListState:
-    """Take in what kind `spools` told of a customer. It may be anybody's work: raises Damaged."""
+    """Take in what kind `list_status` read of a customer. It may be anybody's work: raises DamagedSpool."""
     faults = [said for said in spool.values() if isinstance(said, str)]
     if faults:
         raise DamagedSpool("; ".join(faults))
@@ -51,13 +50,13 @@ def read_list_state(settings: Settings, spool: SpoolData, now: int) -> ListState
         list_ = spool["list"] or {"digest": "", "total": 0, "changed": 0}
         raised = (*alarms.find_alarms(status, settings, now), *_refusal_alarms(settings.customer, spool, now))
         line = status.last.line if status.last else ""
-        return ListState(status, raised, line, str(list_["digest"]), int(list_["total"]), _when(list_["changed"]))
+        return ListState(status, raised, line, str(list_["digest"]), int(list_["total"]), _bound_time(list_["changed"]))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise DamagedSpool(f"its files on the relay are damaged: {error!r}") from error
 
 
 def _status(settings: Settings, spool: SpoolData, now: int) -> Status:
-    accepted, opened = _accepted(spool["accepted"] or {}), _opened(spool.get("opened"))
+    accepted, opened = _read_accepted(spool["accepted"] or {}), _read_opened(spool.get("opened"))
     begun = spool["begun"] or spool["unproven"]
     last = spool["last_run"]
     return Status(
@@ -65,11 +64,11 @@ def _status(settings: Settings, spool: SpoolData, now: int) -> Status:
         settings.domains,
         Summary(accepted=accepted),
         settings.domains if opened else accepted.opens(settings, now),
-        _when(begun["when"]) if begun else 0,
+        _bound_time(begun["when"]) if begun else 0,
         _held(spool["held"]),
         _pin(spool["pinned"]),
         {str(key): _key_fields(at) for key, at in (spool["keys"] or {}).items()},
-        Outcome.read({**last, "when": _when(last["when"])}) if last else None,
+        Outcome.read({**last, "when": _bound_time(last["when"])}) if last else None,
         settings.unlisted or UNLISTED[0],
         settings.unlisted == UNLISTED[-1] and (spool.get("asking") or {}).get("put_off") is True,
         opened=opened,
@@ -77,8 +76,8 @@ def _status(settings: Settings, spool: SpoolData, now: int) -> Status:
 
 
 def _key_fields(at: Mapping[str, Any]) -> dict[str, int]:
-    kit = {"kit": _when(at["kit"])} if "kit" in at else {}
-    return {**{each: _when(at[each]) for each in ("first", "last")}, **kit}
+    kit = {"kit": _bound_time(at["kit"])} if "kit" in at else {}
+    return {**{each: _bound_time(at[each]) for each in ("first", "last")}, **kit}
 
 
 def _refusal_alarms(customer: str, spool: SpoolData, now: int) -> list[Alarm]:
@@ -87,28 +86,28 @@ def _refusal_alarms(customer: str, spool: SpoolData, now: int) -> list[Alarm]:
     return [Alarm(customer, kind, escape(text, 2_000)) for kind, text in raised_today(raised, now)]
 
 
-def _accepted(fields: SpoolData) -> Accepted:
-    domains = {str(name): _when(when) for name, when in fields.get("domains", {}).items()}
+def _read_accepted(fields: SpoolData) -> Accepted:
+    domains = {str(name): _bound_time(when) for name, when in fields.get("domains", {}).items()}
     return Accepted(domains, str(fields.get("list", "")))
 
 
 def _held(why: SpoolData | None) -> Held | None:
     if not why:
         return None
-    origin = Origin(**{**why["origin"], "when": _when(why["origin"]["when"])})
+    origin = Origin(**{**why["origin"], "when": _bound_time(why["origin"]["when"])})
     reasons = tuple(str(reason) for reason in why["reasons"])
-    return Held(str(why["list"]), frozenset(), origin, _when(why["since"]), reasons, {})
+    return Held(str(why["list"]), frozenset(), origin, _bound_time(why["since"]), reasons, {})
 
 
-def _opened(fields: SpoolData | None) -> Opened | None:
-    return Opened(str(fields["customer"]), _when(fields["since"]), str(fields["by"])) if fields else None
+def _read_opened(fields: SpoolData | None) -> Opened | None:
+    return Opened(str(fields["customer"]), _bound_time(fields["since"]), str(fields["by"])) if fields else None
 
 
 def _pin(fields: SpoolData | None) -> Pin | None:
     if fields is None:
         return None
-    return Pin(_when(fields.get("since", 0)), str(fields.get("by", "")), str(fields.get("list", "")))
+    return Pin(_bound_time(fields.get("since", 0)), str(fields.get("by", "")), str(fields.get("list", "")))
 
 
-def _when(value: Any) -> int:
-    return max(0, min(int(value), _LATEST))
+def _bound_time(value: Any) -> int:
+    return max(0, min(int(value), LATEST))

@@ -53,8 +53,8 @@ def _bring_to_upload_relays(place: CustomerRelays, others: CustomerRelays, reque
     given = _hand_over(place, request.relay)
     looked = _merge(others, given, {relay.name: ["--look"] for relay in others.relays}, request)
     if request.dry_run:
-        return {name: _pending(said) for name, said in looked.items()}
-    leaving = {name: _leaving(said) for name, said in looked.items() if isinstance(said, RelayAnswer)}
+        return {name: _with_code(said) for name, said in looked.items()}
+    leaving = {name: _leaving_addresses(said) for name, said in looked.items() if isinstance(said, RelayAnswer)}
     _refuse_unnamed(leaving, request)
     numbers = {name: [f"--removing={len(going)}"] for name, going in leaving.items() if _may_change(looked[name])}
     return {**looked, **_merge(restrict_relays(others, numbers), given, numbers, request)}
@@ -108,14 +108,14 @@ def _merge(
     return run_parallel(place.relays, one, "comparing with" if request.dry_run else "bringing to")
 
 
-def _pending(said: Answer) -> Answer:
+def _with_code(said: Answer) -> Answer:
     """Return the answer to a look with the exit code that says whether anything would change."""
     if isinstance(said, RelayAnswer) and not said.code and said.record.get("changes"):
         return said._replace(code=exit_codes.PENDING)
     return said
 
 
-def _leaving(said: RelayAnswer) -> frozenset[str]:
+def _leaving_addresses(said: RelayAnswer) -> frozenset[str]:
     """Return who would go from a relay. Raises HostError: it may be anybody's work."""
     names = said.record.get("leaving", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -11,7 +11,7 @@ import inventory
 from console.errors import Refused
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
-from fleet import adoption, key_state, kit_state, list_state, problems
+from fleet import adoption, key_state, kit_state, list_state, problems, spool_data
 from fleet.list_state import DamagedSpool
 from fleet.problems import Problem
 from fleet.relays import relays_of
@@ -45,9 +45,9 @@ def relays_to_ask(everything: Inventory) -> tuple[Relay, ...]:
 def read_relay_state(host: RelayHost, relay: Relay, customers: Sequence[Customer]) -> RelayState:
     """Return what a relay says of those of the customers that are on it. Raises HostError."""
     theirs = [customer for customer in customers if relay.name in customer.relays]
-    *asked, spools = host.read([*relay_role.facts_items(relay), relay_role.spools(theirs, lists=True)])
+    *asked, spools = host.read([*relay_role.facts_items(relay), relay_role.list_status_item(theirs, lists=True)])
     now = Facts.of(asked[0])
-    wanted = relay_role.items(relay, theirs, adoption.released(now, spools))
+    wanted = relay_role.items(relay, theirs, adoption.after_release(now, spools))
     return RelayState(now, int(time.time()), spools or {}, Plan.of(host, wanted))
 
 
@@ -58,7 +58,9 @@ def make_overview(
 
     `wanted`: the relays that the customers should be on; of any other it is said only where one of them is left there.
     """
-    rows = _alike([row for one in customers for row in _with_kit(everything, one, found, [*_rows(one, found)])])
+    rows = _with_differences(
+        [row for one in customers for row in _with_kit(everything, one, found, [*_rows(one, found)])]
+    )
     relays_need = {
         name: tuple(_relay_needs(name, look, everything, rows) if name in wanted else _leftovers(name, look, customers))
         for name, look in found.items()
@@ -71,7 +73,7 @@ def _relay_needs(
 ) -> Iterator[Problem]:
     """Yield what of a relay as a whole needs a person."""
     if not isinstance(look, RelayState):
-        yield Problem("not reached", f"not reached: {look}")
+        yield problems.not_reached(look)
         return
     yield from problems.relay_problems(name, everything, look.now, look.clock, look.plan.changes)
     here = [row for row in rows if row.relay == name]
@@ -83,7 +85,7 @@ def _relay_needs(
 def _leftovers(name: str, look: RelayState | HostError | Refused, customers: Sequence[Customer]) -> Iterator[Problem]:
     """Yield which of these customers a relay has although the inventory does not put them there."""
     if not isinstance(look, RelayState):
-        yield Problem("not reached", f"not reached, so nobody knows whether it still has them: {look}", urgent=False)
+        yield problems.customers_unknown(look)
         return
     for customer in customers:
         if customer.id in look.now.customers:
@@ -107,7 +109,7 @@ def _with_kit(everything: Inventory, customer: Customer, found: RelayStates, row
     if customer.exchange.reach != "kit":
         return [*rows]
     looks = {name: look for name in customer.upload_relays if isinstance(look := found.get(name), RelayState)}
-    seen = {name: relay_role.key_uses(look.spools, customer.id) for name, look in looks.items()}
+    seen = {name: spool_data.key_uses(look.spools, customer.id) for name, look in looks.items()}
     try:
         state = kit_state.read_kit_state(inventory.inventory_path(), customer, everything.relays, seen)
         needs = tuple(kit_state.kit_problems(state))
@@ -151,7 +153,7 @@ def _row(customer: Customer, relay: str, look: RelayState) -> Row:
     )
 
 
-def _alike(rows: Sequence[Row]) -> list[Row]:
+def _with_differences(rows: Sequence[Row]) -> list[Row]:
     """Add to each row whether another relay of the customer has another list, as far as they say."""
     lists: dict[str, set[str]] = {}
     for row in rows:

@@ -14,13 +14,14 @@ from console.options import ProvisionOptions
 from deploy.plan import HostError, NoPython, Plan
 from deploy.plan_summary import odd_lines, summarize
 from deploy.relay_host import RelayHost
+from fleet.problems import NOT_REACHED
 from fleet.relay_plan import RelayPlan
 from receiver.formatting import count
 from roles import relay as relay_role
 from roles.relay import FIRST, PlanFact
 
 MOST = 10  # lines of one rank: what comes behind them is counted
-FATES = ("changed", "would change", "unchanged", "refused", "not reached", "failed")
+FATES = ("changed", "would change", "unchanged", "refused", NOT_REACHED, "failed")
 RelayPlans = Mapping[str, RelayPlan | HostError | Refused]
 
 
@@ -101,15 +102,15 @@ def recap(fates: Mapping[str, str], ends: Sequence[bool], dry_run: bool) -> str:
     `fates`: by relay, a word of FATES.
     """
     counted = Counter(fates.values())
-    relays = ", ".join(_named(counted[fate], fate, fates) for fate in FATES if counted[fate])
+    relays = ", ".join(_count_fate(counted[fate], fate, fates) for fate in FATES if counted[fate])
     changed = f"{sum(ends)} {'would change' if dry_run else 'changed'}"
     whose = f"{count(len(ends), 'customer')}: {changed}, {len(ends) - sum(ends)} unchanged"
     return f"{count(len(fates), 'relay')}: {relays}; kits and servers of {whose}"
 
 
-def _named(number: int, fate: str, fates: Mapping[str, str]) -> str:
+def _count_fate(number: int, fate: str, fates: Mapping[str, str]) -> str:
     """Return how many relays it became, and which where somebody has to see to them."""
-    if fate not in ("refused", "not reached", "failed"):
+    if fate not in ("refused", NOT_REACHED, "failed"):
         return f"{number} {fate}"
     return f"{number} {fate} ({', '.join(name for name, its in fates.items() if its == fate)})"
 

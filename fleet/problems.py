@@ -1,4 +1,4 @@
-"""Why a person is needed: what is wrong with a relay as a whole, with a customer's tree on it, and with the list."""
+"""Why a person is needed: a relay is not reached, or something is wrong with it, with a tree on it, or with a list."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from deploy.plan import Change
 from fleet.list_state import ListState
 from inventory import Inventory
 from inventory.model import Customer
+from receiver.formatting import escape, format_age
 from receiver.monitoring import refusal_alarms
 from receiver.outcome import AHEAD
+from receiver.store.alarms import SILENT
 from roles.relay import Facts
+
+NOT_TRIED = 600  # seconds after which a relay ought to have tried to follow the store: it does each minute
 
 
 class Problem(NamedTuple):
@@ -23,6 +27,30 @@ class Problem(NamedTuple):
     kind: str  # a word or two, for a table
     text: str
     urgent: bool = True  # it needs somebody; else it is a notice: all is going as it should
+
+
+NOT_REACHED = "not reached"
+"""What became of a relay that could not be asked, in tables, last lines and JSON."""
+
+
+def not_reached(why: Exception) -> Problem:
+    """Return that a relay could not be asked, by the error that says why."""
+    return Problem(NOT_REACHED, f"{NOT_REACHED}: {why}")
+
+
+def customers_unknown(why: Exception) -> Problem:
+    """Return the same of a relay that the customers should not be on: whether they are there is not known."""
+    return Problem(NOT_REACHED, f"{NOT_REACHED}, so nobody knows whether it still has them: {why}", urgent=False)
+
+
+def keys_unknown(relay: str, why: object) -> str:
+    """Return the same of a relay that was asked which keys it has seen."""
+    return f"{relay} was {NOT_REACHED}, so nobody knows what it has seen: {why}"
+
+
+def figures_unknown(relay: str, why: Exception) -> str:
+    """Return the same of a relay that was asked for the figures of `inv report`."""
+    return f"{relay}: {NOT_REACHED}, and the page says so: {why}"
 
 
 def relay_problems(
@@ -40,9 +68,22 @@ def relay_problems(
     if abs(ahead := now.clock - clock) > AHEAD:
         way = "ahead of" if ahead > 0 else "behind"
         yield Problem("clock", f"its clock is {abs(ahead) // 60} minutes {way} this machine's")
+    yield from _store_problems(now)
     if strangers := sorted({*now.customers} - theirs - everything.unread):
         what = f"has customers this inventory does not put on it: {', '.join(strangers)}"
         yield Problem("customers", f"{what}; {_farewell(everything, strangers[0], relay)}")
+
+
+def _store_problems(now: Facts) -> Iterator[Problem]:
+    """Yield that a relay does not follow the store, in words that all relays use of one database that is down."""
+    if not now.has_store or not now.followed:
+        return
+    why, tried = escape(now.followed["why"], 300), now.clock - now.followed["tried"]
+    if tried > NOT_TRIED:
+        yield Problem("store", f"has not tried to follow the store for {format_age(tried)}: its timer does not run")
+    elif why:
+        is_urgent = now.clock - now.followed["reached"] > SILENT
+        yield Problem("store", f"does not follow the store: {why}", is_urgent)
 
 
 def tree_problems(changes: Iterable[Change], release: str) -> Iterator[Problem]:
@@ -75,13 +116,13 @@ def _format_release(release: str) -> str:
 
 
 def _is_its_own(change: Change) -> bool:
-    """Return whether it is nobody's tree, and not only settled again because of a change before it."""
+    """Return whether it is nobody's tree, and not only built again because of a change before it."""
     return not change.item.about and change.before != change.item.wanted
 
 
 def _farewell(everything: Inventory, stranger: str, relay: str) -> str:
     if stranger in everything.customers:
         return f"pull the inventory, or `inv retire {stranger} --relay {relay}`"
-    if inventory.retired(inventory.inventory_path(), stranger):
+    if inventory.find_retired(inventory.inventory_path(), stranger):
         return f"`inv retire {stranger}` finishes that"
     return "pull the inventory: whose are they?"

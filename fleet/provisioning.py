@@ -15,26 +15,34 @@ from console.options import ProvisionOptions
 from customer_host.customer_keys import NewKeys
 from customer_host.provision_end import KeyUsage, provision_ends
 from deploy.plan import HostError, NoPython, Plan, ProofFailed
-from fleet import adoption, copy_lists, domain_moves, plan_view, settings_numbers, store_access
+from fleet import (
+    adoption,
+    copy_lists,
+    domain_moves,
+    plan_view,
+    settings_numbers,
+    store_access,
+    store_setup,
+    store_start,
+)
 from fleet.copy_lists import ConnectedRelay
 from fleet.plan_view import RelayPlans, cost_of
+from fleet.problems import NOT_REACHED
 from fleet.relay_plan import (
     RelayPlan,
-    find_blockers,
+    install_packages,
     look_at_all,
-    read_relay,
     refuse_unknown_names,
     unnamed_removals,
 )
 from fleet.relays import run_parallel
-from fleet.settings_numbers import TakenNumbers
 from inventory import Inventory
 from inventory.model import Customer, Relay
 from receiver.formatting import count
 from roles import relay as relay_role
 from roles.relay import Facts
 
-_PROVED = ("main.cf", "routes", "sudo", "settled")
+_PROVED = ("main.cf", "routes", "sudo", "derived")
 """Kinds of items that are put back when a proof fails, come after it, or leave nothing of their own."""
 
 
@@ -99,19 +107,20 @@ def _provision_relays(
         if everything.store is None:  # which may have what no relay has
             refuse_unknown_names(looks, options.removing)
         codes = plan_view.print_plans(found, options)
+        store_start.print_first_lists([look for look in looks if not look.blockers], planned)
         changed: Mapping[str, str | HostError | Refused] = {}
         if options.dry_run:
             customers = [new if old.keys else old for old, new in zip(customers, planned, strict=True)]
         else:
             codes += _make_keys(customers, looks, new_keys)
             customers = _reload_customers(customers)
-            ready = [look for look in looks if not look.blockers]
+            ready, changed = _set_up([look for look in looks if not look.blockers], customers, options)
+            codes += store_access.migrate(everything.store, [(look.relay, look.host) for look in ready])
             taken = settings_numbers.take(ready, [one for one in customers if one.keys], options.removing)
             ready = [settings_numbers.with_numbers(look, taken.numbers) for look in ready]
-            changed = {**_apply(ready, customers, options, taken.refused), **_refused_relays(ready, taken.refused)}
+            refused = _refused_relays(ready, taken.refused)
+            changed = {**changed, **_apply(ready, customers, options, taken.refused), **refused}
             codes += terminal.print_results(changed)
-            codes += store_access.migrate(everything.store, [(look.relay, look.host) for look in ready])
-            _number_late([look for look in ready if isinstance(changed.get(look.relay.name), str)], taken)
         run = _RelayRun(customers, found, changed, codes)
         reached = {
             look.relay.name: ConnectedRelay(look.host, look.lists, look.relay.name in run.as_wanted) for look in looks
@@ -119,28 +128,27 @@ def _provision_relays(
         if everything.store is None:
             codes += copy_lists.copy_lists(customers, reached, options.dry_run)
         else:
-            _follow({name: reached[name] for name in changed})
+            done = {name for name, result in changed.items() if isinstance(result, str)}
+            _follow({name: reached[name] for name in done})
+            store_start.merge_first_lists([look for look in looks if look.relay.name in done], customers)
         return run._replace(codes=codes)
+
+
+def _set_up(
+    looks: Sequence[RelayPlan], customers: Sequence[Customer], options: ProvisionOptions
+) -> tuple[list[RelayPlan], Mapping[str, str | HostError | Refused]]:
+    """Make what relays need for asking the store; return who is ready for the rest, and why others are not."""
+    keyed = {name for one in customers if one.keys for name in one.relays}
+    sharing = [look for look in looks if look.relay.store and look.relay.name in keyed]
+    made = store_setup.set_up_relays(sharing, options)
+    every = [made.get(look.relay.name, look) for look in looks]
+    failed = {name: error for name, error in made.items() if not isinstance(error, RelayPlan)}
+    return [look for look in every if isinstance(look, RelayPlan)], failed
 
 
 def _refused_relays(looks: Sequence[RelayPlan], refused: Mapping[str, Refused]) -> dict[str, Refused]:
     """Return by relay why it is left alone: a customer of it may not be changed."""
     return {look.relay.name: refused[one.id] for look in looks for one in look.with_trees if one.id in refused}
-
-
-def _number_late(looks: Sequence[RelayPlan], taken: TakenNumbers) -> None:
-    """Have the store number the settings of customers who have come to their relays just now.
-
-    Where it is not reached, their first upload writes the number of its tree.
-    """
-    late = settings_numbers.take_late(looks, taken.unasked)
-    for error in late.refused.values():
-        terminal.note(str(error))
-    for look in looks:
-        written = {one.id: relay_role.wanted_revision(one, look.after).number for one in look.with_trees}
-        if any(late.numbers.get(name, number) != number for name, number in written.items()):
-            facts = settings_numbers.with_numbers(look, late.numbers).after
-            Plan.of(look.host, relay_role.items(look.relay, look.with_trees, facts)).apply()
 
 
 def _follow(relays: Mapping[str, ConnectedRelay]) -> None:
@@ -155,7 +163,7 @@ def _fate(
 ) -> str:
     """Return what became of a relay, a word of plan_view.FATES."""
     if not isinstance(look, RelayPlan):
-        return "would change" if isinstance(look, NoPython) and options.dry_run else "not reached"
+        return "would change" if isinstance(look, NoPython) and options.dry_run else NOT_REACHED
     if look.blockers or isinstance(changed, Refused):
         return "refused"
     if isinstance(changed, HostError):
@@ -220,7 +228,6 @@ def _apply(
 
     def apply(relay: Relay) -> str:
         look = changing[relay.name]
-        store_access.send_password(look.host, relay, look.plan)
         plan = _final_plan(look, everything, keyed[relay.name], options)
         try:
             if _prove_adopted(look, keyed[relay.name]):
@@ -228,7 +235,7 @@ def _apply(
             plan.apply()
         except ProofFailed as error:
             raise ProofFailed(f"{error}\n{_what_stays(plan)}") from error
-        return f"{count(len(plan.changes), 'change')} made ({cost_of(look.host)})"
+        return f"{count(look.made + len(plan.changes), 'change')} made ({cost_of(look.host)})"
 
     return run_parallel([look.relay for look in changing.values()], apply, "changing")
 
@@ -246,7 +253,7 @@ def _prove_adopted(look: RelayPlan, customers: Sequence[Customer]) -> bool:
         return Plan.of(look.host, relay_role.items(look.relay, [*customers, *look.givers], facts))
 
     plan(look.now).apply()
-    plan(adoption.proving(look.now, look.after)).apply()
+    plan(adoption.while_proving(look.now, look.after)).apply()
     try:
         look.host.make([adoption.proof(look.relay, domains)])
     except ProofFailed:
@@ -266,18 +273,12 @@ def _what_stays(plan: Plan) -> str:
 def _final_plan(
     look: RelayPlan, everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions
 ) -> Plan:
-    """Install what is missing, and plan again with what is known then: the keys, and Postfix's own word on itself."""
-    now = look.after
-    first = Plan.of(look.host, relay_role.packages(look.relay, now))
-    if first.changes:
-        first.apply()
-        now = read_relay(look.host, look.relay, customers)[0]._replace(closed_by=now.closed_by, numbers=now.numbers)
-        if blockers := find_blockers(look.host, look.relay, customers, now, options):
-            raise Refused("; ".join(blockers))
+    """Plan again with what is known by now: the keys, and Postfix's own word on itself."""
+    look = install_packages(look, customers, options)
     every = [*customers, *look.givers]
-    plan = Plan.of(look.host, relay_role.items(look.relay, every, now))
+    plan = Plan.of(look.host, relay_role.items(look.relay, every, look.after))
     # Another checkout was here since the look, or a customer who was to take a domain over got no key.
-    if lost := [*domain_moves.find_obstacles(everything, look.relay, every, now, plan)] or unnamed_removals(
+    if lost := [*domain_moves.find_blockers(everything, look.relay, every, look.after, plan)] or unnamed_removals(
         plan, every, options
     ):
         raise Refused("; ".join(lost))

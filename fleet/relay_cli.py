@@ -1,4 +1,4 @@
-"""The desk of each of a customer's relays: asked the same side by side; answers that are alike are printed once."""
+"""Run `postern` on each of a customer's relays at once; answers that are alike are printed once."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from fleet.relays import connect, load_for, relays_of, run_parallel, select_cust
 from inventory import Inventory
 from inventory.model import Customer, Relay
 
-_SHAPELESS = "it is not of the shape that a desk's answer has"
+_SHAPELESS = "it is not of the shape that an answer of `postern` has"
 _CHANGES = ("offer", "adopt", "accept", "rollback", "resume", "open", "take-over", "merge-list")
 """Verbs that a relay records with the person who asked."""
 MOST = 64 << 20  # bytes of an answer: a review names everybody
 
 
 class RelayAnswer(NamedTuple):
-    """What the desk of one relay answered."""
+    """What `postern` on one relay answered."""
 
     code: int
     record: Mapping[str, Any]
 
     @property
     def text(self) -> str:
-        """The answer as it is told to people."""
+        """The answer as people read it."""
         return "\n".join(self.record.get("lines") or [str(self.record.get("line", ""))])
 
 
@@ -66,7 +66,7 @@ class CustomerRelays(NamedTuple):
 def ask_relays(
     place: CustomerRelays, doing: str, verb: str, *words: str, stdin: bytes = b"", needs: str = ""
 ) -> Answers:
-    """Ask the desk of each of the relays. `needs`: an option; a relay whose release lacks it is not asked."""
+    """Run `postern` on each of the relays. `needs`: an option; a relay whose release lacks it is not asked."""
 
     def one(relay: Relay) -> RelayAnswer:
         with connect(relay) as host:
@@ -133,7 +133,7 @@ def ask(host: RelayHost, customer: str, verb: str, *words: str, stdin: bytes = b
     named = person_options(host, verb)
     done = host.run(POSTERN, verb, customer, *words, *named, "--json", stdin=stdin, most=MOST)
     try:
-        return RelayAnswer(done.code, shaped(json.loads(done.out)))
+        return RelayAnswer(done.code, check_shape(json.loads(done.out)))
     except (ValueError, RecursionError):
         raise HostError(_no_answer(done.code, done.err, customer)) from None
 
@@ -173,7 +173,7 @@ def operator_name() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def shaped(record: Any) -> Mapping[str, Any]:
+def check_shape(record: Any) -> Mapping[str, Any]:
     """Return an answer of which what is used here has the right shape: it may be anybody's work. Raises ValueError."""
     if not isinstance(record, dict):
         raise ValueError(_SHAPELESS)
@@ -205,7 +205,7 @@ def print_all(answers: Mapping[str, Answers], as_json: bool, quiet: str = "") ->
         terminal.document({id_: _document(each) for id_, each in answers.items()})
     else:
         _print_texts(said, quiet)
-    failed = {(name, str(one)): one for each in answers.values() for name, one in each.items() if _failed(one)}
+    failed = {(name, str(one)): one for each in answers.values() for name, one in each.items() if _has_failed(one)}
     codes = [terminal.print_result(name, one) for (name, _), one in failed.items() if not isinstance(one, RelayAnswer)]
     return exit_codes.worst([*codes, *(one.code for each in said.values() for one in each.values())])
 
@@ -223,7 +223,7 @@ def _print_texts(said: Mapping[str, Mapping[str, RelayAnswer]], quiet: str) -> N
         terminal.say(f"{', '.join(nothing[:3])}{f' and {len(nothing) - 3} more' if nothing[3:] else ''}: {quiet}")
 
 
-def _failed(answer: Answer) -> bool:
+def _has_failed(answer: Answer) -> bool:
     return not isinstance(answer, RelayAnswer)
 
 
@@ -259,7 +259,7 @@ def _no_answer(code: int, err: str, customer: str) -> str:
         return _too_old("does not know that yet", customer)
     if code in (126, 127):
         return f"Postern is not set up there; `inv provision {customer}` does it"
-    return f"the desk there gave no answer and ended with {code}: {err.strip()[-500:]}"
+    return f"`postern` there gave no answer and ended with {code}: {err.strip()[-500:]}"
 
 
 def _too_old(what: str, customer: str) -> str:

@@ -7,10 +7,10 @@ from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from fleet.spool_data import LATEST
 from receiver.monitoring.daily_figures import DAYS
 
 _LARGEST = 10**9  # of any number here; a larger one is nonsense, and no chart has room for it
-_LATEST = 1 << 40  # epoch seconds
 
 
 class Day(NamedTuple):
@@ -46,7 +46,7 @@ def read_figures(record: Mapping[str, Any], today: date) -> Figures:
     return Figures(
         {day: found for day, found in sorted(days.items()) if day in window},
         {day: number for day, number in sorted(refused.items()) if day in window},
-        {str(name): max(0, min(int(when), _LATEST)) for name, when in record["keys"].items()},
+        {str(name): max(0, min(int(when), LATEST)) for name, when in record["keys"].items()},
     )
 
 

@@ -12,7 +12,7 @@ from console.options import ProvisionOptions
 from deploy.items import State
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
-from fleet import adoption, domain_moves, domain_screen
+from fleet import adoption, domain_moves, domain_screen, spool_data, store_leave
 from fleet.relays import connect, relays_of, run_parallel
 from inventory import Inventory
 from inventory.domains import ascii_form
@@ -36,6 +36,7 @@ class RelayPlan(NamedTuple):
     warnings: tuple[str, ...]  # what holds for today and should be mended, changes or none
     after: Facts  # as `now`, without who else closes domains whose lists are accepted by now
     domains: tuple[str, ...]  # the first screen: a line for each domain that opens, closes, or is answered by another
+    made: int = 0  # changes that were made before the trees
 
     @property
     def with_trees(self) -> tuple[Customer, ...]:
@@ -61,18 +62,22 @@ def _look(
     now, spools, unsaid = read_relay(host, relay, customers)
     standing = adoption.ask_standing(host, relay, customers, now)
     now = adoption.with_closers(now, customers, standing)
-    after = adoption.released(now, spools)
+    after = adoption.after_release(now, spools)
     givers = domain_moves.find_givers(everything, customers, now)
     every = [*customers, *givers]
     plan = Plan.of(host, relay_role.items(relay, every, after))
-    blockers = [*domain_moves.find_obstacles(everything, relay, every, now, plan)] or unnamed_removals(
+    blockers = [*domain_moves.find_blockers(everything, relay, every, now, plan)] or unnamed_removals(
         plan, every, options
     )
     blockers = blockers or [*adoption.put_off(standing)]
+    is_leaving = store_leave.is_leaving(relay, now)
+    if is_leaving and not blockers:
+        blockers = [*store_leave.find_unsent(host, relay, everything, now)]
     if plan.changes and not blockers:
         blockers = find_blockers(host, relay, customers, now, options)
-    known = relay_role.keys_seen(spools), relay_role.lists_seen(spools)
+    known = spool_data.keys_seen(spools), spool_data.lists_seen(spools)
     warnings = tuple(relay_role.unsaid_route_warnings(customers, now, unsaid))
+    warnings += (*store_leave.leaving_warnings(now),) if is_leaving else ()
     domains = domain_screen.screen_lines(domain_screen.find_changes(every, plan, now, after, spools, standing))
     return RelayPlan(
         relay, host, tuple(customers), now, plan, tuple(blockers), givers, *known, warnings, after, tuple(domains)
@@ -84,7 +89,7 @@ def read_relay(
 ) -> tuple[Facts, State | None, State | None]:
     """Read facts, spools, and where Postfix takes mail for those who name no next hop."""
     unsaid = relay_role.unsaid_routes(relay, customers)
-    asked = (*relay_role.facts_items(relay, customers), relay_role.spools(customers), *unsaid)
+    asked = (*relay_role.facts_items(relay, customers), relay_role.list_status_item(customers), *unsaid)
     facts, spools, *routes = host.read(asked)
     return Facts.of(facts), spools, routes[0] if routes else None
 
@@ -93,8 +98,24 @@ def find_blockers(
     host: RelayHost, relay: Relay, customers: Sequence[Customer], now: Facts, options: ProvisionOptions
 ) -> list[str]:
     """Return what keeps the customers from being provisioned on a relay as it is. Raises HostError."""
-    survey = host.read(relay_role.preflight_items(relay, customers, now))
-    return relay_role.blockers(relay, customers, now, survey, downgrade=options.downgrade)
+    preflight = host.read(relay_role.preflight_items(relay, customers, now))
+    return relay_role.blockers(relay, customers, now, preflight, downgrade=options.downgrade)
+
+
+def install_packages(look: RelayPlan, customers: Sequence[Customer], options: ProvisionOptions) -> RelayPlan:
+    """Install what is missing; return the look with what is known then: Postfix's own word on itself.
+
+    Raises HostError, and Refused where something stands in the way that could not be known before.
+    """
+    first = Plan.of(look.host, relay_role.packages(look.relay, look.after))
+    if not first.changes:
+        return look
+    first.apply()
+    now = read_relay(look.host, look.relay, customers)[0]
+    now = now._replace(closed_by=look.after.closed_by, numbers=look.after.numbers)
+    if blockers := find_blockers(look.host, look.relay, customers, now, options):
+        raise Refused("; ".join(blockers))
+    return look._replace(after=now)
 
 
 # ---- stop

@@ -7,11 +7,13 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fleet import status_view
+from fleet.problems import NOT_REACHED
 from fleet.relay_figures import Figures
 from fleet.report_charts import WEEK, Week, draw_chart
 from fleet.report_parts import CustomerPart, KeyPart, RelayPart, age_of, problem_part
 from fleet.status_view import Overview, Row
-from inventory.model import Customer, Key, Schedule
+from inventory.exchange import Schedule
+from inventory.model import Customer, Key
 from receiver.formatting import count
 from receiver.monitoring.daily_figures import DAYS
 from receiver.monitoring.schedule import DAYS as WEEKDAYS
@@ -51,7 +53,7 @@ class CustomerReport:
             problems=tuple(problem_part(one) for one in status_view.group_problems(Overview({}, self.rows))),
             relays=tuple(self._relay_parts()),
             keys=tuple(self._key_part(each) for each in customer.keys),
-            chart=draw_chart([*self.known.values()], self._refused(), weeks, self.today),
+            chart=draw_chart([*self.known.values()], self._refused_by_day(), weeks, self.today),
             logged_by=next(iter(self.known), ""),
             caption=self._caption(weeks),
         )
@@ -59,7 +61,7 @@ class CustomerReport:
     def _relay_parts(self) -> Iterator[RelayPart]:
         by_relay = {row.relay: row for row in self.rows}
         for relay in self.customer.relays:
-            row, figures = by_relay.get(relay), self.figures.get(relay, "not reached")
+            row, figures = by_relay.get(relay), self.figures.get(relay, NOT_REACHED)
             known = figures if isinstance(figures, Figures) else None
             yield RelayPart(
                 relay,
@@ -79,7 +81,7 @@ class CustomerReport:
         used = tuple((name, age_of(each.keys.get(key.name, 0), self.now)) for name, each in self.known.items())
         return KeyPart(key.name, key.recorded.isoformat() if key.recorded else "", key.age(self.today), used)
 
-    def _refused(self) -> dict[int, int]:
+    def _refused_by_day(self) -> dict[int, int]:
         """Return, by day, how many addresses were refused on all relays together."""
         counts: dict[int, int] = {}
         for each in self.known.values():
@@ -114,7 +116,7 @@ class CustomerReport:
             sum(each) for each in zip(*((day.added, day.removed, day.held) for day in days), strict=True)
         )
         came, due = sum(week.came for week in weeks[-4:]), sum(week.due for week in weeks[-4:])
-        refused = sum(self._refused().values())
+        refused = sum(self._refused_by_day().values())
         return (
             f"In {DAYS} days {added} added, {removed} removed, {count(held, 'upload')} held; "
             f"in the last 4 weeks {came} of {due} uploads came; {refused} addresses refused in the last 14 days."

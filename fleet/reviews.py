@@ -66,14 +66,14 @@ def ask_for_reviews(places: Sequence[CustomerRelays]) -> dict[str, Answers]:
     Every relay is asked who had mail, those on which nothing is held too.
     """
     said = {id_: check(answers) for id_, answers in relay_cli.ask_customers(places, "review").items()}
-    holding = [place for place in places if _holding(said[place.customer.id])]
+    holding = [place for place in places if _holding_answers(said[place.customer.id])]
     mails = relay_cli.ask_customers(holding, "refusals") if holding else {}
     united = {
         place.customer.id: unite(place.customer.id, said[place.customer.id], mails[place.customer.id])
         for place in holding
     }
     records = {id_: json.dumps(encode_record(record)).encode() for id_, record in united.items() if record}
-    noting = [_knowing(place, said[place.customer.id]) for place in holding if place.customer.id in records]
+    noting = [_relays_that_know(place, said[place.customer.id]) for place in holding if place.customer.id in records]
     noted = relay_cli.ask_customers(noting, "record-review", stdin=records) if noting else {}
     return {
         id_: tell(id_, answers, united.get(id_), noted.get(id_, {})) if id_ in mails else answers
@@ -81,7 +81,7 @@ def ask_for_reviews(places: Sequence[CustomerRelays]) -> dict[str, Answers]:
     }
 
 
-def _holding(answers: Answers) -> dict[str, RelayAnswer]:
+def _holding_answers(answers: Answers) -> dict[str, RelayAnswer]:
     return {name: said for name, said in given_answers(answers).items() if said.record.get("list")}
 
 
@@ -90,13 +90,13 @@ def _is_known(said: Answer) -> bool:
     return isinstance(said, RelayAnswer) and said.code == exit_codes.DONE and "numbers" in said.record
 
 
-def _knowing(place: CustomerRelays, answers: Answers) -> CustomerRelays:
+def _relays_that_know(place: CustomerRelays, answers: Answers) -> CustomerRelays:
     return relay_cli.restrict_relays(place, [name for name, said in answers.items() if _is_known(said)])
 
 
 def unite(customer: str, answers: Answers, mails: Answers) -> ReviewRecord | None:
     """Return one review of all relays; None: none of those that hold a list keeps a record, or uploads are frozen."""
-    held = [RelayReview.read(said.record) for said in _holding(answers).values() if _is_known(said)]
+    held = [RelayReview.read(said.record) for said in _holding_answers(answers).values() if _is_known(said)]
     if not held or any(each.is_frozen for each in held):
         return None
     newest = max(held, key=lambda each: each.when)
@@ -111,7 +111,7 @@ def unite(customer: str, answers: Answers, mails: Answers) -> ReviewRecord | Non
         _union(effect.going for effect in effects),
         _union(effect.closing for effect in effects),
         {name: each for name, each in mail.items() if any(effect.refuses(name) for effect in effects)},
-        tuple(_unseen(customer, answers, seen)),
+        tuple(_unseen_mail(customer, answers, seen)),
         len(answers),
     )
 
@@ -131,11 +131,11 @@ def _read_mail(said: Answer) -> RelayMail:
         return RelayMail({}, "what it says of its mail log cannot be understood")
 
 
-def _unseen(customer: str, answers: Answers, seen: Mapping[str, RelayMail]) -> Iterator[str]:
+def _unseen_mail(customer: str, answers: Answers, seen: Mapping[str, RelayMail]) -> Iterator[str]:
     for name, each in seen.items():
         if each.unseen:
             yield f"{name}: {each.unseen}"
-    for name, said in _holding(answers).items():
+    for name, said in _holding_answers(answers).items():
         if not _is_known(said):
             yield f"{name}: {_OLD.format(customer)}"
 
@@ -164,7 +164,7 @@ def _tell_relay(
 
 def _lines(answers: Answers, record: ReviewRecord) -> list[str]:
     """Return the review of all relays as it is printed, once for all."""
-    held = {name: RelayReview.read(said.record) for name, said in _holding(answers).items() if _is_known(said)}
+    held = {name: RelayReview.read(said.record) for name, said in _holding_answers(answers).items() if _is_known(said)}
     newest = max(held.values(), key=lambda each: each.when)
     customer = str(newest.record["customer"])
     view = {
@@ -188,10 +188,10 @@ def _lines(answers: Answers, record: ReviewRecord) -> list[str]:
 
 def check(answers: Answers) -> Answers:
     """Return answers in which a review that is not of the shape it must have is that relay's error."""
-    return {name: _checked(said) for name, said in answers.items()}
+    return {name: _check_answer(said) for name, said in answers.items()}
 
 
-def _checked(said: Answer) -> Answer:
+def _check_answer(said: Answer) -> Answer:
     if not _is_known(said) or not isinstance(said, RelayAnswer) or not said.record.get("list"):
         return said
     try:

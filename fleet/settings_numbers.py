@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from common import exit_codes
+from console import terminal
 from console.errors import Refused
 from deploy.plan import HostError, Plan
 from fleet.relay_plan import RelayPlan, as_recorded
@@ -25,10 +26,6 @@ class TakenNumbers(NamedTuple):
 
     numbers: Mapping[str, int]  # by customer
     refused: Mapping[str, Refused]  # by customer: why nothing may be changed for it
-    unasked: tuple[Customer, ...] = ()  # whom no upload relay knows yet: they are asked about once one does
-
-
-NONE = TakenNumbers({}, {})
 
 
 def agree(
@@ -36,31 +33,17 @@ def agree(
 ) -> dict[str, RelayPlan | HostError | Refused]:
     """Return what was found, planned again where the relays' numbers for a customer differ."""
     looks = [look for look in found.values() if isinstance(look, RelayPlan) and look.relay.store]
-    agreed = {one.id: _agreed_number(one, _serving(looks, one)) for one in _with_givers(looks, customers)}
-    return {name: _replanned(look, agreed) if isinstance(look, RelayPlan) else look for name, look in found.items()}
+    agreed = {one.id: _agreed_number(one, _looks_of(looks, one)) for one in _with_givers(looks, customers)}
+    return {name: _plan_again(look, agreed) if isinstance(look, RelayPlan) else look for name, look in found.items()}
 
 
 def take(looks: Sequence[RelayPlan], customers: Iterable[Customer], removing: Sequence[str]) -> TakenNumbers:
-    """Ask the store for the number of each customer's settings that change, before anything is written."""
-    changing = [one for one in _with_givers(looks, customers) if _is_new(one, _serving(looks, one))]
-    able = [look for look in looks if not any(change.item.kind == "store" for change in look.plan.changes)]
-    asked = [one for one in changing if _uploads(able, one, has_tree=True)]
-    return _ask_all(able, asked, removing)._replace(unasked=tuple(one for one in changing if one not in asked))
+    """Ask the store for the number of each customer's settings that change, before any tree is written.
 
-
-def take_late(looks: Sequence[RelayPlan], customers: Iterable[Customer]) -> TakenNumbers:
-    """Ask about customers whom no upload relay could ask about before it had their trees."""
-    return _ask_all(looks, customers, ())
-
-
-def with_numbers(look: RelayPlan, numbers: Mapping[str, int]) -> RelayPlan:
-    """Return a look whose plans write these numbers."""
-    return look._replace(after=look.after._replace(numbers={**look.after.numbers, **numbers}))
-
-
-def _ask_all(looks: Sequence[RelayPlan], customers: Iterable[Customer], removing: Sequence[str]) -> TakenNumbers:
+    What the relays need for asking is there already.
+    """
     numbers, refused = dict[str, int](), dict[str, Refused]()
-    for customer in customers:
+    for customer in (one for one in _with_givers(looks, customers) if _is_new(one, _looks_of(looks, one))):
         try:
             numbers[customer.id] = _ask(looks, customer, removing)
         except Refused as error:
@@ -68,9 +51,14 @@ def _ask_all(looks: Sequence[RelayPlan], customers: Iterable[Customer], removing
     return TakenNumbers(numbers, refused)
 
 
+def with_numbers(look: RelayPlan, numbers: Mapping[str, int]) -> RelayPlan:
+    """Return a look whose plans write these numbers."""
+    return look._replace(after=look.after._replace(numbers={**look.after.numbers, **numbers}))
+
+
 def _ask(looks: Sequence[RelayPlan], customer: Customer, removing: Sequence[str]) -> int:
     """Ask one upload relay after the other. Raises Refused."""
-    serving, why = _serving(looks, customer), "none of its upload relays can be asked"
+    serving, why = _looks_of(looks, customer), "none of its upload relays can be asked"
     given = {
         "number": max((relay_role.wanted_revision(customer, look.after).number for look in serving), default=1),
         "hash": relay_role.settings_hash(customer),
@@ -79,9 +67,9 @@ def _ask(looks: Sequence[RelayPlan], customer: Customer, removing: Sequence[str]
         "removing": [*map(as_recorded, removing), *relay_role.replaced_words(customer)],
         "anew": not any(customer.id in look.now.customers for look in serving),
     }
-    for look in _uploads(looks, customer):
+    for look in _uploads(serving, customer):
         try:
-            answer = ask_store(look.host, "settings", customer.id, stdin=json.dumps(given).encode())
+            answer = _ask_relay(look, customer, given)
         except HostError as error:
             why = str(error)
             continue
@@ -93,19 +81,36 @@ def _ask(looks: Sequence[RelayPlan], customer: Customer, removing: Sequence[str]
     raise Refused(f"{customer.id}: the store gives its changed settings no number: {why}")
 
 
+def _ask_relay(look: RelayPlan, customer: Customer, given: Mapping[str, object]) -> Mapping[str, Any]:
+    """Return the answer of one upload relay, once a person has been asked where it needs that. Raises HostError."""
+
+    def ask(words: Mapping[str, object]) -> Mapping[str, Any]:
+        return ask_store(look.host, "settings", customer.id, stdin=json.dumps(words).encode())
+
+    answer = ask(given)
+    if "listed" not in answer:
+        return answer
+    text = f"{customer.id}: {answer.get('why')}; it begins anew, with nobody on its list and every domain open"
+    if terminal.can_ask() and not terminal.ask_yes(f"{text}. Is that meant?"):
+        return answer
+    terminal.note(text)
+    return ask({**given, "confirmed": True})
+
+
 def _with_givers(looks: Iterable[RelayPlan], customers: Iterable[Customer]) -> list[Customer]:
     """Return the customers, and those whose settings change because they give a domain to one of them."""
     givers = {giver.id: giver for look in looks for giver in look.givers}
     return list({**{one.id: one for one in customers}, **givers}.values())
 
 
-def _serving(looks: Iterable[RelayPlan], customer: Customer) -> list[RelayPlan]:
+def _looks_of(looks: Iterable[RelayPlan], customer: Customer) -> list[RelayPlan]:
     return [look for look in looks if look.relay.store and look.relay.name in customer.relays]
 
 
-def _uploads(looks: Iterable[RelayPlan], customer: Customer, has_tree: bool = False) -> list[RelayPlan]:
-    every = [look for look in _serving(looks, customer) if look.relay.role == "upload"]
-    return [look for look in every if customer.id in look.now.customers or not has_tree]
+def _uploads(serving: Iterable[RelayPlan], customer: Customer) -> list[RelayPlan]:
+    """Return the upload relays among these, those that have the customer's tree first."""
+    every = [look for look in serving if look.relay.role == "upload"]
+    return sorted(every, key=lambda look: customer.id not in look.now.customers)
 
 
 def _trees(customer: Customer, looks: Iterable[RelayPlan]) -> list[Revision]:
@@ -133,7 +138,7 @@ def _agreed_number(customer: Customer, looks: Sequence[RelayPlan]) -> int:
     return number if number and name == relay_role.settings_hash(customer) else number + 1
 
 
-def _replanned(look: RelayPlan, agreed: Mapping[str, int]) -> RelayPlan | HostError:
+def _plan_again(look: RelayPlan, agreed: Mapping[str, int]) -> RelayPlan | HostError:
     """Return a look whose plan writes the numbers that all relays are to have."""
     differing = {
         one.id: agreed[one.id]

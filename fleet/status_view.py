@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from common import exit_codes
-from console.grouping import NAMED
+from console.grouping import NAMED, name_some
 from fleet.problems import Problem
 from receiver.formatting import count, escape, format_age, format_time
 
@@ -81,7 +81,7 @@ def summary(found: Overview) -> str:
         if urgent
         else []
     )
-    said += [f"{count(len(relays), 'relay')} ({', '.join(relays)})"] if relays else []
+    said += [f"{count(len(relays), 'relay')} ({name_some(relays, MOST)})"] if relays else []
     need = f"needs somebody: {' and '.join(said)}" if said else "nothing needs somebody"
     notice = f"; with a notice: {count(len(noticed), 'list')}" if noticed else ""
     lists, whose = count(len(found.rows), "list"), count(len({row.customer for row in found.rows}), "customer")
@@ -139,11 +139,13 @@ def _brief_cells(row: Row, now: int) -> tuple[str, ...]:
 def group_problems(found: Overview) -> list[GroupedProblem]:
     """Return each problem once, with all the relays it is true of; those that need somebody first."""
     where: dict[tuple[str, Problem], list[str]] = {}
+    for name, each in found.relays.items():
+        for need in each:
+            where.setdefault(("", need), []).append(name)
     for row in found.rows:
         for need in row.needs:
             where.setdefault((row.customer, need), []).append(row.relay)
-    told = [GroupedProblem("", (name,), need) for name, each in found.relays.items() for need in each]
-    told += [GroupedProblem(customer, tuple(at), need) for (customer, need), at in where.items()]
+    told = [GroupedProblem(customer, tuple(at), need) for (customer, need), at in where.items()]
     return sorted(told, key=lambda one: not one.problem.urgent)
 
 
@@ -157,7 +159,9 @@ def sentences(found: Overview) -> list[str]:
         kind = one.problem.kind
         seen[kind] += 1
         if totals[kind] <= MOST or seen[kind] <= NAMED:
-            lines.append(f"{f'{one.customer} on ' if one.customer else ''}{', '.join(one.relays)}: {one.problem.text}")
+            lines.append(
+                f"{f'{one.customer} on ' if one.customer else ''}{name_some(one.relays, MOST)}: {one.problem.text}"
+            )
         elif seen[kind] == NAMED + 1:
             more = totals[kind] - NAMED
             lines.append(f"{kind}: {more} more like these; `inv status CUSTOMER` says it in full")

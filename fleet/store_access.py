@@ -1,6 +1,7 @@
 """What relays log in to the store with, sent over stdin, and the store's own tables, made on an upload relay.
 
-The passwords come from the environment, or are asked for; nothing here keeps one.
+Passwords come from the environment, or are asked for; a certificate with its key, from a file that the environment
+names. Nothing here keeps one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from urllib.parse import quote
 from common.paths import POSTERN
 from console import terminal
 from console.errors import Refused
+from console.options import read_file
+from deploy.items import State
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
 from fleet.relay_cli import MOST
@@ -22,27 +25,28 @@ from inventory.model import Relay
 from inventory.store import Store
 from roles.relay import STORE
 
+CERTIFICATE = "_CERTIFICATE"  # behind WRITER or READER: the file of a certificate and its key, instead of a password
 OWNER, WRITER, READER = "POSTERN_STORE_OWNER", "POSTERN_STORE_WRITER", "POSTERN_STORE_READER"
-_PUT = (
-    f"umask 022; mkdir -p {STORE}; umask 077; cat > {STORE}/.password.new && mv {STORE}/.password.new {STORE}/.password"
-)
+_SENT = f"{STORE}/.credential"
+_PUT = f"umask 022; mkdir -p {STORE}; umask 077; cat > {_SENT}.new && mv {_SENT}.new {_SENT}"
 
 
 def is_given(relay: Relay) -> bool:
-    """Return whether a password for this relay stands in the environment: one it has is replaced by it."""
-    return relay.store is not None and bool(os.environ.get(_variable(relay)))
+    """Return whether the environment has a credential for this relay: one that the relay has is replaced by it."""
+    variable = _variable(relay)
+    return relay.store is not None and any(os.environ.get(name) for name in (variable, variable + CERTIFICATE))
 
 
-def send_password(host: RelayHost, relay: Relay, plan: Plan) -> None:
-    """Send a relay the password it logs in to the store with, where it lacks it or a new one is given.
+def send_credential(host: RelayHost, relay: Relay, plan: Plan) -> None:
+    """Send a relay what it logs in to the store with, where it lacks it or a new one is given.
 
     Raises Refused where none is given, HostError.
     """
-    if relay.store is None or not (is_given(relay) or _lacks_password(plan)):
+    if relay.store is None or not (is_given(relay) or _lacks_credential(plan)):
         return
-    done = host.run("/bin/sh", "-c", _PUT, stdin=_read_secret(_variable(relay)).encode())
+    done = host.run("/bin/sh", "-c", _PUT, stdin=_read_credential(_variable(relay)).encode())
     if done.code:
-        raise HostError(f"the password for the store cannot be written there: {done.err.strip()[-200:]}")
+        raise HostError(f"the credential for the store cannot be written there: {done.err.strip()[-200:]}")
 
 
 def migrate(store: Store | None, relays: Sequence[tuple[Relay, RelayHost]]) -> Iterator[int]:
@@ -100,16 +104,44 @@ def _migration(store: Store, owner: str) -> Mapping[str, object]:
     url = f"postgresql://{login}@{store.parts.netloc}{store.parts.path}?sslmode=verify-full&sslrootcert={STORE}/ca.pem"
     roles = {"writer": (store.writer, WRITER), "reader": (store.reader, READER)}
     given = {
-        role: {"name": name, "password": _read_secret(variable), "limit": store.connections}
+        role: {"name": name, "password": _role_password(variable), "limit": store.connections}
         for role, (name, variable) in roles.items()
     }
     return {"url": url, "id": store.id, **given}
 
 
-def _lacks_password(plan: Plan) -> bool:
+def _role_password(variable: str) -> str:
+    """Return the password that a role is to have; empty: it logs in by a certificate. Raises Refused."""
+    return "" if os.environ.get(variable + CERTIFICATE) else _read_secret(variable)
+
+
+def _lacks_credential(plan: Plan) -> bool:
+    """Return whether a relay has no credential yet, or has that of another role."""
     return any(
-        change.item.kind == "store" and (change.before or {}).get("password") != "sent" for change in plan.changes
+        change.item.kind == "store" and change.item.wanted and not _has_credential(change.before, change.item.wanted)
+        for change in plan.changes
     )
+
+
+def _has_credential(before: State | None, wanted: State) -> bool:
+    return before is not None and before["credential"] == "sent" and _user_line(before) == _user_line(wanted)
+
+
+def _user_line(state: State) -> list[str]:
+    return [line for line in str(state["service"]).splitlines() if line.startswith("user=")]
+
+
+def _read_credential(variable: str) -> str:
+    """Return a password, or the text of a certificate and its key. Raises Refused."""
+    file = os.environ.get(variable + CERTIFICATE)
+    if not file:
+        return _read_secret(variable)
+    text = read_file(file).decode("ascii", "replace")
+    if "-----BEGIN CERTIFICATE-----" not in text or " PRIVATE KEY-----" not in text or "ENCRYPTED" in text:
+        raise Refused(
+            f"{variable}{CERTIFICATE}: {file} must hold a certificate and its key, not encrypted, both in PEM"
+        )
+    return text
 
 
 def _read_secret(variable: str) -> str:

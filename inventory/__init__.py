@@ -13,12 +13,23 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from common.opened import Opened
-from inventory import domains, key_records, opened_records, validators
-from inventory.errors import InventoryError, describe_faults, follows
-from inventory.model import Customer, Key, Provider, Relay, Table
+from inventory import key_records, opened_records, validators
+from inventory.cross_checks import (
+    Records,
+    Tables,
+    claimed_twice,
+    orphaned_records,
+    retired_file,
+    shared_folders,
+    shared_keys,
+    texts_of,
+    unknown_relays,
+)
+from inventory.errors import Fault, InventoryError, describe_faults, follows_from_others
+from inventory.model import Customer, Key, Provider, Relay
 from inventory.provider import FILE, read_provider
 from inventory.store import Store, files_for, read_store
+from inventory.table import Table
 from inventory.validators import near
 
 __all__ = [
@@ -53,13 +64,6 @@ class Inventory(NamedTuple):
     provider_faults: tuple[str, ...] = ()  # of provider.toml: without it no kit and no relay may be written
 
 
-class Fault(NamedTuple):
-    """What is wrong with the inventory, and whom it concerns."""
-
-    text: str
-    about: frozenset[str] = frozenset()  # "customers/ID", "relays/NAME", another file's name; empty: everybody
-
-
 def inventory_path() -> Path:
     """Return the inventory's directory: $POSTERN_INVENTORY, or the one beside this file, which holds the demo."""
     return Path(os.environ.get("POSTERN_INVENTORY") or Path(__file__).parent)
@@ -75,20 +79,21 @@ def load(where: Path, customers: Collection[str] | None = None, relays: Collecti
     relay_tables = _relay_tables(where, faults)
     customer_tables = _customer_tables(where, faults)
     known, known_faults = key_records.known(where)
-    faults += _about(known_faults, "known_hosts")
+    faults += _faults_of(known_faults, "known_hosts")
     provider, provider_faults = _provider(where)
     records = _records(where, customer_tables, faults)
     machines = _relays(relay_tables or {}, known, faults)
     read = _customers("customers", customer_tables, records, known, faults)
     store, machines, store_faults = _with_store(machines, where)
     provider_faults = tuple(dict.fromkeys([*provider_faults, *store_faults]))
-    faults += _about(provider_faults, FILE)
+    faults += _faults_of(provider_faults, FILE)
     found = Inventory(machines, _with_followers(read, machines), (), store, frozenset(), provider, provider_faults)
     faults += [*_faults_of_followers(found)]
     if relay_tables is not None:
-        faults += _unknown_relays(relay_tables, customer_tables)
-    faults += [*_claimed_twice(customer_tables), *_shared_keys(records), *_orphaned_records(where, customer_tables)]
-    needed = [*relays, *(name for one in customers or () for name in _texts(customer_tables.get(one), "relays"))]
+        faults += unknown_relays(relay_tables, customer_tables)
+    faults += [*claimed_twice(customer_tables), *shared_keys(records), *orphaned_records(where, customer_tables)]
+    faults += shared_folders(read)
+    needed = [*relays, *(name for one in customers or () for name in texts_of(customer_tables.get(one), "relays"))]
     wanted = {*(f"customers/{one}" for one in customers or ()), *(f"relays/{name}" for name in needed)}
     touching = [one.text for one in faults if customers is None or not one.about or one.about & wanted]
     if touching:
@@ -99,17 +104,12 @@ def load(where: Path, customers: Collection[str] | None = None, relays: Collecti
 
 
 def relay_names(where: Path) -> tuple[str, ...]:
-    """Name the relays that are written down, be the rest of the inventory as wrong as it likes."""
+    """Name the relays that are written down, whatever is wrong in the rest of the inventory."""
     _must_be_there(where)
     return tuple(_relay_tables(where, []) or ())
 
 
-def retired_file(where: Path, customer_id: str) -> Path:
-    """Return where the file of a customer that went is kept."""
-    return where / "customers" / "retired" / f"{customer_id}.toml"
-
-
-def retired(where: Path, customer_id: str) -> Customer | None:
+def find_retired(where: Path, customer_id: str) -> Customer | None:
     """Return a customer that went, with the keys still on record; None: there is none. Raises InventoryError."""
     path = retired_file(where, customer_id)
     try:
@@ -176,19 +176,17 @@ def _provider(where: Path) -> tuple[Provider | None, Sequence[str]]:
         return None, error.faults
 
 
-def _about(texts: Iterable[str], *places: str) -> list[Fault]:
+def _faults_of(texts: Iterable[str], *places: str) -> list[Fault]:
     return [Fault(text, frozenset(places)) for text in texts]
 
 
 # ---- files to tables; None is a file that could not be read, which is a fault of its own
 
-Tables = dict[str, dict[str, Any] | None]
-
 
 def _relay_tables(where: Path, faults: list[Fault]) -> Tables | None:
     path = where / "relays.toml"
     if not path.exists():
-        faults += _about([f"{path}: is not there; it has a table for each relay: [mx1], and address below it"])
+        faults += _faults_of([f"{path}: is not there; it has a table for each relay: [mx1], and address below it"])
         return None
     tables = _toml(path, "relays.toml", faults)
     if tables is None:
@@ -196,7 +194,7 @@ def _relay_tables(where: Path, faults: list[Fault]) -> Tables | None:
     loose = [name for name, table in tables.items() if not isinstance(table, dict)]
     for name in loose:
         text = f"relays.toml: {name}: stands outside a table; write it below its relay's [NAME]"
-        faults += _about([text], f"relays/{name}")
+        faults += _faults_of([text], f"relays/{name}")
     return {name: table for name, table in tables.items() if name not in loose}
 
 
@@ -210,7 +208,7 @@ def _customer_tables(where: Path, faults: list[Fault]) -> Tables:
             tables[path.stem] = _toml(path, f"customers/{path.name}", faults, f"customers/{path.stem}")
         else:
             help_ = "those are named ID.toml; old ones are kept in customers/retired"
-            faults += _about([f"customers/{path.name}: no customer's file: {help_}"], f"customers/{path.name}")
+            faults += _faults_of([f"customers/{path.name}: no customer's file: {help_}"], f"customers/{path.name}")
     return tables
 
 
@@ -227,7 +225,7 @@ def _toml(path: Path, shown: str, faults: list[Fault], *about: str) -> dict[str,
         help_ = "; write Windows paths between single quotes" if escaped else ""
         help_ += "; is a key given twice, or a [table]?" if "overwrite" in str(error) else ""
         fault = f"{shown}: is not TOML: {error}{help_}"
-    faults += _about([fault], *about)
+    faults += _faults_of([fault], *about)
     return None
 
 
@@ -237,18 +235,11 @@ def _toml(path: Path, shown: str, faults: list[Fault], *about: str) -> dict[str,
 HostKeys = Mapping[str, tuple[str, ...]]  # by name in known_hosts
 
 
-class Records(NamedTuple):
-    """What commands have written down of a customer."""
-
-    keys: tuple[Key, ...]
-    opened: Opened | None
-
-
 def _records(where: Path, customers: Iterable[str], faults: list[Fault]) -> dict[str, Records]:
     found = {}
     for stem in customers:
         keys, texts = key_records.read(where, stem)
-        faults += _about(texts, f"customers/{stem}")
+        faults += _faults_of(texts, f"customers/{stem}")
         found[stem] = Records(keys, opened_records.read(where, stem))
     return found
 
@@ -258,7 +249,7 @@ def _relays(tables: Tables, known: HostKeys, faults: list[Fault]) -> dict[str, R
     for name, table in tables.items():
         texts: list[str] = []
         relay = _check_table(Relay, f"relays.toml: {name}.", table or {}, {"name": name}, texts)
-        faults += _about(texts, f"relays/{name}")
+        faults += _faults_of(texts, f"relays/{name}")
         if relay:
             relays[name] = relay.model_copy(update={"host_keys": known.get(key_records.host_field(relay), ())})
     return relays
@@ -274,7 +265,7 @@ def _customers(
         texts: list[str] = []
         given = {"id": stem, **records[stem]._asdict()}
         customer = _check_table(Customer, f"{folder}/{stem}.toml: ", table, given, texts)
-        faults += _about(texts, f"customers/{stem}")
+        faults += _faults_of(texts, f"customers/{stem}")
         if customer:
             of_server = known.get(key_records.host_field(customer.exchange.ssh), ())
             customers[stem] = customer.model_copy(update={"host_keys": of_server})
@@ -284,12 +275,14 @@ def _customers(
 def _check_table(
     model: type[T], shown: str, table: Mapping[str, Any], given: Mapping[str, Any], faults: list[str]
 ) -> T | None:
-    faults += [f"{shown}{key}: no such key: it is not for the file to say" for key in table if key in model.given]
+    faults += [f"{shown}{key}: no such key: the file cannot set it" for key in table if key in model.given]
     try:
         return model.model_validate(_freeze({**table, **given}))
     except ValidationError as error:
         faults += [
-            shown + describe_faults(model, detail) for detail in error.errors(include_url=False) if not follows(detail)
+            shown + describe_faults(model, detail)
+            for detail in error.errors(include_url=False)
+            if not follows_from_others(detail)
         ]
     return None
 
@@ -299,59 +292,6 @@ def _freeze(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _freeze(inner) for key, inner in value.items()}
     return tuple(map(_freeze, value)) if isinstance(value, list) else value
-
-
-# ---- what spans files
-
-
-def _unknown_relays(relays: Tables, customers: Tables) -> Iterator[Fault]:
-    for stem, table in customers.items():
-        for name in _texts(table, "relays"):
-            if name not in relays:
-                text = f"customers/{stem}.toml: relays: {name!r} is not in relays.toml{near(name, relays)}"
-                yield Fault(text, frozenset({f"customers/{stem}"}))
-
-
-def _claimed_twice(customers: Tables) -> Iterator[Fault]:
-    """Compare the files as they are written, so that one with other faults counts as well."""
-    owners: dict[str, str] = {}
-    for stem, table in customers.items():
-        for written in _texts(table, "domains"):
-            try:
-                owner = owners.setdefault(domain := domains.ascii_form(written), stem)
-            except ValueError:
-                continue  # said where the customer was checked
-            if owner != stem:
-                text = f"customers/{stem}.toml: domains: {domain!r} is claimed by customers/{owner}.toml too"
-                yield Fault(text, frozenset({f"customers/{stem}", f"customers/{owner}"}))
-
-
-def _shared_keys(records: Mapping[str, Records]) -> Iterator[Fault]:
-    """Refuse a key of two customers: it alone tells who uploads, and sshd takes the first line that has it."""
-    owners: dict[str, tuple[str, str]] = {}
-    for stem, theirs in records.items():
-        for key in theirs.keys:
-            file = f"keys/{stem}/{key.name}.pub"
-            owner, first = owners.setdefault(key.public, (stem, file))
-            if owner != stem:
-                text = f"{file}: is the key of {first} too: a key says who uploads, so each customer needs its own"
-                yield Fault(text, frozenset({f"customers/{stem}", f"customers/{owner}"}))
-
-
-def _orphaned_records(where: Path, customers: Tables) -> Iterator[Fault]:
-    keys = {f"keys/{customer}": customer for customer in key_records.recorded_customers(where)}
-    opened = {f"opened/{customer}.json": customer for customer in opened_records.recorded_customers(where)}
-    for record, customer in {**keys, **opened}.items():
-        if customer not in customers and not retired_file(where, customer).exists():
-            help_ = near(customer, customers) or "; move it to where the customer's file went"
-            text = f"{record}: no customer {customer!r} in customers{help_}"
-            yield Fault(text, frozenset({f"customers/{customer}"}))
-
-
-def _texts(table: Mapping[str, Any] | None, key: str) -> list[str]:
-    """Return the texts of a list as they are written, be the rest of the file as wrong as it likes."""
-    value = (table or {}).get(key)
-    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
 
 
 # ---- the store

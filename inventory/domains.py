@@ -41,7 +41,7 @@ def _ascii_label(label: str) -> str:
 
 
 def _is_unicode_label(label: str) -> bool:
-    """Tell whether IDNA 2008 could know this label: letters, marks and digits in the one form Unicode has for them."""
+    """Return whether IDNA 2008 may know this label: letters, marks and digits in the one form Unicode has for them."""
     usual = all(character == "-" or unicodedata.category(character) in _LETTERS for character in label)
     return usual and unicodedata.normalize("NFKC", label) == label and unicodedata.category(label[0])[0] != "M"
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from inventory.model import Table, table_of
+from inventory.table import Table, table_of
 from inventory.validators import near
 
 UNSHOWN = "unshown"
@@ -21,8 +21,8 @@ _MEANS = {
 }
 
 
-def follows(detail: Mapping[str, Any]) -> bool:
-    """Tell whether a finding only follows from others: pydantic takes a list whose every member is wrong for empty."""
+def follows_from_others(detail: Mapping[str, Any]) -> bool:
+    """Return whether a fault only follows from others: pydantic takes a list whose every member is wrong for empty."""
     return bool(detail["type"] == "too_short" and detail["input"])
 
 
@@ -37,10 +37,10 @@ def describe_faults(model: type[Table], detail: Mapping[str, Any]) -> str:
         return f"{key}: no such key{near(last, keys_of(table))}"
     if detail["type"] == "missing":
         return f"{key}: must be given. {keys_of(table)[last]}"
-    return f"{key}: {_why(detail)}"
+    return f"{key}: {_describe_fault(detail)}"
 
 
-def _why(detail: Mapping[str, Any]) -> str:
+def _describe_fault(detail: Mapping[str, Any]) -> str:
     value, context = detail["input"], detail.get("ctx", {})
     if detail["type"] == UNSHOWN:
         return str(detail["msg"])
@@ -75,3 +75,10 @@ class InventoryError(Exception):
         """Keep the faults for who shows them one by one."""
         self.faults = list(faults)
         super().__init__("\n".join(self.faults))
+
+
+class Fault(NamedTuple):
+    """What is wrong with the inventory, and whom it concerns."""
+
+    text: str
+    about: frozenset[str] = frozenset()  # "customers/ID", "relays/NAME", another file's name; empty: everybody

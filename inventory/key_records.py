@@ -14,7 +14,8 @@ from pathlib import Path
 
 from common.key_line import KEY_TYPES
 from inventory.atomic_text import replace_text, sync_folder
-from inventory.model import Key, Relay, Ssh
+from inventory.exchange import Ssh
+from inventory.model import Key, Relay
 
 _FILE = re.compile(r"k([1-9][0-9]*)\.pub")
 SPARE = "spare"
@@ -66,7 +67,7 @@ def was_recorded(where: Path, customer: str, name: str) -> bool:
 
 
 @contextmanager
-def changing(where: Path, customer: str) -> Iterator[None]:
+def hold_lock(where: Path, customer: str) -> Iterator[None]:
     """Be the only one who changes the customer's keys. Raises BlockingIOError when somebody else is at it."""
     folder = where / "keys" / customer
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,33 +1,28 @@
-"""Relay and Customer: every key of the inventory's files, its default, and a sentence on it."""
+"""Relay, Provider and Customer: every key of the inventory's files, its default, and a sentence on it.
+
+The keys of `[exchange]` are in inventory/exchange.py, those of `[store]` in inventory/store.py.
+"""
 
 from __future__ import annotations
 
 import fnmatch
-import zlib
 from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias, get_args
+from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from common.names import ACCOUNT_PREFIX, upload_account
 from common.opened import Opened
 from common.table_types import OurType
 from inventory import domains, validators
-
-# A word here is a folder of templates/windows, templates/posix or templates/windows/clients; a source is also
-# a module of receiver/upload/formats, its - and . written _.
-Source: TypeAlias = Literal["exchange-5.5", "csvde", "powershell", "ldap", "exchange-online"]
-Client: TypeAlias = Literal["plink", "openssh", "securecrt"]
-Reach: TypeAlias = Literal["kit", "ssh"]
+from inventory.exchange import Exchange
+from inventory.table import Table
 
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 
-SERVERS = {"ldap": "ldap-host", "exchange-online": "exchange-online"}
-"""What messages call the customer's end where the file names no server."""
-POSIX_DEFAULTS = {"directory": "/opt/userexport", "client": "openssh"}
-"""What holds on a POSIX host where the file says nothing."""
 CANARIES_NEEDED = ("ldap", "exchange-online")
+"""Sources of which a list needs a canary for each domain."""
 
 LONGEST_ACCOUNT = 32  # letters of a user's name
 KEY_NOTICE = 30  # days before key_max_age_days from which a key is due; half of key_max_age_days where that is less
@@ -43,20 +38,6 @@ class Key(NamedTuple):
     def age(self, today: date) -> int | None:
         """Return its age in days; None: nobody wrote down when it was recorded."""
         return (today - self.recorded).days if self.recorded else None
-
-
-class Table(BaseModel):
-    """A table of TOML: frozen, of the types written here and no near ones, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=False)
-    given: ClassVar[frozenset[str]] = frozenset()
-    """Fields that load() adds from elsewhere; they are no keys of the file."""
-
-
-def table_of(annotation: object) -> type[Table] | None:
-    """Return the table that a field holds, or may hold; None: it holds no table."""
-    parts = (annotation, *get_args(annotation))
-    return next((part for part in parts if isinstance(part, type) and issubclass(part, Table)), None)
 
 
 class StoreFiles(NamedTuple):
@@ -145,307 +126,6 @@ class Provider(Table):
     contact: validators.AsciiLine = Field(description="How they reach you: a telephone number, an address, a page.")
 
 
-class Schedule(Table):
-    """When the customer's server exports: `[exchange.schedule]`, in the server's own time."""
-
-    days: validators.Days = Field(validators.DAYS[:5], description='"MON-FRI", "MON,WED" or a list of days.')
-    start: validators.Clock = Field("07:00", alias="from", description="No export starts before this.")
-    until: validators.Clock = Field(
-        "19:00", alias="to", validate_default=True, description="No export starts after this."
-    )
-    every_minutes: int = Field(
-        60, ge=15, le=1440, description="From one export to the next; below 60 means many `at` jobs on NT 4."
-    )
-    timezone: validators.TimeZone = Field(
-        "UTC", description="The server's time zone, as Europe/Berlin: lateness is judged by it."
-    )
-
-    @field_validator("until")
-    @classmethod
-    def _after_start(cls, until: str, info: ValidationInfo) -> str:
-        if "start" in info.data and until <= info.data["start"]:
-            raise ValueError(f"must be later than from ({info.data['start']}); a night needs two days' schedule")
-        return until
-
-    def starts(self, customer: str) -> tuple[int, ...]:
-        """Minutes after midnight at which exports start, moved by the id so that customers do not all call at once."""
-        first, last = _minutes(self.start), _minutes(self.until)
-        moved = zlib.crc32(customer.encode()) % min(60, self.every_minutes, last - first)
-        return tuple(range(first + moved, last + 1, self.every_minutes))
-
-
-def _minutes(clock: str) -> int:
-    hours, minutes = clock.split(":")
-    return int(hours) * 60 + int(minutes)
-
-
-class Take(Table):
-    """Which kinds of recipients are taken: `[exchange.take]`. With blanks a key is the reason that reports count."""
-
-    internal_only: bool = Field(
-        False, description="Those who take mail from senders Exchange knows alone, as most groups since 2007."
-    )
-    system_objects: bool = Field(False, description="Exchange's own: system and audit log mailboxes, role groups.")
-    arbitration_mailboxes: bool = Field(False, description="Exchange's own, for moderation, migration, federation.")
-    discovery_mailboxes: bool = Field(False, description="Exchange's own, for what searches find.")
-    health_mailboxes: bool = Field(False, description="Exchange's own, for monitoring (HealthMailbox...).")
-    mailbox_plans: bool = Field(False, description="Patterns that mailboxes are made after.")
-    public_folder_mailboxes: bool = Field(
-        False, description="Those that hold public folders; the folders with an address are always taken."
-    )
-    hidden: bool = Field(True, description="Those in no address list. They get mail like all others.")
-    disabled: bool = Field(
-        True,
-        description="Those whose account nobody can log in to. Shared, room, equipment and linked mailboxes are never "
-        "counted among them, but for those that Exchange 2000 or 2003 made.",
-    )
-    contacts: bool = Field(
-        True, description="Those whose mail goes on to somewhere else; that address of theirs is never taken."
-    )
-
-    @property
-    def left_out(self) -> tuple[str, ...]:
-        """The kinds that are not taken, as a report names them."""
-        return tuple(name.replace("_", " ") for name, taken in self if not taken)
-
-
-class Ssh(Table):
-    """How the server is reached over SSH: `[exchange.ssh]`."""
-
-    address: validators.Host | None = Field(None, description="Where we connect; ~/.ssh/config applies to it.")
-    user: validators.WindowsUser | None = Field(
-        None, description=r"Who we log in as: an administrator there, `bob` or `ACME\bob`."
-    )
-    port: int | None = Field(None, ge=1, le=65535, description="Left out: ~/.ssh/config decides, then 22.")
-
-
-class Ldap(Table):
-    """How an LDAP directory is asked: `[exchange.ldap]`."""
-
-    servers: tuple[validators.LdapServer, ...] = Field(
-        min_length=1,
-        description="As `ldaps://dc1.acme.example:3269`, the first one that answers whole counts. Port left out: 636; "
-        "3269 is the global catalog of Active Directory, the whole forest. Plain LDAP is refused.",
-    )
-    base: validators.DirectoryText = Field(
-        description="Below which entry people are, as DC=acme,DC=example; empty where the server takes it for all."
-    )
-    bind_dn: validators.DirectoryName = Field(
-        description="Who asks: a DN, or in Active Directory NAME@DOMAIN; with a keytab its principal. The password "
-        "lies on the host that asks, in bind.password, and nowhere here."
-    )
-    attributes: tuple[validators.Attribute, ...] = Field(
-        ("proxyAddresses",),
-        min_length=1,
-        description="Those that hold addresses. A value without TYPE: in front is an internet address.",
-    )
-    filter: validators.SearchFilter | None = Field(
-        None, description="Which entries are asked for. Left out: all that have one of attributes."
-    )
-    page_size: int = Field(
-        500, ge=0, le=10_000, description="Entries asked for at once; 0 for servers that know no paging."
-    )
-    ca: validators.UnixFile = Field(
-        "ca.pem",
-        description="File on that host with the CA of the servers' certificates, in PEM; a name: in directory.",
-    )
-    pins: tuple[validators.Pin, ...] = Field(
-        (),
-        alias="pin",
-        description="The key that a server must have besides, as `sha256:BASE64`, or several, one for each server.",
-    )
-
-    @field_validator("pins", mode="before")
-    @classmethod
-    def _one_or_several(cls, pins: object) -> object:
-        return (pins,) if isinstance(pins, str) else pins
-
-    @property
-    def default_filter(self) -> str:
-        """The filter that finds whoever has one of the attributes."""
-        each = "".join(f"({name}=*)" for name in self.attributes)
-        return each if len(self.attributes) == 1 else f"(|{each})"
-
-    @property
-    def finds_addresses_alone(self) -> bool:
-        """Return whether only who has one of the attributes is asked for; written by hand it is the same filter."""
-        return self.filter is None or validators.presences(self.filter) == {name.casefold() for name in self.attributes}
-
-
-class Online(Table):
-    """How Exchange Online is asked: `[exchange.online]`."""
-
-    organization: validators.Organization = Field(description="The tenant's first domain, as acme.onmicrosoft.com.")
-    app_id: validators.AppId = Field(description="Application (client) ID of the app registration; docs/sources.md.")
-    thumbprint: validators.Thumbprint | None = Field(
-        None, description="The certificate in the store of the Windows machine that asks."
-    )
-    certificate: validators.UnixFile | None = Field(
-        None, description="On a Linux host instead: the certificate in PEM; a name: in directory."
-    )
-    key: validators.UnixFile | None = Field(
-        None, validate_default=True, description="And its private key in PEM, without a password, 0600."
-    )
-    environment: Literal["O365Default", "O365China", "O365USGovGCCHigh", "O365USGovDoD", "O365GermanyCloud"] = Field(
-        "O365Default", description="Which of Microsoft's clouds."
-    )
-
-    @field_validator("key")
-    @classmethod
-    def _windows_or_linux(cls, key: str | None, info: ValidationInfo) -> str | None:
-        if {"thumbprint", "certificate"} <= info.data.keys():
-            thumbprint, certificate = info.data["thumbprint"], info.data["certificate"]
-            if (key is None) != (certificate is None) or (key is None) == (thumbprint is None):
-                raise ValueError("must be given with certificate (Linux), or thumbprint alone (Windows)")
-        return key
-
-
-class Exchange(Table):
-    """The customer's end: `[exchange]`."""
-
-    source: Source = Field("exchange-5.5", description="What the list is exported from; docs/sources.md.")
-    online: Online | None = Field(None, validate_default=True, description="How Exchange Online is asked.")
-    server: validators.ServerName = Field(
-        description="The server that is asked. exchange-5.5: ADMIN's DirectoryService; csvde: a global catalog; "
-        "powershell: an Exchange server, only where the one that exports has no Exchange of its own. ldap, "
-        "exchange-online: the machine that asks, as messages should call it; may be left out there."
-    )
-    install: validators.WindowsPath = Field(
-        r"C:\exchsrvr", description=r"exchange-5.5: where Exchange lives; `bin\admin.exe` is below it."
-    )
-    directory: str = Field(
-        r"C:\userexport",
-        description="Where our files go; a folder without blanks in its path. Left out on Linux: /opt/userexport.",
-    )
-    basepoint: str | None = Field(
-        None,
-        validate_default=True,
-        description="Where in the directory the export starts. exchange-5.5: must be given, /o=ORGANISATION for all of "
-        "it, spelled as Exchange does; csvde: DC=acme,DC=example for a domain and those below it, left out the "
-        "server's own; powershell: always all of the forest; ldap: base in [exchange.ldap]; "
-        "exchange-online: always all of the tenant.",
-    )
-    reach: Reach = Field(
-        "kit",
-        description="How files get there: `kit`, in a folder that somebody carries; `ssh`, to Windows' own OpenSSH, or "
-        "to the Linux host of ldap or exchange-online, with Python 3.9 or later.",
-    )
-    client: Client = Field("plink", description="The SSH client that uploads; docs/clients.md. On Linux: openssh.")
-    key_type: Literal["ed25519", "rsa"] = Field("ed25519", description="rsa only for PuTTY before 0.68.")
-    addresses: tuple[validators.KeyFrom, ...] = Field(
-        min_length=1,
-        description='Where uploads come from (from= of the key): addresses or networks, IPv6 too; "any" must be said.',
-    )
-    ssh: Ssh = Field(Ssh(), validate_default=True, description="How it is reached.")
-    ldap: Ldap | None = Field(None, validate_default=True, description="How the directory is asked.")
-    schedule: Schedule = Field(Schedule(), description="When the server exports.")
-    take: Take = Field(Take(), description="Which kinds of recipients are taken.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _defaults_of_the_source(cls, given: object) -> object:
-        if not isinstance(given, dict):
-            return given
-        server, online = SERVERS.get(str(given.get("source"))), given.get("online")
-        on_linux = given.get("source") == "ldap" or (isinstance(online, dict) and "certificate" in online)
-        return {**({"server": server} if server else {}), **(POSIX_DEFAULTS if on_linux else {}), **given}
-
-    @property
-    def is_posix(self) -> bool:
-        """Return whether the host that exports is a POSIX one, and no Windows."""
-        return _is_posix(self.source, self.online)
-
-    @field_validator("online")
-    @classmethod
-    def _where_it_is_the_source(cls, online: Online | None, info: ValidationInfo) -> Online | None:
-        is_source = info.data.get("source") == "exchange-online"
-        if is_source and online is None:
-            raise ValueError("must be given for exchange-online: organization, app_id and a certificate")
-        if not is_source and online is not None and "source" in info.data:
-            raise ValueError('must be left out, or source = "exchange-online" be said')
-        return online
-
-    @field_validator("directory")
-    @classmethod
-    def _path_of_the_system(cls, directory: str, info: ValidationInfo) -> str:
-        if _is_posix(info.data.get("source"), info.data.get("online")):
-            return validators.unix_path(directory)
-        return validators.plain_windows_path(directory)
-
-    @field_validator("ldap")
-    @classmethod
-    def _where_ldap_is_the_source(cls, ldap: Ldap | None, info: ValidationInfo) -> Ldap | None:
-        is_source = info.data.get("source") == "ldap"
-        if is_source and ldap is None:
-            raise ValueError("must be given for ldap: servers, base and bind_dn")
-        if not is_source and ldap is not None and "source" in info.data:
-            raise ValueError('must be left out, or source = "ldap" be said')
-        return ldap
-
-    @field_validator("basepoint")
-    @classmethod
-    def _of_the_source(cls, basepoint: str | None, info: ValidationInfo) -> str | None:
-        source = info.data.get("source")
-        if source == "exchange-5.5" and basepoint is None:
-            raise ValueError("must be given for exchange-5.5: /o= and the organisation's name as Exchange shows it")
-        if source == "powershell" and basepoint is not None:
-            raise ValueError("must be left out for powershell, which asks for all of the forest")
-        if source == "exchange-online" and basepoint is not None:
-            raise ValueError("must be left out for exchange-online, which asks for all of the tenant")
-        if source == "ldap" and basepoint is not None:
-            raise ValueError("must be left out for ldap, which has base in [exchange.ldap]")
-        if basepoint is None or source is None:
-            return basepoint
-        return validators.domain_root(basepoint) if source == "csvde" else validators.base_point(basepoint)
-
-    @field_validator("client")
-    @classmethod
-    def _runs_where_it_is_reached(cls, client: str, info: ValidationInfo) -> str:
-        if _is_posix(info.data.get("source"), info.data.get("online")) and client != "openssh":
-            raise ValueError(f"must be openssh, or left out, for {info.data['source']} on Linux")
-        if client == "securecrt" and info.data.get("reach") == "ssh":
-            raise ValueError("wants somebody at the server, who makes its key and takes the relays': reach must be kit")
-        return client
-
-    @property
-    def copies_files(self) -> bool:
-        """Return whether its client cannot send to a command: the list goes into a drop, from where it is collected."""
-        return self.client == "securecrt"
-
-    @field_validator("ssh")
-    @classmethod
-    def _as_it_is_reached(cls, ssh: Ssh, info: ValidationInfo) -> Ssh:
-        reach = info.data.get("reach")
-        if reach == "ssh" and (ssh.address is None or ssh.user is None):
-            raise ValueError('must say address and user, as reach is "ssh"')
-        if reach == "kit" and ssh != Ssh():
-            raise ValueError('must be left out, or reach = "ssh" be said')
-        return ssh
-
-    @field_validator("take")
-    @classmethod
-    def _is_told(cls, take: Take, info: ValidationInfo) -> Take:
-        if info.data.get("source") == "exchange-5.5" and take != Take():
-            raise ValueError("must be left out for exchange-5.5: its export does not tell kinds; exclude works for all")
-        return take
-
-    @property
-    def left_out(self) -> tuple[str, ...]:
-        """The kinds of recipients that are left out, as far as the source tells kinds."""
-        return () if self.source == "exchange-5.5" else self.take.left_out
-
-    @field_validator("addresses")
-    @classmethod
-    def _any_stands_alone(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
-        if validators.ANYWHERE in addresses and len(addresses) > 1:
-            raise ValueError(f"must be {validators.ANYWHERE!r} alone, or addresses without it")
-        return addresses
-
-
-def _is_posix(source: object, online: Online | None) -> bool:
-    return source == "ldap" or (online is not None and online.certificate is not None)
-
-
 class Guard(Table):
     """When a list is held until an operator accepts it: `[guard]`."""
 
@@ -473,7 +153,7 @@ class Customer(Table):
 
     given: ClassVar[frozenset[str]] = frozenset({"id", "keys", "host_keys", "opened", "followers"})
     id: validators.CustomerId
-    keys: tuple[Key, ...] = ()  # oldest first; all open the gate, the batch prefers the last
+    keys: tuple[Key, ...] = ()  # oldest first; each may upload, the batch tries the last first
     host_keys: tuple[str, ...] = ()  # of the server, where it is reached over SSH: "TYPE BLOB", from known_hosts
     opened: Opened | None = None  # a person had all its domains opened, from opened/
     followers: frozenset[str] = frozenset()  # those of its relays that take no uploads

@@ -9,21 +9,11 @@ from typing import get_args
 
 from pydantic.fields import FieldInfo
 
-from inventory.model import (
-    Customer,
-    Exchange,
-    Guard,
-    Ldap,
-    Online,
-    Provider,
-    Relay,
-    Schedule,
-    Ssh,
-    Table,
-    Take,
-    table_of,
-)
+from inventory.exchange import Exchange, Schedule, Ssh, Take
+from inventory.model import Customer, Guard, Provider, Relay
+from inventory.sources import Ldap, Online
 from inventory.store import Store
+from inventory.table import Table, table_of
 
 _HEAD = """# The inventory
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from inventory.atomic_text import replace_text
-from inventory.model import Customer, Provider, Relay, Table
+from inventory.model import Customer, Provider, Relay
 from inventory.store import Store
+from inventory.table import Table
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 FOLDER = "schema"
@@ -48,18 +49,18 @@ def _schema_of(model: type[Table]) -> dict[str, Any]:
     tables = made.pop("$defs", {})
     made["properties"] = {key: each for key, each in made["properties"].items() if key not in model.given}
     made["required"] = [key for key in made.get("required", []) if key not in model.given]
-    resolved: dict[str, Any] = _resolved(made, tables)
+    resolved: dict[str, Any] = _resolve(made, tables)
     return resolved
 
 
-def _resolved(value: Any, tables: Mapping[str, Any]) -> Any:
+def _resolve(value: Any, tables: Mapping[str, Any]) -> Any:
     if isinstance(value, list):
-        return [_resolved(each, tables) for each in value]
+        return [_resolve(each, tables) for each in value]
     if not isinstance(value, dict):
         return value
     if "$ref" in value:
-        return _resolved({**tables[value["$ref"].rpartition("/")[2]], **_without(value, "$ref", "default")}, tables)
-    plain = {key: _resolved(each, tables) for key, each in value.items() if key != "title"}
+        return _resolve({**tables[value["$ref"].rpartition("/")[2]], **_leave_out(value, "$ref", "default")}, tables)
+    plain = {key: _resolve(each, tables) for key, each in value.items() if key != "title"}
     if "properties" in plain:
         plain["properties"] = dict(_properties(plain["properties"]))
     return _without_null(plain)
@@ -68,7 +69,7 @@ def _resolved(value: Any, tables: Mapping[str, Any]) -> Any:
 def _properties(properties: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, each in properties.items():
         if key in _ONE_OR_SEVERAL:
-            choices = [{"type": "string"}, _without(each, "description")]
+            choices = [{"type": "string"}, _leave_out(each, "description")]
             yield key, {"description": each.get("description", ""), "anyOf": choices}
         else:
             yield key, each
@@ -76,12 +77,12 @@ def _properties(properties: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     """Return a schema without null, which TOML does not have: such a key is left out."""
-    kept = _without(schema, "anyOf", *(["default"] if schema.get("default", "") is None else []))
+    kept = _leave_out(schema, "anyOf", *(["default"] if schema.get("default", "") is None else []))
     choices = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
     if not choices:
         return kept
     return {**choices[0], **kept} if len(choices) == 1 else {**kept, "anyOf": choices}
 
 
-def _without(value: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+def _leave_out(value: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: each for key, each in value.items() if key not in keys}

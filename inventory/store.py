@@ -11,8 +11,9 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from inventory.errors import UNSHOWN, InventoryError, describe_faults
-from inventory.model import Relay, StoreFiles, Table
+from inventory.model import Relay, StoreFiles
 from inventory.provider import FILE, read_tables
+from inventory.table import Table
 
 _PARAMETERS = ("sslmode", "sslrootcert")
 
@@ -81,7 +82,7 @@ def files_for(store: Store, where: Path, relay: Relay) -> StoreFiles:
         raise InventoryError([f"{FILE}: store.url: sslrootcert={store.authority_file}: {why}"]) from None
     if "-----BEGIN CERTIFICATE-----" not in authority:
         raise InventoryError([f"{FILE}: store.url: sslrootcert={store.authority_file}: holds no certificate in PEM"])
-    config = {"postern": 1, "id": store.id, "role": relay.role, "pooler": store.pooler}
+    config = {"postern": 1, "id": store.id, "name": relay.name, "role": relay.role, "pooler": store.pooler}
     return StoreFiles(json.dumps(config) + "\n", _service(store, relay), authority)
 
 

@@ -63,7 +63,7 @@ class _Stage:
         _write(folder / "inventory" / "customers" / "demo.toml", customer)
 
     def play(self) -> None:
-        """Tell the story, from an empty relay to one that refuses the rest."""
+        """Run the demo, from an empty relay to one that refuses the rest."""
         with _act(f"A relay: Debian 12, Postfix, sshd on {self.relay.address}. Its host keys are pinned first."):
             self.inv("trust mx1 --yes")
         with _act("A customer, Demo Ltd, is set up on it, and the kit for its Exchange server is written."):

@@ -60,7 +60,7 @@ def make_root(root: str, at: str, writes: str) -> None:
 
 
 def make_kernel_file_systems() -> None:
-    """Give the host /proc, /dev and /run of its own; a machine without systemd has no more than that."""
+    """Mount for the host /proc, /dev and /run of its own; a machine without systemd has no more than that."""
     mount("proc", "/proc")
     mount("tmpfs", "/run", "mode=0755")
     mount("tmpfs", "/dev", "mode=0755")
@@ -128,7 +128,7 @@ def bury(*_: Any) -> None:
 
 
 def answer(what: object) -> None:
-    """Say a line of JSON to whoever started us."""
+    """Write a line of JSON for the process that started us."""
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
 

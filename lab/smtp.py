@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from types import TracebackType
 
 
@@ -44,7 +45,11 @@ class Conversation:
     def ask(self, recipient: str, sender: str = "") -> str:
         """The reply to RCPT TO; the message ends there."""
         wide = "" if (recipient + sender).isascii() else " SMTPUTF8"
-        self._check_reply(self.say(f"MAIL FROM:<{sender}>{wide}"))
+        reply = self.say(f"MAIL FROM:<{sender}>{wide}")
+        if reply.startswith("530"):  # it wants TLS first
+            self._encrypt()
+            reply = self.say(f"MAIL FROM:<{sender}>{wide}")
+        self._check_reply(reply)
         answer = self.say(f"RCPT TO:<{recipient}>")
         self._check_reply(self.say("RSET"))
         return answer
@@ -56,6 +61,15 @@ class Conversation:
             self._check_reply(self.say(line))
         stuffed = ["." + line if line.startswith(".") else line for line in text.splitlines()]
         return self._check_reply(self.say("\r\n".join([*stuffed, "."])))
+
+    def _encrypt(self) -> None:
+        self._check_reply(self.say("STARTTLS"))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self._lines.close()
+        self._socket = context.wrap_socket(self._socket)
+        self._lines = self._socket.makefile("r", encoding="utf-8", newline="\r\n")
+        self._check_reply(self.say("EHLO lab.example"))
 
     def close(self) -> None:
         """Hang up."""

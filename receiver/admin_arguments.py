@@ -17,7 +17,7 @@ _HELP = {
     "review": "Show what is held, name by name, and the command that accepts it.",
     "record-review": "Keep, from stdin, what `inv review` has shown of all the customer's relays.",
     "accept": "Take the whole held list, by the numbers that review names.",
-    "rollback": "Put an earlier list back and pin it, by the number of those who go.",
+    "rollback": "Put an earlier list back and freeze it, by the number of those who go.",
     "resume": "Let uploads take effect again, first the one that waits.",
     "open": "Let no list count as accepted: each domain is open until its next list is accepted.",
     "rehearse": "Show which logged uploads the guard would hold under other limits, each judged alone.",

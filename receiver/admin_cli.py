@@ -1,4 +1,4 @@
-"""postern: the front door for people, over the admin connection or at the relay itself. No key line names it.
+"""postern: the program for people, over the admin connection or at the relay itself. No key line names it.
 
 Started as root it becomes account `postern` before it touches a spool; nobody else but that account may start it.
 """
@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -38,6 +39,7 @@ from receiver.monitoring.next_hop import NextHop
 from receiver.monitoring.status import Status
 from receiver.outcome import (
     Answer,
+    Busy,
     Origin,
     Outcome,
     Refused,
@@ -46,7 +48,7 @@ from receiver.outcome import (
     outcome_of_error,
     write_answer,
 )
-from receiver.store.shared_change import Decided, hold_shared, run_anyway, run_shared, was_accepted
+from receiver.store.shared_change import Decided, done_check, hold_shared, run_anyway, run_shared, share_review
 from receiver.store.transaction import load_access
 from receiver.system import account, process_limits
 from receiver.tables_client import Tables
@@ -68,7 +70,7 @@ _NOTE = 5.0  # seconds that the lock is tried for noting that a list was reviewe
 
 
 class AdminCall(NamedTuple):
-    """One call at the desk."""
+    """One call of `postern`."""
 
     places: Places
     tables: Tables
@@ -121,7 +123,7 @@ def answer_call(
 
 
 def _become_postern(places: Places, reads_logs: bool) -> OpenedLogs | None:
-    """Give up root for good, after opening the mail logs, which only root may open. None: they are not asked for."""
+    """Leave root for good, after opening the mail logs, which only root may open. None: they are not asked for."""
     theirs = account.find_account()
     if os.geteuid() == theirs.uid:
         return None
@@ -181,12 +183,10 @@ def _through_store(call: AdminCall, spool: Spool, run: Callable[[], Outcome]) ->
     name = getattr(call.asked, "list", "") or ""
     if call.asked.verb == "adopt":
         return partial(hold_shared, access, spool, call.origin.by, run)
-    if call.asked.verb == "accept" and was_accepted(spool, name):
-        done = Outcome(spool.customer, "unchanged", call.origin, total=spool.summary().total)
-        return lambda: done._replace(notes=("done already",))
-    only_adds = call.asked.verb == "open" or (call.asked.verb == "merge-list" and not call.asked.exact)
-    through = run_anyway if only_adds else run_shared
-    return partial(through, access, spool, Decided(call.asked.verb, call.origin.by), run)
+    decided = Decided(call.asked.verb, call.origin)
+    if call.asked.verb == "open" or (call.asked.verb == "merge-list" and not call.asked.exact):
+        return partial(run_anyway, access, spool, decided, run)
+    return partial(run_shared, access, spool, decided, run, done_check(spool, call.asked.verb, name))
 
 
 def _offer(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
@@ -213,13 +213,17 @@ def _review(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
     return _print_record({**found.as_json(spool.customer, spool.pinned(), record), "next_hop": next_hop}, review_lines)
 
 
-def _record_review(_: AdminCall, __: Settings, spool: Spool) -> Answer:
+def _record_review(call: AdminCall, _: Settings, spool: Spool) -> Answer:
     try:
         record = review_record.decode_record(sys.stdin.buffer.read(review_record.LIMIT))
     except BadRecord as error:
         raise Refused(str(error)) from error
     with spool.locked(_NOTE):
         review_record.store_record(spool.folder, record)
+    access = load_access(call.places)
+    if access and access.settings.is_upload_relay:
+        with suppress(Busy):  # it is recorded here, and on every other relay that was asked
+            share_review(access, spool, record, call.origin.by)
     return Answer.done([], customer=spool.customer, list=record.list)
 
 

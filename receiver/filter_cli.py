@@ -30,7 +30,7 @@ def main() -> int:
     settings = Settings(**read)
     process_limits.limit_resources(settings)
     try:
-        answer = _answer(_chosen(settings))
+        answer = _answer(_filter_stdin(settings))
     except BadExport as error:
         return _end(REFUSED, {"why": str(error)})
     except (Stopped, BadSettings, MemoryError) as error:
@@ -39,7 +39,7 @@ def main() -> int:
     return _end(DONE, answer)
 
 
-def _chosen(settings: Settings) -> FilteredExport:
+def _filter_stdin(settings: Settings) -> FilteredExport:
     export = stream.strip_end_mark(sys.stdin.buffer.read(), required=False)
     return filter_export(formats.read(export, settings), settings)
 

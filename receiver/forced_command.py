@@ -1,6 +1,6 @@
-"""postern-receive: the one door a customer's key opens, as `command="postern-receive CUSTOMER KEYNAME"` in its line.
+"""postern-receive: all that a customer's key can start, by `command="postern-receive CUSTOMER KEYNAME"` in its line.
 
-Who is there comes from that line alone. What the client says is one of a few words, or refused: it is never a path, an
+Who calls is known from that line alone. What the client says is one of a few words, or refused: it is never a path, an
 option or a name.
 """
 
@@ -31,7 +31,7 @@ from receiver.upload.pipeline import WAIT
 from receiver.views.status import customer_lines
 
 _VERBS = ("receive", "look", "status", "")
-_OF_DROP = ("collect", "collect-look")  # as receive and look, of customers who have a drop
+_OF_DROP = ("collect", "collect-look")  # as receive and look, of customers who have an SFTP inbox
 _KIT = re.compile(r"(receive|look|collect|collect-look) kit=([1-9][0-9]{0,5})")
 _NOTE = 1.0  # seconds that the lock is tried for noting that a key was seen
 
@@ -88,7 +88,7 @@ def _answer(places: Places, tables: Tables, call: UploadCall) -> Answer:
             process_limits.limit_resources(settings)
             with suppress(Busy, OSError), spool.locked(_NOTE):
                 kit = None if call.verb in ("status", "") else call.kit
-                spool.seen(call.origin.key, call.origin.when, kit)
+                spool.note_key(call.origin.key, call.origin.when, kit)
             return _run_verb(settings, spool, tables, call)
     except (Stopped, BadSettings) as error:
         return _log(outcome_of_error(call.customer, call.origin, error))

@@ -27,7 +27,7 @@ def count(number: int, noun: str) -> str:
 
 
 def format_actor(key: str, client: str, by: str) -> str:
-    """Return who brought a list: a key, or a person at the desk, and from where."""
+    """Return who brought a list: a key, or a person by `postern`, and from where."""
     who = f"key {key}" if key else by or "somebody"
     return f"{escape(who)} from {escape(client)}" if client else escape(who)
 

@@ -52,9 +52,9 @@ class Origin(NamedTuple):
     """Who started a run, from where and when: where its list came from."""
 
     when: int  # epoch seconds
-    key: str = ""  # the key's name; empty when it came from the desk
+    key: str = ""  # the key's name; empty when a person started it
     client: str = ""  # the client's address
-    by: str = ""  # whose hand it was, when it came from the desk
+    by: str = ""  # the person who started it; empty when a key did
 
 
 class LeftOut(NamedTuple):
@@ -73,7 +73,7 @@ class Outcome(NamedTuple):
     """What one run did for one customer: exit code, line, `last-run.json`, `--json` and `inv status` are all this."""
 
     customer: str
-    # published unchanged held pinned looked refused busy failed opened, or resumed (a pin lifted, nothing waiting)
+    # published unchanged held pinned looked refused busy failed opened, or resumed (no longer frozen, nothing waiting)
     did: str
     origin: Origin = Origin(0)
     total: int = 0  # recipients in force after it
@@ -81,10 +81,10 @@ class Outcome(NamedTuple):
     removed: int = 0  # from it
     kept_back: int = 0  # would have gone, and stay until accepted
     left_out: Mapping[str, int] = {}  # reason: how many values of the export
-    named: tuple[LeftOut, ...] = ()  # of those, in domains of the customer's and left out by nobody's wish
+    named: tuple[LeftOut, ...] = ()  # of those, in domains of the customer's and left out by no option
     reasons: tuple[str, ...] = ()  # why the guard holds the list; empty: it does not
     offered: str = ""  # SHA-256 of the list that was offered
-    why: str = ""  # what is wrong, or since when the list is pinned
+    why: str = ""  # what is wrong, or since when the list is frozen
     trouble: str = ""  # the list is recorded, yet not in the tables Postfix reads
     coming: tuple[str, ...] = ()  # when only looked: names, sorted, at most NAMED
     going: tuple[str, ...] = ()
@@ -120,13 +120,13 @@ class Outcome(NamedTuple):
         why = "; ".join(self.reasons)
         if self.did == "pinned":
             waits = f"; the list sent waits for resume ({why or 'it passes'})" if self.offered else ""
-            return f"{counts}, pinned since {self.why}{waits}"
+            return f"{counts}, frozen since {self.why}{waits}"
         if self.did == "looked":
             return f"only looked: {counts}; " + (f"{why}: would be held" if why else "would be published")
         return f"{why}: held; {self.added} added" if why else counts
 
     def record(self) -> dict[str, Any]:
-        """Return it as plain JSON, with what programs would else have to work out."""
+        """Return it as plain JSON, with what programs would otherwise have to work out."""
         fields = {name: value for name, value in self._asdict().items() if name not in ("customer", "did", "origin")}
         started = {"customer": self.customer, "did": self.did, **self.origin._asdict()}
         shown = {"named": records(self.named), "code": self.code, "line": self.line}
@@ -156,7 +156,7 @@ class Outcome(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a front door says: exit code, lines for people, one object for programs."""
+    """What a program of ours answers: exit code, lines for people, one object for programs."""
 
     code: int
     lines: list[str]
@@ -164,7 +164,7 @@ class Answer(NamedTuple):
 
     @classmethod
     def to(cls, outcome: Outcome) -> Answer:
-        """Tell a run; of a look the names too, and the summary again behind them, where it is still to be seen."""
+        """Return the answer on a run; of a look with the names, and the summary again behind them, where it is seen."""
         names = [*_shown_names("+", outcome.coming), *_shown_names("-", outcome.going)]
         lines = [outcome.line, *name_left_out(records(outcome.named)), *names, *([outcome.line] if names else [])]
         return cls(outcome.code, lines, {**outcome.record(), "lines": lines})
@@ -199,7 +199,7 @@ def log_outcome(outcome: Outcome) -> None:
 
 
 def write_answer(text: str) -> None:
-    """Tell the other side, if it is still there. What was done stays done without it."""
+    """Write the answer to the other side, if it is still there. What was done stays done without it."""
     answer = text.encode("utf-8", "backslashreplace")
     with suppress(OSError):
         for start in range(0, len(answer), _PIECE):

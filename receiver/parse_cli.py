@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tally = Tally()
     try:
         values = exchange_55.values(strip_end_mark(sys.stdin.buffer.read(), required=False))
-        alike = _alike(map(table_key, iterate_recipients(values, _settings(asked.domain, asked.exclude), tally)))
+        alike = _sort_values(map(table_key, iterate_recipients(values, _settings(asked.domain, asked.exclude), tally)))
     except BadExport as error:
         return _end(str(error), REFUSED)
     if not alike:
@@ -106,7 +106,7 @@ def _exclusions(path: str) -> tuple[str, ...]:
         raise argparse.ArgumentTypeError(f"{path} cannot be read: {error}") from error
 
 
-def _alike(recipients: Iterable[str]) -> dict[str, list[str]]:
+def _sort_values(recipients: Iterable[str]) -> dict[str, list[str]]:
     """Put together what begins alike, while it is in the processor's cache: sorting a million costs half as much so."""
     alike = defaultdict(list)
     for recipient in recipients:

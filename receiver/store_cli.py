@@ -24,6 +24,7 @@ from receiver.store import operator, schema
 from receiver.store.alarms import find_alarms
 from receiver.store.connection import FORMAT, connect_as_owner
 from receiver.store.follow import follow, read_followed
+from receiver.store.numbering import NewSettings, RefusedWith, number_settings
 from receiver.store.schema import Role
 from receiver.store.transaction import StoreAccess, load_access
 from receiver.system import atomic_files
@@ -80,7 +81,7 @@ def answer_call(places: Places, tables: Tables, asked: argparse.Namespace, by: s
         return Answer.done([], **_VERBS[asked.verb](access, tables, asked))
     except (Stopped, BadSettings, OSError) as error:
         code = error.code if isinstance(error, Stopped) else Failed.code
-        details = error.details if isinstance(error, operator.RefusedWith) else {}
+        details = error.details if isinstance(error, RefusedWith) else {}
         return Answer(code, [str(error)], {"postern": 1, "code": code, "why": str(error), **details})
 
 
@@ -111,12 +112,8 @@ def _migrate(places: Places, asked: argparse.Namespace) -> Answer:
         url, store, roles = given["url"], given["id"], [Role.read(given[name]) for name in ("writer", "reader")]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refused("stdin must name url, id, writer and reader, as docs/store.md says") from error
-    run = atomic_files.open_directory(places.run)
-    try:
-        with connect_as_owner(url, run) as session:
-            made = schema.migrate(session, store, *roles)
-    finally:
-        os.close(run)
+    with connect_as_owner(url, places) as session:
+        made = schema.migrate(session, store, *roles)
     return Answer.done([*made] or ["nothing was missing"], format=FORMAT, id=store, made=made)
 
 
@@ -158,8 +155,11 @@ def _forget(access: StoreAccess, tables: Tables, asked: argparse.Namespace) -> d
 
 
 def _settings(access: StoreAccess, _: Tables, asked: argparse.Namespace) -> dict[str, Any]:
-    with Spool(access.places, asked.customer) as spool:
-        return operator.next_settings(access, spool, _read_stdin(asked), asked.by)
+    try:
+        wanted = NewSettings.read(_read_stdin(asked))
+    except (ValueError, TypeError) as error:
+        raise Refused("stdin must name settings, as docs/store.md says") from error
+    return number_settings(access, asked.customer, wanted, asked.by)
 
 
 def _open(access: StoreAccess, tables: Tables, asked: argparse.Namespace) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import NamedTuple
 
@@ -37,11 +37,15 @@ class Tables(NamedTuple):
             raise Failed(f"rebuild-relay-recips ended {code}: {said}")
         return {name: why for name, colon, why in (line.partition(": ") for line in out.splitlines()) if colon}
 
+    def left_out(self) -> Mapping[str, str]:
+        """Return for whom the last build did not take the files as they stand, mostly root's copy instead, and why."""
+        return Manifest.read(self.places.tables).left_out
+
     def is_modified(self) -> bool:
         """Return whether somebody has changed or removed what was built: Postfix then has no answer, or a wrong one."""
         return Manifest.read(self.places.tables).is_modified(self.places.tables)
 
-    def missing(self, recipients: Iterable[str]) -> list[str]:
+    def find_missing(self, recipients: Iterable[str]) -> list[str]:
         """Return those that Postfix would not find. Raises Failed when the table cannot be read.
 
         Those too long for a key are in no table of keys, and are not looked up.
@@ -57,7 +61,7 @@ class Tables(NamedTuple):
         found = {line.partition("\t")[0] for line in out.split("\n")}
         return sorted(recipient for key, recipient in asked.items() if key not in found)
 
-    def unnamed(self) -> list[str]:
+    def find_unnamed(self) -> list[str]:
         """Return the parameters of Postfix that no longer name our tables, as `PARAMETER: why`. Raises Failed."""
         return self._ask_root("--main-cf").splitlines()
 
@@ -95,13 +99,13 @@ class Tables(NamedTuple):
             left_out = self.build().get(customer)
             if left_out is not None:
                 return f"left out of the tables: {escape(left_out)}"
-            missing = self.missing({*islice(added, ADDED), *_spread(text)})
+            missing = self.find_missing({*islice(added, ADDED), *_sample_evenly(text)})
         except Failed as error:
             return str(error)
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         return f"{escape(missing[0])}{more} cannot be found in them" if missing else ""
 
 
-def _spread(text: bytes) -> list[str]:
+def _sample_evenly(text: bytes) -> list[str]:
     lines = text.decode().split("\n")[:-1]
     return lines[:: max(1, len(lines) // SAMPLE)][:SAMPLE]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from contextlib import suppress
 from typing import NamedTuple
 
 from common.paths import Places
 from common.settings import BadSettings, RelaySettings, Settings, load_relay, load_settings
+from common.verifying_rules import VERIFYING
 from receiver.formatting import escape
 from receiver.lists import publishing
 from receiver.lists.spool import Spool
@@ -21,12 +22,13 @@ from receiver.monitoring.refusal_watch import Watch
 from receiver.monitoring.status import Status
 from receiver.outcome import Answer, Busy, Failed, Stopped
 from receiver.store.relay_heads import forget_heads
-from receiver.store.settings import load_store, uses_store
+from receiver.store.settings import uses_store
+from receiver.store.upload_watch import watched_elsewhere
 from receiver.system import atomic_files, locks
 from receiver.tables_client import Tables
 from receiver.upload.pipeline import recover
 
-_OF_UPLOADS = ("held", "pinned", "refused", alarms.STALE, "no additions")  # alarms that a follower leaves to others
+_OF_UPLOADS = ("held", "pinned", "refused", alarms.STALE, "no additions")  # alarms that one relay of many raises
 _OPENED = "opened.json"
 _NO_LOG = "no mail log is found, nor a journal: refusals are not watched"
 
@@ -55,15 +57,16 @@ def _run_all(
     seen = [each for each in looked if isinstance(each, CheckedCustomer)]
     found = [each for each in looked if isinstance(each, Alarm)]
     adopted = _left_open(tables, seen)
+    found += _check_servers(places, seen, logs)
     found += _rebuild_if_due(tables, seen, run, [alarm.text for alarm in adopted])
     found += adopted
-    found += [*_repair(tables), *_unnamed(tables)] if looked else []
+    found += [*_repair(tables), *_check_main_cf(tables)] if looked else []
     every = (alarm for each in seen for alarm in alarms.find_alarms(each.status, each.settings, now))
-    if _is_follower(places):
-        every = (alarm for alarm in every if not alarm.kind.startswith(_OF_UPLOADS))
+    others = watched_elsewhere(places, [each.settings.customer for each in seen], now)
+    every = (alarm for alarm in every if not (alarm.customer in others and alarm.kind.startswith(_OF_UPLOADS)))
     found += alarms.merge_outage(every, sum(1 for each in seen if each.status.heard))
     watch, of_refusals = _watch_refusals(places, tables, run, seen, logs, now)
-    found += of_refusals + _check_servers(places, tables, seen, logs)
+    found += of_refusals + _watch_adopted(tables, seen, watch, logs, now)
     totals = {name: each.refusals.totals for name, each in watch.customers.items()} if watch else {}
     try:
         metrics.write(relay.metrics, [each.status for each in seen], totals, now)
@@ -72,14 +75,6 @@ def _run_all(
     told = alarms.raise_alarms(found, places, relay, now)
     lines, new = ([alarm.line for alarm in some] for some in (found, told))
     return Answer.done([], customers=len(seen), alarms=lines, told=new)  # without a word: cron would mail it
-
-
-def _is_follower(places: Places) -> bool:
-    """Return whether this relay leaves alarms about uploads to others; damaged settings leave them here."""
-    with suppress(BadSettings):
-        store = load_store(places)
-        return store is not None and not store.is_upload_relay
-    return False
 
 
 def _customers(places: Places) -> list[str]:
@@ -129,19 +124,21 @@ def _left_open(tables: Tables, seen: list[CheckedCustomer]) -> list[Alarm]:
 def _rebuild_if_due(tables: Tables, seen: list[CheckedCustomer], run: int, adopted: list[str]) -> list[Alarm]:
     """Have the tables built when time has opened a domain, by rule 5, or a clock that was put right has closed it.
 
-    And when somebody has removed or changed them: an upload that changes nothing builds nothing. `adopted`: what was
-    found of domains that other tables close.
+    And when a server refuses to be asked, or does so no more; and when somebody has removed or changed the tables: an
+    upload that changes nothing builds nothing. `adopted`: what was found of domains that other tables close. What they
+    were built for is written down after it, so that a build that fails is tried again.
     """
     opens = {each.status.customer: list(each.status.opens) for each in seen}
     opens.update({"": adopted} if adopted else {})
-    before = (atomic_files.load_json(run, _OPENED) or {}).get("open", {})
+    wanted = {"open": opens, "put_off": asking.find_put_off(tables.places, [each.settings for each in seen])}
+    before = {"open": {}, "put_off": [], **(atomic_files.load_json(run, _OPENED) or {})}
     left_out: dict[str, str] = {}
-    if opens != before or tables.is_modified():
+    if wanted != before or tables.is_modified():
         try:
             left_out = tables.build()
         except Failed as error:
             return [Alarm("", "build", f"the tables are out of date, and cannot be built: {error}")]
-        atomic_files.store_json(run, _OPENED, {"open": opens})
+        atomic_files.store_json(run, _OPENED, wanted)
     return [Alarm(name, "left-out", f"left out of the tables: {escape(why)}") for name, why in left_out.items()]
 
 
@@ -171,44 +168,60 @@ def _watch_refusals(
         check = RefusalCheck(tables, routes, logs.postfix, now)
         found = check.raise_alarms(watch)
         refusal_watch.save(places, watch)
-        return watch, [*found, *blind, *_watch_adopted(places, watch, check)]
+        return watch, [*found, *blind]
     except (Stopped, OSError) as error:
         return None, [Alarm("", "mail log", f"the mail log cannot be read: {escape(str(error))}")]
 
 
-def _watch_adopted(places: Places, watch: Watch, check: RefusalCheck) -> Iterator[Alarm]:
-    """Ask about people whom tables of somebody else take, where those alone close a domain that is being adopted."""
-    for customer, watched in watch.customers.items():
-        if watched.settings.closed_by:
-            had_mail = [*watched.refusals.had_mail]
-            try:
-                with Spool(places, customer) as spool:
-                    yield from adopted_maps.check_sample(spool, watched.settings, had_mail, check.ask_relay)
-            except (Stopped, OSError) as error:
-                yield Alarm(customer, "adopted maps", f"its people cannot be asked about: {escape(str(error))}")
+def _watch_adopted(
+    tables: Tables, seen: list[CheckedCustomer], watch: Watch | None, logs: OpenedLogs | None, now: int
+) -> list[Alarm]:
+    """Ask about people whom tables of somebody else take, where those alone close a domain that is being adopted.
+
+    Also where the mail log cannot be read, which keeps nobody from being asked about.
+    """
+    adopted = [each.settings for each in seen if each.settings.closed_by and logs]
+    check = RefusalCheck(tables, {}, logs.postfix if logs else {}, now)
+    found: list[Alarm] = []
+    for settings in adopted:
+        customer = settings.customer
+        watched = watch.customers.get(customer) if watch else None
+        try:
+            with Spool(tables.places, customer) as spool:
+                had_mail = [*watched.refusals.had_mail] if watched else []
+                found += adopted_maps.check_sample(spool, settings, had_mail, check.ask_relay)
+        except (Stopped, OSError) as error:
+            found.append(Alarm(customer, "adopted maps", f"its people cannot be asked about: {escape(str(error))}"))
+    return found
 
 
-def _check_servers(places: Places, tables: Tables, seen: list[CheckedCustomer], logs: OpenedLogs | None) -> list[Alarm]:
+def _check_servers(places: Places, seen: list[CheckedCustomer], logs: OpenedLogs | None) -> list[Alarm]:
     """Look whether the servers can be asked that have the last word about unlisted addresses."""
     if logs is None:
         return []
     try:
-        found, is_changed = asking.check_servers(places, [each.settings for each in seen], logs.postfix)
-        if is_changed:
-            tables.build()
+        return asking.check_servers(places, [each.settings for each in seen], logs.postfix)
     except (Stopped, OSError) as error:
         return [Alarm("", "asking", f"customers' servers cannot be asked: {escape(str(error))}")]
-    return found
 
 
-def _unnamed(tables: Tables) -> list[Alarm]:
-    """Find that Postfix no longer asks our tables: somebody, or configuration management, has put main.cf back."""
+def _check_main_cf(tables: Tables) -> list[Alarm]:
+    """Find that Postfix no longer asks our tables: somebody, or configuration management, has put main.cf back.
+
+    And that somebody else has recipients verified where a customer's server is asked.
+    """
     try:
-        found = tables.unnamed()
+        found = tables.find_unnamed()
     except Failed as error:
         return [Alarm("", "main.cf", f"whether Postfix still asks our tables cannot be told: {error}")]
-    if not found:
-        return []
-    text = "; ".join(escape(line) for line in found)
+    begin = f"{VERIFYING}: "
+    others = [escape(line[len(begin) :], 300) for line in found if line.startswith(begin)]
+    why = (
+        'with unlisted = "ask" of a customer this relay answers otherwise about recipients that it verifies for others'
+    )
+    verifying = [Alarm("", VERIFYING, f"{why}: {'; '.join(others)}")] if others else []
+    text = "; ".join(escape(line) for line in found if not line.startswith(begin))
+    if not text:
+        return verifying
     cure = "`inv provision CUSTOMER` of any customer here mends it; whatever writes main.cf must keep our members"
-    return [Alarm("", "main.cf", f"POSTFIX DOES NOT ASK OUR TABLES as it should: {text}; {cure}")]
+    return [*verifying, Alarm("", "main.cf", f"POSTFIX DOES NOT ASK OUR TABLES as it should: {text}; {cure}")]

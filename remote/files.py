@@ -1,4 +1,4 @@
-"""Runs on the machine itself, sent with the agent: kinds `file` and `tree`. Standard library of Python 3.9 only.
+"""Runs on the machine itself, sent there: kinds `file` and `tree`. Standard library of Python 3.9 only.
 
 Both are made beside and switched by one rename: a name keeps what it has until the moment it has what is wanted.
 """
@@ -44,7 +44,7 @@ def make_file(path: str, wanted: State | None) -> None:
 
 
 def replace(path: str, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
-    """Give a file its content, mode and owner (uid, gid) in one step. A symbolic link is replaced, not followed."""
+    """Write a file with its content, mode and owner (uid, gid) in one step; a symbolic link is replaced."""
     os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
     draft = _fresh(path)
     _write(draft, content, mode)
@@ -73,7 +73,7 @@ def read_tree(path: str) -> State | None:
 
 def _contents(place: str, odd: list[str]) -> State:
     files: dict[str, str] = {}
-    for name, state in _below(place, ""):
+    for name, state in _walk(place, ""):
         mode = state.get("mode", "0644")
         faults = [*state.get("odd", ()), *([] if mode == "0644" else [f"has mode {mode}"])]
         odd.extend(f"holds {name}, which {fault}" for fault in faults)
@@ -151,7 +151,7 @@ def _folder_faults(path: str, info: os.stat_result) -> Iterator[str]:
         yield f"has mode {stat.S_IMODE(info.st_mode):04o}"
 
 
-def _below(folder: str, prefix: str) -> Iterator[tuple[str, State]]:
+def _walk(folder: str, prefix: str) -> Iterator[tuple[str, State]]:
     """Walk all that lies below; a directory's name ends in a slash and has no content."""
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -162,7 +162,7 @@ def _below(folder: str, prefix: str) -> Iterator[tuple[str, State]]:
             if entry.name == "__pycache__":
                 continue  # what Python made of what lies beside it
             yield f"{name}/", {"odd": list(_folder_faults(entry.path, entry.stat(follow_symlinks=False)))}
-            yield from _below(entry.path, f"{name}/")
+            yield from _walk(entry.path, f"{name}/")
 
 
 def _fresh(path: str) -> str:
@@ -239,9 +239,9 @@ KINDS = {"file": Kind(_read_files, make_file, tidy), "tree": Kind(_read_trees, m
 
 
 def read_text(path: str) -> str:
-    """Read a file; nothing if it is not there."""
+    """Read a file; nothing if it is not there. Bytes that are no UTF-8 become surrogates."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()
     except FileNotFoundError:
         return ""

@@ -1,14 +1,12 @@
-"""Runs on the relay: kind `spools`, how each customer's lists stand. A spool may be anybody's work.
+"""Runs on the relay: kind `list_status`, how each customer's lists stand. A spool may be anybody's work.
 
-It is read as root, so by descriptor, through no link, of plain files alone and never more than a bound.
+It is read as root: remote/account_files.py says how.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import stat
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,12 +22,11 @@ from common.spool_files import (
     PINNED,
     RECIPIENTS,
     REFUSAL_ALARMS,
-    SMALL,
     UNVERIFIED,
 )
+from remote.account_files import open_directory, open_file, read_json
 from remote.main import Kind, Request, State, refuse_making
 
-DEPTH = 10  # objects and lists of a JSON file within each other
 FILES = {
     "last_run": LAST_RUN,
     "accepted": ACCEPTED,
@@ -53,7 +50,7 @@ def _spools(home: str, customers: Mapping[str, int]) -> State | None:
     By customer, how many bytes its list may have; 0: it is not to be read.
     """
     try:
-        folder = _directory(os.path.join(home, "customers"), None)
+        folder = open_directory(os.path.join(home, "customers"), None)
     except FileNotFoundError:
         return None
     try:
@@ -64,14 +61,14 @@ def _spools(home: str, customers: Mapping[str, int]) -> State | None:
 
 def _spool(folder: int, customer: str, bound: int) -> dict[str, Any] | str | None:
     try:
-        spool = _directory(customer, folder)
+        spool = open_directory(customer, folder)
     except FileNotFoundError:
         return None
     except OSError as error:
         return f"{customer} cannot be read: {error}"
     opened = find_marker(Places(), customer)
     try:
-        files = {name: _content(spool, path) for name, path in FILES.items()}
+        files = {name: read_json(spool, path) for name, path in FILES.items()}
         return {**files, "list": _list(spool, bound), "opened": opened and opened._asdict()}
     finally:
         os.close(spool)
@@ -80,7 +77,7 @@ def _spool(folder: int, customer: str, bound: int) -> dict[str, Any] | str | Non
 def _list(spool: int, bound: int) -> State | str | None:
     """Return of the list in force when it changed and, within the bound, its SHA-256 and how many it has."""
     try:
-        descriptor = _open_file(spool, RECIPIENTS)
+        descriptor = open_file(spool, RECIPIENTS)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -94,52 +91,4 @@ def _list(spool: int, bound: int) -> State | str | None:
     return {**told, "digest": hashlib.sha256(content).hexdigest(), "total": content.count(b"\n")} if bound else told
 
 
-def _content(folder: int, path: str) -> Any:
-    first, _, rest = path.partition("/")
-    try:
-        if not rest:
-            return _json(folder, first)
-        inner = _directory(first, folder)
-        try:
-            return _json(inner, rest)
-        finally:
-            os.close(inner)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        return f"{path} cannot be read: {error}"
-
-
-def _json(folder: int, name: str) -> Any:
-    with open(_open_file(folder, name), "rb") as file:
-        content = file.read(SMALL + 1)
-    if len(content) > SMALL:
-        raise ValueError(f"it has more than {SMALL} bytes")
-    fields = json.loads(content, parse_int=lambda digits: int(digits[:20]))
-    if not isinstance(fields, dict):
-        raise ValueError("it is no JSON object")
-    if _is_deeper(fields, DEPTH):
-        raise ValueError("it is nested too deep")
-    return fields
-
-
-def _is_deeper(value: Any, most: int) -> bool:
-    """Return whether it is nested deeper than that: what can be read here need not be where it is sent."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return most == 0 or any(_is_deeper(each, most - 1) for each in inner if isinstance(each, (dict, list)))
-
-
-def _open_file(folder: int, name: str) -> int:
-    """Open a plain file, and nothing else: opening does not wait for the other end of a pipe."""
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise ValueError("it is no plain file")
-    return descriptor
-
-
-def _directory(path: str, within: int | None) -> int:
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=within)
-
-
-KINDS = {"spools": Kind(_read, refuse_making)}
+KINDS = {"list_status": Kind(_read, refuse_making)}

@@ -256,7 +256,7 @@ def _still_to_do(changes: Sequence[Any], kinds: Mapping[str, Kind]) -> list[tupl
     todo = []
     states = _read([(kind, name, wanted) for kind, name, wanted, _ in changes], kinds)
     for (kind, name, wanted, before), state in zip(changes, states):
-        if kind == "settled":
+        if kind == "derived":
             todo.append((kind, name, wanted))
         elif digest(state) != digest(wanted):
             if digest(state) != before:
@@ -281,7 +281,7 @@ class _Lock:
         while not self._try_lock():
             if time.monotonic() >= until:
                 raise Busy(
-                    f"{self.folder} has been locked for {self.seconds:.0f} s by {self._other()}; try again later"
+                    f"{self.folder} has been locked for {self.seconds:.0f} s by {self._name_holder()}; try again later"
                 )
             time.sleep(0.1)
         since = time.strftime("%Y-%m-%d %H:%M:%S %z")
@@ -299,7 +299,7 @@ class _Lock:
             return False
         return True
 
-    def _other(self) -> str:
+    def _name_holder(self) -> str:
         """Name who holds it, as that one says itself; the mark of a killed run does not count."""
         try:
             with open(self.mark, encoding="utf-8", errors="replace") as mark:

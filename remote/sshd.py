@@ -42,10 +42,10 @@ def _make(path: str, wanted: State | None) -> None:
         _must_be_sound()
         before = {"path": path, "content": read_text(path) if os.path.lexists(path) else None}
         replace(NOTE, json.dumps(before).encode(), 0o600)
-    _put(path, wanted["content"] if wanted else None)
+    _write(path, wanted["content"] if wanted else None)
     found = list(_faults(wanted["content"] if wanted else ""))
     if found:
-        _put(path, before["content"])
+        _write(path, before["content"])
     _reload()
     os.unlink(NOTE)
     if found:
@@ -66,7 +66,7 @@ def _settle_other(before: State) -> None:
     """Finish what a killed run began with another file: what sshd takes stays, what it does not is put back."""
     if before:
         if run_command(_sshd(), "-t").code:
-            _put(before["path"], before["content"])
+            _write(before["path"], before["content"])
         _reload()
         os.unlink(NOTE)
 
@@ -124,9 +124,11 @@ def _read_noted() -> State:
     return dict(json.loads(written)) if written else {}
 
 
-def _put(path: str, content: str | None) -> None:
+def _write(path: str, content: str | None) -> None:
     if content is not None:
-        replace(path, content.encode(), 0o644)  # what it drafts is hidden: sshd reads *.conf only
+        replace(
+            path, content.encode("utf-8", "surrogateescape"), 0o644
+        )  # what it drafts is hidden: sshd reads *.conf only
     elif os.path.lexists(path):
         os.unlink(path)
 

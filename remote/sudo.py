@@ -24,7 +24,7 @@ def _fault(account: str, command: str) -> str:
     except KeyError:
         return f"there is no account {account} yet"
     try:
-        return _said(_as(account, command, QUESTION))
+        return _describe_fault(_run_as(account, command, QUESTION))
     except Failed as error:
         return str(error)
 
@@ -32,7 +32,7 @@ def _fault(account: str, command: str) -> str:
 def _make(account: str, wanted: State | None) -> None:
     """Build as an upload does. There is nothing to change: the rule in sudoers.d says it all, if nothing overrules."""
     command = (wanted or {})["command"]
-    why = _said(_as(account, command)) or _fault(account, command)
+    why = _describe_fault(_run_as(account, command)) or _fault(account, command)
     if why:
         raise Failed(
             f"account {account} cannot have root build the tables, so no upload would reach them: {why}\n"
@@ -40,14 +40,14 @@ def _make(account: str, wanted: State | None) -> None:
         )
 
 
-def _as(account: str, *command: str) -> CommandResult:
+def _run_as(account: str, *command: str) -> CommandResult:
     runuser, sudo = find_tool("runuser"), find_tool("sudo")
     if runuser is None or sudo is None:
         raise Failed(f"{'sudo' if runuser else 'runuser'} is not in any system directory")
     return run_command(runuser, "-u", account, "--", sudo, "-n", *command, stdin=b"postmaster\n")
 
 
-def _said(ran: CommandResult) -> str:
+def _describe_fault(ran: CommandResult) -> str:
     return (last_lines(ran.err, 3) or f"it ended {ran.code}") if ran.code else ""
 
 

@@ -1,4 +1,4 @@
-"""Runs on the machine itself, sent with the agent: kinds `package`, `account`, `settled`. Standard library of 3.9."""
+"""Runs on the machine itself, sent there: kinds `package`, `account`, `derived`. Standard library of 3.9."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _must(name: str, *words: str) -> None:
         raise Failed(f"{name} ended {ran.code}: {last_lines(ran.err)}")
 
 
-def _read_settled(asked: list[Request]) -> list[State | None]:
+def _read_derived(asked: list[Request]) -> list[State | None]:
     return [_check(one.wanted["argv"]) if one.wanted else None for one in asked]
 
 
@@ -120,14 +120,14 @@ def _check(argv: list[str]) -> State | None:
     try:
         ran = run_command(*argv, "--check")
     except Failed as error:
-        return {"argv": argv, "stale": [str(error)]}
-    stale = [line for line in ran.out.splitlines() if line.strip()][:200]
-    if ran.code and not stale:
-        stale = [last_lines(ran.err) or f"--check ended {ran.code}"]
-    return {"argv": argv, "stale": stale}
+        return {"argv": argv, "faults": [str(error)]}
+    faults = [line for line in ran.out.splitlines() if line.strip()][:200]
+    if ran.code and not faults:
+        faults = [last_lines(ran.err) or f"--check ended {ran.code}"]
+    return {"argv": argv, "faults": faults}
 
 
-def _settle(_name: str, wanted: State | None) -> None:
+def _make_derived(_name: str, wanted: State | None) -> None:
     if wanted is None:
         return
     ran = run_command(*wanted["argv"], seconds=1800)
@@ -138,5 +138,5 @@ def _settle(_name: str, wanted: State | None) -> None:
 KINDS = {
     "package": Kind(_read_packages, _make_package),
     "account": Kind(_read_accounts, _make_account),
-    "settled": Kind(_read_settled, _settle),
+    "derived": Kind(_read_derived, _make_derived),
 }

@@ -6,17 +6,21 @@ import os
 import pwd
 from collections.abc import Iterable, Iterator, Mapping
 
+from remote.account_to_come import is_there
 from remote.files import read_text
 
 WRITTEN = ("/usr/local/lib", "/usr/local/sbin", "/usr/local/bin", "/etc", "/etc/sudoers.d", "/etc/cron.d", "/var/lib")
 RUN = ("/usr/local/sbin", "/usr/local/bin")
 CRONTABS = ("/var/spool/cron/crontabs", "/var/spool/cron", "/var/spool/cron/tabs")  # Debian's, Red Hat's, SUSE's
+ACCOUNT_FILES = ("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow")
+LOCKED_EVEN_FOR_ROOT = "cannot be changed even by root, and we have to: see lsattr (chattr -i), or how it is mounted"
 LOCKED = "!*"  # what the password field of an account begins with that has none
 
 
 def faults(config_directory: str, accounts: Mapping[str, str]) -> list[str]:
     """Return what stands in the way, a sentence each. `accounts`: those that are to be, and their homes."""
-    return [*_mounts(config_directory), *_accounts(accounts), *_crontabs(accounts)]
+    replaced = [os.path.join(config_directory, "main.cf"), *(() if all(map(is_there, accounts)) else ACCOUNT_FILES)]
+    return [*_mounts(config_directory), *_locked(replaced), *_accounts(accounts), *_crontabs(accounts)]
 
 
 def _mounts(config_directory: str) -> Iterator[str]:
@@ -26,6 +30,18 @@ def _mounts(config_directory: str) -> Iterator[str]:
             yield f"{folder} is mounted read-only, and we have to write there: remount it (mount -o remount,rw)"
         elif folder in RUN and flags & os.ST_NOEXEC:
             yield f"{folder} is mounted noexec, and our programs run from there: remount it (mount -o remount,exec)"
+        elif not os.access(_nearest(folder), os.W_OK):
+            yield f"{_nearest(folder)} {LOCKED_EVEN_FOR_ROOT}"
+
+
+def _locked(paths: Iterable[str]) -> Iterator[str]:
+    """Name files that root cannot replace by others: immutable ones, and those that are mounted by themselves."""
+    mounted = {line.split()[4] for line in read_text("/proc/self/mountinfo").splitlines()}
+    for path in map(os.path.realpath, filter(os.path.exists, paths)):
+        if not os.access(path, os.W_OK):
+            yield f"{path} {LOCKED_EVEN_FOR_ROOT}"
+        elif path in mounted:
+            yield f"{path} is mounted by itself, as containers do it, so no other can take its place: mount its folder"
 
 
 def _nearest(folder: str) -> str:
@@ -37,10 +53,9 @@ def _nearest(folder: str) -> str:
 def _accounts(accounts: Mapping[str, str]) -> Iterator[str]:
     passwords = dict(line.split(":")[:2] for line in read_text("/etc/shadow").splitlines() if ":" in line)
     for name, home in accounts.items():
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
+        if not is_there(name):
             continue
+        entry = pwd.getpwnam(name)
         signs = [f"its home is {entry.pw_dir}"] if entry.pw_dir.rstrip("/") != home else []
         if passwords.get(name, "*")[:1] not in LOCKED:
             signs.append("it has a password")

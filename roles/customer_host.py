@@ -119,7 +119,7 @@ def task_name(customer: Customer) -> str:
 
 
 def key_test_command(customer: Customer, relay: Relay, key_name: str) -> tuple[str, ...]:
-    """Return the words of a command that has the gate of a relay say which key let it in; run at the customer's end."""
+    """Return the words of a command, run at the customer's end, by which a relay says which key logged in."""
     if customer.exchange.is_posix:
         return posix_host.proof(customer, _upload_to(relay), key_file(customer, key_name))
     facts = {

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploy.items import Item, file, schedule
-from inventory.model import Customer, Ldap
+from inventory.model import Customer
+from inventory.sources import Ldap
 from templates import names, render, render_own
 
 _SCRIPTS = ("runexport.sh", "schedule.sh")
@@ -43,7 +44,7 @@ def items(customer: Customer, shared: Mapping[str, Any]) -> Iterator[Item]:
 
 
 def proof(customer: Customer, relay: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    """Return the words of a command that has the gate of a relay say which key let it in; run at the customer's end."""
+    """Return the words of a command, run at the customer's end, by which a relay says which key logged in."""
     facts = {"directory": customer.exchange.directory, "relay": relay, "key": key}
     return tuple(render("posix/proof.txt.j2", **facts).splitlines())
 

@@ -22,7 +22,7 @@ __all__ = ["windows_host", "windows_programs", "windows_server", "wine"]
 
 
 class Spread(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives workers a test at a time, or a whole story. (pytest-xdist 3.8's own groups do nothing with pytest 9.2.)"""
+    """Hands workers a test at a time, or a whole story. (pytest-xdist 3.8's own groups do nothing with pytest 9.2.)"""
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]

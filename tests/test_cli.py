@@ -21,8 +21,8 @@ import completion
 import tasks
 from cli import GROUPS, Postern
 from common.release import RELEASE
-from inventory.model import Source
 from inventory.schema import schemas
+from inventory.sources import Source
 from lab import keys
 from lab.operators import MARK, REPO, AtOnce, Operator, export
 
@@ -539,7 +539,7 @@ def test_a_table_with_one_wrong_row_writes_no_file(operator: Operator, tmp_path:
     wrong = {
         "id,domain\nbolt,x.example\n": "no column 'domain' is known; did you mean 'domains'?",
         "name\nbolt\n": "the first line must name the columns, id among them",
-        "id,name\nbolt,Bolt\ncarol\n": "line 3: has not as many cells",
+        "id,name\nbolt,Bolt\ncarol\n": "line 3: has fewer or more cells",
         "id\nbolt\nCarol\n": "'Carol' cannot be an id",
         "id\nbolt\nbolt\n": "bolt stands there twice",
         "id\nbolt\nacme\n": "acme.toml is there already",

@@ -64,8 +64,15 @@ ALLOWED: dict[str, set[str]] = {
         *("receiver.system.", "common."),
     },
     "receiver.upload.guard": {"receiver.lists.upload_log", "receiver.addresses", "receiver.formatting", "common."},
+    "receiver.upload.joined_values": {"receiver.upload.formats.", "receiver.addresses", "receiver.formatting"},
     "receiver.upload.recipient_filter": {
-        *("receiver.upload.formats.", "receiver.upload.recipient_types", "receiver.addresses", "receiver.outcome"),
+        *(
+            "receiver.upload.joined_values",
+            "receiver.upload.formats.",
+            "receiver.upload.recipient_types",
+            "receiver.addresses",
+            "receiver.outcome",
+        ),
         *("receiver.formatting", "common."),
     },
     "receiver.upload.sftp_inbox": {"receiver.upload.stream", "receiver.outcome", "common."},
@@ -87,6 +94,7 @@ ALLOWED: dict[str, set[str]] = {
         *(
             "receiver.store.settings",
             "receiver.store.relay_heads",
+            "receiver.store.upload_watch",
             "receiver.upload.",
             "receiver.monitoring.",
             "receiver.lists.",

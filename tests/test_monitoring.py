@@ -30,7 +30,7 @@ def written(tmp_path: Path) -> dict[str, set[str]]:
     relay.accept("first", 40)
     relay.offer([*people(2), "x@elsewhere.example"])
     with relay.spool() as spool:
-        spool.seen("k1", 1_790_000_000)
+        spool.note_key("k1", 1_790_000_000)
         status = Status.of(spool, relay.settings, 1_790_000_000)
     text = metrics.text([status], {"acme": {"unlisted": 3}}, 1_790_000_000)
     found: dict[str, set[str]] = {}

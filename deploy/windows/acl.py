@@ -25,7 +25,7 @@ def describe_acl(saved: bytes) -> dict[str, Any] | None:
     if found is None:
         return None
     entries = re.findall(r"\(([^()]*)\)", found["entries"])
-    return {"may open it": sorted(map(_who, entries)), "asks the folder above": "P" not in found["flags"]}
+    return {"may open it": sorted(map(_name_entry, entries)), "asks the folder above": "P" not in found["flags"]}
 
 
 def closed_acl() -> dict[str, Any]:
@@ -45,7 +45,7 @@ def icacls_arguments(path: str, is_folder: bool) -> Iterator[tuple[str, ...]]:
     yield "icacls", path, "/setowner", _NUMBERS["Administrators"]
 
 
-def _who(entry: str) -> str:
+def _name_entry(entry: str) -> str:
     kind, flags, rights, *_, group = (*entry.split(";"), "")[:6] if entry.count(";") >= 5 else ("", "", "", "")
     is_all = kind == "A" and flags in ("", _BELOW) and rights in _FULL
     return _GROUPS[group] if is_all and group in _GROUPS else f"({entry})"

@@ -88,7 +88,7 @@ class Windows:
             self._make_folder()
             with _in_words(draft), self._console.files().open(draft, "wx"):
                 pass
-            self._shut(_windows(draft), is_folder=False)
+            self._close_access(_windows(draft), is_folder=False)
             if self._access(_windows(draft)) != acl.closed_acl():
                 raise HostError(f"{_windows(draft)} could not be closed to others; nothing secret was written")
             self._write(draft, private.reveal(), "r+")
@@ -168,7 +168,7 @@ class Windows:
             there = self._stat(path)
         if there is None:
             raise HostError(f"{_windows(path)} is not there, and it holds what no plan can bring: a private key")
-        self._shut(_windows(path), stat.S_ISDIR(there.st_mode or 0))
+        self._close_access(_windows(path), stat.S_ISDIR(there.st_mode or 0))
 
     def _access(self, path: str) -> State:
         """Ask icacls, which tells it to a file only, and in numbers that no language of Windows changes."""
@@ -183,7 +183,7 @@ class Windows:
             raise HostError(f"icacls does not say who may open {path}: {last_output(done)}")
         return state
 
-    def _shut(self, path: str, is_folder: bool) -> None:
+    def _close_access(self, path: str, is_folder: bool) -> None:
         self.must(*acl.icacls_arguments(path, is_folder))
 
     # ---- kind task
@@ -231,7 +231,7 @@ class Windows:
                     continue
                 self._console.files().mkdir(path)
             if count == len(names):
-                self._shut(_windows(path), is_folder=True)
+                self._close_access(_windows(path), is_folder=True)
 
     def _fresh(self, name: str) -> str:
         folder, _, name = self._path(name).rpartition("/")

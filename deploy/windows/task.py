@@ -31,7 +31,7 @@ def describe_task(xml: str) -> dict[str, str]:
     except ElementTree.ParseError as error:
         raise ValueError(f"is no XML: {error}") from error
     found: dict[str, str] = {}
-    for path, value in _leaves(task):
+    for path, value in _compared_values(task):
         name = path.rpartition("/")[2]
         value = _minutes(value) if name in _SPANS else value
         if value != _DEFAULTS.get(name):
@@ -44,29 +44,29 @@ def run_as_system_task(facts: dict[str, str]) -> dict[str, str]:
     return {**facts, "Principals/UserId": _SYSTEM}
 
 
-def _leaves(task: ElementTree.Element) -> Iterator[tuple[str, str]]:
+def _compared_values(task: ElementTree.Element) -> Iterator[tuple[str, str]]:
     for part in task:
         name = _name(part)
         if name in _ALL_OF:
             yield name, " ".join(map(_name, part))
-            yield from (leaf for inner in part for leaf in _below(inner, f"{name}/{_name(inner)}"))
+            yield from (leaf for inner in part for leaf in _leaf_values(inner, f"{name}/{_name(inner)}"))
         elif name == "Settings":
-            yield from ((f"{name}/{key}", value) for key, value in _own(part, _OF_SETTINGS))
+            yield from ((f"{name}/{key}", value) for key, value in _named_values(part, _OF_SETTINGS))
         elif name == "Principals":
-            yield from ((f"{name}/{key}", value) for one in part for key, value in _own(one, _OF_PRINCIPAL))
+            yield from ((f"{name}/{key}", value) for one in part for key, value in _named_values(one, _OF_PRINCIPAL))
 
 
-def _below(element: ElementTree.Element, path: str) -> Iterator[tuple[str, str]]:
+def _leaf_values(element: ElementTree.Element, path: str) -> Iterator[tuple[str, str]]:
     if len(element) and not any(len(inner) or (inner.text or "").strip() for inner in element):
         yield path, " ".join(_name(inner) for inner in element)  # days of the week
         return
     if len(element) == 0:
         yield path, (element.text or "").strip()
     for inner in element:
-        yield from _below(inner, f"{path}/{_name(inner)}")
+        yield from _leaf_values(inner, f"{path}/{_name(inner)}")
 
 
-def _own(element: ElementTree.Element, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _named_values(element: ElementTree.Element, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     for inner in element:
         if _name(inner) in names:
             text = (inner.text or "").strip()

@@ -64,9 +64,9 @@ def accept_held(spool: Spool, order: AcceptOrder, witness: Witness, tables: Tabl
         outcome = _outcome_of(spool.customer, found, in_force, order.by)
         outcome = outcome._replace(notes=(late.note,) if late.note else ())
         if order.look:
-            return _looked(outcome, found, in_force)
-        judged_mail.add_judged(spool.folder, record.mail.keys() - found.recipients, now)
+            return _as_look(outcome, found, in_force)
         _publish(spool, settings, in_force, found, outcome, now)
+        judged_mail.add_judged(spool.folder, record.mail.keys() - found.recipients, now)
         spool.record(outcome)
     return verify_tables(spool, tables, outcome, found.recipients - in_force.recipients)
 
@@ -84,7 +84,7 @@ def _publish(spool: Spool, settings: Settings, in_force: InForce, found: Review,
 def _check_not_pinned(spool: Spool) -> None:
     pin = spool.pinned()
     if pin:
-        raise Refused(f"pinned since {format_time(pin.since)}; `resume {spool.customer}` comes first")
+        raise Refused(f"frozen since {format_time(pin.since)}; `resume {spool.customer}` comes first")
 
 
 def _read_record(spool: Spool, order: AcceptOrder, witness: Witness) -> ReviewRecord:
@@ -138,7 +138,7 @@ def _outcome_of(customer: str, found: Review, in_force: InForce, by: str) -> Out
     return outcome._replace(left_out=found.held.left_out, named=found.held.named)
 
 
-def _looked(outcome: Outcome, found: Review, in_force: InForce) -> Outcome:
+def _as_look(outcome: Outcome, found: Review, in_force: InForce) -> Outcome:
     coming = _first_names(found.recipients - in_force.recipients)
     return outcome._replace(did="looked", coming=coming, going=_first_names(found.effect.going))
 

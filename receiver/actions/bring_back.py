@@ -11,7 +11,7 @@ from receiver.lists.spool import Spool
 from receiver.outcome import Origin, Outcome, Refused
 from receiver.system import locks
 from receiver.tables_client import Tables
-from receiver.upload.guard import counted
+from receiver.upload.guard import count_by_domain
 from receiver.upload.judgement import log_entry
 from receiver.upload.pipeline import verify_tables
 
@@ -29,7 +29,7 @@ def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables, look: b
         removals = removed_addresses.read_removals(spool.folder, origin.when)
         back = keep_own(removed_addresses.removed_by(removals, entry), settings)
         if not back:
-            raise Refused(_nobody(entry))
+            raise Refused(_describe_nobody(entry))
         recipients = in_force.recipients | back
         coming = tuple(sorted(back - in_force.recipients)[:NAMED])
         outcome = Outcome(spool.customer, "unchanged", origin, total=len(recipients))
@@ -38,7 +38,7 @@ def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables, look: b
         if not back <= removed_addresses.brought_back(removals) & in_force.recipients:
             outcome = outcome._replace(did="published", added=len(back - in_force.recipients))
             text = list_file.encode_recipients(recipients)
-            accepted = in_force.accepted._replace(counts=counted(recipients, settings))
+            accepted = in_force.accepted._replace(counts=count_by_domain(recipients, settings))
             offered = outcome._replace(offered=list_file.digest(text))
             logged = log_entry(offered, in_force, None)._replace(did="brought back")
             decision = Decision(recipients, text, accepted, origin, clears=False, entry=logged, brings_back=back)
@@ -47,6 +47,6 @@ def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables, look: b
     return verify_tables(spool, tables, outcome, back - in_force.recipients)
 
 
-def _nobody(entry: str) -> str:
+def _describe_nobody(entry: str) -> str:
     known = f"who left in the last {removed_addresses.DAYS} days is known here"
     return f"entry {escape(entry)} removed nobody who is not listed again; {known}, and `history` names the entries"

@@ -25,7 +25,7 @@ from receiver.lists.spool import Accepted, Held, Spool
 from receiver.outcome import AHEAD, FORMAT, Failed, Origin, Outcome, Refused
 from receiver.system import atomic_files, locks
 from receiver.tables_client import Tables
-from receiver.upload.guard import counted
+from receiver.upload.guard import count_by_domain
 from receiver.upload.pipeline import verify_tables
 
 LIMIT = 512 << 20  # bytes of JSON
@@ -70,7 +70,7 @@ class ExportedLists(NamedTuple):
             if packed:
                 list_file.decode_recipients(list_file.read_content(packed))
             domains = {name: when for name, when in accepted.domains.items() if when <= now + AHEAD}
-            past = tuple(file for file in files if file.folder != "reference" or file.name <= _dated(now))
+            past = tuple(file for file in files if file.folder != "reference" or file.name <= _file_name_today(now))
             return cls(number, packed, accepted._replace(domains=domains), past)
         except (Failed, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise Refused(f"what was handed over cannot be used: {escape(str(error))}") from error
@@ -125,7 +125,7 @@ def import_lists(spool: Spool, givens: Sequence[ExportedLists], origin: Origin, 
             raise Refused("there is a list here already; only an empty spool takes one over")
         some = [given for given in givens if given.packed] or [givens[0]]
         why = _differ(some)
-        given = _united(some, settings, origin) if why else some[0]
+        given = _unite_in_force(some, settings, origin) if why else some[0]
         _fill(spool, (*given.files, *_pins(some)))
         outcome = Outcome(spool.customer, "unchanged", origin)
         if why:
@@ -152,7 +152,7 @@ def _differ(givens: Sequence[ExportedLists]) -> str:
     return ""
 
 
-def _united(givens: Sequence[ExportedLists], settings: Settings, origin: Origin) -> ExportedLists:
+def _unite_in_force(givens: Sequence[ExportedLists], settings: Settings, origin: Origin) -> ExportedLists:
     """Return what is in force where siblings disagree. No list counts as the one accepted last."""
     newest = givens[0]
     recipients = frozenset[str]().union(*(list_file.decode_recipients(given.text) for given in givens))
@@ -160,13 +160,13 @@ def _united(givens: Sequence[ExportedLists], settings: Settings, origin: Origin)
     domains = {name: when for name, when in newest.accepted.domains.items() if name in closed}
     text = list_file.encode_recipients(recipients)
     label = ListRecord(list_file.digest(text), len(recipients), 0, 0, origin, tuple(domains))
-    counts = counted(list_file.decode_recipients(newest.text), settings)
+    counts = count_by_domain(list_file.decode_recipients(newest.text), settings)
     kept = (file for file in newest.files if file.folder != "held" and file.name not in _PAST)
-    files = (*kept, *_past(givens, recipients))
+    files = (*kept, *_past_of_all(givens, recipients))
     return ExportedLists(newest.number + 1, list_file.pack_list(label, text), Accepted(domains, "", counts), files)
 
 
-def _past(givens: Sequence[ExportedLists], recipients: frozenset[str]) -> Iterator[SpoolFile]:
+def _past_of_all(givens: Sequence[ExportedLists], recipients: frozenset[str]) -> Iterator[SpoolFile]:
     """Yield log and removals of all siblings in one."""
     logs, gone = ([given.content_of(name) for given in givens] for name in _PAST)
     removals = removed_addresses.unite_removals(map(removed_addresses.decode_removals, gone), recipients)
@@ -175,7 +175,7 @@ def _past(givens: Sequence[ExportedLists], recipients: frozenset[str]) -> Iterat
 
 
 def _pins(givens: Sequence[ExportedLists]) -> Iterator[SpoolFile]:
-    """Yield what says that uploads do not take effect: a person said so, be it on one relay alone."""
+    """Yield what says that uploads do not take effect: a person said so, even on one relay alone."""
     pins = [file for given in givens for file in given.files if file.name == PINNED]
     yield from pins[:1]
 
@@ -225,7 +225,7 @@ def _place_file(path: str, content: str, number: int) -> SpoolFile:
     return SpoolFile(folder, name, _bytes(content))
 
 
-def _dated(now: int) -> str:
+def _file_name_today(now: int) -> str:
     return time.strftime("%Y-%m-%d.gz", time.gmtime(now + AHEAD))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from common.settings import UNLISTED, Settings
 from receiver.addresses import domain_of
 from receiver.lists import history, left_out, removed_addresses, upload_log
-from receiver.lists.spool import Held, Spool
+from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.monitoring.refusal_watch import Watched
 from receiver.outcome import Failed, Refused
@@ -40,9 +40,11 @@ def explain(
         "domain": domain,
         "domain_is": _domain_state(domain, settings, in_force.accepted.opens(settings, now)),
         "unlisted": settings.unlisted or UNLISTED[0],
+        "put_off": settings.unlisted == UNLISTED[-1] and spool.is_put_off(),
+        "left_out_of_tables": tables.left_out().get(spool.customer, ""),
         "last_good": in_force.accepted.domains.get(domain, 0),
         "listed": _why_listed(name, settings, in_force.recipients),
-        "since": _since(spool, name) if name in in_force.recipients else None,
+        "since": _listed_since(spool, name) if name in in_force.recipients else None,
         "removed": _removal(spool, name, log, now),
         "left_out": _left_out(spool, name, settings),
         "plus": _plus(spool, settings, name, in_force.recipients),
@@ -61,21 +63,17 @@ def find_addresses(spool: Spool, settings: Settings, pattern: str) -> dict[str, 
     A pattern is a part of an address, or has `*` and `?` for any letters and any one letter and is a whole address.
     """
     listed = spool.in_force().recipients | frozenset(settings.include)
-    found = sorted(matching(listed, pattern))
+    found = sorted(find_matching(listed, pattern))
     return {"pattern": pattern, "found": found[:MOST_FOUND], "total": len(found), "listed": len(listed)}
 
 
-def matching(addresses: Iterable[str], pattern: str) -> Iterable[str]:
+def find_matching(addresses: Iterable[str], pattern: str) -> Iterable[str]:
     """Yield the addresses that a pattern finds, whatever its case, and whether or not it has the address's quotes."""
     folded = pattern.casefold()
     if not set("*?") & set(folded):
         return (address for address in addresses if folded in address or folded in address.replace('"', ""))
     fits = re.compile(fnmatch.translate(folded.replace("[", "[[]"))).match
     return (address for address in addresses if fits(address) or fits(address.replace('"', "")))
-
-
-def _held(held: Held, name: str) -> dict[str, Any]:
-    return {"list": held.list, "since": held.since, "reasons": held.reasons, "has_it": name in held.recipients}
 
 
 def _domain_state(domain: str, settings: Settings, opens: Iterable[str]) -> str:
@@ -90,7 +88,7 @@ def _why_listed(name: str, settings: Settings, in_force: frozenset[str]) -> str:
     return "postmaster" if name.startswith("postmaster@") else ""
 
 
-def _since(spool: Spool, name: str) -> dict[str, Any] | None:
+def _listed_since(spool: Spool, name: str) -> dict[str, Any] | None:
     """Return by which of the kept lists an address came; `at_least`: it is on all of them, and came before that one."""
     line = f"\n{name}\n".encode()
     since: dict[str, Any] | None = None
@@ -133,7 +131,7 @@ def _left_out(spool: Spool, name: str, settings: Settings) -> dict[str, str] | N
 def _is_in_table(tables: Tables, name: str, domain: str) -> bool | None:
     """Return whether the built table has an address, or its whole domain; None: it cannot be read."""
     try:
-        return len(tables.missing([name, f"@{domain}"])) < 2
+        return len(tables.find_missing([name, f"@{domain}"])) < 2
     except Failed:
         return None
 

@@ -77,7 +77,7 @@ def look_at_merge(spool: Spool, given: ExportedLists, options: MergeOptions) -> 
 
 
 def merge_list(spool: Spool, given: ExportedLists, options: MergeOptions, origin: Origin, tables: Tables) -> Outcome:
-    """Take another relay's list. Raises Refused where another number would go than was named, or a list is pinned."""
+    """Take another relay's list. Raises Refused where another number would go than was named, or a list is frozen."""
     with spool.locked(), locks.hold_settings(spool.places):
         settings = load_settings(spool.places, spool.customer)
         publishing.complete(spool)
@@ -97,7 +97,7 @@ def _merge(spool: Spool, settings: Settings, given: ExportedLists, options: Merg
     if not given.packed:
         raise Refused("the other relay has no list; nothing is changed")
     if pin := spool.pinned():
-        raise Refused(f"pinned since {format_time(pin.since)}; `inv resume {spool.customer}` ends that first")
+        raise Refused(f"frozen since {format_time(pin.since)}; `inv resume {spool.customer}` ends that first")
     in_force = spool.in_force()
     theirs = keep_own(list_file.decode_recipients(given.text), settings)
     recipients = theirs if options.is_exact else in_force.recipients | theirs

@@ -14,12 +14,12 @@ from receiver.upload.recipient_filter import FilteredExport
 
 
 def resume_uploads(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
-    """Let uploads take effect again, and offer the list that waits through the guard at once."""
+    """Let uploads take effect again, and let the guard judge the list that waits at once."""
     with spool.locked(), locks.hold_settings(spool.places):
         settings = load_settings(spool.places, spool.customer)
         publishing.complete(spool)
         if spool.pinned() is None:
-            raise Refused("not pinned: uploads take effect")
+            raise Refused("not frozen: uploads take effect")
         waiting = spool.held()
         if waiting:
             opened = frozenset(waiting.open_domains)

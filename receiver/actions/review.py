@@ -112,7 +112,7 @@ def keep_own(recipients: Iterable[str], settings: Settings) -> frozenset[str]:
 
 
 def review_held(spool: Spool, settings: Settings, now: int) -> Review:
-    """Read what waits: held, or because of a pin. Raises Refused when nothing does."""
+    """Read what waits: held, or because the list is frozen. Raises Refused when nothing does."""
     held = spool.held()
     if held is None:
         raise Refused("nothing is held")

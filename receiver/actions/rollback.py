@@ -1,4 +1,4 @@
-"""An earlier list back in force, and pinned there until uploads are to take effect again."""
+"""An earlier list back in force, and frozen there until uploads are to take effect again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from receiver.lists.spool import Accepted, Pin, Spool
 from receiver.outcome import Origin, Outcome, Refused
 from receiver.system import locks
 from receiver.tables_client import Tables
-from receiver.upload.guard import counted
+from receiver.upload.guard import count_by_domain
 from receiver.upload.judgement import log_entry
 from receiver.upload.pipeline import verify_tables
 
@@ -37,7 +37,7 @@ def preview_rollback(spool: Spool, which: ListChoice) -> dict[str, Any]:
 
 
 def roll_back(spool: Spool, which: ListChoice, removing: int, origin: Origin, tables: Tables) -> Outcome:
-    """Put an earlier list back and pin it. Raises Refused when it is not in history, or others than `removing` go.
+    """Put an earlier list back and freeze it. Raises Refused when it is not in history, or others than `removing` go.
 
     Domains that had no accepted list while it was in force are open again. What is held stays, for resume.
     """
@@ -50,7 +50,7 @@ def roll_back(spool: Spool, which: ListChoice, removing: int, origin: Origin, ta
         _check_number(in_force.recipients - recipients, removing)
         text = list_file.encode_recipients(recipients)
         domains = _still_accepted(in_force.accepted, entry, recipients, settings)
-        accepted = Accepted(domains, list_file.digest(text), counted(recipients, settings))
+        accepted = Accepted(domains, list_file.digest(text), count_by_domain(recipients, settings))
         accepted = accepted.without(spool.last_export().open_domains)
         pin = Pin(origin.when, origin.by, entry.kept.list)
         why = f"{format_time(origin.when)} to list {entry.kept.list[:12]} of {format_time(entry.kept.origin.when)}"
@@ -85,7 +85,7 @@ def _find_entry(entries: list[Entry], which: ListChoice, pinned: Pin | None) -> 
             raise Refused(f"several kept lists are named {escape(which.list)}...; `history --json` has the whole names")
         return found[0]
     if pinned and which.back is None:
-        since = f"pinned already, since {format_time(pinned.since)}"
+        since = f"frozen already, since {format_time(pinned.since)}"
         raise Refused(f"{since}, to list {pinned.list[:12]}; another is named by --to N or --list HASH")
     back = 1 if which.back is None else which.back
     if back >= len(entries):

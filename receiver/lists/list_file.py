@@ -58,12 +58,12 @@ def read_record(file: bytes) -> ListRecord:
         line, end, _ = zlib.decompressobj(_GZIP).decompress(file, LABEL).partition(b"\n")
         fields = {name: value for name, value in json.loads(line if end else b"").items() if name in ListRecord._fields}
         origin = Origin(**fields.pop("origin"))
-        return _typed(ListRecord(**{**fields, "origin": origin, "domains": tuple(fields["domains"])}))
+        return _check_types(ListRecord(**{**fields, "origin": origin, "domains": tuple(fields["domains"])}))
     except (zlib.error, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Failed(f"a kept list is damaged: {error}") from error
 
 
-def _typed(kept: ListRecord) -> ListRecord:
+def _check_types(kept: ListRecord) -> ListRecord:
     """Return a label in which all is as it must be: it may be anybody's work. Raises TypeError."""
     origin = kept.origin
     words = (kept.list, kept.accepted_by, kept.entry, origin.key, origin.client, origin.by, *kept.domains)

@@ -104,8 +104,10 @@ def decode_record(content: bytes) -> ReviewRecord:
         if fields["postern"] != FORMAT:
             raise ValueError(f"it is not of format {FORMAT}")
         going, closing, unseen = (_texts(fields[name]) for name in ("going", "closing", "unseen"))
-        mail = {name: MailSeen(*_typed(list(seen), str, int)) for name, seen in fields["mail"].items()}
-        name, *numbers = _typed([fields[each] for each in ("list", "total", "first", "adding", "relays")], str, int)
+        mail = {name: MailSeen(*_check_types(list(seen), str, int)) for name, seen in fields["mail"].items()}
+        name, *numbers = _check_types(
+            [fields[each] for each in ("list", "total", "first", "adding", "relays")], str, int
+        )
         total, first, adding, relays = numbers
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BadRecord(f"it is no record of a review: {type(error).__name__}: {error}") from error
@@ -155,7 +157,7 @@ def _texts(values: Any) -> list[str]:
     return values
 
 
-def _typed(values: list[Any], first: type, others: type) -> list[Any]:
+def _check_types(values: list[Any], first: type, others: type) -> list[Any]:
     """Return values of which the first is a word and the others are numbers. Raises TypeError."""
     if not (isinstance(values[0], first) and all(type(value) is others for value in values[1:])):
         raise TypeError("a word or a number is of another kind")

@@ -98,13 +98,13 @@ class Summary(NamedTuple):
 
 
 class Held(NamedTuple):
-    """The list that waits: for `accept`, or while pinned for `resume`."""
+    """The list that waits: for `accept`, or while the list is frozen, for `resume`."""
 
     list: str  # its SHA-256
     recipients: frozenset[str]
     origin: Origin
     since: int  # when the first of the lists held in a row came
-    reasons: tuple[str, ...]  # empty: it passes, and waits because of the pin
+    reasons: tuple[str, ...]  # empty: it passes, and waits because the list in force is frozen
     left_out: Mapping[str, int]
     total: int = 0  # of its recipients, where they are not read
     open_domains: tuple[str, ...] = ()  # in which everybody gets mail, so that it closes none of them
@@ -257,13 +257,13 @@ class Spool:
         atomic_files.remove(self.folder, spool_files.PINNED)
 
     def keys(self) -> dict[str, dict[str, int]]:
-        """Tell when each key was seen first and last, and the number of the kit that used it last where it has one."""
+        """Return when each key was seen first and last, and the number of the kit that used it last, if known."""
         with suppress(Failed, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             seen = json.loads(atomic_files.read(self.folder, spool_files.KEYS, spool_files.SMALL) or b"{}")
             return {name: {field: int(at[field]) for field in KEY_FIELDS if field in at} for name, at in seen.items()}
         return {}
 
-    def seen(self, key: str, now: int, kit: int | None = None) -> None:
+    def note_key(self, key: str, now: int, kit: int | None = None) -> None:
         """Note that a key was used, and by which kit; the longest unseen is forgotten when there are more than KEYS.
 
         `kit`: 0 for an export whose kit has no number; None: no export was sent, so nothing is known of a kit.

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from common.adopted_domains import closing_tables, is_closed_by_maps
-from common.next_hop_probe import Reply
+from common.next_hop_probe import Answers, Reply
 from common.settings import Settings
 from receiver.addresses import domain_of
 from receiver.formatting import escape
@@ -23,14 +23,15 @@ MOST = 20  # people of a customer
 RUNS = 2  # in a row after which somebody is told
 _KEPT = "adopted-sample.json"
 
-Ask = Callable[[list[str]], Mapping[str, Reply]]
+Ask = Callable[[list[str]], Answers]
 
 
 class Sample(NamedTuple):
-    """People who were taken, and in how many runs in a row most of them no longer were."""
+    """People who were taken, and how the last runs ended."""
 
     addresses: tuple[str, ...] = ()
-    failed_runs: int = 0
+    failed_runs: int = 0  # in a row, in which most of them were not taken any more
+    unasked_runs: int = 0  # in a row, in which nobody could be asked about
 
 
 def watched_domains(settings: Settings, accepted: Iterable[str]) -> dict[str, list[str]]:
@@ -45,7 +46,8 @@ def watched_domains(settings: Settings, accepted: Iterable[str]) -> dict[str, li
 def check_sample(spool: Spool, settings: Settings, had_mail: Sequence[str], ask: Ask) -> list[Alarm]:
     """Ask about the customer's sample, and fill it; return an alarm where most of it is not taken any more.
 
-    `had_mail`: people who had mail, of whom the sample is filled first, and then of the list that is held.
+    And where the relay answers no question, for then nobody looks. `had_mail`: people who had mail, of whom the sample
+    is filled first, and then of the list that is held.
     """
     domains = watched_domains(settings, spool.accepted().domains)
     if not domains:
@@ -55,11 +57,19 @@ def check_sample(spool: Spool, settings: Settings, had_mail: Sequence[str], ask:
     held = spool.held()
     people = dict.fromkeys([*had_mail, *sorted(held.recipients if held else ())])
     new = (name for name in people if domain_of(name) in domains and name not in known)
-    replies = ask([*known, *islice(new, MOST if len(known) < MOST else 0)])
+    asked = [*known, *islice(new, MOST if len(known) < MOST else 0)]
+    answers = ask(asked)
+    replies = answers.replies
     after = judge_sample(before._replace(addresses=tuple(known)), replies)
+    after = after._replace(unasked_runs=min(before.unasked_runs + 1, RUNS) if asked and not replies else 0)
     if after != before:
         atomic_files.store_json(spool.folder, _KEPT, after._asdict())
-    lost = _lost([name for name in known if name in replies], replies)
+    if after.unasked_runs == RUNS:
+        why = escape(answers.problem or "it gives no answer", 300)
+        return [
+            Alarm(settings.customer, "adopted unasked", f"whether {_tables(domains)} still works is not known: {why}")
+        ]
+    lost = _find_lost([name for name in known if name in replies], replies)
     if after.failed_runs < RUNS or not lost:
         return []
     return [_alarm(settings.customer, domains, lost, replies[lost[0]])]
@@ -68,7 +78,7 @@ def check_sample(spool: Spool, settings: Settings, had_mail: Sequence[str], ask:
 def judge_sample(sample: Sample, replies: Mapping[str, Reply]) -> Sample:
     """Return the sample after a run: filled with who is taken, or with one more run in which most were not."""
     asked = [name for name in sample.addresses if name in replies]
-    if 2 * len(_lost(asked, replies)) > len(asked):
+    if 2 * len(_find_lost(asked, replies)) > len(asked):
         return sample._replace(failed_runs=min(sample.failed_runs + 1, RUNS))
     taken = [name for name, reply in replies.items() if reply.is_taken and name not in sample.addresses]
     return Sample((*sample.addresses, *taken)[:MOST], 0 if asked else sample.failed_runs)
@@ -77,19 +87,23 @@ def judge_sample(sample: Sample, replies: Mapping[str, Reply]) -> Sample:
 def read_sample(spool: Spool) -> Sample:
     """Read what the last run left; what is damaged is none."""
     fields = atomic_files.load_json(spool.folder, _KEPT) or {}
-    addresses, runs = fields.get("addresses"), fields.get("failed_runs")
-    if not isinstance(addresses, list) or not isinstance(runs, int):
+    addresses, runs = fields.get("addresses"), (fields.get("failed_runs"), fields.get("unasked_runs", 0))
+    if not isinstance(addresses, list) or not all(isinstance(number, int) for number in runs):
         return Sample()
-    return Sample(tuple(str(name) for name in addresses[:MOST]), runs)
+    return Sample(tuple(str(name) for name in addresses[:MOST]), *map(int, runs))
 
 
-def _lost(names: Iterable[str], replies: Mapping[str, Reply]) -> list[str]:
+def _find_lost(names: Iterable[str], replies: Mapping[str, Reply]) -> list[str]:
     """Return who is refused, or put off because a table cannot be read (451); greylisting (450) says nothing."""
     return [name for name in names if replies[name].is_refused or replies[name].code == 451]
 
 
 def _alarm(customer: str, domains: Mapping[str, Sequence[str]], lost: Sequence[str], reply: Reply) -> Alarm:
-    tables = ", ".join(dict.fromkeys(table for each in domains.values() for table in each))
-    text = f"{tables} took {lost[0]} and {len(lost) - 1} more before, of whom strangers are told {reply.code} now"
+    who = f"{lost[0]} and {len(lost) - 1} more"
+    text = f"{_tables(domains)} took {who} before, of whom strangers are told {reply.code} now"
     why = f"it closes {', '.join(domains)} until a first list is accepted: mend it ({reply.text})"
     return Alarm(customer, "adopted maps", escape(f"{text}; {why}", 600))
+
+
+def _tables(domains: Mapping[str, Sequence[str]]) -> str:
+    return ", ".join(dict.fromkeys(table for each in domains.values() for table in each))

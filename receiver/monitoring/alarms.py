@@ -6,6 +6,7 @@ Each watch below looks at one customer for one thing. Another thing to look for 
 from __future__ import annotations
 
 import os
+import re
 import syslog
 import time
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,9 @@ REFUSED_FOR = DAY  # seconds without a good upload, after which refused ones are
 STALE = "stale"
 UNPROVEN_FOR = 600  # seconds that a list may take into the tables: two runs of the timer
 _CALL = 60  # seconds that the operator's program may take
-_TOLD = "alarms.json"
+_TOLD, _UNTOLD = "alarms.json", "alarms-untold.json"
+_MOST_UNTOLD = 200
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/@'\"]*@)?([^\s/?#'\":]+(?::[0-9]+)?)[/?#][^\s'\"]*")
 
 
 class Alarm(NamedTuple):
@@ -60,7 +63,7 @@ def find_alarms(status: Status, settings: Settings, now: int) -> Iterator[Alarm]
         _alarm_ahead,
         _alarm_no_additions,
         _alarm_put_off,
-        _noted,
+        _alarm_noted,
     ):
         yield from watch(status, settings, now)
 
@@ -76,20 +79,35 @@ def merge_outage(alarms: Iterable[Alarm], watched: int) -> list[Alarm]:
 
 
 def raise_alarms(alarms: Iterable[Alarm], places: Places, relay: RelaySettings, now: int) -> list[Alarm]:
-    """Tell those that nobody has heard of today, and return them. What could not be told is told by the next run.
+    """Raise those that were not raised today, and return them. What could not be raised is left to the next run.
 
-    All go into one call of the operator's program: a hundred customers with one trouble do not ring a hundred times.
+    That run may not find it any more: a table that was mended, or an address that was named on the day before. All go
+    into one call of the operator's program: a hundred customers with one trouble do not ring a hundred times.
     """
     today = time.strftime("%Y-%m-%d", time.gmtime(now))
     run = atomic_files.open_directory(places.run)
     try:
         told = {name: day for name, day in (atomic_files.load_json(run, _TOLD) or {}).items() if day == today}
-        new = [alarm for alarm in alarms if alarm.name not in told]
-        if new and _run_alarm_program(relay.alarm, [alarm.line for alarm in new]):
+        every = {alarm.name: alarm for alarm in (*_untold(run), *alarms)}
+        new = [alarm for name, alarm in every.items() if name not in told]
+        if not new:
+            return []
+        if _run_alarm_program(relay.alarm, [alarm.line for alarm in new]):
             atomic_files.store_json(run, _TOLD, {**told, **{alarm.name: today for alarm in new}})
+            new_untold: list[Alarm] = []
+        else:
+            new_untold = new[:_MOST_UNTOLD]
+        atomic_files.store_json(run, _UNTOLD, {"alarms": new_untold})
     finally:
         os.close(run)
     return new
+
+
+def _untold(run: int) -> list[Alarm]:
+    """Return the alarms of earlier runs that could not be told; a damaged file has none."""
+    found = (atomic_files.load_json(run, _UNTOLD) or {}).get("alarms")
+    fields = found if isinstance(found, list) else []
+    return [Alarm(*map(str, each)) for each in fields if isinstance(each, list) and len(each) == len(Alarm._fields)]
 
 
 def _run_alarm_program(argv: tuple[str, ...], lines: list[str]) -> bool:
@@ -99,11 +117,16 @@ def _run_alarm_program(argv: tuple[str, ...], lines: list[str]) -> bool:
     try:
         code, _, err = subprocesses.run_command(argv, text, _CALL) if argv else subprocesses.CommandResult(DONE, "", "")
         if code != DONE:
-            raise Failed(f"{argv[0]} ended {code}: {escape(err.strip())}")
+            raise Failed(f"{argv[0]} ended {code}: {escape(hide_urls(err.strip()))}")
     except Failed as error:
         syslog.syslog(syslog.LOG_ERR, f"alarm could not be told, and is tried again: {error}")
         return False
     return True
+
+
+def hide_urls(text: str) -> str:
+    """Return a text in which each URL ends behind its host: what a webhook's address goes on with is its secret."""
+    return _URL.sub(r"\1\2/...", text)
 
 
 def _alarm_held(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
@@ -115,7 +138,7 @@ def _alarm_held(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
 
 def _alarm_pinned(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
     if status.pin:
-        since = f"pinned since {format_time(status.pin.since)} by {escape(status.pin.by)}"
+        since = f"frozen since {format_time(status.pin.since)} by {escape(status.pin.by)}"
         yield Alarm(status.customer, f"pinned {status.pin.since}", f"{since}; `inv resume {status.customer}` ends it")
 
 
@@ -162,7 +185,7 @@ def _alarm_opened(status: Status, settings: Settings, now: int) -> Iterator[Alar
 
 
 def _alarm_opened_by_person(status: Status, settings: Settings, _: int) -> Iterator[Alarm]:
-    """Tell every day that a person has had the customer's domains opened, until a person ends it."""
+    """Yield, every day, that a person has had the customer's domains opened, until a person ends it."""
     opened = status.opened
     if opened:
         since = f" since {format_time(opened.since)} by {escape(opened.by, 100)}" if opened.since else ""
@@ -191,7 +214,7 @@ def _alarm_put_off(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
         yield Alarm(status.customer, "put-off", f"{text}: until it does not, unlisted ones get 450 instead of its word")
 
 
-def _noted(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
+def _alarm_noted(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
     """Yield what the last export said besides its addresses."""
     for note in status.last.notes if status.last else ():
         yield Alarm(status.customer, f"note {note}", note)

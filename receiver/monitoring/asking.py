@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from common import next_hop_probe
@@ -60,21 +61,27 @@ def is_passing(found: Answers) -> bool:
     return takes and found.random is not None and found.random.is_refused
 
 
-def check_servers(
-    places: Places, customers: Iterable[Settings], postfix: Mapping[str, str]
-) -> tuple[list[Alarm], bool]:
-    """Ask the server of each customer who has it asked; return what is wrong, and whether a table changes by it."""
+def check_servers(places: Places, customers: Iterable[Settings], postfix: Mapping[str, str]) -> list[Alarm]:
+    """Ask the server of each customer who has it asked, and write down what that came to; return what is wrong."""
     asked = [settings for settings in customers if settings.unlisted == ASK]
     routes = refusal_watch.read_routes(places, (settings.customer for settings in asked))
     sender = next_hop_probe.verify_sender(postfix)
     end = time.monotonic() + _SECONDS
-    looked = [_check(places, settings, routes, sender, end) for settings in asked]
-    return [alarm for alarms, _ in looked for alarm in alarms], any(is_changed for _, is_changed in looked)
+    return [alarm for settings in asked for alarm in _check(places, settings, routes, sender, end)]
 
 
-def _check(
-    places: Places, settings: Settings, routes: Mapping[str, str], sender: Sender, end: float
-) -> tuple[list[Alarm], bool]:
+def find_put_off(places: Places, customers: Iterable[Settings]) -> list[str]:
+    """Return the customers whose unlisted addresses are deferred because their servers refuse to be asked."""
+    found = []
+    for settings in customers:
+        if settings.unlisted == ASK:
+            with suppress(Stopped, OSError), Spool(places, settings.customer) as spool:
+                if spool.is_put_off():
+                    found.append(settings.customer)
+    return found
+
+
+def _check(places: Places, settings: Settings, routes: Mapping[str, str], sender: Sender, end: float) -> list[Alarm]:
     """Ask one server and write down what that came to; what fails here keeps no other customer from it."""
     try:
         with Spool(places, settings.customer) as spool:
@@ -84,8 +91,8 @@ def _check(
             if after != before:
                 atomic_files.store_json(spool.folder, ASKING, after._asdict())
     except (Stopped, OSError) as error:
-        return [Alarm(settings.customer, "asking", f"its server cannot be asked: {escape(str(error))}")], False
-    return [*_alarms(settings.customer, answers)] if answers else [], after.put_off != before.put_off
+        return [Alarm(settings.customer, "asking", f"its server cannot be asked: {escape(str(error))}")]
+    return [*_alarms(settings.customer, answers)] if answers else []
 
 
 def _ask(spool: Spool, settings: Settings, routes: Mapping[str, str], sender: Sender, end: float) -> Answers | None:

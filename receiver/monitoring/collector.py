@@ -36,17 +36,17 @@ class Collector:
         """Count where mail went."""
         for trace in traces:
             for name in trace.addresses:
-                if (owned := self._owned(name)) is not None:
+                if (owned := self._owner_of(name)) is not None:
                     owned.refusals.deliver(_in_domain(name, owned.domain), trace)
 
     def _count(self, event: Event) -> None:
         message = event.message
         if isinstance(message, Delivery):
             self._last_hops.see(message.queue_id)
-            if any(self._owned(name) for name in message.addresses):
+            if any(self._owner_of(name) for name in message.addresses):
                 self.settle(self._last_hops.follow(message, event.day, self._order))
             return
-        if not isinstance(message, (Refusal, Breakage, OtherRefusal)) or not (owned := self._owned(message.address)):
+        if not isinstance(message, (Refusal, Breakage, OtherRefusal)) or not (owned := self._owner_of(message.address)):
             return
         name = _in_domain(message.address, owned.domain)
         if isinstance(message, Refusal):
@@ -54,7 +54,7 @@ class Collector:
         else:
             owned.refusals.fail(name, message, event.day)
 
-    def _owned(self, address: str) -> Owned | None:
+    def _owner_of(self, address: str) -> Owned | None:
         return self._owners.get(address.rpartition("@")[2])
 
 

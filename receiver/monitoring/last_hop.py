@@ -1,4 +1,4 @@
-"""Tells the last hop of a mail, which brought it to somebody, from a hop into a filter or a second instance.
+"""The last hop of a mail, which brought it to somebody, from a hop into a filter or a second instance.
 
 A hop is the last one where Postfix routes the domain, or where no other line has the queue id that its reply names.
 What a filter on this machine takes without naming one, and what agent `discard` takes, reaches nobody.

@@ -52,7 +52,7 @@ def content(file: OpenedFile, offset: int = 0) -> Iterator[BinaryIO]:
         stream = cast("BinaryIO", opened.enter_context(open(os.dup(file.descriptor), "rb")))
         stream.seek(0 if file.is_packed else min(offset, file.size))
         if file.is_packed:
-            stream = _unpacked(stream, opened)
+            stream = _unpack(stream, opened)
             skip(stream, offset)
         yield stream
 
@@ -63,7 +63,7 @@ def skip(stream: BinaryIO, octets: int) -> None:
         octets -= len(piece)
 
 
-def _unpacked(stream: BinaryIO, opened: ExitStack) -> BinaryIO:
+def _unpack(stream: BinaryIO, opened: ExitStack) -> BinaryIO:
     for _ in range(_NESTED):
         magic = stream.peek(6)[:6]  # type: ignore[attr-defined]
         if magic.startswith(_GZIP):

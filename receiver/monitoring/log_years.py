@@ -24,7 +24,7 @@ class YearCounter:
         self.last: Stamp | None = None
         self._day = b""  # of the line before, as it is printed
 
-    def _unprinted(self, line: bytes) -> Stamp | None:
+    def _unprinted_day(self, line: bytes) -> Stamp | None:
         """Return the day of a line that prints no year; None: it prints one, or has the day of the line before."""
         line = line.lstrip(b"\0")
         day, self._day = self._day, line[:6] if line.startswith(MONTHS) else b""
@@ -35,7 +35,7 @@ class YearCounter:
 
     def follow(self, line: bytes) -> None:
         """Go on to the next line of the file."""
-        if stamp := self._unprinted(line):
+        if stamp := self._unprinted_day(line):
             self._count(stamp)
 
     def _count(self, stamp: Stamp) -> None:

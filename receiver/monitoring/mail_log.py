@@ -62,7 +62,7 @@ def cut_lengths(lines: Iterable[bytes], known: Iterable[int] = ()) -> frozenset[
 
 
 def _is_cut(line: bytes) -> bool:
-    """Tell whether a logger visibly cut a line, and not Postfix, nor a crash, which leaves NULs or glues two lines."""
+    """Return whether a logger visibly cut a line; not Postfix, nor a crash, which leaves NULs or glues two lines."""
     head = read_head(line)
     if head is None or b"\0" in line or len(head.message) >= _POSTFIX_CUTS or _SECOND_HEAD.search(head.message):
         return False
@@ -113,7 +113,7 @@ class MailLog:
         if not _is_postfix(head.program):
             return None
         count, whole = self._repetition(head)
-        message = self._certain(_read_message(whole) if whole else self._repeated(head), head, length)
+        message = self._certain_message(_read_message(whole) if whole else self._repeated_message(head), head, length)
         if message is None:
             return None
         self._remember(head, message)
@@ -146,13 +146,13 @@ class MailLog:
         syslog_ng = _SYSLOG_NG.fullmatch(head.message)
         return (int(syslog_ng[2]), None) if syslog_ng else (1, head)
 
-    def _repeated(self, head: Head) -> Message | None:
+    def _repeated_message(self, head: Head) -> Message | None:
         """Return the earlier message of the same program that syslog-ng speaks of."""
         begins = _SYSLOG_NG.fullmatch(head.message)
         message = self._by_program.get(head.program)
         return message[1] if begins and message and message[0].startswith(begins[1]) else None
 
-    def _certain(self, message: Message | None, head: Head, length: int) -> Message | None:
+    def _certain_message(self, message: Message | None, head: Head, length: int) -> Message | None:
         """Return a message that nobody can have cut into this shape; count what is not understood."""
         if message is None:
             return None

@@ -123,7 +123,7 @@ def read_delivery(message: bytes) -> Message | None:
 @lru_cache(maxsize=4_096)
 def plain_address(address: str) -> str:
     """Return an address in one form: folded, quoted where RFC 5322 wants it, without a dot after the domain."""
-    local, at, domain = _unquoted(address).rpartition("@")
+    local, at, domain = _unquote(address).rpartition("@")
     if not at:
         return address.casefold()
     if not _DOT_ATOM.fullmatch(local):
@@ -141,7 +141,7 @@ def _refusal(found: re.Match[bytes]) -> Message | None:
     if not recipient:
         return None
     name, why = recipient["name"].decode(), recipient["why"]
-    if name not in (to, _unquoted(to)):  # the text has the address unquoted, to= in quotes where it needs them
+    if name not in (to, _unquote(to)):  # the text has the address unquoted, to= in quotes where it needs them
         return Unread(is_cut=False)
     kind = _kind(why, code)
     if kind:
@@ -158,7 +158,7 @@ def _kind(why: bytes, code: bytes) -> str:
     return UNANSWERED if why.startswith(_UNANSWERED) else ""
 
 
-def _unquoted(address: str) -> str:
+def _unquote(address: str) -> str:
     """Return an address as Postfix keeps it, from the quoted form that it prints."""
     quoted = _QUOTED.fullmatch(address)
     if not quoted:

@@ -97,28 +97,28 @@ class RefusalAlarm(NamedTuple):
 def suspects(refusals: Refusals, known: Known, today: str) -> Suspects:
     """Return the addresses that look wrong: none that was told before, none asked twice on a day."""
     asked = frozenset(name for name, day in refusals.asked.items() if day == today)
-    new = {name: each for name, each in _serious(refusals) if _is_new(name, refusals)}
+    new = {name: each for name, each in _refused_with_sender(refusals) if _is_new(name, refusals)}
     faults = {name: each for name, each in refusals.faults.items() if _is_new(name, refusals) and name not in asked}
     removed = tuple(name for name, each in new.items() if _is_removed(name, each, known))
     unlisted = [name for name, each in new.items() if name not in asked and _is_missed(name, each, refusals, known)]
     broken = [name for name, fault in faults.items() if fault.is_broken and not _STRANGE.match(name)]
     overruled = [name for name, fault in faults.items() if not fault.is_broken and name in known.listed]
     unlisted, broken, overruled = unlisted[:MOST], broken[:MOST], overruled[:MOST]
-    guessed = _guessed(removed, refusals, known)
+    guessed = _guessed_names(removed, refusals, known)
     return Suspects(removed, tuple(broken), tuple(unlisted), tuple(overruled), asked, guessed)
 
 
 def judge(known: Known, asked: Suspects, answered: Answered) -> list[RefusalAlarm]:
     """Return the alarms that the answers bear out."""
     return [
-        *_removed(known, asked, answered),
-        *_broken(known, asked, answered),
-        *_unlisted(known, asked, answered),
-        *_overruled(known, asked, answered),
+        *_alarm_removed(known, asked, answered),
+        *_alarm_broken(known, asked, answered),
+        *_alarm_unlisted(known, asked, answered),
+        *_alarm_overruled(known, asked, answered),
     ]
 
 
-def daily(refusals: Refusals, known: Known) -> RefusalAlarm | None:
+def daily_line(refusals: Refusals, known: Known) -> RefusalAlarm | None:
     """Return the line of the day: addresses worth a look, each named once. None: there are none."""
     new = [(name, each) for name, each in refusals.refused.items() if name not in refusals.named]
     often = [name for name, each in new if _is_asked_for(each) and name not in known.listed and name not in known.gone]
@@ -126,16 +126,16 @@ def daily(refusals: Refusals, known: Known) -> RefusalAlarm | None:
     leavers = [name for name, _ in new if name in known.gone and known.gone[name].by_person]
     often = [name for name in often if name not in tagged]
     parts = [
-        _counted(often, f"never listed, refused on {_OFTEN} days to {_OFTEN} networks"),
-        _counted(tagged, "refused with a tag, while the address without it is listed: see plus_addresses"),
-        _counted(leavers, "removed by a person, and still written to"),
+        _names_with_word(often, f"never listed, refused on {_OFTEN} days to {_OFTEN} networks"),
+        _names_with_word(tagged, "refused with a tag, while the address without it is listed: see plus_addresses"),
+        _names_with_word(leavers, "removed by a person, and still written to"),
     ]
     text = "; ".join(part for part in parts if part)
     named = tuple(dict.fromkeys((*often, *tagged, *leavers)))
     return RefusalAlarm(f"{text}; `inv refusals {known.customer}` shows them", named, is_daily=True) if text else None
 
 
-def _serious(refusals: Refusals) -> Iterator[tuple[str, RefusedAddress]]:
+def _refused_with_sender(refusals: Refusals) -> Iterator[tuple[str, RefusedAddress]]:
     """Yield who was refused because no list has them, by somebody who had a sender."""
     for name, each in refusals.refused.items():
         is_ours = each.kinds.get(UNLISTED) or each.kinds.get(DEFERRED)
@@ -143,7 +143,7 @@ def _serious(refusals: Refusals) -> Iterator[tuple[str, RefusedAddress]]:
             yield name, each
 
 
-def _guessed(removed: Iterable[str], refusals: Refusals, known: Known) -> frozenset[str]:
+def _guessed_names(removed: Iterable[str], refusals: Refusals, known: Known) -> frozenset[str]:
     """Return who was refused only to networks that try many names which nobody ever had.
 
     A large provider that writes to many whom an upload removed tries many names too, and none of them is invented.
@@ -178,13 +178,13 @@ def _is_missed(name: str, refused: RefusedAddress, refusals: Refusals, known: Kn
     return name in known.held or (name in refusals.had_mail and not refused.was_listed)
 
 
-def _removed(known: Known, asked: Suspects, answered: Answered) -> Iterator[RefusalAlarm]:
+def _alarm_removed(known: Known, asked: Suspects, answered: Answered) -> Iterator[RefusalAlarm]:
     """Yield one line: whom the server takes, or where that proves nothing, more than a few of one upload."""
     names = [name for name in asked.removed if name in answered.missing]
     proves_nothing = answered.next_hop.takes_everybody or not known.may_be_asked
     by_entry: dict[str, list[str]] = {}
     likely = (name for name in names if name not in asked.guessed)
-    for name in likely if proves_nothing else _taken(names, answered):
+    for name in likely if proves_nothing else _taken_by_next_hop(names, answered):
         by_entry.setdefault(known.gone[name].entry, []).append(name)
     fewest = known.shrink_floor if proves_nothing else 0
     many = {entry: some for entry, some in by_entry.items() if len(some) > fewest}
@@ -199,7 +199,7 @@ def _removed(known: Known, asked: Suspects, answered: Answered) -> Iterator[Refu
         yield RefusalAlarm(f"an upload removed, and now are refused, {how}: {_names(told)}; {cure}", told)
 
 
-def _broken(known: Known, asked: Suspects, answered: Answered) -> Iterator[RefusalAlarm]:
+def _alarm_broken(known: Known, asked: Suspects, answered: Answered) -> Iterator[RefusalAlarm]:
     found = {name: reply for name in asked.broken if (reply := answered.relay.get(name)) and _is_broken(reply)}
     if found:
         text = f"mail cannot be taken: this relay answers {_names(found)} with {_reply(next(iter(found.values())))}"
@@ -207,10 +207,10 @@ def _broken(known: Known, asked: Suspects, answered: Answered) -> Iterator[Refus
         yield RefusalAlarm(f"{text}; {cure}", tuple(found))
 
 
-def _unlisted(known: Known, asked: Suspects, answered: Answered) -> Iterator[RefusalAlarm]:
+def _alarm_unlisted(known: Known, asked: Suspects, answered: Answered) -> Iterator[RefusalAlarm]:
     if answered.next_hop.takes_everybody:
         return  # what it takes proves nothing
-    taken = _taken([name for name in asked.unlisted if name in answered.missing], answered)
+    taken = _taken_by_next_hop([name for name in asked.unlisted if name in answered.missing], answered)
     held = [name for name in taken if name in known.held]
     had_mail = [name for name in taken if name not in known.held]
     if held:
@@ -222,7 +222,7 @@ def _unlisted(known: Known, asked: Suspects, answered: Answered) -> Iterator[Ref
         yield RefusalAlarm(f"{text}; {cure}", tuple(had_mail))
 
 
-def _overruled(known: Known, asked: Suspects, answered: Answered) -> Iterator[RefusalAlarm]:
+def _alarm_overruled(known: Known, asked: Suspects, answered: Answered) -> Iterator[RefusalAlarm]:
     replies = {name: answered.relay[name] for name in asked.overruled if name in answered.relay}
     found = {name: reply for name, reply in replies.items() if reply.is_refused and _REJECTED in reply.text}
     if found:
@@ -232,7 +232,7 @@ def _overruled(known: Known, asked: Suspects, answered: Answered) -> Iterator[Re
         )
 
 
-def _taken(names: Iterable[str], answered: Answered) -> list[str]:
+def _taken_by_next_hop(names: Iterable[str], answered: Answered) -> list[str]:
     """Return those that the next hop takes, while it refuses a name that nobody has."""
     random, replies = answered.next_hop.random, answered.next_hop.replies
     if random is None or not random.is_refused:
@@ -251,7 +251,7 @@ def _is_asked_for(refused: RefusedAddress) -> bool:
     return not refused.was_listed and len(days) >= _OFTEN and len(networks) >= _OFTEN
 
 
-def _counted(names: Collection[str], what: str) -> str:
+def _names_with_word(names: Collection[str], what: str) -> str:
     return f"{what}: {_names(names)}" if names else ""
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from common import next_hop_probe
-from common.next_hop_probe import Answers, Reply, Sender, Server
+from common.next_hop_probe import Answers, Sender, Server
 from common.settings import Settings
 from receiver.addresses import domain_of
 from receiver.lists import removed_addresses
@@ -22,7 +22,7 @@ from receiver.monitoring.refusal_alarms import (
     Known,
     RefusalAlarm,
     Suspects,
-    daily,
+    daily_line,
     judge,
     suspects,
 )
@@ -60,7 +60,7 @@ class RefusalCheck:
             answered = self._ask(asked, watched.settings)
             for alarm in judge(known, asked, answered):
                 self._raise(watched, alarm)
-            if not self._is_raised(watched, DAILY) and (line := daily(refusals, known)):
+            if not self._is_raised(watched, DAILY) and (line := daily_line(refusals, known)):
                 self._raise(watched, line)
             refusals.asked.update(dict.fromkeys((*answered.next_hop.replies, *answered.relay), self._today))
         return [Alarm(customer, kind, text) for kind, text in raised_today(refusals.raised, self._now)]
@@ -74,7 +74,7 @@ class RefusalCheck:
             settings.customer,
             recipients | frozenset(settings.include),
             held.recipients if held else frozenset(),
-            {name: _gone(each) for name, each in removals.items() if each.when >= self._now - DAYS * DAY},
+            {name: _describe_removal(each) for name, each in removals.items() if each.when >= self._now - DAYS * DAY},
             settings.shrink_floor,
             self._next_hop(settings) is not None,
         )
@@ -87,18 +87,18 @@ class RefusalCheck:
         return any(kind == each for each, _ in raised_today(watched.refusals.raised, self._now))
 
     def _ask(self, asked: Suspects, settings: Settings) -> Answered:
-        missing = self._missing(asked.for_tables)
+        missing = self._missing_in_tables(asked.for_tables)
         next_hop = self._ask_next_hop([name for name in asked.for_next_hop if name in missing], settings)
-        return Answered(next_hop, self.ask_relay(asked.for_relay), missing)
+        return Answered(next_hop, self.ask_relay(asked.for_relay).replies, missing)
 
-    def _missing(self, names: list[str]) -> frozenset[str]:
+    def _missing_in_tables(self, names: list[str]) -> frozenset[str]:
         """Return those that Postfix does not find in our tables; none where they cannot be read, which is told.
 
         Nobody is missing in a domain that is open.
         """
         try:
             domains = {f"@{domain_of(name)}" for name in names}
-            missing = frozenset(self._tables.missing((*names, *domains))) if names else frozenset()
+            missing = frozenset(self._tables.find_missing((*names, *domains))) if names else frozenset()
         except Failed:
             return frozenset()
         return frozenset(name for name in missing - domains if f"@{domain_of(name)}" in missing)
@@ -110,7 +110,7 @@ class RefusalCheck:
         domain = names[0].rpartition("@")[2]
         return next_hop_probe.ask(where, next_hop_probe.verify_sender(self._postfix), names, domain, self._left)
 
-    def ask_relay(self, names: list[str]) -> Mapping[str, Reply]:
+    def ask_relay(self, names: list[str]) -> Answers:
         """Return what this relay says about addresses; who is not asked has no reply.
 
         It is asked as by a stranger where it has an address that is none of mynetworks: those are let by.
@@ -121,7 +121,7 @@ class RefusalCheck:
             found = next_hop_probe.ask(self._relay, sender, names, _FOREIGN, self._left)
             if found.random and not found.random.is_taken:  # 454 of some releases is 554 of others
                 break
-        return found.replies
+        return found
 
     def _next_hop(self, settings: Settings) -> Server | None:
         """Return where the first of the domains with a route goes, as a customer has one next hop; None: by MX."""
@@ -156,5 +156,5 @@ def _sources(host: str) -> list[str]:
     return [*own[:_MOST_SOURCES], _LOOPBACK, ""]
 
 
-def _gone(removal: Removal) -> Gone:
+def _describe_removal(removal: Removal) -> Gone:
     return Gone(removal.entry, removal.is_by_person, refusal_watch.day(removal.when - DAY))

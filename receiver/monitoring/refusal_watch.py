@@ -142,10 +142,10 @@ def load(places: Places, run: int, customers: Iterable[Settings]) -> Watch:
 def update(places: Places, run: int, customers: Sequence[Settings], logs: OpenedLogs, now: float) -> Watch:
     """Read on in the logs and write what they say."""
     before, is_over = load(places, run, customers), deadline(SECONDS)
-    watch = before if before.state.read else before._replace(customers=_anew(before.customers))
+    watch = before if before.state.read else before._replace(customers=_customers_to_recount(before.customers))
     routes = read_routes(places, watch.customers)
     for name, each in watch.customers.items():
-        each.refusals.keep_known(partial(_known, places, name, int(now)))
+        each.refusals.keep_known(partial(_known_addresses, places, name, int(now)))
     known = {name: frozenset(each.refusals.refused) for name, each in before.customers.items()}
     state = _read_on(watch, logs, routes, now, is_over)
     found = {name: _begun(each, watch.state, logs, routes, now, is_over) for name, each in watch.customers.items()}
@@ -173,7 +173,7 @@ def deadline(seconds: float) -> Callable[[], bool]:
     return lambda: time.monotonic() > end
 
 
-def _anew(customers: Mapping[str, Watched]) -> dict[str, Watched]:
+def _customers_to_recount(customers: Mapping[str, Watched]) -> dict[str, Watched]:
     """Return customers whose days are counted once more, because nobody knows how far that was done."""
     anew = {name: Watched(each.settings, Refusals(), "", each.settings.domains) for name, each in customers.items()}
     for name, each in customers.items():
@@ -278,7 +278,7 @@ def read_routes(places: Places, customers: Iterable[str]) -> dict[str, str]:
     return routes
 
 
-def _known(places: Places, customer: str, now: int) -> Collection[str]:
+def _known_addresses(places: Places, customer: str, now: int) -> Collection[str]:
     """Return who is on a customer's list or on the one that waits, or left in the last 90 days."""
     with Spool(places, customer) as spool:
         held, gone = spool.held(), removed_addresses.find_gone(spool.folder, now)

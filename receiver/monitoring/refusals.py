@@ -106,7 +106,7 @@ class Refusals:
         self.totals[refusal.kind] += count
         before = self.refused.get(address, RefusedAddress({}, ()))
         kinds = {**before.kinds, refusal.kind: before.kinds.get(refusal.kind, 0) + count}
-        self.refused[address] = before._replace(kinds=kinds, seen=_with(before.seen, _seen(refusal, day)))
+        self.refused[address] = before._replace(kinds=kinds, seen=_add_seen(before.seen, _seen_of(refusal, day)))
         if len(self.refused) > 2 * self._most:
             self._evict()
 
@@ -154,7 +154,7 @@ class Refusals:
 
     def forget(self, oldest: str) -> None:
         """Forget what ended before a day, and what is too much."""
-        recent = {name: each._replace(seen=_since(each.seen, oldest)) for name, each in self.refused.items()}
+        recent = {name: each._replace(seen=_seen_since(each.seen, oldest)) for name, each in self.refused.items()}
         self.refused = {name: each for name, each in recent.items() if each.seen}
         self.had_mail = {name: mail for name, mail in self.had_mail.items() if mail.last >= oldest}
         self.waiting = {name: each for name, each in self.waiting.items() if each.day >= oldest}
@@ -224,11 +224,11 @@ def network(client: str) -> str:
     return str(ipaddress.ip_network(f"{address}/{24 if address.version == 4 else 48}", strict=False))
 
 
-def _seen(refusal: Refusal, day: str) -> Seen:
+def _seen_of(refusal: Refusal, day: str) -> Seen:
     return Seen(day, network(refusal.client), refusal.has_sender)
 
 
-def _with(seen: tuple[Seen, ...], new: Seen) -> tuple[Seen, ...]:
+def _add_seen(seen: tuple[Seen, ...], new: Seen) -> tuple[Seen, ...]:
     """Add one; where there are too many the first goes, but for a day that is not seen otherwise."""
     if new in seen:
         return seen
@@ -239,7 +239,7 @@ def _with(seen: tuple[Seen, ...], new: Seen) -> tuple[Seen, ...]:
     return (*seen[:spare], *seen[spare + 1 :], new)
 
 
-def _since(seen: Iterable[Seen], oldest: str) -> tuple[Seen, ...]:
+def _seen_since(seen: Iterable[Seen], oldest: str) -> tuple[Seen, ...]:
     return tuple(each for each in seen if each.day >= oldest)
 
 

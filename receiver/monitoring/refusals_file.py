@@ -45,7 +45,7 @@ def load(folder: int) -> StoredRefusals | None:
 def load_refused(folder: int) -> dict[str, RefusedAddress]:
     """Read who was refused alone: who had mail grows with the list. Nobody: the file is not there, or is damaged."""
     try:
-        return _refused(_read(folder, _REFUSED))
+        return _read_refused(_read(folder, _REFUSED))
     except _DAMAGED:
         return {}
 
@@ -92,7 +92,7 @@ def _write(folder: int, name: str, fields: Mapping[str, Any]) -> None:
 def _refusals(fields: Mapping[str, Any], mail: Mapping[str, Any]) -> Refusals:
     """Return what they say, each value of the kind it must be. Raises ValueError, TypeError, KeyError."""
     refusals = Refusals()
-    refusals.refused = _refused(fields)
+    refusals.refused = _read_refused(fields)
     refusals.totals = {kind: int(fields["totals"][kind]) for kind in KINDS}
     for name, (day, text, is_broken) in fields["faults"].items():
         refusals.faults[name] = Fault(str(day), str(text), bool(is_broken))
@@ -103,7 +103,7 @@ def _refusals(fields: Mapping[str, Any], mail: Mapping[str, Any]) -> Refusals:
     return refusals
 
 
-def _refused(fields: Mapping[str, Any]) -> dict[str, RefusedAddress]:
+def _read_refused(fields: Mapping[str, Any]) -> dict[str, RefusedAddress]:
     found = {}
     for name, (kinds, seen, was_listed) in fields["refused"].items():
         days = tuple(Seen(str(day), str(network), bool(sender)) for day, network, sender in seen)

@@ -20,7 +20,7 @@ _STRANGE = 86_400  # seconds of patience more where the time zone is not known h
 
 
 def describe_lateness(settings: Settings, heard: int, now: int) -> str:
-    """Say that too many exports have not come; `heard`: when the last usable one did, epoch seconds, 0: none ever."""
+    """Return a sentence where too many exports are missing. `heard`: when the last good one came; 0: none ever."""
     wanted = find_due(settings, now)
     if not 0 < heard < wanted:
         return ""

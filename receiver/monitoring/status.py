@@ -54,7 +54,7 @@ class Status(NamedTuple):
 
     @property
     def heard(self) -> int:
-        """Return when the last usable export came, be its list in force, held, or kept back by a pin; 0: none has."""
+        """Return when the last usable export came, whether its list is in force, held, or waits; 0: none has."""
         accepted = self.in_force.accepted.domains
         good = min((accepted[name] for name in self.domains if name in accepted), default=0)
         return max(good, self.held.origin.when if self.held else 0)

@@ -15,7 +15,6 @@ from receiver.outcome import Busy, Failed
 from receiver.store.resolve import Endpoint, resolve_hosts
 from receiver.store.settings import SERVICE, StoreSettings, read_service
 from receiver.store.watchdog import SECONDS, Watchdog
-from receiver.system import atomic_files
 
 FORMAT = 1  # of the tables
 _PACKAGES = ("/usr/lib/python3/dist-packages", "/usr/lib64/python3.9/site-packages")  # hidden by the launchers' -IS
@@ -143,14 +142,14 @@ class Session:
         return f"nothing came for {silent:g} s, and the connection was ended" if silent else _describe(error)
 
 
-def connect_as_owner(url: str, run: int, seconds: float = SECONDS) -> Session:
-    """Connect with an owner's url, for migrating. Raises Unreached. `run`: where known addresses of hosts lie."""
+def connect_as_owner(url: str, places: Places, seconds: float = SECONDS) -> Session:
+    """Connect with an owner's url, for migrating. Raises Unreached."""
     driver = load_driver()
     _clean_environment()
     try:
         fields = importlib.import_module("psycopg2.extensions").parse_dsn(url)
         if "hostaddr" not in fields:
-            ends = resolve_hosts(fields.get("host", ""), fields.get("port", ""), run)
+            ends = resolve_hosts(fields.get("host", ""), fields.get("port", ""), places)
             fields.update(zip(("host", "hostaddr", "port"), (",".join(each) for each in zip(*ends))))
         if "," in fields.get("host", ""):
             fields.setdefault("target_session_attrs", "primary")
@@ -168,13 +167,10 @@ class Connection(Session):
         self.settings, self.step = settings, step
         self.damaged: set[str] = set()  # tables of which something could not be read or written
         driver, service = load_driver(), read_service(places)
-        run = atomic_files.open_directory(places.run)
         try:
-            ends = resolve_hosts(service["host"], service.get("port", ""), run)
+            ends = resolve_hosts(service["host"], service.get("port", ""), places)
         except Failed as error:
             raise Unreached(f"the store cannot be reached: {error}") from error
-        finally:
-            os.close(run)
         _clean_environment()
         os.environ["PGSERVICEFILE"] = os.path.join(places.store, "service.conf")
         super().__init__(driver, _dsn(ends, settings.has_pooler), seconds)

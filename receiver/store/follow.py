@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from common.release import RELEASE
 from common.settings import BadSettings
+from common.spool_files import FOLLOW
 from receiver.formatting import escape
 from receiver.lists import publishing
 from receiver.lists.spool import Spool
@@ -22,6 +22,7 @@ from receiver.outcome import Stopped
 from receiver.store import rows
 from receiver.store.connection import Connection, Unclear, Unreached
 from receiver.store.head import Tip
+from receiver.store.heartbeat import beat
 from receiver.store.in_force import News
 from receiver.store.merge import is_settled, reconcile
 from receiver.store.notes import read_notes
@@ -32,7 +33,6 @@ from receiver.system import atomic_files, locks
 ALL = 600  # seconds after which every customer is looked at
 OVERLAP = 60  # seconds by which a look reaches back, for what was committed late
 BESIDE = 180  # seconds for which a follower may have heads that do not know each other
-_NAME = "follow.json"
 
 
 class Followed(NamedTuple):
@@ -45,6 +45,7 @@ class Followed(NamedTuple):
     why: str = ""  # the store was not reached
     wrong: Mapping[str, str] = {}  # by customer: what could not be taken, and why
     beside: Mapping[str, int] = {}  # by customer: since when it has heads that do not know each other
+    alive: Sequence[str] = ()  # upload relays with a heartbeat in the last hour; none: this one's could not be written
 
 
 class Looked(NamedTuple):
@@ -56,7 +57,7 @@ class Looked(NamedTuple):
 
 def read_followed(run: int) -> Followed:
     """Return what the last run noted; nothing where there was none."""
-    fields = atomic_files.load_json(run, _NAME) or {}
+    fields = atomic_files.load_json(run, FOLLOW) or {}
     return Followed(**{name: value for name, value in fields.items() if name in Followed._fields})
 
 
@@ -67,7 +68,7 @@ def follow(access: StoreAccess, customers: Sequence[str], now: int, seconds: flo
     try:
         with locks.hold_lock(lock, fcntl.LOCK_EX, 0, "the last run of follow has not ended yet"):
             looked = _look(access, customers, run, now, time.monotonic() + seconds)
-            atomic_files.store_json(run, _NAME, looked.followed._asdict())
+            atomic_files.store_json(run, FOLLOW, looked.followed._asdict())
             return looked
     finally:
         os.close(lock)
@@ -91,13 +92,12 @@ def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, unt
                 if _follow_safely(access, connection, name, wrong):
                     changed.append(name)
             access.note_damage(connection.damaged)
-            with suppress(Unreached, Unclear):
-                beat(connection, access, os.uname().nodename)
+            alive = beat(connection, access.settings)
     except (Unreached, BadSettings) as error:
         return Looked(last._replace(tried=now, why=str(error)), tuple(changed))
     beside = {name: last.beside.get(name, now) for name in customers if _has_several(access, name)}
     whole = now if every else last.every
-    return Looked(Followed(now, now, clock, whole, "", wrong, beside), tuple(changed))
+    return Looked(Followed(now, now, clock, whole, "", wrong, beside, alive), tuple(changed))
 
 
 def _without_future(last: Followed, now: int) -> Followed:
@@ -165,18 +165,3 @@ def _has_several(access: StoreAccess, name: str) -> bool:
     with suppress(Stopped, OSError), Spool(access.places, name) as spool:
         return len(read_heads(spool)) > 1
     return False
-
-
-def beat(connection: Connection, access: StoreAccess, name: str) -> None:
-    """Write that this relay follows. Raises Unreached, Unclear.
-
-    It is not waited for on a standby: one that is silent would let no run of a relay end in time.
-    """
-    role = "upload" if access.settings.is_upload_relay else "follower"
-    with connection.writing():
-        connection.ask("SELECT set_config('synchronous_commit', 'local', true)")
-        connection.ask(
-            "INSERT INTO postern.relays (name, role, release, seen) VALUES (%s, %s, %s, clock_timestamp()) "
-            "ON CONFLICT (name) DO UPDATE SET role = excluded.role, release = excluded.release, seen = excluded.seen",
-            (name, role, RELEASE),
-        )

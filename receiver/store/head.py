@@ -57,6 +57,7 @@ class Head(NamedTuple):
     accepted: Accepted  # which domains, and the list that passed or was accepted last
     past: tuple[Behind, ...] = ()  # newest first
     held: Mapping[str, Any] | None = None  # what Held.fields() gives
+    review: Mapping[str, Any] | None = None  # what encode_record() gives of the last review of what is held
     kept: Mapping[str, str] = {}  # address: the log entry that removed it; listed until a person accepts that it goes
     frozen: Freeze | None = None
     export: LastExport = LastExport()
@@ -137,12 +138,12 @@ def decode_head(text: str) -> Head:
         known["frozen"] = fields["frozen"] and Freeze(**fields["frozen"])
         known["export"] = LastExport(tuple(export["open_domains"]), export["plus_addresses"])
         known["settings"] = Revision(revision["number"], revision["hash"], tuple(revision["holds"]))
-        return _typed(Head(**known))
+        return _check_types(Head(**known))
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"it is no head: {type(error).__name__}: {error}") from error
 
 
-def _typed(head: Head) -> Head:
+def _check_types(head: Head) -> Head:
     words = (head.point, head.list, head.kind, head.by, head.settings.hash, *head.kept, *head.kept.values())
     numbers = (head.date, head.settings.number, *(each.date for each in head.past))
     past = (word for each in head.past for word in (each.point, each.kind, each.by))

@@ -5,6 +5,7 @@ Heads keep every address; a relay cuts to its tree's domains here. All of it may
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -15,6 +16,7 @@ from receiver.addresses import domain_of
 from receiver.lists import list_file, publishing, removed_addresses, upload_log
 from receiver.lists.publishing import Decision
 from receiver.lists.removed_addresses import Removal
+from receiver.lists.review_record import BadRecord, decode_record, load_record, store_record
 from receiver.lists.spool import Held, Pin, Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Origin
@@ -46,23 +48,29 @@ def publish_heads(spool: Spool, settings: Settings, tips: Sequence[Tip], news: N
     publishing.complete(spool)
     wanted = {"heads": [[tip.head.point, _digest_dates(tip.head)] for tip in tips], "domains": list(settings.domains)}
     wanted["settings"] = list(newest_settings(tip.head for tip in tips)[:2]) if tips else [0, ""]
-    if atomic_files.load_json(spool.folder, MADE) == wanted and spool.text():
+    base = unite(tips)
+    if atomic_files.load_json(spool.folder, MADE) == wanted and (spool.text() or not _cut(base, settings)):
         return Published()
     write_heads(spool, tips)
-    done = _put_into_force(spool, settings, unite(tips), news, now)
+    done = _put_into_force(spool, settings, base, news, now)
     atomic_files.store_json(spool.folder, MADE, wanted)
     return done
+
+
+def _cut(base: Tip, settings: Settings) -> frozenset[str]:
+    """Return who is listed in the domains of this relay's tree."""
+    return frozenset(name for name in base.recipients if domain_of(name) in settings.domains)
 
 
 def _digest_dates(head: Head) -> str:
     """Return what names all of a head that may change while its point stays."""
     words = [f"{name} {when}" for name, when in sorted(head.accepted.domains.items())]
-    return list_file.digest("\n".join((*words, str(head.held), str(head.settings))).encode())
+    return list_file.digest("\n".join((*words, str(head.held), str(head.review), str(head.settings))).encode())
 
 
 def _put_into_force(spool: Spool, settings: Settings, base: Tip, news: News, now: int) -> Published:
     in_force = spool.in_force()
-    recipients = frozenset(name for name in base.recipients if domain_of(name) in settings.domains)
+    recipients = _cut(base, settings)
     text = list_file.encode_recipients(recipients)
     domains = {name: when for name, when in base.head.accepted.domains.items() if name in settings.domains}
     accepted = base.head.accepted._replace(domains=domains)
@@ -70,7 +78,9 @@ def _put_into_force(spool: Spool, settings: Settings, base: Tip, news: News, now
     entry = _entry(base, news, in_force.text, Published(added, removed), now)
     takes_more = bool(base.head.export.plus_addresses) and not spool.last_export().plus_addresses
     origin = Origin(entry.when, entry.key, entry.client, entry.by)
-    decision = Decision(recipients, text, accepted, origin, entry.accepted_by, clears=False, entry=entry)
+    is_logged = bool(added or removed or base.head.point in news.log)  # else newer dates, or a review, of the same list
+    logged = entry if is_logged else None
+    decision = Decision(recipients, text, accepted, origin, entry.accepted_by, clears=False, entry=logged)
     decision = decision._replace(removals=_removals(spool, base.head, news, now), takes_more=takes_more)
     decision = decision._replace(brings_back=_brought_back(spool, base.head, now))
     _log_others(spool, news, entry)
@@ -132,3 +142,12 @@ def _hold(spool: Spool, head: Head, news: News) -> None:
         text = news.held or find_list(spool, held.list) or b""
         if text and (waits is None or waits.fields() != held.fields()):
             spool.hold(held._replace(recipients=list_file.decode_recipients(text)), text)
+    _record_review(spool, head)
+
+
+def _record_review(spool: Spool, head: Head) -> None:
+    """Record a review that a person has made by way of another relay, so that it can be accepted here as well."""
+    with suppress(BadRecord):
+        record = decode_record(json.dumps(head.review).encode()) if head.review else None
+        if record and record != load_record(spool.folder):
+            store_record(spool.folder, record)

@@ -1,4 +1,4 @@
-"""What an operator asks of a relay about the store: look, merge, forget, settings, open."""
+"""What an operator asks of a relay about the store: look, merge, forget, open."""
 
 from __future__ import annotations
 
@@ -6,39 +6,30 @@ import base64
 import os
 import time
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from common.paths import Places
 from common.settings import BadSettings, load_settings
-from receiver.addresses import domain_of
 from receiver.lists import list_file, upload_log
-from receiver.lists.spool import Accepted, Spool
+from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
-from receiver.outcome import Refused, Stopped
+from receiver.outcome import Busy, Refused, Stopped
 from receiver.store import rows
 from receiver.store.connection import FORMAT, Unreached
 from receiver.store.follow import read_followed
-from receiver.store.head import Head, Revision, Tip, decode_head, encode_head
+from receiver.store.head import Head, Tip, decode_head, encode_head
 from receiver.store.in_force import News, publish_heads
 from receiver.store.merge import unite
+from receiver.store.numbering import RefusedWith
 from receiver.store.relay_heads import find_list, read_heads
 from receiver.store.settings import load_revision
 from receiver.store.transaction import Change, StoreAccess, Written, prepare, publish, write
 from receiver.system import atomic_files, locks
 
 _HEADS = 100  # that another relay may hand over
-
-
-class RefusedWith(Refused):
-    """A refusal that names what it is about."""
-
-    def __init__(self, text: str, details: Mapping[str, Any]) -> None:
-        """Keep what the answer shows besides the sentence."""
-        super().__init__(text)
-        self.details = details
 
 
 def customers_of(places: Places) -> list[str]:
@@ -129,7 +120,7 @@ def merge_heads(access: StoreAccess, spool: Spool, given: Mapping[str, Any]) -> 
 
 
 def forget_heads(access: StoreAccess, spool: Spool, removing: int | None) -> dict[str, Any]:
-    """Take the store's head alone. Raises RefusedWith, naming who goes, without their number."""
+    """Take the store's head alone. Raises RefusedWith, naming who goes, without their number; Busy."""
     own = prepare(spool, int(time.time()))
     with access.connect() as connection, connection.reading():
         found = rows.read_head(connection, spool.customer)
@@ -142,21 +133,14 @@ def forget_heads(access: StoreAccess, spool: Spool, removing: int | None) -> dic
     if removing != len(going):
         raise RefusedWith(f"{len(going)} would go by it: --removing {len(going)}", {"going": going})
     with spool.locked(), locks.hold_settings(spool.places):
+        if _points(read_heads(spool)) != _points(own):  # others would go than those who were counted
+            raise Busy("this relay's list has changed just now; look again and ask again")
         publish_heads(spool, load_settings(spool.places, spool.customer), [store], news, int(time.time()))
     return {"going": going, "point": store.head.point}
 
 
-def next_settings(access: StoreAccess, spool: Spool, given: Mapping[str, Any], by: str) -> dict[str, Any]:
-    """Give the settings of the customer's trees the next number, before the first tree changes. Raises RefusedWith."""
-    _check_upload_relay(access)
-    name, domains = str(given.get("hash", "")), [str(each) for each in given.get("domains", ())]
-    holds, removing = (tuple(sorted(map(str, given.get(word, ())))) for word in ("holds", "removing"))
-    is_anew = not prepare(spool, int(time.time())) and bool(given.get("anew"))
-    wanted = Revision(int(given.get("number", 0)), name, holds)
-    act = partial(_with_settings, wanted, removing, domains, is_anew, by)
-    written = write(access, spool, act)
-    done = _publish(access, spool, written)
-    return {**done, "number": written.tip.head.settings.number if written.tip else 0}
+def _points(tips: Iterable[Tip]) -> list[str]:
+    return [tip.head.point for tip in tips]
 
 
 def open_domains(access: StoreAccess, spool: Spool, domains: Iterable[str], by: str) -> dict[str, Any]:
@@ -164,39 +148,16 @@ def open_domains(access: StoreAccess, spool: Spool, domains: Iterable[str], by: 
     _check_upload_relay(access)
     asked = frozenset(domains)
     prepare(spool, int(time.time()))
-    return {**_publish(access, spool, write(access, spool, partial(_opened, asked, by))), "opened": sorted(asked)}
+    return {
+        **_publish(access, spool, write(access, spool, partial(_with_open_domains, asked, by))),
+        "opened": sorted(asked),
+    }
 
 
-def _with_settings(
-    wanted: Revision, removing: Sequence[str], domains: Sequence[str], is_anew: bool, by: str, base: Tip
-) -> Change:
-    known = base.head.settings
-    if is_anew:  # whom no relay knows any more comes back: with nobody, and nothing accepted
-        base = Tip(base.head._replace(accepted=Accepted(), held=None, kept={}, frozen=None), b"")
-        known = known._replace(holds=())
-    lacking = [word for word in known.holds if word not in wanted.holds and not _is_named(word, removing)]
-    if lacking:
-        text = f"the store's settings have what these lack: {', '.join(lacking)}; name it by --removing, or pull first"
-        raise RefusedWith(text, {"lacking": lacking})
-    is_same = known.hash == wanted.hash and known.number >= max(wanted.number, 1)
-    number = known.number if is_same else max(known.number + 1, wanted.number)
-    gone = frozenset(base.head.accepted.domains) - frozenset(domains)
-    head = base.head._replace(settings=wanted._replace(number=number), accepted=base.head.accepted.without(gone))
-    return Change(head, base.text, "settings", _entry("settings", head, by), by, is_judgement=False)
-
-
-def _is_named(word: str, removing: Sequence[str]) -> bool:
-    """Return whether a person said that it goes; a domain's name says it of all that is in the domain."""
-    return word in removing or f"domain:{domain_of(word.partition(':')[2])}" in removing
-
-
-def _opened(domains: frozenset[str], by: str, base: Tip) -> Change:
+def _with_open_domains(domains: frozenset[str], by: str, base: Tip) -> Change:
     head = base.head._replace(accepted=base.head.accepted.without(domains))
-    return Change(head, base.text, "open", _entry("opened", head, by), by, is_judgement=False)
-
-
-def _entry(did: str, head: Head, by: str) -> LogEntry:
-    return LogEntry(upload_log.new_id(), int(time.time()), did, head.list, head.list, by=by)
+    entry = LogEntry(upload_log.new_id(), int(time.time()), "opened", head.list, head.list, by=by)
+    return Change(head, base.text, "open", entry, by, is_judgement=False)
 
 
 def _publish(access: StoreAccess, spool: Spool, written: Written) -> dict[str, Any]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from contextlib import suppress
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
+from common.paths import Places
 from receiver.outcome import Failed
 from receiver.system import atomic_files, subprocesses
 
@@ -22,18 +25,39 @@ class Endpoint(NamedTuple):
     port: str
 
 
-def resolve_hosts(hosts: str, ports: str, run: int) -> tuple[Endpoint, ...]:
+def resolve_hosts(hosts: str, ports: str, places: Places) -> tuple[Endpoint, ...]:
     """Return where to connect, in order. A name that is not answered has the addresses it had last. Raises Failed."""
     names = hosts.split(",")
     every = ports.split(",") if "," in ports else [ports or "5432"] * len(names)
-    known = (atomic_files.load_json(run, _KNOWN) or {}).get("hosts", {})
+    known = _read_known(places)
     found = {name: _look_up(name) or known.get(name, []) for name in names}
     if found != {name: known.get(name) for name in names}:
-        atomic_files.store_json(run, _KNOWN, {"hosts": {name: each for name, each in found.items() if each}})
+        _keep(places, {name: each for name, each in found.items() if each})
     ends = [Endpoint(name, each, port) for name, port in zip(names, every) for each in found[name][:ADDRESSES]]
     if not ends:
         raise Failed(f"no address is known of {hosts}")
     return tuple(ends)
+
+
+def _read_known(places: Places) -> Mapping[str, list[str]]:
+    with suppress(FileNotFoundError), _run(places) as run:
+        return dict((atomic_files.load_json(run, _KNOWN) or {}).get("hosts", {}))
+    return {}
+
+
+def _keep(places: Places, found: Mapping[str, list[str]]) -> None:
+    with suppress(FileNotFoundError), _run(places) as run:
+        atomic_files.store_json(run, _KNOWN, {"hosts": found})
+
+
+@contextmanager
+def _run(places: Places) -> Iterator[int]:
+    """Open the folder of what runs note. Raises FileNotFoundError: the relay has no tree yet, so nothing was built."""
+    run = atomic_files.open_directory(places.run)
+    try:
+        yield run
+    finally:
+        os.close(run)
 
 
 def _look_up(name: str) -> list[str]:

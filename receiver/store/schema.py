@@ -39,15 +39,15 @@ class Role(NamedTuple):
     """A role that relays connect as."""
 
     name: str
-    password: str
+    password: str  # empty: it logs in by a certificate
     limit: int  # connections at once: stuck writers must not lock followers out
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> Role:
         """Read it from JSON. Raises Refused."""
         role = cls(fields.get("name", ""), fields.get("password", ""), fields.get("limit", 50))
-        if not (role.name and isinstance(role.name, str) and isinstance(role.password, str) and role.password):
-            raise Refused("a role needs a name and a password")
+        if not (role.name and isinstance(role.name, str) and isinstance(role.password, str)):
+            raise Refused("a role needs a name, and a password unless it logs in by a certificate")
         if not (isinstance(role.limit, int) and role.limit > 0):
             raise Refused("the limit of a role is a number of connections")
         return role
@@ -94,7 +94,9 @@ def _make_role(session: Session, role: Role, rights: Mapping[str, str]) -> list[
     name = sql.Identifier(role.name)
     if is_new:
         session.ask(sql.SQL("CREATE ROLE {} NOSUPERUSER NOCREATEDB NOCREATEROLE").format(name))
-    secret = extensions.encrypt_password(role.password, role.name, session.raw, "scram-sha-256")
+    secret = None
+    if role.password:
+        secret = extensions.encrypt_password(role.password, role.name, session.raw, "scram-sha-256")
     alter = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {} CONNECTION LIMIT {}")
     session.ask(alter.format(name, sql.Literal(secret), sql.Literal(role.limit)))
     session.ask(sql.SQL("GRANT USAGE ON SCHEMA postern TO {}").format(name))

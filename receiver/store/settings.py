@@ -23,6 +23,7 @@ class StoreSettings(NamedTuple):
     id: str  # of the store that this relay's operator made
     is_upload_relay: bool  # it judges and writes; else it follows
     has_pooler: bool = False  # a pooler stands in front of the database
+    name: str = ""  # of this relay in the inventory; empty: an older release of provision wrote none
 
 
 def uses_store(places: Places) -> bool:
@@ -39,7 +40,7 @@ def load_store(places: Places) -> StoreSettings | None:
     name, role = fields.get("id"), fields.get("role")
     if not (isinstance(name, str) and _ID.fullmatch(name)) or role not in ("upload", "follower"):
         raise BadSettings(f"{path}: it needs an id and the role upload or follower; provision this relay again")
-    return StoreSettings(name, role == "upload", fields.get("pooler") is True)
+    return StoreSettings(name, role == "upload", fields.get("pooler") is True, str(fields.get("name", "")))
 
 
 def load_revision(places: Places, customer: str) -> Revision:
@@ -52,6 +53,13 @@ def load_revision(places: Places, customer: str) -> Revision:
     if not (isinstance(number, int) and isinstance(name, str) and isinstance(holds, list)):
         raise BadSettings(f"{path}: it needs a number, a hash and what it holds; provision this relay again")
     return Revision(number, name, tuple(map(str, holds)))
+
+
+def load_upload_relays(places: Places, customer: str) -> tuple[str, ...]:
+    """Return the names of the customer's upload relays, in the inventory's order. Raises BadSettings."""
+    path = os.path.join(places.tree(customer), "store.json")
+    names = _fields(path).get("uploads", []) if os.path.exists(path) else []
+    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def read_service(places: Places) -> dict[str, str]:

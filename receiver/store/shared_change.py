@@ -7,17 +7,18 @@ locked when the decision is to be published, and where another head has come mea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from receiver.formatting import escape
 from receiver.lists import list_file, removed_addresses, upload_log
 from receiver.lists.publishing import Decision
 from receiver.lists.removed_addresses import Removal
+from receiver.lists.review_record import ReviewRecord, encode_record
 from receiver.lists.spool import Spool
-from receiver.outcome import Busy, Outcome, Refused
+from receiver.outcome import Busy, Origin, Outcome, Refused
 from receiver.store.connection import Unreached
 from receiver.store.follow import follow_customer
 from receiver.store.head import Freeze, Head, Tip
@@ -25,17 +26,50 @@ from receiver.store.merge import unite
 from receiver.store.relay_heads import read_heads, write_heads
 from receiver.store.transaction import Change, StoreAccess, make_spare, prepare, publish, write
 
+_TRIES = 3  # where another relay writes in between
+DONE_ALREADY = "done already"
+
 
 class Decided(NamedTuple):
     """What a person asked for."""
 
     kind: str  # accept, rollback, bring back, resume
-    by: str
+    origin: Origin
+
+    @property
+    def by(self) -> str:
+        """Return who asked."""
+        return self.origin.by
 
 
-def run_shared(access: StoreAccess, spool: Spool, decided: Decided, run: Callable[[], Outcome]) -> Outcome:
-    """Run an action whose decisions go to the store first. Raises Busy where the store does not take part, Refused."""
+class HeadChanged(Busy):
+    """Another relay has written the customer's head since this one took it."""
+
+    def __init__(self) -> None:
+        """Say what to do."""
+        super().__init__("the list in force has changed just now; look again and ask again")
+
+
+def run_shared(
+    access: StoreAccess, spool: Spool, decided: Decided, run: Callable[[], Outcome], is_done: Callable[[], bool]
+) -> Outcome:
+    """Run an action whose decisions go to the store first.
+
+    `is_done` says, once this relay has the store's list, that another relay has taken the decision already: a person
+    asks all upload relays at once. Raises Busy where the store does not take part, Refused.
+    """
+    for _ in range(_TRIES - 1):
+        with suppress(HeadChanged):
+            return _run_once(access, spool, decided, run, is_done)
+    return _run_once(access, spool, decided, run, is_done)
+
+
+def _run_once(
+    access: StoreAccess, spool: Spool, decided: Decided, run: Callable[[], Outcome], is_done: Callable[[], bool]
+) -> Outcome:
     tip = take_head(access, spool)
+    if is_done():
+        return Outcome(spool.customer, "unchanged", decided.origin, total=spool.summary().total, notes=(DONE_ALREADY,))
     spool.commit = partial(_commit, access, spool, decided, tip)
     try:
         outcome = run()
@@ -52,7 +86,7 @@ def run_anyway(access: StoreAccess, spool: Spool, decided: Decided, run: Callabl
     The store learns later what was done here.
     """
     with suppress(Busy, Refused):
-        return run_shared(access, spool, decided, run)
+        return run_shared(access, spool, decided, run, lambda: False)
     outcome, now = run(), int(time.time())
     own = prepare(spool, now)
     base = unite(own)
@@ -87,6 +121,21 @@ def _with_held(spool: Spool, by: str, base: Tip) -> Change | None:
     return Change(head, text, "held", entry, by, _held_text(spool, head))
 
 
+def share_review(access: StoreAccess, spool: Spool, record: ReviewRecord, by: str) -> None:
+    """Write the review of what is held into the store, for upload relays that were not asked. Raises Busy."""
+    prepare(spool, int(time.time()))
+    written = write(access, spool, partial(_with_review, encode_record(record), by))
+    publish(access, spool, written.tip, written.news)
+
+
+def _with_review(record: Mapping[str, Any], by: str, base: Tip) -> Change | None:
+    if not base.head.held:
+        return None
+    head = base.head._replace(review=record)
+    entry = upload_log.LogEntry(upload_log.new_id(), int(time.time()), "reviewed", head.list, head.list, by=by)
+    return Change(head, base.text, "merge", entry, by, is_judgement=False)
+
+
 def _check_upload_relay(access: StoreAccess) -> None:
     if not access.settings.is_upload_relay:
         raise Refused("this relay follows the store; ask one of the upload relays")
@@ -104,10 +153,32 @@ def take_head(access: StoreAccess, spool: Spool) -> Tip:
     return tips[0]
 
 
-def was_accepted(spool: Spool, name: str) -> bool:
-    """Return whether a list is the one accepted last, or the log has that a person accepted it."""
+def done_check(spool: Spool, verb: str, name: str) -> Callable[[], bool]:
+    """Return what tells, once this relay has the store's list, that another relay took the same decision.
+
+    It is called for before that: what this relay holds now is what the person has seen. `name`: the list asked for.
+    """
+    waits = spool.waits()
+    if verb == "accept":
+        return partial(_was_accepted, spool, {name, waits.list} if waits else {name})
+    if verb == "rollback" and name:
+        return partial(_was_rolled_back, spool, name)
+    if verb == "resume" and spool.pinned():
+        return lambda: spool.pinned() is None
+    return lambda: False
+
+
+def _was_accepted(spool: Spool, names: Collection[str]) -> bool:
+    """Return whether one of these lists is the one accepted last, or the log has that a person accepted it."""
     every = (entry.list for entry in upload_log.read_entries(spool.folder) if entry.accepted_by)
-    return spool.waits() is None and (spool.accepted().list == name or name in every)
+    return spool.waits() is None and (spool.accepted().list in names or any(name in names for name in every))
+
+
+def _was_rolled_back(spool: Spool, name: str) -> bool:
+    """Return whether a list that was rolled back to is in force, and no merge alone keeps it there."""
+    frozen = unite(read_heads(spool)).head.frozen
+    is_named = frozen is not None and not frozen.is_merged and frozen.to.startswith(name)
+    return is_named and frozen is not None and spool.summary().list == frozen.to
 
 
 def write_spool_state(access: StoreAccess, spool: Spool, decided: Decided) -> None:
@@ -126,16 +197,16 @@ def _commit(access: StoreAccess, spool: Spool, decided: Decided, seen: Tip, deci
 
 def _change_of(spool: Spool, decided: Decided, seen: Tip, decision: Decision, base: Tip) -> Change:
     if base.head.point != seen.head.point:
-        raise Busy("the list in force has changed just now; look again and ask again")
+        raise HeadChanged
     head = _with_spool_state(spool, base.head)
     if decision.clears:
-        head = head._replace(held=None)
+        head = head._replace(held=None, review=None)
     if decision.pin:
         name = list_file.digest(base.text)
         head = head._replace(frozen=Freeze(decision.pin.by, decision.pin.since, decision.pin.list, name))
     if decided.kind == "resume":
         head = head._replace(frozen=None)
-    head = head._replace(accepted=decision.accepted, kept=_kept(spool, head, decision))
+    head = head._replace(accepted=decision.accepted, kept=_brought_back(spool, head, decision))
     entry = decision.entry or upload_log.LogEntry(upload_log.new_id(), int(time.time()), decided.kind, head.list)
     removal = Removal(entry.when, entry.entry, bool(decision.by))
     removals = dict.fromkeys(base.recipients - decision.recipients, removal)
@@ -145,7 +216,7 @@ def _change_of(spool: Spool, decided: Decided, seen: Tip, decision: Decision, ba
 
 def _change_of_spool(spool: Spool, decided: Decided, base: Tip) -> Change:
     if base.head.point not in [tip.head.point for tip in read_heads(spool)]:
-        raise Busy("the list in force has changed just now; look again and ask again")
+        raise HeadChanged
     head = _with_spool_state(spool, base.head)._replace(frozen=None)
     entry = upload_log.LogEntry(upload_log.new_id(), int(time.time()), decided.kind, head.list, by=decided.by)
     return Change(head, base.text, decided.kind, entry, decided.by, _held_text(spool, head), is_judgement=False)
@@ -153,7 +224,7 @@ def _change_of_spool(spool: Spool, decided: Decided, base: Tip) -> Change:
 
 def _with_spool_state(spool: Spool, head: Head) -> Head:
     waits = spool.waits()
-    return head._replace(held=waits and waits.fields())
+    return head._replace(held=waits and waits.fields(), review=head.review if waits else None)
 
 
 def _held_text(spool: Spool, head: Head) -> bytes:
@@ -161,7 +232,7 @@ def _held_text(spool: Spool, head: Head) -> bytes:
     return list_file.encode_recipients(held.recipients) if held else b""
 
 
-def _kept(spool: Spool, head: Head, decision: Decision) -> dict[str, str]:
+def _brought_back(spool: Spool, head: Head, decision: Decision) -> dict[str, str]:
     known = removed_addresses.read_removals(spool.folder, int(time.time()))
     back = {name: known[name].entry for name in decision.brings_back if name in known}
     return {name: entry for name, entry in {**head.kept, **back}.items() if name in decision.recipients}

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from common.paths import Places
 from common.settings import load_settings
@@ -110,6 +110,7 @@ class StoreAccess(NamedTuple):
 
 
 Act = Callable[[Tip], "Change | None"]
+T = TypeVar("T")
 
 
 def load_access(places: Places) -> StoreAccess | None:
@@ -135,10 +136,15 @@ def write(
     access: StoreAccess, spool: Spool, act: Act | None, spare: Tip | None = None, others: Sequence[Tip] = ()
 ) -> Written:
     """Run the transaction; again while the row is locked, within the access's patience. Raises Unreached, Unclear."""
+    return repeat_while_locked(access, lambda connection: _write_once(access, connection, spool, act, spare, others))
+
+
+def repeat_while_locked(access: StoreAccess, run: Callable[[Connection], T]) -> T:
+    """Run a transaction until no other relay holds the customer's row. Raises Locked once patience has ended."""
     until = time.monotonic() + access.patience
     while True:
         with suppress(Locked), access.connect() as connection:
-            return _write_once(access, connection, spool, act, spare, others)
+            return run(connection)
         if time.monotonic() >= until:
             raise Locked(f"another relay has been writing this customer's list for {access.patience:g} s")
         time.sleep(_PAUSE)
@@ -247,7 +253,7 @@ def _next_tip(
     if not tips and not made.settings.number:
         made = made._replace(settings=load_revision(spool.places, spool.customer))
     if len(tips) == 1 and _state(made) == _state(base.head):
-        return Tip(_refreshed(base.head, made), text)
+        return Tip(_refresh(base.head, made), text)
     parents = [*([spare] if spare else []), *tips]
     point = spare.head.point.rstrip(SPARE) if spare else new_point()
     made = made._replace(point=point, kind=kind, by=by, past=past_of(tips), date=date_on_top(parents, now))
@@ -255,18 +261,18 @@ def _next_tip(
 
 
 def _state(head: Head) -> tuple[object, ...]:
-    """Return what a point stands for: all but dates and the revision of the settings."""
+    """Return what a point stands for: all but dates, the review, and the revision of the settings."""
     accepted = (sorted(head.accepted.domains), head.accepted.list, dict(head.accepted.counts))
     held = head.held and (head.held["list"], list(head.held["reasons"]))
     return head.list, accepted, held, dict(head.kept), head.frozen, head.export
 
 
-def _refreshed(before: Head, made: Head) -> Head:
-    """Return the head with newer dates, where they are newer by enough to be worth a write."""
+def _refresh(before: Head, made: Head) -> Head:
+    """Return the head with what may change while its point stays; dates, where they are newer by enough for a write."""
     old, new = before.accepted.domains, made.accepted.domains
     late = any(new[name] - old[name] >= _REFRESH for name in new)
     accepted: Accepted = made.accepted if late else before.accepted
-    return before._replace(accepted=accepted, settings=made.settings)
+    return before._replace(accepted=accepted, settings=made.settings, review=made.review)
 
 
 def _write_rows(connection: Connection, spool: Spool, made: Tip, ready: Ready, store: Tip | None) -> None:

@@ -1,4 +1,4 @@
-"""What a front door's process leaves behind when it starts, and what it may use when it reads an export."""
+"""What a process of ours leaves behind when it starts, and what it may use when it reads an export."""
 
 from __future__ import annotations
 

@@ -21,12 +21,12 @@ def parts(
     postmap's own where it refuses what it has built before.
     """
     why = refusal(())
-    refused = {} if why else dict(_refused(found, refusal))
+    refused = {} if why else dict(_refused_parts(found, refusal))
     if not refused:
         raise Failed(why or refusal(found) or "postmap refused the tables once and then built them; try again")
     whole: list[CustomerRecipients] = []
     for part in found:
-        replaced = _replaced(part, refused[_name(part)], now, refusal) if _name(part) in refused else part
+        replaced = _replace_part(part, refused[_name(part)], now, refusal) if _name(part) in refused else part
         if replaced:
             whole.append(replaced)
         elif any(form in in_force for form, _ in part.forms()):
@@ -34,18 +34,18 @@ def parts(
     return whole
 
 
-def _refused(some: Sequence[CustomerRecipients], refusal: Refusal) -> Iterator[tuple[str, str]]:
+def _refused_parts(some: Sequence[CustomerRecipients], refusal: Refusal) -> Iterator[tuple[str, str]]:
     """Yield the customers whose own part is refused, and why."""
     why = refusal(some)
     if why and len(some) == 1:
         yield _name(some[0]), why
     elif why:
         half = len(some) // 2
-        yield from _refused(some[:half], refusal)
-        yield from _refused(some[half:], refusal)
+        yield from _refused_parts(some[:half], refusal)
+        yield from _refused_parts(some[half:], refusal)
 
 
-def _replaced(part: CustomerRecipients, why: str, now: float, refusal: Refusal) -> CustomerRecipients | None:
+def _replace_part(part: CustomerRecipients, why: str, now: float, refusal: Refusal) -> CustomerRecipients | None:
     source = part.source.with_good_copy(f"postmap refuses its list: {why}")
     copies = (check_recipients(source._replace(pair=pair), now) for pair in (source.pair, SpoolFiles()))
     return next((copy for copy in copies if not refusal([copy])), None)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from common.adopted_domains import closing_tables, is_closed_by_maps
 from common.main_cf_params import RECIPIENTS
 from common.settings import RelaySettings
+from receiver.formatting import escape
 from receiver.outcome import Failed
 from receiver.tables.inputs import CustomerInput
 from receiver.tables.postmap import run_postfix
@@ -25,32 +26,37 @@ def find_left_open(relay: RelaySettings, sources: Iterable[CustomerInput], table
     Where Postfix does not say what it asks, those that are open in `tables`, our folder of them, stay open.
     """
     found = list(sources)
-    if not any(map(_waiting, found)):
+    if not any(map(_waiting_domains, found)):
         return found
-    value = _asked_tables(relay.config_directory)
-    if value:
-        return [source._replace(left_open=frozenset(_missing(source, value))) for source in found]
-    whole = _open_in_force(tables)
-    return [source._replace(left_open=whole & _waiting(source).keys()) for source in found]
+    try:
+        value = _asked_tables(relay.config_directory)
+    except Failed:
+        whole = _open_in_force(tables)
+        return [source._replace(left_open=whole & _waiting_domains(source).keys()) for source in found]
+    return [source._replace(left_open=frozenset(_missing_members(source, value))) for source in found]
 
 
 def describe_left_open(relay: RelaySettings, sources: Iterable[CustomerInput]) -> Iterator[str]:
-    """Yield a line for each domain of which a closing table is asked no more: `CUSTOMER: why`."""
-    some = [source for source in sources if _waiting(source)]
+    """Yield a line for each domain of which a closing table is asked no more: `CUSTOMER: why`.
+
+    Raises Failed where Postfix does not say what it asks.
+    """
+    some = [source for source in sources if _waiting_domains(source)]
     value = _asked_tables(relay.config_directory) if some else ""
-    for source in some if value else ():
-        for domain, tables in _missing(source, value).items():
+    for source in some:
+        for domain, tables in _missing_members(source, value).items():
             gone = f"{', '.join(tables)}, which closed {domain}, is no longer in relay_recipient_maps"
             yield f"{source.tree.customer}: {gone}, and its first list has not been accepted: {domain} IS OPEN"
 
 
 def _open_in_force(tables: str) -> frozenset[str]:
-    with suppress(OSError), open(os.path.join(tables, "exchange_recipients"), encoding="utf-8") as lines:
+    path = os.path.join(tables, "exchange_recipients")
+    with suppress(OSError), open(path, encoding="utf-8", errors="replace") as lines:
         return frozenset(line[1:].split(None, 1)[0] for line in lines if line.startswith("@"))
     return frozenset()
 
 
-def _waiting(source: CustomerInput) -> dict[str, str]:
+def _waiting_domains(source: CustomerInput) -> dict[str, str]:
     """Return the domains that only other tables close, each with who does."""
     return {
         name: closer
@@ -59,10 +65,10 @@ def _waiting(source: CustomerInput) -> dict[str, str]:
     }
 
 
-def _missing(source: CustomerInput, value: str) -> Mapping[str, list[str]]:
+def _missing_members(source: CustomerInput, value: str) -> Mapping[str, list[str]]:
     found = {
         name: [table for table in closing_tables(closer) if not _names(value, table)]
-        for name, closer in _waiting(source).items()
+        for name, closer in _waiting_domains(source).items()
     }
     return {name: tables for name, tables in found.items() if tables}
 
@@ -72,15 +78,13 @@ def _names(value: str, table: str) -> bool:
 
 
 def _asked_tables(config_directory: str) -> str:
-    """Return all lists of recipients of main.cf and master.cf as one text; nothing: Postfix does not say."""
+    """Return all lists of recipients of main.cf and master.cf as one text. Raises Failed: Postfix does not say."""
     texts = []
     for words in (("-hx", RECIPIENTS), ("-P", "-x")):
-        try:
-            code, out, _ = run_postfix("/usr/sbin/postconf", "-c", config_directory, *words)
-        except Failed:
-            return ""
+        code, out, err = run_postfix("/usr/sbin/postconf", "-c", config_directory, *words)
         if code:
-            return ""
+            said = escape(err.strip().rpartition("\n")[2])
+            raise Failed(f"postconf, which says what Postfix asks, ended {code}: {said}")
         lines = out.decode(errors="replace").splitlines()
         texts += [line for line in lines if words[0] == "-hx" or f"/{RECIPIENTS} " in line]
-    return "\n".join(texts) or RECIPIENTS
+    return "\n".join(texts)

@@ -69,7 +69,7 @@ class Inputs(NamedTuple):
 
 
 def main() -> int:
-    """Settle, or check; the exit code."""
+    """Build, or check; return the exit code."""
     arguments = sys.argv[1:]
     if len(arguments) > 1 or {*arguments} - {*OPTIONS}:
         return _end(REFUSED, f"usage: rebuild-relay-recips [{' | '.join(OPTIONS)}]")
@@ -90,7 +90,7 @@ def _lines(places: Places, option: str) -> list[str]:
     if option == "--look-up":
         return lookup.find(places, sys.stdin.buffer.read(lookup.LIMIT))
     if option == "--main-cf":
-        return lookup.unnamed(places)
+        return lookup.find_unnamed(places)
     if option == "--adopted":
         return _left_open(places, account.find_account())
     if option == "--repair":
@@ -109,7 +109,7 @@ def repair(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
         record = Manifest.read(places.tables)
         broken = lookup.find_broken(places, record)
         if broken:
-            record.doubting(broken).write(places.tables)
+            record.without_tables(broken).write(places.tables)
     if broken:
         build(places, theirs, wait)
     return [f"{name}: {why}" for name, why in broken.items()]
@@ -130,7 +130,7 @@ def build(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
         authorized_keys.write_authorized_keys(places, (source.tree for source in found.sources))
         sftp_inboxes.make_inboxes(places, (source.tree for source in found.sources), theirs)
         record = Manifest.read(places.tables)
-        if not record.holds(places.tables, found.digest(), relay.table_type):
+        if not record.is_up_to_date(places.tables, found.digest(), relay.table_type):
             left_out.update(_install(places, relay, found, record))
         _tidy(places, relay, found)
         bytecode.compile_receiver()
@@ -149,7 +149,7 @@ def check(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
         lines += authorized_keys.check_authorized_keys(places, (source.tree for source in found.sources))
         lines += sftp_inboxes.check_inboxes(places, (source.tree for source in found.sources), theirs)
         record = Manifest.read(places.tables)
-        if record.holds(places.tables, found.digest(), relay.table_type):
+        if record.is_up_to_date(places.tables, found.digest(), relay.table_type):
             return lines
         faults = install.find_stale_tables(places.tables, record, _compose(places, found.parts()), relay.table_type)
     return lines + [f"{os.path.join(places.tables, name)} {fault}" for name, fault in faults.items()]
@@ -191,21 +191,22 @@ def _install(places: Places, relay: RelaySettings, found: Inputs, record: Manife
     except Refused:
 
         def refusal(some: Sequence[CustomerRecipients]) -> str:
-            return install.refused(places.tables, _compose(places, some), maker)
+            return install.find_refusal(places.tables, _compose(places, some), maker)
 
         in_force = install.read_installed(places.tables, "relay_domains")
         parts = acceptable.parts(parts, found.now, in_force, refusal)
         record = install.install_tables(places.tables, record, _compose(places, parts), maker)
     if words := table_contents.find_words(parts):
         lookup.check_answers(relay, words)
-    left_out = {each.source.tree.customer: _why(each) for each in parts}
+    left_out = {each.source.tree.customer: _why_copy(each) for each in parts}
     left_out.update((name, _OUT) for source in found.sources if (name := source.tree.customer) not in left_out)
     left_out = {customer: why for customer, why in left_out.items() if why}
-    record._replace(sources="" if left_out else found.digest()).write(places.tables)
+    sources, every = "" if left_out else found.digest(), {**found.left_out, **left_out}
+    record._replace(sources=sources, left_out=every).write(places.tables)
     return left_out
 
 
-def _why(part: CustomerRecipients) -> str:
+def _why_copy(part: CustomerRecipients) -> str:
     """Return why root's copy stands in for a customer's; where it does not, take one. Nothing: all is well."""
     source = part.source
     return source.why or source.copy.keep(source.tree, source.pair) or part.told

@@ -47,7 +47,7 @@ def check_recipients(source: CustomerInput, now: float) -> CustomerRecipients:
     empty = {domain for domain in source.tree.domains if f"@{domain}\n".encode() not in source.pair.recipients}
     opened = source.open_domains(now).union(empty)
     part = CustomerRecipients(source, _keys(own), _keys(left), source.as_adopted(opened).union(source.tree.partial))
-    return _with_long(part, _long(part))
+    return _with_long(part, _too_long(part))
 
 
 def _keys(addresses: Sequence[bytes]) -> Sequence[bytes]:
@@ -57,7 +57,7 @@ def _keys(addresses: Sequence[bytes]) -> Sequence[bytes]:
     return sorted({table_key(address.decode()).encode() for address in addresses})
 
 
-def _long(part: CustomerRecipients) -> list[str]:
+def _too_long(part: CustomerRecipients) -> list[str]:
     """Return the addresses whose key is too long for some type of table, in one of the forms of their domain."""
     domains = part.source.tree.domains
     room = {
@@ -83,12 +83,12 @@ def _with_long(part: CustomerRecipients, long: Sequence[str]) -> CustomerRecipie
 
 
 def _split_addresses(source: CustomerInput) -> tuple[Sequence[bytes], Sequence[bytes]]:
-    """Tell the addresses in its own domains from those in domains that were. Raises Damaged."""
+    """Return the addresses in its own domains, and those in domains that were. Raises Damaged."""
     lines = _lines(source.pair.recipients)
     own = _endings(source.tree.domains)
     if all(map(bytes.endswith, lines, repeat(own))):
         return lines, ()
-    known = own + _endings(_once(source))
+    known = own + _endings(_former_domains(source))
     for number, line in enumerate(lines, 1):
         if not line.endswith(known):
             raise Damaged(f"recipients, line {number}: {escape(line.decode(), 80)!r} is in no domain of its own")
@@ -115,7 +115,7 @@ def _lines(recipients: bytes) -> list[bytes]:
 
 
 def _in_no_address(character: str) -> bool:
-    """Tell controls, odd blanks, and what our Unicode does not know: Postfix may know better, and fold two into one."""
+    """Return whether it is a control, an odd blank, or unknown to our Unicode; Postfix may fold that into another."""
     return character.isspace() or unicodedata.category(character) in ("Cc", "Cn")
 
 
@@ -123,7 +123,7 @@ def _endings(domains: Iterable[str]) -> tuple[bytes, ...]:
     return tuple(f"@{domain}".encode() for domain in domains)
 
 
-def _once(source: CustomerInput) -> set[str]:
+def _former_domains(source: CustomerInput) -> set[str]:
     """Name the domains that were the customer's own when root last took a copy, or in which that copy has addresses."""
     tree, lines = source.copy.tree(), source.copy.pair().recipients.decode(errors="replace").split("\n")
     return {line.rpartition("@")[2] for line in lines if line}.union(tree.domains if tree else ())

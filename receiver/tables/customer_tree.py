@@ -35,7 +35,7 @@ class CustomerTree(NamedTuple):
     max_recipients: int
     routes: Mapping[str, str]  # form of a domain: transport:nexthop
     keys: Sequence[str]  # lines of authorized_keys
-    drop: bool = False  # it has an upload account and a drop
+    drop: bool = False  # it has an upload account and an SFTP inbox
     unlisted: str = "refuse"  # what an address gets that is not listed: a word of UNLISTED
     plus_addresses: bool | None = None  # user+tag@ is taken where user@ is; None: where an export has said so
     closed_by: Mapping[str, str] = {}  # A-label: who else closes it while its list is adopted

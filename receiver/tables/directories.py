@@ -97,7 +97,7 @@ def make_directories(
 
 
 def check_directories(places: Places, metrics: str, customers: Sequence[str], theirs: Owner) -> list[str]:
-    """Name what settle() would do."""
+    """Name what make_directories() would do."""
     needed = [
         *shared_directories(places, metrics, theirs),
         *(spool_directory(places, customer, theirs) for customer in customers),

@@ -107,7 +107,7 @@ class GoodCopy(NamedTuple):
         """Return the pair, an empty one when there is no copy or it is damaged too."""
         with suppress(OSError, Damaged):
             recipients, accepted = self._read(RECIPIENTS), self._read(ACCEPTED)
-            return SpoolFiles(recipients, accepted, _when(accepted) if accepted else {}, self.has_plus())
+            return SpoolFiles(recipients, accepted, _read_accepted(accepted) if accepted else {}, self.has_plus())
         return SpoolFiles()
 
     def has_plus(self) -> bool:
@@ -119,11 +119,11 @@ class GoodCopy(NamedTuple):
         text = json.dumps(tree._asdict(), ensure_ascii=False).encode() + b"\n"
         try:
             os.makedirs(self.path, 0o700, exist_ok=True)
-            self._put("tree.json", text)
+            self._write("tree.json", text)
             if pair.plus:
-                self._put(_PLUS, b"")
-            self._put(RECIPIENTS, pair.recipients)
-            self._put(ACCEPTED, pair.accepted)
+                self._write(_PLUS, b"")
+            self._write(RECIPIENTS, pair.recipients)
+            self._write(ACCEPTED, pair.accepted)
         except OSError as error:
             return f"is in the tables, but root could take no copy of it: {error.strerror}"
         return ""
@@ -136,7 +136,7 @@ class GoodCopy(NamedTuple):
         with open(os.path.join(self.path, name), "rb") as file:
             return file.read()
 
-    def _put(self, name: str, content: bytes) -> None:
+    def _write(self, name: str, content: bytes) -> None:
         with suppress(FileNotFoundError):
             if self._read(name) == content:
                 return
@@ -200,7 +200,7 @@ def _pair(places: Places, source: CustomerInput, theirs: Owner) -> SpoolFiles:
             os.close(spool)
     except OSError as error:
         raise Damaged(f"its spool: {error.strerror}") from error
-    when = {} if accepted is None else _when(accepted)
+    when = {} if accepted is None else _read_accepted(accepted)
     had = source.copy.pair() if recipients is None or accepted is None else SpoolFiles()
     if recipients is None and (had.recipients or when):
         raise Damaged("recipients is gone")
@@ -233,7 +233,7 @@ def _content(spool: int, name: str, theirs: Owner, bound: int) -> bytes | None:
     return content
 
 
-def _when(accepted: bytes) -> dict[str, int]:
+def _read_accepted(accepted: bytes) -> dict[str, int]:
     """Read accepted.json. Raises Damaged. Numbers are cut: int() of a million digits takes seconds."""
     try:
         domains = json.loads(accepted, parse_int=lambda digits: int(digits[:20]))["domains"]

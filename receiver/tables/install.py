@@ -38,11 +38,11 @@ def install_tables(tables: str, record: Manifest, wanted: Sequence[Table], maker
         before, opens = set(read_installed(tables, "relay_domains")), bool(due & {*_READ}) and _opens(tables, wanted)
         steps = [table for table in order_renames(wanted, before, opens) if table.name in due]
         disk_room.check(tables, (table.text for table in steps), maker.config_directory)
-        drafts = [maker.draft(tables, table, record.standing(tables, table, maker.type)) for table in steps]
+        drafts = [maker.draft(tables, table, record.installed_table(tables, table, maker.type)) for table in steps]
         for table, draft in zip(steps, drafts):
             is_news = table.name == "relay_domains" and set(read_installed(tables, table.name)) != _keys(table)
             draft.install()
-            record = record.noting(tables, table, maker.type, draft)
+            record = record.with_table(tables, table, maker.type, draft)
             if is_news:
                 reload_postfix(maker.config_directory)
         if is_touched or due & {*_READ}:  # an smtpd that began without a table, or with an old text, goes on with it
@@ -52,7 +52,7 @@ def install_tables(tables: str, record: Manifest, wanted: Sequence[Table], maker
     return record
 
 
-def refused(tables: str, wanted: Sequence[Table], maker: Postmap) -> str:
+def find_refusal(tables: str, wanted: Sequence[Table], maker: Postmap) -> str:
     """Return why postmap refuses one of these tables; nothing: it builds them. What it builds is thrown away."""
     try:
         for table in wanted:
@@ -115,7 +115,7 @@ def reload_postfix(config_directory: str) -> None:
 
 def read_installed(tables: str, name: str) -> dict[str, str]:
     """Read the text of a table that is in force; one that is not there yet is empty."""
-    with suppress(FileNotFoundError), open(os.path.join(tables, name), encoding="utf-8") as file:
+    with suppress(FileNotFoundError), open(os.path.join(tables, name), encoding="utf-8", errors="replace") as file:
         words = (line.rstrip("\n").partition(" ") for line in file)
         return {key: value for key, _, value in words}
     return {}

@@ -11,7 +11,7 @@ def diff_lines(before: bytes, after: bytes) -> tuple[list[bytes], list[bytes]]:
     come: list[bytes] = []
     old = new = 0
     while True:
-        alike = _alike(before, old, after, new)
+        alike = _common_prefix_end(before, old, after, new)
         whole = before.rfind(b"\n", old, old + alike) + 1 - old  # bytes of whole lines; less than none: no line
         old, new = old + max(whole, 0), new + max(whole, 0)
         left, right = _line(before, old), _line(after, new)
@@ -29,17 +29,17 @@ def _line(text: bytes, start: int) -> bytes:
     return text[start : text.find(b"\n", start) + 1]
 
 
-def _alike(one: bytes, here: int, other: bytes, there: int) -> int:
+def _common_prefix_end(one: bytes, here: int, other: bytes, there: int) -> int:
     """Return from how many bytes on two texts differ, seen from these places."""
     length, step, most = 0, _STEP, min(len(one) - here, len(other) - there)
-    while length < most and _same(one, here + length, other, there + length, step):
+    while length < most and _is_same(one, here + length, other, there + length, step):
         length += step
         step *= 2
     while step := step // 2:
-        if _same(one, here + length, other, there + length, step):
+        if _is_same(one, here + length, other, there + length, step):
             length += step
     return min(length, most)
 
 
-def _same(one: bytes, here: int, other: bytes, there: int, length: int) -> bool:
+def _is_same(one: bytes, here: int, other: bytes, there: int, length: int) -> bool:
     return one[here : here + length] == other[there : there + length]

@@ -8,10 +8,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import partial
 
 from common.main_cf_params import RESTRICTIONS, unlisted_member
 from common.paths import Places
 from common.settings import RelaySettings, load_relay
+from common.verifying_rules import VERIFYING, find_verifying
 from receiver.formatting import escape
 from receiver.outcome import Failed
 from receiver.tables import unlisted
@@ -75,44 +78,67 @@ def check_answers(relay: RelaySettings, words: Mapping[str, str]) -> None:
             raise Failed(f"of {key} the tables say {escape(found.get(key, 'nothing'))}, and not {answer}")
 
 
-def unnamed(places: Places) -> list[str]:
+def find_unnamed(places: Places) -> list[str]:
     """Return the parameters of Postfix that no longer name our tables, as `PARAMETER: why`.
 
-    There are none before the first edit of main.cf and while one is under way. Raises Failed and BadSettings.
+    And what else has recipients verified, as `verifying: why`, where a customer's server is asked about them. There are
+    none before the first edit of main.cf and while one is under way. Raises Failed and BadSettings.
     """
     if not os.path.exists(f"{places.etc}/main.cf.before") or os.path.exists(f"{places.etc}/main.cf.pending"):
         return []
     where = load_relay(places).config_directory
     lists = _settings(where, "-x", *LISTS)
-    missing = [f"{name}: names no table {places.tables}/{LISTS[name]}" for name in LISTS if _lacks(places, name, lists)]
-    return [*missing, *_opened(places, lists), *_refusing(places, where), *_overridden(places, where)]
+    missing = [
+        f"{name}: names no table {places.tables}/{LISTS[name]}"
+        for name in LISTS
+        if _lacks_our_table(places, name, lists)
+    ]
+    found = [*missing, *_find_opened(places, lists), *_find_unreached(places, where), *_find_overridden(places, where)]
+    return [*found, *(f"{VERIFYING}: {line}" for line in _find_verifying(places, where))]
 
 
-def _lacks(places: Places, name: str, settings: dict[str, str], table: str = "") -> bool:
+def _find_verifying(places: Places, where: str) -> Iterator[str]:
+    """Find who else has recipients verified, where a customer's server is asked about unlisted ones."""
+    path = f"{places.tables}/unlisted_domains"
+    with suppress(FileNotFoundError), open(path, "rb") as text:
+        if any(line.rstrip().endswith(b" ask") for line in text):
+            yield from find_verifying(partial(_run, where))
+
+
+def _run(where: str, program: str, *words: str) -> str:
+    _, out, _ = run_postfix(f"/usr/sbin/{program}", "-c", where, *words)
+    return out.decode(errors="replace")
+
+
+def _lacks_our_table(places: Places, name: str, settings: dict[str, str], table: str = "") -> bool:
     path = re.escape(f"{places.tables}/{table or LISTS.get(name, 'asked')}")
     return not re.search(rf"\w:{path}(?![\w./-])", settings.get(name, ""))
 
 
-def _refusing(places: Places, where: str) -> Iterator[str]:
+def _find_unreached(places: Places, where: str) -> Iterator[str]:
     """Find that Postfix does not come to our member though there is a domain whose unlisted are not to be refused."""
     path = f"{places.tables}/asked"
-    if os.path.exists(path) and os.path.getsize(path) and _lacks(places, RESTRICTIONS, _settings(where, RESTRICTIONS)):
+    if (
+        os.path.exists(path)
+        and os.path.getsize(path)
+        and _lacks_our_table(places, RESTRICTIONS, _settings(where, RESTRICTIONS))
+    ):
         yield f"{RESTRICTIONS}: names no table {path}, so that unlisted is `refuse` for everybody"
 
 
-def _opened(places: Places, lists: dict[str, str]) -> Iterator[str]:
+def _find_opened(places: Places, lists: dict[str, str]) -> Iterator[str]:
     """Find that our table stands alone, where everybody else's recipients were all taken before us."""
     name = "relay_recipient_maps"
     alone = re.split(r"[,\s]+", re.sub(r",?\s*pipemap:\{[^{}]*\}", "", lists.get(name, "")).strip())
-    if len(alone) == 1 and not _lacks(places, name, lists):
+    if len(alone) == 1 and not _lacks_our_table(places, name, lists):
         yield f"{name}: lacks regexp:{places.tables}/{_OTHERS}, so that mail for all other relay domains is refused"
 
 
-def _overridden(places: Places, where: str) -> Iterator[str]:
+def _find_overridden(places: Places, where: str) -> Iterator[str]:
     """Find services of master.cf that have a list of their own without us."""
     for place, value in _settings(where, "-P").items():
         service, _, name = place.rpartition("/")
-        if name in LISTS and _lacks(places, name, {name: value}) and f"${name}" not in value:
+        if name in LISTS and _lacks_our_table(places, name, {name: value}) and f"${name}" not in value:
             yield f"{name}: master.cf, {service} has one of its own: {escape(value)}"
 
 

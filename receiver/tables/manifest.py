@@ -33,6 +33,7 @@ class Manifest(NamedTuple):
 
     sources: str = ""  # digest of all they were made of, if nobody was left out: while it holds, nothing is to be done
     tables: Mapping[str, BuiltTable] = {}
+    left_out: Mapping[str, str] = {}  # customers whose files were not taken as they stand, each with the reason
 
     @classmethod
     def read(cls, tables: str) -> Manifest:
@@ -42,17 +43,20 @@ class Manifest(NamedTuple):
                 fields = json.load(file)
             if fields["postern"] == _FORMAT:
                 return cls(
-                    str(fields["sources"]), {name: BuiltTable(**each) for name, each in fields["tables"].items()}
+                    str(fields["sources"]),
+                    {name: BuiltTable(**each) for name, each in fields["tables"].items()},
+                    {str(name): str(why) for name, why in fields.get("left_out", {}).items()},
                 )
         return cls()
 
     def write(self, tables: str) -> None:
         """Write it: the last step of a build."""
         known = {name: built._asdict() for name, built in self.tables.items()}
-        text = json.dumps({"postern": _FORMAT, "sources": self.sources, "tables": known}, indent=2)
+        fields = {"postern": _FORMAT, "sources": self.sources, "tables": known, "left_out": dict(self.left_out)}
+        text = json.dumps(fields, indent=2)
         write_file(os.path.join(tables, "built.json"), text.encode() + b"\n")
 
-    def holds(self, tables: str, sources: str, kind: str) -> bool:
+    def is_up_to_date(self, tables: str, sources: str, kind: str) -> bool:
         """Return whether all is as it was built, of these sources and as this type."""
         same = sources and sources == self.sources and {built.type for built in self.tables.values()} <= {kind, ""}
         return bool(same) and not self.is_modified(tables)
@@ -72,7 +76,7 @@ class Manifest(NamedTuple):
             return f"is not built as {kind}"
         return "" if built.intact(tables) else "was changed since it was built"
 
-    def standing(self, tables: str, table: Table, kind: str) -> InstalledTable | None:
+    def installed_table(self, tables: str, table: Table, kind: str) -> InstalledTable | None:
         """Return the table that is in force, where it is beyond doubt which text it was built from, as this type."""
         built = self.tables.get(table.name)
         if built and table.built and built.type == kind and built.intact(tables):
@@ -83,12 +87,12 @@ class Manifest(NamedTuple):
                     return InstalledTable(text, os.path.join(tables, file_))
         return None
 
-    def doubting(self, names: Iterable[str]) -> Manifest:
+    def without_tables(self, names: Iterable[str]) -> Manifest:
         """Return a record by which these tables are not in force as they were built, so that they are built again."""
         doubted = {name: self.tables[name]._replace(files=dict.fromkeys(self.tables[name].files, ())) for name in names}
         return self._replace(sources="", tables={**self.tables, **doubted})
 
-    def noting(self, tables: str, table: Table, kind: str, draft: Draft) -> Manifest:
+    def with_table(self, tables: str, table: Table, kind: str, draft: Draft) -> Manifest:
         """Return a record that knows of a table put in force."""
         files = {name: _stamp(os.path.join(tables, name)) for name in draft.files}
         built = BuiltTable(table.digest, kind if table.built else "", files)

@@ -19,7 +19,7 @@ _MODE = 0o660
 
 
 def make_inboxes(places: Places, trees: Iterable[CustomerTree], theirs: Owner) -> None:
-    """Make the drops that lack, and remove those of nobody. What cannot be done now, faults() goes on telling."""
+    """Make the inboxes that are missing, and remove those of nobody. What cannot be done now stays a fault."""
     wanted = [tree.customer for tree in trees if tree.drop]
     for customer in wanted:
         with suppress(OSError, KeyError):
@@ -31,7 +31,7 @@ def make_inboxes(places: Places, trees: Iterable[CustomerTree], theirs: Owner) -
 
 
 def check_inboxes(places: Places, trees: Iterable[CustomerTree], theirs: Owner) -> list[str]:
-    """Name what is not as settle() leaves it."""
+    """Name what is not as make_inboxes() leaves it."""
     wanted = [tree.customer for tree in trees if tree.drop]
     lines = [f"{places.drop(customer)}: {why}" for customer in wanted for why in _faults(places, customer, theirs)]
     return lines + [f"{places.drop(customer)} is of no customer" for customer in _leavers(places, wanted)]

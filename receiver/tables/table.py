@@ -78,10 +78,10 @@ def flush(path: str) -> None:
 
 def any_case(text: str) -> str:
     """Write a text as a regular expression; Postfix ignores the case of ASCII there, and of nothing else."""
-    return "".join(c if c in _PLAIN else _either(c) for c in text)
+    return "".join(c if c in _PLAIN else _either_case(c) for c in text)
 
 
-def _either(character: str) -> str:
+def _either_case(character: str) -> str:
     if character.isascii():
         return f"\\{character}" if character in _SPECIAL else character
     upper = character.upper()

@@ -25,7 +25,7 @@ def compose_tables(parts: Sequence[CustomerRecipients], routes: Mapping[str, str
     """Return the texts, then exchange_recipients, transport, others and relay_domains; `routes` are those in force."""
     domains = sorted({form for part in parts for form, _ in part.forms()})
     return (
-        _odd(parts, domains),
+        _odd_table(parts, domains),
         _plus(parts),
         *unlisted.compose_texts(find_words(parts)),
         Table("exchange_recipients", _recipients(parts)),
@@ -37,7 +37,7 @@ def compose_tables(parts: Sequence[CustomerRecipients], routes: Mapping[str, str
 
 def find_words(parts: Sequence[CustomerRecipients]) -> dict[str, str]:
     """Return by form of a domain what happens to unlisted addresses, where they are not refused, and it is closed."""
-    return unlisted.find_words(parts, _opened(parts))
+    return unlisted.find_words(parts, _open_forms(parts))
 
 
 def compose_relay_domains(domains: Iterable[str]) -> Table:
@@ -61,7 +61,7 @@ def _plus(parts: Sequence[CustomerRecipients]) -> Table:
     return Table("plus", list(lines), lines, built=False)
 
 
-def _odd(parts: Sequence[CustomerRecipients], domains: Iterable[str]) -> Table:
+def _odd_table(parts: Sequence[CustomerRecipients], domains: Iterable[str]) -> Table:
     """Return the table of keys that stand in exchange_recipients in another form, and of those too long for it.
 
     Nobody's line may begin with #, so #sales@ stands there as "#sales"@; a line for each domain, and not for each such
@@ -76,14 +76,14 @@ def _odd(parts: Sequence[CustomerRecipients], domains: Iterable[str]) -> Table:
     return Table("odd", list(lines), lines, built=False)
 
 
-def _opened(parts: Sequence[CustomerRecipients]) -> frozenset[str]:
+def _open_forms(parts: Sequence[CustomerRecipients]) -> frozenset[str]:
     """Return the forms of domains in which everybody is listed; one that is claimed twice closes only where both do."""
     return frozenset(form for part in parts for form, domain in part.forms() if domain in part.open)
 
 
 def _recipients(parts: Sequence[CustomerRecipients]) -> list[bytes]:
     asked = {form for form, word in find_words(parts).items() if word == unlisted.ASK}  # the server has the last word
-    opened = {form.encode() for form in _opened(parts)}
+    opened = {form.encode() for form in _open_forms(parts)}
     found = [b"@" + form for form in (*opened, *map(str.encode, asked))]
     for part in parts:
         long = {address.encode() for address in part.long}

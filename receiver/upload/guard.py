@@ -55,7 +55,7 @@ def find_reasons(inputs: GuardInputs, settings: Settings) -> tuple[tuple[str, ..
     reasons = (*_losses(inputs, settings), *_firsts(inputs))
     if not (reasons or inputs.offered):
         reasons = ("no recipient in any domain of the customer's",)
-    return reasons, tuple(_growth(inputs, bool(reasons), settings)) if inputs.coming else ()
+    return reasons, tuple(_growth_reason(inputs, bool(reasons), settings)) if inputs.coming else ()
 
 
 def count_inputs(
@@ -63,7 +63,7 @@ def count_inputs(
 ) -> GuardInputs:
     """Return what the guard counts, without the addresses that are always listed (postmaster, `include`)."""
     ours = frozenset(recipient for recipient in before.in_force if domain_of(recipient) in settings.domains)
-    always = _always(settings)
+    always = _always_listed(settings)
     reference, combined = (before.in_force | before.gone) - always, ours | offered
     passed, referred, gone, people, listed, together = (
         Counter(before.counts),
@@ -86,13 +86,13 @@ def count_inputs(
     return GuardInputs(domains, missing, back, leaving, coming, len(offered), len(combined))
 
 
-def counted(recipients: frozenset[str], settings: Settings) -> dict[str, int]:
+def count_by_domain(recipients: frozenset[str], settings: Settings) -> dict[str, int]:
     """Return how many recipients of a list each domain has, without those that are always there."""
-    found = _count(recipients - _always(settings), set(settings.domains))
+    found = _count(recipients - _always_listed(settings), set(settings.domains))
     return {name: found[name] for name in settings.domains}
 
 
-def _always(settings: Settings) -> set[str]:
+def _always_listed(settings: Settings) -> set[str]:
     return {*settings.include, *(f"postmaster@{name}" for name in settings.domains)}
 
 
@@ -109,19 +109,19 @@ def _losses(inputs: GuardInputs, settings: Settings) -> Iterator[str]:
             sum(each.gone for each in watched.values()),
             sum(each.reference for each in watched.values()),
         )
-        yield from _shrunk("", gone, reference, settings)
+        yield from _shrink_reason("", gone, reference, settings)
     for name, each in watched.items():
         if not each.offered:
             yield f"{name} would be left with none of its {each.reference}"
         elif inputs.leaving and len(watched) > 1:
-            yield from _shrunk(f" of {name}", each.gone, each.reference, settings)
+            yield from _shrink_reason(f" of {name}", each.gone, each.reference, settings)
     for canary in inputs.missing:
         yield f"canary {escape(canary)} is missing"
     if inputs.brought_back:
         yield f"{inputs.brought_back} that a rollback brought back would go"
 
 
-def _shrunk(where: str, gone: int, before: int, settings: Settings) -> Iterator[str]:
+def _shrink_reason(where: str, gone: int, before: int, settings: Settings) -> Iterator[str]:
     if gone > settings.shrink_floor and gone * 100 > settings.shrink_percent * before:
         yield f"{gone * 100 / before:.1f} %{where} would go ({gone} of {before}), limit {settings.shrink_percent:g} %"
 
@@ -135,7 +135,7 @@ def _sum_losses(domains: Iterable[DomainCounts]) -> tuple[int, int]:
 def describe_earlier_losses(inputs: GuardInputs, settings: Settings) -> Iterator[str]:
     """Yield by how much the list shrank of late, where an upload by which nobody goes is not held for it."""
     gone, reference = _sum_losses(each for each in inputs.domains.values() if each.is_accepted)
-    if not inputs.leaving and any(_shrunk("", gone, reference, settings)):
+    if not inputs.leaving and any(_shrink_reason("", gone, reference, settings)):
         yield f"{gone} of {reference} went by earlier uploads; nobody goes by this one"
 
 
@@ -145,7 +145,7 @@ def _firsts(inputs: GuardInputs) -> Iterator[str]:
             yield f"first list of {name} ({each.listed})"
 
 
-def _growth(inputs: GuardInputs, is_held: bool, settings: Settings) -> Iterator[str]:
+def _growth_reason(inputs: GuardInputs, is_held: bool, settings: Settings) -> Iterator[str]:
     """Yield by how much too many would be listed, those that are only kept back among them."""
     before = sum(each.passed for each in inputs.domains.values() if each.is_accepted)
     after = sum(each.combined if is_held else each.offered for each in inputs.domains.values() if each.is_accepted)

@@ -15,7 +15,7 @@ from receiver.lists.removed_addresses import Removal
 from receiver.lists.spool import DAY, Accepted, Held, InForce, Pin, Spool
 from receiver.lists.upload_log import GuardInputs, LastAccept, LogEntry
 from receiver.outcome import Failed, Origin, Outcome
-from receiver.upload.guard import ListsBefore, Verdict, counted, describe_earlier_losses, judge_list
+from receiver.upload.guard import ListsBefore, Verdict, count_by_domain, describe_earlier_losses, judge_list
 from receiver.upload.recipient_filter import FilteredExport
 
 REFERENCE_DAYS = 7  # for which the guard counts an address that left, unless a person has accepted a list since
@@ -72,7 +72,7 @@ def judge_export(settings: Settings, choice: FilteredExport, before: Before, ori
         held = held._replace(open_domains=tuple(sorted(choice.open_domains)))
     if before.pin:
         entry = log_entry(outcome, in_force, inputs)
-        accepted = _refreshed(settings, choice, in_force.accepted, origin, now)
+        accepted = _refresh_accepted(settings, choice, in_force.accepted, origin, now)
         outcome = outcome._replace(why=format_time(before.pin.since))
         return Judgement(outcome, entry, accepted=accepted, held=held, text=text)
     after, added = _outcome_of(outcome, in_force.recipients, verdict)
@@ -100,7 +100,7 @@ def judge(
         removed_addresses.brought_back(before.removals),
     )
     verdict, inputs = judge_list(lists, offered, choice.open_domains, settings)
-    served = _served(offered) - choice.open_domains
+    served = _domains_of(offered) - choice.open_domains
     if name == accepted.list and not inputs.leaving and accepted.domains.keys() >= served:
         verdict = Verdict(offered, frozenset(), ())
     if before.reasons and not verdict.reasons:
@@ -136,22 +136,27 @@ def _decide(settings: Settings, choice: FilteredExport, before: Before, verdict:
 
 def accepted_domains(settings: Settings, recipients: frozenset[str], origin: Origin, name: str) -> Accepted:
     """Return what is accepted once this list has passed: the domains it has recipients in, from its upload on."""
-    there = _served(recipients)
+    there = _domains_of(recipients)
     domains = {each: origin.when for each in settings.domains if each in there}
-    return Accepted(domains, name, counted(recipients, settings))
+    return Accepted(domains, name, count_by_domain(recipients, settings))
 
 
-def _refreshed(settings: Settings, choice: FilteredExport, accepted: Accepted, origin: Origin, now: int) -> Accepted:
+def _refresh_accepted(
+    settings: Settings, choice: FilteredExport, accepted: Accepted, origin: Origin, now: int
+) -> Accepted:
     """Return what is accepted after an upload that was judged while the list is frozen.
 
     Whom it has is heard of: a domain does not open for its age because somebody has frozen its list.
     """
-    closed, there = accepted.unexpired(settings, now).without(choice.open_domains).domains, _served(choice.recipients)
+    closed, there = (
+        accepted.unexpired(settings, now).without(choice.open_domains).domains,
+        _domains_of(choice.recipients),
+    )
     heard = {name: max(when, origin.when) for name, when in closed.items() if name in there}
     return accepted._replace(domains={**accepted.domains, **heard})
 
 
-def _served(recipients: frozenset[str]) -> frozenset[str]:
+def _domains_of(recipients: frozenset[str]) -> frozenset[str]:
     return frozenset(map(domain_of, recipients))
 
 
@@ -167,7 +172,7 @@ def _counts(settings: Settings, in_force: InForce, spool: Spool) -> Mapping[str,
         with suppress(Failed):
             if entry.kept.list == accepted.list:
                 text = history.read_list(spool.folder, entry.number)
-    return counted(list_file.decode_recipients(text), settings)
+    return count_by_domain(list_file.decode_recipients(text), settings)
 
 
 def _outcome_of(outcome: Outcome, before: frozenset[str], verdict: Verdict) -> tuple[Outcome, frozenset[str]]:

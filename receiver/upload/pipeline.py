@@ -35,7 +35,7 @@ def process_export(
     store: StoreAccess | None = None,
     wait: float = WAIT,
 ) -> Outcome:
-    """Offer an export without its end mark; a look ends before anything is written.
+    """Judge an export, without its end mark, and apply it; a look ends before anything is written.
 
     `store`: as the relay's own files say where it is left out. `wait`: seconds for a place to parse in. Raises Busy,
     Failed, BadSettings and OSError, and whatever it is, the list in force is the old one or the new one.

@@ -11,7 +11,7 @@ import fnmatch
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Set
 from functools import lru_cache
 from itertools import chain, islice
 from typing import NamedTuple
@@ -19,8 +19,8 @@ from typing import NamedTuple
 from common.addresses import AROUND, LOCAL_CHARACTERS, has_unlisted_characters, listed_local_part
 from common.settings import Settings
 from receiver.addresses import OCTETS
-from receiver.formatting import escape
 from receiver.outcome import VALUE, LeftOut
+from receiver.upload import joined_values
 from receiver.upload.formats import BadExport, Block, Values
 from receiver.upload.recipient_types import TYPES
 
@@ -48,13 +48,10 @@ _PLAIN_LOCAL = rf"{_PLAIN_ATOM}{{1,24}}(?:\.{_PLAIN_ATOM}{{1,19}}){{0,2}}"
 _PLAIN_DOMAIN = r"[a-z0-9_-]{1,62}(?:\.[a-z0-9_-]{1,62}){0,2}"
 _LABEL = r"[a-z0-9_\x80-\U0010ffff-]+"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_WHOLE_DOMAIN = re.compile(r"@([\w.-]+)(?=[^\w.@-])")
 _EMPTY_LINE = re.compile("\n\n")  # where there is a match at every step, `re` is faster than `in`
 _BLANKS = r"[^\S\n]*"  # before a type: somebody typed them
 _INTERNET = re.compile(rf"\n{_BLANKS}smtp:([^\n]*)")
-
-_SEPARATOR = r"[ !\"#$%&()*,;<>?@\[\\\]^`{|}~]"  # the ones that ADMIN offers, and what else somebody may think of
-_SECOND = re.compile(rf"\S{_BLANKS}(?<!smtp:){_SEPARATOR}smtp:")
-_BEHIND = re.compile(rf"@([^@]*?){_SEPARATOR}[a-z][a-z0-9-]*:")
 
 
 class FilteredExport(NamedTuple):
@@ -66,7 +63,7 @@ class FilteredExport(NamedTuple):
     notes: tuple[str, ...] = ()  # what else somebody should hear of
     plus_addresses: bool | None = None  # whether the server takes user+tag@ too; None: the export does not say
     named: tuple[LeftOut, ...] = ()  # whom nobody meant to leave out, in the order of the export, at most NAMED
-    own_left_out: tuple[LeftOut, ...] = ()  # all in domains of the customer's, whoever wished it, at most KEPT
+    own_left_out: tuple[LeftOut, ...] = ()  # all in domains of the customer's, whatever the reason, at most KEPT
 
 
 class Tally:
@@ -98,18 +95,24 @@ class Tally:
         """Return whether more values can be kept."""
         return len(self._kept) < KEPT
 
-    def name(self, block: str, reason_of: Callable[[str], str | None]) -> None:
-        """Take the values of a block that are left out; `reason_of` says why of an address in lower case."""
+    def name(self, block: str, reason_of: Callable[[str], str | None], untyped: Container[str] = ()) -> None:
+        """Take the values of a block that are left out; `reason_of` says why of an address in lower case.
+
+        `untyped`: values without a type, in lower case and without blanks around, that are to be named all the same.
+        """
         for value in block.split("\n"):
             lowered = value.lower()
             reason = reason_of(lowered.partition("smtp:")[2])
             if reason and _INTERNET.fullmatch(f"\n{lowered}"):
-                self._take(value.strip(AROUND)[:VALUE], reason)
+                self._take(value, reason, is_intended=reason not in _UNINTENDED)
+            elif lowered.strip() in untyped:
+                self._take(value, NOT_INTERNET, is_intended=False)
 
-    def _take(self, value: str, reason: str) -> None:
+    def _take(self, value: str, reason: str, *, is_intended: bool) -> None:
+        value = value.strip(AROUND)[:VALUE]
         if self.has_room:
             self._kept.setdefault(value, reason)
-        if reason in _UNINTENDED and len(self._unintended) < NAMED:
+        if not is_intended and len(self._unintended) < NAMED:
             self._unintended.setdefault(value, reason)
 
 
@@ -134,7 +137,7 @@ def iterate_recipients(values: Iterable[str], settings: Settings, tally: Tally) 
 
 
 def listed_form(value: str, settings: Settings) -> str:
-    """Return the form in which an address, with or without `smtp:`, would be listed; empty: it is none of theirs."""
+    """Return how an address, with or without `smtp:`, would be listed; empty: in no domain of the customer."""
     lowered = _INTERNET.fullmatch("\nsmtp:" + re.sub(r"(?i)^\s*smtp:", "", value).lower().replace("\n", "\r"))
     return _judge_address(lowered[1], _rules(settings._replace(exclude=())))[0] if lowered else ""
 
@@ -150,6 +153,8 @@ class _Rules(NamedTuple):
 
     domains: Mapping[str, str]  # as written in lower case: A-label; empty: any
     plain: re.Pattern[str]  # a line that is a recipient beyond doubt, in lower case, just as it is looked up
+    untyped: re.Pattern[str]  # a line that is an address of the customer's, without a type before it
+    inner: re.Pattern[str]  # an address of the customer's within another value
     excluded: re.Pattern[str] | None  # matches an address as it is looked up
 
 
@@ -164,6 +169,8 @@ def _compile_rules(domains: tuple[str, ...], labels: tuple[tuple[str, str], ...]
     return _Rules(
         known if domains else {},
         re.compile(rf"\nsmtp:({_PLAIN_LOCAL}@(?:{ours}))(?=\n)"),
+        re.compile(rf"\n{_BLANKS}([^\s:@]+@(?:{ours if domains else '(?!)'})){_BLANKS}(?=\n)"),
+        joined_values.compile_inner(known),
         re.compile("|".join(_exclusion(pattern, known) for pattern in exclude)) if exclude else None,
     )
 
@@ -191,7 +198,10 @@ def _blocks(values: Iterable[str]) -> Iterator[Block]:
 
 def _take_block(block: Block, leave_out: Container[str], rules: _Rules, tally: Tally) -> list[str]:
     """Return the recipients of a block; none if its owners are of a kind to leave out, which then is counted."""
-    recipients = _filter_block(block.text, rules, tally)
+    try:
+        recipients = _filter_block(block.text, rules, tally)
+    except BadExport as error:
+        raise _with_line(error, block, rules) from None
     kind = next((kind for kind in block.kinds if kind in leave_out), None)
     if kind is None:
         return recipients
@@ -201,14 +211,27 @@ def _take_block(block: Block, leave_out: Container[str], rules: _Rules, tally: T
     return []
 
 
+def _with_line(error: BadExport, block: Block, rules: _Rules) -> BadExport:
+    """Return a refusal of a block's values as that of the first row that must be refused, if its rows are known."""
+    faults = ((line, _fault(values, rules)) for line, values in block.rows())
+    return next((BadExport(line, fault.why) for line, fault in faults if fault), error)
+
+
+def _fault(values: str, rules: _Rules) -> BadExport | None:
+    try:
+        _filter_block(values, rules, Tally())
+    except BadExport as error:
+        return error
+    return None
+
+
 def _filter_block(block: str, rules: _Rules, tally: Tally) -> list[str]:
     """Return the recipients among the lines of a block and count the others."""
     pieces = rules.plain.split(f"\n{block.lower()}\n")
     recipients, rest = pieces[1::2], "".join(pieces[::2])
     while _EMPTY_LINE.search(rest):
         rest = rest.replace("\n\n", "\n")
-    if rest.count("smtp:") > rest.count("\nsmtp:") and (second := _SECOND.search(rest)):
-        raise _two_in_one(rest[rest.rfind("\n", 0, second.start()) + 1 : rest.find("\n", second.end())])
+    joined_values.check_lines(rest, rules.inner)
     unclear = _INTERNET.findall(rest)
     tally.counts[NOT_INTERNET] += rest.count("\n") - 1 - len(unclear)
     if rules.excluded:
@@ -218,10 +241,11 @@ def _filter_block(block: str, rules: _Rules, tally: Tally) -> list[str]:
             if tally.has_room:
                 tally.name(block, dict.fromkeys(excluded, EXCLUDED).get)
             recipients = [address for address in recipients if address not in excluded]
-    return recipients + _filter_unclear(block, unclear, rules, tally)
+    untyped = {*rules.untyped.findall(rest)} if tally.has_room else frozenset()
+    return recipients + _filter_unclear(block, unclear, untyped, rules, tally)
 
 
-def _filter_unclear(block: str, unclear: Iterable[str], rules: _Rules, tally: Tally) -> list[str]:
+def _filter_unclear(block: str, unclear: Iterable[str], untyped: Set[str], rules: _Rules, tally: Tally) -> list[str]:
     """Return the recipients among addresses that need a closer look, and count the others. Raises BadExport."""
     recipients: list[str] = []
     to_name: dict[str, str] = {}
@@ -231,13 +255,13 @@ def _filter_unclear(block: str, unclear: Iterable[str], rules: _Rules, tally: Ta
             recipients.append(recipient)
             continue
         tally.counts[reason] += 1
-        if reason == OTHER_DOMAIN and _has_another_behind(address, rules):
-            raise _two_in_one(f"smtp:{address}")
+        if reason in (OTHER_DOMAIN, NOT_AN_ADDRESS) and _has_another_behind(address, rules):
+            raise joined_values.refusal(f"smtp:{address}")
         is_wanted = reason in _UNINTENDED or (reason != OTHER_DOMAIN and tally.has_room)
         if is_wanted and _is_own(address, rules):
             to_name[address] = reason
-    if to_name:
-        tally.name(block, to_name.get)
+    if to_name or untyped:
+        tally.name(block, to_name.get, untyped)
     return recipients
 
 
@@ -248,7 +272,7 @@ def _judge_address(address: str, rules: _Rules) -> tuple[str, str | None]:
         return "", TOO_LONG
     named = _our_domain(parts, rules)
     if at and rules.domains and named is None:
-        return "", OTHER_DOMAIN
+        return "", NOT_AN_ADDRESS if _holds_own(local, rules) else OTHER_DOMAIN
     if named is None or not _DOMAIN.fullmatch(named) or has_unlisted_characters(named):
         return "", NOT_AN_ADDRESS
     local = local.strip(AROUND)
@@ -262,7 +286,14 @@ def _judge_address(address: str, rules: _Rules) -> tuple[str, str | None]:
 
 
 def _is_own(address: str, rules: _Rules) -> bool:
-    return bool(_our_domain(address.strip(AROUND).rpartition("@"), rules))
+    parts = address.strip(AROUND).rpartition("@")
+    return bool(_our_domain(parts, rules)) or _holds_own(parts[0], rules)
+
+
+def _holds_own(local: str, rules: _Rules) -> bool:
+    """Return whether a whole address of the customer's stands before the last @: `a@acme.example, b@b.example`."""
+    domains = _WHOLE_DOMAIN.findall(local) if "@" in local and len(local) <= _WRITTEN else ()
+    return any(_our_domain(("", "@", domain), rules) for domain in domains)
 
 
 def _our_domain(address: tuple[str, str, str], rules: _Rules) -> str | None:
@@ -280,30 +311,20 @@ def _our_domain(address: tuple[str, str, str], rules: _Rules) -> str | None:
 
 def _has_another_behind(address: str, rules: _Rules) -> bool:
     """Return whether behind an address of ours, and something that could be a separator, another type begins."""
-    found = _BEHIND.search(address) if len(address) <= OCTETS else None
-    return bool(found and _our_domain(("", "@", found[1]), rules))
-
-
-def _two_in_one(value: str) -> BadExport:
-    """Return the refusal of a value, here in lower case, by which it can be found in the directory."""
-    return BadExport(
-        None,
-        f"{escape(value)} holds the type of another value behind a character that does not part values: MVSeparator "
-        "in userexport.ini was changed, or two addresses were typed as one",
-    )
+    return bool(_our_domain(("", "@", joined_values.domain_before_type(address)), rules))
 
 
 def _objection(local: str, recipient: str, rules: _Rules) -> str | None:
     """Return why an address that is well-formed is no recipient."""
     if local == "*":
         return WILDCARD
-    if len(local) > LOCAL_CHARACTERS + _quoting(local) or len(recipient.encode()) > OCTETS:
+    if len(local) > LOCAL_CHARACTERS + _count_quoting(local) or len(recipient.encode()) > OCTETS:
         return TOO_LONG
     if not recipient.isprintable() and "Cn" in map(unicodedata.category, recipient):
         return UNASSIGNED
     return EXCLUDED if rules.excluded and rules.excluded.match(recipient) else None
 
 
-def _quoting(local: str) -> int:
+def _count_quoting(local: str) -> int:
     """Count the characters of a local part that only quote it."""
     return 2 + len(re.findall(r"\\.", local)) if local.startswith('"') else 0

@@ -101,7 +101,7 @@ def owner_kinds(class_: str, number: str, internal_only: str, hidden: str, accou
 
 
 def may_name_a_type(text: str) -> bool:
-    """Tell quickly whether `named_kind` might find something in any part of a text."""
+    """Return quickly whether `named_kind` might find something in any part of a text."""
     lowered = text.lower()
     return any(part in lowered for part in _MAYBE_NAMED)
 

@@ -1,4 +1,4 @@
-"""A customer's drop: the one file that a client which cannot send to a command, but only copies files, may write.
+"""A customer's SFTP inbox: the one file that a client may write which only copies files and cannot send to a command.
 
 `/var/lib/postern/drop/ID` is root's, and so is the only name in it, `exchusers.txt`. The file itself is the upload
 account's, which sees no other of this machine; account `postern` reads it, and empties it when a whole list is taken.
@@ -40,7 +40,7 @@ def _open_inbox(places: Places, customer: str) -> Iterator[int]:
         finally:
             os.close(within)
     except OSError as error:
-        raise Failed(f"its drop cannot be read: {error.strerror}; provision this relay again") from error
+        raise Failed(f"its SFTP inbox cannot be read: {error.strerror}; provision this relay again") from error
     try:
         _check(descriptor)
         yield descriptor
@@ -51,7 +51,7 @@ def _open_inbox(places: Places, customer: str) -> Iterator[int]:
 def _check(descriptor: int) -> None:
     there = os.fstat(descriptor)
     if not stat.S_ISREG(there.st_mode) or there.st_nlink != 1:
-        raise Failed(f"{DROPPED} in its drop is no plain file of its own; provision this relay again")
+        raise Failed(f"{DROPPED} in its SFTP inbox is no plain file of its own; provision this relay again")
 
 
 def _stamp(descriptor: int) -> tuple[int, int]:

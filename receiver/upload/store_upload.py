@@ -31,7 +31,7 @@ def take_export(
     if not access.settings.is_upload_relay:
         raise Refused("this relay follows the store and takes no uploads; send to the upload relays")
     own = prepare(spool, origin.when)
-    spare = _spare(settings, choice, spool, own, origin)
+    spare = _find_fallback(settings, choice, spool, own, origin)
     made: list[Judgement] = []
     try:
         written = write(access, spool, partial(_act, settings, choice, spool, origin, made), spare)
@@ -91,7 +91,7 @@ def change_of(base: Tip, judged: Judgement, choice: FilteredExport, origin: Orig
         since = base.head.held["since"] if base.head.held and base.head.held["reasons"] else judged.held.since
         head = head._replace(held=judged.held._replace(since=since).fields())
     elif decision:
-        head = head._replace(held=None)
+        head = head._replace(held=None, review=None)
     held = judged.text if judged.held else b""
     if decision is None:
         head = head._replace(accepted=judged.accepted.without(choice.open_domains))
@@ -103,7 +103,7 @@ def change_of(base: Tip, judged: Judgement, choice: FilteredExport, origin: Orig
     return Change(head, decision.text, "held" if judged.held else "upload", judged.entry, decision.by, held, removals)
 
 
-def _spare(
+def _find_fallback(
     settings: Settings, choice: FilteredExport, spool: Spool, own: tuple[Tip, ...], origin: Origin
 ) -> Tip | None:
     """Return what this relay falls back on; None: the upload adds and opens nothing here, or nothing is here yet."""
@@ -113,14 +113,14 @@ def _spare(
     judged = judge_export(settings, choice, before_of(spool, base, origin.when), origin, int(time.time()))
     may_add = judged.decision is not None and choice.recipients <= judged.decision.recipients
     recipients = base.recipients | (choice.recipients if may_add else frozenset())
-    head = _opened(base.head, choice)
+    head = _with_open_domains(base.head, choice)
     if recipients == base.recipients and head == base.head:
         return None
     text = base.text if recipients == base.recipients else list_file.encode_recipients(recipients)
     return make_spare(own, head, text, int(time.time()))
 
 
-def _opened(head: Head, choice: FilteredExport) -> Head:
+def _with_open_domains(head: Head, choice: FilteredExport) -> Head:
     domains = tuple(sorted({*head.export.open_domains, *choice.open_domains}))
     plus = True if choice.plus_addresses else head.export.plus_addresses
     return head._replace(accepted=head.accepted.without(choice.open_domains), export=LastExport(domains, plus))

@@ -15,15 +15,17 @@ _LISTED = {
 _UNLISTED = {
     "refuse": "is refused",
     "defer": "is put off, as `unlisted` wants it",
-    "ask": "is asked about at the customer's own server, whose no may be up to 15 minutes old",
+    "ask": "is asked about at the customer's own server, whose answers Postfix keeps for a while",
 }
+_PUT_OFF = "is put off (450) for now, as the customer's own server refuses to be asked"
 
 
 def explain_lines(record: Mapping[str, Any]) -> list[str]:
     """Return a line for each thing that is known of the address: the list first, then domain, export and mail."""
     return [
-        _listed(record),
-        *_removed(record),
+        _listed_line(record),
+        *_left_out_of_tables(record),
+        *_removed_lines(record),
         *_plus(record),
         *_left_out(record),
         *_held(record),
@@ -41,22 +43,29 @@ def find_lines(record: Mapping[str, Any]) -> list[str]:
     return [counts, *(f"  {escape(name, _ADDRESS)}" for name in found), *([f"  ... and {more} more"] if more else [])]
 
 
-def _listed(record: Mapping[str, Any]) -> str:
+def _listed_line(record: Mapping[str, Any]) -> str:
     if record["listed"] != "list":
         return _LISTED.get(record["listed"], "NOT LISTED")
     since = record["since"]
     if not since:
         return "LISTED"
     before = "already on the oldest list that is kept, of" if since["at_least"] else "since"
-    return f"LISTED, {before} {format_time(since['when'])}, brought by {_who(since)}; entry {escape(since['entry'])}"
+    brought = f"brought by {_format_origin(since)}; entry {escape(since['entry'])}"
+    return f"LISTED, {before} {format_time(since['when'])}, {brought}"
 
 
-def _removed(record: Mapping[str, Any]) -> Iterator[str]:
+def _left_out_of_tables(record: Mapping[str, Any]) -> Iterator[str]:
+    why = record.get("left_out_of_tables")  # a relay of an older release does not say
+    if why:
+        yield f"the relay's tables are not of its files as they stand: {escape(why, 400)}"
+
+
+def _removed_lines(record: Mapping[str, Any]) -> Iterator[str]:
     removed = record["removed"]
     if not removed:
         return
     entry = escape(removed["entry"])
-    how = f"by {_who(removed)}; entry {entry}" if removed["key"] or removed["by"] else f"by entry {entry}"
+    how = f"by {_format_origin(removed)}; entry {entry}" if removed["key"] or removed["by"] else f"by entry {entry}"
     if removed["is_brought_back"]:
         yield f"removed {how}, and brought back by a rollback: it stays until a person accepts that it goes"
     else:
@@ -83,19 +92,20 @@ def _held(record: Mapping[str, Any]) -> Iterator[str]:
     held, pin = record["held"], record["pinned"]
     if held:
         has = "has it" if held["has_it"] else "lacks it"
-        why = "; ".join(escape(reason) for reason in held["reasons"]) or "the list in force is pinned"
+        why = "; ".join(escape(reason) for reason in held["reasons"]) or "the list in force is frozen"
         yield f"a list waits since {format_time(held['since'])} ({why}), and {has}"
     if pin:
-        yield f"pinned since {format_time(pin['since'])} by {escape(pin['by'])}: uploads do not take effect"
+        yield f"frozen since {format_time(pin['since'])} by {escape(pin['by'])}: uploads do not take effect"
 
 
 def _domain(record: Mapping[str, Any]) -> str:
     domain, state = record["domain"], record["domain_is"]
     good = f"last good list {format_time(record['last_good'])}" if record["last_good"] else "no accepted list yet"
+    unlisted = _PUT_OFF if record.get("put_off") else _UNLISTED.get(record["unlisted"], "is refused")
     says = {
         "open": f"OPEN: nobody in it is refused; {good}",
         "partial": "partial: nobody in it is refused, as mailboxes are elsewhere too",
-        "closed": f"closed: who is not listed {_UNLISTED.get(record['unlisted'], 'is refused')}; {good}",
+        "closed": f"closed: who is not listed {unlisted}; {good}",
     }
     return f"{domain} is {says[state]}"
 
@@ -115,6 +125,6 @@ def _tables(record: Mapping[str, Any]) -> Iterator[str]:
     yield says[record["in_table"]]
 
 
-def _who(fields: Mapping[str, Any]) -> str:
+def _format_origin(fields: Mapping[str, Any]) -> str:
     who = format_actor(fields["key"], fields["client"], fields["by"])
     return f"{who}, accepted by {escape(fields['accepted_by'])}" if fields["accepted_by"] else who

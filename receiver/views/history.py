@@ -10,7 +10,7 @@ from receiver.views.recipients import name_recipients
 
 
 def history_lines(history: Mapping[str, Any]) -> list[str]:
-    """Return a line for each list, the one in force first, for older removals, and whether a list is pinned.
+    """Return a line for each list, the one in force first, for older removals, and whether it is frozen.
 
     Each names the entry of the log first: `rollback --entry` brings back whom it removed.
     """
@@ -20,7 +20,7 @@ def history_lines(history: Mapping[str, Any]) -> list[str]:
     lines += [f"    {_entry({**entry, 'accepted_when': entry['when']})}" for entry in older]
     if pinned := history["pinned"]:
         by = escape(pinned["by"])
-        lines.append(f"pinned since {format_time(pinned['since'])} by {by}, to list {pinned['list'][:12]}")
+        lines.append(f"frozen since {format_time(pinned['since'])} by {by}, to list {pinned['list'][:12]}")
     return lines or ["no list has been in force yet"]
 
 

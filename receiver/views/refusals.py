@@ -13,7 +13,7 @@ def refusal_lines(record: Mapping[str, Any]) -> list[str]:
     seen, names = record["seen"], list(record["refused"])
     counts = f"{len(record['had_mail'])} had mail, mail waits for {len(record['waiting'])}"
     lines = [f"{record['customer']}: {len(names)} addresses were refused in the last {record['days']} days; {counts}"]
-    lines += [f"  {_kinds(name, record['refused'][name])}; {_when(seen[name])}" for name in names[:NAMED]]
+    lines += [f"  {_kinds(name, record['refused'][name])}; {_format_when(seen[name])}" for name in names[:NAMED]]
     if len(names) > NAMED:
         lines.append(f"  ... and {len(names) - NAMED} more; --json names them all")
     return lines + ([f"at least: {record['incomplete']}"] if record["incomplete"] else [])
@@ -34,6 +34,6 @@ def _kinds(name: str, kinds: Mapping[str, int]) -> str:
     return f"{escape(name, 330)}  " + ", ".join(f"{count} {kind}" for kind, count in sort_by_count(kinds))
 
 
-def _when(seen: Mapping[str, Any]) -> str:
+def _format_when(seen: Mapping[str, Any]) -> str:
     listed = "  WAS LISTED" if seen["was_listed"] else ""
     return f"on {len(seen['days'])} days, the last {seen['days'][-1]}; {len(seen['networks'])} networks{listed}"

@@ -47,7 +47,7 @@ def _mail(review: Mapping[str, Any], unlisted: Mapping[str, Mapping[str, Any]]) 
 
 
 def _summary(review: Mapping[str, Any]) -> Iterator[str]:
-    """Say what the list closes, how many had mail, and what was not seen; nothing of a list that cannot be accepted."""
+    """Return what the list closes, how many had mail, what was not seen; nothing where it cannot be accepted."""
     if review["pinned"]:
         return
     if review["closing"]:

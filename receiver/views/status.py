@@ -11,17 +11,21 @@ from receiver.formatting import escape, format_actor, format_time
 def status_lines(status: Mapping[str, Any]) -> list[str]:
     """Return how the list stands, for the operator."""
     pinned = status["pinned"]
-    return [_standing(status), *_waiting(status, f" by {escape(pinned['by'])}" if pinned else ""), *_runs(status)]
+    return [
+        _summary_line(status),
+        *_waiting_lines(status, f" by {escape(pinned['by'])}" if pinned else ""),
+        *_runs(status),
+    ]
 
 
 def customer_lines(status: Mapping[str, Any]) -> list[str]:
     """Return how the list stands, for the customer, to whom our people and their addresses are nothing."""
     last = status["last"]
     run = [f"  last run {format_time(last['when'])}: {last['line']}"] if last else []
-    return [_standing(status), *_waiting(status, ""), *run]
+    return [_summary_line(status), *_waiting_lines(status, ""), *run]
 
 
-def _standing(status: Mapping[str, Any]) -> str:
+def _summary_line(status: Mapping[str, Any]) -> str:
     accepted = status["accepted"]
     good = f"last good upload {format_time(max(accepted.values()))}" if accepted else "no accepted list yet"
     opens = f"; open: {', '.join(status['open'])}" if status["open"] else ""
@@ -30,7 +34,7 @@ def _standing(status: Mapping[str, Any]) -> str:
     return f"{status['customer']}: {status['total']} recipients, {good}{opens}{others}"
 
 
-def _waiting(status: Mapping[str, Any], by: str) -> list[str]:
+def _waiting_lines(status: Mapping[str, Any], by: str) -> list[str]:
     held, pinned, lines = status["held"], status["pinned"], []
     if status["unproven"]:
         lines.append(f"  the list of {format_time(status['unproven'])} has not been seen in the tables yet")
@@ -38,7 +42,7 @@ def _waiting(status: Mapping[str, Any], by: str) -> list[str]:
         lines.append(f"  held since {format_time(held['since'])}: {'; '.join(held['reasons'])}")
     if pinned:
         waits = "a list waits for resume" if held else "none has come since"
-        lines.append(f"  pinned since {format_time(pinned['since'])}{by}: uploads do not take effect; {waits}")
+        lines.append(f"  frozen since {format_time(pinned['since'])}{by}: uploads do not take effect; {waits}")
     return lines
 
 

@@ -1,1 +1,1 @@
-"""Runs on the relay, sent with the agent and never installed: what the postfix role reads and makes there."""
+"""Runs on the relay, sent there and never installed: what the postfix role reads and makes there."""

@@ -13,6 +13,12 @@ from remote.postfix.instance import Postfix
 from remote.postfix.outsider import ask_outside
 from remote.postfix.trivial_rewrite import resolve
 
+_KEPT = {
+    "map": "address_verify_map",
+    "refresh": "address_verify_negative_refresh_time",
+    "expire": "address_verify_negative_expire_time",
+}
+
 
 def _read(asked: list[Request]) -> list[State | None]:
     return [_address(Postfix(one.name), (one.wanted or {})["address"]) for one in asked]
@@ -20,11 +26,18 @@ def _read(asked: list[Request]) -> list[State | None]:
 
 def _address(postfix: Postfix, address: str) -> State:
     """Return what is found out; what cannot be is an empty text, with the reason in `problems`."""
-    found = {"member": "", "key": "", "route": "", "class": "", "answer": "", "caller": ""}
+    found: State = {"member": "", "key": "", "route": "", "class": "", "answer": "", "caller": ""}
+    found["kept_answers"] = _kept_answers(postfix)
     looks = [_attempt(look, postfix, address) for look in (_look_up, _route, _ask)]
     for look in looks:
         found |= {name: said for name, said in look.items() if name != "problem"}
     return {**found, "problems": [look["problem"] for look in looks if "problem" in look]}
+
+
+def _kept_answers(postfix: Postfix) -> dict[str, str]:
+    """Return where Postfix keeps what next hops answered when it verified addresses, and for how long it keeps a no."""
+    values = postfix.values(*_KEPT.values())
+    return {name: values.get(parameter, "") for name, parameter in _KEPT.items()}
 
 
 def _attempt(look: Callable[[Postfix, str], dict[str, str]], postfix: Postfix, address: str) -> dict[str, str]:

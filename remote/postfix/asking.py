@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
-from common.main_cf_params import RESTRICTIONS, TABLES, members, without_unlisted
+from common.main_cf_params import TABLES
 from common.next_hop_probe import Answers, Sender, ask, server, verify_sender
-from remote.files import read_text
+from common.verifying_rules import find_verifying
 from remote.postfix.instance import Postfix
 from remote.postfix.trivial_rewrite import resolve
 
-VERIFIED = "reject_unverified_recipient"
 PEOPLE = 3  # listed addresses that are asked about
 SECONDS = 20.0  # for one server
 
@@ -20,23 +19,11 @@ def find_unaskable(postfix: Postfix, domains: Sequence[str], hops: Mapping[str, 
     """Yield why unlisted addresses cannot be asked about on this relay, or in one of these domains."""
     if not any(one.command == "verify" for one in postfix.services()):
         yield "master.cf has no service verify, without which each question would hang"
-    yield from _other_users(postfix)
+    yield from find_verifying(lambda program, *words: postfix.run(program, *words).out)
     sender = verify_sender(postfix.values("myhostname", "address_verify_sender"))
     for domain in domains:
         if domain.isascii():
             yield from _unaskable(domain, hops[domain] or _route(postfix, domain), sender)
-
-
-def _other_users(postfix: Postfix) -> Iterator[str]:
-    """Find who else has addresses verified: what we set for that is for the whole relay and changes their answers."""
-    places = {f"main.cf: {name}": value for name, value in postfix.given().items()}
-    for service in postfix.services():
-        places.update({f"master.cf, {service.name}: {name}": value for name, value in service.overrides.items()})
-    for place, value in places.items():
-        value = without_unlisted(value) if place.endswith(RESTRICTIONS) else value
-        tables = [word.partition(":")[2] for word in members(value) if ":/" in word and "_restrictions" in place]
-        if VERIFIED in members(value) or any(VERIFIED in read_text(path) for path in tables):
-            yield f"{place} has {VERIFIED}, whose answers would change: take it out"
 
 
 def _route(postfix: Postfix, domain: str) -> str:
@@ -71,7 +58,7 @@ def _people(domain: str) -> list[str]:
     found: list[str] = []
     path = os.path.join(TABLES, "exchange_recipients")
     if os.path.exists(path):
-        with open(path, encoding="utf-8") as lines:
+        with open(path, encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 local, _, name = line.rpartition(" ")[0].rpartition("@")
                 if name == domain and local and local != "postmaster":

@@ -31,13 +31,13 @@ def catch_alls(postfix: Postfix, domains: Iterable[str]) -> tuple[list[Found], l
     faults: list[str] = []
     for parameter, value in postfix.values(*LISTS).items():
         for table in without_ours_members(parameter, value) if parameter == RECIPIENTS else members(value):
-            with _noted(parameter, faults):
+            with _note_failure(parameter, faults):
                 found += _in_table(postfix, parameter, table, names, word)
     return found, faults
 
 
 @contextmanager
-def _noted(parameter: str, faults: list[str]) -> Iterator[None]:
+def _note_failure(parameter: str, faults: list[str]) -> Iterator[None]:
     try:
         yield
     except Failed as error:

@@ -14,7 +14,7 @@ from common.main_cf_params import RECIPIENTS, ROUTES, members, without_ours_memb
 from remote.main import Failed, Kind, Request, State, last_lines, refuse_making
 from remote.postfix.catch_all import catch_alls
 from remote.postfix.instance import Postfix
-from remote.postfix.listeners import answering
+from remote.postfix.listeners import answering_services
 from remote.postfix.map_tables import MapTable, map_tables
 from remote.postfix.outsider import Way, find_way
 from remote.postfix.restrictions import CLASSES, STAGES, pairs
@@ -37,7 +37,7 @@ class Closing(NamedTuple):
     is_outside: bool = True  # a stranger was told so, and not a client in mynetworks
 
 
-def closing(postfix: Postfix, domains: Iterable[str]) -> dict[str, Closing]:
+def find_closings(postfix: Postfix, domains: Iterable[str]) -> dict[str, Closing]:
     """Ask and see, by domain. Raises Failed where the relay cannot be asked at all."""
     names = {domain: f"q{os.urandom(12).hex()}@{domain}" for domain in domains}
     try:
@@ -45,9 +45,11 @@ def closing(postfix: Postfix, domains: Iterable[str]) -> dict[str, Closing]:
     except Failed as error:  # so it is where a table cannot be read: nobody is answered about recipients
         return _without_answers(postfix, names, error)
     replies, resolved = way.ask([*names.values()]), resolve(postfix, names.values())
-    opening = _opening(postfix, [name for name, address in names.items() if replies[address].startswith("2")])
+    opening = _find_opening(postfix, [name for name, address in names.items() if replies[address].startswith("2")])
     return {
-        domain: _closing(postfix, way, address, replies[address], resolved[address], opening.get(domain, ("", "", "")))
+        domain: _describe_closing(
+            postfix, way, address, replies[address], resolved[address], opening.get(domain, ("", "", ""))
+        )
         for domain, address in names.items()
     }
 
@@ -87,14 +89,14 @@ def access_tables(postfix: Postfix) -> dict[MapTable, str]:
 
 def _overrides(postfix: Postfix, parameter: str) -> list[str]:
     """Return what services of master.cf that strangers reach have in a parameter's place, names expanded."""
-    services = {f"{one.name}/{one.type}" for one in answering(postfix) if parameter in one.overrides}
+    services = {f"{one.name}/{one.type}" for one in answering_services(postfix) if parameter in one.overrides}
     if not services:
         return []
     lines = (line.partition(" = ") for line in postfix.must("postconf", "-P", "-x").out.splitlines())
     return [value for place, _, value in lines if place in {f"{service}/{parameter}" for service in services}]
 
 
-def _closing(
+def _describe_closing(
     postfix: Postfix, way: Way, address: str, reply: str, resolved: Resolved, opened: tuple[str, str, str]
 ) -> Closing:
     found = Closing(CLOSED, "", reply, resolved.kind, is_outside=way.caller.is_outside)
@@ -118,7 +120,7 @@ def _names(tables: Iterable[MapTable]) -> tuple[str, ...]:
     return tuple(table.name for table in tables)
 
 
-def _opening(postfix: Postfix, domains: list[str]) -> Mapping[str, tuple[str, str, str]]:
+def _find_opening(postfix: Postfix, domains: list[str]) -> Mapping[str, tuple[str, str, str]]:
     """Return by domain the parameter, the table and the entry that let everybody in it pass."""
     if not domains:
         return {}
@@ -153,7 +155,7 @@ def _state(postfix: Postfix, domains: Iterable[str]) -> State | None:
     if not postfix.is_there():
         return None
     try:
-        return {"domains": {name: one._asdict() for name, one in closing(postfix, domains).items()}}
+        return {"domains": {name: one._asdict() for name, one in find_closings(postfix, domains).items()}}
     except Failed as error:
         return {"domains": {}, "fault": str(error)}
 

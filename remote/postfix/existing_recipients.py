@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 from common.main_cf_params import RECIPIENTS, ROUTES
 from remote.main import Failed, Kind, Request, State, last_lines, refuse_making
-from remote.postfix.closing import CLOSED, OPEN, Closing, access_tables, closing, list_tables
+from remote.postfix.closing import CLOSED, OPEN, Closing, access_tables, find_closings, list_tables
 from remote.postfix.instance import Postfix
 from remote.postfix.listed_keys import Candidate, ListedKeys, Names, source_keys, split_listing
 from remote.postfix.map_tables import MapTable
 from remote.postfix.outsider import Way, find_way
-from remote.postfix.relay_domains import delivered, foreign
+from remote.postfix.relay_domains import delivered_domains, foreign_domains
 from remote.postfix.smtp import TAKEN, UNKNOWN, ask_once, is_temporary
 from remote.postfix.table_sources import find_feeds, read_source
 
@@ -42,7 +42,7 @@ def read_existing(postfix: Postfix, forms: Mapping[str, str], seconds: float, te
 
     `texts`: tables' texts that the operator gives, of which the people in these domains are returned as they are.
     """
-    standing, names = closing(postfix, dict.fromkeys(forms.values())), _names(postfix, forms)
+    standing, names = find_closings(postfix, dict.fromkeys(forms.values())), _names(postfix, forms)
     listings = list(_listings(postfix, standing, names))
     candidates: dict[str, Candidate] = {}
     sure: set[str] = set()
@@ -63,11 +63,11 @@ def read_existing(postfix: Postfix, forms: Mapping[str, str], seconds: float, te
             [name, candidates[name].key, replies.get(name, "")] for name in wanted if judged[name] == "dropped"
         ),
         "hints": sorted(name for name in candidates if standing[_domain(name)].state == OPEN),
-        "twice": sorted(_twice(listings))[:NAMED],
+        "twice": sorted(_listed_twice(listings))[:NAMED],
         "feeds": find_feeds([one.table for one in listings]),
         "delimiter": postfix.value("recipient_delimiter"),
         "own routes": _own_routes(listings),
-        "given": _given(names, texts),
+        "given": _recipients_of(names, texts),
     }
 
 
@@ -78,7 +78,7 @@ def _names(postfix: Postfix, forms: Mapping[str, str]) -> Names:
         with open(origin, encoding="utf-8", errors="replace") as file:
             origin = file.readline().strip()
     bare = tuple(dict.fromkeys(name for form, name in forms.items() if form == origin.casefold()))
-    return Names(forms, bare, frozenset([*foreign(postfix), *delivered(postfix)]))
+    return Names(forms, bare, frozenset([*foreign_domains(postfix), *delivered_domains(postfix)]))
 
 
 def _listings(postfix: Postfix, standing: Mapping[str, Closing], names: Names) -> Iterator[Listing]:
@@ -93,10 +93,10 @@ def _listings(postfix: Postfix, standing: Mapping[str, Closing], names: Names) -
     for table, parameter, uses in some:
         if table not in seen:
             seen.add(table)
-            yield _listing(postfix, table, parameter, ListedKeys(names, uses))
+            yield _list_table(postfix, table, parameter, ListedKeys(names, uses))
 
 
-def _listing(postfix: Postfix, table: MapTable, parameter: str, keys: ListedKeys) -> Listing:
+def _list_table(postfix: Postfix, table: MapTable, parameter: str, keys: ListedKeys) -> Listing:
     if not table.is_listable:
         return Listing(table, parameter, keys, frozenset(), f"tables of type {table.kind} cannot be listed")
     ran = postfix.run("postmap", "-s", table.name)
@@ -171,14 +171,14 @@ def _table_state(one: Listing) -> dict[str, Any]:
     }
 
 
-def _twice(listings: Iterable[Listing]) -> Iterator[str]:
+def _listed_twice(listings: Iterable[Listing]) -> Iterator[str]:
     seen: set[str] = set()
     for one in listings:
         yield from seen & one.keys.candidates.keys()
         seen |= one.keys.candidates.keys()
 
 
-def _given(names: Names, texts: Iterable[str]) -> list[str]:
+def _recipients_of(names: Names, texts: Iterable[str]) -> list[str]:
     """Return the people of these texts, as of tables by which a relay would take them.
 
     getadsmtp writes addresses without a value, which postmap would skip.

@@ -1,4 +1,4 @@
-"""Runs on the relay: kind `now`, what a plan depends on, and kind `service`, a Postfix that was installed just now."""
+"""Runs on the relay: kind `facts`, what a plan depends on, and kind `service`, a Postfix that was installed."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from typing import Any
 from common.main_cf_params import PARAMETERS, REJECT, SOFT
 from common.names import ACCOUNT_PREFIX
 from common.paths import LIBRARY, PLACES
-from common.spool_files import HEADS_IN_FORCE
+from common.spool_files import FOLLOW, HEADS_IN_FORCE
 from common.table_types import BUILT_IN
+from remote.account_files import open_directory, read_json
 from remote.files import read_text
 from remote.main import Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
 from remote.postfix.customer_trees import customers, tree_settings
 from remote.postfix.instance import Postfix
-from remote.postfix.relay_domains import foreign
+from remote.postfix.relay_domains import foreign_domains
 
 PIECES = ("/etc/ssh/sshd_config.d", "/etc/security/limits.d")
 RECORD = f"{PLACES.etc}/main.cf.before"
 SYSTEMD = "/run/systemd/system"  # it is there where systemd runs the machine: sd_booted(3)
 
 
-def _read_now(asked: list[Request]) -> list[State | None]:
-    return [_now(Postfix(one.name), one.wanted or {}) for one in asked]
+def _read_facts(asked: list[Request]) -> list[State | None]:
+    return [_facts(Postfix(one.name), one.wanted or {}) for one in asked]
 
 
-def _now(postfix: Postfix, relay: State) -> State:
-    """Return the fields of roles.relay.Now; those of Postfix are left out where there is none."""
+def _facts(postfix: Postfix, relay: State) -> State:
+    """Return the fields of roles.relay.Facts; those of Postfix are left out where there is none."""
     state: dict[str, Any] = {
         "python": sys.executable,
         "manager": os.path.basename(find_tool("apt-get", "dnf", "yum") or ""),
@@ -42,6 +43,8 @@ def _now(postfix: Postfix, relay: State) -> State:
         "revisions": revisions(),
         "drops": drops(),
         "release": read_text(f"{LIBRARY}/release").strip(),
+        "has_store": os.path.exists(f"{PLACES.store}/store.json"),
+        "followed": followed(),
         "clock": int(time.time()),
         "record": record(),
     }
@@ -59,7 +62,7 @@ def _now(postfix: Postfix, relay: State) -> State:
         "types": [] if (relay["table_type"] or table_type) in BUILT_IN else postfix.types(),
         "settings": settings,
         "delimiter": postfix.value("recipient_delimiter"),
-        "foreign": foreign(postfix) if is_changing else [],
+        "foreign": foreign_domains(postfix) if is_changing else [],
     }
 
 
@@ -88,7 +91,7 @@ def revisions() -> dict[str, Any]:
     """Read by customer which settings its tree has, and which the store's list that is in force here was judged by."""
     names = customers() if os.path.exists(PLACES.store) else []
     found = {
-        name: (_json(f"{PLACES.tree(name)}/store.json"), _json(f"{PLACES.spool(name)}/{HEADS_IN_FORCE}"))
+        name: (_json(f"{PLACES.tree(name)}/store.json"), _account_json(PLACES.spool(name), HEADS_IN_FORCE))
         for name in names
     }
     return {
@@ -96,6 +99,28 @@ def revisions() -> dict[str, Any]:
         for name, (tree, made) in found.items()
         if tree or made
     }
+
+
+def followed() -> dict[str, Any]:
+    """Return when the relay reached the store last, when it tried, and why it did not; nothing: it never has."""
+    found = _account_json(PLACES.run, FOLLOW)
+    why, reached, tried = found.get("why"), found.get("reached"), found.get("tried")
+    if not (isinstance(why, str) and isinstance(reached, int) and isinstance(tried, int)):
+        return {}
+    return {"why": why[:300], "reached": reached, "tried": tried}
+
+
+def _account_json(folder: str, name: str) -> dict[str, Any]:
+    """Return an object that account `postern` wrote; a file that is gone, damaged or no plain file says nothing."""
+    try:
+        directory = open_directory(folder, None)
+    except OSError:
+        return {}
+    try:
+        found = read_json(directory, name)
+    finally:
+        os.close(directory)
+    return found if isinstance(found, dict) else {}
 
 
 def _json(path: str) -> dict[str, Any]:
@@ -151,4 +176,4 @@ def _make_service(name: str, _wanted: State | None) -> None:
         raise Failed(f"{name} does not start: {last_lines(ran.out + ran.err)}")
 
 
-KINDS = {"now": Kind(_read_now, refuse_making), "service": Kind(_read_service, _make_service)}
+KINDS = {"facts": Kind(_read_facts, refuse_making), "service": Kind(_read_service, _make_service)}

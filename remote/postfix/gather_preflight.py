@@ -1,4 +1,4 @@
-"""Runs on the relay: kind `survey`, the costly look before anything is written; obstacles.py judges what it finds."""
+"""Runs on the relay: kind `preflight`, the costly look before anything is written; roles/relay/preflight.py judges."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from common.main_cf_params import RECIPIENTS, REJECT, RESTRICTIONS, ROUTES, TABLE_OF, members, without_ours_members
+from common.main_cf_params import RECIPIENTS, REJECT, ROUTES, TABLE_OF, members, without_ours_members
+from remote.account_to_come import as_if_made
 from remote.files import read_text
-from remote.main import Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
+from remote.main import CommandResult, Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
 from remote.postfix.catch_all import catch_alls
 from remote.postfix.instance import Postfix, Service
-from remote.postfix.listeners import answering
+from remote.postfix.listeners import answering_services
 from remote.postfix.outsider import find_way
 from remote.postfix.references import references
-from remote.postfix.restrictions import is_asked, refusals
+from remote.postfix.restrictions import RECIPIENT, is_asked, refusals
 from remote.postfix.trivial_rewrite import Resolved, resolve
 from remote.postfix.unlisted import find_obstacles
 from remote.sshd import reads_pieces
@@ -29,7 +30,7 @@ MOST = 50  # addresses sshd is asked about; its answer rarely depends on them
 OPTIONS = (
     *("allowusers", "denyusers", "allowgroups", "denygroups", "pubkeyauthentication", "authenticationmethods"),
     *("authorizedkeysfile", "forcecommand", "chrootdirectory", "usedns"),
-    *("pubkeyacceptedalgorithms", "pubkeyacceptedkeytypes"),
+    *("pubkeyacceptedalgorithms", "pubkeyacceptedkeytypes", "requiredrsasize", "maxsessions"),
 )
 REJECT_UNLISTED, EXPLICIT = "smtpd_reject_unlisted_recipient", "reject_unlisted_recipient"
 UNLISTED = {REJECT_UNLISTED: "no", "receive_override_options": "no_unknown_recipient_checks"}
@@ -40,10 +41,10 @@ PARENTS = {"parent_domain_matches_subdomains": ROUTES}
 
 
 def _read(asked: list[Request]) -> list[State | None]:
-    return [_survey(Postfix(one.name), one.wanted or {}) for one in asked]
+    return [_preflight(Postfix(one.name), one.wanted or {}) for one in asked]
 
 
-def _survey(postfix: Postfix, wanted: State) -> State:
+def _preflight(postfix: Postfix, wanted: State) -> State:
     """Look at what needs no Postfix, and where there is one at the rest."""
     found: dict[str, Any] = {
         "sshd": _sshd(wanted["addresses"]),
@@ -66,23 +67,23 @@ def _survey(postfix: Postfix, wanted: State) -> State:
         references=references(postfix),
     )
     if found["running"]:
-        found.update(smtp=_way(postfix), **_domains(postfix, wanted["domains"]))
+        found.update(smtp=_why_not_asked(postfix), **_domains(postfix, wanted["domains"]))
         if not found["smtp"]:
-            found.update(_refused(postfix, wanted["domains"], found["unreadable"]))
+            found.update(_refused_domains(postfix, wanted["domains"], found["unreadable"]))
             found["unlisted"] = (
                 find_obstacles(postfix, wanted["unlisted"], wanted["domains"]) if wanted["unlisted"] else []
             )
     return found
 
 
-def _refused(postfix: Postfix, domains: Iterable[str], unreadable: list[str]) -> State:
+def _refused_domains(postfix: Postfix, domains: Iterable[str], unreadable: list[str]) -> State:
     try:
         return {"refused": refusals(postfix, domains)}
     except Failed as error:
         return {"unreadable": [*unreadable, f"access restrictions: {error}"]}
 
 
-def _way(postfix: Postfix) -> str:
+def _why_not_asked(postfix: Postfix) -> str:
     """Return why it cannot be asked over SMTP; nothing if it can."""
     try:
         find_way(postfix)
@@ -98,18 +99,23 @@ def _sshd(sources: Iterable[str]) -> dict[str, Any]:
         return {"fault": "sshd is not in any system directory"}
     found = {}
     for address in sorted({_one_of(source) for source in sources})[:MOST]:
-        ran = run_command(sshd, "-T", "-C", f"user={ACCOUNT},host={address},addr={address}")
+        ran = _ask_sshd(sshd, ACCOUNT, address)
         if ran.code:
             return {"fault": f"sshd -T ended {ran.code}: {last_lines(ran.err)}"}
         found[address] = _options(ran.out)
     return found
 
 
+def _ask_sshd(sshd: str, account: str, address: str) -> CommandResult:
+    asked = (sshd, "-T", "-C", f"user={account},host={address},addr={address}")
+    with as_if_made(account) as before:
+        ran = run_command(*before, *asked)
+    return run_command(*asked) if ran.code and before else ran
+
+
 def _lists(account: str) -> dict[str, list[str]]:
     """Ask sshd who may log in at all, as far as an account is concerned."""
-    options = _options(
-        run_command(find_tool("sshd") or "sshd", "-T", "-C", f"user={account},host={SOMEWHERE},addr={SOMEWHERE}").out
-    )
+    options = _options(_ask_sshd(find_tool("sshd") or "sshd", account, SOMEWHERE).out)
     return {name: words for name, words in options.items() if name.startswith(("allow", "deny"))}
 
 
@@ -158,8 +164,8 @@ def _scratch_in(folder: str, postfix: Postfix, table_type: str) -> str:
     with open(os.path.join(folder, "scratch"), "w", encoding="utf-8") as file:
         file.write("scratch@postern.invalid OK\n")
     ran = postfix.run("postmap", table)
-    if ran.code or postfix.about(ran.err):
-        return last_lines(postfix.about(ran.err) or ran.err)
+    if ran.code or postfix.remarks_about(ran.err):
+        return last_lines(postfix.remarks_about(ran.err) or ran.err)
     try:
         found = postfix.lookup(table, ["scratch@postern.invalid"])
     except Failed as error:
@@ -169,7 +175,7 @@ def _scratch_in(folder: str, postfix: Postfix, table_type: str) -> str:
 
 def _overrides(postfix: Postfix) -> list[str]:
     """Find where strangers' mail is taken for unknown recipients, or looked up elsewhere than where we edit."""
-    strangers = answering(postfix)
+    strangers = answering_services(postfix)
     rewriting = [one for one in postfix.services() if (one.type, one.command) == ("unix", "trivial-rewrite")]
     elsewhere = [
         _override(service, name)
@@ -177,17 +183,17 @@ def _overrides(postfix: Postfix) -> list[str]:
         for name in service.overrides
         if name in (*TABLE_OF, REJECT)
     ]
-    return [*dict.fromkeys(place for one in strangers for place in _unchecked(postfix, one)), *elsewhere]
+    return [*dict.fromkeys(place for one in strangers for place in _find_unchecked(postfix, one)), *elsewhere]
 
 
-def _unchecked(postfix: Postfix, service: Service) -> Iterator[str]:
+def _find_unchecked(postfix: Postfix, service: Service) -> Iterator[str]:
     """Find what keeps a service from refusing unknown recipients, unless a restriction has it do so all the same."""
-    values = postfix.values(*UNLISTED, RESTRICTIONS)
-    restrictions = members(service.overrides.get(RESTRICTIONS, values.get(RESTRICTIONS, "")).lower())
+    values = postfix.values(*UNLISTED, *RECIPIENT)
+    lists = [members(service.overrides.get(name, values.get(name, "")).lower()) for name in RECIPIENT]
     for name, word in UNLISTED.items():
         if word not in members(service.overrides.get(name, values.get(name, ""))):
             continue
-        if name != REJECT_UNLISTED or not is_asked(restrictions, EXPLICIT):
+        if name != REJECT_UNLISTED or not any(is_asked(restrictions, EXPLICIT) for restrictions in lists):
             yield _override(service, name) if name in service.overrides else f"main.cf: {name} = {values[name]}"
 
 
@@ -234,4 +240,4 @@ def _is_by_mx(name: str, found: Resolved) -> bool:
     return name.isascii() and found.next_hop.lower() == name
 
 
-KINDS = {"survey": Kind(_read, refuse_making)}
+KINDS = {"preflight": Kind(_read, refuse_making)}

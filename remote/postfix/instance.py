@@ -52,7 +52,7 @@ class Postfix(NamedTuple):
         """Return one parameter as it is in force."""
         return self.values(name).get(name, "")
 
-    def given(self) -> dict[str, str]:
+    def main_cf(self) -> dict[str, str]:
         """Return all that main.cf sets, names in it unexpanded."""
         return _values(self.must("postconf", "-n").out)
 
@@ -91,10 +91,10 @@ class Postfix(NamedTuple):
 
     def reload(self) -> None:
         """Have main.cf read again, and wait until nobody answers any more who has not."""
-        before = self._answering()
+        before = self._answering_processes()
         self.must("postfix", "reload")
         until = time.monotonic() + PATIENCE
-        while before & self._answering() and time.monotonic() < until:
+        while before & self._answering_processes() and time.monotonic() < until:
             time.sleep(0.05)
 
     def lookup(self, table: str, keys: Iterable[str]) -> dict[str, str]:
@@ -111,7 +111,7 @@ class Postfix(NamedTuple):
             return [line.split("\t", 1)[0] for line in listed.out.splitlines()]
         return first_words(table.partition(":")[2])
 
-    def about(self, said: str) -> str:
+    def remarks_about(self, said: str) -> str:
         """Take what postmap says of any table out of what it said of one, e.g. that main.cf sets something twice."""
         of_any = self.run("postmap", "-q", "postern", "static:OK").err.splitlines() if said else []
         return "\n".join(line for line in said.splitlines() if line not in of_any)
@@ -130,7 +130,7 @@ class Postfix(NamedTuple):
             raise Failed(f"{program} {words[0]} -c {self.directory} ended {ran.code}: {last_lines(ran.err)}")
         return ran
 
-    def _answering(self) -> set[int]:
+    def _answering_processes(self) -> set[int]:
         """Find the running processes that answer clients' questions."""
         try:
             with open(os.path.join(self.value("queue_directory"), "pid", "master.pid"), encoding="ascii") as file:
@@ -141,7 +141,7 @@ class Postfix(NamedTuple):
 
 
 def _stamp(path: str) -> tuple[int, ...]:
-    """Tell one state of a file from the next."""
+    """Return what differs between one state of a file and the next."""
     try:
         there = os.stat(path)
     except OSError:

@@ -41,7 +41,7 @@ def public(postfix: Postfix) -> list[Service]:
     return [*open_, *behind] or usual or others[:1] or found[:1]
 
 
-def answering(postfix: Postfix) -> list[Service]:
+def answering_services(postfix: Postfix) -> list[Service]:
     """Return the services that answer strangers' RCPT TO: of a postscreen, its smtpd as well."""
     found = public(postfix)
     if any(one.command == "postscreen" for one in found):

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from common.main_cf_params import RECIPIENTS, REJECT, RESTRICTIONS, TABLE_OF, is_others, is_ours, members
 from remote.main import Failed, State
 from remote.postfix.instance import Postfix
-from remote.postfix.outsider import Way, inside, is_counting
-from remote.postfix.relay_domains import adopted_ours, delivered, foreign, open_ours, ours
+from remote.postfix.outsider import Way, ask_inside, is_counting
+from remote.postfix.relay_domains import adopted_ours, delivered_domains, foreign_domains, open_ours, our_domains
 from remote.postfix.smtp import TAKEN, UNKNOWN, is_temporary
 from remote.postfix.trivial_rewrite import RELAY, resolve
 from remote.postfix.unlisted import ASK, find_relayed, find_words, our_table
@@ -39,9 +39,9 @@ def ask_domains(postfix: Postfix, way: Way) -> Answers:
     Its own are those it delivers itself: what we add may be part of their lists. Raises Failed.
     """
     word = f"q{os.urandom(12).hex()}"
-    others = [f"{word}{domain}" if domain.startswith(".") else domain for domain in foreign(postfix)]
-    domains = [*others, *(f"{word}.{domain}" for domain in ours()), *delivered(postfix)]
-    mine = [domain for domain in ours() if domain not in domains]
+    others = [f"{word}{domain}" if domain.startswith(".") else domain for domain in foreign_domains(postfix)]
+    domains = [*others, *(f"{word}.{domain}" for domain in our_domains()), *delivered_domains(postfix)]
+    mine = [domain for domain in our_domains() if domain not in domains]
     few = [*domains[:: len(domains) // MOST + 1], *mine[:: len(mine) // MOST + 1]]
     return _ask(postfix, way, [f"{word}@{domain}" for domain in dict.fromkeys(few)])
 
@@ -51,7 +51,7 @@ def rehearse(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -
 
     `had_none`: there was no recipient map, and so every address of other relay domains was taken. Raises Failed.
     """
-    here = {*ours()}
+    here = {*our_domains()}
     theirs = [address for address, one in before.items() if one.kind == RELAY and _domain(address) not in here]
     asked = our_table(wanted.get(RESTRICTIONS, ""))
     if asked and (answered := postfix.lookup(asked, theirs or ["postmaster"])):
@@ -70,7 +70,7 @@ def rehearse(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -
 
 def faults(postfix: Postfix, way: Way, before: Answers) -> Iterator[str]:
     """Ask again, and tell what is not as it should be now, a line each."""
-    here, words, adopted = {*ours()}, find_words(postfix, ours()), adopted_ours()
+    here, words, adopted = {*our_domains()}, find_words(postfix, our_domains()), adopted_ours()
     asked = {domain for domain, word in words.items() if word == ASK}
     codes = {**dict.fromkeys(here, postfix.value(REJECT)), **dict.fromkeys(words, PUT_OFF)}
     codes.update(dict.fromkeys(open_ours() - asked, TAKEN))
@@ -97,15 +97,15 @@ def _ask_again(postfix: Postfix, way: Way, addresses: list[str], here: set[str])
     found = dict(_ask(postfix, way, addresses))
     put_off = [one for one, answer in found.items() if _domain(one) in here and is_temporary(answer.reply)]
     if put_off and way.caller.is_outside:
-        found.update(_ask(postfix, inside(way, ""), put_off))
+        found.update(_ask(postfix, ask_inside(way, ""), put_off))
     return found
 
 
 def _ask(postfix: Postfix, way: Way, addresses: list[str]) -> Answers:
     """Ask; where it counts what a stranger asks, about ours alone as a stranger: others may be hundreds."""
-    here, found = {*ours()}, resolve(postfix, addresses)
+    here, found = {*our_domains()}, resolve(postfix, addresses)
     mine = [address for address in addresses if _domain(address) in here]
-    rest = inside(way, "") if is_counting(postfix) else way
+    rest = ask_inside(way, "") if is_counting(postfix) else way
     replies = {**way.ask(mine), **rest.ask([address for address in addresses if _domain(address) not in here])}
     return {address: Answer(replies[address], found[address].kind) for address in addresses}
 

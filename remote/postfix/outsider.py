@@ -16,7 +16,7 @@ from remote.files import read_text
 from remote.main import Failed
 from remote.postfix.instance import Postfix, first_words
 from remote.postfix.listeners import Listener, listener
-from remote.postfix.relay_domains import delivered, foreign
+from remote.postfix.relay_domains import delivered_domains, foreign_domains
 from remote.postfix.smtp import Caller, ask, is_about_recipient, is_temporary
 
 STRANGERS = ("203.0.113.77", "198.51.100.77", "192.0.2.77")  # nobody's (RFC 5737): what smtpd is told
@@ -62,11 +62,11 @@ def _fault(where: Listener, caller: Caller, probes: Sequence[str]) -> str:
 
 def _probes(postfix: Postfix) -> list[str]:
     """Return addresses that the relay takes mail for, or refuses for their own sake alone."""
-    domains = [*delivered(postfix)[:1], *foreign(postfix)[:1]]
+    domains = [*delivered_domains(postfix)[:1], *foreign_domains(postfix)[:1]]
     return [POSTMASTER, *(f"{POSTMASTER}@{domain.lstrip('.')}" for domain in domains)]
 
 
-def inside(way: Way, why: str) -> Way:
+def ask_inside(way: Way, why: str) -> Way:
     """Return the way of a client in mynetworks instead, and why it is taken."""
     caller = way.caller
     mine = Caller(way.where.host, way.where.host, caller.by) if caller.by == "PROXY" else Caller(way.where.host)
@@ -83,7 +83,7 @@ def ask_outside(postfix: Postfix, addresses: Sequence[str]) -> tuple[Way, dict[s
     if not way.caller.is_outside or not answers or not all(map(is_temporary, answers.values())):
         return way, answers
     address, answer = next(iter(answers.items()))
-    own = inside(way, f"{way.where} answers {way.caller} about {address}: {answer}")
+    own = ask_inside(way, f"{way.where} answers {way.caller} about {address}: {answer}")
     return own, own.ask(addresses)
 
 

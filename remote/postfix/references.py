@@ -23,7 +23,7 @@ _NAME = re.compile(r"\$[{(]?\s*(\w+)")
 
 def references(postfix: Postfix) -> list[Reference]:
     """Return all of them, in main.cf and in services of master.cf."""
-    given = postfix.given()
+    given = postfix.main_cf()
     values = {f"main.cf: {name}": (name, value) for name, value in given.items()}
     for service in postfix.services():
         for name, value in service.overrides.items():

@@ -12,7 +12,7 @@ from remote.postfix.instance import Postfix, first_words
 OWN = ("mydestination", "virtual_mailbox_domains", "virtual_alias_domains")
 
 
-def ours() -> list[str]:
+def our_domains() -> list[str]:
     """Return the domains of all customers, from the text our table was built from."""
     return first_words(os.path.join(TABLES, "relay_domains"))
 
@@ -32,22 +32,22 @@ def open_ours() -> set[str]:
     return {word[1:] for word in first_words(os.path.join(TABLES, "exchange_recipients")) if word.startswith("@")}
 
 
-def foreign(postfix: Postfix) -> list[str]:
+def foreign_domains(postfix: Postfix) -> list[str]:
     """List relay domains that are not ours. One that stands for what is below it keeps its dot: `.old.example`."""
     found: set[str] = set()
     for member in members(postfix.value("relay_domains")):
         if not is_ours(DOMAINS, member):
             found.update(_names(postfix, member))
-    return sorted(found - set(ours()))
+    return sorted(found - set(our_domains()))
 
 
-def delivered(postfix: Postfix) -> list[str]:
+def delivered_domains(postfix: Postfix) -> list[str]:
     """List the domains that the relay delivers itself, as far as they can be listed and are not ours."""
     found: set[str] = set()
     for name in OWN:
         for member in members(postfix.value(name)):
             found.update(_names(postfix, member))
-    return sorted(found - set(ours()))
+    return sorted(found - set(our_domains()))
 
 
 def _names(postfix: Postfix, member: str) -> list[str]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from common.main_cf_params import members, without_unlisted
 from remote.postfix.instance import Postfix
-from remote.postfix.listeners import answering
+from remote.postfix.listeners import answering_services
 
 STAGES = [f"smtpd_{stage}_restrictions" for stage in ("client", "helo", "sender", "relay", "recipient", "data")]
 RECIPIENT = ("smtpd_relay_restrictions", "smtpd_recipient_restrictions")
@@ -44,10 +44,10 @@ def refusals(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
     values = postfix.values(*STAGES)
     lists = [
         (stage, members(without_unlisted(service.overrides.get(stage, values.get(stage, "")))))
-        for service in answering(postfix)
+        for service in answering_services(postfix)
         for stage in STAGES
     ]
-    found = {domain: _first(rules, lists, domain) for domain in domains}
+    found = {domain: _first_refusal(rules, lists, domain) for domain in domains}
     return {domain: why for domain, why in found.items() if why}
 
 
@@ -61,7 +61,7 @@ def is_asked(restrictions: Sequence[str], name: str) -> bool:
     return False
 
 
-def _first(rules: Rules, lists: Sequence[tuple[str, list[str]]], domain: str) -> str:
+def _first_refusal(rules: Rules, lists: Sequence[tuple[str, list[str]]], domain: str) -> str:
     for stage, restrictions in lists:
         why = _judge(rules._replace(stage=stage), restrictions, f"q{os.urandom(8).hex()}@{domain}", DEPTH)
         if why and why != PERMITTED:

@@ -151,7 +151,7 @@ def is_temporary(answer: str) -> bool:
 
 
 def is_about_recipient(answer: str) -> bool:
-    """Tell whether an answer takes or refuses the recipient, and not whoever asks, and not for the time being alone."""
+    """Return whether an answer takes or refuses the recipient for good, and does not refuse whoever asks."""
     if answer.startswith("2") or UNKNOWN in answer or DENIED in answer:
         return True
     return answer.startswith("5") and "Recipient address rejected" in answer

@@ -1,4 +1,4 @@
-"""Runs on the relay: kind `answers`, which asks it over SMTP whether it takes whom it should, and nobody else."""
+"""Runs on the relay: kind `smtp_verify`, which asks it over SMTP whether it takes whom it should, and nobody else."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _put_off(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
 def samples(domains: Iterable[str]) -> dict[str, Sample]:
     """Look through the text our table was built from."""
     found = {domain: Sample() for domain in domains}
-    with open(os.path.join(TABLES, "exchange_recipients"), encoding="utf-8") as lines:
+    with open(os.path.join(TABLES, "exchange_recipients"), encoding="utf-8", errors="replace") as lines:
         for line in lines:
             address = line.rsplit(None, 1)[0]
             sample = found.get(address.rpartition("@")[2])
@@ -117,4 +117,4 @@ def samples(domains: Iterable[str]) -> dict[str, Sample]:
     return found
 
 
-KINDS = {"answers": Kind(_read, refuse_making)}
+KINDS = {"smtp_verify": Kind(_read, refuse_making)}

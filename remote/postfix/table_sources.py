@@ -49,10 +49,10 @@ def find_feeds(tables: Collection[MapTable]) -> list[str]:
         return []
     pattern = re.compile("|".join(rf"(?<![\w.-]){re.escape(word)}(?![\w-])" for word in sorted(words)))
     makefiles = {os.path.join(os.path.dirname(path), name) for path in paths for name in ("Makefile", "makefile")}
-    return [name for name in (*sorted(makefiles), "/etc/crontab", *_scheduled()) if _names(name, pattern)]
+    return [name for name in (*sorted(makefiles), "/etc/crontab", *_scheduled_files()) if _names(name, pattern)]
 
 
-def _scheduled() -> Iterator[str]:
+def _scheduled_files() -> Iterator[str]:
     seen = 0
     for folder in (*_SCHEDULES, *_UNITS):
         for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():

@@ -52,7 +52,7 @@ def _resolve(stream: BufferedRWPair, address: str) -> Resolved:
         answer = dict(_pairs(stream))
     flags = int(answer["flags"])
     if flags & _FAILED:
-        raise Failed(f"Postfix cannot say where mail for {address} goes: a table of its cannot be read; see its log")
+        raise Failed(f"Postfix cannot say where mail for {address} goes: one of its tables cannot be read; see its log")
     kind = next((kind for flag, kind in _CLASSES.items() if flags & flag), OTHER)
     return Resolved(kind, answer["transport"], answer["nexthop"])
 
@@ -93,13 +93,13 @@ def _routes(postfix: Postfix, domains: Iterable[str]) -> State:
 def _make(name: str, wanted: State | None) -> None:
     """Wait until the tables built just now have been noticed. There is nothing to change: the tables say it all."""
     until = time.monotonic() + NOTICED
-    while wrong := _wrong(_routes(Postfix(name), wanted or {}), wanted or {}):
+    while wrong := _find_wrong(_routes(Postfix(name), wanted or {}), wanted or {}):
         if time.monotonic() > until:
             raise Failed(f"Postfix takes mail elsewhere: {'; '.join(wrong)}. Does an entry of another map win?")
         time.sleep(0.5)
 
 
-def _wrong(now: State, wanted: State) -> list[str]:
+def _find_wrong(now: State, wanted: State) -> list[str]:
     return [f"{domain} to {now[domain]} and not to {hop}" for domain, hop in wanted.items() if now[domain] != hop]
 
 

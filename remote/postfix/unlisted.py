@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from common.main_cf_params import RESTRICTIONS, TABLES, members, without_unlisted
 from remote.postfix.asking import find_unaskable
 from remote.postfix.instance import Postfix, Service
-from remote.postfix.listeners import answering
+from remote.postfix.listeners import answering_services
 from remote.postfix.outsider import Way, find_way
 from remote.postfix.restrictions import is_asked
 from remote.postfix.smtp import DENIED
@@ -59,7 +59,9 @@ def find_obstacles(postfix: Postfix, wanted: Mapping[str, str], hops: Mapping[st
     """
     values = postfix.values(RESTRICTIONS, RELAY, FIRST, DELAYED, UNTRUSTED, *EARLIER)
     found = [f"main.cf: {UNTRUSTED} = yes: {AT_ONCE}"] if values.get(UNTRUSTED) == "yes" else []
-    found += [fault for one in answering(postfix) for fault in _of_service(one, values, DEFER in wanted.values())]
+    found += [
+        fault for one in answering_services(postfix) for fault in _of_service(one, values, DEFER in wanted.values())
+    ]
     asked = [domain for domain, word in wanted.items() if word == ASK]
     found += find_unaskable(postfix, asked, hops) if asked else []
     return [*dict.fromkeys(found), *find_relayed(find_way(postfix), wanted)]
@@ -70,8 +72,8 @@ def _of_service(service: Service, values: Mapping[str, str], is_deferring: bool)
     if service.command != "smtpd":
         return
     if RESTRICTIONS in service.overrides:
-        yield f"{place}: {RESTRICTIONS} = {service.overrides[RESTRICTIONS]}: our member of main.cf is not come to there"
-    stages = _before(service, values)
+        yield f"{place}: {RESTRICTIONS} = {service.overrides[RESTRICTIONS]}: our member of main.cf is not reached there"
+    stages = _earlier_restrictions(service, values)
     if not any(is_asked(stage, name) for stage in stages.values() for name in UNAUTHORISED):
         yield (
             f"{place}: {' or '.join(UNAUTHORISED)} does not come before {RESTRICTIONS}: have it in {RELAY}, and "
@@ -79,10 +81,10 @@ def _of_service(service: Service, values: Mapping[str, str], is_deferring: bool)
         )
     for name, restrictions in stages.items():
         if is_deferring and EXPLICIT in restrictions:
-            yield f"{place}: {name} has {EXPLICIT}, which refuses before our member is come to: leave it out"
+            yield f"{place}: {name} has {EXPLICIT}, which refuses before our member is reached: leave it out"
 
 
-def _before(service: Service, values: Mapping[str, str]) -> dict[str, Sequence[str]]:
+def _earlier_restrictions(service: Service, values: Mapping[str, str]) -> dict[str, Sequence[str]]:
     """Return the restrictions that are evaluated at RCPT TO before those of recipients."""
     merged = {**values, **service.overrides}
     names = [*(EARLIER if merged.get(DELAYED) == "yes" else ()), *([RELAY] if merged.get(FIRST) == "yes" else ())]

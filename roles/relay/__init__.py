@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from common.paths import LIBRARY, PLACES, POSTERN, REBUILD, RECEIVE
 from common.release import RELEASE
 from common.settings import RelaySettings
 from common.table_types import BUILT_IN, package_of
-from deploy.items import Item, State, account, derived, file, package, tree
+from deploy.items import Item, ProtectedWhole, State, account, derived, file, package, tree
 from inventory.model import Customer, Relay
 from roles.relay.customer import (
     customer_tree,
@@ -28,6 +28,7 @@ from roles.relay.main_cf import main_cf, main_cf_without_us, moved_notes
 from roles.relay.missing_next_hop import unsaid_route_warnings, unsaid_routes
 from roles.relay.plan_facts import FIRST, PlanFact, has_facts, plan_facts
 from roles.relay.preflight import blockers, preflight_items
+from roles.relay.questions import address_item, list_status_item, queue_item, smtp_verify_item
 from roles.relay.reject import reject_notes
 from roles.relay.revision import (
     Revision,
@@ -48,8 +49,7 @@ __all__ = [
     "Facts",
     "PlanFact",
     "Revision",
-    "address",
-    "answers",
+    "address_item",
     "blockers",
     "customer_tree",
     "domain_names",
@@ -57,26 +57,25 @@ __all__ = [
     "has_facts",
     "held_words",
     "items",
-    "key_uses",
-    "keys_seen",
-    "lists_seen",
+    "items_without",
+    "list_status_item",
+    "machine_items",
     "no_marker",
     "notes",
     "open_marker",
     "packages",
     "plan_facts",
     "preflight_items",
-    "queue",
+    "queue_item",
     "replaced_words",
     "settings",
     "settings_hash",
-    "spools",
+    "smtp_verify_item",
     "store_revision",
     "tree_revision",
     "unsaid_route_warnings",
     "unsaid_routes",
     "wanted_revision",
-    "without",
 ]
 
 # An upgrade replaces the library and then each of these: a module that moves leaves a shim for one release under its
@@ -88,8 +87,6 @@ LAUNCHERS = {
     "/usr/local/bin/parse-exchange-users": "receiver.parse_cli",
 }
 STORE = f"{PLACES.etc}/store"
-LATEST = 1 << 40  # epoch seconds; later ones can be no date
-ADDRESS = 321  # octets of a list for each recipient a customer may have; its lines are shorter on average
 
 
 def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Iterator[Item]:
@@ -97,22 +94,11 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
     now = now or BLANK
     taken = frozenset(
         now.others
-    )  # who takes a domain over comes first: killed in between, it is two's and not nobody's
+    )  # who takes a domain over comes first: killed in between, two own the domain, never nobody
     customers = sorted(customers, key=lambda customer: (taken.isdisjoint(domain_names(customer)), customer.id))
     if relay.role == "follower":
         customers = [without_uploads(customer) for customer in customers]
-    yield from packages(relay, now)
-    yield account("postern", home=PLACES.var, shell="/bin/sh")  # noqa: S604  # no subprocess
-    # Before the receiver: what a new one asks of root, uploads ask from the moment it is there.
-    yield file("/etc/sudoers.d/postern", render("relay/sudoers.j2", rebuild=REBUILD), mode="0440")
-    yield tree(LIBRARY, _receiver())
-    for path, module in LAUNCHERS.items():
-        yield file(path, render("relay/launcher.j2", python=now.python, library=LIBRARY, module=module), mode="0755")
-    yield file(f"{PLACES.etc}/relay.json", _relay_settings(relay, now).text())
-    yield file(f"{PLACES.tables}/Makefile", render("relay/Makefile.j2", rebuild=REBUILD))
-    yield from timers(relay, now.systemd)
-    if relay.store:
-        yield Item("store", STORE, {**relay.store._asdict(), "password": "sent"})
+    yield from machine_items(relay, now)
     copying = [customer for customer in customers if customer.exchange.copies_files]
     yield from map(upload_account_item, copying)
     yield from (open_marker(customer) for customer in customers if customer.opened)
@@ -135,7 +121,25 @@ def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Ite
         yield Item("routes", config_directory(relay), wanted)
 
 
-def without(relay: Relay, customer_id: str, now: Facts) -> Iterator[Item]:
+def machine_items(relay: Relay, now: Facts) -> Iterator[Item]:
+    """Yield what the relay must have whoever its customers are: programs, account, receiver, timer, store."""
+    yield from packages(relay, now)
+    yield account("postern", home=PLACES.var, shell="/bin/sh")  # noqa: S604  # no subprocess
+    # Before the receiver: what a new one asks of root, uploads ask from the moment it is there.
+    yield file("/etc/sudoers.d/postern", render("relay/sudoers.j2", rebuild=REBUILD), mode="0440")
+    yield tree(LIBRARY, _receiver())
+    for path, module in LAUNCHERS.items():
+        yield file(path, render("relay/launcher.j2", python=now.python, library=LIBRARY, module=module), mode="0755")
+    yield file(f"{PLACES.etc}/relay.json", _relay_settings(relay, now).text())
+    yield file(f"{PLACES.tables}/Makefile", render("relay/Makefile.j2", rebuild=REBUILD))
+    yield from timers(relay, now.systemd)
+    if relay.store:
+        yield Item("store", STORE, {**relay.store._asdict(), "credential": "sent"})
+    elif now.has_store:
+        yield Item("store", STORE, None, protected=(ProtectedWhole("store"),))
+
+
+def items_without(relay: Relay, customer_id: str, now: Facts) -> Iterator[Item]:
     """Yield what must be gone with a customer. Once the last has gone, main.cf is as it was before the first."""
     if customer_id in now.drops:
         yield from no_inbox(customer_id)
@@ -145,11 +149,6 @@ def without(relay: Relay, customer_id: str, now: Facts) -> Iterator[Item]:
         yield derived("tables", REBUILD)  # which takes its keys away first, then its domains, then its addresses
     if now.has_postfix and not {*now.customers} - {customer_id}:
         yield Item("main.cf", config_directory(relay), main_cf_without_us(now))
-
-
-def queue(relay: Relay, domains: Iterable[str]) -> Item:
-    """Return what is read to know how much mail for these domains waits: by domain, how many messages."""
-    return Item("queue", config_directory(relay), {"domains": sorted(domains)})
 
 
 def packages(relay: Relay, now: Facts | None) -> Iterator[Item]:
@@ -187,66 +186,6 @@ def notes(relay: Relay, now: Facts | None, changes: Iterable[tuple[Item, State |
         if item.kind == "tree" and item.about and wanted and (now or BLANK).has_postfix:
             found += plus_notes(item.about, before, wanted, (now or BLANK).delimiter)
     return found
-
-
-def spools(customers: Iterable[Customer], *, lists: bool = False) -> Item:
-    """Return what is read to know how these customers' lists stand on a relay: by customer, what its spool says.
-
-    `lists`: the hash and the length of the lists in force as well, for which they are read whole.
-    """
-    bounds = {customer.id: customer.guard.max_recipients * ADDRESS if lists else 0 for customer in customers}
-    return Item("spools", PLACES.var, {"customers": bounds})
-
-
-def keys_seen(state: State | None) -> dict[str, frozenset[str]]:
-    """Return by customer the names of the keys that have been used, from what was read of spools()."""
-    return {customer: frozenset(_keys(spool)) for customer, spool in (state or {}).items()}
-
-
-def key_uses(state: State | None, customer: str) -> dict[str, dict[str, int]]:
-    """Return by key of a customer when it was used and by which kit, from what was read of spools()."""
-    uses = {name: at for name, at in _keys((state or {}).get(customer)).items() if isinstance(at, dict)}
-    return {
-        name: {field: value for field, value in at.items() if isinstance(value, int)}
-        for name, at in uses.items()
-        if isinstance(at.get("last"), int)
-    }
-
-
-def lists_seen(state: State | None) -> dict[str, int]:
-    """Return by customer when its last good upload came, from what was read of spools().
-
-    0: there is a list that nobody has accepted yet, or one that cannot be read. Left out: there is none.
-    """
-    return {customer: good for customer, spool in (state or {}).items() if (good := _good(spool)) is not None}
-
-
-def _good(spool: object) -> int | None:
-    if not isinstance(spool, dict):
-        return None if spool is None else 0
-    accepted, there = spool.get("accepted"), spool.get("list")
-    domains = accepted.get("domains") if isinstance(accepted, dict) else accepted
-    if isinstance(domains, dict):
-        dates = [min(when, LATEST) for when in domains.values() if isinstance(when, int)]
-        return max(dates, default=0 if there else None)
-    return None if domains is None and not there else 0
-
-
-def _keys(spool: object) -> Mapping[str, object]:
-    """Return keys.json of a spool; whatever else lies there is worth no key."""
-    keys = spool.get("keys") if isinstance(spool, dict) else None
-    return keys if isinstance(keys, dict) else {}
-
-
-def answers(relay: Relay, customers: Iterable[Customer]) -> Item:
-    """Return what is read to have the relay asked over SMTP about some addresses of these customers' domains."""
-    domains = [name for customer in customers for name in domain_names(customer)]
-    return Item("answers", config_directory(relay), {"domains": domains})
-
-
-def address(relay: Relay, name: str) -> Item:
-    """Return what is read to know what the relay's Postfix does with an address."""
-    return Item("address", config_directory(relay), {"address": name})
 
 
 def _receiver() -> dict[str, str]:

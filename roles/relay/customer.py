@@ -58,12 +58,12 @@ def customer_tree(customer: Customer, closed_by: Mapping[str, str] = NOBODY, rev
     files = {"settings.json": settings(customer)._replace(closed_by=adopted).text(), **rendered}
     if revision:
         files["store.json"] = revision
-    return tree(Places().tree(customer.id), files, about=customer.id, keep=PROTECTED)
+    return tree(Places().tree(customer.id), files, about=customer.id, protected=PROTECTED)
 
 
 def no_tree(customer_id: str) -> Item:
     """Return the tree of a customer who is to go: the losses name all that goes with it."""
-    return tree(Places().tree(customer_id), None, about=customer_id, keep=PROTECTED)
+    return tree(Places().tree(customer_id), None, about=customer_id, protected=PROTECTED)
 
 
 def without_uploads(customer: Customer) -> Customer:

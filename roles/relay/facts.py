@@ -14,7 +14,7 @@ CONFIG = "/etc/postfix"
 
 
 class Facts(NamedTuple):
-    """A machine as it is; the fields that kind `now` reads there."""
+    """A machine as it is; the fields that kind `facts` reads there."""
 
     python: str  # what our launchers name
     manager: str  # "apt-get", "dnf", "yum", or nothing
@@ -34,11 +34,13 @@ class Facts(NamedTuple):
     delimiter: str  # recipient_delimiter: Postfix itself takes user+tag@ where it has + in it and user@ is listed
     foreign: tuple[str, ...]  # relay domains that are not ours, listed where a plan is going to touch them
     release: str  # of the receiver there; empty: none
+    has_store: bool  # it shares a store with other relays
+    followed: Mapping[str, Any]  # what its last run of follow noted; nothing where there was none
     clock: int  # there, in epoch seconds
 
     @classmethod
     def of(cls, state: State | None) -> Facts:
-        """Take in what was read of `asked`."""
+        """Take in what was read of facts_items()."""
         fields: dict[str, Any] = {**BLANK._asdict(), **(state or {})}
         for name in ("settings", "record"):
             fields[name] = {key: Setting(*value) for key, value in fields[name].items()}
@@ -65,15 +67,17 @@ BLANK = Facts(
     delimiter="",
     foreign=(),
     release="",
+    has_store=False,
+    followed={},
     clock=0,
 )
 
 
 def facts_items(relay: Relay, customers: Iterable[Customer] = ()) -> tuple[Item, ...]:
-    """List what is to be read first; Now.of() takes in the answer. `customers`: whose domains others may have."""
+    """List what is to be read first; Facts.of() takes in the answer. `customers`: whose domains others may have."""
     domains = {name: customer.id for customer in customers for name in domain_names(customer)}
     facts = {"reject": relay.reject, "table_type": relay.table_type, "domains": domains}
-    return (Item("now", config_directory(relay), facts),)
+    return (Item("facts", config_directory(relay), facts),)
 
 
 def config_directory(relay: Relay) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fnmatch
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")}
 
 
 def login_refusals(facts: State, customers: Sequence[Customer]) -> Iterator[str]:
-    """Yield what of sshd's configuration would keep uploads out. `facts`: the survey."""
+    """Yield what of sshd's configuration would keep uploads out. `facts`: what preflight read."""
     yield from _sshd(facts, customers)
     yield from _upload_accounts(facts.get("uploads"))
 
@@ -27,11 +28,16 @@ def _sshd(facts: State, customers: Sequence[Customer]) -> Iterator[str]:
     if fault := facts["sshd"].get("fault"):
         yield f"uploads need OpenSSH there, and it cannot be asked how it would treat account {ACCOUNT}: {fault}"
         return
-    types = {key.public.partition(" ")[0] for customer in customers for key in customer.keys} or {NEW_KEY}
+    publics = [key.public for customer in customers for key in customer.keys]
+    types = {public.partition(" ")[0] for public in publics} or {NEW_KEY}
     found = [
         text
         for address, options in facts["sshd"].items()
-        for text in (*_options(options, facts["groups"], address), *_algorithms(options, types))
+        for text in (
+            *_options(options, facts["groups"], address),
+            *_algorithms(options, types),
+            *_too_short(options, publics),
+        )
     ]
     yield from dict.fromkeys(found)
 
@@ -61,6 +67,28 @@ def _algorithms(options: Mapping[str, list[str]], types: Iterable[str]) -> Itera
             )
 
 
+def _too_short(options: Mapping[str, list[str]], publics: Iterable[str]) -> Iterator[str]:
+    """Judge the size of RSA keys, of which OpenSSH since 9.1 may want a least one."""
+    least = int("".join(options.get("requiredrsasize", [])) or 0)
+    shortest = min((_rsa_bits(public) for public in publics if public.startswith("ssh-rsa ")), default=least)
+    if shortest < least:
+        yield (
+            f"sshd says RequiredRSASize {least}: it takes no RSA key of {shortest} bits, as the customer has; make "
+            f"another key (inv rotate-key), or lower it, at least in a Match User {ACCOUNT} block"
+        )
+
+
+def _rsa_bits(public: str) -> int:
+    """Return the size of a public key, which is on record and thus whole: type, exponent, modulus (RFC 4253)."""
+    blob = base64.b64decode(public.split()[1])
+    parts = []
+    while blob:
+        end = 4 + int.from_bytes(blob[:4], "big")
+        parts.append(blob[4:end])
+        blob = blob[end:]
+    return int.from_bytes(parts[2], "big").bit_length()
+
+
 def _options(options: Mapping[str, list[str]], groups: Sequence[str], address: str) -> Iterator[str]:
     def says(name: str) -> str:
         return f"sshd says {name} {' '.join(options.get(name.lower(), []))}"
@@ -73,6 +101,8 @@ def _options(options: Mapping[str, list[str]], groups: Sequence[str], address: s
     for name in ("ForceCommand", "ChrootDirectory"):
         if options.get(name.lower(), ["none"]) != ["none"]:
             yield f"{says(name)}: it overrules command= of our keys; exempt it (Match User !{ACCOUNT},*)"
+    if options.get("maxsessions") == ["0"]:
+        yield f"{says('MaxSessions')}: no key has a command run; allow at least 1 in a Match User {ACCOUNT} block"
     methods = options.get("authenticationmethods", ["any"])
     if not {"any", "publickey"} & set(methods):
         yield f"{says('AuthenticationMethods')}: a key alone must do; add publickey in a Match User {ACCOUNT} block"
@@ -98,7 +128,7 @@ def _matches(mine: Iterable[str], patterns: Sequence[str], address: str, names: 
     here = [(user, host) for user, _, host in split if _is_from(host, address, names)]
     positive = [user for user, _ in here if not user.startswith("!")]
     negative = [user[1:] for user, _ in here if user.startswith("!")]
-    return any(_any(name, positive) and not _any(name, negative) for name in mine)
+    return any(_matches_any(name, positive) and not _matches_any(name, negative) for name in mine)
 
 
 def _is_from(host: str, address: str, names: bool) -> bool:
@@ -111,7 +141,7 @@ def _is_from(host: str, address: str, names: bool) -> bool:
         return names
 
 
-def _any(name: str, patterns: Iterable[str]) -> bool:
+def _matches_any(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 

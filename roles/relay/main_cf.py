@@ -41,13 +41,14 @@ def main_cf(relay: Relay, customers: Iterable[Customer], now: Facts) -> State:
     said = words(customers, now)
     lists[RESTRICTIONS] = _restrictions(table_type, said, now)
     asking = {
-        name: Setting(True, value) if ASK in said.values() else _before(name, now) for name, value in ASKING.items()
+        name: Setting(True, value) if ASK in said.values() else _setting_before_us(name, now)
+        for name, value in ASKING.items()
     }
     return {**format_setting({**lists, REJECT: reject_code(relay, said, now), **asking}), "reloaded": True}
 
 
 def moved_notes(before: State | None) -> list[str]:
-    """Tell that our table in the list of recipients is moved to its front, where it stands behind another today."""
+    """Return a note that our table moves to the front of the list of recipients, where it stands behind another."""
     value = (before or {}).get(RECIPIENTS, "")
     if is_first(RECIPIENTS, value) or without_ours_members(RECIPIENTS, value) == members(value):
         return []
@@ -59,10 +60,13 @@ def moved_notes(before: State | None) -> list[str]:
 def main_cf_without_us(now: Facts) -> State:
     """Return the state once the last customer has gone."""
     lists = {name: without_ours(name, now.settings[name], now.record.get(name)) for name in LISTS}
-    return {**format_setting({**lists, **{name: _before(name, now) for name in (REJECT, *ASKING)}}), "reloaded": True}
+    return {
+        **format_setting({**lists, **{name: _setting_before_us(name, now) for name in (REJECT, *ASKING)}}),
+        "reloaded": True,
+    }
 
 
-def _before(name: str, now: Facts) -> Setting:
+def _setting_before_us(name: str, now: Facts) -> Setting:
     return now.record.get(name, now.settings[name])
 
 

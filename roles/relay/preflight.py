@@ -42,17 +42,18 @@ def preflight_items(relay: Relay, customers: Sequence[Customer], now: Facts) -> 
         "accounts": [customer.upload_account for customer in copying],
         "homes": {ACCOUNT: HOME, **{one.upload_account: Places().drop(one.id) for one in copying}},
     }
-    return (Item("survey", config_directory(relay), facts),)
+    return (Item("preflight", config_directory(relay), facts),)
 
 
 def blockers(
-    relay: Relay, customers: Sequence[Customer], now: Facts, survey: Sequence[State | None], *, downgrade: bool = False
+    relay: Relay, customers: Sequence[Customer], now: Facts, found: Sequence[State | None], *, downgrade: bool = False
 ) -> list[str]:
-    """Return the reasons to write nothing. `survey`: what was read of surveyed(), part of it where there is no Postfix.
+    """Return the reasons to write nothing.
 
-    `downgrade`: an older release may replace a newer one.
+    `found`: what was read of preflight_items(), part of it where there is no Postfix. `downgrade`: an older release may
+    replace a newer one.
     """
-    facts = survey[0] or {}
+    facts = found[0] or {}
     return [
         *_release(now.release, downgrade),
         *login_refusals(facts, customers),
@@ -91,7 +92,7 @@ def _instances(relay: Relay, facts: State) -> Iterator[str]:
 
 def _postfix(facts: State) -> Iterator[str]:
     if facts.get("running") is False:
-        yield "Postfix is stopped: start it, as it is asked before and after a change what it answers"
+        yield "Postfix is stopped: start it; its answers are compared before and after a change"
     if facts.get("smtp"):
         yield f"{facts['smtp']}\nit is asked before and after a change what it answers; see its log"
     if facts.get("scratch"):
@@ -117,7 +118,7 @@ def _others(facts: State, others: bool) -> Iterator[str]:
     for why in facts.get("unreadable", ()):
         yield f"{why}: Postfix puts off all mail that it asks that table about; mend it first"
     for why in facts.get("unlisted", ()):
-        yield f"unlisted can be nothing but refuse here: {why}"
+        yield f'only unlisted = "refuse" is possible here: {why}'
     for place in facts.get("senders", ()):
         yield (
             f"{place}: with it our tables are asked about senders too, and mail from a customer's address that is not "
@@ -130,8 +131,8 @@ def _others(facts: State, others: bool) -> Iterator[str]:
         )
     if facts.get("nothing"):
         yield (
-            f"{RECIPIENTS} = {facts['nothing']} says nothing as it stands, so all recipients of other relay domains "
-            f"are taken, which a table of ours beside it would end: unset it (postconf -X {RECIPIENTS})"
+            f"{RECIPIENTS} = {facts['nothing']} expands to nothing, so Postfix accepts every recipient of other relay "
+            f"domains; our table would start rejecting them: unset it (postconf -X {RECIPIENTS})"
         )
 
 
@@ -153,7 +154,7 @@ def _same_file(wanted: str, now: Facts) -> Iterator[str]:
     if wanted in BUILT_IN and there - {wanted}:
         others = " or ".join(name for name in OURS if name not in BUILT_IN)
         yield (
-            f"our tables there are of type {there.pop()}, in whose very files tables of type {wanted} would lie, and "
+            f"our tables there are of type {there.pop()}; tables of type {wanted} would have the same file names, and "
             f"Postfix could read neither: leave table_type as it is, or name {others}"
         )
 

@@ -43,7 +43,7 @@ def reject_notes(relay: Relay, now: Facts, changes: Changes) -> Iterator[str]:
             f"another word; these do not: {', '.join(silent)}"
         )
     if relay.reject == "hard" or (relay.reject and not silent):
-        yield f'reject = "{relay.reject}" in relays.toml says nothing any more: take it out'
+        yield f'reject = "{relay.reject}" in relays.toml is no longer used: take it out'
     for item, before in changes:
         code = (item.wanted or {}).get(REJECT)
         if item.kind == "main.cf" and code != (before or {}).get(REJECT) and SOFT in (code, (before or {}).get(REJECT)):

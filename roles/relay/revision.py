@@ -62,6 +62,7 @@ def wanted_revision(customer: Customer, facts: Facts) -> Revision:
 def revision_text(customer: Customer, facts: Facts) -> str:
     """Return the tree's store.json."""
     wanted = {"postern": 1, **wanted_revision(customer, facts)._asdict(), "holds": held_words(customer)}
+    wanted["uploads"] = list(customer.upload_relays)
     return json.dumps(wanted, indent=2, ensure_ascii=False) + "\n"
 
 

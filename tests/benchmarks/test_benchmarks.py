@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import xml.etree.ElementTree as ET
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 
-from benchmarks import bench, exports, measuring, peers, report
+from benchmarks import bench, exports, measuring, peers, report, stages
 from benchmarks.measuring import Spread
 from benchmarks.report import Answer, Plot, Record, Table, Target
 from receiver.upload.formats import exchange_55
@@ -32,6 +33,11 @@ def record(quick: bool = False, machine: str = "a machine, 2 cores") -> Record:
         notes="Tried: this and that.",
     )
     return Record(answer=answer, day="2026-01-01", machine=machine, quick=quick)
+
+
+def test_every_stage_that_is_timed_is_a_function_of_ours() -> None:
+    for _, module, joint in [each for joints in stages.JOINTS.values() for each in joints]:
+        assert callable(attrgetter(joint)(importlib.import_module(module))), f"{module}.{joint}"
 
 
 @pytest.mark.parametrize("name", bench.QUESTIONS)

@@ -130,6 +130,21 @@ def test_an_address_with_two_dots_is_found_as_it_is_listed(operator: Operator) -
 
 
 @pytest.mark.host
+def test_a_damaged_list_is_told_with_root_s_copy_that_stands_in_for_it(relay: tuple[LabHost, Operator]) -> None:
+    host, operator = relay
+    spool = "/var/lib/postern/customers/acme"
+    host.run("sh", "-c", f"cp -p {spool}/recipients /root; printf '\\377' >>{spool}/recipients")
+    host.run("sh", "-c", "rebuild-relay-recips || true")
+    out = explained(operator, "user0001@acme.example")
+    assert "the relay's tables are not of its files as they stand: recipients is not UTF-8" in out
+    assert "in the built table" in out
+    assert "What to do: the customer's files on a relay are not in its tables as they stand" in out
+    assert "exists; if so the export lacks it" not in out
+    host.run("sh", "-c", f"cp -p /root/recipients {spool}; rebuild-relay-recips")
+    assert "not of its files" not in explained(operator, "user0001@acme.example")
+
+
+@pytest.mark.host
 def test_an_address_that_waits_to_go_stays_until_somebody_accepts_that(relay: tuple[LabHost, Operator]) -> None:
     _, operator = relay
     assert operator.upload(csvde(*NAMES[:5], "new")).code == 3

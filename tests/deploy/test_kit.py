@@ -118,7 +118,7 @@ def test_a_gitignore_of_somebody_else_s_that_lets_a_key_in_is_refused(kit: Kit, 
     (tmp_path / "kits/acme/.gitignore").write_text("*.bak\n")
     with pytest.raises(HostError, match="does not keep private keys out of git"):
         kit.place("exchupdate-k1.ppk", Secret(b"key"))
-    assert not kit.holds("exchupdate-k1.ppk")
+    assert not kit.has_file("exchupdate-k1.ppk")
 
 
 def test_a_folder_with_nothing_left_but_its_gitignore_goes(kit: Kit, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_plan_against_nothing_shows_all_that_the_items_are() -> None:
         +acme.example OK
         --- /dev/null
         +++ /etc/postern/customers/acme/transport
-        settle tables
+        build tables
         main.cf /etc/postfix
         + relay_domains = $mydestination
     """)
@@ -117,10 +117,10 @@ def test_a_changed_account_names_what_changes() -> None:
     assert text(item, before) == "change account postern: password set -> *, shell /bin/bash -> /bin/sh\n"
 
 
-def test_what_is_to_be_settled_says_why_in_one_line() -> None:
+def test_what_is_to_be_built_says_why_in_one_line() -> None:
     item = derived("tables", "/bin/true")
-    stale = ["a", "b", "c", "d", "e"]
-    assert text(item, {"argv": ["/bin/true"], "stale": stale}) == "settle tables (a; b; c; and 2 more)\n"
+    faults = ["a", "b", "c", "d", "e"]
+    assert text(item, {"argv": ["/bin/true"], "faults": faults}) == "build tables (a; b; c; and 2 more)\n"
 
 
 def test_a_kind_of_a_role_is_shown_by_the_keys_that_differ() -> None:
@@ -171,7 +171,7 @@ ROUTES = ProtectedLines("transport", "route", 0)
 
 
 def lost(before: State | None, wanted: State | None, *keep: ProtectedLines) -> tuple[str, ...]:
-    item = Item("tree", "/t", wanted, keep=keep)
+    item = Item("tree", "/t", wanted, protected=keep)
     return Plan(Blank(), (item,), (Change(item, before),)).removals()
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from inventory.model import Customer, Exchange
+from inventory.exchange import Exchange
+from inventory.model import Customer
 from receiver.upload.recipient_types import OWNER
 from roles import customer_host as customer_role
 from tests.roles.test_customer_host import customer, relay
@@ -83,6 +84,22 @@ def test_the_scripts_are_posix_sh(shell: str, one: Customer) -> None:
     kit = files(one)
     for name in ("runexport.sh", "schedule.sh"):
         subprocess.run([*shell.split(), "-n"], input=kit[name], text=True, check=True, capture_output=True)
+
+
+KNOWN_TO_OPENSSH_6_5 = {
+    *("BatchMode", "CheckHostIP", "ConnectTimeout", "GlobalKnownHostsFile", "IdentitiesOnly", "ServerAliveInterval"),
+    *("StrictHostKeyChecking", "UserKnownHostsFile"),
+}
+"""Options of the release that first read our keys; an ssh ends with 255 at an option that it does not know."""
+
+
+def test_no_ssh_that_reads_our_keys_is_given_an_option_that_it_does_not_know() -> None:
+    one = posix()
+    proof = "\n".join(customer_role.key_test_command(one, relay("mx1"), "k1"))
+    sends = files(one)["runexport.sh"].partition("ssh -F")[2]
+    assert "UserKnownHostsFile" in sends
+    for text in (sends, proof):
+        assert set(re.findall(r"-o[ \n]([A-Z]\w+)=", text)) <= KNOWN_TO_OPENSSH_6_5
 
 
 def test_timer_and_cron_start_at_the_same_times() -> None:

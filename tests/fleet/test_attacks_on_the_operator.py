@@ -16,7 +16,7 @@ from deploy.items import file
 from deploy.plan import HostError
 from deploy.remote_session import CommandEnd, Lock, Session
 from fleet.list_state import DamagedSpool, read_list_state
-from fleet.relay_cli import shaped
+from fleet.relay_cli import check_shape
 from receiver.lists import list_file
 from receiver.outcome import Failed, Origin
 from remote import list_status
@@ -91,9 +91,9 @@ RECORDS: tuple[Any, ...] = (
 
 
 @pytest.mark.parametrize("record", RECORDS)
-def test_attack_an_answer_of_the_desk_of_another_shape_is_none(record: Any) -> None:
+def test_attack_an_answer_of_postern_of_another_shape_is_none(record: Any) -> None:
     with pytest.raises(ValueError, match="not of the shape"):
-        shaped(record)
+        check_shape(record)
 
 
 # ---- what lies in a spool
@@ -147,7 +147,7 @@ def test_attack_a_damaged_file_of_a_spool_stops_no_status_and_no_timer(tmp_path:
 
 
 def test_attack_escapes_in_a_relay_s_answer_reach_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.say(f"mx1: acme's list, history and pin taken over: {ESCAPES}")
+    terminal.say(f"mx1: acme's list, with its history, taken over: {ESCAPES}")
     terminal.plan(f"mx1{ESCAPES}", f"+ {ESCAPES}")
     terminal.error(ESCAPES)
     terminal.note(ESCAPES)

@@ -42,7 +42,7 @@ def used(kit: int | None) -> KeysSeen:
 def reasons(where: Path, one: Customer, *relays: Relay, kit: int | None) -> tuple[list[str], bool]:
     seen = {each.name: used(kit) for each in relays}
     state = kit_state.read_kit_state(where, one, {each.name: each for each in relays}, seen)
-    return state.reasons(), state.fails()
+    return state.reasons(), state.is_failing()
 
 
 def test_a_kit_has_a_new_number_when_its_scripts_change_and_the_same_one_otherwise(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from fleet.report_charts import Week, draw_chart
 from fleet.report_customer import count_due
 from fleet.status_view import Overview, Row
 from inventory import Inventory
-from inventory.model import Schedule
+from inventory.exchange import Schedule
 from lab.operators import Operator
 
 REPO = Path(__file__).resolve().parent.parent.parent

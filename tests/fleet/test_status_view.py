@@ -10,13 +10,16 @@ import pytest
 
 import inventory
 from common import exit_codes
+from common.release import RELEASE
 from console import terminal
-from fleet import status_view
+from fleet import problems, status_view
 from fleet.key_state import key_problems
 from fleet.problems import Problem
 from fleet.status_view import BRIEF_COLUMNS, Overview, Row
+from inventory import Inventory
 from inventory.model import Key
 from receiver.formatting import format_age
+from roles.relay.facts import BLANK
 
 NOW = 1_800_000_000
 RELAYS = tuple(f"mx{number}" for number in range(1, 7))
@@ -49,6 +52,30 @@ def test_the_summary_counts_what_needs_somebody_and_what_is_only_noticed() -> No
         "with a notice: 1 list"
     )
     assert status_view.summary(fleet()) == "900 lists of 150 customers on 6 relays; nothing needs somebody"
+
+
+def test_a_database_that_is_down_is_one_sentence_of_a_whole_fleet() -> None:
+    names = [f"mx{number}" for number in range(200)]
+    now = BLANK._replace(release=RELEASE, customers=("acme",), clock=NOW, has_store=True)
+    silent = now._replace(followed={"why": "it is down", "reached": NOW - 3_700, "tried": NOW - 30})
+    needs = {name: [*problems.relay_problems(name, Inventory({}, {}), silent, NOW, ())] for name in names}
+    found = Overview({name: [one for one in each if one.kind == "store"] for name, each in needs.items()}, [])
+    (text,) = status_view.sentences(found)
+    assert text.endswith(": does not follow the store: it is down")
+    assert text.startswith("mx0, mx1, mx2, mx3, mx4, mx5 and 194 more: ")
+    assert len(text) < 200
+    assert len(status_view.summary(found)) < 200
+    soon = silent._replace(followed={**silent.followed, "reached": NOW - 300})
+    (notice,) = (one for one in problems.relay_problems("mx1", Inventory({}, {}), soon, NOW, ()) if one.kind == "store")
+    assert not notice.urgent
+
+
+def test_a_relay_whose_minutely_run_has_ended_for_good_is_told() -> None:
+    now = BLANK._replace(release=RELEASE, customers=("acme",), clock=NOW, has_store=True)
+    dead = now._replace(followed={"why": "", "reached": NOW - 7_200, "tried": NOW - 7_200})
+    (told,) = (one for one in problems.relay_problems("mx1", Inventory({}, {}), dead, NOW, ()) if one.kind == "store")
+    assert "has not tried to follow the store for 2 h" in told.text
+    assert told.urgent
 
 
 def test_what_needs_somebody_stands_first_then_notices_then_the_rest() -> None:

@@ -128,7 +128,7 @@ def test_two_customers_who_swap_domains_do_it_one_after_the_other(place: Place) 
     place.operator.customer("old", domains=["more.example", SHARED], next_hop=ROUTES["old"])
     place.operator.customer("new", domains=["new.example", "old.example"], next_hop=ROUTES["new"])
     ran = place.operator.done("provision --all --removing domain:old.example --removing domain:shared.example", code=2)
-    assert "new would get a domain and give one away at once: first the one, then the other" in ran.err
+    assert "new gains one domain and loses another in one change: provision in two steps" in ran.err
     place.has("old")
     place.has("new", SHARED)
     place.operator.done("status", code=0)

@@ -28,6 +28,12 @@ ASKED = {
     "r28@acme.example": "550",  # a group that takes mail from inside alone
 }
 
+WRITES = r"""
+head='Exchange Online\t1\tacme.onmicrosoft.com\r\ndomain\tacme.example\tAuthoritative\texact\r\nplus\tyes\r\n'
+printf "${head}Type\tFlags\tAddresses\r\nUserMailbox\t\tSMTP:anna@acme.example\r\n" > exchusers.txt
+echo '#postern end' > exchusers.end
+"""
+
 
 @pytest.fixture
 def relay(lab_host: Callable[..., LabHost]) -> LabHost:
@@ -78,3 +84,17 @@ def test_a_tenant_reaches_the_smtp_answers_of_a_relay_from_a_linux_host(relay: L
     ran = export(folder)
     assert (ran.returncode, f"acme: {LISTED} recipients, unchanged" in ran.stdout) == (0, True), ran.stdout
     assert answers(relay, *ASKED) == ASKED
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash --posix"])
+def test_a_host_with_the_oldest_ssh_that_we_have_sends_its_list(
+    shell: str, relay: LabHost, lab_host: Callable[..., LabHost], tmp_path: Path
+) -> None:
+    operator, old = AtOnce(tmp_path), lab_host("bullseye")
+    make_kit(operator, relay, tmp_path / "export")
+    shutil.copytree(tmp_path / "export", old.root / str(tmp_path / "export").lstrip("/"))
+    (old.root / "usr/local/bin/pwsh").write_text(f"#!/bin/sh\n{WRITES}")
+    (old.root / "usr/local/bin/pwsh").chmod(0o755)
+    assert "OpenSSH_8.4" in old.run("ssh", "-V").stderr
+    ran = old.run(*shell.split(), str(tmp_path / "export/runexport.sh"), check=False)
+    assert (ran.returncode, "acme: canary r9@acme.example is missing; first list" in ran.stdout) == (3, True), ran

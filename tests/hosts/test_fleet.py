@@ -47,7 +47,7 @@ for customer in sys.argv[2:]:
         atomic_files.replace(spool.folder, "recipients", text)
         spool.accept(Accepted({f"{customer}.example": when}, list_file.digest(text)))
         spool.record(Outcome(customer, "published", origin, total=20))
-        spool.seen("k1", when, 1)
+        spool.note_key("k1", when, 1)
         if customer == "c07":
             spool.hold(Held("0" * 64, people, origin, when, ("41.2 % would go (7 of 17), limit 10 %",), {}), text)
 """

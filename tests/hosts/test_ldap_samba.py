@@ -26,6 +26,12 @@ ODD = (
     )
     + user("Nobody", "mail: nobody@acme.example")
 )
+NEW = f"--newpassword={PASSWORD}"
+SHUT_OUT = {
+    f"user setpassword postern {NEW} --must-change-at-next-login": "its password must be changed first",
+    "user disable postern": "the account is disabled",
+    "user setexpiry postern --days=-1": "the account has expired",
+}
 
 
 class Customer:
@@ -57,6 +63,30 @@ class Customer:
     def export(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run the script."""
         return self.host.run("sh", f"{FOLDER}/runexport.sh", *words, check=False)
+
+
+def is_told(customer: Customer, password: str, *said: str) -> None:
+    """Have the customer's admin forget what was refused, write a password and run the script, which says this."""
+    customer.host.run("rm", "-f", f"{FOLDER}/runexport.49")
+    customer.put("bind.password", password.encode())
+    ran = customer.export()
+    assert ran.returncode == 4, ran.stdout
+    for text in said:
+        assert text in ran.stdout, ran.stdout
+
+
+def refused_keytab(customer: Customer) -> None:
+    """Have the account get another password than its keytab is of: the script asks for one ticket and no more."""
+    customer.host.run("samba-tool", "user", "setpassword", "postern", "--newpassword=An0ther-one")
+    ran = customer.export()
+    assert (ran.returncode, "bind.keytab is of another password" in ran.stdout) == (4, True), ran.stdout
+    assert "bind.keytab was refused before and is still the same" in customer.export().stdout
+    customer.host.run("samba-tool", "user", "disable", "postern")
+    customer.host.run("rm", f"{FOLDER}/runexport.49")
+    assert "the account is locked, disabled or expired" in customer.export().stdout
+    customer.host.run("samba-tool", "user", "enable", "postern")
+    customer.host.run("samba-tool", "user", "setpassword", "postern", NEW)
+    customer.host.run("rm", f"{FOLDER}/runexport.49")
 
 
 def test_the_people_of_a_domain_controller_reach_the_smtp_answers_of_a_relay(
@@ -94,3 +124,20 @@ def test_the_people_of_a_domain_controller_reach_the_smtp_answers_of_a_relay(
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert f"{PEOPLE + 2} recipients, unchanged" in ran.stdout
     assert "another server" not in ran.stdout
+
+    # an account that no longer may, each time by what its admin would have done
+    refused_keytab(customer)
+    customer.host.run("rm", f"{FOLDER}/bind.keytab")
+    customer.asks(SERVER, ACCOUNT)
+    for command, sentence in SHUT_OUT.items():
+        customer.host.run("samba-tool", *command.split())
+        is_told(customer, PASSWORD, f"(49): {sentence}")
+        for undo in ("user enable postern", "user setexpiry postern --noexpiry", f"user setpassword postern {NEW}"):
+            customer.host.run("samba-tool", *undo.split())
+    customer.host.run("samba-tool", "domain", "passwordsettings", "set", "--account-lockout-threshold=3")
+    for number in range(3):
+        is_told(customer, f"wrong{number}", "(49): no such account, or another password")
+    is_told(customer, PASSWORD, "(49): the account is locked")
+    customer.host.run("samba-tool", "user", "unlock", "postern")
+    customer.host.run("rm", f"{FOLDER}/runexport.49")
+    assert customer.export().returncode == 0

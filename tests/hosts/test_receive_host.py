@@ -85,7 +85,7 @@ def test_from_the_first_list_to_a_rollback_postfix_answers_as_it_should(
     assert relay.answers("ann", "bob", "cora") == ["250", "250", "250"]
     relay.desk("rollback", "acme", "--removing", "1")
     assert relay.answers("ann", "cora") == ["250", "550"]
-    assert relay.upload("ann", "bob", "cora").startswith("acme: 2 recipients (+0 -0), pinned since ")
+    assert relay.upload("ann", "bob", "cora").startswith("acme: 2 recipients (+0 -0), frozen since ")
     relay.desk("resume", "acme")
     assert relay.answers("ann", "cora") == ["250", "250"]
     for words in ("review acme", "history acme", "history acme --diff 0", "status acme", "hand-over acme", "tick"):

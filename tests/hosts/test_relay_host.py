@@ -16,8 +16,9 @@ import pytest
 
 from deploy import connection
 from deploy.items import Item, account, derived, file, package, tree
+from deploy.key_formats import fingerprint
 from deploy.plan import Busy, HostError, NoPython, Plan
-from deploy.relay_host import RelayHost, fetch_host_keys, fingerprint
+from deploy.relay_host import RelayHost, fetch_host_keys
 from lab.host import LabHost
 from lab.waiting import wait_until
 from tests.support.releases import releases

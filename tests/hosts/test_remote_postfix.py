@@ -19,6 +19,7 @@ from deploy.items import Item
 from deploy.plan import Change, HostError, Plan, ProofFailed
 from deploy.relay_host import RelayHost
 from deploy.remote_session import MAIN, sent_modules
+from fleet import spool_data
 from inventory import Customer, Key, Relay
 from lab.host import LabHost
 from roles import relay as relay_role
@@ -61,7 +62,7 @@ class Machine:
         return plan
 
     def without(self, customer_id: str) -> Plan:
-        plan = Plan.of(self.ssh, relay_role.without(self.relay, customer_id, self.now()))
+        plan = Plan.of(self.ssh, relay_role.items_without(self.relay, customer_id, self.now()))
         plan.apply()
         return plan
 
@@ -71,8 +72,8 @@ class Machine:
 
     def refusals(self, *customers: Customer) -> list[str]:
         now = self.now()
-        survey = self.ssh.read(relay_role.preflight_items(self.relay, customers, now))
-        return relay_role.blockers(self.relay, customers, now, survey)
+        preflight = self.ssh.read(relay_role.preflight_items(self.relay, customers, now))
+        return relay_role.blockers(self.relay, customers, now, preflight)
 
     def set(self, *parameters: str) -> None:
         """Edit main.cf as an admin does."""
@@ -215,7 +216,7 @@ def test_a_relay_is_asked_as_it_listens(machine: Start, setting: str) -> None:
     mx.lab.run("sh", "-c", f"{setting}; postfix stop; postfix start")
     assert mx.refusals(customer()) == []
     mx.provision(customer())
-    (said,) = mx.ssh.read([relay_role.answers(mx.relay, [customer()])])
+    (said,) = mx.ssh.read([relay_role.smtp_verify_item(mx.relay, [customer()])])
     assert [answer for _, _, answer in (said or {})["asked"]["acme.example"]] == ["250 2.1.5 Ok"] * 2
 
 
@@ -539,7 +540,7 @@ HARMS = {
     "smtpd_sender_restrictions = .* about senders too": "postconf -e smtpd_sender_restrictions=reject_unlisted_sender",
     "10587/inet: smtpd_reject_unlisted_sender = yes": f"postconf -Me '10587/inet={SUBMISSION}'",
     "mail for every name below": "postconf -e 'parent_domain_matches_subdomains = relay_domains, transport_maps'",
-    "= .mine says nothing as it stands": "postconf -e 'relay_recipient_maps = $mine' 'mine ='",
+    "= .mine expands to nothing": "postconf -e 'relay_recipient_maps = $mine' 'mine ='",
     "answers a connection with 554 .*denied": "postconf -e smtpd_client_restrictions=reject smtpd_delay_reject=no",
     "several instances .*/etc/postfix-out": "postmulti -e init; postmulti -I postfix-out -e create",
     "add the line @includedir": "sed -i 's/^@includedir/#&/' /etc/sudoers",
@@ -572,7 +573,7 @@ def test_a_type_whose_tables_lie_in_the_same_files_cannot_take_the_place_of_anot
     mx.provision(customer())
     mx.relay = mx.relay.model_copy(update={"table_type": "btree"})
     (found,) = mx.refusals(customer())
-    assert "our tables there are of type hash, in whose very files tables of type btree would lie" in found
+    assert "our tables there are of type hash; tables of type btree would have the same file names" in found
     mx.relay = mx.relay.model_copy(update={"table_type": "lmdb"})
     assert mx.refusals(customer()) == []
 
@@ -660,7 +661,7 @@ def test_verify_asks_about_listed_addresses_and_one_that_is_not(machine: Start) 
     mx = machine()
     mx.provision(customer("acme"), customer("bolt"))
     mx.upload("acme", *(f"user{number}@acme.example" for number in range(30)))
-    (said,) = mx.ssh.read([relay_role.answers(mx.relay, [customer("acme"), customer("bolt")])])
+    (said,) = mx.ssh.read([relay_role.smtp_verify_item(mx.relay, [customer("acme"), customer("bolt")])])
     assert said is not None
     found = said["asked"]
     assert [wanted for _, wanted, _ in found["acme.example"]] == ["250"] * 5 + ["550"]
@@ -674,7 +675,7 @@ def test_verify_tells_when_a_relay_takes_whom_it_should_refuse(machine: Start) -
     mx.provision(customer())
     mx.upload("acme", "bob@acme.example")
     mx.set("relay_recipient_maps =")
-    (said,) = mx.ssh.read([relay_role.answers(mx.relay, [customer()])])
+    (said,) = mx.ssh.read([relay_role.smtp_verify_item(mx.relay, [customer()])])
     assert [(wanted, answer[:3]) for _, wanted, answer in (said or {})["asked"]["acme.example"]][-1] == ("550", "250")
 
 
@@ -685,7 +686,7 @@ def test_spools_say_how_lists_stand(machine: Start) -> None:
     mx.lab.run("tee", f"{spool}/keys.json", stdin=b'{"k1": {"first": 1, "last": 2}}', user="postern")
     mx.lab.run("mkdir", f"{spool}/held", user="postern")
     mx.lab.run("tee", f"{spool}/held/why.json", stdin=b'{"postern": 1, "reasons": ["x"]}', user="postern")
-    (said,) = mx.ssh.read([relay_role.spools([customer("acme"), customer("bolt")])])
+    (said,) = mx.ssh.read([relay_role.list_status_item([customer("acme"), customer("bolt")])])
     assert said == {
         "acme": {
             "last_run": None,
@@ -702,7 +703,7 @@ def test_spools_say_how_lists_stand(machine: Start) -> None:
         },
         "bolt": None,
     }
-    assert relay_role.keys_seen(said) == {"acme": frozenset({"k1"}), "bolt": frozenset()}
+    assert spool_data.keys_seen(said) == {"acme": frozenset({"k1"}), "bolt": frozenset()}
 
 
 def test_spools_tell_of_a_list_by_its_hash_where_that_is_asked_for(machine: Start) -> None:
@@ -710,12 +711,14 @@ def test_spools_tell_of_a_list_by_its_hash_where_that_is_asked_for(machine: Star
     folder, text = "/var/lib/postern/customers/acme", b"a@acme.example\nb@acme.example\n"
     mx.lab.run("mkdir", "-p", folder)
     mx.lab.run("tee", f"{folder}/recipients", stdin=text)
-    ((brief,), (whole,)) = (mx.ssh.read([relay_role.spools([customer()], lists=asked)]) for asked in (False, True))
+    ((brief,), (whole,)) = (
+        mx.ssh.read([relay_role.list_status_item([customer()], lists=asked)]) for asked in (False, True)
+    )
     told = {"bytes": len(text), "changed": int((mx.lab.root / folder[1:] / "recipients").stat().st_mtime)}
     assert (brief or {})["acme"]["list"] == told
     assert (whole or {})["acme"]["list"] == {**told, "total": 2, "digest": hashlib.sha256(text).hexdigest()}
     mx.lab.run("truncate", "--size=4G", f"{folder}/recipients")
-    (said,) = mx.ssh.read([relay_role.spools([customer()], lists=True)])
+    (said,) = mx.ssh.read([relay_role.list_status_item([customer()], lists=True)])
     assert (said or {})["acme"]["list"] == "recipients has more than 32100000 bytes"
 
 
@@ -744,7 +747,7 @@ def test_attack_on_root_who_reads_a_spool(machine: Start, attack: str) -> None:
     """Somebody took over account postern: root follows no link, waits for nobody and reads no more than a bound."""
     mx = machine(stopped=True)
     mx.lab.run("sh", "-c", f"mkdir -p /var/lib/postern/customers/acme; cd /var/lib/postern/customers/acme; {attack}")
-    (said,) = mx.ssh.read([relay_role.spools([customer()])])
+    (said,) = mx.ssh.read([relay_role.list_status_item([customer()])])
     assert "root:" not in json.dumps(said)
     spool = (said or {})["acme"]
     harmed = spool if isinstance(spool, str) else spool[HARMED.get(attack.split()[-1], "keys")]
@@ -775,7 +778,7 @@ def test_a_relay_whose_configuration_is_closed_to_others_has_its_lists_looked_up
     mx.provision(customer())
     mx.upload("acme", "bob@acme.example")
     look = "from common.paths import Places; from receiver.tables_client import Tables; "
-    look += "print(Tables(Places()).missing(['bob@acme.example', 'x@acme.example']))"
+    look += "print(Tables(Places()).find_missing(['bob@acme.example', 'x@acme.example']))"
     start = "import sys; sys.path.insert(0, '/usr/local/lib/postern'); "
     assert mx.lab.run("python3", "-c", start + look, user="postern").stdout == "['x@acme.example']\n"
 

@@ -1,4 +1,4 @@
-"""Rollback, resume and history on two relays at once: an earlier list is back, pinned, and the same on both."""
+"""Rollback, resume and history on two relays at once: an earlier list is back, frozen, and the same on both."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def two(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Two]:
         yield place
 
 
-def test_an_earlier_list_is_back_on_every_relay_and_pinned_until_resume(two: Two) -> None:
+def test_an_earlier_list_is_back_on_every_relay_and_frozen_until_resume(two: Two) -> None:
     two.upload(*EVERYBODY, "mallory")
     assert two.ask("mallory") == ["250", "250"]
     refused = two.operator.done("rollback acme", code=2)
@@ -66,10 +66,10 @@ def test_an_earlier_list_is_back_on_every_relay_and_pinned_until_resume(two: Two
     me = f"{getpass.getuser()}@{socket.gethostname()}"
     assert f"accepted by {me} as root, rolling back" in two.operator.done("history acme").out
 
-    assert "pinned since" in two.upload(*EVERYBODY, "mallory", "trent")
+    assert "frozen since" in two.upload(*EVERYBODY, "mallory", "trent")
     assert two.ask("trent") == ["550", "550"]
-    assert "pinned since" in two.operator.done("resume acme --dry-run", code=6).out
-    assert "pinned since" in two.operator.done("status acme", code=1).out
+    assert "frozen since" in two.operator.done("resume acme --dry-run", code=6).out
+    assert "frozen since" in two.operator.done("status acme", code=1).out
     held = json.loads(two.operator.done("review acme --json").out)["mx1"]["list"]
     assert "resume acme" in two.operator.done(f"accept acme --adding 2 --list {held}", code=2).text
 
@@ -134,10 +134,10 @@ def test_a_rollback_said_twice_does_not_undo_the_first_and_completes_on_a_relay_
     two.operator.done("rollback acme --removing 1", code=4)
     two.hosts[1].run("/usr/sbin/sshd")
     assert two.ask("mallory") == ["550", "250"]
-    assert "mx2: acme: 50 recipients (+0 -1), pinned since " in two.operator.done("rollback acme --removing 1").out
+    assert "mx2: acme: 50 recipients (+0 -1), frozen since " in two.operator.done("rollback acme --removing 1").out
     assert two.ask("mallory") == ["550", "550"]
     again = two.operator.done("rollback acme", code=2)
-    assert "rolled back and pinned already, to list " in again.err
+    assert "rolled back and frozen already, to list " in again.err
     assert "`inv resume acme` ends that" in again.err
     assert two.ask("mallory") == ["550", "550"]
     assert ", to list " in two.operator.done("history acme").out

@@ -263,7 +263,7 @@ def test_one_relay_down_is_reported_keeps_the_kit_as_it_is_and_is_completed_by_t
     down.run("/usr/sbin/sshd")
     assert server.knock(host=down.address) == WORKS.format(customer, "k2")
     ran = operator.done("status", code=1)
-    assert "key k1 opens it and is no longer on record" in ran.out
+    assert "key k1 is still authorised here but was removed from the inventory" in ran.out
     assert "would remove key:k1" in operator.done(f"provision {customer}", code=2).err
     operator.done(f"rotate-key {customer}")
     assert operator.public_keys(customer) == opened_by(up, customer) == opened_by(down, customer) == ["k2"]
@@ -385,7 +385,7 @@ def test_a_key_that_does_not_work_from_the_server_is_taken_back_and_all_is_as_be
     before = without_kit_number(server)
     end = far(operator, customer, server, placed=spoil)
     assert proved(operator, customer, end) == 5
-    assert f"{customer}: mx1: key k2 does not open it from NTSERVER: " in capsys.readouterr().err
+    assert f"{customer}: mx1: key k2 does not log in there from NTSERVER: " in capsys.readouterr().err
     assert operator.public_keys(customer) == opened_by(host, customer) == ["k1"]
     assert without_kit_number(server) == before
     assert server.knock() == WORKS.format(customer, "k1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -44,13 +45,18 @@ def test_the_files_are_root_s_and_the_account_s_and_the_password_is_printed_nowh
 ) -> None:
     host, operator = relay
     monkeypatch.setenv("POSTERN_STORE_WRITER", SECRET)
-    assert SECRET not in operator.done("provision acme --full").text
-    listed = host.run("stat", "-c", "%n %a %U:%G", *_paths("store.json", "service.conf", "ca.pem", ".password")).stdout
+    printed = operator.done("provision acme --full", code=2).text
+    assert SECRET not in printed
+    assert "acme: the store gives its changed settings no number: mx1: the store cannot be reached" in printed
+    assert not (host.root / "etc/postern/customers/acme").exists()
+    listed = host.run(
+        "stat", "-c", "%n %a %U:%G", *_paths("store.json", "service.conf", "ca.pem", ".credential")
+    ).stdout
     assert [line.rpartition("/")[2] for line in listed.splitlines()] == [
         "store.json 640 root:postern",
         "service.conf 640 root:postern",
         "ca.pem 640 root:postern",
-        ".password 600 root:root",
+        ".credential 600 root:root",
     ]
     service = (host.root / "etc/postern/store/service.conf").read_text().splitlines()
     assert {"host=db1.example,db2.example", "port=5432,5433", "dbname=postern", "user=postern_writer"} <= {*service}
@@ -58,12 +64,10 @@ def test_the_files_are_root_s_and_the_account_s_and_the_password_is_printed_nowh
     assert host.run("python3", "-c", "import psycopg2").returncode == 0
 
 
-def test_a_second_run_needs_no_password_and_changes_nothing(
-    relay: tuple[LabHost, AtOnce], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_run_needs_no_password(relay: tuple[LabHost, AtOnce], monkeypatch: pytest.MonkeyPatch) -> None:
     _, operator = relay
     monkeypatch.delenv("POSTERN_STORE_WRITER", raising=False)
-    assert "nothing to change" in operator.done("provision acme").out
+    assert "POSTERN_STORE_WRITER" not in operator.done("provision acme", code=2).text
 
 
 def test_another_password_replaces_the_one_that_is_there(
@@ -71,8 +75,57 @@ def test_another_password_replaces_the_one_that_is_there(
 ) -> None:
     host, operator = relay
     monkeypatch.setenv("POSTERN_STORE_WRITER", "another")
-    operator.done("provision acme")
+    operator.done("provision acme", code=2)
     assert "password=another\n" in (host.root / "etc/postern/store/service.conf").read_text()
+
+
+def test_a_certificate_with_its_key_takes_the_place_of_the_password(
+    relay: tuple[LabHost, AtOnce], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    host, operator = relay
+    key = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"
+    (tmp_path / "writer.pem").write_text(AUTHORITY + key)
+    monkeypatch.setenv("POSTERN_STORE_WRITER_CERTIFICATE", str(tmp_path / "writer.pem"))
+    assert "c2VjcmV0" not in operator.done("provision acme --full", code=2).text
+    listed = host.run("stat", "-c", "%a %U:%G", *_paths("client.crt", "client.key")).stdout.splitlines()
+    assert listed == ["640 root:postern", "640 root:postern"]
+    folder = host.root / "etc/postern/store"
+    assert ((folder / "client.crt").read_text(), (folder / "client.key").read_text()) == (AUTHORITY, key)
+    service = (folder / "service.conf").read_text()
+    assert "sslkey=/etc/postern/store/client.key\n" in service
+    assert "password" not in service
+    monkeypatch.delenv("POSTERN_STORE_WRITER_CERTIFICATE")
+    monkeypatch.setenv("POSTERN_STORE_WRITER", "another")
+    operator.done("provision acme", code=2)
+    assert not (folder / "client.key").exists()
+    assert "password=another\n" in (folder / "service.conf").read_text()
+
+
+def test_a_key_file_that_libpq_could_not_use_is_refused(
+    relay: tuple[LabHost, AtOnce], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _, operator = relay
+    (tmp_path / "writer.pem").write_text(AUTHORITY)
+    monkeypatch.setenv("POSTERN_STORE_WRITER_CERTIFICATE", str(tmp_path / "writer.pem"))
+    said = operator.done("provision acme", code=2).err
+    assert "must hold a certificate and its key, not encrypted, both in PEM" in said
+
+
+def test_a_relay_that_changes_its_role_needs_the_other_role_s_password(
+    relay: tuple[LabHost, AtOnce], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, operator = relay
+    monkeypatch.delenv("POSTERN_STORE_WRITER", raising=False)
+    relays = operator.inventory / "relays.toml"
+    before = relays.read_text()
+    relays.write_text("")
+    operator.relay("mx1", host, trusted=False, role="follower")
+    operator.table("relays.toml#mx9", {"address": "127.77.99.99", "uploads": "mx9.example"})
+    operator.customer(relays=["mx1", "mx9"])
+    said = operator.run("provision acme --removing key:k1").err
+    relays.write_text(before)
+    operator.customer()
+    assert "set POSTERN_STORE_READER in the environment" in said
 
 
 def _paths(*names: str) -> list[str]:

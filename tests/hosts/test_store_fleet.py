@@ -149,6 +149,21 @@ def test_who_gives_a_domain_away_has_settings_the_store_knows(fleet: Fleet) -> N
     assert fleet.send(*EVERYBODY, "newcomer", "another", "late") in (0, 3), "uploads are judged by these settings"
 
 
+def test_a_customer_who_comes_back_begins_with_nobody_or_gets_no_tree(fleet: Fleet) -> None:
+    """Else a relay would follow what the store has of it still, before the new start is written."""
+    fleet.operator.done("retire acme --yes --force")
+    (fleet.operator.inventory / "customers/retired/acme.toml").unlink()
+    fleet.operator.customer(relays=["mx1", "mx2"])
+    fleet.database.sql("REVOKE UPDATE ON postern.heads FROM postern_writer")
+    assert "the store gives its changed settings no number" in fleet.operator.done("provision acme", code=2).text
+    assert not any((host.root / "etc/postern/customers/acme").exists() for host in (fleet.upload, fleet.follower))
+    fleet.database.sql("GRANT UPDATE ON postern.heads TO postern_writer")
+    assert "it begins anew, with nobody on its list" in fleet.operator.done("provision acme").text
+    assert fleet.ask(EVERYBODY[0], "stranger") == ["250", "250"]
+    (fleet.operator.home / "acme.key").unlink()  # it has a new one
+    assert fleet.send(*EVERYBODY) == 3, "whatever comes is a first list"
+
+
 def numbers(fleet: Fleet) -> list[int]:
     """The numbers of acme's settings in the trees of both relays."""
     read = [host.run("cat", "/etc/postern/customers/acme/store.json").stdout for host in (fleet.upload, fleet.follower)]

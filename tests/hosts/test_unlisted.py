@@ -118,6 +118,9 @@ def test_the_customers_server_has_the_last_word_about_unlisted_addresses(
         assert before == answers(host, *OTHERS) == OTHERS
         assert operator.done("provision acme").out.startswith("mx1: nothing to change")
         assert "all answered as they should be" in operator.done("verify acme").text
+        why = operator.done("explain nobody@acme.example").text
+        assert "is asked about at the customer's own server" in why
+        assert "verify_cache: a no that is older than 15m is asked again" in " ".join(why.split())
         whatever_the_server_does(host, operator, server)
         ask_for(operator, server)
         assert "--removing unlisted:ask" in operator.done("provision acme", code=2).text
@@ -155,7 +158,10 @@ def whatever_the_server_does(host: LabHost, operator: AtOnce, server: MailServer
     server.refuses_senders, server.takes_everybody = False, True
     host.run("postern", "tick")
     assert unlisted_is(host, "still-not-asked", "450")
-    server.takes_everybody = False
+    server.takes_everybody, server.is_busy = False, True
+    host.run("postern", "tick")
+    assert unlisted_is(host, "busy", "450")
+    server.is_busy = False
     host.run("postern", "tick")
     assert unlisted_is(host, "asked-again", "550")
     server.takes_everybody = True
@@ -207,7 +213,7 @@ def test_deferring_is_refused_where_strangers_would_hear_of_it_or_it_would_not_h
         host.run("sh", "-c", "cp /root/main.cf /etc/postfix/main.cf; postfix reload")
     host.run("postconf", "-Pe", "smtp/inet/smtpd_recipient_restrictions=permit")
     host.run("postfix", "reload")
-    assert "our member of main.cf is not come to there" in operator.done("provision acme", code=2).text
+    assert "our member of main.cf is not reached there" in operator.done("provision acme", code=2).text
 
 
 def set_up(host: LabHost) -> None:

@@ -23,6 +23,12 @@ from tests.support.releases import releases, unpack_first_release
 pytestmark = pytest.mark.host
 
 CUSTOMERS = ("acme", "held", "frozen")
+EXPLAINED = {  # what is said of addresses by spools that the first release has left
+    "user0000@acme.example": ("LISTED, ", "knows user0000@acme.example"),
+    "user0039@held.example": ("LISTED, ", "a list waits since", "and lacks it", "`inv review held`"),
+    "mallory@frozen.example": ("NOT LISTED", "pinned since", "User unknown"),
+    "nobody@frozen.example": ("NOT LISTED", "What to do: ask whether nobody@frozen.example exists"),
+}
 LAUNCHERS = (
     "/usr/local/sbin/postern-receive",
     "/usr/local/sbin/postern",
@@ -116,6 +122,9 @@ def test_the_first_release_is_upgraded_under_uploads_and_nothing_is_lost(relay: 
         for was, is_now in zip(entries, now[customer], strict=True):
             assert {key: is_now[key] for key in was.keys() & is_now.keys()} == was
     assert json.loads(operator.done("review held --json").out)["mx1"]["reasons"] == reasons
+    for address, says in EXPLAINED.items():
+        said = " ".join(operator.done(f"explain {address}").text.split())
+        assert [each for each in says if each not in said] == [], said
     assert relay.upload("frozen", *people(40), "mallory", "trent") == 0
     assert relay.answers() == before
     operator.done("resume frozen")

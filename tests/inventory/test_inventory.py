@@ -13,7 +13,10 @@ import pytest
 import inventory
 from commands.init import Draft
 from inventory import InventoryError, reference
-from inventory.model import Customer, Exchange, Guard, Ldap, Online, Relay, Schedule, Ssh, Table, Take
+from inventory.exchange import Exchange, Schedule, Ssh, Take
+from inventory.model import Customer, Guard, Relay
+from inventory.sources import Ldap, Online
+from inventory.table import Table
 from receiver.upload.recipient_types import TYPES
 from templates import render
 
@@ -291,8 +294,8 @@ def test_the_text_of_the_error_is_a_line_for_each_fault(write: Write) -> None:
         (ACME + "drectory = 'D:\\x'\n", "exchange.drectory: no such key; did you mean 'directory'?"),
         ("canary = []\n" + ACME, "canary: no such key; did you mean 'canaries'?"),
         (ACME + "[exchange.schedule]\nfrm = 1\n", "exchange.schedule.frm: no such key; did you mean 'from'?"),
-        ('id = "bolt"\n' + ACME, "id: no such key: it is not for the file to say"),
-        ("keys = []\n" + ACME, "keys: no such key: it is not for the file to say"),
+        ('id = "bolt"\n' + ACME, "id: no such key: the file cannot set it"),
+        ("keys = []\n" + ACME, "keys: no such key: the file cannot set it"),
         ('"a\\u001b[31m" = 1\n' + ACME, r"'a\x1b[31m': no such key"),
         (changed('name = "Acme Ltd"\n', ""), "name: must be given. What people call the customer; may change, the id"),
         (changed('["acme.example", "acme.co.example"]', '"acme.example"'), "domains: 'acme.example' must be a list"),
@@ -407,6 +410,18 @@ def test_a_domain_claimed_twice_in_two_forms_is_one_domain(write: Write) -> None
     acme = changed('"acme.co.example"', '"müller.example"')
     bolt = changed('"acme.example", "acme.co.example"', '"XN--MLLER-KVA.example"')
     assert len(faults(write(acme=acme, bolt=bolt))) == 1
+
+
+@pytest.mark.parametrize("theirs", ["", "directory = 'c:\\UserExport'\n"])
+def test_a_folder_of_one_machine_is_one_customer_s(write: Write, theirs: str) -> None:
+    there = '[exchange.ssh]\naddress = "ntserver.example"\nuser = "bob"\n'
+    reached = changed("[exchange]", '[exchange]\nreach = "ssh"\nclient = "openssh"') + there
+    beta = reached.replace("acme.", "beta.").replace("[exchange]\n", f"[exchange]\n{theirs}")
+    (told,) = faults(write(acme=reached, beta=beta))
+    assert told.startswith("customers/beta.toml: exchange.directory: ")
+    assert told.endswith("is of customers/acme.toml too: each customer needs a folder of its own")
+    own = reached.replace("acme.", "beta.").replace("[exchange]\n", "[exchange]\ndirectory = 'D:\\beta'\n")
+    assert len(inventory.load(write(acme=reached, beta=own)).customers) == 2
 
 
 # ---- for one customer

@@ -81,16 +81,16 @@ def test_attack_a_key_of_two_customers_is_refused_and_both_files_are_named(where
 
 def test_the_keys_of_a_customer_that_went_are_no_fault_and_go_with_the_next_run(where: Path) -> None:
     key_records.record(where, "acme", Key("k1", public()))
-    assert inventory.retired(where, "acme") is None
+    assert inventory.find_retired(where, "acme") is None
     inventory.retire(where, "acme")
     assert inventory.load(where).customers == {}
-    gone = inventory.retired(where, "acme")
+    gone = inventory.find_retired(where, "acme")
     assert gone is not None
     assert [key.name for key in gone.keys] == ["k1"]
-    assert inventory.retired(where, "../acme") is None
+    assert inventory.find_retired(where, "../acme") is None
     inventory.retired_file(where, "acme").write_text("name = 1\n")
     with pytest.raises(InventoryError, match=r"^customers/retired/acme\.toml: name: "):
-        inventory.retired(where, "acme")
+        inventory.find_retired(where, "acme")
 
 
 def test_names_go_up_and_are_never_given_twice(where: Path) -> None:
@@ -216,12 +216,12 @@ def test_a_name_was_recorded_while_it_is_not_above_the_highest_ever_whether_it_i
 
 
 def test_one_alone_changes_a_customers_keys_and_others_meanwhile_their_own(where: Path) -> None:
-    with key_records.changing(where, "acme"):
-        with pytest.raises(BlockingIOError), key_records.changing(where, "acme"):
+    with key_records.hold_lock(where, "acme"):
+        with pytest.raises(BlockingIOError), key_records.hold_lock(where, "acme"):
             pass
-        with key_records.changing(where, "bolt"):
+        with key_records.hold_lock(where, "bolt"):
             pass
-    with key_records.changing(where, "acme"):
+    with key_records.hold_lock(where, "acme"):
         pass
 
 

@@ -12,7 +12,9 @@ import pytest
 import inventory
 from inventory import schema
 from inventory.errors import keys_of
-from inventory.model import Customer, Exchange, Provider, Relay, Table
+from inventory.exchange import Exchange
+from inventory.model import Customer, Provider, Relay
+from inventory.table import Table
 
 REPO = Path(inventory.__file__).parent
 TYPES: dict[str, type | tuple[type, ...]] = {

@@ -9,12 +9,14 @@ import pytest
 
 from common.exit_codes import DONE
 from common.next_hop_probe import Answers, Reply
+from receiver.actions.accept import AcceptOrder, Witness, accept_held
+from receiver.lists import judged_mail
 from receiver.lists.review_record import BadRecord, ListEffect, MailSeen, Numbers, decode_record
 from receiver.monitoring.next_hop import NextHop
 from receiver.monitoring.refusal_watch import SeenMail
-from receiver.outcome import Refused
+from receiver.outcome import Failed, Refused
 from tests.support.mail_server import mail_server
-from tests.support.small_relay import SmallRelay, people
+from tests.support.small_relay import NOT_ASKED, SmallRelay, people
 
 SALES = "sales@acme.example"
 LATE = "late@acme.example"
@@ -41,6 +43,24 @@ def settled(first: SmallRelay) -> SmallRelay:
 
 
 # ---- all the numbers
+
+
+def test_an_accept_that_takes_no_effect_has_judged_nobody(first: SmallRelay) -> None:
+    """Whoever is judged raises no alarm when he is refused."""
+
+    def fail(_: object) -> None:
+        raise Failed("the store does not answer")
+
+    name = first.review(mail(SALES)).held.list
+    order = AcceptOrder(Numbers(first=40, although_mail=1), name, "olga", log_incomplete=True)
+    with first.spool() as spool:
+        spool.commit = fail
+        with pytest.raises(Failed):
+            accept_held(spool, order, Witness(mail(SALES), lambda _: NOT_ASKED), first.tables)
+        assert judged_mail.read_judged(spool.folder, 0) == {}
+        spool.commit = None
+        accept_held(spool, order, Witness(mail(SALES), lambda _: NOT_ASKED), first.tables)
+        assert judged_mail.read_judged(spool.folder, 0).keys() == {SALES}
 
 
 def test_a_first_list_wants_the_number_of_those_who_had_mail_and_are_not_on_it(first: SmallRelay) -> None:

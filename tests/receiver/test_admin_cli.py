@@ -185,7 +185,7 @@ def test_history_names_each_list_by_the_hash_that_rollback_takes(relay: SmallRel
     assert "--removing 1" in told(relay, "rollback", "acme", "--list", first["list"], code=REFUSED)[0]
     found = record(relay, "rollback", "acme", "--list", first["list"], "--removing", "1")
     assert (found["did"], found["total"]) == ("pinned", 40)
-    assert "pinned since" in told(relay, "status", "acme")[1]
+    assert "frozen since" in told(relay, "status", "acme")[1]
     assert told(relay, "resume", "acme") == ["acme: resumed: no list waits"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.adopted_domains import write_closer
-from common.next_hop_probe import Reply
+from common.next_hop_probe import Answers, Reply
 from common.settings import Settings
 from receiver.lists.spool import Spool
 from receiver.monitoring.adopted_maps import MOST, check_sample, read_sample
@@ -29,8 +29,10 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 
 def run(spool: Spool, reply: Reply | Mapping[str, Reply], settings: Settings = ADOPTED) -> list[str]:
-    def ask(names: list[str]) -> Mapping[str, Reply]:
-        return dict.fromkeys(names, reply) if isinstance(reply, Reply) else {name: reply[name] for name in names}
+    def ask(names: list[str]) -> Answers:
+        if not reply:
+            return Answers(problem="127.0.0.1:25: Connection refused")
+        return Answers({name: reply if isinstance(reply, Reply) else reply[name] for name in names})
 
     return [alarm.line for alarm in check_sample(spool, settings, PEOPLE, ask)]
 
@@ -57,6 +59,14 @@ def test_greylisting_and_a_few_who_left_raise_nothing(spool: Spool) -> None:
     run(spool, TAKEN)
     some = {**dict.fromkeys(PEOPLE, TAKEN), **dict.fromkeys(PEOPLE[:10], REFUSED)}
     assert [run(spool, GREY), run(spool, GREY), run(spool, some), run(spool, some)] == [[], [], [], []]
+
+
+def test_a_relay_that_answers_nobody_s_question_in_two_runs_is_told(spool: Spool) -> None:
+    run(spool, TAKEN)
+    assert run(spool, {}) == []
+    (line,) = run(spool, {})
+    assert line == f"acme: whether {TABLE} still works is not known: 127.0.0.1:25: Connection refused"
+    assert run(spool, TAKEN) == []
 
 
 def test_an_accepted_list_ends_the_questions(spool: Spool) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from common.exit_codes import DONE, HELD, REFUSED
-from fleet.copy_lists import ConnectedRelay, due
+from fleet.copy_lists import ConnectedRelay, find_lacking
 from inventory.model import Customer
 from receiver.actions.bring_back import bring_back
 from receiver.lists import removed_addresses, upload_log
@@ -67,9 +67,9 @@ def test_attack_a_list_accepted_tomorrow_is_not_the_newest(honest: SmallRelay, l
     customer = Customer.model_construct(id="acme", relays=("honest", "liar", "new"), keys=("k1",))  # type: ignore[call-arg, arg-type]
     relays = {name: ConnectedRelay(None, {"acme": when}, True) for name, when in lists.items()}  # type: ignore[arg-type]
     relays["new"] = ConnectedRelay(None, {}, True)  # type: ignore[arg-type]
-    assert [*due([customer], relays, int(time.time()))] == [(customer, "new", ["honest", "liar"])]
+    assert [*find_lacking([customer], relays, int(time.time()))] == [(customer, "new", ["honest", "liar"])]
     del relays["honest"]
-    assert not [*due([customer], relays, int(time.time()))], "a date to come is none"
+    assert not [*find_lacking([customer], relays, int(time.time()))], "a date to come is none"
 
 
 @pytest.mark.parametrize("first", ["honest", "liar"])

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from common.opened import Opened
-from common.settings import Settings
+from common.settings import RelaySettings, Settings
 from receiver.outcome import Busy, Failed
 from receiver.system.account import Owner
 from receiver.tables import (
+    adopted_domains,
     authorized_keys,
     build,
     customer_recipients,
@@ -136,6 +137,18 @@ def test_a_domain_whose_closing_table_is_asked_no_more_opens(relay: BuiltRelay) 
     assert "acme.example" not in customer_recipients.check_recipients(source, NOW).open
     assert "acme.example" in customer_recipients.check_recipients(left_open, NOW).open
     assert inputs.digest_inputs([source], NOW) != inputs.digest_inputs([left_open], NOW)
+
+
+def test_a_postfix_that_does_not_say_what_it_asks_is_told_while_a_list_is_adopted(relay: BuiltRelay) -> None:
+    """There is none here: whether somebody still closes the domain cannot be told, and it stays as it was."""
+    relay.tree("acme", closed_by={"acme.example": MAPS})
+    relay.upload("acme", "ann@acme.example", closes=())
+    source, _ = inputs.read_customer(relay.places, "acme", relay.owner)
+    assert source
+    settings = RelaySettings(str(relay.etc / "no-postfix"), "hash")
+    with pytest.raises(Failed, match="postconf"):
+        list(adopted_domains.describe_left_open(settings, [source]))
+    assert adopted_domains.find_left_open(settings, [source], str(relay.tables)) == [source]
 
 
 def test_a_domain_without_any_address_is_not_closed_though_its_list_was_accepted(relay: BuiltRelay) -> None:
@@ -390,6 +403,15 @@ def order(before: set[str], after: list[str], *, opens: bool = False) -> list[Ta
 def test_a_domain_that_opens_is_open_before_a_text_says_so() -> None:
     steps = order({"a.example"}, ["a.example"], opens=True)
     assert [step.name for step in steps[:4]] == ["exchange_recipients", "odd", "plus", "transport"]
+
+
+def test_a_table_in_force_that_is_no_utf_8_stops_no_build(relay: BuiltRelay) -> None:
+    """Somebody has edited it: it is replaced."""
+    relay.tables.mkdir(parents=True, exist_ok=True)
+    for name in ("transport", "exchange_recipients"):
+        (relay.tables / name).write_bytes(b"acme.example relay:[192.0.2.1]\nj\xf6rg@acme.example OK\n")
+    assert install.read_installed(str(relay.tables), "transport")["acme.example"] == "relay:[192.0.2.1]"
+    assert not adopted_domains._open_in_force(str(relay.tables))
 
 
 def test_a_domain_that_comes_is_ours_only_after_its_addresses_and_its_route() -> None:

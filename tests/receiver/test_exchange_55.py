@@ -85,7 +85,7 @@ def written(values: list[str], separator: str, dice: random.Random) -> str:
 
 
 def made_up(dice: random.Random) -> tuple[bytes, list[str]]:
-    """Give an export and the values in it. Some are made of plain rows for the most part, some of nothing but traps."""
+    """Return an export and the values in it. Some are mostly made of plain rows, some of nothing but traps."""
     separator, encoding = dice.choice("\t,"), dice.choice(["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
     columns = ["Obj-Class", "E-mail addresses", "Secondary-Proxy-Addresses", *["Notes"] * dice.randrange(2)]
     dice.shuffle(columns)

@@ -101,7 +101,8 @@ def made_up(source: str, dice: random.Random) -> bytes:
         values += [b"".join(dice.choices(PIECES, k=dice.randrange(1, 5))) for _ in range(dice.randrange(3))]
         if dice.random() >= broken:
             parted = (b'"', b"\t", b"\r", b"\n", b"\0", b"\\", b"=", b"%", b";") if dice.random() < 0.9 else ()
-            for piece in parted:
+            hexed = (b"X'",) if dice.random() < 0.9 else ()  # what is not whole of it is refused
+            for piece in (*parted, *hexed):
                 values = [value.replace(piece, b"") for value in values]
         values = [value for value in values if value]
         if source == "ldap":

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from common.settings import Settings
-from receiver.upload.guard import ListsBefore, Verdict, counted, judge_list
+from receiver.upload.guard import ListsBefore, Verdict, count_by_domain, judge_list
 from tests.support.small_relay import people
 
 ACME = Settings("acme", "exchange-5.5", ("acme.example",))
@@ -27,7 +27,7 @@ def judged(
     before = frozenset(before)
     domains = dict.fromkeys(settings.domains if accepted is None else accepted, 1)
     gone = frozenset[str]() if reference is None else frozenset(reference) - before
-    counts = counted(before if passed is None else frozenset(passed), settings)
+    counts = count_by_domain(before if passed is None else frozenset(passed), settings)
     lists = ListsBefore(before, gone, domains, counts)
     return judge_list(lists, frozenset(offered), frozenset(), settings)[0]
 

@@ -355,7 +355,7 @@ def test_accept_refuses_when_nothing_is_held_or_uploads_are_pinned(settled: Smal
         accept(settled, "removing", 0)
     settled.offer(people(20))
     rollback(settled, back=0)
-    with pytest.raises(Refused, match="pinned since"):
+    with pytest.raises(Refused, match="frozen since"):
         accept(settled, "removing", 20)
 
 
@@ -373,7 +373,7 @@ def test_while_pinned_an_upload_is_judged_and_kept_and_changes_nothing(settled: 
     rollback(settled, back=0)
     outcome = settled.offer([*people(40), NEW])
     assert (outcome.did, outcome.code) == ("pinned", DONE)
-    assert "pinned since 2026-09-21" in outcome.line
+    assert "frozen since 2026-09-21" in outcome.line
     assert "it passes" in outcome.line
     assert "50.0 % would go (20 of 40)" in settled.offer(people(20)).line
     assert settled.in_force() == set(people(40))
@@ -412,7 +412,7 @@ def test_resume_offers_the_list_that_waits_to_the_guard_at_once(settled: SmallRe
 def test_resume_without_a_list_that_waits_lifts_the_pin(settled: SmallRelay) -> None:
     rollback(settled, back=0)
     assert resume(settled).did == "resumed"
-    with pytest.raises(Refused, match="not pinned"):
+    with pytest.raises(Refused, match="not frozen"):
         resume(settled)
 
 
@@ -432,7 +432,7 @@ def test_a_rollback_names_its_list_by_number_or_hash_and_refuses_what_is_not_kep
 def test_a_second_rollback_must_name_its_list_since_the_first_may_have_been_repeated(settled: SmallRelay) -> None:
     settled.offer([*people(40), NEW])
     rollback(settled)
-    with pytest.raises(Refused, match="pinned already"):
+    with pytest.raises(Refused, match="frozen already"):
         rollback(settled)
     assert settled.in_force() == set(people(40))
 
@@ -489,7 +489,7 @@ def test_a_table_that_only_root_may_read_is_looked_up_by_root(settled: SmallRela
     closed = "#!/bin/sh\necho 'postmap: fatal: open /etc/postfix/main.cf: Permission denied' >&2; exit 1\n"
     tables = settled.tables._replace(postmap=str(settled.program("closed", closed)))
     assert settled.offer([*people(40), NEW]).trouble == ""
-    assert tables.missing([NEW, "nobody@acme.example"]) == ["nobody@acme.example"]
+    assert tables.find_missing([NEW, "nobody@acme.example"]) == ["nobody@acme.example"]
 
 
 def test_a_relay_without_the_program_says_which(settled: SmallRelay) -> None:

@@ -120,6 +120,8 @@ def test_the_type_counts_in_any_case(kind: str) -> None:
         ('SMTP:"*"@acme.example', recipient_filter.WILDCARD),
         ("SMTP:anna(work)@acme.example", recipient_filter.NOT_AN_ADDRESS),
         ("SMTP:lee, anna@acme.example", recipient_filter.NOT_AN_ADDRESS),
+        ("SMTP:anna@acme.example, anna@other.example", recipient_filter.NOT_AN_ADDRESS),
+        ("SMTP:anna@acme.example.org, anna@other.example", recipient_filter.OTHER_DOMAIN),
         ("SMTP::anna@acme.example", recipient_filter.NOT_AN_ADDRESS),
         ("SMTP:back\\slash@acme.example", recipient_filter.NOT_AN_ADDRESS),
         (f"SMTP:{'x' * 316}@acme.example", recipient_filter.TOO_LONG),
@@ -253,6 +255,23 @@ def test_a_value_with_another_behind_an_odd_separator_is_named(before: str, sepa
         filter_export(["SMTP:ann@acme.example", f"{before}{separator}{behind}", "SMTP:eve@acme.example"], ACME)
 
 
+@pytest.mark.parametrize("separator", "/+-:='._\x01\x1f§ß")
+def test_an_address_of_ours_behind_anything_in_another_value_is_named(separator: str) -> None:
+    for behind in ("", "&X400:c=US;a= ;"):
+        with pytest.raises(BadExport, match="holds the type of another value"):
+            filter_export([f"MS:ACME/HQ/BOB{separator}SMTP:anna@acme.example{behind}"], ACME)
+    assert filter_export([f"MS:ACME/HQ/BOB{separator}SMTP:anna@other.example"], ACME)[:2] == (
+        frozenset(),
+        {recipient_filter.NOT_INTERNET: 1},
+    )
+
+
+@pytest.mark.parametrize("separator", "/+:='\x01\x1f§")
+def test_an_address_of_ours_with_another_type_behind_anything_is_named(separator: str) -> None:
+    with pytest.raises(BadExport, match="holds the type of another value"):
+        filter_export([f"SMTP:bob@acme.example{separator}X400:c=US;a= ;"], ACME)
+
+
 def test_a_named_value_of_two_addresses_moves_no_cursor() -> None:
     with pytest.raises(BadExport, match=re.escape("smtp:b\\x1b[2jb@acme.example,smtp:c@acme.example holds")):
         filter_export(["SMTP:b\x1b[2Jb@acme.example,smtp:c@acme.example"], ACME)
@@ -282,6 +301,7 @@ def test_whom_nobody_meant_to_leave_out_is_named_as_written_with_the_reason() ->
         f"SMTP:{'Ü' * 400}@acme.example",
         "SMTP:an\u0378na@acme.example",
         "SMTP:*@acme.example",
+        "SMTP:Ann@acme.example/Ann@other.example",
     ]
     others = ["SMTP:staff@acme.example", "SMTP:a<b@other.example", "MS:a<b@acme.example", "SMTP:anna"]
     taken = filter_export([*values, *others, values[0]], ACME._replace(exclude=("staff",)))
@@ -290,7 +310,16 @@ def test_whom_nobody_meant_to_leave_out_is_named_as_written_with_the_reason() ->
         (values[1][:200], recipient_filter.TOO_LONG),
         (values[2], recipient_filter.UNASSIGNED),
         (values[3], recipient_filter.WILDCARD),
+        (values[4], recipient_filter.NOT_AN_ADDRESS),
     )
+
+
+def test_an_address_of_ours_without_a_type_is_named() -> None:
+    values = ["SMTP:bob@acme.example", " Anna@ACME.example", "anna@other.example", "MS:anna@acme.example", "anna"]
+    taken = filter_export(values, ACME)
+    assert taken.recipients == {"bob@acme.example"}
+    assert taken.left_out == {recipient_filter.NOT_INTERNET: 4}
+    assert taken.named == taken.own_left_out == (("Anna@ACME.example", recipient_filter.NOT_INTERNET),)
 
 
 def test_of_very_many_left_out_the_first_hundred_are_named_and_all_are_counted() -> None:

@@ -15,7 +15,7 @@ import pytest
 from common import next_hop_probe
 from common.next_hop_probe import Answers, Reply, Sender, Server
 from receiver.lists import upload_log
-from receiver.monitoring.refusal_alarms import Answered, Gone, Known, daily, judge, suspects
+from receiver.monitoring.refusal_alarms import Answered, Gone, Known, daily_line, judge, suspects
 from receiver.monitoring.refusals import Fault, Mail, Refusals, RefusedAddress, Seen
 from receiver.timer import run_timer
 from tests.support.maillog import refusal, smtpd
@@ -47,7 +47,7 @@ def test_a_refusal_is_told_when_it_looks_wrong_and_the_answers_bear_it_out(case:
     missing = asked.for_tables if given["missing"] is None else given["missing"]
     relay = {name: Reply(*each) for name, each in given["relay"].items()}
     alarms = judge(known, asked, Answered(Answers(replies, random), relay, missing))
-    line = daily(refusals, known)
+    line = daily_line(refusals, known)
     assert [alarm.text for alarm in (*alarms, *([line] if line else []))] == given["alarms"]
 
 

@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from common.settings import Settings
-from inventory.model import Source
+from inventory.sources import Source
 from lab.host import LabHost
 from receiver.upload import formats
 from receiver.upload.formats import BadExport
@@ -53,6 +53,29 @@ def test_a_broken_sample_is_refused_with_the_reason_beside_it(sample: Path) -> N
     with pytest.raises(BadExport) as refused:
         filter_export(formats.read(sample.with_suffix(".txt").read_bytes(), settings), settings)
     assert str(refused.value) == sample.read_text().strip()
+
+
+TENANT = "Exchange Online\t1\tacme.example\r\ndomain\tacme.example\tAuthoritative\texact\r\nplus\tyes\r\n"
+ROWS = {  # header and a row, into which an address is put
+    "exchange-5.5": ("Obj-Class\tE-mail addresses\tSecondary-Proxy-Addresses\r\n", "Mailbox\t%s\t\r\n"),
+    "csvde": ("DN,objectClass,proxyAddresses\r\n", '"CN=A,DC=x",user,%s\r\n'),
+    "powershell": ("Type\tFlags\tAddresses\r\n", "UserMailbox\t\t%s\r\n"),
+    "exchange-online": (f"{TENANT}Type\tFlags\tAddresses\r\n", "UserMailbox\t\t%s\r\n"),
+    "ldap": ("", "dn: cn=a,dc=x\nproxyAddresses: %s\n\n"),
+}
+
+
+@pytest.mark.parametrize("source", ROWS)
+def test_a_value_that_holds_two_is_refused_with_the_line_of_its_row(source: str) -> None:
+    header, row = ROWS[source]
+    values = [f"SMTP:user{number}@acme.example" for number in range(5_000)]
+    values[4_321] = "MS:ACME/HQ/ANNA&SMTP:anna@acme.example"
+    before = header + "".join(row % value for value in values[:4_321])
+    export = header + "".join(row % value for value in values)
+    settings = Settings("acme", source, ("acme.example",), ldap_attributes=("proxyAddresses",), ldap_paged=False)
+    with pytest.raises(BadExport, match=r"ms:acme/hq/anna&smtp:anna@acme\.example holds") as refused:
+        filter_export(formats.read(export.encode(), settings), settings)
+    assert refused.value.line == before.count("\n") + 1
 
 
 def test_every_source_has_samples_and_every_sample_says_what_is_expected_of_it() -> None:

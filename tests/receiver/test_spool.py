@@ -255,7 +255,7 @@ def test_an_attack_by_a_pipe_in_place_of_a_file_makes_nobody_wait(relay: SmallRe
     with relay.spool() as spool:
         assert spool.in_force().recipients == frozenset()
         assert spool.last_run() is None
-        spool.seen("k1", 1)
+        spool.note_key("k1", 1)
         assert spool.keys() == {"k1": {"first": 1, "last": 1}}
 
 
@@ -548,7 +548,7 @@ def test_a_spool_that_was_never_made_says_who_makes_it(tmp_path: Path) -> None:
 def test_only_so_many_keys_are_remembered(relay: SmallRelay) -> None:
     with relay.spool() as spool:
         for number in range(1, 30):
-            spool.seen(f"k{number}", number)
-        spool.seen("k15", 100)
+            spool.note_key(f"k{number}", number)
+        spool.note_key("k15", 100)
         assert len(spool.keys()) == 20
         assert spool.keys()["k15"] == {"first": 15, "last": 100}

@@ -15,11 +15,12 @@ import pytest
 from common.exit_codes import DONE
 from common.opened import Opened
 from receiver.actions.rollback import ListChoice
-from receiver.monitoring import schedule
+from receiver.monitoring import alarms, schedule
 from receiver.outcome import Answer, Busy, Origin
 from receiver.system import locks
 from receiver.system.atomic_files import open_directory
 from receiver.timer import run_timer
+from tests.support.next_hop_server import mail_server
 from tests.support.small_relay import SmallRelay, age, people
 
 DAY = 86_400
@@ -240,6 +241,35 @@ def test_an_alarm_that_could_not_be_told_is_told_by_the_next_run(relay: SmallRel
     assert len(told(relay)) == 1
 
 
+@pytest.mark.parametrize(
+    ("said", "logged"),
+    [
+        (
+            "curl: (22) https://hooks.example/T0/B0/s3cret returned 404",
+            "curl: (22) https://hooks.example/... returned 404",
+        ),
+        ("'http://me:s3cret@chat.example?key=s3cret': no route", "'http://chat.example/...': no route"),
+        ("smtp://mail.example: refused", "smtp://mail.example: refused"),
+        ("no such file: /etc/postern-hook", "no such file: /etc/postern-hook"),
+    ],
+)
+def test_attack_what_an_alarm_s_program_says_of_its_url_is_no_secret_in_the_log(said: str, logged: str) -> None:
+    assert alarms.hide_urls(said) == logged
+
+
+def test_an_alarm_that_could_not_be_told_is_told_though_its_cause_is_gone_by_then(relay: SmallRelay) -> None:
+    """A table that was built anew is whole again when somebody hears of it."""
+    works = (relay.etc / "alarm").read_text()
+    relay.program("alarm", "#!/bin/sh\nexit 1\n")
+    (relay.etc / "broken").write_text("plus: cannot be read\n")
+    assert told(relay) == []
+    (relay.etc / "broken").unlink()
+    assert told(relay, 300) == []
+    relay.program("alarm", works)
+    assert told(relay, DAY) == ["tables that Postfix could not read were built anew: plus: cannot be read"]
+    assert told(relay, DAY + 300) == []
+
+
 def test_without_a_program_alarms_go_to_the_log_alone(relay: SmallRelay) -> None:
     relay.relay(alarm=())
     relay.offer(people(20))
@@ -301,6 +331,23 @@ def test_a_build_that_fails_is_told_and_tried_again(relay: SmallRelay) -> None:
     builds = relay.builds()
     run(relay, 31 * DAY + 300)
     assert relay.builds() == builds + 1
+
+
+def test_a_build_that_fails_when_a_server_refuses_to_be_asked_is_tried_again(relay: SmallRelay, tmp_path: Path) -> None:
+    works = (relay.etc / "rebuild").read_text()
+    relay.provision(unlisted="ask")
+    with mail_server(()) as server, relay.opened_logs(tmp_path / "none") as logs:
+        (Path(relay.places.tree("acme")) / "transport").write_text(f"acme.example {server.route}\n")
+        server.refuses_senders = True
+        run_timer(relay.places, relay.tables, int(time.time()), logs)
+        relay.program("rebuild", works.replace("echo built", "exit 4\necho built"))
+        run_timer(relay.places, relay.tables, int(time.time()), logs)
+        relay.program("rebuild", works)
+        builds = relay.builds()
+        run_timer(relay.places, relay.tables, int(time.time()), logs)
+        assert relay.builds() == builds + 1
+        run_timer(relay.places, relay.tables, int(time.time()), logs)
+        assert relay.builds() == builds + 1
 
 
 def test_a_main_cf_that_no_longer_names_our_tables_is_told_once_a_day(relay: SmallRelay) -> None:

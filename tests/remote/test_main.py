@@ -337,7 +337,7 @@ def test_a_killed_run_leaves_no_lock_and_is_not_named_as_its_holder(start: Start
     os.close(descriptor)
 
 
-# ---- settled
+# ---- derived
 
 
 def is_running(process: int) -> bool:
@@ -350,19 +350,19 @@ def is_running(process: int) -> bool:
 
 def settler(folder: Path, work: str) -> Item:
     """Something that is in order once `work` was done and the mark is there."""
-    mark = folder / "settled-mark"
+    mark = folder / "built-mark"
     check = f'if [ "$1" = --check ]; then [ -e {mark} ] || echo "no mark"; exit; fi\n'
     return derived("mark", program(folder / "settle", f"{check}{work}\ntouch {mark}\n"))
 
 
-def test_what_is_derived_is_settled_when_it_says_it_is_not_in_order(here: Here, tmp_path: Path) -> None:
+def test_what_is_derived_is_built_when_it_says_it_is_not_in_order(here: Here, tmp_path: Path) -> None:
     plan = Plan.of(here, [settler(tmp_path, ":")])
-    assert plan.text() == "settle mark (no mark)\n"
+    assert plan.text() == "build mark (no mark)\n"
     plan.apply()
     assert Plan.of(here, plan.items).changes == ()
 
 
-def test_what_is_derived_is_settled_again_when_something_before_it_changed(here: Here, tmp_path: Path) -> None:
+def test_what_is_derived_is_built_again_when_something_before_it_changed(here: Here, tmp_path: Path) -> None:
     items = [file(str(tmp_path / "source"), "1\n"), settler(tmp_path, f"echo run >>{tmp_path}/log")]
     here.apply(*items)
     here.apply(*items)
@@ -372,14 +372,14 @@ def test_what_is_derived_is_settled_again_when_something_before_it_changed(here:
 
 def test_a_program_that_is_not_there_yet_is_not_in_order(here: Here, tmp_path: Path) -> None:
     item = derived("tables", str(tmp_path / "not-yet"))
-    assert Plan.of(here, [item]).text() == "settle tables\n"
-    with pytest.raises(HostError, match=r"settled tables: .*/not-yet cannot be started: No such file"):
+    assert Plan.of(here, [item]).text() == "build tables\n"
+    with pytest.raises(HostError, match=r"derived tables: .*/not-yet cannot be started: No such file"):
         here.apply(item)
 
 
 def test_a_program_that_cannot_even_check_is_not_in_order(here: Here, tmp_path: Path) -> None:
     broken = program(tmp_path / "broken", "echo no such table >&2; exit 3")
-    assert Plan.of(here, [derived("tables", broken)]).text() == "settle tables (no such table)\n"
+    assert Plan.of(here, [derived("tables", broken)]).text() == "build tables (no such table)\n"
 
 
 def test_what_a_failing_program_said_last_is_told_with_what_was_made_before_it(here: Here, tmp_path: Path) -> None:
@@ -462,7 +462,7 @@ def test_a_fault_of_a_program_there_reaches_the_operator_with_its_place(start: S
 
 
 def test_a_kind_nobody_brought_is_named(here: Here) -> None:
-    with pytest.raises(HostError, match=r"no kind 'own' is known here, only account, address, answers, closing, "):
+    with pytest.raises(HostError, match=r"no kind 'own' is known here, only account, address, closing, derived, "):
         here.read([OWN])
 
 

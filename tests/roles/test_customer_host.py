@@ -14,7 +14,8 @@ import pytest
 import inventory
 from deploy.plan import Blank, Plan
 from inventory import Customer, Key, Relay
-from inventory.model import Online, Provider
+from inventory.model import Provider
+from inventory.sources import Online
 from lab.waiting import HANGS
 from receiver.upload.formats import csvde
 from receiver.upload.recipient_types import OWNER

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import inventory
 from common import settings
@@ -37,7 +39,7 @@ from deploy.items import Item
 from deploy.plan import Blank, Change, Plan
 from deploy.remote_session import MAIN, ROOT, sent_modules
 from inventory import Customer, Key, Relay
-from inventory.model import Take
+from inventory.exchange import Take
 from receiver.tables import lookup
 from roles import relay as relay_role
 from roles.relay import Facts
@@ -122,7 +124,7 @@ def test_a_plan_for_a_fresh_relay_is_the_one_a_person_has_read() -> None:
 def test_the_story_of_a_relay_is_told_in_the_order_in_which_each_thing_needs_the_last() -> None:
     kinds = [(item.kind, item.about) for item in relay_role.items(relay(), (customer(),), FRESH)]
     assert [kind for place, (kind, _) in enumerate(kinds) if not place or kinds[place - 1][0] != kind] == [
-        *("package", "account", "file", "tree", "file", "tree", "settled", "sudo", "main.cf", "routes")
+        *("package", "account", "file", "tree", "file", "tree", "derived", "sudo", "main.cf", "routes")
     ]
 
 
@@ -248,7 +250,7 @@ def test_who_takes_a_domain_over_comes_before_who_gives_it_away(taker: str, orde
 
 
 def test_all_of_a_customer_who_leaves_is_a_loss() -> None:
-    gone = next(item for item in relay_role.without(relay(), "acme", FRESH) if item.about == "acme")
+    gone = next(item for item in relay_role.items_without(relay(), "acme", FRESH) if item.about == "acme")
     losses = [*Change(gone, tree_item(customer()).wanted).removals()]
     assert losses == ["key:k1", "domain:acme.example", "route:acme.example"]
 
@@ -402,26 +404,26 @@ def test_a_new_table_type_changes_our_members_in_their_places() -> None:
 def test_when_the_last_customer_goes_main_cf_is_as_it_was() -> None:
     for now in (FRESH, with_lists({DOMAINS: "a.example  b.example", RECIPIENTS: "hash:/own", ROUTES: ""})):
         before = {name: setting.value for name, setting in now.settings.items() if setting.is_set}
-        *_, last = relay_role.without(relay(), "acme", after(now))
+        *_, last = relay_role.items_without(relay(), "acme", after(now))
         assert last.wanted == {**before, "reloaded": True}
 
 
 def test_what_was_written_by_hand_meanwhile_stays_when_the_last_customer_goes() -> None:
     now = after(FRESH)
     now = with_lists({DOMAINS: now.settings[DOMAINS].value + ", new.example"}, now)
-    wanted = list(relay_role.without(relay(), "acme", now))[-1].wanted or {}
+    wanted = list(relay_role.items_without(relay(), "acme", now))[-1].wanted or {}
     assert wanted[DOMAINS] == f"{UNSET_DOMAINS}, new.example"
     assert RECIPIENTS not in wanted
 
 
 def test_main_cf_stays_while_any_tree_is_left_even_one_this_checkout_does_not_know() -> None:
     now = after(FRESH)._replace(customers=("acme", "bolt"))
-    assert "main.cf" not in {item.kind for item in relay_role.without(relay(), "acme", now)}
+    assert "main.cf" not in {item.kind for item in relay_role.items_without(relay(), "acme", now)}
 
 
 def test_nobody_s_leaving_is_done_by_what_is_not_there() -> None:
     """A relay that was never set up, or that has lost its Postfix."""
-    assert [item.kind for item in relay_role.without(relay(), "acme", BLANK)] == ["tree"]
+    assert [item.kind for item in relay_role.items_without(relay(), "acme", BLANK)] == ["tree"]
 
 
 def test_soft_is_set_and_recorded_and_stays_while_a_customer_says_nothing_of_unlisted() -> None:
@@ -557,36 +559,6 @@ def test_a_changed_choice_is_said_to_show_with_the_next_list(changes: dict[str, 
     assert relay_role.notes(relay(), FRESH, [(change[0], None)]) == []
 
 
-def test_keys_seen_are_told_of_whatever_a_spool_says() -> None:
-    """What lies in a spool may be anybody's work."""
-    spools = {
-        "acme": {"keys": {"k1": {"first": 1, "last": 2}}},
-        "bolt": {"keys": ["k1"]},
-        "cork": "bolt cannot be read",
-        "dune": None,
-    }
-    assert relay_role.keys_seen(spools) == {
-        "acme": frozenset({"k1"}),
-        **dict.fromkeys(("bolt", "cork", "dune"), frozenset()),
-    }
-
-
-def test_lists_seen_are_told_of_whatever_a_spool_says() -> None:
-    some = {"bytes": 10, "changed": 1}
-    spools = {
-        "acme": {"accepted": {"domains": {"a.example": 5, "b.example": 7}}, "list": some},
-        "held": {"accepted": None, "list": some},
-        "empty": {"accepted": None, "list": None},
-        "new": {"accepted": {"domains": {}}, "list": None},
-        "far": {"accepted": {"domains": {"a.example": 10**19, "b.example": "x"}}, "list": some},
-        "odd": {"accepted": {"domains": 7}, "list": None},
-        "damaged": "damaged cannot be read",
-        "gone": None,
-    }
-    assert relay_role.lists_seen(spools) == {"acme": 7, "held": 0, "far": 1 << 40, "odd": 0, "damaged": 0}
-    assert relay_role.lists_seen(None) == {}
-
-
 # ---- what stands in the way
 
 SSHD = {
@@ -649,7 +621,7 @@ def test_nothing_stands_in_the_way_of_a_relay_as_it_should_be() -> None:
         ({"everybody": [["acme.example", "virtual_alias_maps", "hash:/v", "@acme.example"]]}, "hash:/v (virtual_alias"),
         ({"everybody": [["acme.example", RECIPIENTS, "regexp:/r", "for any address"]]}, "regexp:/r (relay_recip"),
         ({"everybody": [["acme.example", "relocated_maps", "hash:/r", "@acme.example"]]}, "all of acme.example"),
-        ({"unlisted": ["main.cf: x"]}, "unlisted can be nothing but refuse here: main.cf: x"),
+        ({"unlisted": ["main.cf: x"]}, 'only unlisted = "refuse" is possible here: main.cf: x'),
         ({"refused": {"acme.example": "it comes to `reject`"}}, "says `acme.example OK` leaves it to our list"),
         ({"references": [["main.cf: relay_domains = $transport_maps", "transport_maps"]]}, "not as $transport_maps"),
         ({"references": [["main.cf: virtual_mailbox_maps = $x", RECIPIENTS]]}, "takes in relay_recipient_maps"),
@@ -657,6 +629,7 @@ def test_nothing_stands_in_the_way_of_a_relay_as_it_should_be() -> None:
         ({"unreadable": ["relay_recipient_maps: postmap cannot read mysql:/m"]}, "cannot read mysql:/m: Postfix puts"),
         ({"ground": ["/usr/local/sbin is mounted noexec"]}, "mounted noexec"),
         (sshd(pubkeyacceptedalgorithms=["rsa-sha2-512,rsa-sha2-256"]), "takes no ssh-ed25519 key"),
+        (sshd(maxsessions=["0"]), "MaxSessions 0: no key has a command run"),
         (sshd(allowusers=["postern@192.0.2.*"]), "add postern (from 198.51.100.7)"),
         (sshd(denyusers=["postern@198.51.100.0/24"]), "shuts out postern"),
         ({"by mx": ["acme.example"]}, 'say next_hop = "mx" if its mail is to go where its MX records say, which'),
@@ -681,13 +654,24 @@ def test_an_obstacle_is_named_with_what_would_help(facts: dict[str, Any], words:
         {"authorizedkeysfile": ["%h/.ssh/authorized_keys"]},
         {"authorizedkeysfile": ["/var/lib/%u/.ssh/authorized_keys"]},
         {"authenticationmethods": ["publickey,password", "publickey"]},
+        {"maxsessions": ["10"], "requiredrsasize": ["1024"]},
     ],
 )
 def test_what_lets_the_account_in_is_no_obstacle(options: dict[str, list[str]]) -> None:
     assert refusals(sshd(**options)) == []
 
 
-def test_all_obstacles_are_named_at_once() -> None:
+@pytest.mark.parametrize(("least", "count"), [("2048", 0), ("2049", 1), ("3072", 1)])
+def test_an_rsa_key_that_is_too_short_for_sshd_is_named(least: str, count: int) -> None:
+    public = generate_private_key(65537, 2048).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    acme = customer(keys=(Key("k1", public.decode()),))
+    found = relay_role.blockers(relay(), (acme,), FRESH, [{**FINE, **sshd(requiredrsasize=[least])}])
+    assert (
+        len([each for each in found if f"RequiredRSASize {least}: it takes no RSA key of 2048 bits" in each]) == count
+    )
+
+
+def test_all_blockers_are_named_at_once() -> None:
     facts = {"running": False, "sudoers.d": False, **sshd(forcecommand=["/bin/false"], denyusers=["postern"])}
     assert len(refusals(facts)) == 4
 

@@ -252,7 +252,13 @@ class World:
         relay = self.relay_of(access)
         with relay.spool() as spool:
             recover(spool, relay.tables)
-            return run_shared(access, spool, Decided(kind, "anna"), lambda: run(spool, relay))
+            return run_shared(
+                access,
+                spool,
+                Decided(kind, Origin(int(time.time()), by="anna")),
+                lambda: run(spool, relay),
+                lambda: False,
+            )
 
     def _accept(self, access: StoreAccess) -> Outcome:
         return self._shared(access, "accept", _review_and_accept)

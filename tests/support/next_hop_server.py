@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -15,7 +16,8 @@ class MailServer:
 
     def __init__(self, *taken: str) -> None:
         self.taken = frozenset(taken)
-        self.takes_everybody = self.refuses_senders = self.is_busy = False
+        self.takes_everybody = self.refuses_senders = self.is_busy = self.is_silent = False
+        self.seconds = 0.0  # it takes for each reply to RCPT
         self._listener = socket.create_server((ADDRESS, 0))
         self.port = int(self._listener.getsockname()[1])
         self._start()
@@ -48,8 +50,12 @@ class MailServer:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as lines:
+            if self.is_silent:
+                lines.readline()  # until whoever called gives up
+                return
             connection.sendall(b"220 inner.acme.example\r\n")
             for line in lines:
+                time.sleep(self.seconds if line[:4].upper() == b"RCPT" else 0)
                 connection.sendall(self._reply(line.decode(errors="replace").strip()) + b"\r\n")
                 if line[:4].upper() == b"QUIT":
                     return

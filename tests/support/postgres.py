@@ -22,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from common.paths import Places
 from lab.waiting import wait_until
 from receiver.store.connection import Unreached, connect_as_owner, load_driver
 from receiver.store.schema import Role, migrate
@@ -96,14 +97,10 @@ class Postgres:
         ca = f"sslmode=verify-full&sslrootcert={self.folder}/ca.pem"
         return f"postgresql://{OWNER}:o-secret@localhost:{self.port}/postgres?hostaddr=127.0.0.1&{ca}"
 
-    def migrate(self, store: str = STORE, seconds: float = 20.0) -> list[str]:
+    def migrate(self, store: str = STORE, seconds: float = 20.0, writer: Role = WRITER) -> list[str]:
         """Make the store's tables, as `postern store migrate` does."""
-        run = os.open(self.folder, os.O_RDONLY)
-        try:
-            with connect_as_owner(self.url, run, seconds) as session:
-                return migrate(session, store, WRITER, READER)
-        finally:
-            os.close(run)
+        with connect_as_owner(self.url, Places(var=str(self.folder)), seconds) as session:
+            return migrate(session, store, writer, READER)
 
     @contextmanager
     def clock(self, later: int) -> Iterator[None]:
@@ -220,7 +217,8 @@ def join(relay: SmallRelay, server: Postgres, *, uploads: bool = True, is_dead: 
     store = Path(relay.places.store)
     store.mkdir(exist_ok=True)
     role = "upload" if uploads else "follower"
-    (store / "store.json").write_text(json.dumps({"postern": 1, "id": STORE, "role": role}))
+    config = {"postern": 1, "id": STORE, "name": relay.etc.parent.name, "role": role}
+    (store / "store.json").write_text(json.dumps(config))
     service = server.service(WRITER if uploads else READER)
     (store / "service.conf").write_text(service.replace(f"port={server.port}", "port=1") if is_dead else service)
 
@@ -243,9 +241,13 @@ def write_certificates(folder: Path) -> None:
     root = common.subject_name(name).public_key(authority.public_key())
     root = root.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     leaf = common.subject_name(own).public_key(key.public_key()).add_extension(names, critical=False)
+    login = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, WRITER.name)])
+    client_key = ec.generate_private_key(ec.SECP256R1())
+    client = common.subject_name(login).public_key(client_key.public_key()).sign(authority, hashes.SHA256())
     pem = serialization.Encoding.PEM
     (folder / "ca.pem").write_bytes(root.sign(authority, hashes.SHA256()).public_bytes(pem))
     (folder / "server.crt").write_bytes(leaf.sign(authority, hashes.SHA256()).public_bytes(pem))
     plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     (folder / "server.key").write_bytes(key.private_bytes(pem, *plain))
     (folder / "server.key").chmod(0o600)
+    (folder / "client.pem").write_bytes(client.public_bytes(pem) + client_key.private_bytes(pem, *plain))

@@ -72,7 +72,7 @@ class Server:
             lock.rmdir()
 
     def knock(self, key: str = "", host: str = "") -> str:
-        """Say hello at a relay; return what it answers, or nothing."""
+        """Send EHLO to a relay; return what it answers, or nothing."""
         return self.call(self.line(host, key)).out
 
     def call(self, argv: list[str], stdin: bytes = b"") -> Ran:

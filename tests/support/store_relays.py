@@ -41,7 +41,7 @@ def run_follow(of: SmallRelay, now: int = 2_000_000_000) -> Followed:
 
 
 def accept_first(of: SmallRelay, names: Sequence[str]) -> None:
-    """Give a relay a list that was accepted before there was a store."""
+    """Write on a relay a list that was accepted before there was a store."""
     store = Path(of.places.store)
     store.rename(f"{store}.away")
     of.offer(names)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from common.settings import Settings
-from inventory.model import Online
+from inventory.sources import Online
 from receiver.upload import formats
 from receiver.upload.recipient_filter import FilteredExport, filter_export
 from receiver.upload.stream import strip_end_mark

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.settings import Settings
-from inventory.model import Exchange
+from inventory.exchange import Exchange
 from receiver.upload import formats
 from receiver.upload.recipient_filter import filter_export
 from receiver.upload.stream import strip_end_mark

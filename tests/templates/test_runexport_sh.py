@@ -15,9 +15,10 @@ from common.settings import Settings
 from lab import roots
 from lab.host import LabHost
 from receiver.upload import formats
-from receiver.upload.recipient_filter import filter_export
+from receiver.upload.recipient_filter import FilteredExport, filter_export
 from receiver.upload.stream import strip_end_mark
 from tests.support.directories import BASE, FOLDER, PASSWORD, READER, SERVER, UNLIMITED, Directory, kit_files
+from tests.support.ldap_stub import disconnection, done, entry, paged, people, reference, result, serve
 
 pytestmark = pytest.mark.host
 
@@ -28,6 +29,14 @@ cd /etc/ldap/lab && cp server.pem whole.pem && rm -rf past && mkdir past && touc
 printf '%s\n' '[ca]' default_ca=d '[d]' database=past/index serial=past/serial new_certs_dir=past default_md=sha256 \
     policy=p '[p]' commonName=supplied > past/cnf
 openssl ca -batch -config past/cnf -cert ca.pem -keyfile ca.key -in server.csr -out server.pem -extfile ext \
+    -rand_serial -startdate 20200101000000Z -enddate 20200201000000Z -notext
+"""
+EXPIRED_CA = """
+cd /etc/ldap/lab && rm -rf past && mkdir past && touch past/index
+printf '%s\n' '[ca]' default_ca=d '[d]' database=past/index serial=past/serial new_certs_dir=past default_md=sha256 \
+    policy=p x509_extensions=x '[p]' commonName=supplied '[x]' basicConstraints=critical,CA:TRUE > past/cnf
+openssl req -new -key ca.key -subj "/CN=Lab ca" -out past/ca.csr
+openssl ca -batch -config past/cnf -selfsign -keyfile ca.key -in past/ca.csr -out past.pem \
     -rand_serial -startdate 20200101000000Z -enddate 20200201000000Z -notext
 """
 HIDDEN = f'access to dn.children="ou=people,{BASE}" by dn.exact="{READER}" none\naccess to * by * read\n'
@@ -47,9 +56,14 @@ def directory(started: Directory) -> Directory:
     return started
 
 
-def listed(sent: bytes) -> frozenset[str]:
+def choose(sent: bytes) -> FilteredExport:
+    """Return what the receiver makes of a list."""
     settings = Settings("acme", "ldap", ("acme.example",), ldap_attributes=("mail",))
-    return filter_export(formats.read(strip_end_mark(sent), settings), settings).recipients
+    return filter_export(formats.read(strip_end_mark(sent), settings), settings)
+
+
+def listed(sent: bytes) -> frozenset[str]:
+    return choose(sent).recipients
 
 
 def fails(directory: Directory, *said: str) -> None:
@@ -225,6 +239,11 @@ def test_an_expired_certificate_is_named(directory: Directory) -> None:
         directory.start()
 
 
+def test_a_ca_that_has_expired_is_told_from_a_certificate_that_has(directory: Directory) -> None:
+    directory.host.run("sh", "-ec", f"{EXPIRED_CA}cp past.pem {FOLDER}/ca.pem")
+    fails(directory, "its certificate is valid, and the CA in ca.pem has expired")
+
+
 def test_a_ca_that_is_none_is_refused_before_anybody_is_asked(directory: Directory) -> None:
     directory.host.run("cp", "/etc/ldap/lab/server.pem", f"{FOLDER}/ca.pem")
     fails(directory, "is a server's own certificate and no CA")
@@ -313,6 +332,83 @@ def test_a_result_that_stalls_is_given_up(directory: Directory) -> None:
         script = directory.file("runexport.sh")
         script.write_text(script.read_text().replace("limit=600", "limit=2"))
         fails(directory, "began to answer and then stalled for 2 seconds")
+
+
+# What a server of another kind does, and slapd does not. ldapsearch ends with 0 in all of these.
+NOT_WHOLE = {
+    "a page that comes without its control": (done(), b"", b"", "the last page does not say that it is the last"),
+    "a control that cannot be read": (done(), paged(b"\xff"), b"", "the last page does not say that it is the last"),
+    "a result of more bits than an exit code": (done(4096), paged(), b"", "the search ended well and complains"),
+    "a connection that is ended": (done(), paged(), disconnection(0), "the search ended well and complains"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_WHOLE)
+def test_an_answer_that_ends_well_and_is_not_whole_is_no_list(directory: Directory, case: str) -> None:
+    end, control, last, sentence = NOT_WHOLE[case]
+    with serve(directory.host, [*people(300), end], control, last=last) as url:
+        directory.kit(servers=(url,))
+        fails(directory, sentence)
+
+
+def test_a_server_that_gives_a_range_of_the_values_is_found_by_the_relay(directory: Directory) -> None:
+    values = [f"user{number}@acme.example" for number in range(1500)]
+    many = entry("cn=everybody,dc=acme", {"mail;range=0-1499": values})
+    with serve(directory.host, [*people(5), many, done()], paged()) as url:
+        directory.kit(servers=(url,))
+        assert directory.export().returncode == 0
+    with pytest.raises(formats.BadExport, match=r"line 16: .*;range="):
+        listed(directory.uploads()[0])
+
+
+def test_a_global_catalog_that_lacks_the_addresses_is_told_from_the_port_that_has_them(directory: Directory) -> None:
+    with serve(directory.host, [done()], paged(), port=3269):
+        directory.kit(servers=(f"{SERVER}:3269",))
+        fails(
+            directory, "has nobody that the filter (mail=*) finds", "Port 636 of the same server has", "name port 636"
+        )
+
+
+def test_a_server_that_sends_elsewhere_is_named_with_what_to_do(directory: Directory) -> None:
+    directory.restart(f'{UNLIMITED}\nreferral "ldap://dc9.other.example"')
+    try:
+        directory.kit(base="dc=other,dc=example")
+        fails(directory, "does not hold dc=other,dc=example and names another server: put that one into servers")
+    finally:
+        directory.restart(UNLIMITED)
+
+
+def test_a_part_that_lies_on_another_server_is_not_listed_and_told(directory: Directory) -> None:
+    berlin = reference("ldaps://dc9.acme.example/ou=berlin,dc=acme")
+    with serve(directory.host, [*people(5), berlin, done()], paged()) as url:
+        directory.kit(servers=(url,))
+        assert directory.export().returncode == 0
+    choice = choose(directory.uploads()[0])
+    assert len(choice.recipients) == 5
+    assert choice.notes == ("who lives on another server is not listed: ldaps://dc9.acme.example/ou=berlin,dc=acme",)
+
+
+# What Active Directory says of a bind account besides that it is refused; Samba says no more than some of them.
+REFUSED = {
+    "52e": "no such account, or another password",
+    "530": "the account may not log in at this hour, or from this host",
+    "531": "the account may not log in at this hour, or from this host",
+    "532": "its password has expired",
+    "533": "the account is disabled",
+    "701": "the account has expired",
+    "773": "its password must be changed first",
+    "775": "the account is locked",
+    "80090346": "something between takes TLS apart",
+}
+
+
+@pytest.mark.parametrize("data", REFUSED)
+def test_why_active_directory_refuses_the_account_is_said_and_it_is_asked_once(directory: Directory, data: str) -> None:
+    comment = f"80090308: LdapErr: DSID-0C090447, comment: AcceptSecurityContext error, data {data}, v3839\0"
+    with serve(directory.host, [done()], bind=result(0x61, 49, comment)) as url:
+        directory.kit(servers=(url,))
+        fails(directory, f"with this password (49): {REFUSED[data]}", "Nothing binds again until bind.password changes")
+        assert "was refused before and is still the same" in directory.export().stdout
 
 
 # ---- the host it runs on

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from receiver.upload.formats.letters import KEPT, has_half_letters, united, whole_letters
+from receiver.upload.formats.letters import KEPT, has_half_letters, unite_readings, whole_letters
 from receiver.upload.formats.values import Block
 
 _ESCAPED = (("\\\\", KEPT, "\\"), ("\\;", "\udc3b", ";"))
@@ -34,11 +34,11 @@ def _values(cells: Sequence[str], double_byte: bool) -> str:
     """Return the addresses, one a line."""
     text = "\n".join(cells)
     if not double_byte or not has_half_letters(text):
-        return _apart(text)
-    return united(_apart(whole_letters(text)), _apart(text), ";")
+        return _split_values(text)
+    return unite_readings(_split_values(whole_letters(text)), _split_values(text), ";")
 
 
-def _apart(text: str) -> str:
+def _split_values(text: str) -> str:
     escaped = _ESCAPED if "\\" in text or KEPT in text else ()
     for written, kept, _ in escaped:
         text = text.replace(written, kept)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from receiver.upload.formats import cells
-from receiver.upload.formats.decode import Text, is_row, line_of, without_blank_lines
+from receiver.upload.formats.decode import Text, is_row, line_of, lines_of, without_blank_lines
 from receiver.upload.formats.values import BadExport, BadRow, Block, Values
 from receiver.upload.recipient_types import OWNER, may_name_a_type, owner_kinds, type_of_name
 
@@ -19,8 +20,11 @@ ADDRESSES = "proxyAddresses"
 _REQUIRED = ("DN", ADDRESSES, "objectClass")  # every object has a name and a class
 _RANGE = f"{ADDRESSES};range=".casefold()
 _HEX = re.compile("^[Xx]'([0-9A-Fa-f]*)'$", re.MULTILINE)
-_DN = re.compile("X'[0-9A-Fa-f]*'|[^=]*=.*")
-_NO_VALUE = re.compile("[; ]*|X''")
+_IN_HEX = re.compile(r"(?:^|(?<!\\);)[Xx]'([^;]*)")
+_WHOLE_HEX = re.compile("[0-9A-Fa-f]*'")
+_DN = re.compile(r"[Xx]'[0-9A-Fa-f]*'|[A-Za-z0-9.-]+=(?!.*(?<!\\);)")
+"""A `;` is written with a backslash in a name, and without one between the values of a cell."""
+_NO_VALUE = re.compile(r"[;\s]*(?:[Xx]'(?:0[9AaDd]|20){0,99}'[;\s]*)?")
 _NEXT = re.compile(";(?=[A-Za-z0-9]{1,8}:)")  # before the type of another address
 
 csv.field_size_limit(1 << 30)  # the addresses of one may be beyond csv's 128 KB
@@ -54,10 +58,19 @@ def _blocks(export: bytes) -> Iterator[Block]:
             raise BadExport(text.line(at) + line_of(chunk, bad.number), bad.why) from None
         if rows:
             empty = False
-            yield from _read(rows, table)
+            each_row = partial(_each_row, text, at, chunk, table)
+            yield from (block._replace(rows=each_row) for block in _read(rows, table))
     if empty:
         why = "is the server a global catalog, and may the account that runs csvde read its directory?"
         raise BadExport(1, f"there is no row below the header: {why}")
+
+
+def _each_row(text: Text, at: int, chunk: bytes, table: _Table) -> Iterator[tuple[int, str]]:
+    """Yield the line of each row of a chunk that could be read, and its addresses."""
+    first = text.line(at)
+    for number, row in lines_of(chunk):
+        (block,) = _read(_rows([row.decode()], table), table)
+        yield first + number, block.text
 
 
 def _table(text: Text) -> _Table:
@@ -93,7 +106,16 @@ def _rows(lines: list[str], table: _Table) -> list[list[str]]:
         number = next(at for at, cell in enumerate(addresses) if _NO_VALUE.fullmatch(cell))
         why = "whoever has none was not asked for, so these are more than the server gives at once (1,500)"
         raise BadRow(number, f"{ADDRESSES} is empty: {why}")
+    if any(_has_broken_hex(cell) for cell in addresses if "'" in cell):
+        number = next(at for at, cell in enumerate(addresses) if _has_broken_hex(cell))
+        raise BadRow(number, "a value in hex, X'...', is not whole: something of it was lost")
     return rows
+
+
+def _has_broken_hex(cell: str) -> bool:
+    """Return whether a value in hex lacks its end, or half of a byte, or has anything but digits in it."""
+    values = (found[1] for found in _IN_HEX.finditer(cell))
+    return any(len(value) % 2 == 0 or not _WHOLE_HEX.fullmatch(value) for value in values)
 
 
 def _fields(lines: list[str]) -> list[list[str]]:
@@ -123,7 +145,7 @@ def _read(rows: Sequence[Sequence[str]], table: _Table) -> Iterator[Block]:
             sort if number else _add_named_type(sort, cell) for sort, number, cell in zip(sorts, numbers, addresses)
         ]
     for block in cells.blocks(addresses, sorts, table.double_byte):
-        yield block._replace(text=_HEX.sub(_meant, block.text)) if "'" in block.text else block
+        yield block._replace(text=_HEX.sub(_decode_value, block.text)) if "'" in block.text else block
 
 
 def _add_named_type(sort: tuple[str, ...], cell: str) -> tuple[str, ...]:
@@ -132,7 +154,7 @@ def _add_named_type(sort: tuple[str, ...], cell: str) -> tuple[str, ...]:
     return (kind, *sort) if kind and kind not in sort else sort
 
 
-def _meant(value: re.Match[str]) -> str:
+def _decode_value(value: re.Match[str]) -> str:
     """Return what csvde wrote as bytes, as it does what is not ASCII: one value, or it may be all of a cell.
 
     A line end in it becomes another control, which counts for nothing at an address's ends and is in no address.

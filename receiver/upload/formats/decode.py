@@ -89,10 +89,15 @@ def without_blank_lines(chunk: bytes) -> bytes:
     return _BLANK_LINES.sub(b"", chunk) if b"\n\n" in chunk or b"\n\r\n" in chunk or chunk[:1] in b"\r\n" else chunk
 
 
+def lines_of(chunk: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the number in a chunk, counted from 0, of each line that is not empty, and the line without its end."""
+    lines = (line.rstrip(b"\r") for line in chunk.split(b"\n"))
+    return ((number, line) for number, line in enumerate(lines) if line)
+
+
 def line_of(chunk: bytes, number: int) -> int:
     """Return on which line of a chunk a row lies, both counted from 0; empty lines are no rows."""
-    lines = (at for at, line in enumerate(chunk.split(b"\n")) if line not in (b"", b"\r"))
-    return next(islice(lines, number, None))
+    return next(islice(lines_of(chunk), number, None))[0]
 
 
 def is_row(line: str, separator: str = ",") -> bool:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
-from receiver.upload.formats.decode import Text, is_row, line_of, without_blank_lines
-from receiver.upload.formats.letters import KEPT, has_half_letters, united, whole_letters
+from receiver.upload.formats.decode import Text, is_row, line_of, lines_of, without_blank_lines
+from receiver.upload.formats.letters import KEPT, has_half_letters, unite_readings, whole_letters
 from receiver.upload.formats.values import BadExport, BadRow, Block, Values
 
 COLUMNS = ("Obj-Class", "E-mail addresses", "Secondary-Proxy-Addresses")
@@ -71,7 +72,7 @@ def _blocks(export: bytes) -> Iterator[Block]:
         rows = without_blank_lines(chunk)
         empty = empty and not rows.strip()
         try:
-            yield Block(_block(rows, table))
+            yield Block(_block(rows, table), rows=partial(_rows, text, at, chunk, table))
         except BadRow as bad:
             raise BadExport(text.line(at) + line_of(chunk, bad.number), bad.why) from None
     if empty:
@@ -80,6 +81,12 @@ def _blocks(export: bytes) -> Iterator[Block]:
             "there is no row below the header: leave HomeServer and BasepointOnly out of userexport.ini, and see "
             "whether Basepoint is right and the account that runs ADMIN may read the directory",
         )
+
+
+def _rows(text: Text, at: int, chunk: bytes, table: _Table) -> Iterator[tuple[int, str]]:
+    """Yield the line of each row of a chunk that could be read, and its values."""
+    first = text.line(at)
+    return ((first + number, _values(row + b"\n", table)) for number, row in lines_of(chunk))
 
 
 def _table(text: Text) -> _Table:
@@ -104,7 +111,7 @@ def _table(text: Text) -> _Table:
 
 def _block(rows: bytes, table: _Table) -> str:
     """Return the values of rows as lines. Raises BadRow."""
-    marked, apart = _apart(rows, table)
+    marked, apart = _split_rows(rows, table)
     try:
         regular = _regular(marked, table)
         if regular is not None:
@@ -114,7 +121,7 @@ def _block(rows: bytes, table: _Table) -> str:
     return _values(rows, table)
 
 
-def _apart(rows: bytes, table: _Table) -> tuple[bytes, list[bytes]]:
+def _split_rows(rows: bytes, table: _Table) -> tuple[bytes, list[bytes]]:
     """Split rows: marked text of the plain ones, and, as they are, those with a quote or a backslash."""
     marked = rows.translate(table.marks)
     plain: list[bytes] = []
@@ -151,26 +158,26 @@ def _values(rows: bytes, table: _Table) -> str:
         return _read(lines, table)
     lettered = [whole_letters(line) for line in lines]
     try:
-        return united(_read(lettered, table), _read(lines, table), "%")
+        return unite_readings(_read(lettered, table), _read(lines, table), "%")
     except BadRow:  # perhaps in one of the readings alone: in the other a quote is closed that is not in this one
-        return _either(lines, lettered, table)
+        return _read_both_ways(lines, lettered, table)
 
 
-def _either(lines: Sequence[str], lettered: Sequence[str], table: _Table) -> str:
+def _read_both_ways(lines: Sequence[str], lettered: Sequence[str], table: _Table) -> str:
     """Return the values of rows in either reading, of each row in those in which it is one. Raises BadRow."""
     ones, others = (_only_rows(some, table) for some in (lettered, lines))
     for number, (one, other) in enumerate(zip(ones, others)):
         if one is other is None:
             raise BadRow(number, _UNCLOSED)
     one, other = (_read([line or "" for line in some], table) for some in (ones, others))
-    return united(one, other, "%")
+    return unite_readings(one, other, "%")
 
 
 def _only_rows(lines: Sequence[str], table: _Table) -> list[str | None]:
-    return [line if is_row(_kept(line), table.separator) else None for line in lines]
+    return [line if is_row(_hide_escapes(line), table.separator) else None for line in lines]
 
 
-def _kept(text: str) -> str:
+def _hide_escapes(text: str) -> str:
     """Return a text with what escapes mean out of the way of what takes it apart."""
     for written, kept, _ in _ESCAPED:
         text = text.replace(written, kept)
@@ -179,7 +186,7 @@ def _kept(text: str) -> str:
 
 def _read(lines: Sequence[str], table: _Table) -> str:
     """Take lines apart. Columns an editor dropped at a row's end are empty. Raises BadRow."""
-    rows = _fields(_kept("\n".join(lines)).split("\n"), table.separator) if lines else []
+    rows = _fields(_hide_escapes("\n".join(lines)).split("\n"), table.separator) if lines else []
     for number, row in enumerate(rows) if max(map(len, rows), default=0) > table.width else ():
         if any(row[table.width :]):
             raise BadRow(number, f"a row of {len(row)} columns; the header has {table.width}")
@@ -187,7 +194,7 @@ def _read(lines: Sequence[str], table: _Table) -> str:
     if not all(map(_CLASS.fullmatch, {*classes})):
         number = next(at for at, class_ in enumerate(classes) if not _CLASS.fullmatch(class_))
         raise BadRow(number, "an Obj-Class as there is none: a value before it holds a line end, and was cut there")
-    return _meant(rows, table)
+    return _without_escapes(rows, table)
 
 
 def _fields(lines: Sequence[str], separator: str) -> list[list[str]]:
@@ -201,7 +208,7 @@ def _fields(lines: Sequence[str], separator: str) -> list[list[str]]:
     raise BadRow(number, _UNCLOSED)
 
 
-def _meant(rows: Sequence[Sequence[str]], table: _Table) -> str:
+def _without_escapes(rows: Sequence[Sequence[str]], table: _Table) -> str:
     """Return the values of the address columns without their escapes. Raises BadRow."""
     text = "\n".join([row[column] for row in rows for column in table.addresses if len(row) > column])
     text = text.replace("%", "\n")

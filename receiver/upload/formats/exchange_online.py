@@ -56,8 +56,8 @@ class _Tenant(NamedTuple):
     def open_domains(self, settings: Settings) -> Iterator[tuple[str, str]]:
         """Yield the customer's domains that this tenant does not answer for alone, and why. Raises BadExport."""
         for domain in settings.domains:
-            accepted = self._accepted(domain, settings)
-            above = None if accepted else self._above(domain, settings)
+            accepted = self._read_accepted_domains(domain, settings)
+            above = None if accepted else self._parent_domain(domain, settings)
             if accepted is None and above is None:
                 why = "wrong app or organization, or a domain that is still to be added there"
                 raise BadExport(None, f"{domain} is none of the domains of this Exchange Online: {why}")
@@ -66,10 +66,10 @@ class _Tenant(NamedTuple):
             type_ = accepted.type or "of no type" if accepted else f"known as a subdomain of {above} alone"
             yield domain, f"{domain} stays open: Exchange Online has it {type_}, not {AUTHORITATIVE}; {_CURE}"
 
-    def _accepted(self, domain: str, settings: Settings) -> _Accepted | None:
+    def _read_accepted_domains(self, domain: str, settings: Settings) -> _Accepted | None:
         return self.domains.get(domain.lower()) or self.domains.get(settings.unicode.get(domain, domain).lower())
 
-    def _above(self, domain: str, settings: Settings) -> str | None:
+    def _parent_domain(self, domain: str, settings: Settings) -> str | None:
         """Return the accepted domain that takes all those below it, this one among them."""
         for form in (domain, settings.unicode.get(domain, domain)):
             labels = form.lower().split(".")

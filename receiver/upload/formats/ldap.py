@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from urllib.parse import unquote
 
 from common.settings import Settings
@@ -27,13 +28,14 @@ _NOBODY_THERE = re.compile(r"(?:DC=(?:Domain|Forest)DnsZones|(?:.*,)?CN=Configur
 def values(export: bytes, settings: Settings) -> Values:
     """Return the values of the address attributes. Raises BadExport."""
     search = _Search(settings)
+    rows = partial(_entries, export, settings)
     for response in ldif.responses(export, settings.ldap_paged):
         if isinstance(response, ldif.Entry):
             search.add(response)
         elif not _NOBODY_THERE.fullmatch(unquote(response.url.partition("://")[2].partition("/")[2].partition("?")[0])):
             search.refer(response.url)
     search.check()
-    return Values(search.blocks(), search.open_domains, tuple(search.notes()))
+    return Values(search.blocks(rows), search.open_domains, tuple(search.notes()))
 
 
 class _Search:
@@ -52,14 +54,7 @@ class _Search:
 
     def add(self, entry: ldif.Entry) -> None:
         """Take the addresses of an entry. Raises BadExport."""
-        owner: dict[str, str] = {}
-        addresses, has_one = [], False
-        for name, mark, written in self._line.findall(entry.attributes):
-            if name.lower() in self._addresses:
-                has_one = True
-                addresses += _addresses(ldif.value(entry.line, mark, written))
-            elif mark != b"<":  # of several classes the last one says most
-                owner[name.decode().casefold()] = ldif.value(entry.line, mark, written)
+        owner, addresses, has_one = self.read(entry)
         self._entries += 1
         self._values += len(addresses)
         self._without += not has_one
@@ -69,6 +64,18 @@ class _Search:
             raise BadExport(entry.line, f"the entry that begins here has {why}: part of it is lost or hidden")
         self._found[_kinds(owner, addresses)] += addresses
         self._see_catch_alls(addresses)
+
+    def read(self, entry: ldif.Entry) -> tuple[Mapping[str, str], list[str], bool]:
+        """Return what an entry says of its owner, its addresses, and whether it has any. Raises BadExport."""
+        owner: dict[str, str] = {}
+        addresses, has_one = [], False
+        for name, mark, written in self._line.findall(entry.attributes):
+            if name.lower() in self._addresses:
+                has_one = True
+                addresses += _addresses(ldif.value(entry.line, mark, written))
+            elif mark != b"<":  # of several classes the last one says most
+                owner[name.decode().casefold()] = ldif.value(entry.line, mark, written)
+        return owner, addresses, has_one
 
     def refer(self, url: str) -> None:
         """Note where somebody may live whom this server does not know. Raises BadExport for too many."""
@@ -84,9 +91,9 @@ class _Search:
             why = f"none of {self._entries} entries has an address: may bind_dn read the attributes it asks for?"
             raise BadExport(None, why)
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield the addresses, by the kinds of their owners."""
-        yield from (Block("\n".join(addresses), kinds) for kinds, addresses in self._found.items())
+    def blocks(self, rows: Callable[[], Iterator[tuple[int, str]]]) -> Iterator[Block]:
+        """Yield the addresses, by the kinds of their owners; `rows`, those of each entry."""
+        yield from (Block("\n".join(addresses), kinds, rows) for kinds, addresses in self._found.items())
 
     def notes(self) -> Iterator[str]:
         """Yield what somebody should hear of."""
@@ -114,6 +121,14 @@ class _Search:
                 self.open_domains[domain] = f"{why}; {domain} stays open"
 
 
+def _entries(export: bytes, settings: Settings) -> Iterator[tuple[int, str]]:
+    """Yield the first line of each entry of an export that could be read, and its addresses."""
+    search = _Search(settings)
+    for response in ldif.responses(export, settings.ldap_paged):
+        if isinstance(response, ldif.Entry):
+            yield response.line, "\n".join(search.read(response)[1])
+
+
 def _every_spelling(settings: Settings) -> Mapping[str, str]:
     both = {u_label.casefold(): a_label for a_label, u_label in settings.unicode.items()}
     return {**both, **{domain.casefold(): domain for domain in settings.domains}}
@@ -125,10 +140,10 @@ def _addresses(value: str) -> list[str]:
     There is one, but for a value with a line end in it, which nobody made on purpose.
     """
     found = [part.strip(_BLANKS) for part in re.split("[\r\n]+", value.strip(_BLANKS))]
-    return [_typed(part) for part in found if part]
+    return [_with_type(part) for part in found if part]
 
 
-def _typed(value: str) -> str:
+def _with_type(value: str) -> str:
     typed = _TYPED.fullmatch(value)
     if typed is None:
         return f"smtp:{value}"

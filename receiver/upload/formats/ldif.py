@@ -58,7 +58,7 @@ def responses(export: bytes, paged: bool) -> Iterator[Entry | Reference]:
     rest, line, counted = b"", 1, 0
     for start, end in _pieces(body):
         line, counted = line + body.count(b"\n", counted, start), start
-        cookie, rest = _without_pages(_unfolded(body[start:end], line), cookie)
+        cookie, rest = _without_pages(_unfold(body[start:end], line), cookie)
         if rest:
             yield from _response(line, rest)
     _check_end(cookie, behind=bool(rest), paged=paged)
@@ -83,7 +83,7 @@ def _pieces(body: bytes) -> Iterator[tuple[int, int]]:
         yield found.start(), at
 
 
-def _unfolded(piece: bytes, line: int) -> bytes:
+def _unfold(piece: bytes, line: int) -> bytes:
     if piece.startswith(b" "):
         raise BadExport(line, f"a line that belongs to no entry: {_NOT_LLL}")
     if len(piece) > _LONGEST:
@@ -107,11 +107,13 @@ def _response(line: int, piece: bytes) -> Iterator[Entry | Reference]:
         raise BadExport(line, f"{what}: {_NOT_LLL}")
     fault = _FAULT.search(piece, name.end())
     if fault:
-        raise BadExport(line, f"in the entry that begins here: {_why(fault[0].lower(), piece[fault.end() :])}")
+        raise BadExport(
+            line, f"in the entry that begins here: {_describe_fault(fault[0].lower(), piece[fault.end() :])}"
+        )
     yield Entry(line, piece[name.end() :])
 
 
-def _why(begins: bytes, follows: bytes) -> str:
+def _describe_fault(begins: bytes, follows: bytes) -> str:
     if begins.endswith(b";range="):
         return _RANGE
     if begins == b"\ndn:":

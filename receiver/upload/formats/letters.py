@@ -23,7 +23,7 @@ def whole_letters(text: str) -> str:
     return _HALF.sub(rf"\1{KEPT}", text)
 
 
-def united(lettered: str, escaped: str, separator: str) -> str:
+def unite_readings(lettered: str, escaped: str, separator: str) -> str:
     """Return the values of both readings, each on a line as they are given.
 
     A value that one of them alone has, with a type behind a separator in it, is several values in the other.

@@ -6,8 +6,8 @@ As `UserMailbox<TAB>hidden,disabled<TAB>SMTP:a@b;smtp:c@d`, below a line that na
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
 
 from receiver.upload.formats import cells
 from receiver.upload.formats.decode import Text
@@ -43,12 +43,20 @@ def blocks(text: Text) -> Iterator[Block]:
         if None in sorts:
             why = "a row as runexport.ps1 does not write any: a type, flags it knows and addresses, with tabs between"
             raise BadExport(text.line(at) + sorts.index(None), why)
-        yield from cells.blocks(addresses, [sort or () for sort in sorts])
+        for block in cells.blocks(addresses, [sort or () for sort in sorts]):
+            yield block._replace(rows=partial(_rows, text, at, addresses))
     if empty:
         raise BadExport(
             text.line(text.rows) - 1,
             "there is no row below the header: may the account that runs the script see any recipient?",
         )
+
+
+def _rows(text: Text, at: int, addresses: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Yield the line of each row that begins at or below a place, and its addresses."""
+    for line, cell in enumerate(addresses, text.line(at)):
+        (block,) = cells.blocks([cell], [()])
+        yield line, block.text
 
 
 @lru_cache(maxsize=1024)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import NamedTuple
 
@@ -26,11 +26,16 @@ class BadRow(Exception):
         self.why = why
 
 
+def _no_rows() -> Iterator[tuple[int, str]]:
+    return iter(())
+
+
 class Block(NamedTuple):
     """Values, each on a line of a long text, with empty lines between. A string for each would be most of the cost."""
 
     text: str
     kinds: tuple[str, ...] = ()  # what all their owners are, in words of receiver.upload.recipient_types
+    rows: Callable[[], Iterator[tuple[int, str]]] = _no_rows  # the line of each row, and its values: for a fault alone
 
 
 class Values(Iterator[str]):

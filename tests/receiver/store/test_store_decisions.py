@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from receiver.actions import review
+from receiver.lists.review_record import ReviewRecord, encode_record
+from receiver.store.relay_heads import read_heads
 from tests.support import postgres
 from tests.support.postgres import Postgres, join
 from tests.support.small_relay import SmallRelay, people
@@ -60,6 +67,74 @@ def test_an_accept_that_is_asked_again_elsewhere_is_done_already(fleet: list[Sma
     follow_all(fleet)
     again = desk(two, *command)
     assert (again["code"], again["did"], again["notes"]) == (0, "unchanged", ["done already"])
+
+
+def test_an_accept_that_a_sibling_took_just_now_is_done_already(fleet: list[SmallRelay]) -> None:
+    """`inv accept` asks all upload relays at once; one of them is second, and still has what was held."""
+    one, two, _ = fleet
+    command, same = accept(one), accept(two)
+    assert command == same
+    assert desk(one, *command)["did"] == "published"
+    again = desk(two, *command)
+    assert (again["code"], again["did"], again["notes"]) == (0, "unchanged", ["done already"])
+    assert two.in_force() == set(people(50))
+
+
+def test_a_review_of_one_upload_relay_is_accepted_on_another_that_was_not_reached(
+    fleet: list[SmallRelay],
+) -> None:
+    one, two, follower = fleet
+    with one.spool() as spool:
+        found = review.review_held(spool, one.settings, int(time.time()))
+        record = ReviewRecord(found.held.list, 50, going=found.effect.going, unseen=("no log",), relays=1)
+    stdin = json.dumps(encode_record(record)).encode()
+    point = head_of(one)
+    assert one.desk("record-review", "acme", "--json", stdin=stdin).returncode == 0
+    log = (one.folder / "log").read_bytes()
+    follow_all(fleet)
+    assert (head_of(one), (one.folder / "log").read_bytes()) == (point, log), "it moves no point and logs nothing"
+    assert upload(one, people(50)).did == "held", "a list that is held later keeps it"
+    taken = desk(two, *record.command("acme").split())
+    assert taken["did"] == "published", taken["why"]
+    follow_all(fleet)
+    assert one.in_force() == two.in_force() == follower.in_force() == set(people(50))
+    assert not (one.folder / "held" / "review.json").exists()
+
+
+def test_two_accepts_at_once_are_both_well(fleet: list[SmallRelay]) -> None:
+    one, two, _ = fleet
+    commands = {one: accept(one), two: accept(two)}
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda each: desk(each, *commands[each]), (one, two)))
+    assert [answer["code"] for answer in answers] == [0, 0], answers
+    assert sorted(str(answer["did"]) for answer in answers) == ["published", "unchanged"]
+    assert one.in_force() == two.in_force() == set(people(50))
+
+
+def test_a_rollback_and_a_resume_that_all_upload_relays_are_asked_for_at_once_are_well(
+    fleet: list[SmallRelay],
+) -> None:
+    one, two, _ = fleet
+    assert upload(one, [*people(100), NEW]).did == "published"
+    follow_all(fleet)
+    name = next(each["list"] for each in desk(one, "history", "acme")["history"] if each["back"] == 1)
+    for words in (("rollback", "acme", "--list", name, "--removing", "1"), ("resume", "acme")):
+        with ThreadPoolExecutor() as pool:
+            answers = list(pool.map(partial(ask_desk, words), (one, two)))
+        assert [answer["code"] for answer in answers] == [0, 0], answers
+        assert "unchanged" in {answer["did"] for answer in answers}
+        assert one.in_force() == two.in_force() == set(people(100))
+        follow_all(fleet)
+
+
+def head_of(of: SmallRelay) -> str:
+    with of.spool() as spool:
+        (tip,) = read_heads(spool)
+        return tip.head.point
+
+
+def ask_desk(words: Sequence[str], of: SmallRelay) -> dict[str, Any]:
+    return desk(of, *words)
 
 
 def test_an_accept_without_the_database_changes_nothing_and_ends_with_75(

@@ -15,6 +15,7 @@ import pytest
 from common.settings import BadSettings
 from lab.waiting import HANGS, wait_until
 from receiver.outcome import Busy, Refused
+from receiver.store import operator
 from receiver.store.alarms import SILENT, find_alarms
 from receiver.store.connection import Connection, Unclear, Unreached
 from receiver.store.follow import Followed
@@ -270,6 +271,27 @@ def test_forgetting_names_who_goes_and_wants_their_number(
     assert NEW in follower.in_force()
     assert ask(follower, "store", "forget", "acme", "--removing", "1")["code"] == 0
     assert follower.in_force() == set(people(100))
+
+
+def test_forgetting_lets_nobody_go_who_came_after_the_count(
+    one: SmallRelay, follower: SmallRelay, empty: Postgres
+) -> None:
+    yesterday = empty.back_up()
+    upload(one, [*people(100), NEW])
+    run_follow(follower, 2_000_001_000)
+    empty.restore(yesterday)
+    late = "late@acme.example"
+    join(one, empty, is_dead=True)
+    assert upload(one, [*people(100), NEW, late]).code == 75
+    heads = ask(one, "store", "heads", "acme")
+
+    def bring(step: str) -> None:
+        if step == "connected":
+            assert _ask_with(follower, heads, "store", "merge", "acme")["total"] == 102
+
+    with follower.spool() as spool, pytest.raises(Busy, match="has changed just now"):
+        operator.forget_heads(access(follower, bring), spool, 1)
+    assert follower.in_force() == {*people(100), NEW, late}
 
 
 def test_a_relay_that_has_not_followed_for_an_hour_is_one_alarm(one: SmallRelay) -> None:

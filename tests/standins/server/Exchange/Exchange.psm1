@@ -27,13 +27,14 @@ class ProxyAddress {
 $Kinds = @('UserMailbox') * 10 + @('SharedMailbox', 'RoomMailbox', 'MailUser', 'MailContact', 'MailUniversalDistributionGroup',
     'DynamicDistributionGroup', 'PublicFolder', 'RemoteUserMailbox', 'ArbitrationMailbox', 'PublicFolderMailbox')
 $Covers = @{
-    'Get-Mailbox'                  = 'UserMailbox', 'SharedMailbox', 'RoomMailbox', 'EquipmentMailbox', 'DiscoveryMailbox'
+    'Get-Mailbox'                  = 'UserMailbox', 'LinkedMailbox', 'SharedMailbox', 'LegacyMailbox', 'RoomMailbox',
+        'EquipmentMailbox', 'DiscoveryMailbox', 'TeamMailbox', 'SchedulingMailbox'
     'Get-Mailbox -Arbitration'     = , 'ArbitrationMailbox'
     'Get-Mailbox -PublicFolder'    = , 'PublicFolderMailbox'
     'Get-RemoteMailbox'            = , 'RemoteUserMailbox'
     'Get-MailUser'                 = , 'MailUser'
     'Get-MailContact'              = , 'MailContact'
-    'Get-DistributionGroup'        = 'MailUniversalDistributionGroup', 'MailUniversalSecurityGroup', 'RoomList'
+    'Get-DistributionGroup'        = 'MailUniversalDistributionGroup', 'MailNonUniversalGroup', 'MailUniversalSecurityGroup', 'RoomList'
     'Get-DynamicDistributionGroup' = , 'DynamicDistributionGroup'
     'Get-MailPublicFolder'         = , 'PublicFolder'
 }
@@ -59,7 +60,7 @@ function New-StandinPerson([int]$i, $ask) {
         EmailAddresses = [System.Collections.ArrayList]@($one.Addresses); HiddenFromAddressListsEnabled = $one.Hidden
     }
     if ($ask) { $object['RequireSenderAuthenticationEnabled'] = $one.Internal }
-    if ($ask -and $one.Details -like '*Mailbox') { $object['ExchangeUserAccountControl'] = ('None', 'AccountDisabled')[$one.Disabled] }
+    if ($ask -and $one.Details -match 'Mailbox$|^MailUser$') { $object['ExchangeUserAccountControl'] = ('None', 'AccountDisabled')[$one.Disabled] }
     [pscustomobject]$object
 }
 

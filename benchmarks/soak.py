@@ -1,0 +1,223 @@
+"""Hours of uploads in minutes, faults thrown in: what grows on the relay, and whether anybody is lost."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks import made_spools, relays, tools
+from benchmarks.measuring import Spread, figure
+from benchmarks.report import Answer, Plot, Table, Target
+from common.exit_codes import DONE
+from common.paths import PLACES, REBUILD, RECEIVE
+from lab.host import LabHost
+from lab.operators import MARK, OUTSIDE, Operator, export
+
+PEOPLE = 50  # recipients of each customer
+AT_ONCE = 4  # uploads
+SMALL = 8  # customers whose spool is a file system of its own, so that it can be full
+ROOM = "512k"
+PAUSE = 1.5  # seconds between two faults
+DAEMONS = ("sshd", "master", "qmgr", "cron", "rsyslogd")
+TABLE = f"{PLACES.tables}/exchange_recipients"
+HOW = """\
+{customers} customers on one relay, {people} recipients each. In each hour every customer sends its list, {at_once} at
+once, by the forced command; one in twenty has changed by a tenth. Meanwhile, every {pause:g} s, one of these: an upload
+or a build is killed, Postfix or sshd is restarted, a spool's disk is full. The last hour has no faults. An address is
+lost where it stood on a list that was taken and on the one sent since, and is not in the table."""
+
+
+class Size(NamedTuple):
+    """How much of it."""
+
+    customers: int
+    hours: int
+
+
+FULL, QUICK = Size(1_000, 4), Size(12, 2)
+
+
+class Hour(NamedTuple):
+    """What an hour of uploads left."""
+
+    ended: Mapping[int, int]  # by exit code
+    faults: int
+    lost: int
+    inexact: int  # customers whose table is not the list that was sent last
+    memory: float  # MB of the relay's daemons
+    descriptors: int  # of theirs, open
+    processes: int
+    files: int  # in all spools
+    spool: float  # MB in all spools
+
+
+def measure(quick: bool) -> Answer:
+    """Measure it."""
+    size = QUICK if quick else FULL
+    with relays.started(1) as (host,), tempfile.TemporaryDirectory(prefix="postern-bench-") as place:
+        soak = Soak(Path(place), host, size.customers)
+        hours = [soak.hour(has_faults=number < size.hours - 1) for number in range(size.hours)]
+    lost, inexact = sum(hour.lost for hour in hours), hours[-1].inexact
+    return Answer(
+        title="A soak",
+        how=HOW.format(customers=figure(size.customers), people=PEOPLE, at_once=AT_ONCE, pause=PAUSE),
+        targets=(
+            Target(says="a soak: addresses lost", found=Spread.of([lost]), limit=0, unit="addresses"),
+            Target(says="a soak: tables that are not the last list", found=Spread.of([inexact]), limit=0, unit="lists"),
+        ),
+        tables=(_uploads(hours), _growth(hours)),
+        plot=Plot(
+            title="What a relay's daemons and spools come to",
+            x="hour",
+            y="MB",
+            lines={
+                "daemons": [(number, Spread.of([hour.memory])) for number, hour in enumerate(hours, 1)],
+                "spools": [(number, Spread.of([hour.spool])) for number, hour in enumerate(hours, 1)],
+            },
+        ),
+    )
+
+
+class Soak:
+    """A relay whose customers all have a list in force."""
+
+    def __init__(self, folder: Path, host: LabHost, customers: int) -> None:
+        """Provision them."""
+        self.host, self.dice = host, random.Random(1)
+        self.sent = {f"c{number}": [f"person{each:03}" for each in range(PEOPLE)] for number in range(customers)}
+        operator = Operator(folder)
+        operator.relay("mx1", host)
+        for customer in self.sent:
+            operator.customer(customer)
+        tools.inv(operator, "provision --all")
+        for customer in list(self.sent)[:SMALL]:
+            host.tmpfs(PLACES.spool(customer), ROOM)
+        self.spools = host.root / "var/lib/postern/customers"
+        for customer, people in self.sent.items():
+            made_spools.write_list(self.spools / customer, f"{customer}.example", people, int(time.time()) - 3600)
+        host.run(REBUILD)
+        self.taken = {customer: set(people) for customer, people in self.sent.items()}
+
+    def hour(self, has_faults: bool) -> Hour:
+        """Have every customer send its list once, and look at what is there then."""
+        changed = self.dice.sample(sorted(self.sent), max(1, len(self.sent) // 20))
+        for customer in changed:
+            self._change(customer)
+        with _throwing(self._faults() if has_faults else iter(())) as thrown, ThreadPoolExecutor(AT_ONCE) as side:
+            codes = Counter(side.map(self._upload, self.sent))
+        return self._look(codes, len(thrown))
+
+    def _change(self, customer: str) -> None:
+        """Let a tenth of a customer's people leave, and as many come."""
+        people = self.sent[customer]
+        kept = self.dice.sample(people, len(people) * 9 // 10)
+        self.sent[customer] = [*kept, *(f"new{self.dice.getrandbits(32):08x}" for _ in range(len(people) - len(kept)))]
+
+    def _upload(self, customer: str) -> int:
+        words = (f"SSH_CONNECTION={OUTSIDE} 1 {self.host.address} 22", "SSH_ORIGINAL_COMMAND=receive")
+        content = export(*self.sent[customer], domain=f"{customer}.example") + MARK
+        argv = ("env", *words, RECEIVE, customer, "k1")
+        code = self.host.run(*argv, user="postern", stdin=content, check=False).returncode
+        if code == DONE:
+            self.taken[customer] = set(self.sent[customer])
+        return code
+
+    def _faults(self) -> Iterator[Callable[[], object]]:
+        """Yield faults without end; some uploads after a full disk it is not full any more."""
+        small = list(self.sent)[:SMALL]
+        for number in itertools.count():
+            filler = f"{PLACES.spool(small[number % len(small)])}/filler"
+            for script in (
+                "pkill -9 -n -f forced_command",
+                "postfix stop; postfix start",
+                f"dd if=/dev/zero of={filler}",
+                "pkill -9 -n -f tables.build",
+                "kill -HUP $(cat /run/sshd.pid)",
+                f"rm -f {filler}",
+            ):
+                yield partial(self.host.run, "sh", "-c", script, check=False)
+
+    def _look(self, codes: Mapping[int, int], faults: int) -> Hour:
+        for customer in list(self.sent)[:SMALL]:
+            (self.spools / customer / "filler").unlink(missing_ok=True)
+        table: dict[str, set[str]] = {customer: set() for customer in self.sent}
+        for line in self.host.run("postmap", "-s", f"hash:{TABLE}").stdout.splitlines():
+            name, _, domain = line.partition("\t")[0].rpartition("@")
+            table.get(domain.removesuffix(".example"), set()).add(name)
+        files = [path for path in self.spools.rglob("*") if path.is_file()]
+        daemons = self.host.run("ps", "-o", "rss=,pid=", "-C", ",".join(DAEMONS)).stdout.split()
+        open_ones = sum(len([*(self.host.root / f"proc/{pid}/fd").iterdir()]) for pid in daemons[1::2])
+        return Hour(
+            codes,
+            faults,
+            sum(len((self.taken[one] & set(sent)) - table[one]) for one, sent in self.sent.items()),
+            sum(set(sent) != table[one] - {"postmaster"} for one, sent in self.sent.items()),
+            sum(map(int, daemons[::2])) / 1000,
+            open_ones,
+            len(self.host.run("ps", "-e", "-o", "pid=").stdout.split()),
+            len(files),
+            sum(path.stat().st_size for path in files) / 1e6,
+        )
+
+
+@contextmanager
+def _throwing(faults: Iterator[Callable[[], object]]) -> Iterator[list[int]]:
+    """Throw one after the other until the end; the list grows by one for each."""
+    thrown, ended = list[int](), threading.Event()
+
+    def throw() -> None:
+        for number, fault in enumerate(faults):
+            if ended.wait(PAUSE):
+                return
+            fault()
+            thrown.append(number)
+
+    thread = threading.Thread(target=throw)
+    thread.start()
+    try:
+        yield thrown
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _uploads(hours: Sequence[Hour]) -> Table:
+    every = sorted({code for hour in hours for code in hour.ended})
+    rows = tuple(
+        (
+            figure(number),
+            *(figure(hour.ended.get(code, 0)) for code in every),
+            figure(hour.faults),
+            figure(hour.lost),
+            figure(hour.inexact),
+        )
+        for number, hour in enumerate(hours, 1)
+    )
+    columns = ("hour", *(f"ended with {code}" for code in every), "faults", "lost", "tables that are not the last list")
+    return Table(says="Uploads by their exit code; 137 is one that was killed:", columns=columns, rows=rows)
+
+
+def _growth(hours: Sequence[Hour]) -> Table:
+    rows = tuple(
+        (
+            figure(number),
+            figure(hour.memory),
+            figure(hour.descriptors),
+            figure(hour.processes),
+            figure(hour.files),
+            figure(hour.spool),
+        )
+        for number, hour in enumerate(hours, 1)
+    )
+    columns = ("hour", "MB of daemons", "their open files", "processes", "files in spools", "MB in spools")
+    return Table(says="What was there after each hour:", columns=columns, rows=rows)

@@ -1,0 +1,102 @@
+"""From no store to a store: what the relays' lists come to in the store, said before, and brought there afterwards.
+
+The first list in the store is what any of a customer's relays lists, and a domain stays closed where all of them close
+it. Nobody goes by it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from console import terminal
+from console.grouping import name_some
+from deploy.plan import HostError
+from fleet import store_access
+from fleet.copy_lists import read_lists
+from fleet.relay_plan import RelayPlan
+from fleet.relays import run_parallel
+from inventory.model import Customer, Relay
+from receiver.actions.copy_list import ExportedLists
+from receiver.formatting import NAMED, escape
+from receiver.lists import list_file
+from receiver.outcome import Stopped
+
+
+class RelayList(NamedTuple):
+    """A customer's list on one relay."""
+
+    relay: str
+    recipients: frozenset[str]
+    closed: frozenset[str]  # domains with an accepted list
+
+
+def starting_customers(looks: Iterable[RelayPlan], customers: Iterable[Customer]) -> list[Customer]:
+    """Return the customers of whom a relay that comes to the store has a list by itself."""
+    coming = [look for look in looks if look.relay.store and not look.now.has_store]
+    return [one for one in customers if any(one.id in look.lists for look in coming)]
+
+
+def print_first_lists(looks: Sequence[RelayPlan], customers: Iterable[Customer]) -> None:
+    """Print what relays list differently of customers who come to the store, and what opens by it."""
+    for customer in starting_customers(looks, customers):
+        having = {look.relay.name: look for look in looks if customer.id in look.lists}
+        theirs = [having[name].relay for name in customer.relays if name in having]
+        found = run_parallel(theirs, partial(_read_list, having, customer.id), f"reading {customer.id}'s lists on")
+        lists = [one for one in found.values() if isinstance(one, RelayList)]
+        for text in describe_union(lists, customer.domains) if lists else ():
+            terminal.note(f"{customer.id}: {text}")
+        unread = {name: str(one) for name, one in found.items() if not isinstance(one, RelayList)}
+        known = {look.relay.name for look in looks}
+        unread.update((name, "not reached, or not ready") for name in customer.relays if name not in known)
+        for name, why in unread.items():
+            terminal.note(f"{customer.id}: what {name} lists comes beside that, and is not known now: {why}")
+
+
+def _read_list(having: Mapping[str, RelayPlan], customer: str, relay: Relay) -> RelayList:
+    """Return what a relay lists. Raises HostError, for what cannot be used too: it may be anybody's work."""
+    try:
+        given = ExportedLists.read(read_lists(customer, having[relay.name].host), customer, int(time.time()))
+    except Stopped as error:
+        raise HostError(str(error)) from error
+    return RelayList(relay.name, list_file.decode_recipients(given.text), frozenset(given.accepted.domains))
+
+
+def describe_union(lists: Sequence[RelayList], domains: Sequence[str]) -> Iterator[str]:
+    """Yield what several relays' lists of a customer come to, as far as they differ."""
+    every = frozenset[str]().union(*(one.recipients for one in lists))
+    common = every.intersection(*(one.recipients for one in lists))
+    names = name_some([one.relay for one in lists])
+    yield f"its first list in the store has {len(every)} recipients, whom any of {names} lists"
+    for one in lists:
+        if lacking := sorted(every - one.recipients):
+            yield f"{one.relay} lists {len(one.recipients - common)} that not all list, and lacks {_some(lacking)}"
+    for domain in domains:
+        is_open = [one.relay for one in lists if domain not in one.closed]
+        if is_open and len(is_open) < len(lists):
+            yield f"{domain} will be open until its next list is accepted: it is open on {name_some(is_open)}"
+
+
+def _some(addresses: Sequence[str]) -> str:
+    more = f" and {len(addresses) - NAMED} more" if len(addresses) > NAMED else ""
+    return f"{', '.join(map(escape, addresses[:NAMED]))}{more}"
+
+
+def merge_first_lists(looks: Sequence[RelayPlan], customers: Iterable[Customer]) -> None:
+    """Have an upload relay take what followers list by themselves, which write nothing to the store."""
+    for customer in starting_customers(looks, customers):
+        theirs = [look for look in looks if look.relay.name in customer.relays]
+        targets = [look.host for look in theirs if look.relay.role == "upload"]
+        followers = [look for look in theirs if look.relay.role == "follower" and customer.id in look.lists]
+        for look in followers if targets else ():
+            try:
+                heads = store_access.call_store(look.host, "heads", customer.id)
+                store_access.call_store(targets[0], "merge", customer.id, stdin=json.dumps(heads).encode())
+                store_access.follow(look.host)
+            except HostError as error:
+                terminal.error(
+                    f"{customer.id}: `inv store {customer.id} --merge {look.relay.name}` is left to do: {error}"
+                )

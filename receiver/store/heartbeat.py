@@ -1,0 +1,33 @@
+"""Each relay's heartbeat in the store, by which upload relays agree who of them tells a person about uploads."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from common.release import RELEASE
+from receiver.store.connection import Connection, Unclear, Unreached
+from receiver.store.settings import StoreSettings
+
+_WRITE = (
+    "INSERT INTO postern.relays (name, role, release, seen) VALUES (%s, %s, %s, clock_timestamp()) "
+    "ON CONFLICT (name) DO UPDATE SET role = excluded.role, release = excluded.release, seen = excluded.seen"
+)
+_READ = "SELECT name FROM postern.relays WHERE role = 'upload' AND seen > clock_timestamp() - interval '1 hour'"
+
+
+def beat(connection: Connection, settings: StoreSettings) -> tuple[str, ...]:
+    """Write that this relay follows; return the upload relays that did within the last hour, by the database's clock.
+
+    None where it could not be written or read. It is not waited for on a standby: one that is silent would let no run
+    of a relay end in time.
+    """
+    if not settings.name:
+        return ()
+    role = "upload" if settings.is_upload_relay else "follower"
+    with suppress(Unreached, Unclear):
+        with connection.writing():
+            connection.ask("SELECT set_config('synchronous_commit', 'local', true)")
+            connection.ask(_WRITE, (settings.name, role, RELEASE))
+            found = connection.ask(_READ)
+        return tuple(sorted(name for (name,) in found))
+    return ()

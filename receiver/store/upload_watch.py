@@ -1,0 +1,48 @@
+"""Which relay tells a person that uploads are late, held, frozen or refused: of many, one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+
+from common.paths import Places
+from common.settings import BadSettings
+from receiver.store.follow import Followed, read_followed
+from receiver.store.settings import load_store, load_upload_relays
+from receiver.system import atomic_files
+
+RECENT = 600  # seconds since the last heartbeat of this relay's own, in which it goes by those of others
+
+
+def watched_elsewhere(places: Places, customers: Iterable[str], now: int) -> frozenset[str]:
+    """Return the customers of whom another relay tells: the first of their upload relays that has a heartbeat.
+
+    A follower leaves all of them to those. An upload relay that cannot read or write heartbeats counts itself first,
+    and so does one whose settings are damaged.
+    """
+    with suppress(BadSettings):
+        store = load_store(places)
+        if store is None:
+            return frozenset()
+        if not store.is_upload_relay:
+            return frozenset(customers)
+        run = atomic_files.open_directory(places.run)
+        try:
+            followed = read_followed(run)
+        finally:
+            os.close(run)
+        if _knows_others(followed, now):
+            return frozenset(one for one in customers if _first(places, one, followed) not in ("", store.name))
+    return frozenset()
+
+
+def _knows_others(followed: Followed, now: int) -> bool:
+    return not followed.why and abs(now - followed.reached) <= RECENT
+
+
+def _first(places: Places, customer: str, followed: Followed) -> str:
+    """Return the first of a customer's upload relays that is there; empty: none is, or its tree does not say."""
+    with suppress(BadSettings):
+        return next((name for name in load_upload_relays(places, customer) if name in followed.alive), "")
+    return ""

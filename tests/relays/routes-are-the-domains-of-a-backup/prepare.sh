@@ -1,0 +1,2 @@
+postmap /etc/postfix/transport
+postmap /etc/postfix/relay_recipients

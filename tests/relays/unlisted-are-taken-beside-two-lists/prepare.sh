@@ -1,0 +1,1 @@
+for name in relays directory exceptions; do postmap /etc/postfix/$name; done

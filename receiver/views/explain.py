@@ -100,7 +100,8 @@ def _held(record: Mapping[str, Any]) -> Iterator[str]:
 
 def _domain(record: Mapping[str, Any]) -> str:
     domain, state = record["domain"], record["domain_is"]
-    good = f"last good list {format_time(record['last_good'])}" if record["last_good"] else "no accepted list yet"
+    when = record["last_good"]
+    good = f"last good list {format_time(when)}" if when else "no list of it counts as accepted"
     unlisted = _PUT_OFF if record.get("put_off") else _UNLISTED.get(record["unlisted"], "is refused")
     says = {
         "open": f"OPEN: nobody in it is refused; {good}",

@@ -75,8 +75,11 @@ def _removed_lines(record: Mapping[str, Any]) -> Iterator[str]:
 def _plus(record: Mapping[str, Any]) -> Iterator[str]:
     plus = record["plus"]
     if plus and plus["is_listed"] and record["listed"] != "list":
-        taken = "taken, as" if plus["is_taken"] else "not taken, though"
-        yield f"with its tag it is {taken} {escape(plus['base'], _ADDRESS)} is listed"
+        base = escape(plus["base"], _ADDRESS)
+        if plus["is_taken"]:
+            yield f"with its tag it is taken, as {base} is listed"
+        else:
+            yield f"{base} is listed; plus_addresses does not say that it is taken with a tag"
 
 
 def _left_out(record: Mapping[str, Any]) -> Iterator[str]:

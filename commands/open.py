@@ -95,7 +95,7 @@ def _open(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
 
 def _end(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
     """Take the marker away, after no list counts as accepted any more: so nothing closes by it. Raises HostError."""
-    plan = Plan.of(host, [relay_role.no_marker(customer.id)])
+    plan, domains = Plan.of(host, [relay_role.no_marker(customer.id)]), ", ".join(customer.domains)
     if not plan.changes:
         return _answer(customer, "is not open by `inv open` there; nothing to end")
     if dry_run:
@@ -106,7 +106,8 @@ def _end(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
         return answer
     plan.apply()
     _build(host)
-    return answer
+    line = f"{customer.id}: not opened by a person any more; open until a list is accepted: {domains}"
+    return answer._replace(record={**answer.record, "line": line, "lines": [line]})
 
 
 def _forget_accepted(host: RelayHost, customer: Customer) -> RelayAnswer:

@@ -13,6 +13,7 @@ from commands import rollback
 from commands.open import OpenOptions
 from commands.rollback import RollbackOptions
 from deploy.plan import HostError
+from fleet import relay_cli
 from fleet.relay_cli import CustomerRelays, RelayAnswer
 from fleet.rollback_preview import Preview
 from inventory.model import Relay
@@ -57,7 +58,7 @@ def test_rollback_says_which_command_puts_the_list_back_there_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     known: dict[str, Any] = {"history": [{"list": "ab", "back": 1}]}
-    monkeypatch.setattr(rollback.relay_cli, "ask_relays", lambda *_: {"mx1": RelayAnswer(0, known), "mx2": DOWN})
+    monkeypatch.setattr(relay_cli, "ask_relays", lambda *_: {"mx1": RelayAnswer(0, known), "mx2": DOWN})
     preview = Preview(frozenset(), frozenset(), is_asked=True)
     monkeypatch.setattr(rollback, "preview_rollbacks", lambda *_: {"mx1": preview})
     monkeypatch.setattr(rollback, "_put_back", lambda *_: {"mx1": RelayAnswer(0, {"line": "acme: rolled back"})})

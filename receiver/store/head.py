@@ -14,6 +14,7 @@ from receiver.outcome import Busy
 FORMAT = 1  # of a head as JSON; a newer one is neither taken nor written
 BOUND = 1_000  # points that a head remembers
 SPARE = "~"  # ends the point of what an upload falls back on: its upload's point, marked
+GIVEN = "="  # in the past, between the point and the list of a state as another relay handed it over
 DECISIONS = ("accept", "rollback", "bring back", "resume", "open", "settings")  # what a person did
 
 
@@ -78,6 +79,10 @@ class Head(NamedTuple):
             return True
         return any(each.point in (point, plain) for each in self.past)
 
+    def follows(self, other: Head) -> bool:
+        """Return whether another state lies behind this one; one that was handed over does with its list alone."""
+        return self.knows(other.point) or self.knows(name_given(other))
+
 
 class Tip(NamedTuple):
     """A head with its list."""
@@ -94,6 +99,11 @@ class Tip(NamedTuple):
 def new_point() -> str:
     """Return an id by chance, which no other state anywhere has: 32 hexadecimal digits."""
     return os.urandom(16).hex()
+
+
+def name_given(head: Head) -> str:
+    """Return what names a state that another relay handed over: that relay may say the point of any list."""
+    return f"{head.point}{GIVEN}{head.list}"
 
 
 def past_of(tips: Iterable[Tip], bound: int = BOUND) -> tuple[Behind, ...]:

@@ -22,9 +22,9 @@ from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Failed
 from receiver.store import rows
 from receiver.store.connection import Connection, Locked, Step, Unreached
-from receiver.store.head import SPARE, Head, Tip, date_on_top, new_point, past_of
+from receiver.store.head import GIVEN, SPARE, Head, Tip, date_on_top, new_point, past_of
 from receiver.store.in_force import News, Published, publish_heads
-from receiver.store.merge import find_lost_decisions, is_settled, reconcile, unite
+from receiver.store.merge import find_lost_decisions, find_unknown, is_settled, reconcile, rename_given, unite
 from receiver.store.notes import Note, add_note, read_notes
 from receiver.store.relay_heads import adopt_list, find_list, read_heads
 from receiver.store.settings import StoreSettings, load_revision, load_store
@@ -115,10 +115,13 @@ def make_spare(own: Sequence[Tip], head: Head, text: bytes, now: int) -> Tip:
 
 
 def write(
-    access: StoreAccess, spool: Spool, act: Act | None, spare: Tip | None = None, others: Sequence[Tip] = ()
+    access: StoreAccess, spool: Spool, act: Act | None, spare: Tip | None = None, given: Sequence[Tip] = ()
 ) -> Written:
-    """Run the transaction; again while the row is locked, within the access's patience. Raises Unreached, Unclear."""
-    return repeat_while_locked(access, lambda connection: _write_once(access, connection, spool, act, spare, others))
+    """Run the transaction; again while the row is locked, within the access's patience. Raises Unreached, Unclear.
+
+    `given`: what another relay handed over; it stands beside what this relay and the store have, and replaces nothing.
+    """
+    return repeat_while_locked(access, lambda connection: _write_once(access, connection, spool, act, spare, given))
 
 
 def repeat_while_locked(access: StoreAccess, run: Callable[[Connection], T]) -> T:
@@ -149,7 +152,7 @@ def _write_once(
     spool: Spool,
     act: Act | None,
     spare: Tip | None,
-    others: Sequence[Tip],
+    given: Sequence[Tip],
 ) -> Written:
     customer, now = spool.customer, int(time.time())
     with connection.writing():
@@ -160,8 +163,7 @@ def _write_once(
         for name in missing_lists(connection, spool, found.head):
             rows.write_list(connection, customer, name, rows.pack_text(find_list(spool, name) or b""))
         tips = reconcile(read_heads(spool), store)
-        for other in others:
-            tips = reconcile(tips, other)
+        tips = (*tips, *map(rename_given, find_unknown(tips, given)))
         base = unite(tips)
         change = act(base) if act else None
         if change and change.is_judgement:
@@ -217,7 +219,7 @@ def _next_tip(
     made = made._replace(accepted=made.accepted.only_listed(text))
     if not tips and not made.settings.number:
         made = made._replace(settings=load_revision(spool.places, spool.customer))
-    if len(tips) == 1 and _state(made) == _state(base.head):
+    if len(tips) == 1 and GIVEN not in base.head.point and _state(made) == _state(base.head):
         return Tip(_refresh(base.head, made), text)
     parents = [*([spare] if spare else []), *tips]
     point = spare.head.point.rstrip(SPARE) if spare else new_point()

@@ -1,0 +1,116 @@
+"""What somebody may try who holds a relay's account, a follower's credentials or an upload relay's."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.lists import list_file
+from receiver.store.head import new_point
+from tests.support import postgres
+from tests.support.postgres import Postgres
+from tests.support.small_relay import SmallRelay, people
+from tests.support.store_relays import ask, relay, run_follow, upload
+
+pytestmark = pytest.mark.skipif(postgres.missing() is not None, reason=str(postgres.missing()))
+NEW = "new@acme.example"
+
+
+# ---- account postern on a follower
+
+
+def hand_over(head: dict[str, Any], names: Sequence[str]) -> bytes:
+    """What `postern store heads` prints where the account has lied: a head, with another list."""
+    text = list_file.encode_recipients(names)
+    head = {**head, "list": list_file.digest(text)}
+    listed = base64.b64encode(zlib.compress(text)).decode()
+    return json.dumps({"customer": "acme", "heads": [{"head": json.dumps(head), "list": listed}]}).encode()
+
+
+def head_of(of: SmallRelay) -> dict[str, Any]:
+    (given,) = ask(of, "store", "heads", "acme")["heads"]
+    return dict(json.loads(given["head"]))
+
+
+def on_top(head: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A head of one's own that says it lies on top of another."""
+    past = [[head["point"], head["date"], "", ""], *head["past"]]
+    return {**head, "point": new_point(), "date": head["date"] + 1, "past": past, "kind": "accept", **changes}
+
+
+@pytest.mark.parametrize("claim", ["on top", "the same"])
+def test_attack_a_follower_that_says_its_list_is_the_newest_takes_nobody_away(
+    one: SmallRelay, follower: SmallRelay, tmp_path: Path, empty: Postgres, claim: str
+) -> None:
+    other = relay(tmp_path / "other", empty, uploads=False)
+    run_follow(other)
+    head = head_of(follower)
+    in_a_year = int(time.time()) + 365 * 86_400
+    accepted = {**head["accepted"], "domains": {"acme.example": in_a_year}, "counts": {"acme.example": 10**6}}
+    lie = {**(on_top(head) if claim == "on top" else head), "accepted": accepted}
+    lie = {**lie, "settings": {"number": 99, "hash": "x", "holds": ["domain:b.example"]}}
+    answer = ask(one, "store", "merge", "acme", stdin=hand_over(lie, [NEW]))
+    assert answer["code"] == 0, answer
+    run_follow(other, int(time.time()))
+    assert set(people(100)) <= one.in_force()
+    assert one.in_force() == other.in_force()
+    assert (NEW in one.in_force()) == (claim == "on top")
+    now = head_of(one)
+    assert now["accepted"]["domains"]["acme.example"] <= time.time()
+    assert now["accepted"]["counts"] == head["accepted"]["counts"]
+    assert now["settings"]["number"] == 0
+    assert upload(one, people(100)).did in ("published", "unchanged")
+    run_follow(other, int(time.time()) + 700)
+    assert other.in_force() == set(people(100))
+
+
+def test_attack_a_follower_that_names_a_domain_as_closed_closes_none(one: SmallRelay, follower: SmallRelay) -> None:
+    assert ask(one, "store", "open", "acme", "acme.example")["code"] == 0
+    assert ask(one, "store", "merge", "acme", stdin=hand_over(on_top(head_of(follower)), people(1)))["code"] == 0
+    assert not one.accepted()
+    assert one.in_force() == set(people(100))
+
+
+def test_attack_a_list_under_the_point_of_another_relays_state_takes_nothing_from_that_relay(
+    one: SmallRelay, follower: SmallRelay, tmp_path: Path, empty: Postgres
+) -> None:
+    other = relay(tmp_path / "other", empty, uploads=False)
+    yesterday = empty.back_up()
+    upload(one, [*people(100), NEW])
+    for each in (follower, other):
+        run_follow(each, int(time.time()))
+    empty.restore(yesterday)
+    two = relay(tmp_path / "two", empty)
+    run_follow(two)
+    assert ask(two, "store", "merge", "acme", stdin=hand_over(head_of(follower), people(1)))["code"] == 0
+    run_follow(other, int(time.time()))
+    assert other.in_force() == {*people(100), NEW}
+    assert (
+        ask(two, "store", "merge", "acme", stdin=json.dumps(ask(other, "store", "heads", "acme")).encode())["code"] == 0
+    )
+    assert two.in_force() == {*people(100), NEW}
+
+
+def test_attack_a_follower_takes_nobody_off_another_follower(one: SmallRelay, follower: SmallRelay) -> None:
+    assert ask(follower, "store", "merge", "acme", stdin=hand_over(on_top(head_of(one)), [NEW]))["total"] == 101
+    assert follower.in_force() == {*people(100), NEW}
+
+
+def test_a_store_and_an_upload_relay_that_lost_all_take_what_a_follower_has(
+    one: SmallRelay, follower: SmallRelay, tmp_path: Path, empty: Postgres
+) -> None:
+    empty.sql("TRUNCATE postern.heads, postern.lists, postern.lists_anew, postern.log, postern.gone")
+    two = relay(tmp_path / "two", empty)
+    run_follow(two)
+    given = json.dumps(ask(follower, "store", "heads", "acme")).encode()
+    assert ask(two, "store", "merge", "acme", stdin=given)["total"] == 100
+    run_follow(follower, int(time.time()))
+    assert head_of(follower) == head_of(two)
+    assert list(two.accepted()) == ["acme.example"]

@@ -30,6 +30,11 @@ from receiver.store.transaction import Change, StoreAccess, Written, prepare, pu
 from receiver.system import atomic_files, locks
 
 _HEADS = 100  # that another relay may hand over
+_RELAYS = (  # whoever can write heartbeats can write any number of names, of any length and of any time
+    "SELECT name, role, release, extract(epoch FROM seen)::bigint FROM postern.relays "
+    "WHERE length(name || role || release) <= 300 AND seen > '2000-01-01' AND seen <= clock_timestamp() "
+    "ORDER BY seen DESC LIMIT 1000"
+)
 
 
 def customers_of(places: Places) -> list[str]:
@@ -79,7 +84,7 @@ def _add_store(access: StoreAccess, found: dict[str, Any]) -> None:
             head = rows.read_head(connection, name).head
             text = rows.read_list(connection, name, head.list) if head else None
             each["store"] = head and summary(head, text or b"")
-        seen = connection.ask("SELECT name, role, release, extract(epoch FROM seen)::bigint FROM postern.relays")
+        seen = connection.ask(_RELAYS)
         found["relays"] = {name: {"role": role, "release": release, "seen": when} for name, role, release, when in seen}
         found["reached"] = True
 

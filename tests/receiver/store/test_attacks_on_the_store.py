@@ -6,21 +6,87 @@ import base64
 import json
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from receiver.lists import list_file
+from receiver.store.connection import load_driver
 from receiver.store.head import new_point
+from receiver.store.schema import Role
+from receiver.store.upload_watch import watched_elsewhere
 from tests.support import postgres
-from tests.support.postgres import Postgres
+from tests.support.postgres import READER, WRITER, Postgres
 from tests.support.small_relay import SmallRelay, people
 from tests.support.store_relays import ask, relay, run_follow, upload
 
 pytestmark = pytest.mark.skipif(postgres.missing() is not None, reason=str(postgres.missing()))
 NEW = "new@acme.example"
+
+
+@pytest.fixture
+def heartbeats(empty: Postgres) -> Iterator[Postgres]:
+    """A database of before heartbeats were bounded."""
+    empty.sql("ALTER TABLE postern.relays DROP CONSTRAINT relays_are_short")
+    yield empty
+    empty.sql("TRUNCATE postern.relays")
+    empty.migrate()
+
+
+def ask_as(role: Role, server: Postgres, statement: str) -> None:
+    """Run a statement with a role's credentials."""
+    dsn = f"host=localhost hostaddr=127.0.0.1 port={server.port} dbname=postgres sslmode=require"
+    connection = load_driver().connect(f"{dsn} user={role.name} password={role.password}")
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+    finally:
+        connection.close()
+
+
+# ---- a follower's credentials
+
+
+def test_attack_heartbeats_without_number_reach_no_relay(
+    one: SmallRelay, follower: SmallRelay, heartbeats: Postgres
+) -> None:
+    many = "INSERT INTO postern.relays SELECT n || repeat('y', {}), 'upload', 'r', {} FROM generate_series(1, {}) n"
+    ask_as(READER, heartbeats, many.format(100_000, "now()", 50))
+    ask_as(READER, heartbeats, many.format(1, "now()", 100_000))
+    ask_as(READER, heartbeats, many.format(3, "'infinity'", 10))
+    for each in (one, follower):
+        looked = run_follow(each, int(time.time()))
+        assert (looked.why, looked.alive) == ("", ())
+        assert (Path(each.places.run) / "follow.json").stat().st_size < 1_000
+        status = ask(each, "store", "status")
+        assert (status["reached"], status["followed"] > 0) == (True, True)
+        assert len(status["relays"]) <= 1_000
+
+
+def test_attack_a_heartbeat_of_any_length_is_not_taken(server: Postgres) -> None:
+    with pytest.raises(load_driver().Error, match="relays_are_short"):
+        ask_as(READER, server, "INSERT INTO postern.relays VALUES (repeat('y', 101), 'upload', 'r', now())")
+
+
+def test_attack_a_heartbeat_of_a_time_to_come_is_none(one: SmallRelay, tmp_path: Path, empty: Postgres) -> None:
+    two = relay(tmp_path / "two", empty)
+    uploads = {"postern": 1, "number": 0, "hash": "", "uploads": ["one", "two"]}
+    (Path(two.places.tree("acme")) / "store.json").write_text(json.dumps(uploads))
+    empty.sql("DELETE FROM postern.relays")
+    ask_as(READER, empty, "INSERT INTO postern.relays VALUES ('one', 'upload', '9', now() + interval '100 years')")
+    now = int(time.time())
+    assert run_follow(two, now).alive == ("two",)
+    assert watched_elsewhere(two.places, ["acme"], now) == frozenset()
+
+
+@pytest.mark.parametrize("role", [WRITER, READER])
+def test_attack_a_role_makes_no_temporary_table_and_keeps_no_connection_for_ever(server: Postgres, role: Role) -> None:
+    with pytest.raises(load_driver().Error, match="permission denied to create temporary tables"):
+        ask_as(role, server, "CREATE TEMP TABLE t AS SELECT 1")
+    ((options,),) = server.sql("SELECT rolconfig FROM pg_roles WHERE rolname = %s", (role.name,))
+    assert "idle_session_timeout=15min" in options
 
 
 # ---- account postern on a follower

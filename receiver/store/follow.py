@@ -139,8 +139,9 @@ def _follow_safely(access: StoreAccess, connection: Connection, name: str, wrong
     try:
         with Spool(access.places, name) as spool:
             return follow_customer(access, connection, spool, wrong)
-    except (Stopped, BadSettings, OSError) as error:
-        wrong[name] = escape(str(error), 300)
+    except Exception as error:
+        is_ours = isinstance(error, (Stopped, BadSettings, OSError))
+        wrong[name] = escape(str(error) if is_ours else f"{type(error).__name__}: {error}", 300)
         if isinstance(error, (Unreached, Unclear)) and not connection.is_open:
             raise Unreached(str(error)) from error
         return False

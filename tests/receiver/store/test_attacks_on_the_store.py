@@ -13,14 +13,17 @@ from typing import Any
 import pytest
 
 from receiver.lists import list_file
+from receiver.lists.spool import Held
+from receiver.outcome import Origin
 from receiver.store.connection import load_driver
-from receiver.store.head import new_point
+from receiver.store.head import digest, new_point
 from receiver.store.schema import Role
 from receiver.store.upload_watch import watched_elsewhere
+from receiver.timer import run_timer
 from tests.support import postgres
-from tests.support.postgres import READER, WRITER, Postgres
+from tests.support.postgres import READER, STORE, WRITER, Postgres
 from tests.support.small_relay import SmallRelay, people
-from tests.support.store_relays import ask, relay, run_follow, upload
+from tests.support.store_relays import ask, notes, relay, run_follow, upload
 
 pytestmark = pytest.mark.skipif(postgres.missing() is not None, reason=str(postgres.missing()))
 NEW = "new@acme.example"
@@ -35,13 +38,13 @@ def heartbeats(empty: Postgres) -> Iterator[Postgres]:
     empty.migrate()
 
 
-def ask_as(role: Role, server: Postgres, statement: str) -> None:
+def ask_as(role: Role, server: Postgres, statement: str, values: Sequence[str] = ()) -> None:
     """Run a statement with a role's credentials."""
     dsn = f"host=localhost hostaddr=127.0.0.1 port={server.port} dbname=postgres sslmode=require"
     connection = load_driver().connect(f"{dsn} user={role.name} password={role.password}")
     try:
         with connection, connection.cursor() as cursor:
-            cursor.execute(statement)
+            cursor.execute(statement, values)
     finally:
         connection.close()
 
@@ -87,6 +90,107 @@ def test_attack_a_role_makes_no_temporary_table_and_keeps_no_connection_for_ever
         ask_as(role, server, "CREATE TEMP TABLE t AS SELECT 1")
     ((options,),) = server.sql("SELECT rolconfig FROM pg_roles WHERE rolname = %s", (role.name,))
     assert "idle_session_timeout=15min" in options
+
+
+# ---- an upload relay's credentials: lists may be changed by them, but no relay's machinery ends by one row
+
+
+HEADS: dict[str, dict[str, Any]] = {
+    "what is held is a list": {"held": [1]},
+    "what is held is a word": {"held": "x"},
+    "what is held has no reasons": {"held": {"list": "x"}},
+    "what is held came at no time": {"held": {**Held("x", frozenset(), Origin(10**30), 1, (), {}).fields()}},
+    "who froze it is half a character": {"frozen": {"by": "\ud800", "since": 1, "to": "", "seen": ""}},
+    "it was frozen at a word": {"frozen": {"by": "x", "since": "x", "to": "", "seen": ""}},
+    "it was frozen at no time": {"frozen": {"by": "x", "since": 10**30, "to": "", "seen": ""}},
+    "it was frozen by a field of no name": {"frozen": {"\x1b]0;owned\x07": 1}},
+    "an open domain is half a character": {"export": {"open_domains": ["\ud800"], "plus_addresses": None}},
+    "an open domain is a number": {"export": {"open_domains": [1], "plus_addresses": None}},
+    "plus addresses are a word": {"export": {"open_domains": [], "plus_addresses": "x"}},
+    "a domain was accepted at no time": {"accepted": {"domains": {"acme.example": 10**30}}},
+    "a domain was accepted before all time": {"accepted": {"domains": {"acme.example": -(10**30)}}},
+    "who wrote it is half a character": {"by": "\ud800"},
+    "who is kept is half a character": {"kept": {"\ud800@acme.example": "a"}},
+    "who is kept is a list": {"kept": [1]},
+    "a setting is a number": {"settings": {"number": 1, "hash": "x", "holds": [1]}},
+    "its own date is none": {"date": 10**30},
+    "a date behind it is none": {"past": [["x", -(10**30), "", ""]]},
+    "a review is half a character": {"review": {"list": "\ud800"}},
+}
+
+
+@pytest.mark.parametrize("what", HEADS)
+def test_attack_a_head_of_the_wrong_shape_is_a_damaged_row_of_that_customer_alone(
+    one: SmallRelay, follower: SmallRelay, empty: Postgres, what: str
+) -> None:
+    head = head_of(one)
+    text = json.dumps(on_top(head, **HEADS[what]))
+    row = (text, digest(STORE, "acme", text))
+    ask_as(WRITER, empty, "UPDATE postern.heads SET head = %s, digest = %s, updated = clock_timestamp()", row)
+    looked = run_follow(follower, int(time.time()))
+    assert looked.why == ""
+    assert "its row in the store cannot be read" in looked.wrong["acme"]
+    assert looked.wrong["acme"].isprintable()
+    assert follower.in_force() == set(people(100))
+    assert head_of(follower) == head
+    assert not run_timer(follower.places, follower.tables, int(time.time())).record.get("why")
+    outcome = upload(one, [*people(99), NEW])
+    assert (outcome.did, "cannot be read" in notes(one)) == ("published", True), outcome.line
+    assert not run_follow(follower, int(time.time()) + 60).wrong
+    assert follower.in_force() == {*people(99), NEW}
+
+
+def test_attack_whatever_a_row_holds_no_other_customer_is_kept_from_following(
+    follower: SmallRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bool:
+        raise ArithmeticError("a fault that nobody thought of")
+
+    monkeypatch.setattr("receiver.store.follow.follow_customer", fail)
+    looked = run_follow(follower, int(time.time()))
+    assert looked.wrong == {"acme": "ArithmeticError: a fault that nobody thought of"}
+    assert looked.reached
+
+
+def test_attack_a_head_of_the_wrong_shape_that_an_upload_relay_has_already_is_healed(one: SmallRelay) -> None:
+    bad = on_top(head_of(one), **HEADS["an open domain is half a character"])
+    (one.folder / "heads.json").write_text(json.dumps({"postern": 1, "heads": [json.dumps(bad)]}))
+    assert upload(one, [*people(99), NEW]).did == "published"
+    assert one.in_force() == {*people(99), NEW}
+    assert not run_follow(one, int(time.time())).wrong
+
+
+def test_attack_damaged_files_of_a_spool_take_no_list_away(one: SmallRelay) -> None:
+    domains = {"acme.example": int(time.time()), "x.example": 10**30}
+    (one.folder / "accepted.json").write_text(json.dumps({"postern": 1, "domains": domains}))
+    (one.folder / "pinned.json").write_text(json.dumps({"postern": 1, "since": 10**30, "by": "\ud800"}))
+    (one.folder / "last-export.json").write_text(json.dumps({"postern": 1, "open_domains": ["\ud800"]}))
+    (one.folder / "heads.json").write_text("{}")
+    assert run_follow(one, int(time.time())).wrong == {}
+    assert one.in_force() == set(people(100))
+    assert list(one.accepted()) == ["acme.example"]
+    assert upload(one, people(100)[1:]).added == 0
+    assert one.in_force() == set(people(100))
+    assert head_of(one)["frozen"]["by"] == "\\ud800"
+
+
+def test_attack_a_log_entry_of_half_a_character_is_left_out(
+    one: SmallRelay, follower: SmallRelay, empty: Postgres
+) -> None:
+    assert upload(one, [*people(99), NEW]).did == "published"
+    ((point, text),) = empty.sql("SELECT point, entry FROM postern.log ORDER BY n DESC LIMIT 1")
+    entry = json.dumps({**json.loads(text), "by": "\ud800"})
+    empty.sql("UPDATE postern.log SET entry = %s WHERE point = %s", (entry, point))
+    looked = run_follow(follower, int(time.time()))
+    assert (looked.why, looked.wrong) == ("", {})
+    assert follower.in_force() == {*people(99), NEW}
+
+
+def test_attack_half_a_character_that_is_handed_over_is_refused(one: SmallRelay, follower: SmallRelay) -> None:
+    bad = on_top(head_of(follower), **HEADS["an open domain is half a character"])
+    answer = ask(one, "store", "merge", "acme", stdin=hand_over(bad, people(100)))
+    assert answer["code"] == 2
+    assert answer["why"].isprintable()
 
 
 # ---- account postern on a follower

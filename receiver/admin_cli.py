@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import json
 import os
 import sys
 import time
@@ -46,7 +45,8 @@ from receiver.outcome import (
     Stopped,
     log_outcome,
     outcome_of_error,
-    write_answer,
+    write_json,
+    write_lines,
 )
 from receiver.store.shared_change import Decided, done_check, hold_shared, run_anyway, run_shared, share_review
 from receiver.store.transaction import load_access
@@ -138,7 +138,10 @@ def _become_postern(places: Places, reads_logs: bool) -> OpenedLogs | None:
 
 def _end(answer: Answer, asked: argparse.Namespace) -> int:
     whole = asked.json or (asked.verb == "hand-over" and answer.code == DONE)
-    write_answer(json.dumps(answer.record) + "\n" if whole else "".join(f"{line}\n" for line in answer.lines))
+    if whole:
+        write_json(answer.record)
+    else:
+        write_lines(answer.lines)
     return answer.code
 
 

@@ -8,7 +8,6 @@ relay has seen none yet.
 from __future__ import annotations
 
 import base64
-import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +23,7 @@ from receiver.lists.publishing import Publication, StagedFiles
 from receiver.lists.spool import Accepted, Held, Spool
 from receiver.outcome import AHEAD, FORMAT, Failed, Origin, Outcome, Refused
 from receiver.system import atomic_files, locks
+from receiver.system.checked_json import decode_json
 from receiver.tables_client import Tables
 from receiver.upload.guard import count_by_domain
 from receiver.upload.pipeline import verify_tables
@@ -62,7 +62,7 @@ class ExportedLists(NamedTuple):
     def read(cls, text: bytes, customer: str, now: int) -> ExportedLists:
         """Read what hand_over() gave, as JSON. A date to come is none. Raises Refused."""
         try:
-            record = json.loads(text)
+            record = decode_json(text)
             if (record["postern"], record["customer"]) != (FORMAT, customer):
                 raise ValueError(f"it is not format {FORMAT} of {customer}")
             number, accepted, packed = int(record["number"]), Accepted.read(record["accepted"]), _bytes(record["list"])
@@ -72,7 +72,7 @@ class ExportedLists(NamedTuple):
             domains = {name: when for name, when in accepted.domains.items() if when <= now + AHEAD}
             past = tuple(file for file in files if file.folder != "reference" or file.name <= _file_name_today(now))
             return cls(number, packed, accepted._replace(domains=domains), past)
-        except (Failed, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (Failed, ValueError, KeyError, TypeError, AttributeError) as error:
             raise Refused(f"what was handed over cannot be used: {escape(str(error))}") from error
 
     @property

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from receiver.outcome import Failed, Origin
+from receiver.system.checked_json import decode_json
 
 LIMIT = 400 << 20  # bytes of a list as text: a million of the longest addresses
 PACKED = LIMIT // 2  # bytes of it in gzip
@@ -56,10 +57,11 @@ def read_record(file: bytes) -> ListRecord:
     """Read the first line of packed() alone. Raises Failed."""
     try:
         line, end, _ = zlib.decompressobj(_GZIP).decompress(file, LABEL).partition(b"\n")
-        fields = {name: value for name, value in json.loads(line if end else b"").items() if name in ListRecord._fields}
+        found = decode_json(line if end else b"")
+        fields = {name: value for name, value in found.items() if name in ListRecord._fields}
         origin = Origin(**fields.pop("origin"))
         return _check_types(ListRecord(**{**fields, "origin": origin, "domains": tuple(fields["domains"])}))
-    except (zlib.error, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (zlib.error, ValueError, TypeError, KeyError, AttributeError) as error:
         raise Failed(f"a kept list is damaged: {error}") from error
 
 

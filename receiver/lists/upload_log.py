@@ -16,11 +16,12 @@ from receiver.lists import history, list_file
 from receiver.lists.list_file import ListRecord
 from receiver.outcome import AHEAD, Failed, Origin
 from receiver.system import atomic_files
+from receiver.system.checked_json import decode_json
 
 NAME = "log"
 LINES = 10_000  # entries that are kept
 SHOWN = 50  # entries with removals that `history` shows
-_DAMAGED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+_DAMAGED = (ValueError, TypeError, KeyError, AttributeError)
 LIMIT = 32 << 20  # bytes of the newest lines that are kept and read: 3 KB an entry, which is forty domains
 
 
@@ -213,7 +214,7 @@ def _encode_entry(entry: LogEntry) -> bytes:
 
 
 def _decode_entry(line: bytes, with_inputs: bool = True) -> LogEntry:
-    fields = json.loads(line)
+    fields = decode_json(line)
     return decode_entry(fields if with_inputs else {**fields, "inputs": None})
 
 

@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 from common.exit_codes import DONE
 from common.paths import Places
 from common.settings import BadSettings, Settings, load_settings
+from common.spool_files import most_bytes
 from receiver import store_cli
 from receiver.actions import adopt, copy_list, report, review
 from receiver.actions.accept import AcceptOrder, Witness, accept_held
 from receiver.actions.bring_back import bring_back
+from receiver.actions.copy_list import ExportedLists
 from receiver.actions.explain import explain, find_addresses
 from receiver.actions.merge_list import MergeOptions, look_at_merge, merge_list
 from receiver.actions.open_domains import open_domains
@@ -301,13 +303,18 @@ def _hand_over(_: AdminCall, __: Settings, spool: Spool) -> Answer:
     return Answer(DONE, [], copy_list.export_lists(spool))
 
 
-def _take_over(call: AdminCall, _: Settings, spool: Spool) -> Answer:
-    givens = copy_list.read(sys.stdin.buffer.read(copy_list.LIMIT + 1), spool.customer, call.origin.when)
+def _read_given(call: AdminCall, settings: Settings, spool: Spool) -> tuple[ExportedLists, ...]:
+    most = most_bytes(settings.max_recipients)
+    return copy_list.read(sys.stdin.buffer.read(copy_list.LIMIT + 1), spool.customer, call.origin.when, most)
+
+
+def _take_over(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
+    givens = _read_given(call, settings, spool)
     return _run_change(call, spool, partial(copy_list.import_lists, spool, givens, call.origin, call.tables))
 
 
-def _merge_list(call: AdminCall, _: Settings, spool: Spool) -> Answer:
-    given = copy_list.read(sys.stdin.buffer.read(copy_list.LIMIT + 1), spool.customer, call.origin.when)[0]
+def _merge_list(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
+    given = _read_given(call, settings, spool)[0]
     options = MergeOptions(call.asked.exact, call.asked.removing, call.asked.look)
     if not options.look:
         return _run_change(call, spool, partial(merge_list, spool, given, options, call.origin, call.tables))

@@ -45,9 +45,9 @@ def format_time(when: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(when))
 
 
-def is_time(when: int) -> bool:
-    """Return whether a number can be a time, in epoch seconds."""
-    return 0 <= when <= _LATEST
+def is_time(when: object) -> bool:
+    """Return whether a value can be a time, in epoch seconds."""
+    return isinstance(when, int) and 0 <= when <= _LATEST
 
 
 def format_age(seconds: int) -> str:

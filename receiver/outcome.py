@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from common.exit_codes import BUSY, DONE, FAILED, HELD, REFUSED
-from receiver.formatting import escape, format_actor, name_left_out, printable, sort_by_count
+from receiver.formatting import escape, format_actor, is_time, name_left_out, printable, sort_by_count
 
 FORMAT = 1  # of Outcome as JSON; the format of the release before is read as well
 AHEAD = 300  # seconds that another machine's clock may be ahead
@@ -154,6 +154,8 @@ class Outcome(NamedTuple):
         numbers = (origin.when, outcome.total, outcome.added, outcome.removed, outcome.kept_back)
         if not all(isinstance(number, int) for number in (*numbers, *outcome.left_out.values())):
             raise ValueError("an outcome in which something is no number")
+        if not is_time(origin.when):
+            raise ValueError("an outcome of a time that cannot be")
         return outcome
 
 

@@ -27,7 +27,7 @@ def read_judged(folder: int, since: int) -> dict[str, int]:
     """Return those accepted at or after `since`, with the time; nothing where the file is damaged."""
     try:
         judged = decode_json(atomic_files.read(folder, _FILE, _LIMIT) or b"{}").get("judged", {})
-        dated = {name: when for name, when in judged.items() if isinstance(when, int) and is_time(when)}
+        dated = {name: when for name, when in judged.items() if is_time(when)}
         return {name: when for name, when in dated.items() if when >= since}
     except (Failed, ValueError, AttributeError):
         return {}

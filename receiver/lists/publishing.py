@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from common.settings import Settings
 from common.spool_files import BEGUN, UNVERIFIED
+from receiver.formatting import is_time
 from receiver.lists import history, list_file, removed_addresses, upload_log
 from receiver.lists.list_file import ListRecord
 from receiver.lists.removed_addresses import Removal
@@ -206,7 +207,7 @@ def _read(spool: Spool, name: str) -> Publication | None:
         accepted, pin = Accepted.read(fields["accepted"]), fields["pin"] and Pin.read(fields["pin"])
         entry = upload_log.decode_entry(fields["entry"]) if fields.get("entry") else None
         begun = Publication(**{**known, "accepted": accepted, "pin": pin, "entry": entry})
-        is_typed = isinstance(begun.list, str) and isinstance(begun.when, int) and isinstance(begun.number, int)
+        is_typed = isinstance(begun.list, str) and is_time(begun.when) and isinstance(begun.number, int)
         if not (is_typed and begun.number in history.NUMBERS):
             raise TypeError
         return begun

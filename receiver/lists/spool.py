@@ -28,6 +28,7 @@ from common import names, spool_files
 from common.adopted_domains import is_closed_by_maps
 from common.paths import Places
 from common.settings import Settings
+from receiver.formatting import is_time
 from receiver.lists import list_file
 from receiver.outcome import Failed, LeftOut, Origin, Outcome, records
 from receiver.system import atomic_files, locks
@@ -122,6 +123,8 @@ class Held(NamedTuple):
         origin, reasons, total = Origin(**why["origin"]), tuple(why["reasons"]), why["recipients"]
         _check(str, why["list"], origin.key, origin.client, origin.by, *reasons)
         _check(int, origin.when, why["since"], total, *_numbers(why["left_out"]).values())
+        if not (is_time(origin.when) and is_time(why["since"])):
+            raise TypeError("a date that cannot be")
         opened = tuple(why.get("open_domains", ()))
         _check(str, *opened)
         counts, named = _numbers(why["left_out"]), LeftOut.read(why.get("named", ()))
@@ -139,7 +142,7 @@ class Pin(NamedTuple):
     def read(cls, fields: Mapping[str, Any]) -> Pin:
         """Return what _asdict() gave; what is damaged of it says nothing, and it still holds."""
         since = fields.get("since", 0)
-        return cls(since if isinstance(since, int) else 0, str(fields.get("by", "")), str(fields.get("list", "")))
+        return cls(since if is_time(since) else 0, str(fields.get("by", "")), str(fields.get("list", "")))
 
 
 class LastExport(NamedTuple):
@@ -264,12 +267,12 @@ class Spool:
     def keys(self) -> dict[str, dict[str, int]]:
         """Return when each key was seen first and last, and the number of the kit that used it last, if known.
 
-        What is no key, or does not say both in whole numbers, is passed over.
+        What is no key, or does not say both times, is passed over.
         """
         with suppress(Failed, ValueError, AttributeError):
             seen = decode_json(atomic_files.read(self.folder, spool_files.KEYS, spool_files.SMALL) or b"{}")
             found = {name: _numbers(at) for name, at in seen.items() if names.KEY.fullmatch(name)}
-            known = {name: at for name, at in found.items() if {"first", "last"} <= at.keys()}
+            known = {name: at for name, at in found.items() if is_time(at.get("first")) and is_time(at.get("last"))}
             return {name: {field: at[field] for field in KEY_FIELDS if field in at} for name, at in known.items()}
         return {}
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
+from receiver.formatting import is_time
 from receiver.lists import history, list_file
 from receiver.lists.list_file import ListRecord
 from receiver.outcome import AHEAD, Failed, Origin
@@ -192,6 +193,8 @@ def decode_entry(fields: Mapping[str, Any]) -> LogEntry:
     numbers = (entry.when, entry.total, entry.added, entry.removed, entry.times, entry.last)
     if not (all(isinstance(word, str) for word in words) and all(isinstance(number, int) for number in numbers)):
         raise TypeError("an entry has a word or a number of another kind")
+    if not (is_time(entry.when) and is_time(entry.last)):
+        raise TypeError("an entry has a date that cannot be")
     return entry
 
 

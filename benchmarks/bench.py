@@ -27,6 +27,7 @@ QUESTIONS = (
     "directory",
     "reporting",
     "soak",
+    "store",
 )
 
 

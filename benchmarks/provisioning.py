@@ -83,9 +83,9 @@ has the built tables checked against their sources. What was tried:
   from 110 to 82 ms, and ten relays from 3.98 to 4.31 times faster than pyinfra (two runs of this benchmark).
 - Python without `site` in the launchers: 3 ms less (not in the figures above).
 - Progress bar and tables loaded only for a terminal: 15 ms of the operator's start.
-- Loading of what is sent only the modules that are asked for: 5 ms of the 24, and an agent that is harder to read.
+- Loading of what is sent only the modules that are asked for: 5 ms of the 24, and a program that is harder to read.
   Not done.
-- Checking the tables in the agent's own process: some 15 ms. The agent would run what is installed there instead of
+- Checking the tables in the remote program's own process: some 15 ms. It would run what is installed there instead of
   asking it. Not done."""
 
 

@@ -28,7 +28,7 @@ def verify(customer: str, every: bool, relay: str, as_json: bool) -> int:
             (said,) = host.read(
                 [relay_role.smtp_verify_item(relay, [one for one in customers if relay.name in one.relays])]
             )
-        return _shaped(said) if said else {"asked": {}, "listed": {}}
+        return check_shape(said) if said else {"asked": {}, "listed": {}}
 
     answers = run_parallel(relays_of(everything, customers, relay), ask, "asking")
     verdicts = {name: _judge(answer) for name, answer in answers.items()}
@@ -44,7 +44,7 @@ def verify(customer: str, every: bool, relay: str, as_json: bool) -> int:
     return exit_codes.worst([*codes, *(exit_codes.PROOF for _ in differences)])
 
 
-def _shaped(answer: State) -> State:
+def check_shape(answer: State) -> State:
     """Return an answer of which what is used here has the right shape: it may be anybody's work. Raises HostError."""
     asked, listed, caller = answer.get("asked"), answer.get("listed"), answer.get("caller", {})
     rows = [row for each in _values(asked) for row in (each if isinstance(each, list) else [None])]
@@ -52,7 +52,7 @@ def _shaped(answer: State) -> State:
         all(_are(row, str, str, str) for row in rows),
         all(_are(each, int, str) for each in _values(listed)),
         all(isinstance(why, str) for why in _values(answer.get("refused", {}))),
-        isinstance(caller, dict) and _are([caller.get("is", ""), caller.get("why", "")], str, str),
+        isinstance(caller, dict) and (not caller or _are([caller.get("is"), caller.get("why")], str, str)),
     )
     if not all(right):
         raise HostError("its answer cannot be understood: it is not of the shape that answers of recipients have")

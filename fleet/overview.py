@@ -131,6 +131,7 @@ def _row(customer: Customer, relay: str, look: RelayState) -> Row:
         return Row(customer.id, relay, (Problem("damaged", str(error)),))
     today = datetime.fromtimestamp(look.clock, UTC).date()
     keys = seen.status.keys
+    opens = relay in customer.upload_relays  # no key opens a follower, so nothing is to be said of keys there
     in_use = max(keys, key=lambda name: keys[name]["last"], default="")
     losses = [loss for change in drift for loss in change.removals()]
     return Row(
@@ -139,7 +140,7 @@ def _row(customer: Customer, relay: str, look: RelayState) -> Row:
         (
             *problems.tree_problems(drift, look.now.release),
             *problems.list_problems(customer, seen),
-            *key_state.key_problems(customer, keys, losses, today),
+            *(key_state.key_problems(customer, keys, losses, today) if opens else ()),
         ),
         seen.total,
         seen.digest,

@@ -12,7 +12,7 @@ from fleet import relay_cli
 from fleet.relay_cli import Answer, Answers, CustomerRelays, RelayAnswer, given_answers
 from receiver.actions.review import describe_record
 from receiver.formatting import format_time
-from receiver.lists.review_record import ListEffect, MailSeen, ReviewRecord, encode_record, unite_mail
+from receiver.lists.review_record import ListEffect, MailSeen, ReviewRecord, encode_record, shown_as_listed, unite_mail
 from receiver.views.review import review_lines
 
 _OLD = "its release of Postern keeps no record of a review; `inv provision {}` comes before `inv accept`"
@@ -110,6 +110,7 @@ def unite(customer: str, answers: Answers, mails: Answers) -> ReviewRecord | Non
         len(_union(each.coming for each in held)),
         _union(effect.going for effect in effects),
         _union(effect.closing for effect in effects),
+        shown_as_listed(effects),
         {name: each for name, each in mail.items() if any(effect.refuses(name) for effect in effects)},
         tuple(_unseen_mail(customer, answers, seen)),
         len(answers),

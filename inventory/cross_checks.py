@@ -1,4 +1,4 @@
-"""What is wrong between the files of an inventory: names that are nowhere, domains and keys that two customers have."""
+"""What is wrong between the files of an inventory: names that are nowhere, and what two customers may not share."""
 
 from __future__ import annotations
 

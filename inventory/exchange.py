@@ -56,13 +56,13 @@ class Take(Table):
     """Which kinds of recipients are taken: `[exchange.take]`. With blanks a key is the reason that reports count."""
 
     internal_only: bool = Field(
-        False, description="Those who take mail from senders Exchange knows alone, as most groups since 2007."
+        False, description="Those who accept mail from authenticated senders only, as most groups since 2007."
     )
     system_objects: bool = Field(False, description="Exchange's own: system and audit log mailboxes, role groups.")
     arbitration_mailboxes: bool = Field(False, description="Exchange's own, for moderation, migration, federation.")
     discovery_mailboxes: bool = Field(False, description="Exchange's own, for what searches find.")
     health_mailboxes: bool = Field(False, description="Exchange's own, for monitoring (HealthMailbox...).")
-    mailbox_plans: bool = Field(False, description="Patterns that mailboxes are made after.")
+    mailbox_plans: bool = Field(False, description="Templates that mailboxes are made from.")
     public_folder_mailboxes: bool = Field(
         False, description="Those that hold public folders; the folders with an address are always taken."
     )
@@ -154,7 +154,7 @@ class Exchange(Table):
         if is_source and online is None:
             raise ValueError("must be given for exchange-online: organization, app_id and a certificate")
         if not is_source and online is not None and "source" in info.data:
-            raise ValueError('must be left out, or source = "exchange-online" be said')
+            raise ValueError('must be left out: it belongs to source = "exchange-online"')
         return online
 
     @field_validator("directory")
@@ -171,7 +171,7 @@ class Exchange(Table):
         if is_source and ldap is None:
             raise ValueError("must be given for ldap: servers, base and bind_dn")
         if not is_source and ldap is not None and "source" in info.data:
-            raise ValueError('must be left out, or source = "ldap" be said')
+            raise ValueError('must be left out: it belongs to source = "ldap"')
         return ldap
 
     @field_validator("basepoint")
@@ -211,7 +211,7 @@ class Exchange(Table):
         if reach == "ssh" and (ssh.address is None or ssh.user is None):
             raise ValueError('must say address and user, as reach is "ssh"')
         if reach == "kit" and ssh != Ssh():
-            raise ValueError('must be left out, or reach = "ssh" be said')
+            raise ValueError('must be left out: it belongs to reach = "ssh"')
         return ssh
 
     @field_validator("take")

@@ -13,7 +13,7 @@ from lab import chromium, roots
 
 REPO = Path(__file__).parent.parent
 LOCK = REPO / "requirements-dev.lock"
-PACKAGES = ("gcc-mingw-w64-x86-64-win32", "git", "postgresql", "python3-psycopg2", "wine64")
+PACKAGES = ("gcc-mingw-w64-x86-64-win32", "git", "pgbouncer", "postgresql", "python3-psycopg2", "wine64")
 """Debian's packages that the tests want besides: Wine runs a batch file, mingw builds the programs it calls."""
 SHELLS = ("fish", "zsh")
 """And the long run: shells whose completion is tried."""

@@ -18,7 +18,6 @@ from receiver.lists.review_record import Numbers, ReviewRecord
 from receiver.lists.spool import InForce, Spool
 from receiver.monitoring.refusal_watch import SeenMail
 from receiver.outcome import Outcome, Refused
-from receiver.system import locks
 from receiver.tables_client import Tables
 from receiver.upload.guard import GROWTH_FLOOR
 from receiver.upload.judgement import accepted_domains, log_entry
@@ -46,14 +45,13 @@ def accept_held(spool: Spool, order: AcceptOrder, witness: Witness, tables: Tabl
     """Make the list in force exactly the one that is held now.
 
     It may be another than the one that was reviewed, where everybody who goes by it and every domain that closes by
-    it was shown. Raises Refused where that is not so, for other numbers than the review's, for an address that had
-    mail since and was not shown, and for a list that would leave a closed domain without an address.
+    it was shown, and nobody who was listed there is missing. Raises Refused where that is not so, for other numbers
+    than the review's, for an address that had mail since and was not shown, and for a list that would leave a closed
+    domain without an address.
     """
     settings = load_settings(spool.places, spool.customer)
     late = late_mail.find_late_mail(spool, settings, witness.seen.mail, witness.ask)  # a server may answer slowly
-    with spool.locked(), locks.hold_settings(spool.places):
-        settings = load_settings(spool.places, spool.customer)
-        publishing.complete(spool)
+    with publishing.transaction(spool) as settings:
         _check_not_pinned(spool)
         now = int(time.time())
         in_force, found = spool.in_force(), review_held(spool, settings, now)
@@ -116,6 +114,9 @@ def _check_against_record(customer: str, found: Review, record: ReviewRecord, se
         raise Refused(f"{name_some(going)} would go by the list held now, and nobody was shown that; {again}")
     if closing:
         raise Refused(f"{name_some(closing)} would close by the list held now, and nobody was shown that; {again}")
+    gone = {name for name in record.listed - found.recipients if domain_of(name) in found.effect.closing}
+    if gone:  # a list that is held for its growth was never in force, so nobody of it "goes"
+        raise Refused(f"{name_some(gone)} stood on the list that was reviewed, and not on the one held now; {again}")
     before, after = record.total, len(found.recipients)
     grows = after - before > GROWTH_FLOOR and after > settings.growth_factor * before
     if grows or after > settings.max_recipients >= before:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from common.settings import load_settings
 from receiver.actions.review import keep_own
 from receiver.formatting import NAMED, escape
 from receiver.lists import list_file, publishing, removed_addresses
 from receiver.lists.publishing import Decision
 from receiver.lists.spool import Spool
 from receiver.outcome import Origin, Outcome, Refused
-from receiver.system import locks
 from receiver.tables_client import Tables
 from receiver.upload.guard import count_by_domain
 from receiver.upload.judgement import log_entry
@@ -22,9 +20,7 @@ def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables, look: b
     An upload that lacks them is held until a person accepts that they go. `look`: nothing is written. Raises Refused
     where that entry removed nobody who is known and not listed again.
     """
-    with spool.locked(), locks.hold_settings(spool.places):
-        settings = load_settings(spool.places, spool.customer)
-        publishing.complete(spool)
+    with publishing.transaction(spool) as settings:
         in_force = spool.in_force()
         removals = removed_addresses.read_removals(spool.folder, origin.when)
         back = keep_own(removed_addresses.removed_by(removals, entry), settings)

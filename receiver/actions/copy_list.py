@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from common.settings import Settings, load_settings
+from common.settings import Settings
 from common.spool_files import PINNED
 from receiver.formatting import escape
 from receiver.lists import history, list_file, publishing, removed_addresses, upload_log
@@ -22,7 +22,7 @@ from receiver.lists.list_file import ListRecord
 from receiver.lists.publishing import Publication, StagedFiles
 from receiver.lists.spool import Accepted, Held, Spool
 from receiver.outcome import AHEAD, FORMAT, Failed, Origin, Outcome, Refused
-from receiver.system import atomic_files, locks
+from receiver.system import atomic_files
 from receiver.system.checked_json import decode_json
 from receiver.tables_client import Tables
 from receiver.upload.guard import count_by_domain
@@ -121,9 +121,7 @@ def export_lists(spool: Spool) -> dict[str, Any]:
 
 def import_lists(spool: Spool, givens: Sequence[ExportedLists], origin: Origin, tables: Tables) -> Outcome:
     """Fill an empty spool with what its siblings handed over. Raises Refused where there is a list already."""
-    with spool.locked(), locks.hold_settings(spool.places):
-        settings = load_settings(spool.places, spool.customer)
-        publishing.complete(spool)
+    with publishing.transaction(spool) as settings:
         if spool.in_force().text or spool.accepted().domains:
             raise Refused("there is a list here already; only an empty spool takes one over")
         some = [given for given in givens if given.packed] or [givens[0]]

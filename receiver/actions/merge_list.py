@@ -18,7 +18,6 @@ from receiver.lists import list_file, publishing, removed_addresses
 from receiver.lists.publishing import Decision
 from receiver.lists.spool import Accepted, InForce, Spool
 from receiver.outcome import Origin, Outcome, Refused
-from receiver.system import locks
 from receiver.system.checked_json import decode_json
 from receiver.tables_client import Tables
 from receiver.upload.judgement import log_entry
@@ -78,9 +77,7 @@ def look_at_merge(spool: Spool, given: ExportedLists, options: MergeOptions) -> 
 
 def merge_list(spool: Spool, given: ExportedLists, options: MergeOptions, origin: Origin, tables: Tables) -> Outcome:
     """Take another relay's list. Raises Refused where another number would go than was named, or a list is frozen."""
-    with spool.locked(), locks.hold_settings(spool.places):
-        settings = load_settings(spool.places, spool.customer)
-        publishing.complete(spool)
+    with publishing.transaction(spool) as settings:
         merge = _merge(spool, settings, given, options)
         if len(merge.going) != options.removing:
             raise Refused(f"{len(merge.going)} would go, and --removing says {options.removing}; nothing is changed")

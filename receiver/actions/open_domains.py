@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from common.settings import load_settings
 from receiver.lists import publishing
 from receiver.lists.publishing import Decision
 from receiver.lists.spool import Spool
 from receiver.outcome import Origin, Outcome
-from receiver.system import locks
 from receiver.tables_client import Tables
 from receiver.upload.judgement import log_entry
 from receiver.upload.pipeline import verify_tables
@@ -15,9 +13,7 @@ from receiver.upload.pipeline import verify_tables
 
 def open_domains(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
     """Forget that any list was accepted; who is listed stays listed. Asked again it changes nothing."""
-    with spool.locked(), locks.hold_settings(spool.places):
-        settings = load_settings(spool.places, spool.customer)
-        publishing.complete(spool)
+    with publishing.transaction(spool) as settings:
         in_force = spool.in_force()
         why = f"{', '.join(settings.domains)}, until a list is accepted again; {len(in_force.recipients)} recipients"
         outcome = Outcome(spool.customer, "opened", origin, total=len(in_force.recipients), why=why)

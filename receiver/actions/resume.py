@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from common.settings import load_settings
 from receiver.actions.review import keep_own
 from receiver.lists import publishing
 from receiver.lists.spool import Spool
 from receiver.outcome import Origin, Outcome, Refused
-from receiver.system import locks
 from receiver.tables_client import Tables
 from receiver.upload.pipeline import apply_list, verify_tables
 from receiver.upload.recipient_filter import FilteredExport
@@ -15,9 +13,7 @@ from receiver.upload.recipient_filter import FilteredExport
 
 def resume_uploads(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
     """Let uploads take effect again, and let the guard judge the list that waits at once."""
-    with spool.locked(), locks.hold_settings(spool.places):
-        settings = load_settings(spool.places, spool.customer)
-        publishing.complete(spool)
+    with publishing.transaction(spool) as settings:
         if spool.pinned() is None:
             raise Refused("not frozen: uploads take effect")
         waiting = spool.held()

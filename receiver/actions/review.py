@@ -62,6 +62,7 @@ class Review(NamedTuple):
             len(self.coming),
             self.effect.going,
             self.effect.closing,
+            review_record.shown_as_listed([self.effect]),
             self.mail_refused(seen.mail),
             (*seen.unseen, ALONE),
         )

@@ -13,7 +13,6 @@ from receiver.lists.history import Entry
 from receiver.lists.publishing import Decision
 from receiver.lists.spool import Accepted, Pin, Spool
 from receiver.outcome import Origin, Outcome, Refused
-from receiver.system import locks
 from receiver.tables_client import Tables
 from receiver.upload.guard import count_by_domain
 from receiver.upload.judgement import log_entry
@@ -41,9 +40,7 @@ def roll_back(spool: Spool, which: ListChoice, removing: int, origin: Origin, ta
 
     Domains that had no accepted list while it was in force are open again. What is held stays, for resume.
     """
-    with spool.locked(), locks.hold_settings(spool.places):
-        settings = load_settings(spool.places, spool.customer)
-        publishing.complete(spool)
+    with publishing.transaction(spool) as settings:
         in_force = spool.in_force()
         entry = _find_entry(history.entries(spool.folder), which, spool.pinned())
         recipients = _recipients(spool, entry, settings)

@@ -7,10 +7,11 @@ after it can be done again. `unproven.json` then stays until the tables have bee
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
-from common.settings import Settings
+from common.settings import Settings, load_settings
 from common.spool_files import BEGUN, UNVERIFIED
 from receiver.formatting import is_time
 from receiver.lists import history, list_file, removed_addresses, upload_log
@@ -19,7 +20,7 @@ from receiver.lists.removed_addresses import Removal
 from receiver.lists.spool import Accepted, InForce, Pin, Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Origin
-from receiver.system import atomic_files
+from receiver.system import atomic_files, locks
 
 _LIST = "recipients.next"
 _ENTRY = "history.next"
@@ -60,6 +61,18 @@ class StagedFiles(NamedTuple):
     label: ListRecord  # of the list, for history
     text: bytes  # the list in force to be
     removals: bytes | None = None  # the addresses that have left by then; None: they stay as they are
+
+
+@contextmanager
+def transaction(spool: Spool) -> Iterator[Settings]:
+    """Be the only one who publishes for a customer, under its settings as they are now; what was begun is finished.
+
+    Raises Busy and BadSettings.
+    """
+    with spool.locked(), locks.hold_settings(spool.places):
+        settings = load_settings(spool.places, spool.customer)
+        complete(spool)
+        yield settings
 
 
 def publish(spool: Spool, settings: Settings, in_force: InForce, decision: Decision, now: int) -> None:

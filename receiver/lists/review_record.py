@@ -62,6 +62,18 @@ class ListEffect(NamedTuple):
         return domain_of(address) in self.closing and not known & self.listed
 
 
+def shown_as_listed(effects: Collection[ListEffect]) -> frozenset[str]:
+    """Return who is listed in domains that close, by every list that closes them: relays may hold different ones."""
+    closing = frozenset[str]().union(*(effect.closing for effect in effects))
+    every = frozenset[str]().union(*(effect.listed for effect in effects))
+    return frozenset(
+        name
+        for name in every
+        if (domain := domain_of(name)) in closing
+        and all(name in effect.listed for effect in effects if domain in effect.closing)
+    )
+
+
 class ReviewRecord(NamedTuple):
     """One review, of all relays that could be asked."""
 
@@ -71,6 +83,7 @@ class ReviewRecord(NamedTuple):
     adding: int = 0
     going: frozenset[str] = frozenset()
     closing: frozenset[str] = frozenset()  # domains
+    listed: frozenset[str] = frozenset()  # in those domains, on the list of every relay that closes them
     mail: Mapping[str, MailSeen] = {}  # by address: whom it refuses though they had mail
     unseen: tuple[str, ...] = ()  # why there may have been more mail, in words; empty: all was seen
     relays: int = 0  # how many were asked; 0: this one alone, by a person there
@@ -93,7 +106,7 @@ class ReviewRecord(NamedTuple):
 def encode_record(record: ReviewRecord) -> dict[str, Any]:
     """Return a record as plain JSON."""
     mail = {name: list(seen) for name, seen in record.mail.items()}
-    sets = {"going": sorted(record.going), "closing": sorted(record.closing)}
+    sets = {name: sorted(each) for name, each in record._asdict().items() if isinstance(each, frozenset)}
     return {"postern": FORMAT, **record._asdict(), **sets, "mail": mail, "unseen": list(record.unseen)}
 
 
@@ -103,7 +116,8 @@ def decode_record(content: bytes) -> ReviewRecord:
         fields = decode_json(content)
         if fields["postern"] != FORMAT:
             raise ValueError(f"it is not of format {FORMAT}")
-        going, closing, unseen = (_texts(fields[name]) for name in ("going", "closing", "unseen"))
+        going, closing, listed = (frozenset(_texts(fields[name])) for name in ("going", "closing", "listed"))
+        unseen = tuple(_texts(fields["unseen"]))
         mail = {name: MailSeen(*_check_types(list(seen), str, int)) for name, seen in fields["mail"].items()}
         name, *numbers = _check_types(
             [fields[each] for each in ("list", "total", "first", "adding", "relays")], str, int
@@ -111,7 +125,7 @@ def decode_record(content: bytes) -> ReviewRecord:
         total, first, adding, relays = numbers
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadRecord(f"it is no record of a review: {type(error).__name__}: {error}") from error
-    return ReviewRecord(name, total, first, adding, frozenset(going), frozenset(closing), mail, tuple(unseen), relays)
+    return ReviewRecord(name, total, first, adding, going, closing, listed, mail, unseen, relays)
 
 
 def load_record(folder: int) -> ReviewRecord | None:

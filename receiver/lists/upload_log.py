@@ -21,6 +21,7 @@ from receiver.system.checked_json import decode_json
 
 NAME = "log"
 LINES = 10_000  # entries that are kept
+_IN_FORCE = ("published", "unchanged", "accepted")
 SHOWN = 50  # entries with removals that `history` shows
 _DAMAGED = (ValueError, TypeError, KeyError, AttributeError)
 LIMIT = 32 << 20  # bytes of the newest lines that are kept and read: 3 KB an entry, which is forty domains
@@ -30,7 +31,7 @@ class DomainCounts(NamedTuple):
     """What the guard counted in one domain, without the addresses that are always listed."""
 
     passed: int = 0  # in the list that passed or was accepted last
-    reference: int = 0  # in force, or removed of late
+    reference: int = 0  # in force, or removed of late; no more than were listed before that
     gone: int = 0  # of those, not in the upload
     offered: int = 0  # in the upload
     listed: int = 0  # in the upload, with the addresses that are always listed
@@ -133,6 +134,25 @@ def find_last_accept(folder: int, since: int, now: int) -> LastAccept:
             return LastAccept(entry.when, frozenset(later))
         later.append(entry.entry)
     return LastAccept(since, frozenset(later))
+
+
+def find_counts(folder: int, last: LastAccept) -> dict[str, int]:
+    """Return how many addresses each domain had in the list that passed or was accepted last by then.
+
+    Without those that are always listed. Nothing where the log does not say it.
+    """
+    name = ""
+    for entry in read_entries(folder):
+        if (
+            entry.when > last.when
+            or entry.entry in last.later
+            or (entry.list != name if name else entry.did not in _IN_FORCE)
+        ):
+            continue
+        if entry.inputs:
+            return {domain: counts.offered for domain, counts in entry.inputs.domains.items()}
+        name = entry.list  # a person took it: the upload of that list, which was held, says how many
+    return {}
 
 
 def find_last_addition(folder: int) -> int:

@@ -89,10 +89,8 @@ class Session:
 
     def ask(self, statement: Any, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows. Raises the driver's errors."""
-        self._watchdog.note_progress()
-        with self.raw.cursor() as cursor:
+        with self._watchdog.waiting(), self.raw.cursor() as cursor:
             cursor.execute(statement, values)
-            self._watchdog.note_progress()
             return list(cursor.fetchall()) if cursor.description else []
 
     @contextmanager
@@ -130,9 +128,8 @@ class Session:
 
     def _commit(self) -> None:
         del self.raw.notices[:]
-        self._watchdog.note_progress()
         try:
-            with self.raw.cursor() as cursor:
+            with self._watchdog.waiting(), self.raw.cursor() as cursor:
                 cursor.execute("COMMIT")
                 said = " ".join(self.raw.notices) or ("" if cursor.statusmessage == "COMMIT" else "rolled back")
         except self.driver.Error as error:

@@ -83,7 +83,7 @@ def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, unt
     wrong: dict[str, str] = {}
     try:
         with access.connect() as connection:
-            clock, names = _find_changed(connection, customers, 0.0 if every else last.clock)
+            clock, names = find_changed(connection, customers, 0.0 if every else last.clock)
             names |= {*last.wrong, *last.beside, *noted}
             again = [name for name in customers if name in names]
             for name in again:
@@ -106,7 +106,7 @@ def _without_future(last: Followed, now: int) -> Followed:
     return last._replace(reached=min(last.reached, now), beside=beside)
 
 
-def _find_changed(connection: Connection, customers: Sequence[str], since: float) -> tuple[float, set[str]]:
+def find_changed(connection: Connection, customers: Sequence[str], since: float) -> tuple[float, set[str]]:
     """Return the database's clock and whose heads changed since it said so last.
 
     All, where that clock was put back or another host's is behind it, and where the one query fails: a page is damaged.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from receiver.formatting import escape
 from receiver.lists import list_file
 from receiver.lists.spool import Accepted, LastExport
 from receiver.store.head import Behind, Freeze, Head, Revision, Tip
@@ -57,6 +58,19 @@ def find_lost_decisions(tips: Iterable[Tip], found: Tip | None) -> list[Behind]:
             if each.kind and not known:
                 lost[each.point] = each
     return sorted(lost.values(), key=lambda each: -each.date)
+
+
+def describe_merge(tips: Sequence[Tip], store: Tip | None, base: Tip, wrong: str) -> str:
+    """Return what a person must hear: how many only one side had, and whose decision the store had lost."""
+    theirs = store.recipients if store else frozenset[str]()
+    mine = frozenset[str]().union(*(tip.recipients for tip in tips if store is None or tip is not store))
+    what = "put back" if len(tips) == 1 else "merged"
+    text = f"{wrong + ': ' if wrong else ''}this relay's list was {what} in the store"
+    only_here, only_there = len(base.recipients - theirs), len(base.recipients - mine)
+    text += f"; {only_here} were not in the store's, {only_there} were not in this relay's"
+    for lost in find_lost_decisions(tips, store):
+        text += f"; THE STORE HAD LOST {lost.kind} by {escape(lost.by) or 'somebody'} ({lost.point[:12]})"
+    return text
 
 
 def newest_settings(heads: Iterable[Head]) -> Revision:

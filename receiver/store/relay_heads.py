@@ -31,6 +31,11 @@ def read_heads(spool: Spool) -> tuple[Tip, ...]:
     return tuple(tip for tip in map(partial(_read_tip, spool), _load(spool) or ()) if tip)
 
 
+def read_texts(spool: Spool) -> tuple[str, ...]:
+    """Return this relay's heads as they are written, without their lists; by it one sees whether they are others."""
+    return tuple(_load(spool) or ())
+
+
 def adopt_list(spool: Spool, now: int) -> None:
     """Make a head of the list in force where no head that can be read stands for it: a random point, and no past.
 

@@ -14,7 +14,6 @@ from typing import NamedTuple, TypeVar
 
 from common.paths import Places
 from common.settings import load_settings
-from receiver.formatting import escape
 from receiver.lists import history, list_file, removed_addresses, upload_log
 from receiver.lists.removed_addresses import Removal
 from receiver.lists.spool import DAY, Accepted, Spool
@@ -24,9 +23,9 @@ from receiver.store import rows
 from receiver.store.connection import Connection, Locked, Step, Unreached
 from receiver.store.head import SPARE, Head, Tip, date_on_top, new_point, past_of
 from receiver.store.in_force import News, Published, publish_heads
-from receiver.store.merge import find_lost_decisions, is_settled, reconcile, unite
+from receiver.store.merge import describe_merge, is_settled, reconcile, unite
 from receiver.store.notes import Note, add_note, read_notes
-from receiver.store.relay_heads import adopt_list, find_list, read_heads
+from receiver.store.relay_heads import adopt_list, find_list, read_heads, read_texts
 from receiver.store.settings import StoreSettings, load_revision, load_store
 from receiver.store.watchdog import SECONDS
 from receiver.system import atomic_files, locks
@@ -54,6 +53,25 @@ class Written(NamedTuple):
 
     tip: Tip | None
     news: News
+
+
+class Seen(NamedTuple):
+    """What the store and this relay had at one moment."""
+
+    own: tuple[str, ...]  # the relay's heads as they are written
+    found: rows.FoundHead
+    store: Tip | None  # the store's head with its list
+    wrong: str  # why there is none
+
+
+class Ready(NamedTuple):
+    """What is to be written on top of what was seen."""
+
+    tips: tuple[Tip, ...]
+    base: Tip
+    change: Change | None = None
+    made: Tip | None = None  # None: nothing is
+    parts: tuple[bytes, ...] = ()  # of its list
 
 
 class StoreAccess(NamedTuple):
@@ -151,34 +169,51 @@ def _write_once(
     spare: Tip | None,
     others: Sequence[Tip],
 ) -> Written:
-    customer, now = spool.customer, int(time.time())
+    customer = spool.customer
+    with connection.reading():
+        seen = _look(connection, spool)
+    ready = _work_out(spool, seen, act, spare, others)
     with connection.writing():
         rows.lock_row(connection, customer)
-        found = rows.read_head(connection, customer)
-        here = find_list(spool, found.head.list) if found.head else None
-        store, wrong = rows.tip_of(connection, customer, found, here)
+        if rows.read_head(connection, customer) != seen.found or read_texts(spool) != seen.own:
+            seen = _look(connection, spool)
+            ready = _work_out(spool, seen, act, spare, others)
+        found, store, tips, base, change = seen.found, seen.store, ready.tips, ready.base, ready.change
         for name in missing_lists(connection, spool, found.head):
             rows.write_list(connection, customer, name, rows.pack_text(find_list(spool, name) or b""))
-        tips = reconcile(read_heads(spool), store)
-        for other in others:
-            tips = reconcile(tips, other)
-        base = unite(tips)
-        change = act(base) if act else None
         if change and change.is_judgement:
             _check_settings(spool, tips, base)
-        if change is None and is_settled(tips, store):
-            return Written(store, _news_of(connection, spool, store))
-        made = _next_tip(spool, change, tips, base, spare, now)
-        if made.head == base.head and is_settled(tips, store):
+        if ready.made is None:
             return Written(store, _news_of(connection, spool, store))
         is_known = is_settled(tips, store) and store is not None
-        _write_rows(connection, spool, made, change, store if is_known else None)
+        _write_rows(connection, spool, ready.made, ready, store if is_known else None)
         if not is_settled(tips, store):
-            access.note(customer, _describe_merge(tips, store, base, wrong))
-        news = rows.read_news(connection, spool, made.head)
+            access.note(customer, describe_merge(tips, store, base, seen.wrong))
+        news = rows.read_news(connection, spool, ready.made.head)
     access.note_damage(connection.damaged)
     held = change.held if change else b""
-    return Written(made, news._replace(held=held or news.held))
+    return Written(ready.made, news._replace(held=held or news.held))
+
+
+def _look(connection: Connection, spool: Spool) -> Seen:
+    own, found = read_texts(spool), rows.read_head(connection, spool.customer)
+    here = find_list(spool, found.head.list) if found.head else None
+    return Seen(own, found, *rows.tip_of(connection, spool.customer, found, here))
+
+
+def _work_out(spool: Spool, seen: Seen, act: Act | None, spare: Tip | None, others: Sequence[Tip]) -> Ready:
+    """Return what is to be written. It takes a while where a list is long, so it is done before the row is locked."""
+    tips = reconcile(read_heads(spool), seen.store)
+    for other in others:
+        tips = reconcile(tips, other)
+    base = unite(tips)
+    change = act(base) if act else None
+    if change is None and is_settled(tips, seen.store):
+        return Ready(tips, base)
+    made = _next_tip(spool, change, tips, base, spare, int(time.time()))
+    if made.head == base.head and is_settled(tips, seen.store):
+        return Ready(tips, base, change)
+    return Ready(tips, base, change, made, rows.pack_text(made.text))
 
 
 def missing_lists(connection: Connection, spool: Spool, head: Head | None) -> list[str]:
@@ -240,11 +275,11 @@ def _refresh(before: Head, made: Head) -> Head:
     return before._replace(accepted=accepted, settings=made.settings, review=made.review)
 
 
-def _write_rows(connection: Connection, spool: Spool, made: Tip, change: Change | None, store: Tip | None) -> None:
+def _write_rows(connection: Connection, spool: Spool, made: Tip, ready: Ready, store: Tip | None) -> None:
     """Write a head and what it names. `store`: the store's head, where the relay had nothing besides."""
-    customer, name = spool.customer, made.head.list
+    customer, name, change = spool.customer, made.head.list, ready.change
     if store is None or name != store.head.list:
-        rows.write_list(connection, customer, name, rows.pack_text(made.text))
+        rows.write_list(connection, customer, name, ready.parts)
     held = str(made.head.held["list"]) if made.head.held else ""
     if held:
         text = (change.held if change else b"") or find_list(spool, held)
@@ -270,16 +305,3 @@ def _write_past(connection: Connection, spool: Spool) -> None:
     for logged in reversed(newest):
         rows.write_log(connection, customer, f"entry {logged.entry}", logged)
     rows.write_removals(connection, customer, removed_addresses.find_gone(spool.folder, int(time.time())))
-
-
-def _describe_merge(tips: Sequence[Tip], store: Tip | None, base: Tip, wrong: str) -> str:
-    """Return what a person must hear: how many only one side had, and whose decision the store had lost."""
-    theirs = store.recipients if store else frozenset[str]()
-    mine = frozenset[str]().union(*(tip.recipients for tip in tips if store is None or tip is not store))
-    what = "put back" if len(tips) == 1 else "merged"
-    text = f"{wrong + ': ' if wrong else ''}this relay's list was {what} in the store"
-    only_here, only_there = len(base.recipients - theirs), len(base.recipients - mine)
-    text += f"; {only_here} were not in the store's, {only_there} were not in this relay's"
-    for lost in find_lost_decisions(tips, store):
-        text += f"; THE STORE HAD LOST {lost.kind} by {escape(lost.by) or 'somebody'} ({lost.point[:12]})"
-    return text

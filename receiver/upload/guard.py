@@ -30,6 +30,7 @@ class ListsBefore(NamedTuple):
     accepted: Mapping[str, object]  # has a key for each domain with an accepted list
     counts: Mapping[str, int]  # by domain, of the list that passed or was accepted last
     brought_back: frozenset[str] = frozenset()  # addresses that stay until a person accepts that they go
+    base: Mapping[str, int] = {}  # by domain, how many were listed before those came who came of late
 
 
 def judge_list(
@@ -74,7 +75,14 @@ def count_inputs(
     )
     domains = {
         name: DomainCounts(
-            *(passed[name], referred[name], gone[name], people[name], listed[name], together[name]),
+            *(
+                passed[name],
+                _reference(referred[name], gone[name], before.base.get(name, 0), settings),
+                gone[name],
+                people[name],
+                listed[name],
+                together[name],
+            ),
             is_accepted=name in before.accepted,
             is_open=name in open_domains,
         )
@@ -84,6 +92,14 @@ def count_inputs(
     back = sum(domain_of(name) in settings.domains for name in before.brought_back - offered)
     leaving, coming = len(ours - offered - always), len(offered - ours)
     return GuardInputs(domains, missing, back, leaving, coming, len(offered), len(combined))
+
+
+def _reference(referred: int, gone: int, base: int, settings: Settings) -> int:
+    """Return how many a loss is held against.
+
+    Many who came of late would make it a small part: where it is one, no more count than were listed before them.
+    """
+    return min(referred, base) if base and not _is_too_much(gone, referred, settings) else referred
 
 
 def count_by_domain(recipients: frozenset[str], settings: Settings) -> dict[str, int]:
@@ -122,8 +138,14 @@ def _losses(inputs: GuardInputs, settings: Settings) -> Iterator[str]:
 
 
 def _shrink_reason(where: str, gone: int, before: int, settings: Settings) -> Iterator[str]:
-    if gone > settings.shrink_floor and gone * 100 > settings.shrink_percent * before:
-        yield f"{gone * 100 / before:.1f} %{where} would go ({gone} of {before}), limit {settings.shrink_percent:g} %"
+    if _is_too_much(gone, before, settings):
+        share = f"{gone * 100 / before:.1f} %{where} would go ({gone} of {before})"
+        late = f"{gone}{where} would go, beside {before} before the list grew"
+        yield f"{share if gone <= before else late}, limit {settings.shrink_percent:g} %"
+
+
+def _is_too_much(gone: int, before: int, settings: Settings) -> bool:
+    return gone > settings.shrink_floor and gone * 100 > settings.shrink_percent * before
 
 
 def _sum_losses(domains: Iterable[DomainCounts]) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from lab.operators import AtOnce, export
 from tests.support import hostile_relay
 from tests.support.hostile_relay import DEPTHS, SHAPES
 
-pytestmark = [pytest.mark.host, pytest.mark.story]
+pytestmark = [pytest.mark.host, pytest.mark.story]  # tests/fleet/test_attacks_on_the_operator.py has the quick ones
 
 HASH = "0" * 64
 COMMANDS = {
@@ -43,7 +43,6 @@ COMMANDS = {
     "trust": ("trust mx1",),
 }
 HERE = {"init", "check", "parse", "list", "schema", "demo", "test", "bench"}  # which ask no relay
-USUAL = (("status", 1, "nothing"), ("verify", 2, "a list"), ("review", 2, "a word with escapes"))
 MOVING = {*"\033\x07\x9b\u202e\r"}
 
 
@@ -63,15 +62,10 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LabHost, A
         yield host, operator
 
 
-def attacks() -> list[object]:
-    every = [(name, depth, shape) for depth in DEPTHS for shape in SHAPES for name in COMMANDS]
-    return [
-        pytest.param(*one, marks=[] if one in USUAL else [pytest.mark.long], id=f"{one[0]}-{one[1]}-{one[2]}")
-        for one in every
-    ]
-
-
-@pytest.mark.parametrize(("name", "depth", "shape"), attacks())
+@pytest.mark.long
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_attack_a_relay_answers_a_command_with_another_shape(
     relay: tuple[LabHost, AtOnce], name: str, depth: int, shape: str
 ) -> None:

@@ -103,6 +103,8 @@ def test_a_key_is_rotated_and_the_follower_has_none(place: Place) -> None:
     assert [place.keys_of(name, "old") for name in NAMES] == [["k1", "k2"], ["k1", "k2"], []]
     place.servers["old"].carry()
     assert place.upload("old", "bob", "carol") == {0}
+    said = place.operator.run("status old").out
+    assert "has not been used here yet" not in said, "of a follower, which no key opens"
     place.operator.done("rotate-key old --finish")
     assert [place.keys_of(name, "old") for name in NAMES] == [["k2"], ["k2"], []]
     assert place.upload("old", "bob", "carol", "dora") == {0}

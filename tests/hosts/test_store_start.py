@@ -41,6 +41,11 @@ class Place(NamedTuple):
             role = {"role": third} if name == "mx3" else {}
             self.operator.relay(name, host, trusted=False, **role)
 
+    def kit(self) -> dict[str, bytes]:
+        """The kit as it lies with the operator, without the key, which leaves it once it is used."""
+        files = (self.operator.kits / "acme").iterdir()
+        return {path.name: path.read_bytes() for path in files if path.suffix != ".ppk"}
+
     def store(self) -> None:
         url = f"postgresql://localhost:{self.database.port}/postgres?sslmode=verify-full&sslrootcert=store-ca.pem"
         (self.operator.inventory / "store-ca.pem").write_text((self.database.folder / "ca.pem").read_text())
@@ -76,7 +81,7 @@ def test_a_store_comes_and_nobody_is_refused_nor_a_closed_domain_open(
     for name, secret in {"OWNER": "owner:o-secret", "WRITER": "w secret", "READER": "r secret"}.items():
         monkeypatch.setenv(f"POSTERN_STORE_{name}", secret)
     first, second = place.hosts["mx1"], place.hosts["mx2"]
-    kit = {path.name: path.read_bytes() for path in (place.operator.kits / "acme").iterdir()}
+    kit = place.kit()
     with (
         asked(first, [LISTED, STRANGER], OUTSIDE) as at_first,
         asked(second, [LISTED, STRANGER, LATE], OUTSIDE) as at_second,
@@ -89,7 +94,7 @@ def test_a_store_comes_and_nobody_is_refused_nor_a_closed_domain_open(
     assert at_first == {LISTED: {"250"}, STRANGER: {"550"}}
     assert at_second == {LISTED: {"250"}, STRANGER: {"550"}, LATE: {"250"}}
     assert {*codes} <= {0, 75}
-    assert kit == {path.name: path.read_bytes() for path in (place.operator.kits / "acme").iterdir()}, "none is carried"
+    assert place.kit() == kit, "none is carried for a follower"
     for host in place.hosts.values():
         host.run("/usr/local/sbin/postern", "follow")
         assert answers(host, LISTED, LATE, STRANGER) == {LISTED: "250", LATE: "250", STRANGER: "550"}

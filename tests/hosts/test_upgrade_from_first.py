@@ -26,7 +26,7 @@ CUSTOMERS = ("acme", "held", "frozen")
 EXPLAINED = {  # what is said of addresses by spools that the first release has left
     "user0000@acme.example": ("LISTED, ", "knows user0000@acme.example"),
     "user0039@held.example": ("LISTED, ", "a list waits since", "and lacks it", "`inv review held`"),
-    "mallory@frozen.example": ("NOT LISTED", "pinned since", "User unknown"),
+    "mallory@frozen.example": ("NOT LISTED", "frozen since", "User unknown"),
     "nobody@frozen.example": ("NOT LISTED", "What to do: ask whether nobody@frozen.example exists"),
 }
 LAUNCHERS = (

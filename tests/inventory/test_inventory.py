@@ -338,7 +338,7 @@ def test_the_text_of_the_error_is_a_line_for_each_fault(write: Write) -> None:
         (CANARY + LDAP + 'attributes = ["mail;primary"]\n', "'mail;primary' must be the name of an attribute"),
         (CANARY + LDAP + 'filter = "mail=*"\n', "exchange.ldap.filter: 'mail=*' must be a filter whose brackets close"),
         (CANARY + LDAP.partition("[exchange.ldap]")[0], "exchange.ldap: must be given for ldap: servers, base"),
-        (CANARY + LDAP.replace('"ldap"', '"powershell"\nserver = "EX1"'), "exchange.ldap: must be left out, or "),
+        (CANARY + LDAP.replace('"ldap"', '"powershell"\nserver = "EX1"'), "ldap: must be left out: it belongs to"),
         (CANARY + LDAP.replace("[exchange.ldap]", "directory = 'C:\\x'\n[exchange.ldap]"), "must be an absolute path"),
         (CANARY + LDAP.replace("[exchange.ldap]", 'client = "plink"\n[exchange.ldap]'), "must be openssh, or left out"),
         (CANARY + LDAP.replace("[exchange.ldap]", 'basepoint = "DC=x"\n[exchange.ldap]'), "must be left out for ldap"),
@@ -351,7 +351,7 @@ def test_the_text_of_the_error_is_a_line_for_each_fault(write: Write) -> None:
         (CANARY + ONLINE.replace("11111111-", "") + PEM, "must be the Application (client) ID"),
         (CANARY + ONLINE + PEM + 'environment = "Mars"\n', "exchange.online.environment: 'Mars' must be one of O365De"),
         (CANARY + ONLINE.partition("[exchange.online]")[0], "exchange.online: must be given for exchange-online"),
-        (CANARY + ONLINE.replace('"exchange-online"', '"powershell"\nserver = "EX1"') + PEM, "must be left out, or"),
+        (CANARY + ONLINE.replace('"exchange-online"', '"powershell"\nserver = "EX1"') + PEM, "left out: it belongs"),
         (CANARY + ONLINE.replace("[exchange.o", 'basepoint = "DC=x"\n[exchange.o') + PEM, "left out for exchange-on"),
         (CANARY + ONLINE.replace("[exchange.o", 'client = "plink"\n[exchange.o') + PEM, "must be openssh, or left out"),
         (CANARY + ONLINE.replace("[exchange.o", 'directory = "/opt"\n[exchange.o') + THUMBPRINT, "directory: '/opt'"),
@@ -595,7 +595,7 @@ def test_a_server_reached_over_ssh_is_said_where_and_as_whom_and_no_other_is(wri
     assert said("ssh", "") == ['customers/acme.toml: exchange.ssh: must say address and user, as reach is "ssh"']
     assert said("ssh", '[exchange.ssh]\naddress = "10.0.0.5"\n') == said("ssh", "")
     there = """[exchange.ssh]\naddress = "10.0.0.5"\nuser = 'ACME\\bob'\n"""
-    assert said("kit", there) == ['customers/acme.toml: exchange.ssh: must be left out, or reach = "ssh" be said']
+    assert said("kit", there) == ['customers/acme.toml: exchange.ssh: must be left out: it belongs to reach = "ssh"']
     where = write(acme=ACME.replace("[exchange]", '[exchange]\nreach = "ssh"') + there)
     (where / "known_hosts").write_text(f"10.0.0.5 {HOST_KEY}\n")
     assert inventory.load(where).customers["acme"].host_keys == (HOST_KEY,)

@@ -80,6 +80,48 @@ def test_attack_the_reviewed_list_with_as_many_others_going_is_not_accepted(rela
     assert set(people(60)[50:]) < relay.in_force()
 
 
+def test_attack_a_first_list_too_long_to_be_in_force_is_reviewed_and_another_accepted(tmp_path: Path) -> None:
+    """Nobody of it "goes" by the other: it was never in force. But a person was shown that they would be listed."""
+    relay = SmallRelay(tmp_path / "new", max_recipients=100)
+    relay.offer(people(150))
+    found = look(relay)
+    relay.offer(people(150)[:1])
+    with pytest.raises(Refused, match="stood on the list that was reviewed, and not on the one held now"):
+        take(relay, found)
+    with relay.spool() as spool:
+        assert spool.accepted().opens(relay.settings, int(time.time())) == ("acme.example",)
+
+
+def test_attack_a_new_domain_s_list_is_swapped_where_another_domain_grows_too_much(tmp_path: Path) -> None:
+    relay = SmallRelay(tmp_path / "two")
+    relay.offer(people(50))
+    take(relay, look(relay))
+    relay.provision(domains=("acme.example", "new.example"))
+    grown, new = people(400), people(50, "new.example")
+    relay.offer([*grown, *new])
+    found = look(relay)
+    assert found.record(SeenMail()).numbers == Numbers(first=50, adding=350)
+    relay.offer([*grown, *new[:1]])
+    with pytest.raises(Refused, match="stood on the list that was reviewed"):
+        take(relay, found)
+
+
+def test_attack_people_are_diluted_by_many_others_until_all_of_them_are_a_small_part(relay: SmallRelay) -> None:
+    fakes = [f"fake{number}@acme.example" for number in range(900)]
+    for size in (90, 300, 900):
+        assert relay.offer([*EVERYBODY, *fakes[:size]]).did == "published"
+    ended = relay.offer(fakes)
+    assert ended.did == "held"
+    assert ended.reasons == ("100.0 % would go (50 of 50), limit 10 %",)
+    assert set(EVERYBODY) < relay.in_force()
+
+
+def test_who_came_and_left_again_within_the_week_weighs_as_little_as_before(relay: SmallRelay) -> None:
+    assert relay.offer(people(90)).did == "published"
+    assert relay.offer(people(87)).did == "published"
+    assert relay.offer(people(60)).did == "held"
+
+
 def forget_removals(relay: SmallRelay) -> None:
     """Let the guard count no removal that was: as after a week."""
     (relay.folder / "gone").write_text("")

@@ -119,6 +119,7 @@ def made_up(dice: random.Random) -> tuple[bytes, list[str]]:
         made = made[: dice.randrange(1, 4)]
         if dice.random() < traps:
             made = ["".join(dice.choices(PIECES, k=dice.randrange(1, 6))) for _ in range(3)]
+            made += [] if "".join(made).strip("; \t\x85\u2028") else ["a"]  # an empty cell is refused
         every += made
         cells = {"proxyAddresses": written(made, dice), "objectClass": "user"}
         cells.update(

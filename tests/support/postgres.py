@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from common.paths import Places
+from lab.waiting import wait_until
 from receiver.store.connection import Unreached, connect_as_owner, load_driver
 from receiver.store.schema import Role, migrate
 from tests.support.small_relay import SmallRelay
@@ -43,6 +44,8 @@ shared_buffers = 16MB
 fsync = off
 log_line_prefix = '%m %u '
 """
+
+_ACCESS = "hostssl all all 127.0.0.1/32 scram-sha-256\nhostssl replication all 127.0.0.1/32 scram-sha-256\n"
 
 
 @functools.cache
@@ -73,7 +76,7 @@ class Postgres:
 
     def __init__(self) -> None:
         """Make it, outside of pytest's own folder, which every run of pytest closes to other accounts."""
-        self.port = _free_port()
+        self.port = free_port()
         self.folder = folder = Path(tempfile.mkdtemp(prefix="postern-postgres-"))
         shutil.chown(folder, "postgres", "postgres")
         self.data = folder / "data"
@@ -81,12 +84,12 @@ class Postgres:
         (folder / "password").write_text("o-secret\n")
         for path in folder.iterdir():
             shutil.chown(path, "postgres", "postgres")
-        self._run(
+        self.call(
             "initdb", "-D", str(self.data), "-U", OWNER, "-A", "scram-sha-256", f"--pwfile={folder}/password", "-N"
         )
         with (self.data / "postgresql.conf").open("a") as file:
             file.write(_SETTINGS.format(port=self.port, folder=folder))
-        (self.data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 scram-sha-256\n")
+        (self.data / "pg_hba.conf").write_text(_ACCESS)
         self.start()
 
     @property
@@ -127,6 +130,10 @@ class Postgres:
         finally:
             connection.close()
 
+    def settle(self, role: str) -> None:
+        """Wait until no connection of a role is left."""
+        wait_until(lambda: not self.sql("SELECT 1 FROM pg_stat_activity WHERE usename = %s", (role,)))
+
     @contextmanager
     def stopped_backends(self, whose: str) -> Iterator[None]:
         """While the processes that serve a role answer nothing, though their connections stay."""
@@ -141,10 +148,10 @@ class Postgres:
 
     def start(self) -> None:
         log = str(self.folder / "log")
-        self._run("pg_ctl", "-D", str(self.data), "-l", log, "-w", "-t", "120", "start")
+        self.call("pg_ctl", "-D", str(self.data), "-l", log, "-w", "-t", "120", "start")
 
     def stop(self, mode: str = "immediate") -> None:
-        self._run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "stop")
+        self.call("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "stop")
 
     def sql(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a statement as the owner."""
@@ -153,6 +160,17 @@ class Postgres:
             with connection, connection.cursor() as cursor:
                 cursor.execute(statement, values)
                 return list(cursor.fetchall()) if cursor.description else []
+        finally:
+            connection.close()
+
+    def script(self, *statements: str) -> None:
+        """Run statements as the owner, each outside of any transaction."""
+        connection = load_driver().connect(self.url)
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
         finally:
             connection.close()
 
@@ -184,7 +202,8 @@ class Postgres:
         lines = [f"host=localhost\nport={self.port}\ndbname=postgres\nuser={role.name}\npassword={role.password}"]
         return "\n".join(["[postern]", *lines, "sslmode=verify-full", f"sslrootcert={self.folder}/ca.pem", ""])
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def call(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs as its account."""
         argv = ["runuser", "-u", "postgres", "--", str(_programs() / program), *arguments]
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/")
         assert done.returncode == 0, done.stdout.decode()
@@ -204,7 +223,7 @@ def join(relay: SmallRelay, server: Postgres, *, uploads: bool = True, is_dead: 
     (store / "service.conf").write_text(service.replace(f"port={server.port}", "port=1") if is_dead else service)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -22,7 +22,7 @@ _RANGE = f"{ADDRESSES};range=".casefold()
 _HEX = re.compile("^[Xx]'([0-9A-Fa-f]*)'$", re.MULTILINE)
 _IN_HEX = re.compile(r"(?:^|(?<!\\);)[Xx]'([^;]*)")
 _WHOLE_HEX = re.compile("[0-9A-Fa-f]*'")
-_DN = re.compile(r"[Xx]'[0-9A-Fa-f]*'|[A-Za-z0-9.-]+=(?!.*(?<!\\);)")
+_DN = re.compile(r"[Xx]'[0-9A-Fa-f]*'|[^=;:@]*=(?!.*(?<!\\);)")
 """A `;` is written with a backslash in a name, and without one between the values of a cell."""
 _NO_VALUE = re.compile(r"[;\s]*(?:[Xx]'(?:0[9AaDd]|20){0,99}'[;\s]*)?")
 _NEXT = re.compile(";(?=[A-Za-z0-9]{1,8}:)")  # before the type of another address

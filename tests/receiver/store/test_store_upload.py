@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from receiver.upload.judgement import Judgement, judge_export
 from tests.support import postgres
 from tests.support.postgres import Postgres
 from tests.support.small_relay import SmallRelay, export, people
-from tests.support.store_relays import accept_first, relay, run_follow
+from tests.support.store_relays import accept_first, relay, run_follow, upload
 
 pytestmark = pytest.mark.skipif(postgres.missing() is not None, reason=str(postgres.missing()))
 
@@ -37,6 +40,20 @@ def test_an_upload_while_the_database_is_down_adds_and_removes_nobody(tmp_path: 
     assert one.offer([*people(99), "new@acme.example"]).did == "published"
     assert people(100)[-1] not in one.in_force()
     assert "new@acme.example" in one.in_force()
+
+
+def test_a_list_that_takes_long_to_judge_keeps_no_row_locked_and_is_taken(
+    one: SmallRelay, empty: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million addresses took longer than the watchdog's time, within the transaction: each upload ended with 75."""
+
+    def judge_slowly(*arguments: Any) -> Judgement:
+        assert empty.sql("SELECT customer FROM postern.heads FOR UPDATE NOWAIT") == [("acme",)]
+        time.sleep(1)
+        return judge_export(*arguments)
+
+    monkeypatch.setattr("receiver.upload.store_upload.judge_export", judge_slowly)
+    assert upload(one, [*people(99), "new@acme.example"], seconds=0.5).did == "published"
 
 
 def test_who_was_published_without_a_store_stays_when_the_store_is_used_again(tmp_path: Path, empty: Postgres) -> None:

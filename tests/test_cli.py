@@ -479,10 +479,45 @@ def test_several_customers_and_relays_are_named_with_commas(operator: Operator) 
     assert "did you mean 'cork'" in operator.done("resume acme,corc", code=2).err
 
 
-@pytest.mark.parametrize("words", ["check", "provision --all", "rotate-key --due", "list"])
-def test_a_command_for_all_wants_every_file_right(operator: Operator, words: str) -> None:
+FOR_ALL = {  # with what it ends where nothing is wrong with a file, and what it says of those whose files are right
+    "list": (0, "acme"),
+    "status": (1, "mx1"),
+    "report": (4, "mx1"),
+    "kits": (4, "acme"),
+    "provision --all": (4, "mx1"),
+    "provision --all --dry-run": (4, "mx1"),
+    "rotate-key --due": (0, "no key is due"),
+    "review --all": (4, "mx1"),
+    "history --all": (4, "mx1"),
+    "verify --all": (4, "mx1"),
+    "find anna": (4, "mx1"),
+}
+
+
+@pytest.mark.parametrize("words", FOR_ALL)
+def test_a_command_for_all_goes_on_without_the_customer_whose_file_has_faults(operator: Operator, words: str) -> None:
+    """Waiting for a new customer's data takes days, in which another's list may be held."""
+    code, said = FOR_ALL[words]
+    assert said in operator.done(words, code=code).text
     operator.customer("bolt", colour="blue")
-    assert "customers/bolt.toml: colour: no such key" in operator.done(words, code=2).err
+    (operator.inventory / "customers" / "notes").write_text("x")
+    ran = operator.done(words, code=code if code == 4 else 2)
+    first, second, *_ = sorted(ran.err.splitlines()[:2])
+    assert first.startswith("customers/bolt.toml: colour: no such key")
+    assert second.startswith("customers/notes: no customer's file")
+    assert said in ran.text
+
+
+def test_check_wants_every_file_right(operator: Operator) -> None:
+    operator.customer("bolt", colour="blue")
+    assert "customers/bolt.toml: colour: no such key" in operator.done("check", code=2).err
+
+
+def test_check_says_once_which_files_are_editors_backups(operator: Operator) -> None:
+    for name in ("acme.toml~", "acme.toml.bak"):
+        (operator.inventory / "customers" / name).write_text("x")
+    said = "customers/: editors' backups, which are no customers: acme.toml.bak, acme.toml~\n"
+    assert operator.done("check").err == said
 
 
 @pytest.mark.parametrize("words", ["provision acmee", "check", "provison"])

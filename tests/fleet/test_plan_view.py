@@ -125,6 +125,10 @@ def test_the_recap_names_the_relays_that_somebody_has_to_see_to() -> None:
     )
 
 
+def test_the_recap_counts_no_kit_where_none_is_there() -> None:
+    assert plan_view.recap({"mx1": "refused"}, [], dry_run=False) == "1 relay: 1 refused (mx1); no kit and no server"
+
+
 def test_the_same_sentence_about_150_customers_is_one_line() -> None:
     said = [Sentence(f"c{number}", f"carry kits/{CUSTOMER} to its server") for number in range(150)]
     assert merge_sentences(said) == [("c0, c1, c2 and 147 more: carry kits/CUSTOMER to its server", False)]

@@ -99,6 +99,14 @@ def test_what_goes_closes_or_opens_stands_first(after: Customer, first: list[str
     ]
 
 
+def test_a_domain_that_goes_to_another_customer_stays_a_relay_domain() -> None:
+    bolt = customer("bolt")
+    taken = bolt.model_copy(update={"domains": ("bolt.example", "sold.example")})
+    both = [change_of_tree(CLOSED, customer()), change_of_tree(bolt, taken)]
+    lines = plan_view.summary_lines(Plan(Blank(), (), tuple(one for plan in both for one in plan.changes)))
+    assert [line for line in lines if "relay domain" in line] == []
+
+
 def test_a_changed_comment_of_a_file_is_named() -> None:
     wanted = relay_role.customer_tree(customer())
     files = dict((wanted.wanted or {})["files"])

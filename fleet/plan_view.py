@@ -104,7 +104,7 @@ def recap(fates: Mapping[str, str], ends: Sequence[bool], dry_run: bool) -> str:
     counted = Counter(fates.values())
     relays = ", ".join(_count_fate(counted[fate], fate, fates) for fate in FATES if counted[fate])
     if not ends:
-        return f"{count(len(fates), 'relay')}: {relays}; no kit and no server"
+        return f"{count(len(fates), 'relay')}{f': {relays}' if relays else ''}; no kit and no server"
     changed = f"{sum(ends)} {'would change' if dry_run else 'changed'}"
     whose = f"{count(len(ends), 'customer')}: {changed}, {len(ends) - sum(ends)} unchanged"
     return f"{count(len(fates), 'relay')}: {relays}; kits and servers of {whose}"

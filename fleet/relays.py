@@ -39,6 +39,8 @@ def load_for(customer: str, relay: str = "") -> Inventory:
         everything = load_sound(inventory_path())
         for fault in everything.faults:
             terminal.error(fault)
+        if not everything.customers:
+            terminal.note("no customer is written down yet: `inv init ID` writes a file for the first one")
         return everything
     everything = load(inventory_path(), split_names(customer), split_names(relay))
     if everything.faults:

@@ -374,6 +374,7 @@ def accept(
         "customer": _CUSTOMER,
         "to": "how many lists back, as `inv history` numbers them; the previous one unless said",
         "removing": "how many recipients go by it, as it says when that is left out",
+        "list_": "the list's hash, as the command that it prints has it: refused where it would be another by now",
         "entry": "bring back whom this entry of `inv history` removed; nothing is frozen",
         "dry_run": _DRY,
         "json": _JSON,
@@ -384,6 +385,7 @@ def rollback(
     customer: str,
     to: str = "",
     removing: str = "",
+    list_: str = "",
     entry: str = "",
     dry_run: bool = False,
     json: bool = False,
@@ -396,13 +398,13 @@ def rollback(
     they go.
 
     Usage: inv rollback CUSTOMER [options]
-    Example: inv rollback acme --to 2
+    Example: inv rollback acme --to 2 --removing 3
     """
     from commands import run_command
     from commands.rollback import RollbackOptions
     from commands.rollback import roll_back_or_bring_back as story
 
-    run_command(story, customer, RollbackOptions(to, entry, removing, dry_run, json))
+    run_command(story, customer, RollbackOptions(to, entry, removing, list_, dry_run, json))
 
 
 @task(

@@ -33,13 +33,14 @@ class RollbackOptions(NamedTuple):
     back: str = ""  # how many lists back; empty: the previous one
     entry: str = ""  # of the log; empty: a whole list is put back
     removing: str = ""  # how many go by it
+    list: str = ""  # SHA-256 of the list that was shown, or its beginning; empty: whichever it is now
     dry_run: bool = False
     as_json: bool = False
 
 
 def roll_back_or_bring_back(customer: str, options: RollbackOptions) -> int:
     """Do what the options of `inv rollback` ask for. Raises Refused."""
-    if options.entry and (options.back or options.removing):
+    if options.entry and (options.back or options.removing or options.list):
         what = "--to N puts a whole list back, of whom --removing N go; --entry brings back whom one upload removed"
         raise Refused(f"{what}: name one of them")
     for name, number in (("to", options.back), ("removing", options.removing)):
@@ -61,13 +62,16 @@ def rollback(customer: str, options: RollbackOptions) -> int:
     if not told:
         return relay_cli.print_answers(asked, options.as_json)
     name, waiting = _choose_list(customer, told, back)
+    if not name.startswith(options.list):
+        moved = f"the list that would be put back is {name[:12]} now, not {options.list[:12]}: an upload came meanwhile"
+        raise Refused(f"{moved}; see `inv history {customer}`")
     there = restrict_relays(place, waiting)
     found = preview_rollbacks(there, name, {each: said["history"] for each, said in told.items()})
     previews = {each: seen for each, seen in found.items() if isinstance(seen, Preview)}
     failed: Answers = {each: seen for each, seen in found.items() if not isinstance(seen, Preview)}
     _check_old(customer, previews)
     if options.dry_run or not _is_named(previews, options):
-        return _show(customer, previews, failed, options)
+        return _show(customer, name, previews, failed, options)
     answers = _put_back(restrict_relays(there, previews), name, previews)
     return relay_cli.print_answers(add_failed(asked, {**failed, **answers}), options.as_json)
 
@@ -103,12 +107,12 @@ def _leaving_addresses(previews: Mapping[str, Preview]) -> list[str]:
     return sorted(frozenset[str]().union(*(seen.going for seen in previews.values())))
 
 
-def _show(customer: str, previews: Mapping[str, Preview], failed: Answers, options: RollbackOptions) -> int:
+def _show(customer: str, name: str, previews: Mapping[str, Preview], failed: Answers, options: RollbackOptions) -> int:
     """Print who would come and go, and the command that does it. Raises Refused where it was not only a look."""
     going = _leaving_addresses(previews)
     coming = sorted(frozenset[str]().union(*(seen.coming for seen in previews.values())))
     words = [f"inv rollback {customer}", *([f"--to {options.back}"] if options.back else [])]
-    command = " ".join([*words, *([f"--removing {len(going)}"] if going else [])])
+    command = " ".join([*words, *([f"--removing {len(going)}"] if going else []), f"--list {name}"])
     if options.as_json and options.dry_run:
         terminal.document({"customer": customer, "coming": coming, "going": going, "command": command})
     elif not options.as_json:

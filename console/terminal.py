@@ -27,7 +27,7 @@ from receiver.formatting import escape
 
 _NARROWEST = 12  # columns of a terminal that a wrapped cell needs
 LONGEST = 20_000  # characters of a line that are shown
-_CONTROLS = re.compile(r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
+_CONTROLS = re.compile(r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
 _DIFF = {"+": "green", "-": "red", "@": "cyan"}
 
 Show: TypeAlias = Callable[[str], None]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from common.opened import Opened
 from common.settings import UNLISTED, Settings
-from fleet.spool_data import LATEST
+from common.spool_files import LATEST
 from receiver.formatting import escape
 from receiver.lists.spool import Accepted, Held, Pin, Summary
 from receiver.monitoring import alarms, refusals_file

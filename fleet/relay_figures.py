@@ -7,7 +7,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from fleet.spool_data import LATEST
+from common.spool_files import LATEST
 from receiver.monitoring.daily_figures import DAYS
 
 _LARGEST = 10**9  # of any number here; a larger one is nonsense, and no chart has room for it

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from common.spool_files import LATEST
 from deploy.items import State
 from receiver.lists.spool import Accepted
-
-LATEST = 1 << 40  # epoch seconds; later ones can be no date
 
 
 def accepted_of(state: State | None, customer: str) -> Accepted:

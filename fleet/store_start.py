@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from common.spool_files import most_bytes
 from console import terminal
 from console.grouping import name_some
 from deploy.plan import HostError
@@ -45,7 +46,7 @@ def print_first_lists(looks: Sequence[RelayPlan], customers: Iterable[Customer])
     for customer in starting_customers(looks, customers):
         having = {look.relay.name: look for look in looks if customer.id in look.lists}
         theirs = [having[name].relay for name in customer.relays if name in having]
-        found = run_parallel(theirs, partial(_read_list, having, customer.id), f"reading {customer.id}'s lists on")
+        found = run_parallel(theirs, partial(_read_list, having, customer), f"reading {customer.id}'s lists on")
         lists = [one for one in found.values() if isinstance(one, RelayList)]
         for text in describe_union(lists, customer.domains) if lists else ():
             terminal.note(f"{customer.id}: {text}")
@@ -56,10 +57,11 @@ def print_first_lists(looks: Sequence[RelayPlan], customers: Iterable[Customer])
             terminal.note(f"{customer.id}: what {name} lists comes beside that, and is not known now: {why}")
 
 
-def _read_list(having: Mapping[str, RelayPlan], customer: str, relay: Relay) -> RelayList:
+def _read_list(having: Mapping[str, RelayPlan], customer: Customer, relay: Relay) -> RelayList:
     """Return what a relay lists. Raises HostError, for what cannot be used too: it may be anybody's work."""
     try:
-        given = ExportedLists.read(read_lists(customer, having[relay.name].host), customer, int(time.time()))
+        said, most = read_lists(customer.id, having[relay.name].host), most_bytes(customer.guard.max_recipients)
+        given = ExportedLists.read(said, customer.id, int(time.time()), most)
     except Stopped as error:
         raise HostError(str(error)) from error
     return RelayList(relay.name, list_file.decode_recipients(given.text), frozenset(given.accepted.domains))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import json
 import os
 import sys
 import time
@@ -19,10 +18,12 @@ from typing import Any, NamedTuple
 from common.exit_codes import DONE
 from common.paths import Places
 from common.settings import BadSettings, Settings, load_settings
+from common.spool_files import most_bytes
 from receiver import store_cli
 from receiver.actions import adopt, copy_list, report, review
 from receiver.actions.accept import AcceptOrder, Witness, accept_held
 from receiver.actions.bring_back import bring_back
+from receiver.actions.copy_list import ExportedLists
 from receiver.actions.explain import explain, find_addresses
 from receiver.actions.merge_list import MergeOptions, look_at_merge, merge_list
 from receiver.actions.open_domains import open_domains
@@ -46,7 +47,8 @@ from receiver.outcome import (
     Stopped,
     log_outcome,
     outcome_of_error,
-    write_answer,
+    write_json,
+    write_lines,
 )
 from receiver.store.shared_change import Decided, done_check, hold_shared, run_anyway, run_shared, share_review
 from receiver.store.transaction import load_access
@@ -138,7 +140,10 @@ def _become_postern(places: Places, reads_logs: bool) -> OpenedLogs | None:
 
 def _end(answer: Answer, asked: argparse.Namespace) -> int:
     whole = asked.json or (asked.verb == "hand-over" and answer.code == DONE)
-    write_answer(json.dumps(answer.record) + "\n" if whole else "".join(f"{line}\n" for line in answer.lines))
+    if whole:
+        write_json(answer.record)
+    else:
+        write_lines(answer.lines)
     return answer.code
 
 
@@ -298,13 +303,18 @@ def _hand_over(_: AdminCall, __: Settings, spool: Spool) -> Answer:
     return Answer(DONE, [], copy_list.export_lists(spool))
 
 
-def _take_over(call: AdminCall, _: Settings, spool: Spool) -> Answer:
-    givens = copy_list.read(sys.stdin.buffer.read(copy_list.LIMIT + 1), spool.customer, call.origin.when)
+def _read_given(call: AdminCall, settings: Settings, spool: Spool) -> tuple[ExportedLists, ...]:
+    most = most_bytes(settings.max_recipients)
+    return copy_list.read(sys.stdin.buffer.read(copy_list.LIMIT + 1), spool.customer, call.origin.when, most)
+
+
+def _take_over(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
+    givens = _read_given(call, settings, spool)
     return _run_change(call, spool, partial(copy_list.import_lists, spool, givens, call.origin, call.tables))
 
 
-def _merge_list(call: AdminCall, _: Settings, spool: Spool) -> Answer:
-    given = copy_list.read(sys.stdin.buffer.read(copy_list.LIMIT + 1), spool.customer, call.origin.when)[0]
+def _merge_list(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
+    given = _read_given(call, settings, spool)[0]
     options = MergeOptions(call.asked.exact, call.asked.removing, call.asked.look)
     if not options.look:
         return _run_change(call, spool, partial(merge_list, spool, given, options, call.origin, call.tables))

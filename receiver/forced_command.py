@@ -23,7 +23,7 @@ from common.settings import BadSettings, Settings, load_settings
 from receiver.formatting import escape
 from receiver.lists.spool import Spool
 from receiver.monitoring.status import Status
-from receiver.outcome import Answer, Busy, Origin, Outcome, Stopped, log_outcome, outcome_of_error, write_answer
+from receiver.outcome import Answer, Busy, Origin, Outcome, Stopped, log_outcome, outcome_of_error, write_lines
 from receiver.system import locks, process_limits
 from receiver.tables_client import Tables
 from receiver.upload import receive
@@ -123,5 +123,5 @@ def _log(outcome: Outcome) -> Answer:
 
 
 def _end(code: int, *lines: str) -> int:
-    write_answer("".join(f"{line}\n" for line in lines))
+    write_lines(lines)
     return code

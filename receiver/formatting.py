@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 NAMED = 1_000  # names of each kind that a look lists
 _LEFT_OUT = 20  # values left out that are named to people
 _SOME = 10  # names in a sentence
+_LATEST = 253_402_300_799  # epoch seconds: the year 9999 ends
 
 
 def escape(text: str, limit: int = 200) -> str:
@@ -19,6 +20,11 @@ def escape(text: str, limit: int = 200) -> str:
     kept = text[:limit]
     safe = kept if kept.isprintable() else "".join(c if c.isprintable() else _escape_character(c) for c in kept)
     return safe if len(text) <= limit else safe + "..."
+
+
+def printable(line: str) -> str:
+    """Return a line as programs of ours print it: whatever a value in it holds, it stays one line of plain text."""
+    return escape(line, len(line))
 
 
 def count(number: int, noun: str) -> str:
@@ -33,8 +39,15 @@ def format_actor(key: str, client: str, by: str) -> str:
 
 
 def format_time(when: int) -> str:
-    """Return a time as people read it, the same on every machine."""
+    """Return a time as people read it, the same on every machine; a number that is none is said to be none."""
+    if not is_time(when):
+        return "a time that cannot be"
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(when))
+
+
+def is_time(when: object) -> bool:
+    """Return whether a value can be a time, in epoch seconds."""
+    return isinstance(when, int) and 0 <= when <= _LATEST
 
 
 def format_age(seconds: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import syslog
@@ -11,7 +12,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from common.exit_codes import BUSY, DONE, FAILED, HELD, REFUSED
-from receiver.formatting import escape, format_actor, name_left_out, sort_by_count
+from receiver.formatting import escape, format_actor, is_time, name_left_out, printable, sort_by_count
 
 FORMAT = 1  # of Outcome as JSON; the format of the release before is read as well
 AHEAD = 300  # seconds that another machine's clock may be ahead
@@ -146,12 +147,15 @@ class Outcome(NamedTuple):
             outcome = cls(**{**known, "origin": origin, "named": named})
         except (KeyError, TypeError) as error:
             raise ValueError("an outcome that lacks something, or names what was left out in another way") from error
+        lists = (*outcome.reasons, *outcome.coming, *outcome.going, *outcome.notes)
         words = (outcome.customer, outcome.did, origin.key, origin.client, origin.by, outcome.offered)
-        if not all(isinstance(word, str) for word in (*words, outcome.why, outcome.trouble, *outcome.reasons)):
+        if not all(isinstance(word, str) for word in (*words, outcome.why, outcome.trouble, *lists)):
             raise ValueError("an outcome in which something is no text")
         numbers = (origin.when, outcome.total, outcome.added, outcome.removed, outcome.kept_back)
         if not all(isinstance(number, int) for number in (*numbers, *outcome.left_out.values())):
             raise ValueError("an outcome in which something is no number")
+        if not is_time(origin.when):
+            raise ValueError("an outcome of a time that cannot be")
         return outcome
 
 
@@ -195,11 +199,21 @@ def log_outcome(outcome: Outcome) -> None:
     """Write an outcome to the mail log, with the person where it was one."""
     priority = syslog.LOG_NOTICE if outcome.code == DONE else syslog.LOG_WARNING
     by = f"; by {format_actor('', outcome.origin.client, outcome.origin.by)}" if outcome.origin.by else ""
-    syslog.syslog(priority, outcome.line + by)
+    syslog.syslog(priority, printable(outcome.line + by))
 
 
-def write_answer(text: str) -> None:
-    """Write the answer to the other side, if it is still there. What was done stays done without it."""
+def write_lines(lines: Iterable[str]) -> None:
+    """Write lines to the other side, which may be root's terminal: no value in them makes a line or moves a cursor."""
+    _write("".join(f"{printable(line)}\n" for line in lines))
+
+
+def write_json(record: Mapping[str, Any]) -> None:
+    """Write one object to the other side, in ASCII."""
+    _write(json.dumps(record) + "\n")
+
+
+def _write(text: str) -> None:
+    """Write to the other side, if it is still there. What was done stays done without it."""
     answer = text.encode("utf-8", "backslashreplace")
     with suppress(OSError):
         for start in range(0, len(answer), _PIECE):

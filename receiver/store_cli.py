@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from common.paths import Places
 from common.settings import BadSettings, load_relay
-from receiver.formatting import escape
+from receiver.formatting import escape, printable
 from receiver.lists.spool import Spool
 from receiver.monitoring import alarms
 from receiver.outcome import Answer, Failed, Refused, Stopped
@@ -171,7 +171,8 @@ def _open(access: StoreAccess, tables: Tables, asked: argparse.Namespace) -> dic
 
 def print_answer(answer: Answer, as_json: bool) -> int:
     """Print an answer as asked; the exit code."""
-    sys.stdout.write(json.dumps(answer.record) + "\n" if as_json else "".join(f"{line}\n" for line in answer.lines))
+    lines = [json.dumps(answer.record)] if as_json else [printable(line) for line in answer.lines]
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     return answer.code
 
 

@@ -38,6 +38,7 @@ class CheckedCustomer(NamedTuple):
 
     settings: Settings
     status: Status
+    alarms: tuple[Alarm, ...]  # that its status gives rise to
 
 
 def run_timer(places: Places, tables: Tables, now: int, logs: OpenedLogs | None = None) -> Answer:
@@ -61,7 +62,7 @@ def _run_all(
     found += _rebuild_if_due(tables, seen, run, [alarm.text for alarm in adopted])
     found += adopted
     found += [*_repair(tables), *_check_main_cf(tables)] if looked else []
-    every = (alarm for each in seen for alarm in alarms.find_alarms(each.status, each.settings, now))
+    every = (alarm for each in seen for alarm in each.alarms)
     others = watched_elsewhere(places, [each.settings.customer for each in seen], now)
     every = (alarm for alarm in every if not (alarm.customer in others and alarm.kind.startswith(_OF_UPLOADS)))
     found += alarms.merge_outage(every, sum(1 for each in seen if each.status.heard))
@@ -82,7 +83,10 @@ def _customers(places: Places) -> list[str]:
 
 
 def _check_customer(places: Places, tables: Tables, customer: str, now: int) -> CheckedCustomer | Alarm:
-    """Finish what one customer's runs left, and look; one that is broken does not keep the others from it."""
+    """Finish what one customer's runs left, and look; one that is broken does not keep the others from it.
+
+    Whoever took over the account wrote the files: whatever reading them ends with, this customer is broken.
+    """
     try:
         settings = load_settings(places, customer)
         with Spool(places, customer) as spool:
@@ -94,9 +98,15 @@ def _check_customer(places: Places, tables: Tables, customer: str, now: int) -> 
             closing = frozenset() if status.opened else frozenset(settings.domains)
             if status.in_force.accepted.domains.keys() - closing:
                 _forget(spool, closing)
-            return CheckedCustomer(settings, status)
+            return CheckedCustomer(settings, status, tuple(alarms.find_alarms(status, settings, now)))
     except (Stopped, BadSettings, OSError) as error:
         return Alarm(customer, "broken", str(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other customers are looked at
+        return Alarm(customer, "broken", _describe(error))
+
+
+def _describe(error: Exception) -> str:
+    return f"its files cannot be read: {type(error).__name__}: {escape(str(error))}"
 
 
 def _forget(spool: Spool, closing: Container[str]) -> None:
@@ -171,6 +181,8 @@ def _watch_refusals(
         return watch, [*found, *blind]
     except (Stopped, OSError) as error:
         return None, [Alarm("", "mail log", f"the mail log cannot be read: {escape(str(error))}")]
+    except Exception as error:  # noqa: BLE001 - what one customer's files hold keeps no other alarm from being raised
+        return None, [Alarm("", "mail log", f"refusals are not watched: {_describe(error)}")]
 
 
 def _watch_adopted(
@@ -192,6 +204,8 @@ def _watch_adopted(
                 found += adopted_maps.check_sample(spool, settings, had_mail, check.ask_relay)
         except (Stopped, OSError) as error:
             found.append(Alarm(customer, "adopted maps", f"its people cannot be asked about: {escape(str(error))}"))
+        except Exception as error:  # noqa: BLE001 - as in _check_customer
+            found.append(Alarm(customer, "adopted maps", f"its people cannot be asked about: {_describe(error)}"))
     return found
 
 

@@ -8,7 +8,6 @@ relay has seen none yet.
 from __future__ import annotations
 
 import base64
-import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +23,7 @@ from receiver.lists.publishing import Publication, StagedFiles
 from receiver.lists.spool import Accepted, Held, Spool
 from receiver.outcome import AHEAD, FORMAT, Failed, Origin, Outcome, Refused
 from receiver.system import atomic_files
+from receiver.system.checked_json import decode_json
 from receiver.tables_client import Tables
 from receiver.upload.guard import count_by_domain
 from receiver.upload.pipeline import verify_tables
@@ -59,20 +59,20 @@ class ExportedLists(NamedTuple):
     files: tuple[SpoolFile, ...]
 
     @classmethod
-    def read(cls, text: bytes, customer: str, now: int) -> ExportedLists:
-        """Read what hand_over() gave, as JSON. A date to come is none. Raises Refused."""
+    def read(cls, text: bytes, customer: str, now: int, most: int) -> ExportedLists:
+        """Read what hand_over() gave, a list of `most` bytes at most. A date to come is none. Raises Refused."""
         try:
-            record = json.loads(text)
+            record = decode_json(text)
             if (record["postern"], record["customer"]) != (FORMAT, customer):
                 raise ValueError(f"it is not format {FORMAT} of {customer}")
             number, accepted, packed = int(record["number"]), Accepted.read(record["accepted"]), _bytes(record["list"])
             files = tuple(_place_file(path, content, number) for path, content in record["files"].items())
             if packed:
-                list_file.decode_recipients(list_file.read_content(packed))
-            domains = {name: when for name, when in accepted.domains.items() if when <= now + AHEAD}
+                list_file.decode_recipients(list_file.read_content(packed, most))
+            domains = {name: when for name, when in accepted.domains.items() if 0 <= when <= now + AHEAD}
             past = tuple(file for file in files if file.folder != "reference" or file.name <= _file_name_today(now))
             return cls(number, packed, accepted._replace(domains=domains), past)
-        except (Failed, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (Failed, ValueError, KeyError, TypeError, AttributeError) as error:
             raise Refused(f"what was handed over cannot be used: {escape(str(error))}") from error
 
     @property
@@ -90,11 +90,14 @@ class ExportedLists(NamedTuple):
         return self.text, frozenset(self.accepted.domains)
 
 
-def read(text: bytes, customer: str, now: int) -> tuple[ExportedLists, ...]:
-    """Read what the relays of a customer handed over, a line each, that with the newest list first. Raises Refused."""
+def read(text: bytes, customer: str, now: int, most: int) -> tuple[ExportedLists, ...]:
+    """Read what the relays of a customer handed over, a line each, that with the newest list first.
+
+    Each list has `most` bytes at most. Raises Refused.
+    """
     if len(text) > LIMIT:
         raise Refused(f"what was handed over cannot be used: it is larger than {LIMIT} bytes")
-    return tuple(ExportedLists.read(line, customer, now) for line in text.splitlines() or [text])
+    return tuple(ExportedLists.read(line, customer, now, most) for line in text.splitlines() or [text])
 
 
 def export_lists(spool: Spool) -> dict[str, Any]:

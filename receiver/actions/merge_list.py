@@ -5,7 +5,6 @@ Nobody goes by it, unless it is to be exactly that relay's list; then whoever as
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from receiver.lists import list_file, publishing, removed_addresses
 from receiver.lists.publishing import Decision
 from receiver.lists.spool import Accepted, InForce, Spool
 from receiver.outcome import Origin, Outcome, Refused
+from receiver.system.checked_json import decode_json
 from receiver.tables_client import Tables
 from receiver.upload.judgement import log_entry
 from receiver.upload.pipeline import verify_tables
@@ -127,8 +127,8 @@ def _brought_back(given: ExportedLists) -> frozenset[str]:
 
 def _takes_plus(given: ExportedLists) -> bool:
     """Return whether the last export on the other relay said that user+tag@ is taken where user@ is."""
-    with suppress(ValueError, TypeError, AttributeError, RecursionError):
-        return json.loads(_file(given, LAST_EXPORT) or b"{}").get("plus_addresses") is True
+    with suppress(ValueError, TypeError, AttributeError):
+        return decode_json(_file(given, LAST_EXPORT) or b"{}").get("plus_addresses") is True
     return False
 
 

@@ -15,6 +15,7 @@ from receiver.system import atomic_files
 
 KEEPS = 10  # lists, the one in force among them
 DAYS = 7  # for which the first release kept a list for its guard after the day on which it was replaced
+NUMBERS = range(100_000_000)  # that a list of history may have: its file's name has eight digits; 0: of none
 ENTRY = 12  # hexadecimal digits of the id of a log entry
 _DAY = 86_400
 _NUMBERED = re.compile(r"[0-9]{8}\.gz")

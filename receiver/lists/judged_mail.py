@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
+from receiver.formatting import is_time
 from receiver.outcome import Failed
 from receiver.system import atomic_files
+from receiver.system.checked_json import decode_json
 
 _FILE = "judged-mail.json"
 _LIMIT = 64 << 20  # bytes
@@ -25,7 +26,8 @@ def add_judged(folder: int, names: Iterable[str], now: int) -> None:
 def read_judged(folder: int, since: int) -> dict[str, int]:
     """Return those accepted at or after `since`, with the time; nothing where the file is damaged."""
     try:
-        judged = json.loads(atomic_files.read(folder, _FILE, _LIMIT) or b"{}").get("judged", {})
-        return {str(name): when for name, when in judged.items() if isinstance(when, int) and when >= since}
-    except (Failed, ValueError, AttributeError, RecursionError):
+        judged = decode_json(atomic_files.read(folder, _FILE, _LIMIT) or b"{}").get("judged", {})
+        dated = {name: when for name, when in judged.items() if is_time(when)}
+        return {name: when for name, when in dated.items() if when >= since}
+    except (Failed, ValueError, AttributeError):
         return {}

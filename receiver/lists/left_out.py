@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from receiver.outcome import Failed, LeftOut
 from receiver.system import atomic_files
+from receiver.system.checked_json import decode_json
 
 _NAME = "left-out.json"
 _LIMIT = 16 << 20  # bytes: 10,000 values of 200 characters, escaped
@@ -23,7 +23,7 @@ def write_left_out(folder: int, values: Sequence[LeftOut]) -> None:
 def read_left_out(folder: int) -> tuple[LeftOut, ...]:
     """Return them, in the order of the export; a damaged file says nothing, nor does the first release."""
     try:
-        fields = json.loads(atomic_files.read(folder, _NAME, _LIMIT) or b"{}")
+        fields = decode_json(atomic_files.read(folder, _NAME, _LIMIT) or b"{}")
         return tuple(LeftOut(str(value), str(reason)) for value, reason in fields["values"])
-    except (Failed, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (Failed, ValueError, TypeError, KeyError):
         return ()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from common.settings import Settings, load_settings
 from common.spool_files import BEGUN, UNVERIFIED
+from receiver.formatting import is_time
 from receiver.lists import history, list_file, removed_addresses, upload_log
 from receiver.lists.list_file import ListRecord
 from receiver.lists.removed_addresses import Removal
@@ -216,10 +217,11 @@ def _read(spool: Spool, name: str) -> Publication | None:
     fields = atomic_files.load_json(spool.folder, name) or {}
     try:
         known = {name: value for name, value in fields.items() if name in Publication._fields}
-        accepted, pin = Accepted.read(fields["accepted"]), fields["pin"] and Pin(**fields["pin"])
+        accepted, pin = Accepted.read(fields["accepted"]), fields["pin"] and Pin.read(fields["pin"])
         entry = upload_log.decode_entry(fields["entry"]) if fields.get("entry") else None
         begun = Publication(**{**known, "accepted": accepted, "pin": pin, "entry": entry})
-        if not all(isinstance(number, int) for number in (begun.when, begun.number)):
+        is_typed = isinstance(begun.list, str) and is_time(begun.when) and isinstance(begun.number, int)
+        if not (is_typed and begun.number in history.NUMBERS):
             raise TypeError
         return begun
     except (TypeError, KeyError, ValueError, AttributeError):  # there is none, or it is damaged

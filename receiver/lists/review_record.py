@@ -6,13 +6,13 @@ release noted there (`reviewed.json`) has no names, and counts for nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from receiver.addresses import domain_of
 from receiver.outcome import FORMAT, Failed
 from receiver.system import atomic_files
+from receiver.system.checked_json import decode_json
 
 NAME = "review.json"
 LIMIT = 512 << 20  # bytes: a million of the longest addresses that go, and who had mail
@@ -113,7 +113,7 @@ def encode_record(record: ReviewRecord) -> dict[str, Any]:
 def decode_record(content: bytes) -> ReviewRecord:
     """Return what encode_record() gave as JSON text. Raises BadRecord."""
     try:
-        fields = json.loads(content)
+        fields = decode_json(content)
         if fields["postern"] != FORMAT:
             raise ValueError(f"it is not of format {FORMAT}")
         going, closing, listed = (frozenset(_texts(fields[name])) for name in ("going", "closing", "listed"))
@@ -123,7 +123,7 @@ def decode_record(content: bytes) -> ReviewRecord:
             [fields[each] for each in ("list", "total", "first", "adding", "relays")], str, int
         )
         total, first, adding, relays = numbers
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadRecord(f"it is no record of a review: {type(error).__name__}: {error}") from error
     return ReviewRecord(name, total, first, adding, going, closing, listed, mail, unseen, relays)
 

@@ -19,19 +19,20 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from common import spool_files
+from common import names, spool_files
 from common.adopted_domains import is_closed_by_maps
 from common.paths import Places
 from common.settings import Settings
+from receiver.formatting import is_time
 from receiver.lists import list_file
 from receiver.outcome import Failed, LeftOut, Origin, Outcome, records
 from receiver.system import atomic_files, locks
+from receiver.system.checked_json import decode_json
 
 DAY = 86_400
 KEYS = 20  # names in keys.json
@@ -122,6 +123,8 @@ class Held(NamedTuple):
         origin, reasons, total = Origin(**why["origin"]), tuple(why["reasons"]), why["recipients"]
         _check(str, why["list"], origin.key, origin.client, origin.by, *reasons)
         _check(int, origin.when, why["since"], total, *_numbers(why["left_out"]).values())
+        if not (is_time(origin.when) and is_time(why["since"])):
+            raise TypeError("a date that cannot be")
         opened = tuple(why.get("open_domains", ()))
         _check(str, *opened)
         counts, named = _numbers(why["left_out"]), LeftOut.read(why.get("named", ()))
@@ -134,6 +137,12 @@ class Pin(NamedTuple):
     since: int
     by: str
     list: str  # SHA-256 of the list that was rolled back to
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> Pin:
+        """Return what _asdict() gave; what is damaged of it says nothing, and it still holds."""
+        since = fields.get("since", 0)
+        return cls(since if is_time(since) else 0, str(fields.get("by", "")), str(fields.get("list", "")))
 
 
 class LastExport(NamedTuple):
@@ -245,8 +254,7 @@ class Spool:
         fields = atomic_files.load_json(self.folder, spool_files.PINNED)
         if fields is None:
             return Pin(0, "", "") if spool_files.PINNED in os.listdir(self.folder) else None
-        since = fields.get("since", 0)
-        return Pin(since if isinstance(since, int) else 0, str(fields.get("by", "")), str(fields.get("list", "")))
+        return Pin.read(fields)
 
     def pin(self, pin: Pin) -> None:
         """Let no upload take effect."""
@@ -257,10 +265,15 @@ class Spool:
         atomic_files.remove(self.folder, spool_files.PINNED)
 
     def keys(self) -> dict[str, dict[str, int]]:
-        """Return when each key was seen first and last, and the number of the kit that used it last, if known."""
-        with suppress(Failed, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            seen = json.loads(atomic_files.read(self.folder, spool_files.KEYS, spool_files.SMALL) or b"{}")
-            return {name: {field: int(at[field]) for field in KEY_FIELDS if field in at} for name, at in seen.items()}
+        """Return when each key was seen first and last, and the number of the kit that used it last, if known.
+
+        What is no key, or does not say both times, is passed over.
+        """
+        with suppress(Failed, ValueError, AttributeError):
+            seen = decode_json(atomic_files.read(self.folder, spool_files.KEYS, spool_files.SMALL) or b"{}")
+            found = {name: _numbers(at) for name, at in seen.items() if names.KEY.fullmatch(name)}
+            known = {name: at for name, at in found.items() if is_time(at.get("first")) and is_time(at.get("last"))}
+            return {name: {field: at[field] for field in KEY_FIELDS if field in at} for name, at in known.items()}
         return {}
 
     def note_key(self, key: str, now: int, kit: int | None = None) -> None:
@@ -281,8 +294,8 @@ class Spool:
         """Read last-export.json; a damaged one says nothing."""
         fields = atomic_files.load_json(self.folder, spool_files.LAST_EXPORT) or {}
         domains, plus = fields.get("open_domains"), fields.get("plus_addresses")
-        names = tuple(map(str, domains)) if isinstance(domains, list) else ()
-        return LastExport(names, plus if isinstance(plus, bool) else None)
+        opened = tuple(map(str, domains)) if isinstance(domains, list) else ()
+        return LastExport(opened, plus if isinstance(plus, bool) else None)
 
     def record_export(self, export: LastExport) -> None:
         """Replace last-export.json, where it says something else."""
@@ -295,9 +308,9 @@ class Spool:
 
     def last_run(self) -> Outcome | None:
         """Read what the last run came to."""
-        with suppress(Failed, ValueError, TypeError, AttributeError, RecursionError):
+        with suppress(Failed, ValueError, TypeError, AttributeError):
             return Outcome.read(
-                json.loads(atomic_files.read(self.folder, spool_files.LAST_RUN, spool_files.SMALL) or b"{}")
+                decode_json(atomic_files.read(self.folder, spool_files.LAST_RUN, spool_files.SMALL) or b"{}")
             )
         return None
 

@@ -12,16 +12,18 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
+from receiver.formatting import is_time
 from receiver.lists import history, list_file
 from receiver.lists.list_file import ListRecord
 from receiver.outcome import AHEAD, Failed, Origin
 from receiver.system import atomic_files
+from receiver.system.checked_json import decode_json
 
 NAME = "log"
 LINES = 10_000  # entries that are kept
 _IN_FORCE = ("published", "unchanged", "accepted")
 SHOWN = 50  # entries with removals that `history` shows
-_DAMAGED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+_DAMAGED = (ValueError, TypeError, KeyError, AttributeError)
 LIMIT = 32 << 20  # bytes of the newest lines that are kept and read: 3 KB an entry, which is forty domains
 
 
@@ -211,6 +213,8 @@ def decode_entry(fields: Mapping[str, Any]) -> LogEntry:
     numbers = (entry.when, entry.total, entry.added, entry.removed, entry.times, entry.last)
     if not (all(isinstance(word, str) for word in words) and all(isinstance(number, int) for number in numbers)):
         raise TypeError("an entry has a word or a number of another kind")
+    if not (is_time(entry.when) and is_time(entry.last)):
+        raise TypeError("an entry has a date that cannot be")
     return entry
 
 
@@ -233,7 +237,7 @@ def _encode_entry(entry: LogEntry) -> bytes:
 
 
 def _decode_entry(line: bytes, with_inputs: bool = True) -> LogEntry:
-    fields = json.loads(line)
+    fields = decode_json(line)
     return decode_entry(fields if with_inputs else {**fields, "inputs": None})
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from common.exit_codes import DONE
 from common.paths import Places
 from common.settings import RelaySettings, Settings
-from receiver.formatting import escape, format_time
+from receiver.formatting import escape, format_time, printable
 from receiver.lists.spool import DAY
 from receiver.monitoring import schedule
 from receiver.monitoring.status import Status
@@ -46,7 +46,7 @@ class Alarm(NamedTuple):
     @property
     def line(self) -> str:
         """One line for people."""
-        return f"{self.customer}: {self.text}" if self.customer else self.text
+        return printable(f"{self.customer}: {self.text}" if self.customer else self.text)
 
 
 def find_alarms(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from common import next_hop_probe
-from common.next_hop_probe import Answers, Sender
+from common.next_hop_probe import Answers, Sender, Server
 from common.paths import Places
 from common.settings import UNLISTED, Settings
 from common.spool_files import ASKING
@@ -27,7 +27,17 @@ from receiver.system import atomic_files
 REFUSE, DEFER, ASK = UNLISTED
 PEOPLE = 3  # listed addresses that are asked about
 RUNS = 2  # in a row, in which a server must refuse them
+UNASKED_RUNS = 6  # in a row in which the time did not suffice for a server, after which it is told: half an hour
 _SECONDS = 60.0  # for all servers of one run
+_LEAST = 10.0  # of them, for one; where less is left it is asked in the next run, and then first
+
+
+class Question(NamedTuple):
+    """Whom a server is asked about."""
+
+    server: Server
+    people: list[str]
+    domain: str
 
 
 class Asking(NamedTuple):
@@ -35,12 +45,14 @@ class Asking(NamedTuple):
 
     refused: int = 0  # looks in a row in which it refused the question, or all who are listed
     put_off: bool = False  # unlisted addresses are deferred
+    unasked: int = 0  # looks in a row for which there was no time
 
     @classmethod
     def read(cls, fields: Mapping[str, Any] | None) -> Asking:
         """Take in what was written; what is damaged says nothing."""
-        refused = (fields or {}).get("refused")
-        return cls(refused if isinstance(refused, int) else 0, (fields or {}).get("put_off") is True)
+        said = fields or {}
+        refused, unasked = (each if isinstance(each, int) else 0 for each in map(said.get, ("refused", "unasked")))
+        return cls(refused, said.get("put_off") is True, min(max(unasked, 0), UNASKED_RUNS))
 
     def after(self, found: Answers) -> Asking:
         """Return it as of one more look."""
@@ -62,12 +74,28 @@ def is_passing(found: Answers) -> bool:
 
 
 def check_servers(places: Places, customers: Iterable[Settings], postfix: Mapping[str, str]) -> list[Alarm]:
-    """Ask the server of each customer who has it asked, and write down what that came to; return what is wrong."""
+    """Ask the server of each customer who has it asked, and write down what that came to; return what is wrong.
+
+    Who was not asked for the longest comes first, and no server has more than its share of the time that is left, or
+    than _LEAST: slow ones keep nobody else's from being asked for long.
+    """
     asked = [settings for settings in customers if settings.unlisted == ASK]
+    asked.sort(key=lambda settings: -_read_unasked(places, settings.customer))
     routes = refusal_watch.read_routes(places, (settings.customer for settings in asked))
     sender = next_hop_probe.verify_sender(postfix)
-    end = time.monotonic() + _SECONDS
-    return [alarm for settings in asked for alarm in _check(places, settings, routes, sender, end)]
+    end, found = time.monotonic() + _SECONDS, list[Alarm]()
+    for number, settings in enumerate(asked):
+        left = end - time.monotonic()
+        seconds = max(left / (len(asked) - number), _LEAST) if left >= _LEAST else 0.0
+        found += _check(places, settings, routes, sender, min(seconds, next_hop_probe.SECONDS))
+    return found
+
+
+def _read_unasked(places: Places, customer: str) -> int:
+    """Return in how many runs in a row there was no time for a customer's server."""
+    with suppress(Stopped, OSError), Spool(places, customer) as spool:
+        return Asking.read(atomic_files.load_json(spool.folder, ASKING)).unasked
+    return 0
 
 
 def find_put_off(places: Places, customers: Iterable[Settings]) -> list[str]:
@@ -81,30 +109,43 @@ def find_put_off(places: Places, customers: Iterable[Settings]) -> list[str]:
     return found
 
 
-def _check(places: Places, settings: Settings, routes: Mapping[str, str], sender: Sender, end: float) -> list[Alarm]:
-    """Ask one server and write down what that came to; what fails here keeps no other customer from it."""
+def _check(
+    places: Places, settings: Settings, routes: Mapping[str, str], sender: Sender, seconds: float
+) -> list[Alarm]:
+    """Ask one server, not at all in no seconds, and write down what came of it; it keeps no other from being asked."""
     try:
         with Spool(places, settings.customer) as spool:
-            answers = _ask(spool, settings, routes, sender, end)
+            question = _find_question(spool, settings, routes)
             before = Asking.read(atomic_files.load_json(spool.folder, ASKING))
-            after = before.after(answers) if answers else before
+            answers = _ask(question, sender, seconds) if question and seconds else None
+            after = before.after(answers) if answers else before._replace(unasked=_count_unasked(before, question))
             if after != before:
                 atomic_files.store_json(spool.folder, ASKING, after._asdict())
     except (Stopped, OSError) as error:
         return [Alarm(settings.customer, "asking", f"its server cannot be asked: {escape(str(error))}")]
+    if after.unasked >= UNASKED_RUNS:
+        text = f"there was no time to ask its server in {UNASKED_RUNS} runs of the timer: other servers are slow"
+        return [Alarm(settings.customer, "asking", text)]
     return [*_alarms(settings.customer, answers)] if answers else []
 
 
-def _ask(spool: Spool, settings: Settings, routes: Mapping[str, str], sender: Sender, end: float) -> Answers | None:
-    """Return what the server says; None: it is not asked, as nobody is listed yet or there is no time."""
+def _count_unasked(before: Asking, question: Question | None) -> int:
+    return min(before.unasked + 1, UNASKED_RUNS) if question else 0
+
+
+def _find_question(spool: Spool, settings: Settings, routes: Mapping[str, str]) -> Question | None:
+    """Return what the server is to be asked; None: nobody is listed yet, or mail goes by MX records."""
     domain = next((name for name in settings.domains if name in routes and name not in settings.partial), "")
     where = next_hop_probe.server(routes.get(domain, ""))
     never = {*settings.include, f"postmaster@{domain}"}
     people = sorted(name for name in spool.in_force().recipients if domain_of(name) == domain and name not in never)
-    seconds = min(next_hop_probe.SECONDS, end - time.monotonic())
-    if where is None or not people or seconds <= 0:
+    if where is None or not people:
         return None
-    return next_hop_probe.ask(where, sender, people[:: len(people) // PEOPLE or 1][:PEOPLE], domain, seconds)
+    return Question(where, people[:: len(people) // PEOPLE or 1][:PEOPLE], domain)
+
+
+def _ask(question: Question, sender: Sender, seconds: float) -> Answers:
+    return next_hop_probe.ask(question.server, sender, question.people, question.domain, seconds)
 
 
 def _alarms(customer: str, found: Answers) -> Iterator[Alarm]:

@@ -5,7 +5,6 @@ refusals.json; had-mail.json, which grows with the list; and refusal-alarms.json
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -15,11 +14,12 @@ from receiver.monitoring.postfix_message import KINDS
 from receiver.monitoring.refusals import Fault, Mail, Raised, Refusals, RefusedAddress, Seen, Waiting
 from receiver.outcome import Failed
 from receiver.system import atomic_files
+from receiver.system.checked_json import decode_json
 
 _REFUSED, _MAIL, _ALARMS = "refusals.json", "had-mail.json", REFUSAL_ALARMS
 _LIMIT = 64 << 20  # octets: MOST_WITH_MAIL of the longest addresses
 _FORMAT = 1
-_DAMAGED = (Failed, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+_DAMAGED = (Failed, ValueError, TypeError, KeyError, AttributeError)
 
 
 class StoredRefusals(NamedTuple):
@@ -73,7 +73,7 @@ def read_raised(fields: Mapping[str, Any]) -> dict[str, Raised]:
 
 
 def _read(folder: int, name: str) -> dict[str, Any]:
-    fields = json.loads(atomic_files.read(folder, name, _LIMIT) or b"")
+    fields = decode_json(atomic_files.read(folder, name, _LIMIT) or b"")
     if fields["postern"] != _FORMAT:
         raise ValueError(f"{name}: of a format this release does not read")
     return dict(fields)

@@ -27,6 +27,7 @@ from receiver.store.in_force import News
 from receiver.store.merge import is_settled, reconcile
 from receiver.store.notes import read_notes
 from receiver.store.relay_heads import find_list, read_heads
+from receiver.store.settings import load_upload_relays
 from receiver.store.transaction import StoreAccess, missing_lists, prepare, publish, write
 from receiver.system import atomic_files, locks
 
@@ -92,12 +93,21 @@ def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, unt
                 if _follow_safely(access, connection, name, wrong):
                     changed.append(name)
             access.note_damage(connection.damaged)
-            alive = beat(connection, access.settings)
+            alive = beat(connection, access.settings, _upload_relays(access, customers))
     except (Unreached, BadSettings) as error:
         return Looked(last._replace(tried=now, why=str(error)), tuple(changed))
     beside = {name: last.beside.get(name, now) for name in customers if _has_several(access, name)}
     whole = now if every else last.every
     return Looked(Followed(now, now, clock, whole, "", wrong, beside, alive), tuple(changed))
+
+
+def _upload_relays(access: StoreAccess, customers: Iterable[str]) -> set[str]:
+    """Return the upload relays that this relay's trees name, as far as those can be read."""
+    found: set[str] = set()
+    for name in customers:
+        with suppress(BadSettings):
+            found.update(load_upload_relays(access.places, name))
+    return found
 
 
 def _without_future(last: Followed, now: int) -> Followed:
@@ -129,8 +139,9 @@ def _follow_safely(access: StoreAccess, connection: Connection, name: str, wrong
     try:
         with Spool(access.places, name) as spool:
             return follow_customer(access, connection, spool, wrong)
-    except (Stopped, BadSettings, OSError) as error:
-        wrong[name] = escape(str(error), 300)
+    except Exception as error:
+        is_ours = isinstance(error, (Stopped, BadSettings, OSError))
+        wrong[name] = escape(str(error) if is_ours else f"{type(error).__name__}: {error}", 300)
         if isinstance(error, (Unreached, Unclear)) and not connection.is_open:
             raise Unreached(str(error)) from error
         return False

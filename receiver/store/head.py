@@ -7,13 +7,17 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from common.spool_files import LATEST
+from receiver.formatting import escape
 from receiver.lists import list_file
-from receiver.lists.spool import Accepted, LastExport
+from receiver.lists.spool import Accepted, Held, LastExport
 from receiver.outcome import Busy
+from receiver.system import atomic_files
 
 FORMAT = 1  # of a head as JSON; a newer one is neither taken nor written
 BOUND = 1_000  # points that a head remembers
 SPARE = "~"  # ends the point of what an upload falls back on: its upload's point, marked
+GIVEN = "="  # in the past, between the point and the list of a state as another relay handed it over
 DECISIONS = ("accept", "rollback", "bring back", "resume", "open", "settings")  # what a person did
 
 
@@ -78,6 +82,10 @@ class Head(NamedTuple):
             return True
         return any(each.point in (point, plain) for each in self.past)
 
+    def follows(self, other: Head) -> bool:
+        """Return whether another state lies behind this one; one that was handed over does with its list alone."""
+        return self.knows(other.point) or self.knows(name_given(other))
+
 
 class Tip(NamedTuple):
     """A head with its list."""
@@ -94,6 +102,11 @@ class Tip(NamedTuple):
 def new_point() -> str:
     """Return an id by chance, which no other state anywhere has: 32 hexadecimal digits."""
     return os.urandom(16).hex()
+
+
+def name_given(head: Head) -> str:
+    """Return what names a state that another relay handed over: that relay may say the point of any list."""
+    return f"{head.point}{GIVEN}{head.list}"
 
 
 def past_of(tips: Iterable[Tip], bound: int = BOUND) -> tuple[Behind, ...]:
@@ -126,7 +139,7 @@ def encode_head(head: Head) -> str:
 
 
 def decode_head(text: str) -> Head:
-    """Return what encode_head() gave. Raises NewerFormat, and ValueError for what is none."""
+    """Return what encode_head() gave. Raises NewerFormat, and ValueError for what is none: it may be anybody's work."""
     try:
         fields = json.loads(text)
         if fields["format"] > FORMAT:
@@ -135,18 +148,35 @@ def decode_head(text: str) -> Head:
         export, revision = fields["export"], fields["settings"]
         known["accepted"] = Accepted.read(fields["accepted"])
         known["past"] = tuple(Behind(*each) for each in fields["past"])
-        known["frozen"] = fields["frozen"] and Freeze(**fields["frozen"])
+        known["frozen"] = None if fields["frozen"] is None else Freeze(**fields["frozen"])
         known["export"] = LastExport(tuple(export["open_domains"]), export["plus_addresses"])
         known["settings"] = Revision(revision["number"], revision["hash"], tuple(revision["holds"]))
-        return _check_types(Head(**known))
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"it is no head: {type(error).__name__}: {error}") from error
+        atomic_files.encode_json(fields)  # UnicodeEncodeError for half a character, which no file can hold
+        return _check(Head(**known))
+    except (KeyError, TypeError, AttributeError, RecursionError, UnicodeEncodeError) as error:
+        raise ValueError(f"it is no head: {type(error).__name__}: {escape(str(error))}") from error
 
 
-def _check_types(head: Head) -> Head:
-    words = (head.point, head.list, head.kind, head.by, head.settings.hash, *head.kept, *head.kept.values())
-    numbers = (head.date, head.settings.number, *(each.date for each in head.past))
-    past = (word for each in head.past for word in (each.point, each.kind, each.by))
-    if not (all(isinstance(each, str) for each in (*words, *past)) and all(isinstance(each, int) for each in numbers)):
-        raise TypeError("a word or a number is of another kind")
+def _check(head: Head) -> Head:
+    frozen, export = head.frozen, head.export
+    held = Held.read(head.held) if head.held is not None else None
+    _check_kind(str, head.point, head.list, head.kind, head.by, head.settings.hash, *head.settings.holds)
+    _check_kind(str, *head.kept, *head.kept.values(), *export.open_domains)
+    _check_kind(str, *(word for each in head.past for word in (each.point, each.kind, each.by)))
+    _check_kind(int, head.settings.number)
+    _check_kind((bool, type(None)), export.plus_addresses)
+    _check_kind((Mapping, type(None)), head.review)
+    dates = [head.date, *(each.date for each in head.past), *head.accepted.domains.values()]
+    if frozen:
+        _check_kind(str, frozen.by, frozen.to, frozen.seen)
+        _check_kind(bool, frozen.is_merged)
+        dates.append(frozen.since)
+    _check_kind(int, *dates)
+    if not all(0 <= date <= LATEST for date in (*dates, *([held.since, held.origin.when] if held else []))):
+        raise TypeError("a date is none")
     return head
+
+
+def _check_kind(kind: type | tuple[type, ...], *values: object) -> None:
+    if not all(isinstance(value, kind) for value in values):
+        raise TypeError("a word or a number is of another kind")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 
 from common.release import RELEASE
@@ -12,14 +13,18 @@ _WRITE = (
     "INSERT INTO postern.relays (name, role, release, seen) VALUES (%s, %s, %s, clock_timestamp()) "
     "ON CONFLICT (name) DO UPDATE SET role = excluded.role, release = excluded.release, seen = excluded.seen"
 )
-_READ = "SELECT name FROM postern.relays WHERE role = 'upload' AND seen > clock_timestamp() - interval '1 hour'"
+_READ = (  # one to come is none: it would count for ever
+    "SELECT name FROM postern.relays WHERE name = ANY(%s) AND role = 'upload' "
+    "AND seen > clock_timestamp() - interval '1 hour' AND seen <= clock_timestamp()"
+)
 
 
-def beat(connection: Connection, settings: StoreSettings) -> tuple[str, ...]:
-    """Write that this relay follows; return the upload relays that did within the last hour, by the database's clock.
+def beat(connection: Connection, settings: StoreSettings, known: Collection[str]) -> tuple[str, ...]:
+    """Write that this relay follows; return which of some upload relays did within the last hour, by the database.
 
-    None where it could not be written or read. It is not waited for on a standby: one that is silent would let no run
-    of a relay end in time.
+    `known`: those that this relay's own trees name; whoever can write heartbeats can write any number of names. None
+    where it could not be written or read. It is not waited for on a standby: one that is silent would let no run of a
+    relay end in time.
     """
     if not settings.name:
         return ()
@@ -28,6 +33,6 @@ def beat(connection: Connection, settings: StoreSettings) -> tuple[str, ...]:
         with connection.writing():
             connection.ask("SELECT set_config('synchronous_commit', 'local', true)")
             connection.ask(_WRITE, (settings.name, role, RELEASE))
-            found = connection.ask(_READ)
+            found = connection.ask(_READ, (sorted(known),))
         return tuple(sorted(name for (name,) in found))
     return ()

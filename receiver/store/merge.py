@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from receiver.formatting import escape
 from receiver.lists import list_file
 from receiver.lists.spool import Accepted, LastExport
-from receiver.store.head import Behind, Freeze, Head, Revision, Tip
+from receiver.store.head import Behind, Freeze, Head, Revision, Tip, name_given
 
 NOTHING = Tip(Head("", 0, list_file.digest(b""), Accepted()), b"")
 
@@ -25,8 +25,38 @@ def reconcile(own: Sequence[Tip], found: Tip | None) -> tuple[Tip, ...]:
             found = _with_later_dates(found, tip)
         elif tip.head.knows(found.head.point):
             return tuple(own)  # the store went back
-    staying = (tip for tip in own if tip.head.point != found.head.point and not found.head.knows(tip.head.point))
+    staying = (tip for tip in own if tip.head.point != found.head.point and not found.head.follows(tip.head))
     return (*staying, found)
+
+
+def take_given(given: Tip, mine: Revision, now: int) -> Tip:
+    """Return what counts of a state that another relay handed over: whom it lists, keeps and opens, and its freeze.
+
+    What lies behind it, what it holds, what passed a guard there and what is to come are its word alone. Its settings
+    count where they are this relay's own.
+    """
+    head = given.head
+    domains = {name: min(when, now) for name, when in head.accepted.domains.items()}
+    kept = {name: entry for name, entry in head.kept.items() if name in given.recipients}
+    frozen = head.frozen and head.frozen._replace(since=min(head.frozen.since, now), is_merged=True)
+    settings = mine if (mine.number, mine.hash) == (head.settings.number, head.settings.hash) else Revision()
+    taken = Head(head.point, min(head.date, now), head.list, Accepted(domains), kept=kept, frozen=frozen)
+    return Tip(taken._replace(export=head.export, settings=settings, kind=head.kind, by=head.by), given.text)
+
+
+def find_unknown(own: Iterable[Tip], given: Iterable[Tip]) -> list[Tip]:
+    """Return those of the states that another relay handed over that a relay neither has nor had."""
+    known, found = list(own), list[Tip]()
+    for tip in given:
+        point = tip.head.point
+        if not any(point == each.head.point or each.head.knows(point) for each in (*known, *found)):
+            found.append(tip)
+    return found
+
+
+def rename_given(given: Tip) -> Tip:
+    """Return a state that another relay handed over as a head on top of it remembers it."""
+    return given._replace(head=given.head._replace(point=name_given(given.head)))
 
 
 def is_settled(tips: Sequence[Tip], found: Tip | None) -> bool:

@@ -22,7 +22,7 @@ from receiver.store.connection import FORMAT, Unreached
 from receiver.store.follow import read_followed
 from receiver.store.head import Head, Tip, decode_head, encode_head
 from receiver.store.in_force import News, publish_heads
-from receiver.store.merge import unite
+from receiver.store.merge import find_unknown, take_given, unite
 from receiver.store.numbering import RefusedWith
 from receiver.store.relay_heads import find_list, read_heads
 from receiver.store.settings import load_revision
@@ -30,6 +30,11 @@ from receiver.store.transaction import Change, StoreAccess, Written, prepare, pu
 from receiver.system import atomic_files, locks
 
 _HEADS = 100  # that another relay may hand over
+_RELAYS = (  # whoever can write heartbeats can write any number of names, of any length and of any time
+    "SELECT name, role, release, extract(epoch FROM seen)::bigint FROM postern.relays "
+    "WHERE length(name || role || release) <= 300 AND seen > '2000-01-01' AND seen <= clock_timestamp() "
+    "ORDER BY seen DESC LIMIT 1000"
+)
 
 
 def customers_of(places: Places) -> list[str]:
@@ -79,7 +84,7 @@ def _add_store(access: StoreAccess, found: dict[str, Any]) -> None:
             head = rows.read_head(connection, name).head
             text = rows.read_list(connection, name, head.list) if head else None
             each["store"] = head and summary(head, text or b"")
-        seen = connection.ask("SELECT name, role, release, extract(epoch FROM seen)::bigint FROM postern.relays")
+        seen = connection.ask(_RELAYS)
         found["relays"] = {name: {"role": role, "release": release, "seen": when} for name, role, release, when in seen}
         found["reached"] = True
 
@@ -109,14 +114,16 @@ def export_heads(spool: Spool) -> dict[str, Any]:
 
 
 def merge_heads(access: StoreAccess, spool: Spool, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Take another relay's heads among this one's; an upload relay writes one on top. Raises Refused, Busy."""
-    others = _read_given(spool.customer, given)
-    prepare(spool, int(time.time()))
-    if not access.settings.is_upload_relay:
-        for other in others:
-            publish(access, spool, other, News())
-        return {"point": "", "total": spool.summary().total}
-    return _publish(access, spool, write(access, spool, None, others=others))
+    """Take another relay's heads beside this one's; an upload relay writes one on top. Raises Refused, Busy."""
+    now, mine = int(time.time()), load_revision(spool.places, spool.customer)
+    taken = [take_given(tip, mine, now) for tip in _read_given(spool.customer, given)]
+    prepare(spool, now)
+    if access.settings.is_upload_relay:
+        return _publish(access, spool, write(access, spool, None, given=taken))
+    with spool.locked(), locks.hold_settings(spool.places):
+        own, settings = read_heads(spool), load_settings(spool.places, spool.customer)
+        publish_heads(spool, settings, [*own, *find_unknown(own, taken)], News(), now)
+    return {"point": "", "total": spool.summary().total}
 
 
 def forget_heads(access: StoreAccess, spool: Spool, removing: int | None) -> dict[str, Any]:
@@ -185,6 +192,7 @@ def _read_tip(given: Mapping[str, str]) -> Tip:
     text = zlib.decompressobj().decompress(base64.b64decode(given["list"], validate=True), list_file.LIMIT)
     if list_file.digest(text) != head.list:
         raise ValueError("a list is not what its head says")
+    list_file.decode_recipients(text)  # ValueError for what is no list
     return Tip(head, text)
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
-from common.spool_files import HEADS_IN_FORCE
+from common.spool_files import HEADS_IN_FORCE, LATEST
+from receiver.formatting import escape
 from receiver.lists import history, list_file, removed_addresses
-from receiver.lists.spool import Spool
+from receiver.lists.spool import Accepted, Spool
 from receiver.outcome import Failed
 from receiver.store.head import Freeze, Head, Tip, decode_head, encode_head, new_point
 from receiver.store.settings import load_revision
@@ -56,12 +58,23 @@ def forget_heads(spool: Spool) -> None:
 
 def _head_of_spool(spool: Spool, now: int) -> Tip:
     text, waits, pin = spool.text(), spool.waits(), spool.pinned()
-    frozen = Freeze(pin.by, pin.since, pin.list, "") if pin else None
+    frozen = Freeze(escape(pin.by), max(0, min(pin.since, now)), escape(pin.list), "") if pin else None
     back = removed_addresses.read_removals(spool.folder, now)
     kept = {name: back[name].entry for name in removed_addresses.brought_back(back)}
-    head = Head(new_point(), now, list_file.digest(text), spool.accepted(), held=waits and waits.fields())
-    head = head._replace(settings=load_revision(spool.places, spool.customer), export=spool.last_export())
-    return Tip(head._replace(kept=kept, frozen=frozen), text)
+    accepted = spool.accepted()
+    dates = {name: when for name, when in accepted.domains.items() if 0 <= when <= LATEST}
+    head = Head(new_point(), now, list_file.digest(text), Accepted())
+    head = head._replace(settings=load_revision(spool.places, spool.customer))
+    parts = {"accepted": accepted._replace(domains=dates), "held": waits and waits.fields(), "kept": kept}
+    return Tip(_with_sound_parts(head, {**parts, "frozen": frozen, "export": spool.last_export()}), text)
+
+
+def _with_sound_parts(head: Head, parts: Mapping[str, Any]) -> Head:
+    """Return a head with those of some fields that can be read back: a damaged file of a spool takes no list away."""
+    for name, part in parts.items():
+        with suppress(ValueError):
+            head = decode_head(encode_head(head._replace(**{name: part})))
+    return head
 
 
 def _read_tip(spool: Spool, text: str) -> Tip | None:

@@ -17,6 +17,7 @@ from receiver.store.connection import Connection, Unreached
 from receiver.store.head import Head, Tip, decode_head, digest, encode_head
 from receiver.store.in_force import News
 from receiver.store.relay_heads import find_list
+from receiver.system import atomic_files
 
 PART = 2 << 20  # bytes of a list in one statement, which psycopg2 writes as twice as many
 LISTS = ("lists", "lists_anew")  # the second takes what a damaged page of the first cannot hold
@@ -142,8 +143,10 @@ def read_log(connection: Connection, customer: str, points: Iterable[str]) -> di
     statement = "SELECT point, entry FROM {} WHERE customer = %s AND point = ANY(%s) ORDER BY n"
     found = {}
     for point, text in connection.ask_anyway("log", statement, (customer, asked)) or ():
-        with suppress(ValueError, KeyError, TypeError, AttributeError):
-            found[point] = upload_log.decode_entry(json.loads(text))
+        with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            fields = json.loads(text)
+            atomic_files.encode_json(fields)  # ValueError for half a character, which no file can hold
+            found[point] = upload_log.decode_entry(fields)
     return found
 
 

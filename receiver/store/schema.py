@@ -24,6 +24,8 @@ _TABLES = {
     "PRIMARY KEY (customer, address)",
     "relays": "name text PRIMARY KEY, role text NOT NULL, release text NOT NULL, seen timestamptz NOT NULL",
 }
+_SHORT = "CHECK (length(name) <= 100 AND length(role) <= 100 AND length(release) <= 100)"  # a follower may write it
+_IDLE = "15min"  # after which a connection of a role is ended that asks nothing; a pooler's own end sooner
 _WRITER = {
     "store": "SELECT, INSERT",
     "heads": "SELECT, INSERT, UPDATE",
@@ -57,6 +59,8 @@ def migrate(session: Session, store: str, writer: Role, reader: Role) -> list[st
     """Make what lacks, as the owner; return it in words. Raises Unreached, Unclear, and Refused for another store."""
     with session.transaction():
         made = [*_make_tables(session), *_write_id(session, store)]
+        _bound_heartbeats(session)
+        _revoke_temporary(session)
         for role, rights in ((writer, _WRITER), (reader, _READER)):
             made += _make_role(session, role, rights)
     return made
@@ -72,6 +76,23 @@ def _make_tables(session: Session) -> list[str]:
     for (name,) in session.ask(hidden):  # with it a role may see an empty table, and no error
         session.ask(f"ALTER TABLE postern.{name} DISABLE ROW LEVEL SECURITY")
     return [f"table {name}" for name in _TABLES if name not in known]
+
+
+def _bound_heartbeats(session: Session) -> None:
+    """Bound what a heartbeat may hold; rows of before stay as they are."""
+    if not session.ask(
+        "SELECT 1 FROM pg_constraint WHERE conrelid = 'postern.relays'::regclass AND conname = 'relays_are_short'"
+    ):
+        session.ask(f"ALTER TABLE postern.relays ADD CONSTRAINT relays_are_short {_SHORT} NOT VALID")
+
+
+def _revoke_temporary(session: Session) -> None:
+    """Let no role but the owner make temporary tables, which fill the disk; every role may by PUBLIC alone."""
+    from psycopg2 import sql
+
+    owned = "SELECT datname FROM pg_database WHERE datname = current_database() AND pg_has_role(datdba, 'USAGE')"
+    for (name,) in session.ask(owned):
+        session.ask(sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
 
 
 def _write_id(session: Session, store: str) -> list[str]:
@@ -99,6 +120,8 @@ def _make_role(session: Session, role: Role, rights: Mapping[str, str]) -> list[
         secret = extensions.encrypt_password(role.password, role.name, session.raw, "scram-sha-256")
     alter = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {} CONNECTION LIMIT {}")
     session.ask(alter.format(name, sql.Literal(secret), sql.Literal(role.limit)))
+    if session.raw.server_version >= 140_000:  # before that there is no such setting
+        session.ask(sql.SQL("ALTER ROLE {} SET idle_session_timeout = {}").format(name, sql.Literal(_IDLE)))
     session.ask(sql.SQL("GRANT USAGE ON SCHEMA postern TO {}").format(name))
     for table, words in rights.items():
         session.ask(sql.SQL(f"GRANT {words} ON postern.{table} TO {{}}").format(name))

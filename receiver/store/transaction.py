@@ -21,9 +21,9 @@ from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Failed
 from receiver.store import rows
 from receiver.store.connection import Connection, Locked, Step, Unreached
-from receiver.store.head import SPARE, Head, Tip, date_on_top, new_point, past_of
+from receiver.store.head import GIVEN, SPARE, Head, Tip, date_on_top, new_point, past_of
 from receiver.store.in_force import News, Published, publish_heads
-from receiver.store.merge import describe_merge, is_settled, reconcile, unite
+from receiver.store.merge import describe_merge, find_unknown, is_settled, reconcile, rename_given, unite
 from receiver.store.notes import Note, add_note, read_notes
 from receiver.store.relay_heads import adopt_list, find_list, read_heads, read_texts
 from receiver.store.settings import StoreSettings, load_revision, load_store
@@ -133,10 +133,13 @@ def make_spare(own: Sequence[Tip], head: Head, text: bytes, now: int) -> Tip:
 
 
 def write(
-    access: StoreAccess, spool: Spool, act: Act | None, spare: Tip | None = None, others: Sequence[Tip] = ()
+    access: StoreAccess, spool: Spool, act: Act | None, spare: Tip | None = None, given: Sequence[Tip] = ()
 ) -> Written:
-    """Run the transaction; again while the row is locked, within the access's patience. Raises Unreached, Unclear."""
-    return repeat_while_locked(access, lambda connection: _write_once(access, connection, spool, act, spare, others))
+    """Run the transaction; again while the row is locked, within the access's patience. Raises Unreached, Unclear.
+
+    `given`: what another relay handed over; it stands beside what this relay and the store have, and replaces nothing.
+    """
+    return repeat_while_locked(access, lambda connection: _write_once(access, connection, spool, act, spare, given))
 
 
 def repeat_while_locked(access: StoreAccess, run: Callable[[Connection], T]) -> T:
@@ -167,17 +170,17 @@ def _write_once(
     spool: Spool,
     act: Act | None,
     spare: Tip | None,
-    others: Sequence[Tip],
+    given: Sequence[Tip],
 ) -> Written:
     customer = spool.customer
     with connection.reading():
         seen = _look(connection, spool)
-    ready = _work_out(spool, seen, act, spare, others)
+    ready = _work_out(spool, seen, act, spare, given)
     with connection.writing():
         rows.lock_row(connection, customer)
         if rows.read_head(connection, customer) != seen.found or read_texts(spool) != seen.own:
             seen = _look(connection, spool)
-            ready = _work_out(spool, seen, act, spare, others)
+            ready = _work_out(spool, seen, act, spare, given)
         found, store, tips, base, change = seen.found, seen.store, ready.tips, ready.base, ready.change
         for name in missing_lists(connection, spool, found.head):
             rows.write_list(connection, customer, name, rows.pack_text(find_list(spool, name) or b""))
@@ -201,11 +204,10 @@ def _look(connection: Connection, spool: Spool) -> Seen:
     return Seen(own, found, *rows.tip_of(connection, spool.customer, found, here))
 
 
-def _work_out(spool: Spool, seen: Seen, act: Act | None, spare: Tip | None, others: Sequence[Tip]) -> Ready:
+def _work_out(spool: Spool, seen: Seen, act: Act | None, spare: Tip | None, given: Sequence[Tip]) -> Ready:
     """Return what is to be written. It takes a while where a list is long, so it is done before the row is locked."""
     tips = reconcile(read_heads(spool), seen.store)
-    for other in others:
-        tips = reconcile(tips, other)
+    tips = (*tips, *map(rename_given, find_unknown(tips, given)))
     base = unite(tips)
     change = act(base) if act else None
     if change is None and is_settled(tips, seen.store):
@@ -252,7 +254,7 @@ def _next_tip(
     made = made._replace(accepted=made.accepted.only_listed(text))
     if not tips and not made.settings.number:
         made = made._replace(settings=load_revision(spool.places, spool.customer))
-    if len(tips) == 1 and _state(made) == _state(base.head):
+    if len(tips) == 1 and GIVEN not in base.head.point and _state(made) == _state(base.head):
         return Tip(_refresh(base.head, made), text)
     parents = [*([spare] if spare else []), *tips]
     point = spare.head.point.rstrip(SPARE) if spare else new_point()

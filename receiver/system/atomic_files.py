@@ -11,6 +11,7 @@ from typing import Any
 
 from common.spool_files import SMALL
 from receiver.outcome import Failed
+from receiver.system.checked_json import decode_json
 
 _PIECE = 1 << 20  # bytes
 _FORMAT = 1  # of those files; the format of the release before is read as well
@@ -136,8 +137,8 @@ def remove(directory: int, name: str) -> None:
 def load_json(directory: int, name: str) -> dict[str, Any] | None:
     """Read a JSON file of ours. None: there is none, or it is damaged, which the caller takes for the safe case."""
     try:
-        fields = json.loads(read(directory, name, SMALL) or b"")
-    except (Failed, ValueError, RecursionError):
+        fields = decode_json(read(directory, name, SMALL) or b"")
+    except (Failed, ValueError):
         return None
     known = isinstance(fields, dict) and fields.pop("postern", None) in (_FORMAT, _FORMAT - 1)
     return fields if known else None

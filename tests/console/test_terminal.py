@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -9,6 +10,7 @@ import sys
 
 import pytest
 
+from console import terminal
 from lab.operators import REPO
 
 ASK = "from console import terminal; print(terminal.ask_yes('retire [b]acme[/b]?'))"
@@ -25,3 +27,12 @@ def test_a_question_shows_its_answers_and_takes_no_name_for_markup(typed: bytes,
         os.close(ours)
         os.close(theirs)
     assert (done.stdout.strip(), done.stderr.splitlines()[0]) == (answer, "retire [b]acme[/b]? [y/N] ")
+
+
+def test_attack_half_a_surrogate_of_a_relay_ends_no_document(capsys: pytest.CaptureFixture[str]) -> None:
+    said = {"by": "\ud800", "\udfff": ["an\u0308n"]}
+    terminal.document(said)
+    terminal.say("by \ud800")
+    document, _, text = capsys.readouterr().out.partition("\nby")
+    assert json.loads(document) == said
+    assert text == " \\ud800\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 import socket
 import threading
 import time
@@ -58,10 +59,13 @@ def test_an_earlier_list_is_back_on_every_relay_and_frozen_until_resume(two: Two
     assert two.ask("mallory") == ["250", "250"]
     refused = two.operator.done("rollback acme", code=2)
     assert "- mallory@acme.example" in refused.out
-    assert "if that is meant: `inv rollback acme --removing 1`" in refused.err
-    assert two.operator.done("rollback acme --dry-run", code=6).out.endswith("\ninv rollback acme --removing 1\n")
+    command = re.search(r"if that is meant: `inv (rollback acme --removing 1 --list [0-9a-f]{64})`", refused.err)
+    assert command
+    assert two.operator.done("rollback acme --dry-run", code=6).out.endswith(f"\ninv {command[1]}\n")
+    moved = two.operator.done(f"rollback acme --removing 1 --list {'0' * 64}", code=2)
+    assert "not 000000000000: an upload came meanwhile" in moved.err
     assert two.ask("mallory") == ["250", "250"]
-    two.operator.done("rollback acme --removing 1")
+    two.operator.done(command[1])
     assert two.ask("mallory") == ["550", "550"]
     me = f"{getpass.getuser()}@{socket.gethostname()}"
     assert f"accepted by {me} as root, rolling back" in two.operator.done("history acme").out

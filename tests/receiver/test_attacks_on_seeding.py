@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from common.exit_codes import DONE, HELD, REFUSED
 from fleet.copy_lists import ConnectedRelay, find_lacking
 from inventory.model import Customer
 from receiver.actions.bring_back import bring_back
-from receiver.lists import removed_addresses, upload_log
+from receiver.lists import list_file, removed_addresses, upload_log
+from receiver.lists.list_file import ListRecord
 from receiver.outcome import AHEAD, Origin
 from tests.support.small_relay import SmallRelay, lines, people
 
@@ -196,3 +198,41 @@ def test_attack_what_is_no_hand_over_is_refused_in_a_sentence(
 ) -> None:
     said = take(rebuilt, given(honest) + NESTED[what](given(honest)), REFUSED if what != "nothing" else DONE)
     assert what == "nothing" or "what was handed over cannot be used" in said
+
+
+def packed(text: bytes, **changes: Any) -> str:
+    label = ListRecord(list_file.digest(text), 41, 0, 0, Origin(changes.pop("when", 1)), ("acme.example",), **changes)
+    return base64.b64encode(list_file.pack_list(label, text)).decode()
+
+
+IMPOSSIBLE: dict[str, dict[str, Any]] = {
+    "a list of 10**30": {"list": packed(b"a@acme.example\n", when=10**30)},
+    "a list of the year 40000": {"list": packed(b"a@acme.example\n", when=1_200_000_000_000)},
+    "one accepted at -10**17": {"list": packed(b"a@acme.example\n", accepted_by="x", accepted_when=-(10**17))},
+    "40 MB of line ends": {"list": packed(b"\n" * (40 << 20))},
+    "8 MB of line ends": {"list": packed(b"\n" * (8 << 20))},
+}
+
+
+@pytest.mark.parametrize("what", IMPOSSIBLE)
+def test_attack_a_list_of_a_date_that_cannot_be_or_of_line_ends_is_no_hand_over(
+    honest: SmallRelay, rebuilt: SmallRelay, what: str
+) -> None:
+    assert "what was handed over cannot be used" in take(rebuilt, given(honest, **IMPOSSIBLE[what]), REFUSED)
+
+
+def test_attack_dates_that_cannot_be_in_files_that_are_handed_over_make_no_relay_blind(
+    honest: SmallRelay, rebuilt: SmallRelay
+) -> None:
+    files = {
+        "./pinned.json": {"postern": 1, "since": 10**17, "by": "olga", "list": ""},
+        "held/why.json": {"postern": 1, "list": "a", "origin": {"when": 10**17}, "since": 10**30, "reasons": []},
+        "./log": {"entry": "a" * 12, "when": 10**17, "did": "published", "list": "a", "removed": 1},
+    }
+    coded = {name: base64.b64encode(json.dumps(each).encode() + b"\n").decode() for name, each in files.items()}
+    accepted = {"domains": {"acme.example": -(10**17)}, "list": "", "counts": {}}
+    take(rebuilt, given(honest, files=coded, accepted=accepted), DONE)
+    for verb in (("tick",), ("status", "acme"), ("history", "acme")):
+        done = rebuilt.desk(*verb)
+        assert (done.returncode, done.stderr) == (DONE, b"")
+    assert rebuilt.accepted() == {}

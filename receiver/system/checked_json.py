@@ -1,0 +1,36 @@
+"""JSON that may be anybody's work: whoever holds the account, or hands a list over, can write anything.
+
+What comes out can be printed, written as UTF-8 again and reckoned with. No file of ours holds fractions.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+_LONGEST = 19  # digits: what the mail log's lines are numbered by has as many
+
+
+def decode_json(content: bytes) -> Any:
+    """Return what JSON in UTF-8 says. Raises ValueError, also for half surrogates and numbers that none of ours is."""
+    text = content.decode()
+    try:
+        found = _DECODER.decode(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    if "\\u" in text:
+        json.dumps(found, ensure_ascii=False).encode()  # UnicodeEncodeError, a ValueError, for half a surrogate
+    return found
+
+
+def _decode_number(digits: str) -> int:
+    if len(digits) > _LONGEST:
+        raise ValueError("a number is too long")
+    return int(digits)
+
+
+def _refuse_number(written: str) -> int:
+    raise ValueError(f"{written[:20]} is no whole number")
+
+
+_DECODER = json.JSONDecoder(parse_int=_decode_number, parse_float=_refuse_number, parse_constant=_refuse_number)

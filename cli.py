@@ -58,6 +58,7 @@ GROUPS = {
     "On this machine": ("demo", "test", "bench"),
 }
 """The commands as they are listed, in the order in which a person needs them."""
+_WHOLE = {"check": ", it looks at every file", "list": ", it shows every customer"}
 MANY = {"refusals": "--log", "adopt": "--from"}
 """By command, the option that takes all names up to the next option."""
 
@@ -74,6 +75,8 @@ class Postern(Program):
 
     def parse_core_args(self) -> None:
         """Read the core flags; a completion script is our own, as Invoke's knows neither customers nor relays."""
+        if self.argv[-1:] == ["--print-completion-script"]:
+            wrong(f"--print-completion-script needs a value: {', '.join(SHELLS)}")
         super().parse_core_args()
         if shell := self.args["print-completion-script"].value:
             if shell not in SHELLS:
@@ -112,8 +115,10 @@ class Postern(Program):
         flags, positional = self._flags(context, words)
         unnamed = [each for each in context.positional_args if not flags & _spellings(each)]
         if positional > len(unnamed):
-            expected = "one name" if unnamed else "no other name" if context.positional_args else "no name"
+            expected = "one name" if unnamed else "no other name"
             expected += ", several without blanks," * any("," in word for word in words)
+            if not context.positional_args:
+                wrong(f"{name} takes no name{_WHOLE.get(name, '')}; `inv {name} --help`")
             wrong(f"{name}: {expected} was expected, and {positional} came; `inv {name} --help`")
         return [name, *[""] * (len(unnamed) - positional), *words]
 
@@ -130,7 +135,8 @@ class Postern(Program):
             if not word.startswith("-"):
                 count += 1
             elif flag not in known:
-                wrong(f"{context.name}: no option '{flag}'{near(flag, context.flags)}; `inv {context.name} --help`")
+                meant = near(flag, context.flags) if flag != "--all" else ""  # which is like --log
+                wrong(f"{context.name}: no option '{flag}'{meant}; `inv {context.name} --help`")
             elif known[flag].takes_value and not has_value and next(rest, None) is None:
                 wrong(f"{context.name}: {flag} needs a value; `inv {context.name} --help`")
             flags.add(flag)

@@ -419,9 +419,10 @@ def rollback(
 def adopt(_: Context, customer: str, from_: list[str] | None = None, dry_run: bool = False, json: bool = False) -> None:
     """Hold as a first list whom relays take today by others' lists.
 
-    Nothing that the relays answer changes. Ends with 3 where a list is held, for `inv review` and `inv accept`, and
-    with 2 where none is brought, with the reason: a table that cannot be listed, a domain that is open today. Their
-    tables stay as they are.
+    Puts Postern's account, programs and timer on each relay that lacks them, and the customer's files; nothing into
+    main.cf, and no route. Nothing that the relays answer changes. Ends with 3 where a list is held, for `inv review`
+    and `inv accept`, and with 2 where none is brought, with the reason: a table that cannot be listed, a domain that is
+    open today. Their tables stay as they are.
 
     Usage: inv adopt CUSTOMER [options]
     Example: inv adopt acme

@@ -29,6 +29,11 @@ from roles.relay.facts import config_directory
 
 ASKING = 120.0  # seconds in which a relay is asked about the people it lists; 10,000 take about 2
 
+INSTALLS = (
+    "adopting puts Postern's account, programs and timer on each relay that lacks them, and the customer's files; "
+    "nothing into main.cf, and no route"
+)
+
 
 class Reading(NamedTuple):
     """What a relay says."""
@@ -57,12 +62,24 @@ def adopt(customer: str, files: Sequence[str], dry_run: bool, as_json: bool) -> 
         terminal.document(_document(read, brought, held))
     elif held:
         relay_cli.print_answers(held)
-        terminal.say(f"{customer}: `inv review {customer}` shows the list and the command that accepts it; no answer")
-        terminal.say(f"of a relay has changed, and changes after that by `inv provision {customer}` alone")
+        _say_next(customer, held)
+    elif dry_run and not brought.reasons:
+        terminal.say(f"{customer}: without --dry-run {INSTALLS}")
     failed = [code_of(one) for one in read.values() if isinstance(one, Exception)]
     if brought.reasons:
         return exit_codes.worst(failed or [exit_codes.REFUSED])
     return exit_codes.worst(map(_code, held.values())) if held else exit_codes.PENDING
+
+
+def _say_next(customer: str, held: Answers) -> None:
+    """Print what was put on the relays and what comes next, where a list is held on one."""
+    if not any(_code(one) == exit_codes.HELD for one in held.values()):
+        return
+    terminal.say(f"{customer}: {INSTALLS}")
+    terminal.say(
+        f"{customer}: `inv review {customer}` shows the list and the command that accepts it; no answer of a relay"
+        f" changes before `inv provision {customer}`"
+    )
 
 
 def _read(relay: Relay, customer: Customer, texts: Sequence[str]) -> Reading:

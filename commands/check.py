@@ -7,6 +7,7 @@ from pathlib import Path
 import inventory
 from common import exit_codes
 from console import terminal
+from console.grouping import name_some
 from receiver.formatting import count
 
 
@@ -20,6 +21,8 @@ def check(as_json: bool) -> int:
     domains = sum(len(customer.domains) for customer in customers.values())
     counted = (count(len(customers), "customer"), count(domains, "domain"), count(len(relays), "relay"))
     terminal.say(f"{where}: {', '.join(counted)}: no fault")
+    if backups := inventory.list_backups(where):
+        terminal.note(f"customers/: editors' backups, which are no customers: {name_some(backups)}")
     return exit_codes.DONE
 
 

@@ -9,6 +9,7 @@ from console import terminal
 from console.errors import Refused
 from fleet import relay_cli
 from fleet.relay_cli import Answers, RelayAnswer
+from fleet.relays import load_for
 from receiver.formatting import escape
 
 _SHOWN = 200  # addresses of a customer
@@ -19,11 +20,12 @@ def find(pattern: str, as_json: bool) -> int:
     """Print the listed addresses in which a pattern is found, with the relays that list them. Raises Refused."""
     if not pattern:
         raise Refused("find what? A part of an address, or a whole one with * and ?, as '*@acme.example'")
-    answers = relay_cli.ask_for_all("find", f"--pattern={pattern}")
+    everything = load_for("")
+    answers = relay_cli.ask_for_all(everything, "find", f"--pattern={pattern}")
     if as_json:
-        return relay_cli.print_all(answers, as_json)
+        return exit_codes.worst([relay_cli.print_all(answers, as_json), everything.code])
     _print_found(answers)
-    return exit_codes.worst([*_failures(answers), *_refusals(answers)])
+    return exit_codes.worst([*_failures(answers), *_refusals(answers), everything.code])
 
 
 def _print_found(answers: Mapping[str, Answers]) -> None:

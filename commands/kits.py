@@ -50,7 +50,7 @@ def kits(customer: str, as_json: bool) -> int:
     else:
         _print(states)
     failed = [terminal.print_result(name, said) for name, said in found.items() if isinstance(said, Exception)]
-    return exit_codes.worst([*failed, *(exit_codes.PERSON for one in states if one.is_failing())])
+    return exit_codes.worst([*failed, *(exit_codes.PERSON for one in states if one.is_failing()), everything.code])
 
 
 def _print(states: Sequence[KitState]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import inventory
+from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from console.options import ProvisionOptions
@@ -27,9 +28,10 @@ def provision(customer: str, every: bool, options: ProvisionOptions, as_json: bo
     new_keys = NewKeys(where, customer_host.prepare_connect(customers, options.kit_dir), given)
     with terminal.document_alone(as_json):
         result = provision_customers(everything, customers, options, new_keys)
+    code = exit_codes.worst([result.code, everything.code])
     if as_json:
-        terminal.document({"code": result.code, "relays": result.relays, "customers": result.customers})
-    return result.code
+        terminal.document({"code": code, "relays": result.relays, "customers": result.customers})
+    return code
 
 
 # ---- keys

@@ -57,7 +57,7 @@ def report(out: str) -> int:
         if not isinstance(look, RelayLook):
             terminal.note(figures_unknown(name, look))
     terminal.say(str(path))
-    return exit_codes.FAILED if found and not figures else exit_codes.DONE
+    return exit_codes.worst([everything.code, exit_codes.FAILED if found and not figures else exit_codes.DONE])
 
 
 def make_page(everything: Inventory, known: Overview, figures: FiguresOf, now: int) -> str:

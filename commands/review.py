@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from common import exit_codes
 from fleet import relay_cli, reviews
 from fleet.relay_cli import customers_of
 from fleet.relays import load_for, select_customers
@@ -17,4 +18,4 @@ def review(customer: str, every: bool, as_json: bool) -> int:
     answers = reviews.ask_for_reviews(customers_of(everything, chosen))
     if len(chosen) == 1 and not every:
         return relay_cli.print_answers(answers[chosen[0].id], as_json)
-    return relay_cli.print_all(answers, as_json, quiet="nothing is held")
+    return exit_codes.worst([relay_cli.print_all(answers, as_json, quiet="nothing is held"), everything.code])

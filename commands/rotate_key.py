@@ -46,9 +46,10 @@ def rotate_key(customer: str, every: bool, rotation: RotationOptions, options: P
         raise Refused("--force goes with --finish or --undo")
     if options.public_key and (rotation.finish or rotation.undo):
         raise Refused("--public-key brings a new key in, --finish and --undo do not")
-    customers = _select_customers(customer, every, rotation)
+    everything = load_for("" if every else customer)
+    customers = _select_customers(everything, customer, every, rotation)
     with terminal.document_alone(as_json):
-        code = _rotate(customers, rotation, options)
+        code = exit_codes.worst([_rotate(customers, rotation, options), everything.code])
     if as_json:
         terminal.document({"code": code, "customers": _key_documents(customers)})
     return code
@@ -73,11 +74,11 @@ def _key_documents(customers: Sequence[Customer]) -> dict[str, Any]:
     }
 
 
-def _select_customers(customer: str, every: bool, rotation: RotationOptions) -> Sequence[Customer]:
+def _select_customers(
+    everything: Inventory, customer: str, every: bool, rotation: RotationOptions
+) -> Sequence[Customer]:
     """Choose customers who have a key; the first one is provision's to make."""
-    customers = select_customers(
-        load_for("" if every else customer), customer, every or (rotation.due and not customer)
-    )
+    customers = select_customers(everything, customer, every or (rotation.due and not customer))
     if customer and (keyless := [one.id for one in customers if not one.keys]):
         names = ",".join(keyless)
         verb, whose = ("has", "its") if len(keyless) == 1 else ("have", "their")

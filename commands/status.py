@@ -6,13 +6,14 @@ import time
 from typing import Any, NamedTuple
 
 import inventory
+from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from fleet import overview, status_view
 from fleet.overview import RelayState
 from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers, split_names
 from fleet.status_view import Overview
-from inventory import InventoryError
+from inventory import Inventory, InventoryError
 from inventory.model import Relay
 
 
@@ -34,26 +35,28 @@ def status(customer: str, options: StatusOptions) -> int:
         raise Refused("either --json or --nagios, not both")
     if options.nagios:
         return _tell_monitoring(customer, options)
-    found = _look_at_all(customer, options)
+    everything = load_for(customer, options.relay)
+    found = _look_at_all(everything, customer, options)
     if options.as_json:
         terminal.document(_document(found))
     else:
         _show(found, options.problems)
-    return found.code()
+    return exit_codes.worst([found.code(), everything.code])
 
 
 def _tell_monitoring(customer: str, options: StatusOptions) -> int:
     """Print what a monitoring plugin prints; its exit codes are its own, and UNKNOWN is that nothing was asked."""
     try:
-        code, text = status_view.nagios(_look_at_all(customer, options))
+        everything = load_for(customer, options.relay)
+        found = _look_at_all(everything, customer, options)
+        code, text = status_view.nagios(found, everything.faults if everything.code else ())
     except (Refused, InventoryError) as error:
         code, text = status_view.NAGIOS_UNKNOWN, status_view.nagios_unknown(str(error))
     terminal.say(text)
     return code
 
 
-def _look_at_all(customer: str, options: StatusOptions) -> Overview:
-    everything = load_for(customer, options.relay)
+def _look_at_all(everything: Inventory, customer: str, options: StatusOptions) -> Overview:
     customers = select_customers(everything, customer, every=not customer)
     asked = overview.relays_to_ask(everything)
     if options.relay:

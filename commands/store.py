@@ -67,7 +67,7 @@ def _show(everything: Inventory, names: list[str], as_json: bool) -> int:
         away = [name for name, said in given.items() if not said.get("reached") and str(said.get("why")) == text]
         terminal.error(f"{', '.join(away)}: the store is not reached: {text}")
         codes.append(exit_codes.PERSON)
-    return exit_codes.worst([*codes, *(exit_codes.PERSON for name in names if _differ(name, given))])
+    return exit_codes.worst([*codes, *(exit_codes.PERSON for name in names if _differ(name, given)), everything.code])
 
 
 def _status(relay: Relay) -> Mapping[str, Any]:

@@ -41,7 +41,7 @@ def verify(customer: str, every: bool, relay: str, as_json: bool) -> int:
         codes = terminal.print_results(verdicts)
         for text in differences:
             terminal.error(text)
-    return exit_codes.worst([*codes, *(exit_codes.PROOF for _ in differences)])
+    return exit_codes.worst([*codes, *(exit_codes.PROOF for _ in differences), everything.code])
 
 
 def check_shape(answer: State) -> State:

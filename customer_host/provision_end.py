@@ -40,6 +40,7 @@ class EndResult(NamedTuple):
     said: tuple[Sentence, ...] = ()
     is_changed: bool = False  # or would be, in a dry run
     waits: bool = False  # it stays as it is until its relays are as wanted
+    is_there: bool = True  # there is a kit or a server of ours, or would be after a dry run
 
     @property
     def is_well(self) -> bool:
@@ -60,9 +61,15 @@ def provision_ends(
     options: ProvisionOptions,
     ends: Connect,
 ) -> list[EndResult]:
-    """Bring each customer's end to its wanted state, and print what came of it. `known`: by customer."""
-    results = [_provision_end(everything, one, known[one.id], options, ends) for one in customers]
-    terminal.print_sentences(sentence for result in results for sentence in result.said)
+    """Bring each customer's end to its wanted state, and print what came of it. `known`: by customer.
+
+    Whoever stops it reads what has been written by then: the next run finds nothing to change there, and says no more.
+    """
+    results: list[EndResult] = []
+    try:
+        results.extend(_provision_end(everything, one, known[one.id], options, ends) for one in customers)
+    finally:
+        terminal.print_sentences(sentence for result in results for sentence in result.said)
     return results
 
 
@@ -72,9 +79,9 @@ def _provision_end(
     relays = [everything.relays[name] for name in customer.upload_relays]
     if blockers := customer_role.blockers(customer, relays):
         said = (Sentence(customer.id, f"nothing is put at its end: {text}", is_note=True) for text in blockers)
-        return EndResult(exit_codes.REFUSED, tuple(said))
+        return EndResult(exit_codes.REFUSED, tuple(said), is_there=False)
     if not customer.keys:
-        return _announce(customer) if options.dry_run else EndResult(exit_codes.DONE)
+        return _announce(customer) if options.dry_run else EndResult(exit_codes.DONE, is_there=False)
     if len(customer.keys) > 1 and known.behind:
         lacking = f"{', '.join(known.behind)} may not know key {customer.keys[-1].name} yet"
         text = f"its end is left as it is: {lacking}; run the same again"
@@ -115,7 +122,7 @@ def _announce(customer: Customer) -> EndResult:
     """Return what a dry run of a customer without a key stands for."""
     if customer_host.client_makes_key(customer):
         text = "its key is made by its own client, and taken with --public-key FILE"
-        return EndResult(exit_codes.DONE, (Sentence(customer.id, text),))
+        return EndResult(exit_codes.DONE, (Sentence(customer.id, text),), is_there=False)
     brought = "a kit written" if customer.exchange.reach == "kit" else f"{customer.exchange.server} set up"
     text = f"a key is made and {brought} once a relay is ready for it"
     return EndResult(exit_codes.PENDING, (Sentence(customer.id, text),), is_changed=True)

@@ -36,6 +36,8 @@ class DomainChange(NamedTuple):
     domain: str
     before: DomainState | None
     after: DomainState | None
+    customer: str = ""  # whose it is, or was
+    giver: str = ""  # whose it was, where it goes from one customer to another
 
 
 def screen_lines(changes: Sequence[DomainChange]) -> list[str]:
@@ -43,7 +45,7 @@ def screen_lines(changes: Sequence[DomainChange]) -> list[str]:
 
     Of those that close or open all are named, of others some.
     """
-    some = [one for one in changes if one.before != one.after]
+    some = [one for one in changes if one.before != one.after or one.giver]
     ordered = sorted(some, key=lambda one: (_rank(one), one.domain))
     alike = group_names((one.domain, (_rank(one), _text(one))) for one in ordered)
     return [
@@ -61,12 +63,24 @@ def find_changes(
 ) -> list[DomainChange]:
     """Compare how each domain stands today and will stand, as far as a plan changes the customers' trees."""
     trees = {one.item.about: one.before for one in plan.changes if one.item.kind == "tree" and one.item.about}
-    return [
+    changes = [
         change
         for one in customers
         if one.id in trees
         for change in _of_customer(one, trees[one.id], now, after, spools, standing)
     ]
+    return [*join_moves(changes)]
+
+
+def join_moves(changes: Sequence[DomainChange]) -> Iterator[DomainChange]:
+    """Yield a domain that one customer loses and another gains as one change: it never leaves the relay."""
+    gained = {one.domain for one in changes if one.after is not None}
+    lost = {one.domain: one for one in changes if one.after is None and one.domain in gained}
+    for one in changes:
+        if one.after is not None and (giver := lost.get(one.domain)):
+            yield one._replace(before=giver.before, giver=giver.customer)
+        elif one.after is not None or one.domain not in lost:
+            yield one
 
 
 def _of_customer(
@@ -79,7 +93,7 @@ def _of_customer(
     for name in dict.fromkeys([*customer.domains, *_names(tree, "domains")]):
         was = _state_before(name, tree, accepted, now.closed_by.get(customer.id, {}), standing.get(name))
         will = _state(name, name in opens, settings.closed_by) if name in customer.domains else None
-        yield DomainChange(name, was, will)
+        yield DomainChange(name, was, will, customer.id)
 
 
 def _state_before(
@@ -147,6 +161,8 @@ def _format_change(change: DomainChange) -> str:
     if change.before is None:
         return f"new on this relay, {after}: {change.after.answers}"
     way = f"{before} to {after}" if before != after else f"stays {after}"
+    if change.giver:
+        way = f"goes from {change.giver} to {change.customer}, {way}"
     return f"{way}; who answers: today {change.before.answers}, then {change.after.answers}"
 
 

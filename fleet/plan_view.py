@@ -99,10 +99,12 @@ def _code(look: RelayPlan, options: ProvisionOptions) -> int:
 def recap(fates: Mapping[str, str], ends: Sequence[bool], dry_run: bool) -> str:
     """Return the last line of a run: what became of the relays, and how many kits and servers were changed.
 
-    `fates`: by relay, a word of FATES.
+    `fates`: by relay, a word of FATES. `ends`: of each kit and server that is there, whether it was changed.
     """
     counted = Counter(fates.values())
     relays = ", ".join(_count_fate(counted[fate], fate, fates) for fate in FATES if counted[fate])
+    if not ends:
+        return f"{count(len(fates), 'relay')}{f': {relays}' if relays else ''}; no kit and no server"
     changed = f"{sum(ends)} {'would change' if dry_run else 'changed'}"
     whose = f"{count(len(ends), 'customer')}: {changed}, {len(ends) - sum(ends)} unchanged"
     return f"{count(len(fates), 'relay')}: {relays}; kits and servers of {whose}"

@@ -12,7 +12,7 @@ from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from console.options import ProvisionOptions
-from customer_host.customer_keys import NewKeys
+from customer_host.customer_keys import NewKeys, RecordedKey
 from customer_host.provision_end import KeyUsage, provision_ends
 from deploy.plan import HostError, NoPython, Plan, ProofFailed
 from fleet import (
@@ -87,7 +87,7 @@ def provision_customers(
     known = {one.id: _key_usage(one, run.found, run.as_wanted, run.failed) for one in run.customers}
     ends = dict(zip(known, provision_ends(everything, run.customers, known, options, new_keys.ends), strict=True))
     fates = {name: _fate(look, run.changed.get(name), options) for name, look in run.found.items()}
-    terminal.say(plan_view.recap(fates, [end.is_changed for end in ends.values()], options.dry_run))
+    terminal.say(plan_view.recap(fates, [end.is_changed for end in ends.values() if end.is_there], options.dry_run))
     return ProvisionResult(
         exit_codes.worst([*run.codes, *(end.code for end in ends.values())]),
         {id_: known[id_].behind + (() if end.is_well else ("its own end",)) for id_, end in ends.items()},
@@ -175,13 +175,15 @@ def _fate(
 
 def _make_keys(customers: Sequence[Customer], looks: Sequence[RelayPlan], new_keys: NewKeys) -> list[int]:
     """Make and record a key for each customer who is to get one and whom at least one relay is ready for."""
-    recorded = []
-    for customer in customers:
-        theirs = [look for look in looks if look.relay.name in customer.relays]
-        if new_keys.lacks(customer) and _may_have_key(customer, theirs):
-            seen = {name for look in theirs for name in look.seen.get(customer.id, ())}
-            recorded.append(new_keys.record(customer, seen))
-    terminal.print_sentences(sentence for one in recorded for sentence in one.said)
+    recorded: list[RecordedKey] = []
+    try:
+        for customer in customers:
+            theirs = [look for look in looks if look.relay.name in customer.relays]
+            if new_keys.lacks(customer) and _may_have_key(customer, theirs):
+                seen = {name for look in theirs for name in look.seen.get(customer.id, ())}
+                recorded.append(new_keys.record(customer, seen))
+    finally:  # whoever stops it must know which are to be committed
+        terminal.print_sentences(sentence for one in recorded for sentence in one.said)
     return [one.code for one in recorded]
 
 
@@ -227,15 +229,16 @@ def _apply(
     }
 
     def apply(relay: Relay) -> str:
-        look = changing[relay.name]
+        look = install_packages(changing[relay.name], keyed[relay.name], options)
         plan = _final_plan(look, everything, keyed[relay.name], options)
+        made = look.made + len(plan.changes)  # those that prove an adopted list are among them
         try:
             if _prove_adopted(look, keyed[relay.name]):
                 plan = Plan.of(look.host, plan.items)
             plan.apply()
         except ProofFailed as error:
             raise ProofFailed(f"{error}\n{_what_stays(plan)}") from error
-        return f"{count(look.made + len(plan.changes), 'change')} made ({cost_of(look.host)})"
+        return f"{count(made, 'change')} made ({cost_of(look.host)})"
 
     return run_parallel([look.relay for look in changing.values()], apply, "changing")
 
@@ -274,7 +277,6 @@ def _final_plan(
     look: RelayPlan, everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions
 ) -> Plan:
     """Plan again with what is known by now: the keys, and Postfix's own word on itself."""
-    look = install_packages(look, customers, options)
     every = [*customers, *look.givers]
     plan = Plan.of(look.host, relay_role.items(look.relay, every, look.after))
     # Another checkout was here since the look, or a customer who was to take a domain over got no key.

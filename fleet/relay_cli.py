@@ -80,12 +80,13 @@ def ask_relays(
     return run_parallel(place.relays, one, doing)
 
 
-def ask_for_all(verb: str, *words: str, customer: str = "", relay: str = "") -> Mapping[str, Answers]:
+def ask_for_all(
+    everything: Inventory, verb: str, *words: str, customer: str = "", relay: str = ""
+) -> Mapping[str, Answers]:
     """Ask each relay about all customers on it, or those named, over one connection a relay; by customer.
 
     Raises InventoryError, Refused.
     """
-    everything = load_for(customer)
     customers = select_customers(everything, customer, every=not customer)
     return ask_customers(customers_of(everything, customers, relay), verb, *words)
 

@@ -115,7 +115,7 @@ def install_packages(look: RelayPlan, customers: Sequence[Customer], options: Pr
     now = now._replace(closed_by=look.after.closed_by, numbers=look.after.numbers)
     if blockers := find_blockers(look.host, look.relay, customers, now, options):
         raise Refused("; ".join(blockers))
-    return look._replace(after=now)
+    return look._replace(after=now, made=look.made + len(first.changes))
 
 
 # ---- stop

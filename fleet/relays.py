@@ -13,7 +13,8 @@ from console import terminal
 from console.errors import Refused
 from deploy.plan import HostError
 from deploy.relay_host import RelayHost
-from inventory import Inventory, find, find_relay, inventory_path, load
+from inventory import Inventory, find, find_relay, inventory_path, load, load_sound
+from inventory.errors import faulty_files
 from inventory.model import Customer, Relay
 
 NONSENSE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError)
@@ -30,12 +31,20 @@ def split_names(names: str) -> tuple[str, ...]:
 def load_for(customer: str, relay: str = "") -> Inventory:
     """Load what a command for these customers (`acme,bolt`), or this relay, needs; empty: all. Raises InventoryError.
 
-    What is wrong elsewhere is said in one line: another customer's mistake must not stop this one's emergency.
+    What is wrong elsewhere is said in one line: another customer's mistake must not stop this one's emergency. Where
+    all are meant, each fault of customers' files is said, and the others are there; the command ends with `code` at
+    least.
     """
-    chosen = split_names(customer) if customer or relay else None
-    everything = load(inventory_path(), chosen, split_names(relay))
+    if not (customer or relay):
+        everything = load_sound(inventory_path())
+        for fault in everything.faults:
+            terminal.error(fault)
+        if not everything.customers:
+            terminal.note("no customer is written down yet: `inv init ID` writes a file for the first one")
+        return everything
+    everything = load(inventory_path(), split_names(customer), split_names(relay))
     if everything.faults:
-        files = sorted({fault.partition(":")[0] for fault in everything.faults})
+        files = faulty_files(everything.faults)
         named = ", ".join(files[:3]) + (f" and {len(files) - 3} more files" if files[3:] else "")
         terminal.note(f"the inventory has faults elsewhere, in {named}; `inv check` names each")
     return everything

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from common import exit_codes
 from console.grouping import NAMED, name_some
 from fleet.problems import Problem
+from inventory.errors import faulty_files
 from receiver.formatting import count, escape, format_age, format_time
 
 OF_LISTS = ("customer", "relay", "recipients", "last good (UTC)", "last change (UTC)", "last run", "key")
@@ -168,13 +169,20 @@ def sentences(found: Overview) -> list[str]:
     return lines
 
 
-def nagios(found: Overview) -> tuple[int, str]:
-    """Return a monitoring plugin's exit code and text: a first line with performance data, then the sentences."""
+def nagios(found: Overview, faults: Sequence[str] = ()) -> tuple[int, str]:
+    """Return a monitoring plugin's exit code and text: a first line with performance data, then the sentences.
+
+    `faults`: of files of customers that could not be looked at. How those stand is not known.
+    """
     problems = found.problems()
-    code = 2 if any(one.urgent for one in problems) else 1 if problems else 0
+    code = 2 if any(one.urgent for one in problems) else NAGIOS_UNKNOWN if faults else 1 if problems else 0
     urgent = sum(one.urgent for one in problems)
     data = f"lists={len(found.rows)} problems={urgent} notices={len(problems) - urgent}"
-    lines = [f"{summary(found)} | {data}", *(_without_bar(text) for text in sentences(found))]
+    first = f"not looked at, as files have faults: {name_some(faulty_files(faults))}; " if faults else ""
+    lines = [
+        f"{_without_bar(first)}{summary(found)} | {data}",
+        *(_without_bar(text) for text in (*faults, *sentences(found))),
+    ]
     return code, f"POSTERN {NAGIOS[code]} - " + "\n".join(lines)
 
 

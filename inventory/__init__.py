@@ -1,6 +1,7 @@
 """For whom: the relays, the customers, their public keys. load() tells every fault of every file at once.
 
-A command for one customer is stopped by the faults that touch this customer, and not by another's.
+A command for one customer is stopped by the faults that touch this customer, and not by another's; one for all goes on
+with those whose files are right.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
+from common import exit_codes
 from inventory import key_records, opened_records, validators
 from inventory.cross_checks import (
     Records,
@@ -41,7 +43,9 @@ __all__ = [
     "find",
     "find_relay",
     "inventory_path",
+    "list_backups",
     "load",
+    "load_sound",
     "near",
     "relay_names",
     "retire",
@@ -50,6 +54,9 @@ __all__ = [
 ]
 
 T = TypeVar("T", bound=Table)
+
+BACKUPS = ("~", ".bak", ".orig", ".swp", ".swo")
+"""How the names of files end that editors leave beside the one that was edited."""
 
 
 class Inventory(NamedTuple):
@@ -62,6 +69,7 @@ class Inventory(NamedTuple):
     unread: frozenset[str] = frozenset()  # customers whose files have such faults that they are not among `customers`
     provider: Provider | None = None  # who the operator is, where that is written down
     provider_faults: tuple[str, ...] = ()  # of provider.toml: without it no kit and no relay may be written
+    code: int = exit_codes.DONE  # REFUSED: customers that were asked for were left out, as `faults` says
 
 
 def inventory_path() -> Path:
@@ -74,6 +82,39 @@ def load(where: Path, customers: Collection[str] | None = None, relays: Collecti
 
     With `customers` only what concerns these, their relays, and `relays` is raised; the rest is in `faults`.
     """
+    found, faults, tables = _read(where)
+    needed = [*relays, *(name for one in customers or () for name in texts_of(tables.get(one), "relays"))]
+    wanted = {*(f"customers/{one}" for one in customers or ()), *(f"relays/{name}" for name in needed)}
+    touching = [one.text for one in faults if customers is None or not one.about or one.about & wanted]
+    if touching:
+        raise InventoryError(dict.fromkeys(touching))
+    return found
+
+
+def load_sound(where: Path) -> Inventory:
+    """Read the inventory without the customers whose files have faults: they are `unread`, and `faults` says why.
+
+    Raises InventoryError with all that is wrong where it concerns more than customers, or no customer is left.
+    """
+    found, faults, tables = _read(where)
+    about = frozenset[str]().union(*(one.about for one in faults))
+    unread = frozenset(stem for stem in tables if f"customers/{stem}" in about)
+    sound = {stem: one for stem, one in found.customers.items() if stem not in unread}
+    is_theirs = all(one.about and all(place.startswith("customers/") for place in one.about) for one in faults)
+    if faults and not (is_theirs and sound):
+        raise InventoryError(found.faults)
+    return found._replace(customers=sound, unread=unread, code=exit_codes.REFUSED if faults else exit_codes.DONE)
+
+
+def list_backups(where: Path) -> list[str]:
+    """Return the names of editors' backups among the customers' files, which are no customers."""
+    folder = where / "customers"
+    found = [path for path in folder.iterdir() if _is_backup(path)] if folder.is_dir() else []
+    return sorted(path.name for path in found if not path.name.startswith("."))
+
+
+def _read(where: Path) -> tuple[Inventory, list[Fault], Tables]:
+    """Return what can be used, each fault once, and the customers' files as they are written."""
     _must_be_there(where)
     faults: list[Fault] = []
     relay_tables = _relay_tables(where, faults)
@@ -93,14 +134,9 @@ def load(where: Path, customers: Collection[str] | None = None, relays: Collecti
         faults += unknown_relays(relay_tables, customer_tables)
     faults += [*claimed_twice(customer_tables), *shared_keys(records), *orphaned_records(where, customer_tables)]
     faults += shared_folders(read)
-    needed = [*relays, *(name for one in customers or () for name in texts_of(customer_tables.get(one), "relays"))]
-    wanted = {*(f"customers/{one}" for one in customers or ()), *(f"relays/{name}" for name in needed)}
-    touching = [one.text for one in faults if customers is None or not one.about or one.about & wanted]
-    if touching:
-        raise InventoryError(dict.fromkeys(touching))
-    return found._replace(
-        faults=tuple(one.text for one in faults), unread=frozenset(customer_tables.keys() - found.customers.keys())
-    )
+    unread = frozenset(customer_tables.keys() - found.customers.keys())
+    texts = tuple(dict.fromkeys(one.text for one in faults))
+    return found._replace(faults=texts, unread=unread), faults, customer_tables
 
 
 def relay_names(where: Path) -> tuple[str, ...]:
@@ -202,7 +238,7 @@ def _customer_tables(where: Path, faults: list[Fault]) -> Tables:
     tables: Tables = {}
     folder = where / "customers"
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.name == "retired" or path.name.startswith("."):
+        if path.name == "retired" or path.name.startswith(".") or _is_backup(path):
             continue
         if path.suffix == ".toml" and not path.is_dir():
             tables[path.stem] = _toml(path, f"customers/{path.name}", faults, f"customers/{path.stem}")
@@ -210,6 +246,11 @@ def _customer_tables(where: Path, faults: list[Fault]) -> Tables:
             help_ = "those are named ID.toml; old ones are kept in customers/retired"
             faults += _faults_of([f"customers/{path.name}: no customer's file: {help_}"], f"customers/{path.name}")
     return tables
+
+
+def _is_backup(path: Path) -> bool:
+    """Return whether an editor left this beside a file, or a person before editing one."""
+    return not path.is_dir() and (path.name.endswith(BACKUPS) or path.name.startswith("#"))
 
 
 def _toml(path: Path, shown: str, faults: list[Fault], *about: str) -> dict[str, Any] | None:

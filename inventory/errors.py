@@ -77,6 +77,11 @@ class InventoryError(Exception):
         super().__init__("\n".join(self.faults))
 
 
+def faulty_files(faults: Iterable[str]) -> list[str]:
+    """Return the files that faults are in, each once."""
+    return sorted({fault.partition(":")[0] for fault in faults})
+
+
 class Fault(NamedTuple):
     """What is wrong with the inventory, and whom it concerns."""
 

@@ -48,6 +48,15 @@ def program(operator: Operator, code: str) -> str:
 # ---- what is there
 
 
+def test_a_core_flag_without_its_value_is_told_in_our_words(operator: Operator) -> None:
+    said = operator.done("--print-completion-script", code=2).err
+    assert said == "inv: --print-completion-script needs a value: bash, zsh, fish\n"
+
+
+def test_nothing_is_proposed_for_all_where_there_is_no_such_option(operator: Operator) -> None:
+    assert operator.done("refusals --all", code=2).err == "inv: refusals: no option '--all'; `inv refusals --help`\n"
+
+
 def test_all_commands_are_listed_with_a_line_each_and_no_machinery_is_loaded_for_it(operator: Operator) -> None:
     code = "\n".join(
         (
@@ -343,7 +352,7 @@ WRONG = {
     "status acme -c acme": "no other name was expected, and 1 came",
     "rotate-key acme -d": "no option '-d'",
     "status --echo": "no option '--echo'",
-    "check acme": "no name was expected, and 1 came",
+    "check acme": "check takes no name, it looks at every file; `inv check --help`",
     "provision": "which customer? Name one, or say --all",
     "provision acme --all": "either 'acme' or --all, not both",
     "provision acmee": "no customer 'acmee' in customers/ of the inventory; did you mean 'acme'?",
@@ -479,10 +488,53 @@ def test_several_customers_and_relays_are_named_with_commas(operator: Operator) 
     assert "did you mean 'cork'" in operator.done("resume acme,corc", code=2).err
 
 
-@pytest.mark.parametrize("words", ["check", "provision --all", "rotate-key --due", "list"])
-def test_a_command_for_all_wants_every_file_right(operator: Operator, words: str) -> None:
+@pytest.mark.parametrize("words", ["list", "status", "review --all", "verify --all", "provision --all", "kits"])
+def test_where_there_is_no_customer_yet_one_sentence_names_init(operator: Operator, words: str) -> None:
+    (operator.inventory / "customers" / "acme.toml").unlink()
+    ran = operator.done(words)
+    assert ran.err == "no customer is written down yet: `inv init ID` writes a file for the first one\n"
+    assert "0 relays: " not in ran.out
+
+
+FOR_ALL = {  # with what it ends where nothing is wrong with a file, and what it says of those whose files are right
+    "list": (0, "acme"),
+    "status": (1, "mx1"),
+    "report": (4, "mx1"),
+    "kits": (4, "acme"),
+    "provision --all": (4, "mx1"),
+    "provision --all --dry-run": (4, "mx1"),
+    "rotate-key --due": (0, "no key is due"),
+    "review --all": (4, "mx1"),
+    "history --all": (4, "mx1"),
+    "verify --all": (4, "mx1"),
+    "find anna": (4, "mx1"),
+}
+
+
+@pytest.mark.parametrize("words", FOR_ALL)
+def test_a_command_for_all_goes_on_without_the_customer_whose_file_has_faults(operator: Operator, words: str) -> None:
+    """Waiting for a new customer's data takes days, in which another's list may be held."""
+    code, said = FOR_ALL[words]
+    assert said in operator.done(words, code=code).text
     operator.customer("bolt", colour="blue")
-    assert "customers/bolt.toml: colour: no such key" in operator.done(words, code=2).err
+    (operator.inventory / "customers" / "notes").write_text("x")
+    ran = operator.done(words, code=code if code == 4 else 2)
+    first, second, *_ = sorted(ran.err.splitlines()[:2])
+    assert first.startswith("customers/bolt.toml: colour: no such key")
+    assert second.startswith("customers/notes: no customer's file")
+    assert said in ran.text
+
+
+def test_check_wants_every_file_right(operator: Operator) -> None:
+    operator.customer("bolt", colour="blue")
+    assert "customers/bolt.toml: colour: no such key" in operator.done("check", code=2).err
+
+
+def test_check_says_once_which_files_are_editors_backups(operator: Operator) -> None:
+    for name in ("acme.toml~", "acme.toml.bak"):
+        (operator.inventory / "customers" / name).write_text("x")
+    said = "customers/: editors' backups, which are no customers: acme.toml.bak, acme.toml~\n"
+    assert operator.done("check").err == said
 
 
 @pytest.mark.parametrize("words", ["provision acmee", "check", "provison"])
@@ -629,6 +681,21 @@ def test_init_writes_what_is_known_already(operator: Operator) -> None:
     for line in ('source = "ldap"', 'domains = ["bolt.example"]', 'next_hop = "relay:[192.0.2.9]:25"'):
         assert f"\n{line}\n" in written
     assert "\nserver = " not in written
+
+
+UNFILLED = {
+    "ldap": ("canaries", "exchange.ldap.servers", "exchange.ldap.base", "exchange.ldap.bind_dn"),
+    "exchange-online": ("canaries", *(f"exchange.online.{key}" for key in ("organization", "app_id", "thumbprint"))),
+}
+
+
+@pytest.mark.parametrize("source", UNFILLED)
+def test_a_new_file_has_all_that_its_source_needs_to_be_filled_in(operator: Operator, source: str) -> None:
+    operator.done(f"init bolt --source {source} --domain bolt.example")
+    said = operator.done("check", code=2).err.splitlines()
+    for key in UNFILLED[source]:
+        (line,) = (one for one in said if one.startswith(f"customers/bolt.toml: {key}: "))
+        assert "is still what `inv init` wrote there" in line
 
 
 def test_init_writes_nothing_into_the_demo_s_inventory(operator: Operator) -> None:

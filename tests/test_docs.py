@@ -222,3 +222,9 @@ def test_the_readme_leads_to_every_page_within_two_steps() -> None:
             for target in re.findall(r"\]\(([^)\s#]+\.md)", page.read_text("utf-8")):
                 seen.add((page.parent / target).resolve())
     assert [page.name for page in PAGES if page not in seen] == []
+
+
+def test_the_readme_s_first_customer_says_where_its_mail_goes_on() -> None:
+    """A Postfix that was just installed has no route, and provision stops there."""
+    (line,) = re.findall(r"^ +\./inv init .*$", (REPO / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert "--next-hop 'relay:[" in line

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any, NamedTuple
 
 from common.adopted_domains import closing_parameter
@@ -27,9 +27,17 @@ class PlanFact(NamedTuple):
 
 def plan_facts(changes: Iterable[tuple[Item, State | None]]) -> Iterator[PlanFact]:
     """Yield what the changes of a relay's plan mean for mail: items, and what is there now."""
+    changes = [*changes]
+    trees = [
+        (_domains(_files(before)), _domains(_files(item.wanted)))
+        for item, before in changes
+        if item.kind == "tree" and item.about
+    ]
+    lost = {name for had, has in trees for name in had - has}
+    gained = {name for had, has in trees for name in has - had}
     for item, before in changes:
         if item.kind == "tree" and item.about:
-            yield from _tree_facts(item.about, _files(before), _files(item.wanted))
+            yield from _tree_facts(item.about, _files(before), _files(item.wanted), lost & gained)
         elif item.kind == "main.cf":
             yield from _main_cf_facts(before or {}, item.wanted or {})
         elif item.kind == "routes":
@@ -41,12 +49,15 @@ def has_facts(item: Item) -> bool:
     return item.kind in ("main.cf", "routes") or (item.kind == "tree" and bool(item.about))
 
 
-def _tree_facts(customer: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[PlanFact]:
+def _tree_facts(
+    customer: str, before: Mapping[str, str], after: Mapping[str, str], moved: Set[str]
+) -> Iterator[PlanFact]:
+    """Yield what changes of one customer; `moved`: domains that go to another, of which the first screen speaks."""
     old, new = _settings(before), _settings(after)
     had, has = _domains(before), _domains(after)
-    for domain in sorted(has - had):
+    for domain in sorted(has - had - moved):
         yield PlanFact(DOMAIN, domain, f"becomes a relay domain, {_new_domain(domain, new)}")
-    for domain in sorted(had - has):
+    for domain in sorted(had - has - moved):
         yield PlanFact(FIRST, domain, "is no relay domain any more")
     for domain in sorted({*old.get("partial", ())} & has - {*new.get("partial", ())}):
         yield PlanFact(FIRST, domain, "closes, who is not listed is refused: no longer partial")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleet.domain_screen import NOBODY, OURS, DomainChange, DomainState, screen_lines
+from fleet.domain_screen import NOBODY, OURS, DomainChange, DomainState, join_moves, screen_lines
 
 OPEN, CLOSED = DomainState(is_open=True, answers=NOBODY), DomainState(is_open=False, answers=OURS)
 THEIRS = DomainState(is_open=False, answers="relay_recipient_maps (hash:/r)")
@@ -23,6 +23,18 @@ def test_domains_that_close_come_first_then_those_that_open() -> None:
         "a.example: closed to open; who answers: today our list, then nobody is refused",
         "c.example: new on this relay, open: nobody is refused",
     ]
+
+
+def test_a_domain_that_goes_to_another_customer_neither_leaves_nor_is_new() -> None:
+    gained, lost = DomainChange("a.example", None, OPEN, "bolt"), DomainChange("a.example", CLOSED, None, "acme")
+    stays = DomainChange("b.example", CLOSED, None, "acme")
+    for changes in ([gained, lost, stays], [lost, gained, stays]):
+        assert screen_lines([*join_moves(changes)]) == [
+            "a.example: goes from acme to bolt, closed to open; who answers: today our list, then nobody is refused",
+            "b.example: leaves this relay",
+        ]
+    still_open = [gained, lost._replace(before=OPEN)]
+    assert screen_lines([*join_moves(still_open)])[0].startswith("a.example: goes from acme to bolt, stays open")
 
 
 def test_many_new_domains_are_one_line_and_of_those_that_close_all_are_named() -> None:

@@ -99,6 +99,14 @@ def test_what_goes_closes_or_opens_stands_first(after: Customer, first: list[str
     ]
 
 
+def test_a_domain_that_goes_to_another_customer_stays_a_relay_domain() -> None:
+    bolt = customer("bolt")
+    taken = bolt.model_copy(update={"domains": ("bolt.example", "sold.example")})
+    both = [change_of_tree(CLOSED, customer()), change_of_tree(bolt, taken)]
+    lines = plan_view.summary_lines(Plan(Blank(), (), tuple(one for plan in both for one in plan.changes)))
+    assert [line for line in lines if "relay domain" in line] == []
+
+
 def test_a_changed_comment_of_a_file_is_named() -> None:
     wanted = relay_role.customer_tree(customer())
     files = dict((wanted.wanted or {})["files"])
@@ -123,6 +131,10 @@ def test_the_recap_names_the_relays_that_somebody_has_to_see_to() -> None:
         "5 relays: 2 changed, 1 unchanged, 1 refused (mx4), 1 not reached (mx5); "
         "kits and servers of 150 customers: 148 changed, 2 unchanged"
     )
+
+
+def test_the_recap_counts_no_kit_where_none_is_there() -> None:
+    assert plan_view.recap({"mx1": "refused"}, [], dry_run=False) == "1 relay: 1 refused (mx1); no kit and no server"
 
 
 def test_the_same_sentence_about_150_customers_is_one_line() -> None:

@@ -149,6 +149,18 @@ def test_a_monitoring_plugin_gets_its_own_code_and_a_first_line(found: Overview,
     assert re.fullmatch(first.replace("|", r"\|"), text.splitlines()[0])
 
 
+def test_a_monitoring_plugin_does_not_know_how_a_customer_stands_whose_file_has_faults() -> None:
+    faults = ["customers/delta.toml: domains: must be given", "customers/delta.toml: a|b"]
+    for found, code, word in ((fleet(), 3, "UNKNOWN"), (fleet(mx2=DOWN), 2, "CRITICAL")):
+        said, text = status_view.nagios(found, faults)
+        first, *rest = text.splitlines()
+        assert said == code
+        assert first.startswith(
+            f"POSTERN {word} - not looked at, as files have faults: customers/delta.toml; 900 lists of"
+        )
+        assert rest[:2] == [faults[0], "customers/delta.toml: a/b"]
+
+
 def test_a_relay_s_words_cannot_forge_performance_data() -> None:
     _, text = status_view.nagios(fleet(mx2=Problem("not reached", "not reached: x | problems=0\nOK")))
     first, second = text.splitlines()

@@ -86,7 +86,7 @@ def test_a_found_relay_is_taken_over_as_it_answers_today(relay: LabHost, operato
 
     asked = [address for address in case.want["before"] if address.isascii()]
     with Traffic(relay, [*asked, "q1w2e3@acme.example"]) as traffic:
-        operator.done("adopt acme", code=3)
+        assert "`inv review acme` shows the list" in operator.done("adopt acme", code=3).out
         (command,) = {*ACCEPT.findall(operator.done("review acme").out)}
         operator.done(command)
         operator.done("provision acme --dry-run", code=6)

@@ -447,6 +447,42 @@ def test_whose_file_cannot_be_used_is_named_and_not_taken_for_gone(write: Write)
     assert ([*read.unread], [*read.customers]) == (["acme"], ["beta"])
 
 
+@pytest.mark.parametrize("text", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_all_customers_whose_files_are_right_are_read_without_the_others(write: Write, text: str) -> None:
+    read = inventory.load_sound(write(acme=text, beta=BETA))
+    assert ([*read.customers], [*read.unread], read.code) == (["beta"], ["acme"], 2)
+    assert faults(write()) == [*read.faults]
+
+
+def test_of_two_customers_who_claim_a_domain_neither_is_among_those_whose_files_are_right(write: Write) -> None:
+    twice = BETA.replace('"beta.example"', '"acme.example", "beta.example"')
+    read = inventory.load_sound(write(acme=ACME, beta=twice, gamma=ACME.replace("acme.", "gamma.")))
+    assert ([*read.customers], sorted(read.unread)) == (["gamma"], ["acme", "beta"])
+
+
+@pytest.mark.parametrize("relays", [RELAYS + "[mx9]\n", "[mx1"], ids=["a relay's fault", "no TOML"])
+def test_a_fault_of_a_relay_is_nobody_s_whom_one_could_leave_out(write: Write, relays: str) -> None:
+    with pytest.raises(InventoryError):
+        inventory.load_sound(write(relays, acme=ACME))
+
+
+def test_where_no_customer_s_file_is_right_the_faults_are_raised(write: Write) -> None:
+    with pytest.raises(InventoryError, match="colour"):
+        inventory.load_sound(write(acme=ACME + "colour = 1\n"))
+    assert inventory.load_sound(write(acme=ACME)).code == 0
+
+
+BACKUPS = ("acme.toml~", "acme.toml.bak", "acme.toml.orig", "acme.toml.swp", "#acme.toml#")
+
+
+def test_what_an_editor_leaves_beside_a_customer_s_file_is_no_customer(write: Write) -> None:
+    where = write(acme=ACME)
+    for name in (*BACKUPS, ".#acme.toml", ".acme.toml.swp"):
+        (where / "customers" / name).write_text("half a fi")
+    assert [*inventory.load(where).customers] == ["acme"]
+    assert inventory.list_backups(where) == sorted(BACKUPS)
+
+
 def test_a_fault_that_touches_the_customer_is_raised(write: Write) -> None:
     twice = BETA.replace('"beta.example"', '"acme.example", "beta.example"') + "colour = 1\n"
     (claimed,) = chosen(write(acme=twice, beta=ACME, gamma=ACME.replace("acme.", "gamma.") + "x = 1\n"), "beta")
@@ -505,7 +541,7 @@ def test_an_unreadable_relays_file_is_one_fault_and_not_one_for_each_customer(wr
     assert fault.startswith(f"{where}/relays.toml: is not there")
 
 
-@pytest.mark.parametrize("stray", ["acme.toml~", "acme.txt", "ACME.TOML", "notes"])
+@pytest.mark.parametrize("stray", ["acme.txt", "ACME.TOML", "notes"])
 def test_a_stray_file_among_the_customers_is_named(write: Write, stray: str) -> None:
     where = write(acme=ACME)
     (where / "customers" / stray).write_text("x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from receiver.formatting import escape
 from roles import relay as relay_role
 
 _LONGEST = 330  # characters of an address
+_PASTED = re.compile(r"[^<>]*<([^<>]+)>")  # as a mail program shows it: Anna Doe <anna@acme.example>
 
 
 class _Asked(NamedTuple):
@@ -51,8 +53,12 @@ def explain(address: str, as_json: bool) -> int:
 
 
 def _read_address(address: str) -> _Asked:
-    local, at, domain = address.strip().removeprefix("<").removesuffix(">").rpartition("@")
-    if not (at and local):
+    """Return the parts of an address, or of the one in angle brackets that a mail program puts behind a name."""
+    pasted = _PASTED.fullmatch(address.strip())
+    local, at, domain = (pasted[1] if pasted else address.strip()).rpartition("@")
+    is_quoted = local.startswith('"') and local.endswith('"')
+    has_brackets = {*"<>"} & {*domain, *("" if is_quoted else local)}
+    if not (at and local) or has_brackets:
         raise Refused(f"{escape(address)}: a whole address is wanted, as anna@acme.example; `inv find` finds parts")
     try:
         return _Asked(local, domains.ascii_form(domain))

@@ -59,7 +59,8 @@ def _print(states: Sequence[KitState]) -> None:
     terminal.table(COLUMNS, [_row(one) for one in ordered])
     due = [one for one in states if one.reasons()]
     urgent = sum(one.is_failing() for one in due)
-    terminal.say(f"{count(len(states), 'kit')}: {len(due)} to be carried, {urgent} of them urgently")
+    urgently = f", {urgent} of them urgently" if urgent else ""
+    terminal.say(f"{count(len(states), 'kit')}: {len(due)} to be carried{urgently}")
 
 
 def _row(state: KitState) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from console import terminal
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
 from fleet import relay_cli, store_access
+from fleet.missed_relays import tell_missed
 from fleet.relay_cli import CustomerRelays, RelayAnswer
 from fleet.relays import connect, run_parallel
 from inventory import opened_records
@@ -53,9 +54,18 @@ def open_customer(customer: str, options: OpenOptions) -> int:
     followers = [relay for relay in place.relays if relay.name in place.customer.followers]
     answers = {**answers, **run_parallel(followers, one, doing)}
     code = relay_cli.print_answers(answers, options.as_json)
+    if not options.dry_run:
+        tell_missed(answers, _later(customer, options.end))
     if options.end and not options.dry_run and not options.as_json:
         terminal.note(f"nothing closes by that: `inv review {customer}` shows the list that does, once one has come")
     return code
+
+
+def _later(customer: str, ends: bool) -> str:
+    """Return what opens, or ends that, on a relay that was down."""
+    if ends:
+        return f"until `inv open {customer} --end` ends it there too, everybody can be written to where it was opened"
+    return f"once it is back, `inv open {customer}`, or `inv provision {customer}`, opens there too"
 
 
 def _record(opened: Opened, options: OpenOptions) -> None:
@@ -85,7 +95,7 @@ def _open(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
 
 def _end(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
     """Take the marker away, after no list counts as accepted any more: so nothing closes by it. Raises HostError."""
-    plan = Plan.of(host, [relay_role.no_marker(customer.id)])
+    plan, domains = Plan.of(host, [relay_role.no_marker(customer.id)]), ", ".join(customer.domains)
     if not plan.changes:
         return _answer(customer, "is not open by `inv open` there; nothing to end")
     if dry_run:
@@ -96,7 +106,8 @@ def _end(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
         return answer
     plan.apply()
     _build(host)
-    return answer
+    line = f"{customer.id}: not opened by a person any more; open until a list is accepted: {domains}"
+    return answer._replace(record={**answer.record, "line": line, "lines": [line]})
 
 
 def _forget_accepted(host: RelayHost, customer: Customer) -> RelayAnswer:

@@ -10,6 +10,7 @@ from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from fleet import relay_cli
+from fleet.missed_relays import tell_missed
 from fleet.relay_cli import (
     Answers,
     CustomerRelays,
@@ -72,8 +73,12 @@ def rollback(customer: str, options: RollbackOptions) -> int:
     _check_old(customer, previews)
     if options.dry_run or not _is_named(previews, options):
         return _show(customer, name, previews, failed, options)
-    answers = _put_back(restrict_relays(there, previews), name, previews)
-    return relay_cli.print_answers(add_failed(asked, {**failed, **answers}), options.as_json)
+    done = _put_back(restrict_relays(there, previews), name, previews)
+    answers = add_failed(asked, {**failed, **done})
+    code = relay_cli.print_answers(answers, options.as_json)
+    again = f"`inv rollback {customer} --dry-run` shows who goes there, and the command that puts the same list back"
+    tell_missed(answers, f"once it is back, {again}")
+    return code
 
 
 def _choose_list(customer: str, told: Mapping[str, Mapping[str, Any]], back: str) -> tuple[str, list[str]]:

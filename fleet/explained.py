@@ -47,10 +47,13 @@ def describe(customer: Customer, address: str, state: AddressState, where: Path)
     if record is None:
         return state._replace(lines=(f"how it is listed is not known: {state.problem}", *mail_parts(state.mail)))
     advice = [*_damaged(customer, record), *(_refused_though_taken(customer, state.mail) if is_taken(record) else ())]
-    if not is_taken(record):
+    without_tag = taken_without_tag(record, state.mail)
+    if not is_taken(record) and not without_tag:
         advice += _advise_unlisted(customer, address, record, where)
-    lines = (*explain_lines(record), *mail_parts(state.mail), *_kept_answers(record, state.mail))
-    return state._replace(lines=lines, advice=tuple(advice))
+    lines = [*explain_lines(record), *mail_parts(state.mail), *_kept_answers(record, state.mail)]
+    if without_tag:
+        lines.append(f"taken with its tag: recipient_delimiter of this relay makes it {escape(without_tag, _LONGEST)}")
+    return state._replace(lines=tuple(lines), advice=tuple(advice))
 
 
 def is_taken(record: Mapping[str, Any]) -> bool:
@@ -59,6 +62,17 @@ def is_taken(record: Mapping[str, Any]) -> bool:
     with_tag = bool(plus and plus["is_listed"] and plus["is_taken"])
     stands_in = bool(record.get("left_out_of_tables") and record["in_table"])  # root's copy has it
     return bool(record["listed"]) or record["domain_is"] != "closed" or with_tag or stands_in
+
+
+def taken_without_tag(record: Mapping[str, Any], mail: Mapping[str, Any]) -> str:
+    """Return the address by which a relay takes one that no list has with its tag; empty: it does not, by its answer.
+
+    Postfix looks an address up without its extension as well, at any of recipient_delimiter, whatever plus_addresses
+    says; an answer of a restriction before that is another one.
+    """
+    key = str(mail.get("key") or "")
+    is_shorter = bool(mail.get("member")) and not key.startswith("@") and key != record["address"]
+    return key if is_shorter and str(mail.get("answer", "")).startswith("2") else ""
 
 
 def advise(customer: Customer, states: Mapping[str, AddressState]) -> list[str]:

@@ -98,7 +98,10 @@ def tree_problems(changes: Iterable[Change], release: str) -> Iterator[Problem]:
 
 
 def list_problems(customer: Customer, found: ListState) -> Iterator[Problem]:
-    """Yield what the relay's own timer would, what came to nothing just now, and which domains wait for their first."""
+    """Yield what the relay's own timer would, what came to nothing just now, and which domains wait for a list.
+
+    A list that is held says nothing of domains that are open beside it, so both are told.
+    """
     for alarm in found.alarms:
         yield Problem(alarm.kind.partition(" ")[0], alarm.text, alarm.kind != refusal_alarms.DAILY)
     known = {alarm.kind.partition(" ")[0] for alarm in found.alarms}
@@ -107,8 +110,8 @@ def list_problems(customer: Customer, found: ListState) -> Iterator[Problem]:
         kind = "refused" if last.code == exit_codes.REFUSED else "failed"
         yield Problem(kind, f"last upload: {found.line.partition(': ')[2]}")
     waiting = [domain for domain in customer.domains if domain not in found.status.in_force.accepted.domains]
-    if waiting and not known & {"held", "open"}:
-        yield Problem("first list", f"open, no accepted list yet: {', '.join(waiting)}")
+    if waiting and not found.status.opened:  # which names them all
+        yield Problem("first list", f"open until a list is accepted: {', '.join(waiting)}")
 
 
 def _format_release(release: str) -> str:

@@ -182,12 +182,12 @@ def require_provider(inventory: Inventory) -> None:
 
 def find(inventory: Inventory, customer_id: str) -> Customer:
     """Return one customer. Raises InventoryError that names a near one."""
-    return _find(inventory.customers, customer_id, "customer", "inventory/customers")
+    return _find(inventory.customers, customer_id, "customer", "customers/ of the inventory")
 
 
 def find_relay(inventory: Inventory, name: str) -> Relay:
     """Return one relay. Raises InventoryError that names a near one."""
-    return _find(inventory.relays, name, "relay", "inventory/relays.toml")
+    return _find(inventory.relays, name, "relay", "relays.toml of the inventory")
 
 
 def _find(having: Mapping[str, T], word: str, noun: str, place: str) -> T:

@@ -95,9 +95,10 @@ def _read_record(spool: Spool, order: AcceptOrder, witness: Witness) -> ReviewRe
         changed = f"the list that was reviewed last is {record.list[:12]}, not {escape(order.list[:12])}"
         raise Refused(f"{changed}: it changed since it was reviewed; see `review {spool.customer}`")
     if record.numbers != order.numbers:
-        given = " ".join(order.numbers.options) or "no number"
+        given = " ".join(order.numbers.options)
+        wrong = f"{given} is not what is held" if given else "no number was named of what is held"
         right = f"after a look at `review {spool.customer}`: `{record.command(spool.customer)}`"
-        raise Refused(f"{given} is not what is held; {right}")
+        raise Refused(f"{wrong}; {right}")
     unseen = [*record.unseen, *(each for each in witness.seen.unseen if each not in record.unseen)]
     if unseen and not order.log_incomplete:
         raise Refused(

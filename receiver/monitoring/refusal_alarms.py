@@ -97,8 +97,9 @@ class RefusalAlarm(NamedTuple):
 def suspects(refusals: Refusals, known: Known, today: str) -> Suspects:
     """Return the addresses that look wrong: none that was told before, none asked twice on a day."""
     asked = frozenset(name for name, day in refusals.asked.items() if day == today)
-    new = {name: each for name, each in _refused_with_sender(refusals) if _is_new(name, refusals)}
-    faults = {name: each for name, each in refusals.faults.items() if _is_new(name, refusals) and name not in asked}
+    new = {name: each for name, each in _refused_with_sender(refusals) if _is_new(name, refusals, known)}
+    failed = {name: each for name, each in refusals.faults.items() if name not in asked}
+    faults = {name: each for name, each in failed.items() if _is_new(name, refusals, known)}
     removed = tuple(name for name, each in new.items() if _is_removed(name, each, known))
     unlisted = [name for name, each in new.items() if name not in asked and _is_missed(name, each, refusals, known)]
     broken = [name for name, fault in faults.items() if fault.is_broken and not _STRANGE.match(name)]
@@ -120,7 +121,7 @@ def judge(known: Known, asked: Suspects, answered: Answered) -> list[RefusalAlar
 
 def daily_line(refusals: Refusals, known: Known) -> RefusalAlarm | None:
     """Return the line of the day: addresses worth a look, each named once. None: there are none."""
-    new = [(name, each) for name, each in refusals.refused.items() if name not in refusals.named]
+    new = [(name, each) for name, each in refusals.refused.items() if _is_new(name, refusals, known)]
     often = [name for name, each in new if _is_asked_for(each) and name not in known.listed and name not in known.gone]
     tagged = [name for name, _ in new if without_tag(name) in known.listed and name not in known.listed]
     leavers = [name for name, _ in new if name in known.gone and known.gone[name].by_person]
@@ -148,7 +149,8 @@ def _guessed_names(removed: Iterable[str], refusals: Refusals, known: Known) -> 
 
     A large provider that writes to many whom an upload removed tries many names too, and none of them is invented.
     """
-    invented = (each for name, each in refusals.refused.items() if not _is_real(name, each, refusals, known))
+    strangers = refusals.of_strangers.items()  # our own questions make no network one that guesses
+    invented = (each for name, each in strangers if not _is_real(name, each, refusals, known))
     tried = Counter(network for each in invented for network in each.networks)
     seen = {name: refusals.refused[name].seen for name in removed}
     return frozenset(
@@ -161,8 +163,10 @@ def _is_real(name: str, refused: RefusedAddress, refusals: Refusals, known: Know
     return was_known or name in known.gone or name in known.held or name in known.listed
 
 
-def _is_new(name: str, refusals: Refusals) -> bool:
-    return name not in refusals.named and not RANDOM.fullmatch(name)
+def _is_new(name: str, refusals: Refusals, known: Known) -> bool:
+    """Return whether nobody was told of an address, and Postern has not made it up itself: nobody ever had that."""
+    is_real = _is_real(name, refusals.refused.get(name, RefusedAddress({}, ())), refusals, known)
+    return name not in refusals.named and (is_real or not RANDOM.fullmatch(name))
 
 
 def _is_removed(name: str, refused: RefusedAddress, known: Known) -> bool:

@@ -70,7 +70,7 @@ class Watch(NamedTuple):
             **refusals.document,
             "gaps": self.has_gaps(oldest),
             "unread": self.state.unread,
-            "seen": {name: each.record for name, each in refusals.refused.items()},
+            "seen": {name: each.record for name, each in refusals.of_strangers.items()},
             "mail_days": {name: mail.days for name, mail in refusals.mail.items()},
             "days": DAYS,
             "incomplete": self._incomplete(customer, oldest),

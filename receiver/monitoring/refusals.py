@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from common.next_hop_probe import RANDOM
 from receiver.lists.review_record import MailSeen
 from receiver.monitoring.last_hop import SENT, Trace
 from receiver.monitoring.postfix_message import KINDS, Breakage, OtherRefusal, Refusal
@@ -188,11 +189,24 @@ class Refusals:
         return found
 
     @property
+    def of_strangers(self) -> dict[str, RefusedAddress]:
+        """Return who was refused, without the names that Postern itself makes up to ask about.
+
+        A stranger may make up such a name too. Who was ever listed, has mail or waits for it is none.
+        """
+        return {name: each for name, each in self.refused.items() if not self._is_made_up(name)}
+
+    def _is_made_up(self, name: str) -> bool:
+        is_known = self.refused[name].was_listed or name in self.had_mail or name in self.waiting
+        return bool(RANDOM.fullmatch(name)) and not is_known
+
+    @property
     def document(self) -> dict[str, Any]:
         """Return what `inv refusals --json` has of it, who was ever listed first."""
-        first = sorted(self.refused, key=lambda name: (not self.refused[name].was_listed, name))
+        shown = self.of_strangers
+        first = sorted(shown, key=lambda name: (not shown[name].was_listed, name))
         return {
-            "refused": {name: dict(self.refused[name].kinds) for name in first},
+            "refused": {name: dict(shown[name].kinds) for name in first},
             "had_mail": {name: self.had_mail[name].last for name in sorted(self.had_mail)},
             "waiting": {name: self.waiting[name].day for name in sorted(self.waiting)},
         }

@@ -43,11 +43,19 @@ def load(folder: int) -> StoredRefusals | None:
 
 
 def load_refused(folder: int) -> dict[str, RefusedAddress]:
-    """Read who was refused alone: who had mail grows with the list. Nobody: the file is not there, or is damaged."""
+    """Read who was refused, without the names that Postern makes up. Nobody: no file is there, or it is damaged.
+
+    Who had mail grows with the list, and is read only where such a name may have had some.
+    """
+    refusals = Refusals()
     try:
-        return _read_refused(_read(folder, _REFUSED))
+        refusals.refused = _read_refused(_read(folder, _REFUSED))
     except _DAMAGED:
         return {}
+    if len(refusals.of_strangers) == len(refusals.refused):
+        return refusals.refused
+    stored = load(folder)
+    return stored.refusals.of_strangers if stored else refusals.refused
 
 
 def save(folder: int, stored: StoredRefusals) -> None:

@@ -75,8 +75,11 @@ def _removed_lines(record: Mapping[str, Any]) -> Iterator[str]:
 def _plus(record: Mapping[str, Any]) -> Iterator[str]:
     plus = record["plus"]
     if plus and plus["is_listed"] and record["listed"] != "list":
-        taken = "taken, as" if plus["is_taken"] else "not taken, though"
-        yield f"with its tag it is {taken} {escape(plus['base'], _ADDRESS)} is listed"
+        base = escape(plus["base"], _ADDRESS)
+        if plus["is_taken"]:
+            yield f"with its tag it is taken, as {base} is listed"
+        else:
+            yield f"{base} is listed; plus_addresses does not say that it is taken with a tag"
 
 
 def _left_out(record: Mapping[str, Any]) -> Iterator[str]:
@@ -100,7 +103,8 @@ def _held(record: Mapping[str, Any]) -> Iterator[str]:
 
 def _domain(record: Mapping[str, Any]) -> str:
     domain, state = record["domain"], record["domain_is"]
-    good = f"last good list {format_time(record['last_good'])}" if record["last_good"] else "no accepted list yet"
+    when = record["last_good"]
+    good = f"last good list {format_time(when)}" if when else "no list of it counts as accepted"
     unlisted = _PUT_OFF if record.get("put_off") else _UNLISTED.get(record["unlisted"], "is refused")
     says = {
         "open": f"OPEN: nobody in it is refused; {good}",

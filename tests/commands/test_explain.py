@@ -117,7 +117,7 @@ def test_an_address_that_nobody_has_ever_seen_is_to_be_asked_about(operator: Ope
 @pytest.mark.host
 def test_an_address_of_an_open_domain_is_refused_to_nobody(operator: Operator) -> None:
     out = explained(operator, "anybody@acme.co.example")
-    assert "acme.co.example is OPEN: nobody in it is refused; no accepted list yet" in out
+    assert "acme.co.example is OPEN: nobody in it is refused; no list of it counts as accepted" in out
     assert "knows @acme.co.example" in out
     assert "What to do: nothing for this address; the domain is open until a list is accepted" in out
 

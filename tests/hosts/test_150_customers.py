@@ -108,7 +108,7 @@ def test_status_of_150_new_customers_on_a_terminal_is_a_row_each_and_four_senten
     assert head.split() == ["customer", "relay", "listed", "good", "changed", "last", "run", "key", "problems"]
     assert rows[149] == "customer-149  on 6   0       never  never                   first list"
     assert max(map(len, rows[:150])) <= WIDTH
-    on_all = f"on {', '.join(NAMES)}: open, no accepted list yet"
+    on_all = f"on {', '.join(NAMES)}: open until a list is accepted"
     assert rows[150:] == [
         *(f"customer-00{number} {on_all}: c00{number}.example" for number in range(3)),
         "first list: 147 more like these; `inv status CUSTOMER` says it in full",

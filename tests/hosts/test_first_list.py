@@ -50,7 +50,7 @@ def test_a_customer_s_first_lists_as_smtp_sees_them(relay: tuple[LabHost, Operat
     """Open, held and open, accepted and closed, cut to 1 % and nobody lost, accepted by its number and by no other."""
     acme, operator = Customer("acme", relay), relay[1]
     assert acme.ask("anybody", "user0000") == ["250", "250"]
-    assert "open, no accepted list yet: acme.example" in operator.done("status acme", code=1).out
+    assert "open until a list is accepted: acme.example" in operator.done("status acme", code=1).out
     assert "nothing is held" in operator.done(f"accept acme --first 200 --list {'0' * 64}", code=2).err
 
     first = acme.upload(*people(200))

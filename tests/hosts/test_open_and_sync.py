@@ -132,6 +132,7 @@ def test_an_upload_and_its_accept_close_nothing_while_the_marker_is_there(two: T
 def test_the_end_closes_nothing_and_a_review_and_its_accept_do(two: Two) -> None:
     ended = json.loads(two.operator.done("open acme --end --json").out)
     assert sorted(ended) == ["mx1", "mx2"]
+    assert "acme: not opened by a person any more; open until a list is accepted: " in ended["mx1"]["line"]
     assert not any((host.root / MARKER[1:]).exists() for host in two.hosts)
     assert two.strangers() == ["250", "250"]
     two.upload(code=3)

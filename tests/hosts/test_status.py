@@ -57,7 +57,7 @@ def relays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relays]:
         assert rows == dict.fromkeys(("mx1", "mx2"), "not set up here: provision it")
         operator.done("provision acme")
         _, rows = found.status()
-        assert rows == dict.fromkeys(("mx1", "mx2"), "open, no accepted list yet: acme.example")
+        assert rows == dict.fromkeys(("mx1", "mx2"), "open until a list is accepted: acme.example")
         operator.upload(export(*people(20)), relay=0)
         operator.upload(export(*people(20)), relay=1)
         operator.accept("acme", "--first 20")

@@ -192,7 +192,7 @@ OBSTACLES = {
     "routing in addresses is allowed": (("allow_untrusted_routing=yes",), "allow_untrusted_routing = yes"),
     "unlisted recipients are refused before": (
         ("smtpd_sender_restrictions=reject_unlisted_recipient",),
-        "which refuses before our member is come to",
+        "which refuses before our member is reached",
     ),
 }
 

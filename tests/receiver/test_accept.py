@@ -92,6 +92,8 @@ def test_a_dry_run_of_accept_checks_all_and_changes_nothing(settled: SmallRelay)
     name = settled.review().held.list
     with pytest.raises(Refused, match="is not what is held"):
         settled.accept_reviewed(name, Numbers(removing=19), look=True)
+    with pytest.raises(Refused, match="no number was named of what is held"):
+        settled.accept_reviewed(name, Numbers(), look=True)
     outcome = settled.accept_reviewed(name, Numbers(removing=20), look=True)
     assert (outcome.did, outcome.removed, outcome.going) == ("looked", 20, tuple(people(40)[20:]))
     assert settled.in_force() == set(people(40))

@@ -76,7 +76,7 @@ def test_bringing_back_twice_changes_nothing_the_second_time(relay: SmallRelay) 
 
 
 def test_an_entry_that_removed_nobody_is_refused_with_a_sentence(relay: SmallRelay) -> None:
-    with pytest.raises(Refused, match="removed nobody who is not listed again"):
+    with pytest.raises(Refused, match="nobody is to be brought back"):
         mend(relay, "0123456789ab")
 
 

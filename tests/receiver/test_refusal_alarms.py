@@ -51,6 +51,20 @@ def test_a_refusal_is_told_when_it_looks_wrong_and_the_answers_bear_it_out(case:
     assert [alarm.text for alarm in (*alarms, *([line] if line else []))] == given["alarms"]
 
 
+MADE_UP = f"q{'0af3' * 6}@acme.example"  # as Postern asks about
+
+
+def test_a_name_of_the_form_that_we_make_up_is_asked_about_where_somebody_has_it() -> None:
+    refusals = Refusals()
+    seen = tuple(Seen(f"2026-11-{day}", f"198.51.{day}.0/24", has_sender=True) for day in (18, 19, 20))
+    refusals.refused = {MADE_UP: RefusedAddress({"unlisted": 3}, seen)}
+    assert not suspects(refusals, Known("acme", set()), TODAY).for_next_hop
+    assert daily_line(refusals, Known("acme", set())) is None
+    assert suspects(refusals, Known("acme", set(), {MADE_UP}), TODAY).for_next_hop == [MADE_UP]
+    gone = {MADE_UP: Gone("e1", by_person=False, since="2026-11-01")}
+    assert suspects(refusals, Known("acme", set(), gone=gone), TODAY).for_next_hop == [MADE_UP]
+
+
 # ---- asking
 
 

@@ -292,6 +292,26 @@ def test_attack_a_dictionary_of_names_drives_out_nobody_who_may_be_missed() -> N
     assert len(refusals.refused) == 10
 
 
+MADE_UP = f"q{'0af3' * 6}@acme.example"  # as Postern asks about
+
+
+def test_names_that_we_make_up_are_left_out_unless_somebody_has_them(relay: SmallRelay) -> None:
+    """A stranger may make such a name up, and a person may have one: who was ever listed or had mail is shown."""
+    mailed, listed = MADE_UP.replace("q0", "q1"), MADE_UP.replace("q0", "q2")
+    refusals = Refusals()
+    for name in (MADE_UP, mailed, listed, BOB):
+        refusals.refuse(name, Refusal(name, "unlisted", "192.0.2.1", has_sender=True), "2026-11-20", 1)
+    refusals.mark_listed({listed})
+    refusals.deliver(mailed, Trace("2026-11-19", 1, (mailed,), "sent"))
+    assert set(refusals.document["refused"]) == {mailed, listed, BOB}
+    with relay.spool() as spool:
+        refusals_file.save(spool.folder, StoredRefusals(refusals, "2026-11-10", ("acme.example",)))
+        assert refusals_file.load_refused(spool.folder).keys() == {mailed, listed, BOB}
+        found = refusals_file.load(spool.folder)
+    assert found is not None
+    assert MADE_UP in found.refusals.refused, "who is listed later is not forgotten"
+
+
 def test_attack_a_dictionary_of_names_does_not_grow_the_files(relay: SmallRelay, log: Path) -> None:
     append(log, *(said(number, f"n{number}@acme.example") for number in range(3 * MOST)))
     read(relay, log)

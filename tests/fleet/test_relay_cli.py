@@ -1,0 +1,47 @@
+"""How a relay is asked about many customers."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from fleet import relay_cli
+from fleet.relay_cli import CustomerRelays, RelayAnswer
+from tests.roles.test_relay import customer, relay
+
+
+class Counted:
+    """A relay's `postern`: four calls of `find` wait for one another, but for the first."""
+
+    def __init__(self) -> None:
+        self.most = self.running = 0
+        self.asked: list[str] = []
+        self._lock, self._others = threading.Lock(), threading.Barrier(4)
+
+    def answer(self, _: object, id_: str, verb: str, *__: str, **___: Any) -> RelayAnswer:
+        with self._lock:
+            self.asked.append(id_)
+            self.running += 1
+            self.most = max(self.most, self.running)
+        if verb == "find" and len(self.asked) > 1:
+            self._others.wait(20)
+        with self._lock:
+            self.running -= 1
+        return RelayAnswer(0, {"customer": id_})
+
+
+@pytest.mark.parametrize(("verb", "most"), [("find", 4), ("review", 1)])
+def test_what_reads_no_log_is_asked_side_by_side_and_all_else_one_after_the_other(
+    verb: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Counted()
+    monkeypatch.setattr(relay_cli, "ask", counted.answer)
+    names = [f"c{number}" for number in range(9)]
+    mx1 = relay(host_keys=("ssh-ed25519 AAAAC3Nz",))
+    answers = relay_cli.ask_customers([CustomerRelays(customer(name), (mx1,)) for name in names], verb)
+    assert counted.most == most
+    assert counted.asked[0] == "c0"
+    said = {id_: each[mx1.name] for id_, each in answers.items()}
+    assert said == {name: RelayAnswer(0, {"customer": name}) for name in names}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -91,6 +92,8 @@ def test_a_found_relay_is_taken_over_as_it_answers_today(relay: LabHost, operato
         operator.done(command)
         operator.done("provision acme --dry-run", code=6)
         plan = operator.done("provision acme")
+        (planned,) = re.findall(r"^mx1: (\d+ changes?)$", plan.out, re.MULTILINE)
+        assert f"mx1: {planned} made" in plan.out, plan.text
         assert operator.done("provision acme").out.startswith("mx1: nothing to change"), plan.text
     assert traffic.rounds > 3
     wanted = {address: {str(code)} for address, code in case.want["before"].items()}

@@ -17,9 +17,9 @@ from console import terminal
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
 from fleet import relay_cli, store_access
-from fleet.missed_relays import tell_missed
 from fleet.relay_cli import CustomerRelays, RelayAnswer
 from fleet.relays import connect, run_parallel
+from fleet.relays_left_behind import tell_left_behind
 from inventory import opened_records
 from inventory.model import Customer, Relay
 from roles import relay as relay_role
@@ -55,7 +55,7 @@ def open_customer(customer: str, options: OpenOptions) -> int:
     answers = {**answers, **run_parallel(followers, one, doing)}
     code = relay_cli.print_answers(answers, options.as_json)
     if not options.dry_run:
-        tell_missed(answers, _later(customer, options.end))
+        tell_left_behind(answers, _later(customer, options.end))
     if options.end and not options.dry_run and not options.as_json:
         terminal.note(f"nothing closes by that: `inv review {customer}` shows the list that does, once one has come")
     return code

@@ -10,7 +10,6 @@ from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from fleet import relay_cli
-from fleet.missed_relays import tell_missed
 from fleet.relay_cli import (
     Answers,
     CustomerRelays,
@@ -21,6 +20,7 @@ from fleet.relay_cli import (
     restrict_relays,
 )
 from fleet.relays import connect, run_parallel
+from fleet.relays_left_behind import tell_left_behind
 from fleet.rollback_preview import Preview, preview_rollbacks
 from inventory.model import Relay
 from receiver.views.recipients import name_recipients
@@ -77,7 +77,7 @@ def rollback(customer: str, options: RollbackOptions) -> int:
     answers = add_failed(asked, {**failed, **done})
     code = relay_cli.print_answers(answers, options.as_json)
     again = f"`inv rollback {customer} --dry-run` shows who goes there, and the command that puts the same list back"
-    tell_missed(answers, f"once it is back, {again}")
+    tell_left_behind(answers, f"once it is back, {again}")
     return code
 
 

@@ -10,7 +10,7 @@ from inventory.lines import find_line
 from inventory.model import Customer
 from receiver.formatting import escape
 from receiver.upload.recipient_filter import EXCLUDED, listed_form, reason_left_out
-from receiver.upload.recipient_types import TYPES
+from receiver.upload.recipient_types import KINDS
 from receiver.views.explain import explain_lines
 from roles import relay as relay_role
 
@@ -121,7 +121,7 @@ def _advise_unlisted(customer: Customer, address: str, record: Mapping[str, Any]
         yield f"the list that waits has it: {waits}"
     if record["excluded"] or (left_out and left_out["reason"] == EXCLUDED):
         yield from _excluded_by(customer, address, where)
-    elif left_out and left_out["reason"] in TYPES:
+    elif left_out and left_out["reason"] in KINDS:
         yield from _kind_left_out(customer, left_out["reason"], where)
     elif left_out:
         yield f"mend the address at the customer's server, as it is exported: {escape(left_out['reason'])}"

@@ -1,7 +1,7 @@
 """postern-receive: all that a customer's key can start, by `command="postern-receive CUSTOMER KEYNAME"` in its line.
 
-Who calls is known from that line alone. What the client says is one of a few words, or refused: it is never a path, an
-option or a name.
+Who calls is known from that line alone. What the client says is one of a few words, at most with a kit's number behind
+it, or refused: it is never a path, an option or a name.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from receiver.upload.pipeline import WAIT
 from receiver.views.status import customer_lines
 
 _VERBS = ("receive", "look", "status", "")
-_OF_DROP = ("collect", "collect-look")  # as receive and look, of customers who have an SFTP inbox
+_INBOX_VERBS = ("collect", "collect-look")  # as receive and look, of customers who have an SFTP inbox
 _KIT = re.compile(r"(receive|look|collect|collect-look) kit=([1-9][0-9]{0,5})")
 _NOTE = 1.0  # seconds that the lock is tried for noting that a key was seen
 
@@ -72,7 +72,7 @@ def answer_call(
     kit = 0
     if numbered := _KIT.fullmatch(verb):
         verb, kit = numbered[1], int(numbered[2])
-    if verb not in (*_VERBS, *_OF_DROP):
+    if verb not in (*_VERBS, *_INBOX_VERBS):
         return _end(REFUSED, _refuse_verb(customer, verb))
     answer = _answer(places, tables, UploadCall(customer, Origin(int(time.time()), key, client), verb, kit, wait))
     return _end(answer.code, *answer.lines)
@@ -100,9 +100,9 @@ def _run_verb(settings: Settings, spool: Spool, tables: Tables, call: UploadCall
         return Answer.done([works])
     if call.verb == "status":
         return Answer.done(customer_lines(Status.of(spool, settings, call.origin.when).record()))
-    if call.verb in _OF_DROP and not settings.drop:
+    if call.verb in _INBOX_VERBS and not settings.drop:
         return Answer(REFUSED, [_refuse_verb(call.customer, call.verb)], {})
-    take = receive.receive_inbox if call.verb in _OF_DROP else partial(receive.receive_stdin, marked=True)
+    take = receive.receive_inbox if call.verb in _INBOX_VERBS else partial(receive.receive_stdin, marked=True)
     look = call.verb in ("look", "collect-look")
     run = partial(take, settings, spool, call.origin, tables, look=look, wait=call.wait)
     return _log(receive.run_recorded(spool, call.origin, partial(_hold_slot, spool, run)))

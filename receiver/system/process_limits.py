@@ -1,4 +1,4 @@
-"""What a process of ours leaves behind when it starts, and what it may use when it reads an export."""
+"""What a process of ours drops of its caller's environment, and what it may use when it reads an export."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from receiver.outcome import Failed
 
 CPU = 100  # seconds; well under the time that another customer waits for a place to parse in
 _BASE = 256 << 20  # bytes of memory without an export
-_MEMORY = 10  # bytes of memory, and
-_FILE_BASE = 64 << 20  # bytes of one file without an export, and
-_FILE = 4  # bytes of one file, for each byte that an export may have
+_MEMORY = 10  # bytes of memory for each byte that an export may have
+_FILE_BASE = 64 << 20  # bytes of one file without an export
+_FILE = 4  # bytes of one file for each byte that an export may have
 
 
 def reset_environment(environ: MutableMapping[str, str]) -> None:

@@ -95,9 +95,9 @@ def count_inputs(
 
 
 def _reference(referred: int, gone: int, base: int, settings: Settings) -> int:
-    """Return how many a loss is held against.
+    """Return what a loss is a share of.
 
-    Many who came of late would make it a small part: where it is one, no more count than were listed before them.
+    Where it passes as a share of all, the many who came of late may be why: then no more count than before them.
     """
     return min(referred, base) if base and not _is_too_much(gone, referred, settings) else referred
 

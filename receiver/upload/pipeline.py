@@ -1,4 +1,4 @@
-"""From the bytes of an export to a list in force: the order of things, once, for both front doors."""
+"""From the bytes of an export to a list in force: the order of things, once, for a key's call and for `postern`."""
 
 from __future__ import annotations
 

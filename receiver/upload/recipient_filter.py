@@ -22,7 +22,7 @@ from receiver.addresses import OCTETS
 from receiver.outcome import VALUE, LeftOut
 from receiver.upload import joined_values
 from receiver.upload.formats import BadExport, Block, Values
-from receiver.upload.recipient_types import TYPES
+from receiver.upload.recipient_types import KINDS
 
 NOT_INTERNET = "not internet"  # X400, MS, CCMAIL, ...
 OTHER_DOMAIN = "other domain"
@@ -34,7 +34,7 @@ TOO_LONG = "too long"  # for Exchange
 UNASSIGNED = "unassigned character"  # Postfix' Unicode may know it, and fold it into another as ours cannot
 REASONS = (
     *(NOT_INTERNET, OTHER_DOMAIN, EXCLUDED, NOT_AN_ADDRESS, NO_LOCAL_PART, WILDCARD),
-    *(TOO_LONG, UNASSIGNED, *TYPES),
+    *(TOO_LONG, UNASSIGNED, *KINDS),
 )
 
 NAMED = 100  # values left out in domains of the customer's are named; the rest is counted

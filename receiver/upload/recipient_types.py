@@ -19,7 +19,7 @@ PUBLIC_FOLDERS = "public folder mailboxes"  # which hold the folders; a folder w
 HIDDEN = "hidden"  # in no address list
 DISABLED = "disabled"  # nobody can log in
 CONTACT = "contacts"  # their mail goes on to somewhere else
-TYPES = (
+KINDS = (
     *(SYSTEM, ARBITRATION, DISCOVERY, HEALTH, PLAN, PUBLIC_FOLDERS, CONTACT),
     *(INTERNAL_ONLY, HIDDEN, DISABLED),
 )
@@ -79,7 +79,7 @@ def details_of_number(number: str) -> str:
     return _NUMBERED.get(number, number)
 
 
-def types_of(type_: str, *, internal_only: bool, hidden: bool, disabled: bool) -> tuple[str, ...]:
+def kinds_of_type(type_: str, *, internal_only: bool, hidden: bool, disabled: bool) -> tuple[str, ...]:
     """Return the kinds, in the order of KINDS, of a recipient with this RecipientTypeDetails (nothing: not known)."""
     _, kind = _DETAILS.get(type_, (0, _NO_KIND))
     said = (kind, kind != ""), (INTERNAL_ONLY, internal_only), (HIDDEN, hidden)
@@ -92,7 +92,7 @@ def owner_kinds(class_: str, number: str, internal_only: str, hidden: str, accou
 
     Of several classes, with `;` between, the last one counts.
     """
-    return types_of(
+    return kinds_of_type(
         details_of_number(number) or _CLASSES.get(class_.rpartition(";")[2].casefold(), ""),
         internal_only=internal_only.casefold() == "true",
         hidden=hidden.casefold() == "true",
@@ -100,13 +100,13 @@ def owner_kinds(class_: str, number: str, internal_only: str, hidden: str, accou
     )
 
 
-def may_name_a_type(text: str) -> bool:
-    """Return quickly whether `named_kind` might find something in any part of a text."""
+def may_tell_a_kind(text: str) -> bool:
+    """Return quickly whether `kind_of_addresses` might find something in any part of a text."""
     lowered = text.lower()
     return any(part in lowered for part in _MAYBE_NAMED)
 
 
-def type_of_name(addresses: str) -> str:
+def kind_of_addresses(addresses: str) -> str:
     """Return the kind of the one who has an address as only Exchange makes them; nothing: none has.
 
     For whoever has no RecipientTypeDetails. `addresses` is a list as directories write it, `SMTP:a@b;smtp:c@d`.

@@ -17,7 +17,7 @@ from inventory.exchange import Exchange, Schedule, Ssh, Take
 from inventory.model import Customer, Guard, Relay
 from inventory.sources import Ldap, Online
 from inventory.table import Table
-from receiver.upload.recipient_types import TYPES
+from receiver.upload.recipient_types import KINDS
 from templates import render
 
 SHIPPED = Path(inventory.__file__).parent
@@ -176,7 +176,7 @@ ACTIVE_DIRECTORY = ACME.replace('basepoint = "/o=Acme"', 'source = "csvde"')
 
 
 def test_the_keys_of_take_are_the_kinds_the_receiver_tells_apart() -> None:
-    assert {name.replace("_", " ") for name in Take.model_fields} == set(TYPES)
+    assert {name.replace("_", " ") for name in Take.model_fields} == set(KINDS)
 
 
 def test_what_exchange_makes_for_itself_and_what_gets_no_mail_from_outside_is_left_out_unless_it_is_asked_for() -> None:

@@ -21,10 +21,10 @@ from receiver.upload.recipient_types import (
     HEALTH,
     HIDDEN,
     INTERNAL_ONLY,
+    KINDS,
     PLAN,
     PUBLIC_FOLDERS,
     SYSTEM,
-    TYPES,
 )
 from receiver.upload.stream import strip_end_mark
 from templates import render
@@ -129,7 +129,7 @@ PEOPLE = (
     person(f"federatedemail.{GUID}", "", None, ARBITRATION, by=DIRECTORY),
 )
 USUAL = (SYSTEM, ARBITRATION, DISCOVERY, HEALTH, PLAN, PUBLIC_FOLDERS, INTERNAL_ONLY)
-LEFT_OUT = ((), *((kind,) for kind in TYPES), USUAL, (CONTACT, HIDDEN), TYPES)
+LEFT_OUT = ((), *((kind,) for kind in KINDS), USUAL, (CONTACT, HIDDEN), KINDS)
 
 
 def csvde() -> bytes:
@@ -211,5 +211,5 @@ def test_the_same_people_of_an_exchange_are_the_same_recipients_by_a_script_that
 
 
 def test_the_table_has_somebody_of_each_kind_and_nobody_whom_no_kind_explains() -> None:
-    assert {kind for one in PEOPLE for kind in one.kinds} == {*TYPES}
+    assert {kind for one in PEOPLE for kind in one.kinds} == {*KINDS}
     assert len({address for one in PEOPLE for address in one.listed}) == 2 * len(PEOPLE)

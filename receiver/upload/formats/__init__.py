@@ -1,4 +1,4 @@
-"""The sources an export can come from: a module each, all with the same word, `values`; `read` knows which."""
+"""The sources an export can come from: a module each, with a function `values`; `read` chooses by the customer's source."""
 
 from __future__ import annotations
 

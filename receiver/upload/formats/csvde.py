@@ -14,7 +14,7 @@ from typing import NamedTuple
 from receiver.upload.formats import cells
 from receiver.upload.formats.decode import Text, is_row, line_of, lines_of, without_blank_lines
 from receiver.upload.formats.values import BadExport, BadRow, Block, Values
-from receiver.upload.recipient_types import OWNER, may_name_a_type, owner_kinds, type_of_name
+from receiver.upload.recipient_types import OWNER, kind_of_addresses, may_tell_a_kind, owner_kinds
 
 ADDRESSES = "proxyAddresses"
 _REQUIRED = ("DN", ADDRESSES, "objectClass")  # every object has a name and a class
@@ -140,7 +140,7 @@ def _read(rows: Sequence[Sequence[str]], table: _Table) -> Iterator[Block]:
     owner = [_column(rows, place) for place in table.owner]
     sorts = list(map(owner_kinds, *owner))
     numbers = owner[OWNER.index("msExchRecipientTypeDetails")]
-    if "" in numbers and may_name_a_type("\n".join(addresses)):
+    if "" in numbers and may_tell_a_kind("\n".join(addresses)):
         sorts = [
             sort if number else _add_named_type(sort, cell) for sort, number, cell in zip(sorts, numbers, addresses)
         ]
@@ -150,7 +150,7 @@ def _read(rows: Sequence[Sequence[str]], table: _Table) -> Iterator[Block]:
 
 def _add_named_type(sort: tuple[str, ...], cell: str) -> tuple[str, ...]:
     """Put before the kinds the one that an address names: Exchange 2000 and 2003 know no types."""
-    kind = type_of_name(cell)
+    kind = kind_of_addresses(cell)
     return (kind, *sort) if kind and kind not in sort else sort
 
 

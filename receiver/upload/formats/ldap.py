@@ -12,7 +12,7 @@ from common.settings import Settings
 from receiver.formatting import escape
 from receiver.upload.formats import ldif
 from receiver.upload.formats.values import BadExport, Block, Values
-from receiver.upload.recipient_types import OWNER, may_name_a_type, owner_kinds, type_of_name
+from receiver.upload.recipient_types import OWNER, kind_of_addresses, may_tell_a_kind, owner_kinds
 
 MOST = 20  # entries, or values, for each of max_recipients: more are looked at no closer, so that time has a bound
 REFERENCES = 10_000
@@ -154,7 +154,7 @@ def _kinds(owner: Mapping[str, str], addresses: list[str]) -> tuple[str, ...]:
     """Return of what kinds somebody is, by what Active Directory says where Exchange is; nobody else is of any."""
     said = [owner.get(name.casefold(), "") for name in OWNER]
     kinds = owner_kinds(*said)
-    if owner.get("msexchrecipienttypedetails") or not may_name_a_type(joined := ";".join(addresses)):
+    if owner.get("msexchrecipienttypedetails") or not may_tell_a_kind(joined := ";".join(addresses)):
         return kinds
-    kind = type_of_name(joined)
+    kind = kind_of_addresses(joined)
     return (kind, *kinds) if kind and kind not in kinds else kinds

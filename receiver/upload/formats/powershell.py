@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from receiver.upload.formats import cells
 from receiver.upload.formats.decode import Text
 from receiver.upload.formats.values import BadExport, Block, Values
-from receiver.upload.recipient_types import types_of
+from receiver.upload.recipient_types import kinds_of_type
 
 COLUMNS = ("Type", "Flags", "Addresses")
 _TYPE = re.compile("[A-Za-z0-9]+")
@@ -67,4 +67,4 @@ def _kinds(owner: str) -> tuple[str, ...] | None:
     if not tab or not _TYPE.fullmatch(type_) or not set(flags) <= set(FLAGS):
         return None
     internal_only, hidden, disabled = (flag in flags for flag in FLAGS)
-    return types_of(type_, internal_only=internal_only, hidden=hidden, disabled=disabled)
+    return kinds_of_type(type_, internal_only=internal_only, hidden=hidden, disabled=disabled)

@@ -1,4 +1,4 @@
-"""The sources an export can come from: a module each, with a function `values`; `read` chooses by the customer's source."""
+"""The sources an export can come from: a module each, with a function `values`; `read` chooses by customer."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from deploy import connection
+from deploy import connection, connection_faults
 from deploy.items import Item, account, derived, file, package, tree
 from deploy.key_formats import fingerprint
 from deploy.plan import Busy, HostError, NoPython, Plan
@@ -423,7 +423,8 @@ def test_one_that_hangs_up_at_once_is_tried_again_and_then_explained(
 
 
 def test_one_that_says_nothing_is_given_up(bookworm: LabHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "TIMEOUT", 1)
+    for module in (connection, connection_faults):
+        monkeypatch.setattr(module, "TIMEOUT", 1)
     monkeypatch.setattr(connection, "PATIENCE", 0.5)
     calls: list[socket.socket] = []
     with listening(calls.append) as port:

@@ -71,7 +71,7 @@ class Client:
     def look(self, since: float, fresh: frozenset[str]) -> int:
         """Look once as `postern follow` does; the bytes that came. `fresh`: whose list it has not."""
         with Connection(self.places, self.settings, lambda _: None) as connection:
-            _, names = find_changed(connection, self.customers, since)
+            _, names = find_changed(connection, self.customers, int(since))
             for name in names:
                 with connection.reading():
                     head = rows.read_head(connection, name).head

@@ -41,7 +41,7 @@ class Followed(NamedTuple):
 
     reached: int = 0  # epoch seconds of this relay: when the store was asked last and answered
     tried: int = 0  # when it was asked last
-    clock: float = 0.0  # of the database, at that look
+    clock: int = 0  # of the database, at that look: epoch seconds
     every: int = 0  # when every customer was looked at
     why: str = ""  # the store was not reached
     wrong: Mapping[str, str] = {}  # by customer: what could not be taken, and why
@@ -84,7 +84,7 @@ def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, unt
     wrong: dict[str, str] = {}
     try:
         with access.connect() as connection:
-            clock, names = find_changed(connection, customers, 0.0 if every else last.clock)
+            clock, names = find_changed(connection, customers, 0 if every else last.clock)
             names |= {*last.wrong, *last.beside, *noted}
             again = [name for name in customers if name in names]
             for name in again:
@@ -116,13 +116,13 @@ def _without_future(last: Followed, now: int) -> Followed:
     return last._replace(reached=min(last.reached, now), beside=beside)
 
 
-def find_changed(connection: Connection, customers: Sequence[str], since: float) -> tuple[float, set[str]]:
+def find_changed(connection: Connection, customers: Sequence[str], since: int) -> tuple[int, set[str]]:
     """Return the database's clock and whose heads changed since it said so last.
 
     All, where that clock was put back or another host's is behind it, and where the one query fails: a page is damaged.
     """
     with connection.reading():
-        clock = float(connection.ask("SELECT extract(epoch FROM clock_timestamp())")[0][0])
+        clock = int(connection.ask("SELECT extract(epoch FROM clock_timestamp())")[0][0])
         if not since or clock < since:
             return clock, set(customers)
     with suppress(Unreached), connection.reading():

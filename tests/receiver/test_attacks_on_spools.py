@@ -121,6 +121,12 @@ def look(relay: SmallRelay) -> list[str]:
         return alarms
 
 
+@pytest.fixture(autouse=True)
+def _keep_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what a call of its own process drops: umask and working directory are those of the tests here."""
+    monkeypatch.setattr("receiver.admin_cli.process_limits.reset_environment", lambda _: None)
+
+
 def call(relay: SmallRelay, *arguments: str) -> int:
     environ = {"SUDO_USER": "olga", "SSH_CONNECTION": "192.0.2.1 50000 203.0.113.1 22"}
     return answer_call(relay.places, relay.tables, parse_arguments(arguments), environ, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from inventory.model import Customer, Relay
 
 NONSENSE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError)
 AT_ONCE = 16  # connections; more would only queue on the operator's own processor
+INTERRUPT_SEEN = 0.5  # seconds; Python can miss a Ctrl-C that comes just as it begins to wait, until that wait ends
 
 Result = TypeVar("Result")
 
@@ -119,7 +120,10 @@ def run_parallel(
                 ended(relay.name)
 
         try:
-            return dict(zip((relay.name for relay in relays), pool.map(one, relays), strict=True))
+            answers = {relay.name: pool.submit(one, relay) for relay in relays}
+            while wait(answers.values(), INTERRUPT_SEEN).not_done:
+                pass
+            return {name: answer.result() for name, answer in answers.items()}
         except KeyboardInterrupt:
             _stop_soon(pool)
             raise

@@ -36,7 +36,8 @@ def run(fast: bool, long: bool, words: str) -> int:
         _prepare((*roots.PACKAGES, *PACKAGES, *more), roots.RELEASES if long else (USUAL_RELEASE,))
         at_once *= 3  # a test of lab hosts waits for most of its time
     argv = [sys.executable, "-m", "pytest", "-n", str(at_once), "-m", _marks(fast, long), *shlex.split(words)]
-    return subprocess.run(argv, cwd=REPO).returncode
+    keeps_bytecode = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}  # else each worker compiles every test, each time
+    return subprocess.run(argv, cwd=REPO, env=keeps_bytecode).returncode
 
 
 def _marks(fast: bool, long: bool) -> str:

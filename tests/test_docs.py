@@ -55,6 +55,7 @@ def is_there(name: str) -> bool:
     return any(one == name or one.endswith(f"/{name}") or Path(one).match(pattern) for one in tracked())
 
 
+@pytest.mark.slow
 @pages
 def test_every_path_that_a_page_names_is_in_the_tree(page: Path) -> None:
     rooms = {name.partition("/")[0] for name in tracked() if "/" in name}
@@ -140,6 +141,7 @@ def messages(page: Path) -> Iterator[str]:
     yield from (found for found in re.findall(r'"([^"]+)"', prose) if len(found.split()) >= 3)
 
 
+@pytest.mark.slow
 @pages
 def test_every_message_that_a_page_quotes_is_one_of_ours(page: Path) -> None:
     unknown = []

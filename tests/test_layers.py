@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -146,23 +146,26 @@ def _room(module: str) -> str:
     return max((room for room in ALLOWED if _is_below(module, f"{room}.")), key=len)
 
 
-def _imports(path: Path, top_only: bool = False) -> Iterator[str]:
-    """Yield the modules that are imported; of a package's, where the name is one, the module itself."""
+@cache
+def _imports(path: Path, top_only: bool = False) -> frozenset[str]:
+    """Return the modules that are imported; of a package's, where the name is one, the module itself."""
     tree = ast.parse(path.read_text("utf-8"))
+    found: set[str] = set()
     for node in tree.body if top_only else ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
-                yield full if full in FILES else node.module or ""
+                found.add(full if full in FILES else node.module or "")
+    return frozenset(found)
 
 
 @pytest.mark.parametrize("module", sorted(FILES))
 def test_a_module_imports_only_the_rooms_it_may(module: str) -> None:
     room = _room(module)
-    for imported in set(_imports(FILES[module])):
+    for imported in _imports(FILES[module]):
         if imported.partition(".")[0] not in STANDARD and _room_or_itself(imported) != room:
             assert any(_is_below(imported, word) for word in ALLOWED[room]), f"{module} imports {imported}"
 
@@ -177,8 +180,8 @@ def _is_below(module: str, word: str) -> bool:
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
     packages = {name for name, path in FILES.items() if path.name == "__init__.py"}
-    graph = {name: {other for other in _imports(path) if other in FILES} for name, path in FILES.items()}
-    graph["tasks"] = set(_imports(FILES["tasks"], top_only=True)) & FILES.keys()  # a task imports when it runs
+    graph = {name: _imports(path) & FILES.keys() for name, path in FILES.items()}
+    graph["tasks"] = _imports(FILES["tasks"], top_only=True) & FILES.keys()  # a task imports when it runs
     assert packages
     TopologicalSorter(graph).prepare()  # raises CycleError, which names them
 

@@ -10,6 +10,7 @@ from lab import keys
 from lab.operators import AtOnce
 
 CUSTOMERS, RELAYS = 150, 6
+pytestmark = pytest.mark.slow
 LINES = {
     "check": 1,
     "list": CUSTOMERS + 1,

@@ -105,7 +105,7 @@ def service() -> Iterator[Service]:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield Service(f"http://127.0.0.1:{server.server_port}/hook", taken)
         server.shutdown()
 

@@ -41,6 +41,7 @@ sys.exit(code)
 PYTHON = 40 << 20  # octets of memory without an export
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", LONG)
 def test_attack_an_export_in_one_piece_is_read_within_a_relay_s_memory(what: str) -> None:
     """Ten octets of memory for each that an export may have, and no more at any time."""

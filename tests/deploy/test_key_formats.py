@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from deploy.key_formats import BadKey, Pair, Secret, make_pair, openssh, ppk, read_public
 
 needs_putty = pytest.mark.skipif(shutil.which("puttygen") is None, reason="needs puttygen (package putty-tools)")
+pytestmark = pytest.mark.slow  # each test makes keys and runs puttygen or ssh-keygen
 SEED = 20_261_122
 
 
@@ -68,7 +69,6 @@ def test_an_ed25519_ppk_is_byte_for_byte_what_puttygen_writes(tmp_path: Path, na
     assert saved_again(tmp_path, private) == private
 
 
-@pytest.mark.slow
 @needs_putty
 def test_many_random_ed25519_ppks_are_byte_for_byte_what_puttygen_writes(tmp_path: Path) -> None:
     chance = random.Random(SEED)
@@ -77,7 +77,6 @@ def test_many_random_ed25519_ppks_are_byte_for_byte_what_puttygen_writes(tmp_pat
         assert saved_again(tmp_path, private) == private
 
 
-@pytest.mark.slow
 @needs_putty
 def test_an_rsa_ppk_is_byte_for_byte_what_puttygen_writes(tmp_path: Path) -> None:
     for _ in range(3):
@@ -106,7 +105,6 @@ def test_an_openssh_key_is_what_ssh_keygen_and_cryptography_read(tmp_path: Path,
     assert read.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()) == pair.private.reveal()
 
 
-@pytest.mark.slow
 def test_an_rsa_pair_has_3072_bits() -> None:
     numbers = load_ssh_private_key(openssh(make_pair("rsa"), "").reveal(), None)
     assert isinstance(numbers, rsa.RSAPrivateKey)

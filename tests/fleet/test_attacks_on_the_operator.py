@@ -132,6 +132,7 @@ def test_attack_a_file_nested_deep_is_not_sent_on(tmp_path: Path) -> None:
 DAMAGED = ('{"x": ' * 100_000, "[]", "5", '{"postern": 1}', '{"postern": 1, "since": [], "when": [], "by": 5}')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["last-run.json", "pinned.json", "begun.json", "keys.json", "held/why.json"])
 @pytest.mark.parametrize("content", DAMAGED)
 def test_attack_a_damaged_file_of_a_spool_stops_no_status_and_no_timer(tmp_path: Path, name: str, content: str) -> None:

@@ -208,6 +208,7 @@ def test_a_review_says_what_the_customer_s_server_makes_of_a_random_name(reply: 
 # ---- records
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [

@@ -18,6 +18,7 @@ from receiver.system import atomic_files
 from tests.support.maillog import delivery, refusal, smtp, smtpd
 from tests.support.small_relay import MARK, SmallRelay, export, people
 
+pytestmark = pytest.mark.slow  # each test runs the receiver's programs and postmap, several times
 NEW = "new@acme.example"
 NOW = 1_790_000_000  # 21 September 2026
 UNREAD = "the mail log has not been read yet; the timer does that as root, every five minutes"
@@ -216,7 +217,6 @@ def sibling(tmp_path: Path) -> SmallRelay:
     return SmallRelay(tmp_path / "sibling")
 
 
-@pytest.mark.slow
 def test_a_new_relay_takes_over_all_that_its_sibling_has(relay: SmallRelay, sibling: SmallRelay) -> None:
     relay.offer(people(38))
     relay.offer(people(20))
@@ -242,7 +242,6 @@ def test_a_relay_without_a_list_hands_over_that_it_has_none(sibling: SmallRelay,
     assert told(sibling, "take-over", "acme", stdin=given) == ["acme: 0 recipients, unchanged"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

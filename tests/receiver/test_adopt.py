@@ -10,6 +10,8 @@ import pytest
 from common.exit_codes import HELD, REFUSED
 from tests.support.small_relay import SmallRelay, people
 
+pytestmark = pytest.mark.slow  # each test runs the receiver's programs and postmap, several times
+
 
 @pytest.fixture
 def relay(tmp_path: Path) -> SmallRelay:

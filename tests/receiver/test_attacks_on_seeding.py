@@ -20,6 +20,7 @@ from receiver.lists.list_file import ListRecord
 from receiver.outcome import AHEAD, Origin
 from tests.support.small_relay import SmallRelay, lines, people
 
+pytestmark = pytest.mark.slow  # each test runs the receiver's programs and postmap, several times
 EVERYBODY = people(40)
 TOMORROW = int(time.time()) + 86_000
 MISSING = EVERYBODY[7]
@@ -141,7 +142,6 @@ def years_ahead(relay: SmallRelay) -> None:
     (relay.folder / "reference" / "2999-01-01.gz").write_bytes(newest.read_bytes())
 
 
-@pytest.mark.slow
 def test_the_past_of_siblings_that_differ_is_united(honest: SmallRelay, tmp_path: Path, rebuilt: SmallRelay) -> None:
     honest.offer(EVERYBODY[:39])
     twin = SmallRelay.copy(honest, tmp_path / "twin")

@@ -27,6 +27,7 @@ from receiver.upload.pipeline import process_export
 from receiver.views.status import customer_lines
 from tests.support.small_relay import SmallRelay, export, people
 
+pytestmark = pytest.mark.slow  # each test runs the receiver's programs and postmap, several times
 DAY = 86_400
 HASH = "a" * 64
 ESCAPES = "\x1b]0;owned\x07\x1b[31m\nForged: line"

@@ -15,6 +15,7 @@ from receiver.lists import upload_log
 from receiver.outcome import Origin, Outcome, Refused
 from tests.support.small_relay import SmallRelay, people
 
+pytestmark = pytest.mark.slow  # each test runs the receiver's programs and postmap, several times
 EVERYBODY = people(100)
 
 

@@ -12,6 +12,8 @@ from receiver.lists import left_out, removed_addresses, upload_log
 from receiver.outcome import LeftOut
 from tests.support.small_relay import SmallRelay, people
 
+pytestmark = pytest.mark.slow  # each test runs uploads and the admin's program several times
+
 
 @pytest.fixture
 def relay(tmp_path: Path) -> SmallRelay:

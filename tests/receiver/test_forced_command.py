@@ -17,6 +17,7 @@ from lab.waiting import HANGS
 from receiver.system import locks
 from tests.support.small_relay import MARK, REPO, SmallRelay, export, people
 
+pytestmark = pytest.mark.slow  # each test runs the receiver's programs and postmap, several times
 PROLOGUE = (
     f"import sys; sys.path.insert(0, {str(REPO)!r})\n"
     "from receiver.system import process_limits\n"
@@ -192,7 +193,6 @@ def test_an_attack_by_a_bomb_of_a_million_values_stays_within_memory(relay: Smal
     assert relay.in_force() == set(people(40))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("greedy", "told"),
     [

@@ -202,6 +202,7 @@ SHAPES = {
 FEW, MANY = 1 << 15, 1 << 18  # bytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_eight_times_the_bytes_of_an_export_cost_about_eight_times_as_much(shape: str) -> None:
     """Were each row read again for each row, they would cost sixty-four times as much, whenever it is measured.
@@ -220,6 +221,7 @@ def cost(source: str, export: bytes) -> float:
     return time.process_time() - began
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [shape for shape in SHAPES if "half letters" not in shape])
 def test_no_shape_of_rows_costs_a_hundred_times_what_ordinary_ones_do(shape: str) -> None:
     """An export of empty rows did."""

@@ -345,6 +345,7 @@ def test_attack_a_line_cut_where_it_looks_whole_proves_nothing(tmp_path: Path) -
     assert read(tmp_path, forged, smtpd(refusal(BOB)))["refused"] == {VICTIM: {"unlisted": 1}, **REFUSED}
 
 
+@pytest.mark.slow
 def test_attack_a_stranger_s_text_never_becomes_an_address_of_ours() -> None:
     """Whatever is written where a stranger or a next hop may write, the victim is in no event."""
     chance, pieces = Random(7), _pieces()

@@ -11,6 +11,7 @@ import pytest
 from common.exit_codes import DONE, REFUSED
 from tests.support.small_relay import SmallRelay, age, export, people
 
+pytestmark = pytest.mark.slow  # each test runs the receiver's programs and postmap, several times
 BOTH = people(40)
 THERE, HERE = "there@acme.example", "here@acme.example"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each test runs the parser as a process of its own
 REPO = Path(__file__).resolve().parent.parent.parent
 SAMPLES = REPO / "tests" / "exports" / "exchange-5.5"
 RECIPE = (SAMPLES / "as-in-the-recipe.txt").read_bytes()

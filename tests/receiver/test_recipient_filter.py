@@ -422,6 +422,7 @@ def is_two(value: str, settings: Settings = ACME) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", seeds(20))
 @pytest.mark.parametrize("settings", [ACME, IDN, ANY, ACME._replace(exclude=("anna", "*-internal@*"))])
 def test_values_in_bulk_are_chosen_as_each_would_be_by_itself(settings: Settings, seed: int) -> None:

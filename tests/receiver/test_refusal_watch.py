@@ -28,6 +28,7 @@ from receiver.timer import run_timer
 from tests.support.maillog import delivery, read_files, refusal, smtp, smtpd
 from tests.support.small_relay import SmallRelay, people
 
+pytestmark = pytest.mark.slow  # each test runs uploads, accepts and the timer, as processes do
 BOB = "bob@acme.example"
 DAY = 86_400
 

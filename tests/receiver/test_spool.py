@@ -26,6 +26,7 @@ from receiver.timer import run_timer
 from receiver.upload.pipeline import recover
 from tests.support.small_relay import SmallRelay, people
 
+pytestmark = pytest.mark.slow  # each test runs uploads, accepts and the timer, as processes do
 DAY = 86_400
 OPERATOR = Origin(1_790_000_000, client="192.0.2.1", by="olga")
 
@@ -178,7 +179,6 @@ def _prepared(relay: SmallRelay, act: Callable[[SmallRelay], None]) -> None:
 STORIES = [_add_and_remove, _shrink, _accept, _rollback, _resume, _drop_domain]
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("act", STORIES)
 def test_a_crash_at_any_step_leaves_the_old_list_or_the_new_one_and_the_next_run_finishes(

@@ -23,7 +23,10 @@ from lab.waiting import HANGS, wait_until
 from remote import files
 from remote.main import Failed, run_command
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the agent works as root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="the agent works as root"),
+    pytest.mark.slow,  # each test sends the agent, and runs it as a process of its own
+]
 
 
 class Process:
@@ -301,7 +304,6 @@ def test_two_applying_the_same_plan_at_once_both_succeed(start: Start, tmp_path:
     second.apply()
 
 
-@pytest.mark.slow
 def test_a_lock_held_too_long_is_busy_and_its_holder_named(start: Start, tmp_path: Path) -> None:
     slow = settler(tmp_path, f"touch {tmp_path}/held; while [ ! -e {tmp_path}/over ]; do sleep 0.05; done")
     working = Thread(target=Plan.of(start(), [file(str(tmp_path / "a"), "1\n"), slow]).apply)
@@ -389,7 +391,6 @@ def test_what_a_failing_program_said_last_is_told_with_what_was_made_before_it(h
     assert len(str(caught.value)) < 2000
 
 
-@pytest.mark.slow
 def test_a_program_that_does_not_end_is_killed_with_all_it_started(tmp_path: Path) -> None:
     begun = tmp_path / "begun"
     slow = program(tmp_path / "slow", f"sleep {HANGS} & echo $! > {begun}; sleep {HANGS}")
@@ -576,7 +577,6 @@ OLD = {"x": "old\n", "s/y": "old\n"}
 NEW = {"x": "new\n", "s/z": "new\n"}
 
 
-@pytest.mark.slow
 def test_killed_between_any_two_steps_a_name_has_the_old_or_the_new_and_the_next_run_finishes(
     start: Start, tmp_path: Path
 ) -> None:

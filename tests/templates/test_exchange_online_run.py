@@ -22,7 +22,7 @@ from receiver.upload.stream import strip_end_mark
 from templates import render
 from tests.support.pwsh import needs_pwsh, run_script
 
-pytestmark = needs_pwsh
+pytestmark = [needs_pwsh, pytest.mark.slow]
 ACME = Settings(customer="acme", format="exchange-online", domains=("acme.example",))
 TENANT = {"organization": "acme.onmicrosoft.com", "app_id": "11111111-2222-4333-8444-555555555555"}
 KIT = {"runexport.ps1", "exchange.pem", "exchange.key"}

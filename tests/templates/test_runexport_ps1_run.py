@@ -16,7 +16,7 @@ from receiver.upload.stream import strip_end_mark
 from templates import render
 from tests.support.pwsh import needs_pwsh, run_script
 
-pytestmark = needs_pwsh
+pytestmark = [needs_pwsh, pytest.mark.slow]
 ACME = Settings(customer="acme", format="powershell", domains=("acme.example",))
 OLD = {"exchusers.txt": "the list of yesterday\r\n", "exchusers.end": "its mark\r\n"}
 

@@ -76,7 +76,7 @@ def person(
     return Person(details, bit, class_, addresses, kinds, HIDDEN in kinds, INTERNAL_ONLY in kinds, disabled, by)
 
 
-pytestmark = pytest.mark.story
+pytestmark = [pytest.mark.story, pytest.mark.slow]
 
 GUID = "1f05a927-3be2-4fb9-aa03-b59fe3b56f4c"
 PEOPLE = (

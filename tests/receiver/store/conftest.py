@@ -12,6 +12,13 @@ from tests.support.small_relay import SmallRelay, people
 from tests.support.store_relays import accept_first, relay, run_follow, upload
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that asks for the database is slow: starting one takes seconds, and `./inv test --fast` installs none."""
+    for item in items:
+        if "server" in getattr(item, "fixturenames", ()) and item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
     server = Postgres()

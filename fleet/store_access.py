@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from common.paths import POSTERN
+from common.paths import PLACES, POSTERN
 from console import terminal
 from console.errors import Refused
 from console.options import read_file
@@ -23,12 +23,11 @@ from deploy.relay_host import RelayHost
 from fleet.relay_cli import MOST
 from inventory.model import Relay
 from inventory.store import Store
-from roles.relay import STORE
 
 CERTIFICATE = "_CERTIFICATE"  # behind WRITER or READER: the file of a certificate and its key, instead of a password
 OWNER, WRITER, READER = "POSTERN_STORE_OWNER", "POSTERN_STORE_WRITER", "POSTERN_STORE_READER"
-_SENT = f"{STORE}/.credential"
-_PUT = f"umask 022; mkdir -p {STORE}; umask 077; cat > {_SENT}.new && mv {_SENT}.new {_SENT}"
+_SENT = f"{PLACES.store}/.credential"
+_PUT = f"umask 022; mkdir -p {PLACES.store}; umask 077; cat > {_SENT}.new && mv {_SENT}.new {_SENT}"
 
 
 def is_given(relay: Relay) -> bool:
@@ -101,7 +100,7 @@ def _migration(store: Store, owner: str) -> Mapping[str, object]:
     if not colon:
         raise Refused(f"{OWNER} must be USER:PASSWORD of the store's owner")
     login = f"{quote(user, safe='')}:{quote(password, safe='')}"
-    url = f"postgresql://{login}@{store.parts.netloc}{store.parts.path}?sslmode=verify-full&sslrootcert={STORE}/ca.pem"
+    url = f"postgresql://{login}@{store.parts.netloc}{store.parts.path}?sslmode=verify-full&sslrootcert={PLACES.store}/ca.pem"
     roles = {"writer": (store.writer, WRITER), "reader": (store.reader, READER)}
     given = {
         role: {"name": name, "password": _role_password(variable), "limit": store.connections}

@@ -150,11 +150,7 @@ class Exchange(Table):
     @field_validator("online")
     @classmethod
     def _where_it_is_the_source(cls, online: Online | None, info: ValidationInfo) -> Online | None:
-        is_source = info.data.get("source") == "exchange-online"
-        if is_source and online is None:
-            raise ValueError("must be given for exchange-online: organization, app_id and a certificate")
-        if not is_source and online is not None and "source" in info.data:
-            raise ValueError('must be left out: it belongs to source = "exchange-online"')
+        _check_belongs(online is not None, "exchange-online", "organization, app_id and a certificate", info)
         return online
 
     @field_validator("directory")
@@ -167,11 +163,7 @@ class Exchange(Table):
     @field_validator("ldap")
     @classmethod
     def _where_ldap_is_the_source(cls, ldap: Ldap | None, info: ValidationInfo) -> Ldap | None:
-        is_source = info.data.get("source") == "ldap"
-        if is_source and ldap is None:
-            raise ValueError("must be given for ldap: servers, base and bind_dn")
-        if not is_source and ldap is not None and "source" in info.data:
-            raise ValueError('must be left out: it belongs to source = "ldap"')
+        _check_belongs(ldap is not None, "ldap", "servers, base and bind_dn", info)
         return ldap
 
     @field_validator("basepoint")
@@ -232,6 +224,15 @@ class Exchange(Table):
         if validators.ANYWHERE in addresses and len(addresses) > 1:
             raise ValueError(f"must be {validators.ANYWHERE!r} alone, or addresses without it")
         return addresses
+
+
+def _check_belongs(is_given: bool, owner: str, what: str, info: ValidationInfo) -> None:
+    """Raise ValueError where a table is not given for the source that it belongs to, or is given for another one."""
+    source = info.data.get("source")
+    if source == owner and not is_given:
+        raise ValueError(f"must be given for {owner}: {what}")
+    if source not in (owner, None) and is_given:
+        raise ValueError(f'must be left out: it belongs to source = "{owner}"')
 
 
 def _is_posix(source: object, online: Online | None) -> bool:

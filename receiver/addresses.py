@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container, Iterable
 
 OCTETS = 1_024  # of an address in a list, more than one of Exchange's needs: 315 letters at 255 octets
 LINE = OCTETS + 1  # octets of the longest address and its line end
@@ -17,6 +18,11 @@ is_address = re.compile(_LOCAL + rb"@[a-z0-9._-]+").fullmatch
 def domain_of(recipient: str) -> str:
     """Return the part behind the last @: a quoted local part may hold others."""
     return recipient.rpartition("@")[2]
+
+
+def keep_domains(recipients: Iterable[str], domains: Container[str]) -> frozenset[str]:
+    """Return the recipients that are in one of some domains."""
+    return frozenset(recipient for recipient in recipients if domain_of(recipient) in domains)
 
 
 def table_key(address: str) -> str:

@@ -47,8 +47,6 @@ from receiver.outcome import (
     Stopped,
     log_outcome,
     outcome_of_error,
-    write_json,
-    write_lines,
 )
 from receiver.store.shared_change import Decided, done_check, hold_shared, run_anyway, run_shared, share_review
 from receiver.store.transaction import load_access
@@ -99,12 +97,10 @@ def _answer_store(places: Places) -> int:
     try:
         _become_postern(places, reads_logs=False)
     except Stopped as error:
-        return store_cli.print_answer(Answer.to(outcome_of_error("postern", Origin(0), error)), asked.json)
+        return Answer.to(outcome_of_error("postern", Origin(0), error)).write(asked.json)
     by = os.environ.get("SUDO_USER") or os.environ.get("LOGNAME") or account.NAME
     process_limits.reset_environment(os.environ)
-    return store_cli.print_answer(
-        store_cli.answer_call(places, Tables(places), asked, by, sys.stdin.buffer), asked.json
-    )
+    return store_cli.answer_call(places, Tables(places), asked, by, sys.stdin.buffer).write(asked.json)
 
 
 def answer_call(
@@ -139,12 +135,7 @@ def _become_postern(places: Places, reads_logs: bool) -> OpenedLogs | None:
 
 
 def _end(answer: Answer, asked: argparse.Namespace) -> int:
-    whole = asked.json or (asked.verb == "hand-over" and answer.code == DONE)
-    if whole:
-        write_json(answer.record)
-    else:
-        write_lines(answer.lines)
-    return answer.code
+    return answer.write(asked.json or (asked.verb == "hand-over" and answer.code == DONE))
 
 
 def _answer(call: AdminCall) -> Answer:

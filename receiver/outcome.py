@@ -178,6 +178,14 @@ class Answer(NamedTuple):
         """Return what was asked for."""
         return cls(DONE, lines, {"postern": FORMAT, "code": DONE, "lines": lines, **record})
 
+    def write(self, as_json: bool) -> int:
+        """Write it to the other side; the exit code."""
+        if as_json:
+            write_json(self.record)
+        else:
+            write_lines(self.lines)
+        return self.code
+
 
 def _shown_names(sign: str, names: Sequence[str]) -> list[str]:
     more = len(names) - _SHOWN

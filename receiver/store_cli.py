@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +15,7 @@ from typing import IO, Any
 
 from common.paths import Places
 from common.settings import BadSettings, load_relay
-from receiver.formatting import escape, printable
+from receiver.formatting import escape
 from receiver.lists.spool import Spool
 from receiver.monitoring import alarms
 from receiver.outcome import Answer, Failed, Refused, Stopped
@@ -167,13 +166,6 @@ def _open(access: StoreAccess, tables: Tables, asked: argparse.Namespace) -> dic
         done = operator.open_domains(access, spool, asked.domains, asked.by)
         recover(spool, tables)
         return done
-
-
-def print_answer(answer: Answer, as_json: bool) -> int:
-    """Print an answer as asked; the exit code."""
-    lines = [json.dumps(answer.record)] if as_json else [printable(line) for line in answer.lines]
-    sys.stdout.writelines(f"{line}\n" for line in lines)
-    return answer.code
 
 
 _ABOUT_CUSTOMERS = ("heads", "merge", "forget", "settings", "open")

@@ -32,7 +32,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 @contextmanager
 def as_if_made(account: str) -> Iterator[tuple[str, ...]]:
-    """Give the words that go before a program, by its absolute path, so that it finds the account.
+    """Yield the words that go before a program, by its absolute path, so that it finds the account.
 
     There are none where it is there already. Where no mounts can be had, the program is not run and the code is 1.
     """

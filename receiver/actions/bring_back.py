@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.actions.review import keep_own
+from receiver.addresses import keep_domains
 from receiver.formatting import NAMED, escape
 from receiver.lists import list_file, publishing, removed_addresses
 from receiver.lists.publishing import Decision
@@ -23,7 +23,7 @@ def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables, look: b
     with publishing.transaction(spool) as settings:
         in_force = spool.in_force()
         removals = removed_addresses.read_removals(spool.folder, origin.when)
-        back = keep_own(removed_addresses.removed_by(removals, entry), settings)
+        back = keep_domains(removed_addresses.removed_by(removals, entry), settings.domains)
         if not back:
             raise Refused(_describe_nobody(entry))
         recipients = in_force.recipients | back

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from common.settings import Settings, load_settings
 from common.spool_files import LAST_EXPORT
 from receiver.actions.copy_list import ExportedLists
-from receiver.actions.review import keep_own
+from receiver.addresses import keep_domains
 from receiver.formatting import NAMED, format_time
 from receiver.lists import list_file, publishing, removed_addresses
 from receiver.lists.publishing import Decision
@@ -96,7 +96,7 @@ def _merge(spool: Spool, settings: Settings, given: ExportedLists, options: Merg
     if pin := spool.pinned():
         raise Refused(f"frozen since {format_time(pin.since)}; `inv resume {spool.customer}` ends that first")
     in_force = spool.in_force()
-    theirs = keep_own(list_file.decode_recipients(given.text), settings)
+    theirs = keep_domains(list_file.decode_recipients(given.text), settings.domains)
     recipients = theirs if options.is_exact else in_force.recipients | theirs
     domains = _closed_by_both(in_force.accepted.domains, given.accepted.domains)
     return Merge(in_force, recipients, in_force.accepted._replace(domains=domains), in_force.recipients - theirs)

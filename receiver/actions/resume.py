@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.actions.review import keep_own
+from receiver.addresses import keep_domains
 from receiver.lists import publishing
 from receiver.lists.spool import Spool
 from receiver.outcome import Origin, Outcome, Refused
@@ -20,7 +20,7 @@ def resume_uploads(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
         if waiting:
             opened = frozenset(waiting.open_domains)
             choice = FilteredExport(
-                keep_own(waiting.recipients, settings), waiting.left_out, opened, named=waiting.named
+                keep_domains(waiting.recipients, settings.domains), waiting.left_out, opened, named=waiting.named
             )
             outcome, added = apply_list(settings, choice, spool, waiting.origin, None)
             outcome = outcome._replace(origin=waiting.origin._replace(by=origin.by))

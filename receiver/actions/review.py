@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from common.settings import Settings
-from receiver.addresses import domain_of
+from common.settings import UNLISTED, Settings
+from receiver.addresses import domain_of, keep_domains
 from receiver.lists import review_record
 from receiver.lists.review_record import ListEffect, MailSeen, ReviewRecord
 from receiver.lists.spool import Held, InForce, Pin, Spool
@@ -31,7 +31,7 @@ class Review(NamedTuple):
     @classmethod
     def of(cls, held: Held, in_force: InForce, settings: Settings, takes_plus: bool, now: int) -> Review:
         """Compare, counting against the list in force. A domain that opened by its age has no accepted list."""
-        ours = keep_own(held.recipients, settings)
+        ours = keep_domains(held.recipients, settings.domains)
         accepted = in_force.accepted.unexpired(settings, now).domains
         known = {*accepted, *held.open_domains}
         first = frozenset(name for name in ours if domain_of(name) not in known)
@@ -46,7 +46,7 @@ class Review(NamedTuple):
             tuple(sorted(first)),
             len(in_force.recipients),
             effect,
-            settings.unlisted or "refuse",
+            settings.unlisted or UNLISTED[0],
         )
 
     def mail_refused(self, mail: Mapping[str, MailSeen]) -> dict[str, MailSeen]:
@@ -105,11 +105,6 @@ def describe_record(record: ReviewRecord) -> dict[str, Any]:
 def nothing_held(customer: str) -> dict[str, Any]:
     """Return the record of a customer of whom nothing is held."""
     return {"customer": customer, "list": "", "mail": None, "numbers": None, "command": ""}
-
-
-def keep_own(recipients: Iterable[str], settings: Settings) -> frozenset[str]:
-    """Return those in domains that are the customer's now: an older list may have others."""
-    return frozenset(name for name in recipients if domain_of(name) in settings.domains)
 
 
 def review_held(spool: Spool, settings: Settings, now: int) -> Review:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from common.settings import Settings, load_settings
-from receiver.actions.review import keep_own
-from receiver.addresses import domain_of
+from receiver.addresses import domain_of, keep_domains
 from receiver.formatting import escape, format_time, name_some
 from receiver.lists import history, list_file, publishing
 from receiver.lists.history import Entry
@@ -63,7 +62,7 @@ def roll_back(spool: Spool, which: ListChoice, removing: int, origin: Origin, ta
 
 
 def _recipients(spool: Spool, entry: Entry, settings: Settings) -> frozenset[str]:
-    return keep_own(list_file.decode_recipients(history.read_list(spool.folder, entry.number)), settings)
+    return keep_domains(list_file.decode_recipients(history.read_list(spool.folder, entry.number)), settings.domains)
 
 
 def _check_number(going: frozenset[str], removing: int) -> None:

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from receiver.formatting import is_time
@@ -77,6 +77,7 @@ class LastAccept(NamedTuple):
 
     when: int  # epoch seconds
     later: frozenset[str]  # ids of the entries after it, some of the same second
+    counts: Mapping[str, int] = {}  # by domain, how many the list had that passed or was accepted last by then
 
 
 def new_id() -> str:
@@ -126,28 +127,29 @@ def add_entry(folder: int, entry: LogEntry) -> None:
 
 def find_last_accept(folder: int, since: int, now: int) -> LastAccept:
     """Return when a person last took a whole list, and what came later; `since` where that is longer ago."""
-    later: list[str] = []
-    for entry in read_entries(folder):
+    when, later = since, set[str]()
+    entries = read_entries(folder)
+    for entry in entries:
         if max(entry.when, entry.last) < since:
             break
         if entry.accepted_by and since <= entry.when <= now + AHEAD:
-            return LastAccept(entry.when, frozenset(later))
-        later.append(entry.entry)
-    return LastAccept(since, frozenset(later))
+            when = entry.when
+            break
+        later.add(entry.entry)
+    else:
+        return LastAccept(since, frozenset(later))
+    by_then = (each for each in chain((entry,), entries) if each.when <= when and each.entry not in later)
+    return LastAccept(when, frozenset(later), _find_counts(by_then))
 
 
-def find_counts(folder: int, last: LastAccept) -> dict[str, int]:
-    """Return how many addresses each domain had in the list that passed or was accepted last by then.
+def _find_counts(entries: Iterable[LogEntry]) -> dict[str, int]:
+    """Return how many addresses each domain had in the list that passed or was accepted last, the newest entry first.
 
     Without those that are always listed. Nothing where the log does not say it.
     """
     name = ""
-    for entry in read_entries(folder):
-        if (
-            entry.when > last.when
-            or entry.entry in last.later
-            or (entry.list != name if name else entry.did not in _IN_FORCE)
-        ):
+    for entry in entries:
+        if entry.list != name if name else entry.did not in _IN_FORCE:
             continue
         if entry.inputs:
             return {domain: counts.offered for domain, counts in entry.inputs.domains.items()}

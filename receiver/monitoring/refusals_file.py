@@ -49,13 +49,15 @@ def load_refused(folder: int) -> dict[str, RefusedAddress]:
     """
     refusals = Refusals()
     try:
-        refusals.refused = _read_refused(_read(folder, _REFUSED))
+        fields = _read(folder, _REFUSED)
+        refusals.refused = _read_refused(fields)
     except _DAMAGED:
         return {}
     if len(refusals.of_strangers) == len(refusals.refused):
         return refusals.refused
-    stored = load(folder)
-    return stored.refusals.of_strangers if stored else refusals.refused
+    with suppress(*_DAMAGED):
+        return _refusals(fields, _read(folder, _MAIL)).of_strangers
+    return refusals.refused
 
 
 def save(folder: int, stored: StoredRefusals) -> None:

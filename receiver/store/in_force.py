@@ -12,7 +12,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from common.settings import Settings
-from receiver.addresses import domain_of
+from common.spool_files import HEADS_IN_FORCE
+from receiver.addresses import keep_domains
 from receiver.lists import list_file, publishing, removed_addresses, upload_log
 from receiver.lists.publishing import Decision
 from receiver.lists.removed_addresses import Removal
@@ -22,7 +23,7 @@ from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Origin
 from receiver.store.head import Head, Tip
 from receiver.store.merge import newest_settings, unite
-from receiver.store.relay_heads import MADE, find_list, write_heads
+from receiver.store.relay_heads import find_list, write_heads
 from receiver.system import atomic_files
 
 _LOGGED = 500  # newest entries of the log among which one from the store may be already
@@ -49,17 +50,13 @@ def publish_heads(spool: Spool, settings: Settings, tips: Sequence[Tip], news: N
     wanted = {"heads": [[tip.head.point, _digest_dates(tip.head)] for tip in tips], "domains": list(settings.domains)}
     wanted["settings"] = list(newest_settings(tip.head for tip in tips)[:2]) if tips else [0, ""]
     base = unite(tips)
-    if atomic_files.load_json(spool.folder, MADE) == wanted and (spool.text() or not _cut(base, settings)):
+    made = atomic_files.load_json(spool.folder, HEADS_IN_FORCE)
+    if made == wanted and (spool.text() or not keep_domains(base.recipients, settings.domains)):
         return Published()
     write_heads(spool, tips)
     done = _put_into_force(spool, settings, base, news, now)
-    atomic_files.store_json(spool.folder, MADE, wanted)
+    atomic_files.store_json(spool.folder, HEADS_IN_FORCE, wanted)
     return done
-
-
-def _cut(base: Tip, settings: Settings) -> frozenset[str]:
-    """Return who is listed in the domains of this relay's tree."""
-    return frozenset(name for name in base.recipients if domain_of(name) in settings.domains)
 
 
 def _digest_dates(head: Head) -> str:
@@ -70,7 +67,7 @@ def _digest_dates(head: Head) -> str:
 
 def _put_into_force(spool: Spool, settings: Settings, base: Tip, news: News, now: int) -> Published:
     in_force = spool.in_force()
-    recipients = _cut(base, settings)
+    recipients = keep_domains(base.recipients, settings.domains)
     text = list_file.encode_recipients(recipients)
     domains = {name: when for name, when in base.head.accepted.domains.items() if name in settings.domains}
     accepted = base.head.accepted._replace(domains=domains)

@@ -57,8 +57,7 @@ def number_settings(access: StoreAccess, customer: str, wanted: NewSettings, by:
 
     Raises RefusedWith, Refused on a follower, Busy.
     """
-    if not access.settings.is_upload_relay:
-        raise Refused("this relay follows the store; ask one of the upload relays")
+    access.check_upload_relay()
     if not os.path.isdir(access.places.tree(customer)):
         return repeat_while_locked(access, partial(_write_without_tree, customer, wanted, by))
     with Spool(access.places, customer) as spool:

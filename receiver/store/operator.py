@@ -152,7 +152,7 @@ def _points(tips: Iterable[Tip]) -> list[str]:
 
 def open_domains(access: StoreAccess, spool: Spool, domains: Iterable[str], by: str) -> dict[str, Any]:
     """Take the accepted dates of domains out of the head, so that every relay opens them. Raises Busy."""
-    _check_upload_relay(access)
+    access.check_upload_relay()
     asked = frozenset(domains)
     prepare(spool, int(time.time()))
     return {
@@ -171,11 +171,6 @@ def _publish(access: StoreAccess, spool: Spool, written: Written) -> dict[str, A
     publish(access, spool, written.tip, written.news)
     total = written.tip.text.count(b"\n") if written.tip else 0
     return {"point": written.tip.head.point if written.tip else "", "total": total}
-
-
-def _check_upload_relay(access: StoreAccess) -> None:
-    if not access.settings.is_upload_relay:
-        raise Refused("this relay follows the store; ask one of the upload relays")
 
 
 def _read_given(customer: str, given: Mapping[str, Any]) -> list[Tip]:

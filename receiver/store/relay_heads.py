@@ -23,7 +23,6 @@ from receiver.store.settings import load_revision
 from receiver.system import atomic_files
 
 _NAME = "heads.json"
-MADE = HEADS_IN_FORCE  # of which heads and domains what is in force was made
 _FOLDER = "heads"
 _LIMIT = 16 << 20  # bytes of heads.json
 
@@ -52,7 +51,7 @@ def adopt_list(spool: Spool, now: int) -> None:
 
 def forget_heads(spool: Spool) -> None:
     """Leave the store behind: who is published without it is in no head, and would go if an old one counted again."""
-    for name in (MADE, _NAME):
+    for name in (HEADS_IN_FORCE, _NAME):
         atomic_files.remove(spool.folder, name)
 
 

@@ -103,7 +103,7 @@ def run_anyway(access: StoreAccess, spool: Spool, decided: Decided, run: Callabl
 
 def hold_shared(access: StoreAccess, spool: Spool, by: str, run: Callable[[], Outcome]) -> Outcome:
     """Run what lets a list wait, and let it wait in the store. Raises Busy, Refused on a follower."""
-    _check_upload_relay(access)
+    access.check_upload_relay()
     prepare(spool, int(time.time()))
     outcome = run()
     written = write(access, spool, partial(_with_held, spool, by))
@@ -136,14 +136,9 @@ def _with_review(record: Mapping[str, Any], by: str, base: Tip) -> Change | None
     return Change(head, base.text, "merge", entry, by, is_judgement=False)
 
 
-def _check_upload_relay(access: StoreAccess) -> None:
-    if not access.settings.is_upload_relay:
-        raise Refused("this relay follows the store; ask one of the upload relays")
-
-
 def take_head(access: StoreAccess, spool: Spool) -> Tip:
     """Bring what is in force here to the store's state and return its head. Raises Busy, and Refused on a follower."""
-    _check_upload_relay(access)
+    access.check_upload_relay()
     wrong: dict[str, str] = {}
     with access.connect() as connection:
         follow_customer(access, connection, spool, wrong)

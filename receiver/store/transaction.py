@@ -18,7 +18,7 @@ from receiver.lists import history, list_file, removed_addresses, upload_log
 from receiver.lists.removed_addresses import Removal
 from receiver.lists.spool import DAY, Accepted, Spool
 from receiver.lists.upload_log import LogEntry
-from receiver.outcome import Failed
+from receiver.outcome import Failed, Refused
 from receiver.store import rows
 from receiver.store.connection import Connection, Locked, Step, Unreached
 from receiver.store.head import GIVEN, SPARE, Head, Tip, date_on_top, new_point, past_of
@@ -86,6 +86,11 @@ class StoreAccess(NamedTuple):
     def connect(self) -> Connection:
         """Connect. Raises Unreached, BadSettings."""
         return Connection(self.places, self.settings, self.step, self.seconds)
+
+    def check_upload_relay(self) -> None:
+        """Raise Refused on a follower: what a person decides is written by upload relays alone."""
+        if not self.settings.is_upload_relay:
+            raise Refused("this relay follows the store; ask one of the upload relays")
 
     def note_damage(self, tables: Iterable[str]) -> None:
         """Note, once a day, tables of which the database cannot read or write something."""

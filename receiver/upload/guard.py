@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from common.settings import Settings
-from receiver.addresses import domain_of
+from receiver.addresses import domain_of, keep_domains
 from receiver.formatting import escape
 from receiver.lists.upload_log import DomainCounts, GuardInputs
 
@@ -42,7 +42,7 @@ def judge_list(
     Addresses in domains the customer no longer has are dropped without a word: provision has asked for
     `--removing domain:D`.
     """
-    ours = frozenset(recipient for recipient in before.in_force if domain_of(recipient) in settings.domains)
+    ours = keep_domains(before.in_force, settings.domains)
     inputs = count_inputs(before, offered, open_domains, settings)
     reasons, too_many = find_reasons(inputs, settings)
     if not (reasons or too_many):
@@ -63,7 +63,7 @@ def count_inputs(
     before: ListsBefore, offered: frozenset[str], open_domains: frozenset[str], settings: Settings
 ) -> GuardInputs:
     """Return what the guard counts, without the addresses that are always listed (postmaster, `include`)."""
-    ours = frozenset(recipient for recipient in before.in_force if domain_of(recipient) in settings.domains)
+    ours = keep_domains(before.in_force, settings.domains)
     always = _always_listed(settings)
     reference, combined = (before.in_force | before.gone) - always, ours | offered
     passed, referred, gone, people, listed, together = (
@@ -121,11 +121,7 @@ def _losses(inputs: GuardInputs, settings: Settings) -> Iterator[str]:
     """Yield who would be missing. Only domains with an accepted list count: a first list is held anyway."""
     watched = {name: each for name, each in sorted(inputs.domains.items()) if each.is_accepted and each.reference}
     if inputs.leaving:
-        gone, reference = (
-            sum(each.gone for each in watched.values()),
-            sum(each.reference for each in watched.values()),
-        )
-        yield from _shrink_reason("", gone, reference, settings)
+        yield from _shrink_reason("", *_sum_losses(watched.values()), settings)
     for name, each in watched.items():
         if not each.offered:
             yield f"{name} would be left with none of its {each.reference}"

@@ -28,7 +28,6 @@ class Before(NamedTuple):
     counts: Mapping[str, int]  # by domain, of the list that passed or was accepted last
     removals: Mapping[str, Removal]
     last: LastAccept
-    base: Mapping[str, int] = {}  # by domain, how many the list had at the last accept, or REFERENCE_DAYS ago
     pin: Pin | None = None  # a person has frozen the list
     reasons: tuple[str, ...] = ()  # why a list is held that the guard would let pass
     takes_plus: bool = False  # the last export said that user+tag@ is taken where user@ is
@@ -51,18 +50,15 @@ def read_before(settings: Settings, spool: Spool, pin: Pin | None, now: int) -> 
     in_force = spool.in_force()
     removals = removed_addresses.read_removals(spool.folder, now)
     counts, plus = _counts(settings, in_force, spool), bool(spool.last_export().plus_addresses)
-    last = find_last_accept(spool, now)
-    return Before(in_force, counts, removals, last, find_base(spool, last), pin, takes_plus=plus)
+    return Before(in_force, counts, removals, find_last_accept(spool, now), pin, takes_plus=plus)
 
 
 def find_last_accept(spool: Spool, now: int) -> LastAccept:
-    """Return since when the guard counts an address that left."""
+    """Return since when the guard counts an address that left, and how many were listed then.
+
+    Who came since makes no loss a smaller part.
+    """
     return upload_log.find_last_accept(spool.folder, now - REFERENCE_DAYS * DAY, now)
-
-
-def find_base(spool: Spool, last: LastAccept) -> Mapping[str, int]:
-    """Return by domain how many were listed at that time: who came since makes no loss a smaller part."""
-    return upload_log.find_counts(spool.folder, last)
 
 
 def judge_export(settings: Settings, choice: FilteredExport, before: Before, origin: Origin, now: int) -> Judgement:
@@ -101,11 +97,11 @@ def judge(
     accepted, offered = before.in_force.accepted.unexpired(settings, now), choice.recipients
     lists = ListsBefore(
         before.in_force.recipients,
-        removed_addresses.gone_since(before.removals, *before.last),
+        removed_addresses.gone_since(before.removals, before.last.when, before.last.later),
         accepted.domains,
         before.counts,
         removed_addresses.brought_back(before.removals),
-        before.base,
+        before.last.counts,
     )
     verdict, inputs = judge_list(lists, offered, choice.open_domains, settings)
     served = _domains_of(offered) - choice.open_domains

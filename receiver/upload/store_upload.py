@@ -73,8 +73,7 @@ def before_of(spool: Spool, base: Tip, now: int) -> Before:
     kept = {name: Removal(now, entry, is_brought_back=True) for name, entry in head.kept.items()}
     ended = {name: known[name]._replace(is_brought_back=False) for name in removed_addresses.brought_back(known)}
     last = judgement.find_last_accept(spool, now)
-    base_counts = judgement.find_base(spool, last)
-    before = Before(in_force, head.accepted.counts, {**known, **ended, **kept}, last, base_counts)
+    before = Before(in_force, head.accepted.counts, {**known, **ended, **kept}, last)
     before = before._replace(takes_plus=bool(head.export.plus_addresses))
     if head.frozen is None:
         return before

@@ -86,7 +86,6 @@ LAUNCHERS = {
     REBUILD: "receiver.tables.build",
     "/usr/local/bin/parse-exchange-users": "receiver.parse_cli",
 }
-STORE = f"{PLACES.etc}/store"
 
 
 def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Iterator[Item]:
@@ -134,9 +133,9 @@ def machine_items(relay: Relay, now: Facts) -> Iterator[Item]:
     yield file(f"{PLACES.tables}/Makefile", render("relay/Makefile.j2", rebuild=REBUILD))
     yield from timers(relay, now.systemd)
     if relay.store:
-        yield Item("store", STORE, {**relay.store._asdict(), "credential": "sent"})
+        yield Item("store", PLACES.store, {**relay.store._asdict(), "credential": "sent"})
     elif now.has_store:
-        yield Item("store", STORE, None, protected=(ProtectedWhole("store"),))
+        yield Item("store", PLACES.store, None, protected=(ProtectedWhole("store"),))
 
 
 def items_without(relay: Relay, customer_id: str, now: Facts) -> Iterator[Item]:

@@ -38,7 +38,7 @@ INSTALLS = (
 class Reading(NamedTuple):
     """What a relay says."""
 
-    now: Facts
+    facts: Facts
     found: State
     blockers: tuple[str, ...]  # why nothing of ours can be put there
 
@@ -87,12 +87,12 @@ def _read(relay: Relay, customer: Customer, texts: Sequence[str]) -> Reading:
     forms = {form: name for name in customer.domains for form in (name, table_form(name)) if form}
     asked = Item("existing", config_directory(relay), {"forms": forms, "seconds": ASKING, "texts": list(texts)})
     with connect(relay) as host:
-        facts, found = host.read([*relay_role.facts_items(relay, [customer]), asked])
+        state, found = host.read([*relay_role.facts_items(relay, [customer]), asked])
         if found is None:
             raise Refused("it has no Postfix, and so no list to be taken over: `inv provision` sets it up")
-        now = Facts.of(facts)
-        preflight = host.read(relay_role.preflight_items(relay, [], now))
-    return Reading(now, found, tuple(relay_role.blockers(relay, [], now, preflight)))
+        facts = Facts.of(state)
+        preflight = host.read(relay_role.preflight_items(relay, [], facts))
+    return Reading(facts, found, tuple(relay_role.blockers(relay, [], facts, preflight)))
 
 
 def _unite(read: Readings) -> ExistingList:
@@ -174,7 +174,7 @@ def _prepare(
 
     def write_tree(relay: Relay) -> RelayPlan:
         look = settings_numbers.with_numbers(ready[relay.name], taken.numbers)
-        if place.customer.id not in look.now.customers:
+        if place.customer.id not in look.facts.customers:
             _apply(look.host, relay, place.customer, look.after)
         return look
 
@@ -183,19 +183,19 @@ def _prepare(
 
 def _look(relay: Relay, customer: Customer, reading: Reading, connections: ExitStack) -> RelayPlan:
     """Return the relay as it was read, with what would be written there. Raises HostError."""
-    now = adoption.with_closers(reading.now, [customer], reading.found["domains"])
+    facts = adoption.with_closers(reading.facts, [customer], reading.found["domains"])
     host = connections.enter_context(connect(relay, install_python=True))
-    plan = Plan.of(host, _items(relay, customer, now))
-    return RelayPlan(relay, host, (), reading.now, plan, (), (), {}, {}, (), now, ())
+    plan = Plan.of(host, _items(relay, customer, facts))
+    return RelayPlan(relay, host, (), reading.facts, plan, (), (), {}, {}, (), facts, ())
 
 
-def _items(relay: Relay, customer: Customer, now: Facts) -> list[Item]:
-    return [item for item in relay_role.items(relay, [customer], now) if item.kind not in NOT_YET]
+def _items(relay: Relay, customer: Customer, facts: Facts) -> list[Item]:
+    return [item for item in relay_role.items(relay, [customer], facts) if item.kind not in NOT_YET]
 
 
-def _apply(host: RelayHost, relay: Relay, customer: Customer, now: Facts) -> None:
+def _apply(host: RelayHost, relay: Relay, customer: Customer, facts: Facts) -> None:
     try:
-        Plan.of(host, _items(relay, customer, now)).apply()
+        Plan.of(host, _items(relay, customer, facts)).apply()
     except HostError as error:
         raise type(error)(f"nothing that it answers has changed: {error}") from error
 

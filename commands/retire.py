@@ -176,8 +176,8 @@ def _look_at_all(
 ) -> RetirementPlans:
     def look(relay: Relay) -> RetirementPlan:
         host = connections.enter_context(connect(relay))
-        now = Facts.of(host.read(relay_role.facts_items(relay))[0])
-        plan = Plan.of(host, relay_role.items_without(relay, customer.id, now))
+        facts = Facts.of(host.read(relay_role.facts_items(relay))[0])
+        plan = Plan.of(host, relay_role.items_without(relay, customer.id, facts))
         return RetirementPlan(relay, host, plan, tuple(_blockers(relay, host, plan, options)))
 
     return run_parallel(relays, look, "looking at")

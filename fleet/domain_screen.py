@@ -59,7 +59,7 @@ def _rank(change: DomainChange) -> int:
 
 
 def find_changes(
-    customers: Sequence[Customer], plan: Plan, now: Facts, after: Facts, spools: State | None, standing: Standing
+    customers: Sequence[Customer], plan: Plan, facts: Facts, after: Facts, spools: State | None, standing: Standing
 ) -> list[DomainChange]:
     """Compare how each domain stands today and will stand, as far as a plan changes the customers' trees."""
     trees = {one.item.about: one.before for one in plan.changes if one.item.kind == "tree" and one.item.about}
@@ -67,7 +67,7 @@ def find_changes(
         change
         for one in customers
         if one.id in trees
-        for change in _of_customer(one, trees[one.id], now, after, spools, standing)
+        for change in _of_customer(one, trees[one.id], facts, after, spools, standing)
     ]
     return [*join_moves(changes)]
 
@@ -84,14 +84,14 @@ def join_moves(changes: Sequence[DomainChange]) -> Iterator[DomainChange]:
 
 
 def _of_customer(
-    customer: Customer, before: State | None, now: Facts, after: Facts, spools: State | None, standing: Standing
+    customer: Customer, before: State | None, facts: Facts, after: Facts, spools: State | None, standing: Standing
 ) -> Iterator[DomainChange]:
     accepted = accepted_of(spools, customer.id)
     settings = relay_role.settings(customer)._replace(closed_by=after.closed_by.get(customer.id, {}))
-    opens = accepted.opens(settings, now.clock)
+    opens = accepted.opens(settings, facts.clock)
     tree = _tree(before)
     for name in dict.fromkeys([*customer.domains, *_names(tree, "domains")]):
-        was = _state_before(name, tree, accepted, now.closed_by.get(customer.id, {}), standing.get(name))
+        was = _state_before(name, tree, accepted, facts.closed_by.get(customer.id, {}), standing.get(name))
         will = _state(name, name in opens, settings.closed_by) if name in customer.domains else None
         yield DomainChange(name, was, will, customer.id)
 

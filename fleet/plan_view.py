@@ -81,7 +81,7 @@ def _texts(look: RelayPlan, options: ProvisionOptions) -> tuple[str, str]:
 
 def _notes(look: RelayPlan) -> Sequence[str]:
     changes = [(change.item, change.before) for change in look.plan.changes]
-    return relay_role.notes(look.relay, look.now, changes)
+    return relay_role.notes(look.relay, look.facts, changes)
 
 
 def _print_each(show: terminal.Show, texts: Mapping[str, Iterable[str]]) -> None:

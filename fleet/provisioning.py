@@ -189,8 +189,8 @@ def _make_keys(customers: Sequence[Customer], looks: Sequence[RelayPlan], new_ke
 
 def _reload_customers(customers: Sequence[Customer]) -> tuple[Customer, ...]:
     """Return the customers as the inventory has them by now."""
-    now = inventory.load(inventory.inventory_path(), [one.id for one in customers]).customers
-    return tuple(now[customer.id] for customer in customers)
+    recorded = inventory.load(inventory.inventory_path(), [one.id for one in customers]).customers
+    return tuple(recorded[customer.id] for customer in customers)
 
 
 def _may_have_key(customer: Customer, looks: Sequence[RelayPlan]) -> bool:
@@ -248,19 +248,19 @@ def _prove_adopted(look: RelayPlan, customers: Sequence[Customer]) -> bool:
 
     Returns whether there were any. Raises ProofFailed after giving the domains back to who closed them.
     """
-    domains = adoption.released_domains(look.now, look.after)
+    domains = adoption.released_domains(look.facts, look.after)
     if not domains:
         return False
 
     def plan(facts: Facts) -> Plan:
         return Plan.of(look.host, relay_role.items(look.relay, [*customers, *look.givers], facts))
 
-    plan(look.now).apply()
-    plan(adoption.while_proving(look.now, look.after)).apply()
+    plan(look.facts).apply()
+    plan(adoption.while_proving(look.facts, look.after)).apply()
     try:
         look.host.make([adoption.proof(look.relay, domains)])
     except ProofFailed:
-        plan(look.now).apply()
+        plan(look.facts).apply()
         raise
     return True
 

@@ -65,7 +65,7 @@ def _ask(looks: Sequence[RelayPlan], customer: Customer, removing: Sequence[str]
         "holds": relay_role.held_words(customer),
         "domains": list(customer.domains),
         "removing": [*map(as_recorded, removing), *relay_role.replaced_words(customer)],
-        "anew": not any(customer.id in look.now.customers for look in serving),
+        "anew": not any(customer.id in look.facts.customers for look in serving),
     }
     for look in _uploads(serving, customer):
         try:
@@ -110,7 +110,7 @@ def _looks_of(looks: Iterable[RelayPlan], customer: Customer) -> list[RelayPlan]
 def _uploads(serving: Iterable[RelayPlan], customer: Customer) -> list[RelayPlan]:
     """Return the upload relays among these, those that have the customer's tree first."""
     every = [look for look in serving if look.relay.role == "upload"]
-    return sorted(every, key=lambda look: customer.id not in look.now.customers)
+    return sorted(every, key=lambda look: customer.id not in look.facts.customers)
 
 
 def _trees(customer: Customer, looks: Iterable[RelayPlan]) -> list[Revision]:

@@ -37,7 +37,7 @@ class RelayList(NamedTuple):
 
 def starting_customers(looks: Iterable[RelayPlan], customers: Iterable[Customer]) -> list[Customer]:
     """Return the customers of whom a relay that comes to the store has a list by itself."""
-    coming = [look for look in looks if look.relay.store and not look.now.has_store]
+    coming = [look for look in looks if look.relay.store and not look.facts.has_store]
     return [one for one in customers if any(one.id in look.lists for look in coming)]
 
 

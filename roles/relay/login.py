@@ -18,23 +18,23 @@ ACCEPTED = ("PubkeyAcceptedAlgorithms", "PubkeyAcceptedKeyTypes")
 SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")}
 
 
-def login_refusals(facts: State, customers: Sequence[Customer]) -> Iterator[str]:
-    """Yield what of sshd's configuration would keep uploads out. `facts`: what preflight read."""
-    yield from _sshd(facts, customers)
-    yield from _upload_accounts(facts.get("uploads"))
+def login_refusals(preflight: State, customers: Sequence[Customer]) -> Iterator[str]:
+    """Yield what of sshd's configuration would keep uploads out. `preflight`: what was read."""
+    yield from _sshd(preflight, customers)
+    yield from _upload_accounts(preflight.get("uploads"))
 
 
-def _sshd(facts: State, customers: Sequence[Customer]) -> Iterator[str]:
-    if fault := facts["sshd"].get("fault"):
+def _sshd(preflight: State, customers: Sequence[Customer]) -> Iterator[str]:
+    if fault := preflight["sshd"].get("fault"):
         yield f"uploads need OpenSSH there, and it cannot be asked how it would treat account {ACCOUNT}: {fault}"
         return
     publics = [key.public for customer in customers for key in customer.keys]
     types = {public.partition(" ")[0] for public in publics} or {NEW_KEY}
     found = [
         text
-        for address, options in facts["sshd"].items()
+        for address, options in preflight["sshd"].items()
         for text in (
-            *_options(options, facts["groups"], address),
+            *_options(options, preflight["groups"], address),
             *_algorithms(options, types),
             *_too_short(options, publics),
         )

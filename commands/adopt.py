@@ -1,4 +1,4 @@
-"""Bring the list that a customer's relays go by today, before the customer is ours; nothing they answer changes."""
+"""Hold, as a first list, whom a customer's relays take today; no answer of a relay changes by it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ INSTALLS = (
 
 
 class Reading(NamedTuple):
-    """What a relay says."""
+    """What was read of a relay."""
 
     facts: Facts
     found: State
@@ -49,7 +49,7 @@ Readings = Mapping[str, Reading | HostError | Refused]
 def adopt(customer: str, files: Sequence[str], dry_run: bool, as_json: bool) -> int:
     """Show what each relay takes today, and hold the union of it as a first list. Raises InventoryError, Refused.
 
-    Gives HELD where a list is held (PENDING in a dry run), and REFUSED where none is brought.
+    Returns HELD where a list is held (PENDING in a dry run), and REFUSED where none can be.
     """
     texts = [read_file(file).decode("utf-8", "replace") for file in files]
     place = CustomerRelays.of(customer)
@@ -62,7 +62,7 @@ def adopt(customer: str, files: Sequence[str], dry_run: bool, as_json: bool) -> 
         terminal.document(_document(read, brought, held))
     elif held:
         relay_cli.print_answers(held)
-        _say_next(customer, held)
+        _print_next_step(customer, held)
     elif dry_run and not brought.reasons:
         terminal.say(f"{customer}: without --dry-run {INSTALLS}")
     failed = [code_of(one) for one in read.values() if isinstance(one, Exception)]
@@ -71,7 +71,7 @@ def adopt(customer: str, files: Sequence[str], dry_run: bool, as_json: bool) -> 
     return exit_codes.worst(map(_code, held.values())) if held else exit_codes.PENDING
 
 
-def _say_next(customer: str, held: Answers) -> None:
+def _print_next_step(customer: str, held: Answers) -> None:
     """Print what was put on the relays and what comes next, where a list is held on one."""
     if not any(_code(one) == exit_codes.HELD for one in held.values()):
         return
@@ -96,7 +96,7 @@ def _read(relay: Relay, customer: Customer, texts: Sequence[str]) -> Reading:
 
 
 def _unite(read: Readings) -> ExistingList:
-    """Return what is brought; nothing where a relay could not be asked, as whom it takes is not known."""
+    """Return the union of the relays' lists; no recipients where a relay could not be asked."""
     failed = [f"{name} could not be asked: {one}" for name, one in read.items() if isinstance(one, Exception)]
     readings = _successful(read)
     blockers = [f"{name}: {text}" for name, one in readings.items() for text in one.blockers]

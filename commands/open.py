@@ -19,7 +19,7 @@ from deploy.relay_host import RelayHost
 from fleet import relay_cli, store_access
 from fleet.relay_cli import CustomerRelays, RelayAnswer
 from fleet.relays import connect, run_parallel
-from fleet.relays_left_behind import tell_left_behind
+from fleet.relays_left_behind import print_left_behind
 from inventory import opened_records
 from inventory.model import Customer, Relay
 from roles import relay as relay_role
@@ -55,14 +55,14 @@ def open_customer(customer: str, options: OpenOptions) -> int:
     answers = {**answers, **run_parallel(followers, one, doing)}
     code = relay_cli.print_answers(answers, options.as_json)
     if not options.dry_run:
-        tell_left_behind(answers, _later(customer, options.end))
+        print_left_behind(answers, _later(customer, options.end))
     if options.end and not options.dry_run and not options.as_json:
         terminal.note(f"nothing closes by that: `inv review {customer}` shows the list that does, once one has come")
     return code
 
 
 def _later(customer: str, ends: bool) -> str:
-    """Return what opens, or ends that, on a relay that was down."""
+    """Return which command opens a relay that was down, or ends that there."""
     if ends:
         return f"until `inv open {customer} --end` ends it there too, everybody can be written to where it was opened"
     return f"once it is back, `inv open {customer}`, or `inv provision {customer}`, opens there too"
@@ -79,7 +79,7 @@ def _record(opened: Opened, options: OpenOptions) -> None:
 
 
 def _open(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
-    """Put the marker there and have no list count as accepted. Raises HostError."""
+    """Write the marker on a relay and forget which lists were accepted. Raises HostError."""
     relay_cli.require_verb(host, customer.id, _VERB)
     plan = Plan.of(host, [relay_role.open_marker(customer)])
     if dry_run:
@@ -94,7 +94,10 @@ def _open(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
 
 
 def _end(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
-    """Take the marker away, after no list counts as accepted any more: so nothing closes by it. Raises HostError."""
+    """Remove the marker, after forgetting which lists were accepted, so that no domain closes by it.
+
+    Raises HostError.
+    """
     plan, domains = Plan.of(host, [relay_role.no_marker(customer.id)]), ", ".join(customer.domains)
     if not plan.changes:
         return _answer(customer, "is not open by `inv open` there; nothing to end")
@@ -111,7 +114,7 @@ def _end(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
 
 
 def _forget_accepted(host: RelayHost, customer: Customer) -> RelayAnswer:
-    """Have no list count as accepted on a relay; a follower hears of it from the store. Raises HostError."""
+    """Forget which lists were accepted on a relay; a follower takes that from the store. Raises HostError."""
     if host.name not in customer.followers:
         return relay_cli.ask(host, customer.id, _VERB)
     if why := store_access.follow(host):
@@ -120,7 +123,7 @@ def _forget_accepted(host: RelayHost, customer: Customer) -> RelayAnswer:
 
 
 def _build(host: RelayHost) -> None:
-    """Have root build the tables, whatever state the account's files are in. Raises HostError."""
+    """Build the tables as root, whatever state the account's files are in. Raises HostError."""
     done = host.run(REBUILD)
     if done.code:
         raise HostError(f"the tables are not built yet; the timer tries it again: {done.err.strip()[-500:]}")

@@ -20,7 +20,7 @@ from fleet.relay_cli import (
     restrict_relays,
 )
 from fleet.relays import connect, run_parallel
-from fleet.relays_left_behind import tell_left_behind
+from fleet.relays_left_behind import print_left_behind
 from fleet.rollback_preview import Preview, preview_rollbacks
 from inventory.model import Relay
 from receiver.views.recipients import name_recipients
@@ -40,7 +40,7 @@ class RollbackOptions(NamedTuple):
 
 
 def roll_back_or_bring_back(customer: str, options: RollbackOptions) -> int:
-    """Do what the options of `inv rollback` ask for. Raises Refused."""
+    """Run `inv rollback` or `inv rollback --entry`. Raises Refused."""
     if options.entry and (options.back or options.removing or options.list):
         what = "--to N puts a whole list back, of whom --removing N go; --entry brings back whom one upload removed"
         raise Refused(f"{what}: name one of them")
@@ -51,11 +51,11 @@ def roll_back_or_bring_back(customer: str, options: RollbackOptions) -> int:
 
 
 def rollback(customer: str, options: RollbackOptions) -> int:
-    """Put the same earlier list back on every relay, and freeze it, once those who go by it were named by their number.
+    """Put the same earlier list back on every relay, and freeze it; --removing must say how many recipients it removes.
 
-    Without a number of lists it is the previous list, or where another relay is frozen already, the one that is frozen
-    there. Raises Refused when it is not the same, when others go than were named, and for a relay of the first release
-    by which somebody would go.
+    Without --to it is the previous list, or the frozen list of a relay that is frozen already. Raises Refused when
+    relays have different lists there, when another number of recipients would be removed, and for a relay of the first
+    release that would remove somebody.
     """
     place, back = CustomerRelays.of(customer).upload_relays(), options.back
     asked = relay_cli.ask_relays(place, "asking", "history")
@@ -77,7 +77,7 @@ def rollback(customer: str, options: RollbackOptions) -> int:
     answers = add_failed(asked, {**failed, **done})
     code = relay_cli.print_answers(answers, options.as_json)
     again = f"`inv rollback {customer} --dry-run` shows who goes there, and the command that puts the same list back"
-    tell_left_behind(answers, f"once it is back, {again}")
+    print_left_behind(answers, f"once it is back, {again}")
     return code
 
 
@@ -133,7 +133,7 @@ def _show(customer: str, name: str, previews: Mapping[str, Preview], failed: Ans
 
 
 def _put_back(place: CustomerRelays, name: str, previews: Mapping[str, Preview]) -> Answers:
-    """Have each relay put the list back, by the number of those who go there."""
+    """Put the list back on each relay, with the number of recipients that it removes there."""
 
     def one(relay: Relay) -> RelayAnswer:
         seen = previews[relay.name]

@@ -34,7 +34,7 @@ def status(customer: str, options: StatusOptions) -> int:
     if options.as_json and options.nagios:
         raise Refused("either --json or --nagios, not both")
     if options.nagios:
-        return _tell_monitoring(customer, options)
+        return _print_for_nagios(customer, options)
     everything = load_for(customer, options.relay)
     found = _look_at_all(everything, customer, options)
     if options.as_json:
@@ -44,7 +44,7 @@ def status(customer: str, options: StatusOptions) -> int:
     return exit_codes.worst([found.code(), everything.code])
 
 
-def _tell_monitoring(customer: str, options: StatusOptions) -> int:
+def _print_for_nagios(customer: str, options: StatusOptions) -> int:
     """Print what a monitoring plugin prints; its exit codes are its own, and UNKNOWN is that nothing was asked."""
     try:
         everything = load_for(customer, options.relay)

@@ -24,7 +24,7 @@ Found = Mapping[str, Mapping[str, Any] | HostError | Refused]
 
 
 class StoreOptions(NamedTuple):
-    """What is to be done; nothing: what there is is shown."""
+    """The options of `inv store`; without any it shows the store."""
 
     merge: str = ""  # a relay whose lists an upload relay takes among its own
     forget: str = ""  # a relay that gives up what the store does not know
@@ -109,7 +109,7 @@ def _init(everything: Inventory) -> int:
 
 
 def _merge(everything: Inventory, names: list[str], name: str) -> int:
-    """Have an upload relay take what a relay has of these customers among its own."""
+    """Merge a relay's lists of these customers into those of an upload relay; return an exit code."""
     source, target = find_relay(everything, name), _upload_relay(everything, but=name)
     with connect(source) as there, connect(target) as here:
         for customer in (one for one in names if name in everything.customers[one].relays):
@@ -120,7 +120,7 @@ def _merge(everything: Inventory, names: list[str], name: str) -> int:
 
 
 def _forget(everything: Inventory, names: list[str], options: StoreOptions) -> int:
-    """Have a relay give up what the store does not know; without the right number it is shown who goes by it."""
+    """Make a relay forget what the store does not know; without the right number it shows who would be removed."""
     if options.removing and not options.removing.isdigit():
         raise Refused(f"--removing {options.removing}: how many go, a number")
     if options.removing and len(names) > 1:

@@ -34,7 +34,7 @@ class KeyUsage(NamedTuple):
 
 
 class EndResult(NamedTuple):
-    """What came of one customer's end."""
+    """The result of provisioning one customer's end."""
 
     code: int
     said: tuple[Sentence, ...] = ()
@@ -61,9 +61,9 @@ def provision_ends(
     options: ProvisionOptions,
     ends: Connect,
 ) -> list[EndResult]:
-    """Bring each customer's end to its wanted state, and print what came of it. `known`: by customer.
+    """Bring each customer's end to its wanted state, and print the result. `known`: by customer.
 
-    Whoever stops it reads what has been written by then: the next run finds nothing to change there, and says no more.
+    An interrupted run prints what it has written, since the next run finds nothing to change there and prints nothing.
     """
     results: list[EndResult] = []
     try:
@@ -119,7 +119,7 @@ def _plan_and_write(
 
 
 def _announce(customer: Customer) -> EndResult:
-    """Return what a dry run of a customer without a key stands for."""
+    """Return what a run would do for a customer without a key."""
     if customer_host.client_makes_key(customer):
         text = "its key is made by its own client, and taken with --public-key FILE"
         return EndResult(exit_codes.DONE, (Sentence(customer.id, text),), is_there=False)
@@ -148,14 +148,14 @@ def _write(end: ExchangeEnd, customer: Customer, plan: Plan, known: KeyUsage, op
         for key in known.seen:
             customer_host.delete_key(end, customer, key)
         again = [one.item.name for one in plan.changes if one.before and one.item.name.startswith("schedule.")]
-        said += _tell_carrier(end, customer, known, changed, again)
+        said += _carrying_steps(end, customer, known, changed, again)
     return EndResult(exit_codes.DONE, (*said,), bool(changed))
 
 
 def _reason_to_wait(plan: Plan, known: KeyUsage) -> str:
-    """Return why what is at the customer's end stays as it is; empty: it need not."""
+    """Return why the customer's end is left as it is; empty when it may be changed."""
     if known.behind and any(change.before is not None for change in plan.changes):
-        # It works as it is. What it would name now, e.g. another host key, a relay has not borne out.
+        # It works as it is. What would be written, e.g. another host key, is not tested yet: a relay was not reached.
         return f"is left as it is, until {', '.join(known.behind)} is as wanted"
     if known.failed and plan.changes:
         return f"is not written before {', '.join(known.failed)} is as wanted: run the same again"
@@ -163,15 +163,15 @@ def _reason_to_wait(plan: Plan, known: KeyUsage) -> str:
 
 
 def shared_name(end: ExchangeEnd, customer: Customer) -> str:
-    """Return how messages call the end, in words that several customers may share."""
+    """Return the end's name for messages, with CUSTOMER for the id, so that several customers can share a message."""
     folder, slash, name = end.name.rpartition("/")
     return f"{folder}{slash}{CUSTOMER}" if isinstance(end, Kit) and name == customer.id else end.name
 
 
-def _tell_carrier(
+def _carrying_steps(
     end: ExchangeEnd, customer: Customer, known: KeyUsage, changed: Collection[str], again: Sequence[str]
 ) -> Iterator[Sentence]:
-    """Yield what is to be done with a kit; of an open rotation its own command tells.
+    """Yield what is to be done with a kit; nothing in an open rotation, whose own command says it.
 
     `again`: scripts that were there before and must be run once more.
     """
@@ -192,7 +192,7 @@ def _tell_carrier(
 
 
 def _choose_keys(customer: Customer, end: ExchangeEnd, seen: frozenset[str]) -> Customer:
-    """Choose the keys its files may name: of a machine, those that have been proved from there, or else the oldest.
+    """Return the customer with the keys that its files may name: of a machine those used from there, else the oldest.
 
     A kit's batch prefers the new key where its file is, and that only comes with the kit.
     """

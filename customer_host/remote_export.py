@@ -26,8 +26,8 @@ def run_export(customer: Customer, look: bool, as_json: bool) -> int:
     """
     with customer_host.connect_server(customer) as machine:
         progress = ExportProgress(machine.name, quiet=as_json)
-        ended = _run(machine, customer, ["look"] if look else [], progress.take)
-        progress.end()
+        ended = _run(machine, customer, ["look"] if look else [], progress.add)
+        progress.finish()
     code = exit_codes.worst([ended])
     if look and code == exit_codes.DONE and any(map(_would_change, progress.lines)):
         code = exit_codes.PENDING

@@ -73,10 +73,10 @@ class Machine(Host, Protocol):
 class ExchangeEnd(Host, Protocol):
     """Where a private key may be placed: Windows, PosixHost and Folder."""
 
-    def place(self, name: str, private: Secret) -> None:
+    def write_key(self, name: str, private: Secret) -> None:
         """Put a private key there: the one way one travels."""
 
-    def forget_key(self, name: str) -> bool:
+    def delete_key(self, name: str) -> bool:
         """Remove a key file; whether there was one."""
 
 

@@ -63,7 +63,7 @@ class PosixHost:
 
     # ---- an ExchangeEnd
 
-    def place(self, name: str, private: Secret) -> None:
+    def write_key(self, name: str, private: Secret) -> None:
         """Put a private key there, in a file that nobody else may open from its beginning."""
         self._path(name)
         draft = f".{name}.postern-{os.urandom(6).hex()}"
@@ -71,7 +71,7 @@ class PosixHost:
         if done.code:
             raise HostError(f"{self._path(name)} could not be written: {done.err.strip() or done.code}")
 
-    def forget_key(self, name: str) -> bool:
+    def delete_key(self, name: str) -> bool:
         """Remove a key file; whether there was one."""
         path = self._path(name)
         if self._ssh.run("test", "-e", path).code:

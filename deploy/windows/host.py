@@ -81,7 +81,7 @@ class Windows:
 
     # ---- an ExchangeEnd
 
-    def place(self, name: str, private: Secret) -> None:
+    def write_key(self, name: str, private: Secret) -> None:
         """Put a private key there: first an empty file that nobody else may open, then what is secret."""
         draft = self._fresh(name)
         try:
@@ -98,7 +98,7 @@ class Windows:
                 self._console.files().remove(draft)
             raise
 
-    def forget_key(self, name: str) -> bool:
+    def delete_key(self, name: str) -> bool:
         """Remove a key file; whether there was one."""
         return self.remove(name)
 

@@ -52,14 +52,14 @@ def adopt(customer: str, files: Sequence[str], dry_run: bool, as_json: bool) -> 
     Returns HELD where a list is held (PENDING in a dry run), and REFUSED where none can be.
     """
     texts = [read_file(file).decode("utf-8", "replace") for file in files]
-    place = CustomerRelays.of(customer)
-    read = run_parallel(place.relays, partial(_read, customer=place.customer, texts=texts), "asking")
+    scope = CustomerRelays.of(customer)
+    read = run_parallel(scope.relays, partial(_read, customer=scope.customer, texts=texts), "asking")
     brought = _unite(read)
     if not as_json:
         _show(customer, read, brought)
-    held = {} if dry_run or brought.reasons else _hold(place, read, brought)
+    held = {} if dry_run or brought.reasons else _hold(scope, read, brought)
     if as_json:
-        terminal.document(_document(read, brought, held))
+        terminal.print_document(_document(read, brought, held))
     elif held:
         relay_cli.print_answers(held)
         _print_next_step(customer, held)
@@ -140,18 +140,18 @@ def _document(read: Readings, brought: ExistingList, held: Answers) -> dict[str,
 # ---- hold
 
 
-def _hold(place: CustomerRelays, read: Readings, brought: ExistingList) -> Answers:
+def _hold(scope: CustomerRelays, read: Readings, brought: ExistingList) -> Answers:
     """Write the customer's tree on each relay, with who closes its domains there, and hold the list."""
     with ExitStack() as connections:
-        prepared = _prepare(place, _successful(read), connections)
+        prepared = _prepare(scope, _successful(read), connections)
     failed = {name: one for name, one in prepared.items() if isinstance(one, (HostError, Refused))}
-    ready = relay_cli.restrict_relays(place.upload_relays(), prepared.keys() - failed.keys())
+    ready = relay_cli.restrict_relays(scope.upload_relays(), prepared.keys() - failed.keys())
     recipients = json.dumps(brought.recipients).encode()
     return {**failed, **relay_cli.ask_relays(ready, "holding on", "adopt", stdin=recipients)}
 
 
 def _prepare(
-    place: CustomerRelays, readings: Mapping[str, Reading], connections: ExitStack
+    scope: CustomerRelays, readings: Mapping[str, Reading], connections: ExitStack
 ) -> Mapping[str, RelayPlan | HostError | Refused]:
     """Install what holds a list, and the customer's tree; not our members in main.cf, and no route.
 
@@ -159,23 +159,23 @@ def _prepare(
     With a store its settings get their number before any tree is there.
     """
     looks = run_parallel(
-        place.relays, lambda relay: _look(relay, place.customer, readings[relay.name], connections), "looking at"
+        scope.relays, lambda relay: _look(relay, scope.customer, readings[relay.name], connections), "looking at"
     )
     able = [look for look in looks.values() if isinstance(look, RelayPlan)]
     set_up = store_setup.set_up_relays([look for look in able if look.relay.store], ProvisionOptions())
     ready = {name: look for name, look in {**looks, **set_up}.items() if isinstance(look, RelayPlan)}
-    made = store_access.migrate(load_for(place.customer.id).store, [(look.relay, look.host) for look in ready.values()])
+    made = store_access.migrate(load_for(scope.customer.id).store, [(look.relay, look.host) for look in ready.values()])
     if code := exit_codes.worst([*made]):
         refusal = Refused(f"the store's tables could not be made ({code}); nothing that it answers has changed")
         return {**looks, **set_up, **dict.fromkeys(ready, refusal)}
-    taken = settings_numbers.take([*ready.values()], [place.customer], ())
-    if refused := taken.refused.get(place.customer.id):
+    taken = settings_numbers.take_numbers([*ready.values()], [scope.customer], ())
+    if refused := taken.refused.get(scope.customer.id):
         return {**looks, **set_up, **dict.fromkeys(ready, refused)}
 
     def write_tree(relay: Relay) -> RelayPlan:
         look = settings_numbers.with_numbers(ready[relay.name], taken.numbers)
-        if place.customer.id not in look.facts.customers:
-            _apply(look.host, relay, place.customer, look.after)
+        if scope.customer.id not in look.facts.customers:
+            _apply(look.host, relay, scope.customer, look.after)
         return look
 
     return {**looks, **set_up, **run_parallel([look.relay for look in ready.values()], write_tree, "preparing")}

@@ -55,7 +55,7 @@ def init(draft: Draft, table: str, as_json: bool) -> int:
     _write_all(files)
     write_schemas(where)
     if as_json:
-        terminal.document({"written": [str(path) for path in files]})
+        terminal.print_document({"written": [str(path) for path in files]})
         return exit_codes.DONE
     written = str(next(iter(files))) if len(files) == 1 else f"{len(files)} files in {where / 'customers'}"
     terminal.say(f"{written} written: fill in what stands between < and >, then `inv check`")

@@ -37,22 +37,22 @@ class OpenOptions(NamedTuple):
 
 def open_customer(customer: str, options: OpenOptions) -> int:
     """Open a customer's domains on every relay, or end that. Raises InventoryError, Refused."""
-    place = CustomerRelays.of(customer)
-    opened = place.customer.opened or Opened(place.customer.id, int(time.time()), relay_cli.operator_name())
-    place = place._replace(customer=place.customer.model_copy(update={"opened": opened}))
+    scope = CustomerRelays.of(customer)
+    opened = scope.customer.opened or Opened(scope.customer.id, int(time.time()), relay_cli.operator_name())
+    scope = scope._replace(customer=scope.customer.model_copy(update={"opened": opened}))
     if not options.dry_run:
         _record(opened, options)
     step = _end if options.end else _open
 
-    def one(relay: Relay) -> RelayAnswer:
+    def run_on(relay: Relay) -> RelayAnswer:
         with connect(relay) as host:
-            return step(host, place.customer, options.dry_run)
+            return step(host, scope.customer, options.dry_run)
 
     doing = "ending on" if options.end else "opening on"
-    answers = run_parallel(place.upload_relays().relays, one, doing)
+    answers = run_parallel(scope.upload_relays().relays, run_on, doing)
     # Followers come last: at the end no marker goes from one before it has heard that no list counts as accepted.
-    followers = [relay for relay in place.relays if relay.name in place.customer.followers]
-    answers = {**answers, **run_parallel(followers, one, doing)}
+    followers = [relay for relay in scope.relays if relay.name in scope.customer.followers]
+    answers = {**answers, **run_parallel(followers, run_on, doing)}
     code = relay_cli.print_answers(answers, options.as_json)
     if not options.dry_run:
         print_left_behind(answers, _later(customer, options.end))

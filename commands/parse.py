@@ -29,7 +29,7 @@ def parse(file: str, customer: str, as_json: bool) -> int:
         raise Refused("which customer's? --customer CUSTOMER; `inv list` shows them")
     answer = _filter_bounded(relay_role.settings(CustomerRelays.of(customer).customer), file)
     if as_json:
-        terminal.document(answer)
+        terminal.print_document(answer)
         return exit_codes.DONE
     terminal.print_lines(f"{address} OK" for address in answer["recipients"])
     reasons = ", ".join(f"{count} {reason}" for reason, count in sort_by_count(answer["left_out"]))

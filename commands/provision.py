@@ -30,7 +30,7 @@ def provision(customer: str, every: bool, options: ProvisionOptions, as_json: bo
         result = provision_customers(everything, customers, options, new_keys)
     code = exit_codes.worst([result.code, everything.code])
     if as_json:
-        terminal.document({"code": code, "relays": result.relays, "customers": result.customers})
+        terminal.print_document({"code": code, "relays": result.relays, "customers": result.customers})
     return code
 
 

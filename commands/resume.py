@@ -35,7 +35,7 @@ def _upload_relays(customer: str) -> list[CustomerRelays]:
     """Return the customers, each with the relays that take its uploads. Raises InventoryError, Refused."""
     everything = load_for(customer)
     customers = select_named(everything, customer)
-    return [place.upload_relays() for place in relay_cli.customers_of(everything, customers)]
+    return [scope.upload_relays() for scope in relay_cli.customers_of(everything, customers)]
 
 
 def _may_be_frozen(said: Answer) -> bool:

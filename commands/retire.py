@@ -72,7 +72,7 @@ def retire(customer_id: str, options: RetireOptions, as_json: bool) -> int:
     with terminal.document_alone(as_json):
         done = _retire(customer_id, options)
     if as_json:
-        terminal.document(_document(done, options.dry_run))
+        terminal.print_document(_document(done, options.dry_run))
     return done.code
 
 
@@ -206,7 +206,7 @@ def _show(found: RetirementPlans, diff: bool) -> Iterator[int]:
     """Print what would be removed from each relay, equal relays once; yield an exit code for each."""
     looks = {name: look for name, look in found.items() if isinstance(look, RetirementPlan)}
     for (title, text), names in group_names((name, _texts(look, diff)) for name, look in looks.items()).items():
-        terminal.plan(f"{', '.join(names)}: {title}", text)
+        terminal.print_plan(f"{', '.join(names)}: {title}", text)
     for name, look in found.items():
         if not isinstance(look, RetirementPlan):
             yield terminal.print_result(name, look)

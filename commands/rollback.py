@@ -57,8 +57,8 @@ def rollback(customer: str, options: RollbackOptions) -> int:
     relays have different lists there, when another number of recipients would be removed, and for a relay of the first
     release that would remove somebody.
     """
-    place, back = CustomerRelays.of(customer).upload_relays(), options.back
-    asked = relay_cli.ask_relays(place, "asking", "history")
+    scope, back = CustomerRelays.of(customer).upload_relays(), options.back
+    asked = relay_cli.ask_relays(scope, "asking", "history")
     told = {name: said.record for name, said in given_answers(asked).items()}
     if not told:
         return relay_cli.print_answers(asked, options.as_json)
@@ -66,7 +66,7 @@ def rollback(customer: str, options: RollbackOptions) -> int:
     if not name.startswith(options.list):
         moved = f"the list that would be put back is {name[:12]} now, not {options.list[:12]}: an upload came meanwhile"
         raise Refused(f"{moved}; see `inv history {customer}`")
-    there = restrict_relays(place, waiting)
+    there = restrict_relays(scope, waiting)
     found = preview_rollbacks(there, name, {each: said["history"] for each, said in told.items()})
     previews = {each: seen for each, seen in found.items() if isinstance(seen, Preview)}
     failed: Answers = {each: seen for each, seen in found.items() if not isinstance(seen, Preview)}
@@ -119,7 +119,7 @@ def _show(customer: str, name: str, previews: Mapping[str, Preview], failed: Ans
     words = [f"inv rollback {customer}", *([f"--to {options.back}"] if options.back else [])]
     command = " ".join([*words, *([f"--removing {len(going)}"] if going else []), f"--list {name}"])
     if options.as_json and options.dry_run:
-        terminal.document({"customer": customer, "coming": coming, "going": going, "command": command})
+        terminal.print_document({"customer": customer, "coming": coming, "going": going, "command": command})
     elif not options.as_json:
         for line in (*name_recipients("+", "would come", coming), *name_recipients("-", "would go", going)):
             terminal.say(line)
@@ -132,16 +132,16 @@ def _show(customer: str, name: str, previews: Mapping[str, Preview], failed: Ans
     return exit_codes.worst([*codes, exit_codes.PENDING])
 
 
-def _put_back(place: CustomerRelays, name: str, previews: Mapping[str, Preview]) -> Answers:
+def _put_back(scope: CustomerRelays, name: str, previews: Mapping[str, Preview]) -> Answers:
     """Put the list back on each relay, with the number of recipients that it removes there."""
 
-    def one(relay: Relay) -> RelayAnswer:
+    def put_back_on(relay: Relay) -> RelayAnswer:
         seen = previews[relay.name]
         number = ["--removing", str(len(seen.going))] if seen.is_asked else []
         with connect(relay) as host:
-            return relay_cli.ask(host, place.customer.id, "rollback", "--list", name, *number)
+            return relay_cli.ask(host, scope.customer.id, "rollback", "--list", name, *number)
 
-    return run_parallel(place.relays, one, "rolling back on")
+    return run_parallel(scope.relays, put_back_on, "rolling back on")
 
 
 def bring_back(customer: str, options: RollbackOptions) -> int:
@@ -149,14 +149,14 @@ def bring_back(customer: str, options: RollbackOptions) -> int:
     entry = options.entry
     if not _ENTRY.fullmatch(entry):
         raise Refused(f"--entry {entry}: 12 of 0-9 and a-f, as `inv history {customer}` shows")
-    place = CustomerRelays.of(customer).upload_relays()
-    asked = relay_cli.ask_relays(place, "asking", "history")
+    scope = CustomerRelays.of(customer).upload_relays()
+    asked = relay_cli.ask_relays(scope, "asking", "history")
     told = {name: said.record for name, said in given_answers(asked).items()}
     if old := [name for name, said in told.items() if "log" not in said]:
         raise Refused(f"{', '.join(old)}: of a release that knows no entries; `inv provision {customer}` comes first")
     look = ["--dry-run"] * options.dry_run
     answers = relay_cli.ask_relays(
-        restrict_relays(place, told), "bringing back on", "rollback", "--entry", entry, *look
+        restrict_relays(scope, told), "bringing back on", "rollback", "--entry", entry, *look
     )
     code = relay_cli.print_answers(add_failed(asked, answers), options.as_json)
     return exit_codes.PENDING if options.dry_run and code == exit_codes.DONE else code

@@ -51,7 +51,7 @@ def rotate_key(customer: str, every: bool, rotation: RotationOptions, options: P
     with terminal.document_alone(as_json):
         code = exit_codes.worst([_rotate(customers, rotation, options), everything.code])
     if as_json:
-        terminal.document({"code": code, "customers": _key_documents(customers)})
+        terminal.print_document({"code": code, "customers": _key_documents(customers)})
     return code
 
 
@@ -191,7 +191,7 @@ class Rotation(NamedTuple):
         """Remove keys where that stops no upload, or where --force is given; return the exit code."""
         codes, removals = [], []
         for stand in stands:
-            names = stand.going(self.rotation.undo)
+            names = stand.keys_to_remove(self.rotation.undo)
             if not names:
                 terminal.say(f"{stand.customer.id}: no rotation is open; both ends are looked at all the same")
             if code := self._check_removal(stand, names):

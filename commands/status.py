@@ -38,7 +38,7 @@ def status(customer: str, options: StatusOptions) -> int:
     everything = load_for(customer, options.relay)
     found = _look_at_all(everything, customer, options)
     if options.as_json:
-        terminal.document(_document(found))
+        terminal.print_document(_document(found))
     else:
         _show(found, options.problems)
     return exit_codes.worst([found.code(), everything.code])
@@ -83,10 +83,10 @@ def _document(found: Overview) -> dict[str, Any]:
 def _show(found: Overview, only_problems: bool) -> None:
     """Print a row for each list, and for each relay with a problem; on a terminal a summary, and sentences below."""
     if not terminal.is_terminal():
-        terminal.table(status_view.COLUMNS, [*status_view.pipe_rows(found, only_problems)])
+        terminal.print_table(status_view.COLUMNS, [*status_view.pipe_rows(found, only_problems)])
         return
     terminal.say(status_view.summary(found))
     if rows := [*status_view.brief_rows(found, int(time.time()), only_problems)]:
-        terminal.table(status_view.BRIEF_COLUMNS, rows)
+        terminal.print_table(status_view.BRIEF_COLUMNS, rows)
     for text in status_view.sentences(found):
         terminal.note(text)

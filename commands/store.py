@@ -60,9 +60,9 @@ def _show(everything: Inventory, names: list[str], as_json: bool) -> int:
     given = {name: said for name, said in found.items() if isinstance(said, Mapping)}
     codes = [terminal.print_result(name, said) for name, said in found.items() if not isinstance(said, Mapping)]
     if as_json:
-        terminal.document(given)
+        terminal.print_document(given)
     else:
-        terminal.table(COLUMNS, [row for name in names for row in _rows(name, given)])
+        terminal.print_table(COLUMNS, [row for name in names for row in _rows(name, given)])
     for text in dict.fromkeys(str(said["why"]) for said in given.values() if not said.get("reached") and "why" in said):
         away = [name for name, said in given.items() if not said.get("reached") and str(said.get("why")) == text]
         terminal.error(f"{', '.join(away)}: the store is not reached: {text}")
@@ -132,7 +132,7 @@ def _forget(everything: Inventory, names: list[str], options: StoreOptions) -> i
             answer = store_access.ask_store(host, "forget", customer, *number)
             going = list(map(str, answer.get("going", ())))
             lines = [str(answer.get("why") or f"{len(going)} gone"), *(f"- {one}" for one in going[:NAMED])]
-            terminal.answer([customer], "\n".join(lines))
+            terminal.print_answer([customer], "\n".join(lines))
             codes.append(int(answer["code"]))
     return exit_codes.worst(codes)
 

@@ -27,19 +27,19 @@ class SyncOptions(NamedTuple):
 def sync(customer: str, options: SyncOptions) -> int:
     """Do what the options of `inv sync` ask for. Raises InventoryError, Refused."""
     _check(options)
-    place = CustomerRelays.of(customer)
+    scope = CustomerRelays.of(customer)
     if options.relay:
         request = MergeRequest(options.relay, options.exact, int(options.removing or 0), options.dry_run)
-        return merge_lists.merge_lists(place, request, options.as_json)
-    if not options.export_file and place.customer.exchange.reach == "ssh":
-        return remote_export.run_export(place.customer, options.dry_run, options.as_json)
+        return merge_lists.merge_lists(scope, request, options.as_json)
+    if not options.export_file and scope.customer.exchange.reach == "ssh":
+        return remote_export.run_export(scope.customer, options.dry_run, options.as_json)
     if not options.export_file:
         raise Refused(
             f"{customer}'s server is reached by a kit, so it runs the export itself; "
             "--export-file FILE takes an export you have here"
         )
     export, look = read_file(options.export_file), ["--look"] if options.dry_run else []
-    answers = relay_cli.ask_relays(place.upload_relays(), "offering to", "offer", *look, stdin=export)
+    answers = relay_cli.ask_relays(scope.upload_relays(), "offering to", "offer", *look, stdin=export)
     if options.dry_run:
         answers = {name: _code_of_look(said) for name, said in answers.items()}
     return relay_cli.print_answers(answers, options.as_json)

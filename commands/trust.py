@@ -106,7 +106,7 @@ def _describe_key(key: str, machine: _Machine) -> str:
 
 def _show_and_ask(name: str, found: Found, yes: bool, pin: Pin, is_spare: bool) -> None:
     """Print the keys, and pin those that are new once somebody has said yes. Raises Refused."""
-    terminal.table(_COLUMNS, [(key.split()[0], fingerprint(key), state) for key, state in found.states.items()])
+    terminal.print_table(_COLUMNS, [(key.split()[0], fingerprint(key), state) for key, state in found.states.items()])
     for key in found.gone:
         terminal.note(f"pinned until now and no longer offered: {key.split()[0]} {fingerprint(key)}")
     if not found.new:
@@ -131,7 +131,7 @@ def _print_document(found: Mapping[str, Found], pin: Mapping[str, Pin], yes: boo
     for name, each in found.items():
         if yes and each.new:
             pin[name](each.new)
-    terminal.document({name: _document(each, yes) for name, each in found.items()})
+    terminal.print_document({name: _document(each, yes) for name, each in found.items()})
     return exit_codes.PENDING if any(each.new for each in found.values()) and not yes else exit_codes.DONE
 
 

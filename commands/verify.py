@@ -35,7 +35,7 @@ def verify(customer: str, every: bool, relay: str, as_json: bool) -> int:
     differences = [*find_differences(answers)]
     if as_json:
         relays = {name: _document(answer, verdicts[name]) for name, answer in answers.items()}
-        terminal.document({"relays": relays, "differences": differences})
+        terminal.print_document({"relays": relays, "differences": differences})
         codes = [_code(verdict) for verdict in verdicts.values()]
     else:
         codes = terminal.print_results(verdicts)

@@ -29,4 +29,4 @@ class ExportProgress:
             return
         self.lines.append(line.strip())
         if not self._quiet:
-            terminal.answer([self._name], line.strip())
+            terminal.print_answer([self._name], line.strip())

@@ -57,24 +57,24 @@ class EndResult(NamedTuple):
 def provision_ends(
     everything: Inventory,
     customers: Sequence[Customer],
-    known: Mapping[str, KeyUsage],
+    usage: Mapping[str, KeyUsage],
     options: ProvisionOptions,
     ends: Connect,
 ) -> list[EndResult]:
-    """Bring each customer's end to its wanted state, and print the result. `known`: by customer.
+    """Bring each customer's end to its wanted state, and print the result. `usage`: by customer.
 
     An interrupted run prints what it has written, since the next run finds nothing to change there and prints nothing.
     """
     results: list[EndResult] = []
     try:
-        results.extend(_provision_end(everything, one, known[one.id], options, ends) for one in customers)
+        results.extend(_provision_end(everything, one, usage[one.id], options, ends) for one in customers)
     finally:
         terminal.print_sentences(sentence for result in results for sentence in result.said)
     return results
 
 
 def _provision_end(
-    everything: Inventory, customer: Customer, known: KeyUsage, options: ProvisionOptions, ends: Connect
+    everything: Inventory, customer: Customer, usage: KeyUsage, options: ProvisionOptions, ends: Connect
 ) -> EndResult:
     relays = [everything.relays[name] for name in customer.upload_relays]
     if blockers := customer_role.blockers(customer, relays):
@@ -82,13 +82,13 @@ def _provision_end(
         return EndResult(exit_codes.REFUSED, tuple(said), is_there=False)
     if not customer.keys:
         return _announce(customer) if options.dry_run else EndResult(exit_codes.DONE, is_there=False)
-    if len(customer.keys) > 1 and known.behind:
-        lacking = f"{', '.join(known.behind)} may not know key {customer.keys[-1].name} yet"
+    if len(customer.keys) > 1 and usage.behind:
+        lacking = f"{', '.join(usage.behind)} may not know key {customer.keys[-1].name} yet"
         text = f"its end is left as it is: {lacking}; run the same again"
         return EndResult(exit_codes.DONE, (Sentence(customer.id, text, is_note=True),))
     try:
         with ends(customer) as end:
-            return _plan_and_write(end, customer, relays, known, options, everything.provider)
+            return _plan_and_write(end, customer, relays, usage, options, everything.provider)
     except HostError as error:
         return EndResult(terminal.print_result(customer.id, error))
     except (InventoryError, BadTemplate) as error:  # its kit's record, or a page of ours; other customers go on
@@ -99,18 +99,18 @@ def _plan_and_write(
     end: ExchangeEnd,
     customer: Customer,
     relays: Sequence[Relay],
-    known: KeyUsage,
+    usage: KeyUsage,
     options: ProvisionOptions,
     provider: Provider | None,
 ) -> EndResult:
     if isinstance(end, Machine):
-        items = customer_role.items(_choose_keys(customer, end, known.seen), relays)
-        return _write(end, customer, Plan.of(end, items), known, options)
+        items = customer_role.items(_choose_keys(customer, end, usage.seen), relays)
+        return _write(end, customer, Plan.of(end, items), usage, options)
     where = inventory_path()
-    number = number_kit(where, customer, relays, not known.behind, datetime.now(UTC).date())
+    number = number_kit(where, customer, relays, not usage.behind, datetime.now(UTC).date())
     pages = KitPages(provider, where / "templates")
     items = customer_role.items(customer, relays, number.kit.number, pages)
-    result = _write(end, customer, Plan.of(end, items), known, options)
+    result = _write(end, customer, Plan.of(end, items), usage, options)
     if options.dry_run or result.waits or not number.is_new:
         return result
     number.record(where, customer.id)
@@ -128,16 +128,16 @@ def _announce(customer: Customer) -> EndResult:
     return EndResult(exit_codes.PENDING, (Sentence(customer.id, text),), is_changed=True)
 
 
-def _write(end: ExchangeEnd, customer: Customer, plan: Plan, known: KeyUsage, options: ProvisionOptions) -> EndResult:
+def _write(end: ExchangeEnd, customer: Customer, plan: Plan, usage: KeyUsage, options: ProvisionOptions) -> EndResult:
     place = f"{'server' if isinstance(end, Machine) else 'kit'} {shared_name(end, customer)}"
-    if reason := _reason_to_wait(plan, known):
+    if reason := _reason_to_wait(plan, usage):
         return EndResult(exit_codes.DONE, (Sentence(customer.id, f"{place} {reason}", is_note=True),), waits=True)
     if not plan.changes:
         said = [Sentence(customer.id, f"{place}: nothing to change")]
     else:
         said = [Sentence(customer.id, f"{place}: {summarize((one.item, one.before) for one in plan.changes)}")]
         if options.diff or options.full:
-            terminal.plan(f"{customer.id}: {end.name}:", plan.text(brief=not options.full))
+            terminal.print_plan(f"{customer.id}: {end.name}:", plan.text(brief=not options.full))
     if options.dry_run:
         return EndResult(exit_codes.PENDING if plan.changes else exit_codes.DONE, (*said,), bool(plan.changes))
     changed = {change.item.name for change in plan.changes}
@@ -145,20 +145,20 @@ def _write(end: ExchangeEnd, customer: Customer, plan: Plan, known: KeyUsage, op
         customer_host.wait_for_batch(end)  # cmd.exe goes on in the middle of a batch that is replaced while it runs
     plan.apply()
     if not isinstance(end, Machine):  # a kit has been carried; a machine is where the key is used
-        for key in known.seen:
+        for key in usage.seen:
             customer_host.delete_key(end, customer, key)
         again = [one.item.name for one in plan.changes if one.before and one.item.name.startswith("schedule.")]
-        said += _carrying_steps(end, customer, known, changed, again)
+        said += _carrying_steps(end, customer, usage, changed, again)
     return EndResult(exit_codes.DONE, (*said,), bool(changed))
 
 
-def _reason_to_wait(plan: Plan, known: KeyUsage) -> str:
+def _reason_to_wait(plan: Plan, usage: KeyUsage) -> str:
     """Return why the customer's end is left as it is; empty when it may be changed."""
-    if known.behind and any(change.before is not None for change in plan.changes):
+    if usage.behind and any(change.before is not None for change in plan.changes):
         # It works as it is. What would be written, e.g. another host key, is not tested yet: a relay was not reached.
-        return f"is left as it is, until {', '.join(known.behind)} is as wanted"
-    if known.failed and plan.changes:
-        return f"is not written before {', '.join(known.failed)} is as wanted: run the same again"
+        return f"is left as it is, until {', '.join(usage.behind)} is as wanted"
+    if usage.failed and plan.changes:
+        return f"is not written before {', '.join(usage.failed)} is as wanted: run the same again"
     return ""
 
 
@@ -169,7 +169,7 @@ def shared_name(end: ExchangeEnd, customer: Customer) -> str:
 
 
 def _carrying_steps(
-    end: ExchangeEnd, customer: Customer, known: KeyUsage, changed: Collection[str], again: Sequence[str]
+    end: ExchangeEnd, customer: Customer, usage: KeyUsage, changed: Collection[str], again: Sequence[str]
 ) -> Iterator[Sentence]:
     """Yield what is to be done with a kit; nothing in an open rotation, whose own command says it.
 
@@ -185,7 +185,7 @@ def _carrying_steps(
         how = f"{way}and let its admin follow README.txt{rerun}"
         place = f"{shared_name(end, customer)} to {customer.exchange.directory} on its server"
         yield Sentence(customer.id, f"carry {place}, {how}")
-    if key.name not in known.used and not held:
+    if key.name not in usage.used and not held:
         cure = f"if it never reached the server, `inv rotate-key {CUSTOMER}` makes another"
         text = f"nobody has used {key.name} yet, and its private half is not in the kit: {cure}"
         yield Sentence(customer.id, text, is_note=True)

@@ -32,7 +32,7 @@ def run_export(customer: Customer, look: bool, as_json: bool) -> int:
     if look and code == exit_codes.DONE and any(map(_would_change, progress.lines)):
         code = exit_codes.PENDING
     if as_json:
-        terminal.document({machine.name: {"code": code, "lines": progress.lines}})
+        terminal.print_document({machine.name: {"code": code, "lines": progress.lines}})
     return code
 
 

@@ -56,7 +56,7 @@ def print_plans(found: RelayPlans, options: ProvisionOptions) -> list[int]:
     """Print what was found at each relay, equal relays once; return an exit code for each."""
     plans = {name: look for name, look in found.items() if isinstance(look, RelayPlan)}
     for (title, text), names in group_names((name, _texts(look, options)) for name, look in plans.items()).items():
-        terminal.plan(f"{', '.join(names)}: {title}", text)
+        terminal.print_plan(f"{', '.join(names)}: {title}", text)
     _print_each(terminal.note, {name: (*_notes(look), *look.warnings) for name, look in plans.items()})
     _print_each(terminal.error, {name: look.blockers for name, look in plans.items()})
     failed = {name: look for name, look in found.items() if not isinstance(look, RelayPlan)}

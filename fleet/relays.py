@@ -104,23 +104,23 @@ def connect(relay: Relay, install_python: bool = False) -> Iterator[RelayHost]:
 
 
 def run_parallel(
-    relays: Sequence[Relay], told: Callable[[Relay], Result], doing: str
+    relays: Sequence[Relay], call: Callable[[Relay], Result], doing: str
 ) -> Mapping[str, Result | HostError | Refused]:
-    """Do the same on every relay at once and give what each said, or the error it ended with."""
-    with terminal.progress(doing, [relay.name for relay in relays]) as ended, ThreadPoolExecutor(AT_ONCE) as pool:
+    """Run a function for every relay at once; return each result, or the error that it raised."""
+    with terminal.progress(doing, [relay.name for relay in relays]) as advance, ThreadPoolExecutor(AT_ONCE) as pool:
 
-        def one(relay: Relay) -> Result | HostError | Refused:
+        def run_one(relay: Relay) -> Result | HostError | Refused:
             try:
-                return told(relay)
+                return call(relay)
             except (HostError, Refused) as error:
                 return error
-            except NONSENSE as error:  # what it answered has not the shape it must have: it is that relay's row
+            except NONSENSE as error:  # an answer of another shape is that relay's error
                 return HostError(f"what it answers cannot be understood ({type(error).__name__}: {error})")
             finally:
-                ended(relay.name)
+                advance(relay.name)
 
         try:
-            answers = {relay.name: pool.submit(one, relay) for relay in relays}
+            answers = {relay.name: pool.submit(run_one, relay) for relay in relays}
             while wait(answers.values(), INTERRUPT_SEEN).not_done:
                 pass
             return {name: answer.result() for name, answer in answers.items()}
@@ -130,7 +130,7 @@ def run_parallel(
 
 
 def _stop_soon(pool: ThreadPoolExecutor) -> None:
-    """Begin nothing more, and have a second Ctrl-C end the program at once: a relay may take long to answer."""
+    """Start no further calls, and let a second Ctrl-C end the program at once: a relay may take long to answer."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     pool.shutdown(wait=False, cancel_futures=True)
-    terminal.note("stopping when what is under way has ended; Ctrl-C again ends it at once")
+    terminal.note("stopping once the relays that are being asked have answered; Ctrl-C again stops at once")

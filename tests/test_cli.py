@@ -331,7 +331,7 @@ def test_ctrl_c_while_a_relay_says_nothing_ends_with_a_sentence(operator: Operat
         assert process.stderr is not None
         called, _ = silent.accept()
         process.send_signal(signal.SIGINT)
-        assert "Ctrl-C again ends it at once" in process.stderr.readline()
+        assert "Ctrl-C again stops at once" in process.stderr.readline()
         if presses == 2:
             process.send_signal(signal.SIGINT)
         silent.close()  # a second try would wait there for a greeting

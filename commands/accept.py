@@ -18,7 +18,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class AcceptOptions(NamedTuple):
-    """What the command says, as `inv review` has printed it."""
+    """The options of `inv accept`, as `inv review` has printed them."""
 
     numbers: Mapping[str, str]  # first, adding, removing, although-mail: how many; empty: none
     list: str  # SHA-256
@@ -28,7 +28,7 @@ class AcceptOptions(NamedTuple):
 
 
 def accept(customer: str, options: AcceptOptions) -> int:
-    """Take what is held now on every relay that holds something; each checks it against the review. Raises Refused."""
+    """Accept the held list on every relay that holds one; each relay checks it against the review. Raises Refused."""
     scope = CustomerRelays.of(customer).upload_relays()
     given = {name: number for name, number in options.numbers.items() if number}
     if wrong := [f"--{name} {number}" for name, number in given.items() if not re.fullmatch("[0-9]{1,9}", number)]:

@@ -67,7 +67,7 @@ def _read_address(address: str) -> _Asked:
 
 
 def _ask(relay: Relay, customer: Customer, asked: _Asked) -> AddressState:
-    """Ask a relay's Postern about its list and its Postfix about mail, on one connection. Raises HostError."""
+    """Return what a relay's Postern and its Postfix answer about an address, on one connection. Raises HostError."""
     with connect(relay) as host:
         record, problem = None, ""
         try:

@@ -22,7 +22,10 @@ from templates import render
 
 
 class Draft(NamedTuple):
-    """What is known of a new customer; what is empty is left to be filled in. The fields are the columns of a table."""
+    """The known values of a new customer; empty ones are left to be filled in.
+
+    The fields are the columns of a table.
+    """
 
     id: str
     name: str = ""

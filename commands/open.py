@@ -28,7 +28,7 @@ _VERB = "open"
 
 
 class OpenOptions(NamedTuple):
-    """How it is to be done."""
+    """The options of `inv open`."""
 
     end: bool = False
     dry_run: bool = False

@@ -17,7 +17,7 @@ from inventory.model import Customer
 
 
 def provision(customer: str, every: bool, options: ProvisionOptions, as_json: bool) -> int:
-    """Bring both ends of the chosen customers to their wanted state. Raises InventoryError, Refused."""
+    """Provision both ends of the selected customers. Raises InventoryError, Refused."""
     where = inventory.inventory_path()
     everything = load_for("" if every else customer)
     customers = select_customers(everything, customer, every)

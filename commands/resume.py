@@ -10,7 +10,7 @@ from fleet.relays import load_for, select_named, split_names
 
 
 def resume(customer: str, dry_run: bool, as_json: bool) -> int:
-    """Let uploads take effect again on every relay. Raises InventoryError, Refused."""
+    """Resume uploads on every relay. Raises InventoryError, Refused."""
     if dry_run:
         return _show_what_waits(customer, as_json)
     if len(split_names(customer)) > 1:

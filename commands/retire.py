@@ -36,7 +36,7 @@ from roles.relay import Facts
 
 
 class RetireOptions(NamedTuple):
-    """How it is to be done."""
+    """The options of `inv retire`."""
 
     yes: bool = False  # nobody is asked
     force: bool = False  # mail may wait in a queue
@@ -46,7 +46,7 @@ class RetireOptions(NamedTuple):
 
 
 class RetirementPlan(NamedTuple):
-    """One relay as it was found, what would go from it, and what stands in the way of that."""
+    """One relay: what would be removed from it, and what stands in the way of that."""
 
     relay: Relay
     host: RelayHost

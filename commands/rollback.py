@@ -29,7 +29,7 @@ _ENTRY = re.compile(r"[0-9a-f]{12}")
 
 
 class RollbackOptions(NamedTuple):
-    """What the command says."""
+    """The options of `inv rollback`."""
 
     back: str = ""  # how many lists back; empty: the previous one
     entry: str = ""  # of the log; empty: a whole list is put back

@@ -28,7 +28,7 @@ from roles.customer_host import key_file
 
 
 class RotationOptions(NamedTuple):
-    """What is to be done with rotations."""
+    """The options of `inv rotate-key`."""
 
     due: bool = False  # only those that are due, or open
     finish: bool = False
@@ -37,7 +37,7 @@ class RotationOptions(NamedTuple):
 
 
 def rotate_key(customer: str, every: bool, rotation: RotationOptions, options: ProvisionOptions, as_json: bool) -> int:
-    """Begin, go on with, finish or undo the rotations of the chosen customers. Raises InventoryError, Refused."""
+    """Begin, continue, finish or undo the rotations of the selected customers. Raises InventoryError, Refused."""
     if (options.public_key or options.kit_dir) and len(split_names(customer)) != 1:
         raise Refused("--public-key and --kit-dir are for one customer")
     if rotation.finish and rotation.undo:
@@ -77,7 +77,7 @@ def _key_documents(customers: Sequence[Customer]) -> dict[str, Any]:
 def _select_customers(
     everything: Inventory, customer: str, every: bool, rotation: RotationOptions
 ) -> Sequence[Customer]:
-    """Choose customers who have a key; the first one is provision's to make."""
+    """Return the selected customers that have a key; provision makes the first one."""
     customers = select_customers(everything, customer, every or (rotation.due and not customer))
     if customer and (keyless := [one.id for one in customers if not one.keys]):
         names = ",".join(keyless)

@@ -18,7 +18,7 @@ from inventory.model import Relay
 
 
 class StatusOptions(NamedTuple):
-    """What is to be shown, and how."""
+    """The options of `inv status`."""
 
     as_json: bool = False
     problems: bool = False  # only rows that have one
@@ -27,7 +27,7 @@ class StatusOptions(NamedTuple):
 
 
 def status(customer: str, options: StatusOptions) -> int:
-    """Ask every relay once, show a row for each customer on it; PERSON if anything needs one.
+    """Print a row for each customer on each relay; return PERSON if anything needs a person.
 
     `customer`: one, or several with commas between; empty: all.
     """

@@ -14,7 +14,7 @@ from fleet.relay_cli import Answer, CustomerRelays, RelayAnswer
 
 
 class SyncOptions(NamedTuple):
-    """Where the list comes from, and how it is taken."""
+    """The options of `inv sync`."""
 
     export_file: str = ""
     relay: str = ""  # whose list is brought to the others
@@ -25,7 +25,7 @@ class SyncOptions(NamedTuple):
 
 
 def sync(customer: str, options: SyncOptions) -> int:
-    """Do what the options of `inv sync` ask for. Raises InventoryError, Refused."""
+    """Bring a customer's list up to date from its server, an export file or a relay. Raises InventoryError, Refused."""
     _check(options)
     scope = CustomerRelays.of(customer)
     if options.relay:

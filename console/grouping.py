@@ -12,7 +12,7 @@ CUSTOMER = "\0customer\0"
 
 
 class Sentence(NamedTuple):
-    """What is said of one customer."""
+    """A sentence about one customer."""
 
     customer: str
     text: str

@@ -26,7 +26,7 @@ class Kit:
         self._path = path.absolute()
 
     def read(self, items: Sequence[Item]) -> list[State | None]:
-        """Read what is there now; see Host."""
+        """Return the present state of each item; see Host."""
         return [self._read(item) for item in items]
 
     def make(self, changes: Sequence[Change]) -> None:

@@ -29,7 +29,10 @@ Standing = Mapping[str, Mapping[str, Any]]
 
 
 def ask_standing(host: RelayHost, relay: Relay, customers: Iterable[Customer], facts: Facts) -> Standing:
-    """Ask how the domains stand of customers who have no tree there yet; those that another customer has are not."""
+    """Return how the domains stand of customers who have no tree on the relay.
+
+    Without those that another customer has.
+    """
     new = [one for one in customers if one.id not in facts.customers]
     domains = [name for one in new for name in one.domains if name not in facts.others]
     if not (facts.has_postfix and domains):
@@ -85,7 +88,7 @@ def while_proving(facts: Facts, after: Facts) -> Facts:
 
 
 def released_domains(facts: Facts, after: Facts) -> list[str]:
-    """Name the domains that are released between the two."""
+    """Return the domains that are closed by another list before and no longer afterwards."""
     return [
         name
         for customer, closers in facts.closed_by.items()

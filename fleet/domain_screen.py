@@ -24,14 +24,14 @@ OURS, NOBODY = "our list", "nobody is refused"
 
 
 class DomainState(NamedTuple):
-    """Whether a name that nobody has is refused in a domain, and who answers."""
+    """Whether a domain refuses unlisted recipients, and which list decides."""
 
     is_open: bool
     answers: str
 
 
 class DomainChange(NamedTuple):
-    """What becomes of a domain; None: the relay knows nothing of it."""
+    """A domain before and after the plan; None: the relay does not know the domain."""
 
     domain: str
     before: DomainState | None
@@ -61,7 +61,7 @@ def _rank(change: DomainChange) -> int:
 def find_changes(
     customers: Sequence[Customer], plan: Plan, facts: Facts, after: Facts, spools: State | None, standing: Standing
 ) -> list[DomainChange]:
-    """Compare how each domain stands today and will stand, as far as a plan changes the customers' trees."""
+    """Return the domains whose state a plan changes, as far as it changes the customers' trees."""
     trees = {one.item.about: one.before for one in plan.changes if one.item.kind == "tree" and one.item.about}
     changes = [
         change

@@ -21,7 +21,7 @@ Found = Mapping[str, Mapping[str, Any]]
 
 
 class ExistingList(NamedTuple):
-    """What is brought of the relays' lists."""
+    """The list to be adopted, made of the relays' own lists."""
 
     recipients: tuple[str, ...]
     reasons: tuple[str, ...]  # why no list is taken over; empty: one is

@@ -20,7 +20,7 @@ SpoolData: TypeAlias = Mapping[str, Any]
 
 
 class DamagedSpool(Exception):
-    """What lies in a spool is not what the receiver writes; the text says what is wrong with it."""
+    """A spool holds something that the receiver does not write; the text says what is wrong with it."""
 
 
 class ListState(NamedTuple):
@@ -41,7 +41,10 @@ class ListState(NamedTuple):
 
 
 def read_list_state(settings: Settings, spool: SpoolData, now: int) -> ListState:
-    """Take in what kind `list_status` read of a customer. It may be anybody's work: raises DamagedSpool."""
+    """Return a customer's list state from what kind `list_status` read.
+
+    Raises DamagedSpool: a relay may send anything.
+    """
     faults = [said for said in spool.values() if isinstance(said, str)]
     if faults:
         raise DamagedSpool("; ".join(faults))

@@ -25,7 +25,7 @@ from roles.relay import Facts
 
 
 class RelayState(NamedTuple):
-    """What one relay said, and what differs there from what is wanted."""
+    """What was read of one relay, and what differs there from what is wanted."""
 
     facts: Facts
     clock: int  # ours, at that moment
@@ -105,7 +105,7 @@ def _rows(customer: Customer, found: RelayStates) -> Iterator[Row]:
 
 
 def _with_kit(everything: Inventory, customer: Customer, found: RelayStates, rows: Sequence[Row]) -> list[Row]:
-    """Add to each row of a customer whether somebody must carry a kit."""
+    """Return the rows of a customer with a problem added where somebody must carry a kit."""
     if customer.exchange.reach != "kit":
         return [*rows]
     looks = {name: look for name in customer.upload_relays if isinstance(look := found.get(name), RelayState)}
@@ -155,7 +155,7 @@ def _row(customer: Customer, relay: str, look: RelayState) -> Row:
 
 
 def _with_differences(rows: Sequence[Row]) -> list[Row]:
-    """Add to each row whether another relay of the customer has another list, as far as they say."""
+    """Return the rows with a problem added where another relay of the customer has another list."""
     lists: dict[str, set[str]] = {}
     for row in rows:
         if row.list is not None:

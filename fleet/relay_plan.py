@@ -22,7 +22,7 @@ from roles.relay import Facts
 
 
 class RelayPlan(NamedTuple):
-    """One relay as it was found, what would be done to it, and what stands in the way of that."""
+    """One relay: what was read of it, what would be changed, and what stands in the way of that."""
 
     relay: Relay
     host: RelayHost
@@ -47,7 +47,7 @@ class RelayPlan(NamedTuple):
 def look_at_all(
     everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions, connections: ExitStack
 ) -> Mapping[str, RelayPlan | HostError | Refused]:
-    """Look at all relays side by side; the connections stay open, so that what was looked at can be gone on with."""
+    """Read all relays side by side and return their plans; the connections stay open, so that plans can be applied."""
 
     def look(relay: Relay) -> RelayPlan:
         host = connections.enter_context(connect(relay, install_python=not options.dry_run))

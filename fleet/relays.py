@@ -30,7 +30,7 @@ def split_names(names: str) -> tuple[str, ...]:
 
 
 def load_for(customer: str, relay: str = "") -> Inventory:
-    """Load what a command for these customers (`acme,bolt`), or this relay, needs; empty: all. Raises InventoryError.
+    """Return what these customers (`acme,bolt`), or this relay, need of the inventory; empty: all. Raises InventoryError.
 
     What is wrong elsewhere is said in one line: another customer's mistake must not stop this one's emergency. Where
     all are meant, each fault of customers' files is said, and the others are there; the command ends with `code` at
@@ -52,13 +52,16 @@ def load_for(customer: str, relay: str = "") -> Inventory:
 
 
 def select_customers(inventory: Inventory, customer: str, every: bool) -> tuple[Customer, ...]:
-    """Choose customers by id, as `acme,bolt`, or all where that was said. Raises InventoryError, Refused."""
+    """Return the customers with these ids, as `acme,bolt`, or all of them. Raises InventoryError, Refused."""
     select_name(customer, every)
     return tuple(inventory.customers.values()) if every else select_named(inventory, customer)
 
 
 def select_named(inventory: Inventory, customer: str) -> tuple[Customer, ...]:
-    """Choose customers by id, as `acme,bolt`, for a command that has no --all. Raises InventoryError, Refused."""
+    """Return the customers with these ids, as `acme,bolt`, for a command that has no --all.
+
+    Raises InventoryError, Refused.
+    """
     names = split_names(customer)
     if not names:
         raise Refused("which customer? Name one; `inv list` shows them")

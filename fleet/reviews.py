@@ -19,7 +19,7 @@ _OLD = "its release of Postern keeps no record of a review; `inv provision {}` c
 
 
 class RelayReview(NamedTuple):
-    """What one relay holds."""
+    """The held list of one relay."""
 
     list: str  # SHA-256
     when: int  # when its upload came

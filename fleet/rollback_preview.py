@@ -16,7 +16,7 @@ from inventory.model import Relay
 
 
 class Preview(NamedTuple):
-    """What a rollback to a list would do on one relay."""
+    """Whom a rollback would add and remove on one relay."""
 
     coming: frozenset[str]
     going: frozenset[str]

@@ -22,7 +22,7 @@ from roles.relay import Revision
 
 
 class TakenNumbers(NamedTuple):
-    """What the store said of customers whose settings change."""
+    """The store's answers about customers whose settings change."""
 
     numbers: Mapping[str, int]  # by customer
     refused: Mapping[str, Refused]  # by customer: why nothing may be changed for it

@@ -88,7 +88,7 @@ def _some(addresses: Sequence[str]) -> str:
 
 
 def merge_first_lists(looks: Sequence[RelayPlan], customers: Iterable[Customer]) -> None:
-    """Have an upload relay take what followers list by themselves, which write nothing to the store."""
+    """Merge, on an upload relay, the lists that followers have by themselves: followers write nothing to the store."""
     for customer in starting_customers(looks, customers):
         theirs = [look for look in looks if look.relay.name in customer.relays]
         targets = [look.host for look in theirs if look.relay.role == "upload"]

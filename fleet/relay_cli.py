@@ -15,6 +15,7 @@ from common import exit_codes
 from common.paths import POSTERN
 from console import terminal
 from console.errors import Refused, code_of
+from console.grouping import name_some
 from deploy.plan import HostError, Machine
 from deploy.relay_host import RelayHost
 from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers, select_named, split_names
@@ -241,7 +242,7 @@ def _print_texts(said: Mapping[str, Mapping[str, RelayAnswer]], quiet: str) -> N
         for text in each:
             terminal.print_answer([name for name, one in said[id_].items() if one.text == text], text)
     if nothing:
-        terminal.say(f"{', '.join(nothing[:3])}{f' and {len(nothing) - 3} more' if nothing[3:] else ''}: {quiet}")
+        terminal.say(f"{name_some(nothing)}: {quiet}")
 
 
 def _has_failed(answer: Answer) -> bool:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from common.paths import Places
 from console import terminal
 from console.errors import Refused
+from console.grouping import name_some
 from deploy.plan import HostError
 from deploy.relay_host import RelayHost
 from inventory import Inventory, find, find_relay, inventory_path, load, load_sound
@@ -30,7 +31,7 @@ def split_names(names: str) -> tuple[str, ...]:
 
 
 def load_for(customer: str, relay: str = "") -> Inventory:
-    """Return what these customers (`acme,bolt`), or this relay, need of the inventory; empty: all. Raises InventoryError.
+    """Return the inventory of these customers (`acme,bolt`), or of this relay; empty: all of it. Raises InventoryError.
 
     What is wrong elsewhere is said in one line: another customer's mistake must not stop this one's emergency. Where
     all are meant, each fault of customers' files is said, and the others are there; the command ends with `code` at
@@ -45,9 +46,8 @@ def load_for(customer: str, relay: str = "") -> Inventory:
         return everything
     everything = load(inventory_path(), split_names(customer), split_names(relay))
     if everything.faults:
-        files = faulty_files(everything.faults)
-        named = ", ".join(files[:3]) + (f" and {len(files) - 3} more files" if files[3:] else "")
-        terminal.note(f"the inventory has faults elsewhere, in {named}; `inv check` names each")
+        files = name_some(faulty_files(everything.faults))
+        terminal.note(f"the inventory has faults elsewhere, in {files}; `inv check` names each")
     return everything
 
 

@@ -22,9 +22,11 @@ from fleet.relay_plan import RelayPlan
 from fleet.relays import run_parallel
 from inventory.model import Customer, Relay
 from receiver.actions.copy_list import ExportedLists
-from receiver.formatting import NAMED, escape
+from receiver.formatting import escape
 from receiver.lists import list_file
 from receiver.outcome import Stopped
+
+_NAMED = 20  # addresses in a sentence
 
 
 class RelayList(NamedTuple):
@@ -74,17 +76,13 @@ def describe_union(lists: Sequence[RelayList], domains: Sequence[str]) -> Iterat
     names = name_some([one.relay for one in lists])
     yield f"its first list in the store has {len(every)} recipients, whom any of {names} lists"
     for one in lists:
-        if lacking := sorted(every - one.recipients):
-            yield f"{one.relay} lists {len(one.recipients - common)} that not all list, and lacks {_some(lacking)}"
+        if lacking := [escape(name) for name in sorted(every - one.recipients)]:
+            own = len(one.recipients - common)
+            yield f"{one.relay} lists {own} that not every relay lists, and lacks {name_some(lacking, _NAMED)}"
     for domain in domains:
         is_open = [one.relay for one in lists if domain not in one.closed]
         if is_open and len(is_open) < len(lists):
             yield f"{domain} will be open until its next list is accepted: it is open on {name_some(is_open)}"
-
-
-def _some(addresses: Sequence[str]) -> str:
-    more = f" and {len(addresses) - NAMED} more" if len(addresses) > NAMED else ""
-    return f"{', '.join(map(escape, addresses[:NAMED]))}{more}"
 
 
 def merge_first_lists(looks: Sequence[RelayPlan], customers: Iterable[Customer]) -> None:

@@ -112,12 +112,16 @@ def _check_against_record(customer: str, found: Review, record: ReviewRecord, se
     again = f"look again: `review {customer}`"
     going, closing = found.effect.going - record.going, found.effect.closing - record.closing
     if going:
-        raise Refused(f"{name_some(going)} would go by the list held now, and nobody was shown that; {again}")
+        raise Refused(f"{name_some(sorted(going))} would go by the list held now, and nobody was shown that; {again}")
     if closing:
-        raise Refused(f"{name_some(closing)} would close by the list held now, and nobody was shown that; {again}")
+        raise Refused(
+            f"{name_some(sorted(closing))} would close by the list held now, and nobody was shown that; {again}"
+        )
     gone = {name for name in record.listed - found.recipients if domain_of(name) in found.effect.closing}
     if gone:  # a list that is held for its growth was never in force, so nobody of it "goes"
-        raise Refused(f"{name_some(gone)} stood on the list that was reviewed, and not on the one held now; {again}")
+        raise Refused(
+            f"{name_some(sorted(gone))} stood on the list that was reviewed, and not on the one held now; {again}"
+        )
     before, after = record.total, len(found.recipients)
     grows = after - before > GROWTH_FLOOR and after > settings.growth_factor * before
     if grows or after > settings.max_recipients >= before:

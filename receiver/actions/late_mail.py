@@ -35,8 +35,8 @@ def find_late_mail(
         return LateMail()
     answers = ask(names)
     if answers.takes_everybody:
-        told = f"{name_some(names)} had mail since the review, and the customer's server takes everybody"
-        return LateMail(frozenset(names), f"{told}: what it took proves nothing")
+        reason = f"{name_some(sorted(names))} had mail since the review, and the customer's server takes everybody"
+        return LateMail(frozenset(names), f"{reason}: what it took proves nothing")
     return LateMail(frozenset(name for name, reply in answers.replies.items() if reply.is_refused))
 
 
@@ -46,7 +46,7 @@ def check_late_mail(spool: Spool, found: Review, mail: Mapping[str, MailSeen], l
     names = [name for name in _late(found, record, mail) if name not in late.harmless] if record else []
     if names:
         what = "had mail since the review, and would be refused"
-        raise Refused(f"{name_some(names)} {what}; look again: `review {spool.customer}`")
+        raise Refused(f"{name_some(sorted(names))} {what}; look again: `review {spool.customer}`")
 
 
 def _late(found: Review, record: ReviewRecord, mail: Mapping[str, MailSeen]) -> list[str]:

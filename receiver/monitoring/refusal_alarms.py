@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from common.next_hop_probe import RANDOM, Answers, Reply
-from receiver.formatting import escape
+from receiver.formatting import escape, name_some
 from receiver.monitoring.postfix_message import DEFERRED, UNLISTED
 from receiver.monitoring.refusals import Refusals, RefusedAddress, without_tag
 
@@ -260,10 +260,7 @@ def _names_with_word(names: Collection[str], what: str) -> str:
 
 
 def _names(names: Collection[str]) -> str:
-    """Name the first ones, and count the rest."""
-    some = [escape(name, 330) for name in names][:_NAMED]
-    more = f" and {len(names) - len(some)} more" if len(names) > len(some) else ""
-    return ", ".join(some) + more
+    return name_some(names, _NAMED, 330)
 
 
 def _reply(reply: Reply) -> str:

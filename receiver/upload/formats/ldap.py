@@ -9,7 +9,7 @@ from functools import partial
 from urllib.parse import unquote
 
 from common.settings import Settings
-from receiver.formatting import escape
+from receiver.formatting import name_some
 from receiver.upload.formats import ldif
 from receiver.upload.formats.values import BadExport, Block, Values
 from receiver.upload.recipient_types import OWNER, kind_of_addresses, may_tell_a_kind, owner_kinds
@@ -102,9 +102,7 @@ class _Search:
             names = ", ".join(self._settings.ldap_attributes)
             yield f"{self._without} of {self._entries} entries have none of {names}"
         if self.references:
-            named = ", ".join(escape(url, 100) for url in self.references[:NAMED])
-            more = f" and {len(self.references) - NAMED} more" if len(self.references) > NAMED else ""
-            yield f"who lives on another server is not listed: {named}{more}"
+            yield f"who lives on another server is not listed: {name_some(self.references, NAMED, 100)}"
 
     def _check_bound(self, line: int) -> None:
         most = MOST * (self._settings.max_recipients + 1_000)

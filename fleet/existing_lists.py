@@ -153,7 +153,7 @@ def _table_lines(table: Mapping[str, Any]) -> Iterator[str]:
         below = name_some(table["below"], _NAMED)
         yield f"{name} has keys below the customer's domains, which are not the customer's: {below}"
     if table["bare"]:
-        yield f"{name} has keys without a domain, which Postfix reads as of myorigin: {name_some(table['bare'], _NAMED)}"
+        yield f"{name} has keys without a domain, which Postfix reads in myorigin: {name_some(table['bare'], _NAMED)}"
     if table["everywhere"]:
         yield f"{name} has keys for every domain: {name_some(table['everywhere'], _NAMED)}"
     if table["odd"]:

@@ -18,7 +18,7 @@ from inventory import Inventory, find, find_relay
 from inventory.model import Relay
 from receiver.formatting import NAMED
 
-COLUMNS = ("customer", "where", "state", "list", "recipients", "held", "pinned", "settings")
+COLUMNS = ("customer", "where", "state", "list", "recipients", "held", "frozen", "settings")
 
 Found = Mapping[str, Mapping[str, Any] | HostError | Refused]
 

@@ -139,7 +139,7 @@ class Plan:
         return cls(host, wanted, tuple(changes))
 
     def removals(self) -> tuple[str, ...]:
-        """Yield what would be removed: `NOUN:WORD` for each protected line, a name for each value that would fall.
+        """Return what would be removed: `NOUN:WORD` for each protected line, a name for each value that would fall.
 
         `NOUN:WORD` for each protected line, a name for each value that would fall.
         """

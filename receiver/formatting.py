@@ -14,7 +14,7 @@ _SOME = 10  # names in a sentence
 
 
 def escape(text: str, limit: int = 200) -> str:
-    """Text from outside, fit for a terminal and a log: printable characters, the rest as escapes, bounded.
+    """Return text from outside, fit for a terminal and a log: printable characters, the rest as escapes, bounded.
 
     It stays on one line and cannot move a cursor, turn the writing round or colour anything. It is still plain text:
     who prints it through something with a markup of its own switches that off.
@@ -75,7 +75,7 @@ def name_some(names: Collection[str], most: int = _SOME, longest: int = 200) -> 
 
 
 def sort_by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Reasons and their counts, the most frequent first, equal ones by name."""
+    """Return reasons and their counts, the most frequent first, equal ones by name."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 

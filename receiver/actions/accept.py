@@ -25,7 +25,7 @@ from receiver.upload.pipeline import verify_tables
 
 
 class AcceptOrder(NamedTuple):
-    """What a person has said."""
+    """What a person has confirmed on the command line."""
 
     numbers: Numbers
     list: str  # SHA-256 of the list that was reviewed, all of it
@@ -35,7 +35,7 @@ class AcceptOrder(NamedTuple):
 
 
 class Witness(NamedTuple):
-    """What tells who had mail since the review."""
+    """The sources that know who had mail since the review."""
 
     seen: SeenMail
     ask: Callable[[Sequence[str]], Answers]  # the customer's own server
@@ -52,7 +52,7 @@ def accept_held(spool: Spool, order: AcceptOrder, witness: Witness, tables: Tabl
     settings = load_settings(spool.places, spool.customer)
     late = late_mail.find_late_mail(spool, settings, witness.seen.mail, witness.ask)  # a server may answer slowly
     with publishing.transaction(spool) as settings:
-        _check_not_pinned(spool)
+        _check_not_frozen(spool)
         now = int(time.time())
         in_force, found = spool.in_force(), review_held(spool, settings, now)
         record = _read_record(spool, order, witness)
@@ -79,10 +79,10 @@ def _publish(spool: Spool, settings: Settings, in_force: InForce, found: Review,
     publishing.publish(spool, settings, in_force, decision, now)
 
 
-def _check_not_pinned(spool: Spool) -> None:
-    pin = spool.pinned()
-    if pin:
-        raise Refused(f"frozen since {format_time(pin.since)}; `resume {spool.customer}` comes first")
+def _check_not_frozen(spool: Spool) -> None:
+    frozen = spool.frozen()
+    if frozen:
+        raise Refused(f"frozen since {format_time(frozen.since)}; `resume {spool.customer}` comes first")
 
 
 def _read_record(spool: Spool, order: AcceptOrder, witness: Witness) -> ReviewRecord:

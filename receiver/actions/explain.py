@@ -34,7 +34,7 @@ def explain(
         raise Refused(f"{reason}: an address in {', '.join(settings.domains)} is wanted")
     in_force, held = spool.in_force(), spool.held()
     log = {entry.entry: entry for entry in upload_log.read_entries(spool.folder)}
-    pin, domain = spool.pinned(), domain_of(name)
+    frozen, domain = spool.frozen(), domain_of(name)
     return {
         "address": name,
         "domain": domain,
@@ -51,7 +51,7 @@ def explain(
         "excluded": reason_left_out(f"smtp:{name}", settings) == EXCLUDED,
         "held": held
         and {"list": held.list, "since": held.since, "reasons": held.reasons, "has_it": name in held.recipients},
-        "pinned": pin and pin._asdict(),
+        "pinned": frozen and frozen._asdict(),
         "in_table": _is_in_table(tables, name, domain),
         **_mail(name, watched),
     }

@@ -17,7 +17,7 @@ from receiver.outcome import Refused
 
 
 class LateMail(NamedTuple):
-    """What the customer's server says of them."""
+    """The server's answers about recipients that had mail since the review."""
 
     harmless: frozenset[str] = frozenset()  # the server refuses the address itself, or takes everybody
     note: str = ""  # that it takes everybody, so that what it took proves nothing
@@ -26,7 +26,10 @@ class LateMail(NamedTuple):
 def find_late_mail(
     spool: Spool, settings: Settings, mail: Mapping[str, MailSeen], ask: Callable[[Sequence[str]], Answers]
 ) -> LateMail:
-    """Ask the customer's server about who had mail since the review; without a lock, since that takes time."""
+    """Return what the customer's server answers about recipients that had mail since the review.
+
+    It takes time, and so no lock.
+    """
     record = review_record.load_record(spool.folder)
     if record is None or spool.waits() is None:
         return LateMail()

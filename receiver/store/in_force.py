@@ -18,7 +18,7 @@ from receiver.lists import list_file, publishing, removed_addresses, upload_log
 from receiver.lists.publishing import Decision
 from receiver.lists.removed_addresses import Removal
 from receiver.lists.review_record import BadRecord, decode_record, load_record, store_record
-from receiver.lists.spool import Held, Pin, Spool
+from receiver.lists.spool import Held, ListFreeze, Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Origin
 from receiver.store.head import Head, Tip
@@ -124,9 +124,9 @@ def _brought_back(spool: Spool, head: Head, now: int) -> frozenset[str]:
 
 def _freeze(spool: Spool, head: Head) -> None:
     if head.frozen is None:
-        spool.unpin()
-    elif spool.pinned() != Pin(head.frozen.since, head.frozen.by, head.frozen.to):
-        spool.pin(Pin(head.frozen.since, head.frozen.by, head.frozen.to))
+        spool.unfreeze()
+    elif spool.frozen() != ListFreeze(head.frozen.since, head.frozen.by, head.frozen.to):
+        spool.freeze(ListFreeze(head.frozen.since, head.frozen.by, head.frozen.to))
 
 
 def _hold(spool: Spool, head: Head, news: News) -> None:

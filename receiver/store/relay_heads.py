@@ -56,8 +56,8 @@ def forget_heads(spool: Spool) -> None:
 
 
 def _head_of_spool(spool: Spool, now: int) -> Tip:
-    text, waits, pin = spool.text(), spool.waits(), spool.pinned()
-    frozen = Freeze(escape(pin.by), max(0, min(pin.since, now)), escape(pin.list), "") if pin else None
+    text, waits, freeze = spool.text(), spool.waits(), spool.frozen()
+    frozen = Freeze(escape(freeze.by), max(0, min(freeze.since, now)), escape(freeze.list), "") if freeze else None
     back = removed_addresses.read_removals(spool.folder, now)
     kept = {name: back[name].entry for name in removed_addresses.brought_back(back)}
     accepted = spool.accepted()

@@ -158,8 +158,8 @@ def done_check(spool: Spool, verb: str, name: str) -> Callable[[], bool]:
         return partial(_was_accepted, spool, {name, waits.list} if waits else {name})
     if verb == "rollback" and name:
         return partial(_was_rolled_back, spool, name)
-    if verb == "resume" and spool.pinned():
-        return lambda: spool.pinned() is None
+    if verb == "resume" and spool.frozen():
+        return lambda: spool.frozen() is None
     return lambda: False
 
 
@@ -196,9 +196,9 @@ def _change_of(spool: Spool, decided: Decided, seen: Tip, decision: Decision, ba
     head = _with_spool_state(spool, base.head)
     if decision.clears:
         head = head._replace(held=None, review=None)
-    if decision.pin:
+    if decision.frozen:
         name = list_file.digest(base.text)
-        head = head._replace(frozen=Freeze(decision.pin.by, decision.pin.since, decision.pin.list, name))
+        head = head._replace(frozen=Freeze(decision.frozen.by, decision.frozen.since, decision.frozen.list, name))
     if decided.kind == "resume":
         head = head._replace(frozen=None)
     head = head._replace(accepted=decision.accepted, kept=_brought_back(spool, head, decision))

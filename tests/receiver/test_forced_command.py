@@ -277,10 +277,10 @@ def test_attack_a_key_that_calls_all_the_time_takes_no_more_than_its_places(rela
     Path(relay.places.spool("bolt")).mkdir()
     with ExitStack() as running:
         for _ in range(locks.CALLS):
-            running.enter_context(locks.call(relay.places, "acme"))
+            running.enter_context(locks.hold_call_slot(relay.places, "acme"))
         done = relay.gate(verb)
         assert (done.returncode, b"4 calls of this customer are being answered" in done.stdout) == (75, True)
-        with locks.call(relay.places, "bolt"):
+        with locks.hold_call_slot(relay.places, "bolt"):
             pass
 
 

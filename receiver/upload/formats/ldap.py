@@ -39,7 +39,7 @@ def values(export: bytes, settings: Settings) -> Values:
 
 
 class _Search:
-    """What has been found so far."""
+    """The entries that have been read so far."""
 
     def __init__(self, settings: Settings) -> None:
         self.references: list[str] = []
@@ -53,7 +53,7 @@ class _Search:
         self._entries = self._values = self._without = 0
 
     def add(self, entry: ldif.Entry) -> None:
-        """Take the addresses of an entry. Raises BadExport."""
+        """Add the addresses of an entry. Raises BadExport."""
         owner, addresses, has_one = self.read(entry)
         self._entries += 1
         self._values += len(addresses)
@@ -78,7 +78,7 @@ class _Search:
         return owner, addresses, has_one
 
     def refer(self, url: str) -> None:
-        """Note where somebody may live whom this server does not know. Raises BadExport for too many."""
+        """Record a reference to another server, which may know more recipients. Raises BadExport for too many."""
         self.references.append(url)
         if len(self.references) > REFERENCES:
             raise BadExport(None, f"more than {REFERENCES} references to other servers: no directory has so many")

@@ -140,7 +140,7 @@ def test_attack_a_damaged_file_of_a_spool_stops_no_status_and_no_timer(tmp_path:
     relay.offer(people(3))
     (relay.folder / name).write_text(content)
     for words in (("status", "acme"), ("tick",), ("review", "acme"), ("history", "acme")):
-        done = relay.desk(*words)
+        done = relay.admin(*words)
         assert (done.returncode, done.stderr) == (0, b"")
 
 

@@ -123,7 +123,7 @@ def refused(place: Place, case: Case) -> None:
     assert everything(place.operator.inventory.parent) == at_home
 
 
-def taken(place: Place, case: Case) -> None:
+def expect_set_up(place: Place, case: Case) -> None:
     """A list is put in force as anywhere, others do not notice, and afterwards all is as before."""
     before, others = place.configuration(), place.answers(*OTHERS)
     place.operator.done("provision acme --dry-run", code=6)
@@ -141,7 +141,7 @@ def taken(place: Place, case: Case) -> None:
     assert place.answers(*OTHERS) == others
 
 
-def failed(place: Place, case: Case) -> None:
+def expect_failed_proof(place: Place, case: Case) -> None:
     """Only the edit shows it: main.cf is as before, what stays is named, and nobody is told to carry a kit."""
     before, others = place.configuration(), place.answers(*OTHERS)
     ran = place.operator.done("provision acme", code=5)
@@ -172,6 +172,6 @@ def _says(ran: Ran, case: Case) -> None:
 
 OUTCOMES: dict[str, Callable[[Place, Case], Any]] = {
     "refused": refused,
-    "taken": taken,
-    "failed": failed,
+    "taken": expect_set_up,
+    "failed": expect_failed_proof,
 }

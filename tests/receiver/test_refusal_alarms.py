@@ -196,7 +196,7 @@ def refused(*names: str) -> bytes:
     return b"".join(smtpd(refusal(name), head) for name in names)
 
 
-def told(relay: SmallRelay, taken: str, *lines: bytes) -> list[str]:
+def alarm_lines(relay: SmallRelay, taken: str, *lines: bytes) -> list[str]:
     """What the timer tells of refused addresses, where a server takes the addresses with this text."""
     log = relay.var / "mail.log"
     with log.open("ab") as file:
@@ -217,8 +217,8 @@ def newest_entry(relay: SmallRelay) -> str:
 
 def test_the_timer_names_the_command_that_mends_a_wrong_removal(watched: SmallRelay) -> None:
     entry, text = newest_entry(watched), "an upload removed, and now are refused, though the server takes them"
-    assert told(watched, LAST, refused(LAST)) == [f"acme: {text}: {LAST}; `inv rollback acme --entry {entry}`"]
-    assert told(watched, LAST, refused(LAST)) == [], "it was named"
+    assert alarm_lines(watched, LAST, refused(LAST)) == [f"acme: {text}: {LAST}; `inv rollback acme --entry {entry}`"]
+    assert alarm_lines(watched, LAST, refused(LAST)) == [], "it was named"
 
 
 def test_whom_a_person_let_go_is_told_as_a_leaver_once(watched: SmallRelay) -> None:
@@ -226,43 +226,43 @@ def test_whom_a_person_let_go_is_told_as_a_leaver_once(watched: SmallRelay) -> N
     watched.accept("removing", 9)
     leaver = "user00035@acme.example"
     text = f"removed by a person, and still written to: {leaver}; `inv refusals acme` shows them"
-    assert told(watched, "user", refused(leaver)) == [f"acme: {text}"]
-    assert told(watched, "user", refused(leaver)) == []
+    assert alarm_lines(watched, "user", refused(leaver)) == [f"acme: {text}"]
+    assert alarm_lines(watched, "user", refused(leaver)) == []
 
 
 def test_whom_an_upload_removes_again_after_a_person_did_is_an_alarm(watched: SmallRelay) -> None:
     watched.offer(people(30))
     watched.accept("removing", 9)
-    told(watched, "user", refused("user00030@acme.example"))
+    alarm_lines(watched, "user", refused("user00030@acme.example"))
     watched.offer(people(31))
-    assert told(watched, "user") == []
+    assert alarm_lines(watched, "user") == []
     watched.offer(people(30))
-    (line,) = told(watched, "user", refused("user00030@acme.example"))
+    (line,) = alarm_lines(watched, "user", refused("user00030@acme.example"))
     assert line.endswith(f"--entry {newest_entry(watched)}`")
 
 
 def test_a_removal_that_was_mended_and_comes_again_is_named_again(watched: SmallRelay) -> None:
-    assert len(told(watched, LAST, refused(LAST))) == 1
+    assert len(alarm_lines(watched, LAST, refused(LAST))) == 1
     watched.offer(people(40))
-    assert told(watched, LAST) == []
+    assert alarm_lines(watched, LAST) == []
     watched.offer(people(39))
     yesterday(watched)
-    assert len(told(watched, LAST, refused(LAST))) == 1
+    assert len(alarm_lines(watched, LAST, refused(LAST))) == 1
 
 
 def test_nobody_is_missed_in_a_domain_that_is_open(watched: SmallRelay) -> None:
     (watched.var / "customers" / "open").mkdir()  # the stand-in for the build takes all lists as they are
     (watched.var / "customers" / "open" / "recipients").write_text("@acme.example\n")
-    assert told(watched, LAST, refused(LAST)) == []
+    assert alarm_lines(watched, LAST, refused(LAST)) == []
 
 
 def test_the_line_of_the_day_is_one_a_day(watched: SmallRelay) -> None:
     watched.offer(people(30))
     watched.accept("removing", 9)
-    assert len(told(watched, "user", refused("user00035@acme.example"))) == 1
-    assert told(watched, "user", refused("user00036@acme.example")) == []
+    assert len(alarm_lines(watched, "user", refused("user00035@acme.example"))) == 1
+    assert alarm_lines(watched, "user", refused("user00036@acme.example")) == []
     yesterday(watched)
-    (line,) = told(watched, "user")
+    (line,) = alarm_lines(watched, "user")
     assert "user00036@" in line
     assert "user00035@" not in line
 

@@ -119,7 +119,7 @@ def _read(where: Path) -> tuple[Inventory, list[Fault], Tables]:
     faults: list[Fault] = []
     relay_tables = _relay_tables(where, faults)
     customer_tables = _customer_tables(where, faults)
-    known, known_faults = key_records.known(where)
+    known, known_faults = key_records.read_known_hosts(where)
     faults += _faults_of(known_faults, "known_hosts")
     provider, provider_faults = _provider(where)
     records = _records(where, customer_tables, faults)
@@ -157,7 +157,7 @@ def find_retired(where: Path, customer_id: str) -> Customer | None:
     faults: list[Fault] = []
     tables = {customer_id: _toml(path, f"customers/retired/{path.name}", faults)}
     records = _records(where, tables, faults)
-    found = _customers("customers/retired", tables, records, key_records.known(where)[0], faults)
+    found = _customers("customers/retired", tables, records, key_records.read_known_hosts(where)[0], faults)
     if faults:
         raise InventoryError([fault.text for fault in faults])
     return found[customer_id]

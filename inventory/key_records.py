@@ -94,7 +94,7 @@ def trust(where: Path, machine: Relay | Ssh, host_keys: Sequence[str]) -> None:
 def pin_spare(where: Path, machine: Relay | Ssh, host_keys: Sequence[str]) -> None:
     """Pin host keys ("TYPE BLOB") that the machine does not offer yet, beside those that are pinned."""
     spare = [*spare_keys(where, machine), *host_keys]
-    pinned = [key for key in known(where)[0].get(host_field(machine), ()) if key not in spare]
+    pinned = [key for key in read_known_hosts(where)[0].get(host_field(machine), ()) if key not in spare]
     _pin(where, machine, [*pinned, *(f"{key} {SPARE}" for key in dict.fromkeys(spare))])
 
 
@@ -125,7 +125,7 @@ def host_field(machine: Relay | Ssh) -> str:
     return address if machine.port in (None, 22) else f"[{address}]:{machine.port}"
 
 
-def known(where: Path) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+def read_known_hosts(where: Path) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """Return the host keys in known_hosts by host field, and what is wrong with the file."""
     found: dict[str, tuple[str, ...]] = {}
     faults = []

@@ -48,7 +48,7 @@ from receiver.outcome import (
     log_outcome,
     outcome_of_error,
 )
-from receiver.store.shared_change import Decided, done_check, hold_shared, run_anyway, run_shared, share_review
+from receiver.store.shared_change import PersonDecision, done_check, hold_shared, run_anyway, run_shared, share_review
 from receiver.store.transaction import load_access
 from receiver.system import account, process_limits
 from receiver.tables_client import Tables
@@ -182,7 +182,7 @@ def _through_store(call: AdminCall, spool: Spool, run: Callable[[], Outcome]) ->
     name = getattr(call.asked, "list", "") or ""
     if call.asked.verb == "adopt":
         return partial(hold_shared, access, spool, call.origin.by, run)
-    decided = Decided(call.asked.verb, call.origin)
+    decided = PersonDecision(call.asked.verb, call.origin)
     if call.asked.verb == "open" or (call.asked.verb == "merge-list" and not call.asked.exact):
         return partial(run_anyway, access, spool, decided, run)
     return partial(run_shared, access, spool, decided, run, done_check(spool, call.asked.verb, name))

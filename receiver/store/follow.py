@@ -36,7 +36,7 @@ OVERLAP = 60  # seconds by which a look reaches back, for what was committed lat
 BESIDE = 180  # seconds for which a follower may have heads that do not know each other
 
 
-class Followed(NamedTuple):
+class FollowRecord(NamedTuple):
     """When this relay followed, and what it could not."""
 
     reached: int = 0  # epoch seconds of this relay: when the store was asked last and answered
@@ -49,20 +49,20 @@ class Followed(NamedTuple):
     alive: Sequence[str] = ()  # upload relays with a heartbeat in the last hour; none: this one's could not be written
 
 
-class Looked(NamedTuple):
+class FollowResult(NamedTuple):
     """What came of one run."""
 
-    followed: Followed
+    followed: FollowRecord
     changed: tuple[str, ...] = ()  # customers whose list in force is another now
 
 
-def read_followed(run: int) -> Followed:
+def read_followed(run: int) -> FollowRecord:
     """Return what the last run noted; nothing where there was none."""
     fields = atomic_files.load_json(run, FOLLOW) or {}
-    return Followed(**{name: value for name, value in fields.items() if name in Followed._fields})
+    return FollowRecord(**{name: value for name, value in fields.items() if name in FollowRecord._fields})
 
 
-def follow(access: StoreAccess, customers: Sequence[str], now: int, seconds: float = 3_600.0) -> Looked:
+def follow(access: StoreAccess, customers: Sequence[str], now: int, seconds: float = 3_600.0) -> FollowResult:
     """Look once, for at most so many seconds. Raises Busy while another run is at it."""
     run = atomic_files.open_directory(access.places.run)
     lock = os.open("follow.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=run)
@@ -76,7 +76,7 @@ def follow(access: StoreAccess, customers: Sequence[str], now: int, seconds: flo
         os.close(run)
 
 
-def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, until: float) -> Looked:
+def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, until: float) -> FollowResult:
     last = _without_future(read_followed(run), now)
     every = not last.reached or now - last.every >= ALL or last.every > now or bool(last.why)
     noted = {note.customer for note in read_notes(run, last.tried - OVERLAP)}  # those whose uploads were not judged
@@ -89,16 +89,16 @@ def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, unt
             again = [name for name in customers if name in names]
             for name in again:
                 if time.monotonic() > until:
-                    return Looked(last._replace(tried=now, why="it took too long"), tuple(changed))
+                    return FollowResult(last._replace(tried=now, why="it took too long"), tuple(changed))
                 if _follow_safely(access, connection, name, wrong):
                     changed.append(name)
             access.note_damage(connection.damaged)
             alive = beat(connection, access.settings, _upload_relays(access, customers))
     except (Unreached, BadSettings) as error:
-        return Looked(last._replace(tried=now, why=str(error)), tuple(changed))
+        return FollowResult(last._replace(tried=now, why=str(error)), tuple(changed))
     beside = {name: last.beside.get(name, now) for name in customers if _has_several(access, name)}
     whole = now if every else last.every
-    return Looked(Followed(now, now, clock, whole, "", wrong, beside, alive), tuple(changed))
+    return FollowResult(FollowRecord(now, now, clock, whole, "", wrong, beside, alive), tuple(changed))
 
 
 def _upload_relays(access: StoreAccess, customers: Iterable[str]) -> set[str]:
@@ -110,7 +110,7 @@ def _upload_relays(access: StoreAccess, customers: Iterable[str]) -> set[str]:
     return found
 
 
-def _without_future(last: Followed, now: int) -> Followed:
+def _without_future(last: FollowRecord, now: int) -> FollowRecord:
     """Return what was noted, as of now where a clock that was ahead noted it: no alarm waits for that time."""
     beside = {name: min(since, now) for name, since in last.beside.items()}
     return last._replace(reached=min(last.reached, now), beside=beside)

@@ -26,7 +26,7 @@ from receiver.store.merge import find_unknown, take_given, unite
 from receiver.store.numbering import RefusedWith
 from receiver.store.relay_heads import find_list, read_heads
 from receiver.store.settings import load_revision
-from receiver.store.transaction import Change, StoreAccess, Written, prepare, publish, write
+from receiver.store.transaction import Change, StoreAccess, WriteResult, prepare, publish, write
 from receiver.system import atomic_files, locks
 
 _HEADS = 100  # that another relay may hand over
@@ -167,7 +167,7 @@ def _with_open_domains(domains: frozenset[str], by: str, base: Tip) -> Change:
     return Change(head, base.text, "open", entry, by, is_judgement=False)
 
 
-def _publish(access: StoreAccess, spool: Spool, written: Written) -> dict[str, Any]:
+def _publish(access: StoreAccess, spool: Spool, written: WriteResult) -> dict[str, Any]:
     publish(access, spool, written.tip, written.news)
     total = written.tip.text.count(b"\n") if written.tip else 0
     return {"point": written.tip.head.point if written.tip else "", "total": total}

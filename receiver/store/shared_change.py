@@ -30,7 +30,7 @@ _TRIES = 3  # where another relay writes in between
 DONE_ALREADY = "done already"
 
 
-class Decided(NamedTuple):
+class PersonDecision(NamedTuple):
     """What a person asked for."""
 
     kind: str  # accept, rollback, bring back, resume
@@ -51,7 +51,7 @@ class HeadChanged(Busy):
 
 
 def run_shared(
-    access: StoreAccess, spool: Spool, decided: Decided, run: Callable[[], Outcome], is_done: Callable[[], bool]
+    access: StoreAccess, spool: Spool, decided: PersonDecision, run: Callable[[], Outcome], is_done: Callable[[], bool]
 ) -> Outcome:
     """Run an action whose decisions go to the store first.
 
@@ -65,7 +65,7 @@ def run_shared(
 
 
 def _run_once(
-    access: StoreAccess, spool: Spool, decided: Decided, run: Callable[[], Outcome], is_done: Callable[[], bool]
+    access: StoreAccess, spool: Spool, decided: PersonDecision, run: Callable[[], Outcome], is_done: Callable[[], bool]
 ) -> Outcome:
     tip = take_head(access, spool)
     if is_done():
@@ -80,7 +80,7 @@ def _run_once(
     return outcome
 
 
-def run_anyway(access: StoreAccess, spool: Spool, decided: Decided, run: Callable[[], Outcome]) -> Outcome:
+def run_anyway(access: StoreAccess, spool: Spool, decided: PersonDecision, run: Callable[[], Outcome]) -> Outcome:
     """Run what only adds and opens: in the store, or where that does not take part, on this relay alone.
 
     The store learns later what was done here.
@@ -176,7 +176,7 @@ def _was_rolled_back(spool: Spool, name: str) -> bool:
     return is_named and frozen is not None and spool.summary().list == frozen.to
 
 
-def write_spool_state(access: StoreAccess, spool: Spool, decided: Decided) -> None:
+def write_spool_state(access: StoreAccess, spool: Spool, decided: PersonDecision) -> None:
     """Write what resuming left in the spool beside the list: nothing is frozen, and what waits. Raises Busy."""
     written = write(access, spool, partial(_change_of_spool, spool, decided))
     if written.tip:
@@ -184,13 +184,13 @@ def write_spool_state(access: StoreAccess, spool: Spool, decided: Decided) -> No
             write_heads(spool, [written.tip])
 
 
-def _commit(access: StoreAccess, spool: Spool, decided: Decided, seen: Tip, decision: Decision) -> None:
+def _commit(access: StoreAccess, spool: Spool, decided: PersonDecision, seen: Tip, decision: Decision) -> None:
     written = write(access, spool, partial(_change_of, spool, decided, seen, decision))
     if written.tip:
         write_heads(spool, [written.tip])
 
 
-def _change_of(spool: Spool, decided: Decided, seen: Tip, decision: Decision, base: Tip) -> Change:
+def _change_of(spool: Spool, decided: PersonDecision, seen: Tip, decision: Decision, base: Tip) -> Change:
     if base.head.point != seen.head.point:
         raise HeadChanged
     head = _with_spool_state(spool, base.head)
@@ -209,7 +209,7 @@ def _change_of(spool: Spool, decided: Decided, seen: Tip, decision: Decision, ba
     return Change(head, decision.text, decided.kind, entry, decided.by, held, removals)
 
 
-def _change_of_spool(spool: Spool, decided: Decided, base: Tip) -> Change:
+def _change_of_spool(spool: Spool, decided: PersonDecision, base: Tip) -> Change:
     if base.head.point not in [tip.head.point for tip in read_heads(spool)]:
         raise HeadChanged
     head = _with_spool_state(spool, base.head)._replace(frozen=None)

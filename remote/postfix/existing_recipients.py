@@ -104,7 +104,7 @@ def _list_table(postfix: Postfix, table: MapTable, parameter: str, keys: ListedK
         return Listing(table, parameter, keys, frozenset(), last_lines(ran.err, 2))
     every = set()
     for key, value in split_listing(ran.out):
-        keys.take(key, value)
+        keys.add(key, value)
         every.add(key)
     return Listing(table, parameter, keys, frozenset(every), "")
 
@@ -187,7 +187,7 @@ def _recipients_of(names: Names, texts: Iterable[str]) -> list[str]:
     for text in texts:
         lines = (line if len(line.split()) != 1 else f"{line} OK" for line in text.splitlines())
         for key in source_keys(lines).values():
-            keys.take(key, "given")
+            keys.add(key, "given")
     return sorted(keys.candidates)
 
 

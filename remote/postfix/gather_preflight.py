@@ -12,7 +12,7 @@ from common.main_cf_params import RECIPIENTS, REJECT, ROUTES, TABLE_OF, members,
 from remote.account_to_come import as_if_made
 from remote.files import read_text
 from remote.main import CommandResult, Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
-from remote.postfix.catch_all import catch_alls
+from remote.postfix.catch_all import find_catch_alls
 from remote.postfix.instance import Postfix, Service
 from remote.postfix.listeners import answering_services
 from remote.postfix.outsider import find_way
@@ -225,7 +225,7 @@ def _domains(postfix: Postfix, wanted: State) -> dict[str, Any]:
         for address, one in resolve(postfix, [f"postmaster@{one}" for one in wanted]).items()
     }
     ends = {name: found[name] for name, hop in wanted.items() if hop is None and found[name].transport in DEAD_ENDS}
-    everybody, unreadable = catch_alls(postfix, wanted)
+    everybody, unreadable = find_catch_alls(postfix, wanted)
     return {
         "classes": {name: one.kind for name, one in found.items()},
         "everybody": everybody,

@@ -46,7 +46,7 @@ def ask_domains(postfix: Postfix, way: Way) -> Answers:
     return _ask(postfix, way, [f"{word}@{domain}" for domain in dict.fromkeys(few)])
 
 
-def rehearse(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -> None:
+def check_tables(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -> None:
     """See to it that our tables can be read, and let pass whom they must, before anybody's mail meets them.
 
     `had_none`: there was no recipient map, and so every address of other relay domains was taken. Raises Failed.
@@ -68,7 +68,7 @@ def rehearse(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -
         raise Failed(f"our tables would have mail to {lost[0]} refused, which is not ours; main.cf is left as it was")
 
 
-def faults(postfix: Postfix, way: Way, before: Answers) -> Iterator[str]:
+def find_faults(postfix: Postfix, way: Way, before: Answers) -> Iterator[str]:
     """Ask again, and tell what is not as it should be now, a line each."""
     here, words, adopted = {*our_domains()}, find_words(postfix, our_domains()), adopted_ours()
     asked = {domain for domain, word in words.items() if word == ASK}

@@ -37,7 +37,7 @@ class Sample:
         """How many addresses, and their name: the same on every relay that has the same, in the same order."""
         return [self._seen, self.all.hexdigest()]
 
-    def take(self, address: str) -> None:
+    def add(self, address: str) -> None:
         """Take in one entry; one without a local part stands for everybody."""
         self.all.update(f"{address}\n".encode())
         if address.startswith("@"):
@@ -113,7 +113,7 @@ def samples(domains: Iterable[str]) -> dict[str, Sample]:
             address = line.rsplit(None, 1)[0]
             sample = found.get(address.rpartition("@")[2])
             if sample:
-                sample.take(address)
+                sample.add(address)
     return found
 
 

@@ -15,8 +15,8 @@ import pytest
 from common import next_hop_probe
 from common.next_hop_probe import Answers, Reply, Sender, Server
 from receiver.lists import upload_log
-from receiver.monitoring.refusal_alarms import Answered, Gone, Known, daily_line, judge, suspects
-from receiver.monitoring.refusals import Fault, Mail, Refusals, RefusedAddress, Seen
+from receiver.monitoring.refusal_alarms import ListSnapshot, RecentRemoval, SuspectAnswers, daily_line, judge, suspects
+from receiver.monitoring.refusals import Fault, Mail, RefusalDay, Refusals, RefusedAddress
 from receiver.timer import run_timer
 from tests.support.maillog import refusal, smtpd
 from tests.support.small_relay import SmallRelay, people
@@ -33,20 +33,22 @@ def test_a_refusal_is_told_when_it_looks_wrong_and_the_answers_bear_it_out(case:
     for name, seen in given["refused"].items():
         was_listed = name in given["was_listed"]
         refusals.refused[name] = RefusedAddress(
-            {"unlisted": len(seen)}, tuple(Seen(*each) for each in seen), was_listed
+            {"unlisted": len(seen)}, tuple(RefusalDay(*each) for each in seen), was_listed
         )
     refusals.faults = {name: Fault(TODAY, *fault) for name, fault in given["faults"].items()}
     refusals.had_mail = {name: Mail(TODAY, 1) for name in given["had_mail"]}
     refusals.named, refusals.asked = dict.fromkeys(given["named"], TODAY), dict.fromkeys(given["asked_today"], TODAY)
-    gone = {name: Gone(*each) for name, each in given["gone"].items()}
-    known = Known("acme", set(given["listed"]), set(given["held"]), gone, may_be_asked=given.get("may_be_asked", True))
+    gone = {name: RecentRemoval(*each) for name, each in given["gone"].items()}
+    known = ListSnapshot(
+        "acme", set(given["listed"]), set(given["held"]), gone, may_be_asked=given.get("may_be_asked", True)
+    )
     asked = suspects(refusals, known, TODAY)
     assert sorted((*asked.for_next_hop, *asked.for_relay)) == given["asks"]
     replies = {name: Reply(code, "said") for name, code in given["replies"].items()}
     random = Reply(given["random"], "said") if given["random"] else None
     missing = asked.for_tables if given["missing"] is None else given["missing"]
     relay = {name: Reply(*each) for name, each in given["relay"].items()}
-    alarms = judge(known, asked, Answered(Answers(replies, random), relay, missing))
+    alarms = judge(known, asked, SuspectAnswers(Answers(replies, random), relay, missing))
     line = daily_line(refusals, known)
     assert [alarm.text for alarm in (*alarms, *([line] if line else []))] == given["alarms"]
 
@@ -56,13 +58,13 @@ MADE_UP = f"q{'0af3' * 6}@acme.example"  # as Postern asks about
 
 def test_a_name_of_the_form_that_we_make_up_is_asked_about_where_somebody_has_it() -> None:
     refusals = Refusals()
-    seen = tuple(Seen(f"2026-11-{day}", f"198.51.{day}.0/24", has_sender=True) for day in (18, 19, 20))
+    seen = tuple(RefusalDay(f"2026-11-{day}", f"198.51.{day}.0/24", has_sender=True) for day in (18, 19, 20))
     refusals.refused = {MADE_UP: RefusedAddress({"unlisted": 3}, seen)}
-    assert not suspects(refusals, Known("acme", set()), TODAY).for_next_hop
-    assert daily_line(refusals, Known("acme", set())) is None
-    assert suspects(refusals, Known("acme", set(), {MADE_UP}), TODAY).for_next_hop == [MADE_UP]
-    gone = {MADE_UP: Gone("e1", by_person=False, since="2026-11-01")}
-    assert suspects(refusals, Known("acme", set(), gone=gone), TODAY).for_next_hop == [MADE_UP]
+    assert not suspects(refusals, ListSnapshot("acme", set()), TODAY).for_next_hop
+    assert daily_line(refusals, ListSnapshot("acme", set())) is None
+    assert suspects(refusals, ListSnapshot("acme", set(), {MADE_UP}), TODAY).for_next_hop == [MADE_UP]
+    gone = {MADE_UP: RecentRemoval("e1", by_person=False, since="2026-11-01")}
+    assert suspects(refusals, ListSnapshot("acme", set(), gone=gone), TODAY).for_next_hop == [MADE_UP]
 
 
 # ---- asking

@@ -44,7 +44,7 @@ def read_given_key(file: str, everything: Inventory, customers: Sequence[Custome
 
 
 class RecordedKey(NamedTuple):
-    """What came of making a customer's key and recording it."""
+    """The result of making and recording a customer's key."""
 
     code: int
     said: tuple[Sentence, ...] = ()
@@ -106,7 +106,7 @@ class NewKeys(NamedTuple):
 
 
 class KeyRemoval(NamedTuple):
-    """Keys that a customer is to lose."""
+    """Keys to be removed from a customer."""
 
     customer: Customer
     names: tuple[str, ...]

@@ -20,7 +20,7 @@ _LOOKED = re.compile(r": only looked: [0-9]+ recipients \(\+([0-9]+) -([0-9]+)\)
 
 
 def run_export(customer: Customer, look: bool, as_json: bool) -> int:
-    """Export and send, or only look; return the batch's exit code, the worst of what the relays said.
+    """Run the customer's export, or a dry run of it; return the batch's exit code, the worst of all relays.
 
     Raises HostError when the server cannot be asked.
     """

@@ -140,7 +140,7 @@ def _read(where: Path) -> tuple[Inventory, list[Fault], Tables]:
 
 
 def relay_names(where: Path) -> tuple[str, ...]:
-    """Name the relays that are written down, whatever is wrong in the rest of the inventory."""
+    """Return the names of the relays in relays.toml, whatever is wrong in the rest of the inventory."""
     _must_be_there(where)
     return tuple(_relay_tables(where, []) or ())
 
@@ -164,7 +164,7 @@ def find_retired(where: Path, customer_id: str) -> Customer | None:
 
 
 def retire(where: Path, customer_id: str) -> None:
-    """Move a customer's file to those that went, which commits: it is nobody's to provision any more."""
+    """Move a customer's file to customers/retired, which commits the retirement: no command provisions it any more."""
     place = retired_file(where, customer_id)
     place.parent.mkdir(exist_ok=True)
     (where / "customers" / place.name).rename(place)
@@ -329,7 +329,7 @@ def _check_table(
 
 
 def _freeze(value: Any) -> Any:
-    """Turn TOML's arrays into tuples: the model is strict and a tuple is what it asks for."""
+    """Return TOML's arrays as tuples, which the strict model requires."""
     if isinstance(value, dict):
         return {key: _freeze(inner) for key, inner in value.items()}
     return tuple(map(_freeze, value)) if isinstance(value, list) else value

@@ -53,7 +53,7 @@ def record(where: Path, customer: str, key: Key) -> None:
 
 
 def forget(where: Path, customer: str, name: str) -> None:
-    """Take a public half away; its name is not given again."""
+    """Delete a public key; its name is not used again."""
     _remember(where, customer, _number(name))
     path = where / "keys" / customer / f"{name}.pub"
     path.unlink(missing_ok=True)
@@ -68,7 +68,7 @@ def was_recorded(where: Path, customer: str, name: str) -> bool:
 
 @contextmanager
 def hold_lock(where: Path, customer: str) -> Iterator[None]:
-    """Be the only one who changes the customer's keys. Raises BlockingIOError when somebody else is at it."""
+    """Hold the lock of the customer's keys. Raises BlockingIOError when another run has it."""
     folder = where / "keys" / customer
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
@@ -80,7 +80,7 @@ def hold_lock(where: Path, customer: str) -> Iterator[None]:
 
 
 def next_name(where: Path, customer: str, seen: Iterable[str] = ()) -> str:
-    """Name the next key: one above the highest ever recorded, and those that relays have seen."""
+    """Return the next key's name: one above the highest ever recorded, and above those that relays have seen."""
     numbers = [_number(name) for name in seen if _FILE.fullmatch(f"{name}.pub")]
     return f"k{max([_highest(where, customer), *numbers]) + 1}"
 

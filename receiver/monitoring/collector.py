@@ -13,14 +13,14 @@ from receiver.monitoring.refusals import Refusals
 
 
 class DomainOwner(NamedTuple):
-    """Whose a domain is, and the form of it that lists have."""
+    """The customer that has a domain, and the form of the domain in lists."""
 
     refusals: Refusals
     domain: str
 
 
 class Collector:
-    """Counts events in; those of other domains are nobody's."""
+    """Counts events; events of other domains are dropped."""
 
     def __init__(self, owners: Mapping[str, DomainOwner], last_hops: LastHops, first: int = 0) -> None:
         """Count for the owners of these domains; lines are numbered from `first` on."""

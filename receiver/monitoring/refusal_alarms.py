@@ -36,7 +36,7 @@ class RecentRemoval(NamedTuple):
 
 
 class ListSnapshot(NamedTuple):
-    """What is known of a customer's list."""
+    """A customer's list at one moment: in force, held, and recent removals."""
 
     customer: str
     listed: Collection[str]  # in force
@@ -74,7 +74,7 @@ class Suspects(NamedTuple):
 
 
 class SuspectAnswers(NamedTuple):
-    """What was found out about suspects."""
+    """What the tables, the relay and the next hop answer about suspects."""
 
     next_hop: Answers = Answers()
     relay: Mapping[str, Reply] = {}  # what this relay's own smtpd says

@@ -48,7 +48,7 @@ class RefusalCheck:
         self._end = time.monotonic() + _SECONDS
 
     def raise_alarms(self, watch: Watch) -> list[Alarm]:
-        """Ask what is to be asked; return all alarms of today."""
+        """Probe the suspects; return all alarms of today."""
         return [alarm for watched in watch.customers.values() for alarm in self._of_customer(watched)]
 
     def _of_customer(self, watched: WatchedCustomer) -> list[Alarm]:

@@ -186,7 +186,7 @@ def _customers_to_recount(customers: Mapping[str, WatchedCustomer]) -> dict[str,
 
 
 def _keep_totals(before: Mapping[str, WatchedCustomer], anew: Mapping[str, WatchedCustomer]) -> None:
-    """Keep the totals, which only grow, where days are counted once more."""
+    """Copy the totals, which only grow, to records whose days are counted once more."""
     for name, each in before.items():
         if any(each.refusals.totals.values()):
             anew[name].refusals.totals = each.refusals.totals

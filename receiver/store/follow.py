@@ -37,7 +37,7 @@ BESIDE = 180  # seconds for which a follower may have heads that do not know eac
 
 
 class FollowRecord(NamedTuple):
-    """When this relay followed, and what it could not."""
+    """The times of the last runs of `postern follow`, and what failed."""
 
     reached: int = 0  # epoch seconds of this relay: when the store was asked last and answered
     tried: int = 0  # when it was asked last
@@ -50,7 +50,7 @@ class FollowRecord(NamedTuple):
 
 
 class FollowResult(NamedTuple):
-    """What came of one run."""
+    """The result of one run of `postern follow`."""
 
     followed: FollowRecord
     changed: tuple[str, ...] = ()  # customers whose list in force is another now
@@ -63,7 +63,7 @@ def read_followed(run: int) -> FollowRecord:
 
 
 def follow(access: StoreAccess, customers: Sequence[str], now: int, seconds: float = 3_600.0) -> FollowResult:
-    """Look once, for at most so many seconds. Raises Busy while another run is at it."""
+    """Read the store once, for at most so many seconds. Raises Busy while another run is at it."""
     run = atomic_files.open_directory(access.places.run)
     lock = os.open("follow.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=run)
     try:
@@ -135,7 +135,7 @@ def find_changed(connection: Connection, customers: Sequence[str], since: int) -
 
 
 def _follow_safely(access: StoreAccess, connection: Connection, name: str, wrong: dict[str, str]) -> bool:
-    """Follow one customer; what fails there keeps no other from it, but for a connection that is gone."""
+    """Follow one customer; a failure is recorded and stops no other customer, unless the connection is gone."""
     try:
         with Spool(access.places, name) as spool:
             return follow_customer(access, connection, spool, wrong)
@@ -148,7 +148,7 @@ def _follow_safely(access: StoreAccess, connection: Connection, name: str, wrong
 
 
 def follow_customer(access: StoreAccess, connection: Connection, spool: Spool, wrong: dict[str, str]) -> bool:
-    """Take the store's head of one customer; return whether the list in force changed."""
+    """Put the store's head of one customer in force; return whether the list in force changed."""
     own = prepare(spool, int(time.time()))
     with connection.reading():
         found = rows.read_head(connection, spool.customer)

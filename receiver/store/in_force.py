@@ -30,7 +30,7 @@ _LOGGED = 500  # newest entries of the log among which one from the store may be
 
 
 class News(NamedTuple):
-    """What came along with the store's head."""
+    """The log entries, removals and held list that came with the store's head."""
 
     log: Mapping[str, LogEntry] = {}  # by point, the oldest first
     removals: Mapping[str, Removal] = {}
@@ -38,7 +38,7 @@ class News(NamedTuple):
 
 
 class Published(NamedTuple):
-    """What publishing changed."""
+    """The recipients that publishing added and removed."""
 
     added: frozenset[str] = frozenset()
     removed: frozenset[str] = frozenset()
@@ -130,7 +130,7 @@ def _freeze(spool: Spool, head: Head) -> None:
 
 
 def _hold(spool: Spool, head: Head, news: News) -> None:
-    """Let wait what waits in the store. A follower that has not its list keeps none."""
+    """Hold the list that is held in the store. A follower that has not received that list holds none."""
     if not head.held:
         spool.unhold()
         return
@@ -143,7 +143,7 @@ def _hold(spool: Spool, head: Head, news: News) -> None:
 
 
 def _record_review(spool: Spool, head: Head) -> None:
-    """Record a review that a person has made by way of another relay, so that it can be accepted here as well."""
+    """Record a review that a person made through another relay, so that it can be accepted here as well."""
     with suppress(BadRecord):
         record = decode_record(json.dumps(head.review).encode()) if head.review else None
         if record and record != load_record(spool.folder):

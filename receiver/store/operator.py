@@ -114,7 +114,7 @@ def export_heads(spool: Spool) -> dict[str, Any]:
 
 
 def merge_heads(access: StoreAccess, spool: Spool, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Take another relay's heads beside this one's; an upload relay writes one on top. Raises Refused, Busy."""
+    """Merge another relay's heads with this one's; an upload relay writes one on top. Raises Refused, Busy."""
     now, mine = int(time.time()), load_revision(spool.places, spool.customer)
     taken = [take_given(tip, mine, now) for tip in _read_given(spool.customer, given)]
     prepare(spool, now)
@@ -127,7 +127,10 @@ def merge_heads(access: StoreAccess, spool: Spool, given: Mapping[str, Any]) -> 
 
 
 def forget_heads(access: StoreAccess, spool: Spool, removing: int | None) -> dict[str, Any]:
-    """Take the store's head alone. Raises RefusedWith, naming who goes, without their number; Busy."""
+    """Replace this relay's heads by the store's head.
+
+    Raises RefusedWith, naming who goes, without their number; Busy.
+    """
     own = prepare(spool, int(time.time()))
     with access.connect() as connection, connection.reading():
         found = rows.read_head(connection, spool.customer)
@@ -151,7 +154,7 @@ def _points(tips: Iterable[Tip]) -> list[str]:
 
 
 def open_domains(access: StoreAccess, spool: Spool, domains: Iterable[str], by: str) -> dict[str, Any]:
-    """Take the accepted dates of domains out of the head, so that every relay opens them. Raises Busy."""
+    """Remove the accepted dates of domains from the head, so that every relay opens them. Raises Busy."""
     access.check_upload_relay()
     asked = frozenset(domains)
     prepare(spool, int(time.time()))

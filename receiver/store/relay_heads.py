@@ -50,7 +50,7 @@ def adopt_list(spool: Spool, now: int) -> None:
 
 
 def forget_heads(spool: Spool) -> None:
-    """Leave the store behind: who is published without it is in no head, and would go if an old one counted again."""
+    """Delete this relay's heads: recipients published without the store would go if an old head counted again."""
     for name in (HEADS_IN_FORCE, _NAME):
         atomic_files.remove(spool.folder, name)
 

@@ -31,7 +31,7 @@ DONE_ALREADY = "done already"
 
 
 class PersonDecision(NamedTuple):
-    """What a person asked for."""
+    """A person's decision, and who made it."""
 
     kind: str  # accept, rollback, bring back, resume
     origin: Origin
@@ -137,7 +137,7 @@ def _with_review(record: Mapping[str, Any], by: str, base: Tip) -> Change | None
 
 
 def take_head(access: StoreAccess, spool: Spool) -> Tip:
-    """Bring what is in force here to the store's state and return its head. Raises Busy, and Refused on a follower."""
+    """Put the store's state in force here and return its head. Raises Busy, and Refused on a follower."""
     access.check_upload_relay()
     wrong: dict[str, str] = {}
     with access.connect() as connection:

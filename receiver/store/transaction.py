@@ -36,7 +36,7 @@ _PAUSE = 0.2  # seconds between two tries
 
 
 class Change(NamedTuple):
-    """What is to be in force instead."""
+    """The list to put in force, and what goes with it."""
 
     head: Head  # its point, date and past are not set yet
     text: bytes
@@ -56,7 +56,7 @@ class WriteResult(NamedTuple):
 
 
 class StoreSnapshot(NamedTuple):
-    """What the store and this relay had at one moment."""
+    """The heads of the store and of this relay at one moment."""
 
     own: tuple[str, ...]  # the relay's heads as they are written
     found: rows.FoundHead
@@ -65,7 +65,7 @@ class StoreSnapshot(NamedTuple):
 
 
 class PreparedWrite(NamedTuple):
-    """What is to be written on top of what was seen."""
+    """What is to be written over a snapshot."""
 
     tips: tuple[Tip, ...]
     base: Tip
@@ -93,7 +93,7 @@ class StoreAccess(NamedTuple):
             raise Refused("this relay follows the store; ask one of the upload relays")
 
     def note_damage(self, tables: Iterable[str]) -> None:
-        """Note, once a day, tables of which the database cannot read or write something."""
+        """Record, once a day, tables of which the database cannot read or write something."""
         run = atomic_files.open_directory(self.places.run)
         now = int(time.time())
         try:
@@ -106,7 +106,7 @@ class StoreAccess(NamedTuple):
             os.close(run)
 
     def note(self, customer: str, text: str) -> None:
-        """Note what a person must hear of."""
+        """Record something that a person must hear of."""
         run = atomic_files.open_directory(self.places.run)
         try:
             add_note(run, Note(int(time.time()), customer, text))
@@ -159,7 +159,7 @@ def repeat_while_locked(access: StoreAccess, run: Callable[[Connection], T]) -> 
 
 
 def publish(access: StoreAccess, spool: Spool, tip: Tip | None, news: News) -> Published:
-    """Reconcile what the store has, or the spare, with this relay's own heads and put that into force. Raises Busy."""
+    """Merge the store's head, or the spare, with this relay's own heads and put the result into force. Raises Busy."""
     access.step("before-publish")
     with spool.locked(), locks.hold_settings(spool.places):
         settings, now = load_settings(spool.places, spool.customer), int(time.time())

@@ -38,7 +38,10 @@ class Closing(NamedTuple):
 
 
 def find_closings(postfix: Postfix, domains: Iterable[str]) -> dict[str, Closing]:
-    """Ask and see, by domain. Raises Failed where the relay cannot be asked at all."""
+    """Return by domain how the relay closes it, asked over SMTP.
+
+    Raises Failed where the relay cannot be asked at all.
+    """
     names = {domain: f"q{os.urandom(12).hex()}@{domain}" for domain in domains}
     try:
         way = find_way(postfix)

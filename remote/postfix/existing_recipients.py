@@ -113,7 +113,7 @@ def _list_table(postfix: Postfix, table: MapTable, parameter: str, keys: ListedK
 
 
 def _unfound_first(postfix: Postfix, listings: Iterable[Listing], wanted: list[str]) -> list[str]:
-    """Order the candidates: those that no table finds under their own address are most in doubt, and are asked first.
+    """Return the candidates, first those that no table has under their own address, as they are most in doubt.
 
     A table that cannot be read finds nobody, and costs only the order.
     """
@@ -129,7 +129,7 @@ def _found(postfix: Postfix, listing: Listing, wanted: list[str]) -> Iterable[st
 
 
 def _ask(way: Way, addresses: list[str], seconds: float) -> dict[str, str]:
-    """Ask about as many as the time allows; who is not asked has no reply."""
+    """Return the replies about as many as the time allows; the others have none."""
     until, found = time.monotonic() + seconds, dict[str, str]()
     for start in range(0, len(addresses), AT_ONCE):
         if time.monotonic() > until:

@@ -45,7 +45,7 @@ def _read(asked: list[Request]) -> list[State | None]:
 
 
 def _preflight(postfix: Postfix, wanted: State) -> State:
-    """Look at what needs no Postfix, and where there is one at the rest."""
+    """Return what needs no Postfix, and where there is one also the rest."""
     found: dict[str, Any] = {
         "sshd": _sshd(wanted["addresses"]),
         "groups": _groups(),
@@ -93,7 +93,7 @@ def _why_not_asked(postfix: Postfix) -> str:
 
 
 def _sshd(sources: Iterable[str]) -> dict[str, Any]:
-    """Ask sshd what it would hold the account to, by address; or say under "fault" why it cannot be asked."""
+    """Return sshd's options for the account, by address; or under "fault" why it cannot be asked."""
     sshd = find_tool("sshd")
     if sshd is None:
         return {"fault": "sshd is not in any system directory"}
@@ -114,7 +114,7 @@ def _ask_sshd(sshd: str, account: str, address: str) -> CommandResult:
 
 
 def _lists(account: str) -> dict[str, list[str]]:
-    """Ask sshd who may log in at all, as far as an account is concerned."""
+    """Return sshd's allow and deny lists, as far as an account is concerned."""
     options = _options(_ask_sshd(find_tool("sshd") or "sshd", account, SOMEWHERE).out)
     return {name: words for name, words in options.items() if name.startswith(("allow", "deny"))}
 

@@ -28,14 +28,14 @@ class Names(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """Somebody a table may list."""
+    """An address that a table may list."""
 
     key: str  # as it stands in the table
     value: str
 
 
 class ListedKeys:
-    """What the keys of one table come to."""
+    """The keys of one table, sorted by what they stand for."""
 
     def __init__(self, names: Names, uses: str = "list") -> None:
         """Nothing seen yet. `uses`: `list`, `access` (access(5): user@, and the value decides) or `routes`."""
@@ -49,7 +49,7 @@ class ListedKeys:
         self._names, self._uses = names, uses
 
     def add(self, key: str, value: str) -> None:
-        """Take in one key."""
+        """Add one key with its value."""
         local, at, domain = key.rpartition("@")
         if not at:
             self._add_bare(key, value)

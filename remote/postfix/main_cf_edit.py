@@ -73,7 +73,7 @@ def _make(name: str, wanted: State | None) -> None:
 
 
 def _resume(postfix: Postfix) -> Journal | None:
-    """Take up an edit that was killed. What somebody changed by hand since then is not what is put back."""
+    """Return the journal of a killed edit. What somebody changed by hand since then is not put back."""
     try:
         with open(JOURNAL, encoding="utf-8") as file:
             fields = json.load(file)
@@ -87,7 +87,7 @@ def _resume(postfix: Postfix) -> Journal | None:
 
 
 def _start(postfix: Postfix, edit: State) -> Journal:
-    """Ask, and write down what is there. Nothing has been changed when this fails."""
+    """Ask the relay and write the journal. Nothing has been changed when this fails."""
     way = find_way(postfix)
     journal = Journal(postfix.settings(), ask_domains(postfix, way), way)
     check_tables(postfix, journal.answers, not members(journal.before[RECIPIENTS].value), edit)
@@ -107,7 +107,7 @@ def _remember(postfix: Postfix, journal: Journal, edit: State) -> None:
 
 
 def _forget(postfix: Postfix) -> None:
-    """Drop from the record what no longer carries anything of ours: it is its owner's again."""
+    """Remove from the record what no longer has anything of ours: it is its owner's again."""
     now = postfix.settings()
     known = {name: setting for name, setting in record().items() if _is_edited(name, now[name], Setting(*setting))}
     if known:

@@ -28,7 +28,7 @@ DEPTH = 10  # classes in classes; Postfix gives up at 100
 
 
 class Rules(NamedTuple):
-    """What the restrictions of one service are read with."""
+    """The settings by which the restrictions of one service are read."""
 
     postfix: Postfix
     classes: Mapping[str, str]

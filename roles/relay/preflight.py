@@ -106,7 +106,7 @@ def _postfix(preflight: State) -> Iterator[str]:
 
 
 def _others(preflight: State, others: bool) -> Iterator[str]:
-    """Judge what our tables would do to mail that is not to our customers.
+    """Yield what our tables would change for mail to other domains.
 
     `others`: a table that lets everybody else's recipients pass goes into the list of recipients as well.
     """
@@ -138,7 +138,7 @@ def _others(preflight: State, others: bool) -> Iterator[str]:
 
 
 def _delimiter(customers: Iterable[Customer], delimiter: str) -> Iterator[str]:
-    """Refuse to ask about user+tag@ where Postfix by itself takes it for user@, who is listed."""
+    """Yield a blocker for unlisted = "ask" where Postfix passes tagged addresses that the server may refuse."""
     for customer in customers:
         if customer.unlisted == ASK and delimiter and not (delimiter == "+" and customer.plus_addresses):
             yield (
@@ -164,7 +164,10 @@ def _same_file(wanted: str, facts: Facts) -> Iterator[str]:
 
 
 def _domains(preflight: State, owners: Mapping[str, Customer], known: Collection[str]) -> Iterator[str]:
-    """Judge the domains. `known`: customers the relay has already, who are warned where others are refused."""
+    """Yield what is wrong with the domains.
+
+    `known`: customers on the relay, who are warned where new ones are refused.
+    """
     for domain, kind in preflight.get("classes", {}).items():
         if kind in OTHER_CLASSES:
             yield (
@@ -194,7 +197,7 @@ def _domains(preflight: State, owners: Mapping[str, Customer], known: Collection
 
 
 def _catch_alls(preflight: State, owners: Mapping[str, Customer]) -> Iterator[str]:
-    """Judge entries that stand for everybody in a domain; in a domain that is never closed everybody may be listed."""
+    """Yield entries that stand for everybody in a domain; only a domain that is never closed may have one."""
     for domain, parameter, table, entry in preflight.get("everybody", ()):
         owner = owners[domain]
         if preflight["classes"][domain] in OTHER_CLASSES:

@@ -57,14 +57,14 @@ def open_customer(customer: str, options: OpenOptions) -> int:
     if not options.dry_run:
         print_left_behind(answers, _later(customer, options.end))
     if options.end and not options.dry_run and not options.as_json:
-        terminal.note(f"nothing closes by that: `inv review {customer}` shows the list that does, once one has come")
+        terminal.note(f"no domain closes by that: `inv review {customer}` shows the list that does, once one has come")
     return code
 
 
 def _later(customer: str, ends: bool) -> str:
     """Return which command opens a relay that was down, or ends that there."""
     if ends:
-        return f"until `inv open {customer} --end` ends it there too, everybody can be written to where it was opened"
+        return f"relays that were opened accept every address until `inv open {customer} --end` ends it there too"
     return f"once it is back, `inv open {customer}`, or `inv provision {customer}`, opens there too"
 
 
@@ -100,9 +100,9 @@ def _end(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
     """
     plan, domains = Plan.of(host, [relay_role.no_marker(customer.id)]), ", ".join(customer.domains)
     if not plan.changes:
-        return _answer(customer, "is not open by `inv open` there; nothing to end")
+        return _answer(customer, "was not opened by `inv open` there; nothing to end")
     if dry_run:
-        return _answer(customer, "the marker would go, and nothing would close by it", exit_codes.PENDING)
+        return _answer(customer, "the marker would be removed, and no domain would close by that", exit_codes.PENDING)
     relay_cli.require_verb(host, customer.id, _VERB)
     answer = _forget_accepted(host, customer)
     if answer.code:

@@ -42,5 +42,5 @@ def _refuse_second_key(customers: Sequence[Customer], given: str) -> None:
         if given and customer.keys and given not in {key.public for key in customer.keys}:
             raise Refused(
                 f"{customer.id} has a key already, {customer.keys[-1].name}; "
-                f"`inv rotate-key {customer.id} --public-key FILE` takes another in beside it"
+                f"`inv rotate-key {customer.id} --public-key FILE` adds another beside it"
             )

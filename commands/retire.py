@@ -112,7 +112,7 @@ def _print_what_else(customer: Customer, here: Sequence[str], relays: Sequence[R
         terminal.say(f"{customer.id}: nothing to change")
         return
     for text in here:
-        terminal.say(f"{customer.id}: {text} goes as well")
+        terminal.say(f"{customer.id}: {text} is removed as well")
     for text in describe_mx_records(customer, relays):
         terminal.note(f"{customer.id}: {text}")
 
@@ -194,7 +194,7 @@ def _blockers(relay: Relay, host: RelayHost, plan: Plan, options: RetireOptions)
     waiting = ", ".join(f"{count} for {domain}" for domain, count in queue["waiting"].items())
     if waiting and not options.force:
         yield (
-            f"mail waits in its queue ({waiting}) and has no way on without the customer: have it delivered "
+            f"mail waits in its queue ({waiting}) and cannot be delivered without the customer: deliver it first "
             "(postqueue -f, or postqueue -s DOMAIN), or say --force"
         )
 
@@ -280,7 +280,7 @@ def _steps_by_hand(where: Path, customer: Customer) -> Iterator[str]:
     """Yield what a person still has to do."""
     there = customer.exchange
     if there.reach == "ssh" and customer.keys:
-        yield f"what is left in {there.directory} on its server, its last export above all, is its own"
+        yield f"what is left in {there.directory} on its server, its last export above all, belongs to the customer"
     elif customer.keys:
         files = ", ".join(customer_role.key_file(customer, key.name) for key in customer.keys)
         script = f"{there.directory}/schedule.sh" if there.is_posix else f"{there.directory}\\schedule.bat"

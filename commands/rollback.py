@@ -126,7 +126,7 @@ def _show(customer: str, name: str, previews: Mapping[str, Preview], failed: Ans
     codes = [relay_cli.print_answers(failed)] if failed else []
     if not options.dry_run:
         said = f"--removing {options.removing}" if options.removing else "no number was named"
-        raise Refused(f"{len(going)} would go by it, and {said}; if that is meant: `{command}`")
+        raise Refused(f"{len(going)} would be removed by it, and {said}; if that is meant: `{command}`")
     if not options.as_json:
         terminal.say(command)
     return exit_codes.worst([*codes, exit_codes.PENDING])

@@ -45,7 +45,7 @@ def rotate_key(customer: str, every: bool, rotation: RotationOptions, options: P
     if rotation.force and not (rotation.finish or rotation.undo):
         raise Refused("--force goes with --finish or --undo")
     if options.public_key and (rotation.finish or rotation.undo):
-        raise Refused("--public-key brings a new key in, --finish and --undo do not")
+        raise Refused("--public-key begins a rotation; it does not go with --finish or --undo")
     everything = load_for("" if every else customer)
     customers = _select_customers(everything, customer, every, rotation)
     with terminal.document_alone(as_json):
@@ -122,7 +122,7 @@ class Rotation(NamedTuple):
         unasked = frozenset[tuple[str, str]]().union(*(stand.removable_unasked() for stand in stands))
         new_keys = NewKeys(inventory.inventory_path(), self.ends, given, beginning)
         for customer in sorted(beginning) if self.options.dry_run else ():
-            terminal.say(f"{customer}: a new key is placed at its end and recorded, then its public half goes here:")
+            terminal.say(f"{customer}: a new key is written at its end and recorded; its public half then goes here:")
         result = self._provision([stand.customer for stand in stands], unasked, new_keys)
         if self.options.dry_run:
             return result.code
@@ -193,7 +193,7 @@ class Rotation(NamedTuple):
         for stand in stands:
             names = stand.keys_to_remove(self.rotation.undo)
             if not names:
-                terminal.say(f"{stand.customer.id}: no rotation is open; both ends are looked at all the same")
+                terminal.say(f"{stand.customer.id}: no rotation is open; both ends are checked all the same")
             if code := self._check_removal(stand, names):
                 codes.append(code)
             else:
@@ -258,7 +258,7 @@ def _refuse_third_key(customers: Sequence[Customer], given: str) -> None:
         if len(names) > 1:
             raise Refused(f"{customer.id} has a rotation open ({', '.join(names)}): --finish or --undo it first")
         if given == customer.keys[-1].public:
-            raise Refused(f"{customer.id}: that is the key it has, {names[-1]}")
+            raise Refused(f"{customer.id} has this key already, as {names[-1]}")
 
 
 # ---- messages

@@ -122,7 +122,7 @@ def _merge(everything: Inventory, names: list[str], name: str) -> int:
 def _forget(everything: Inventory, names: list[str], options: StoreOptions) -> int:
     """Make a relay forget what the store does not know; without the right number it shows who would be removed."""
     if options.removing and not options.removing.isdigit():
-        raise Refused(f"--removing {options.removing}: how many go, a number")
+        raise Refused(f"--removing {options.removing}: a number is wanted, how many are removed")
     if options.removing and len(names) > 1:
         raise Refused("--removing goes with one customer: name it")
     number = [f"--removing={options.removing}"] if options.removing else []

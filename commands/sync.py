@@ -59,6 +59,6 @@ def _check(options: SyncOptions) -> None:
     if (options.exact or options.removing) and not options.relay:
         raise Refused("--exact and --removing go with --from RELAY: an export is judged by the guard")
     if options.removing and not options.exact:
-        raise Refused("--removing goes with --exact: without it nobody goes")
+        raise Refused("--removing goes with --exact: without it nobody is removed")
     if options.removing and not options.removing.isdigit():
-        raise Refused(f"--removing {options.removing}: how many go, a number")
+        raise Refused(f"--removing {options.removing}: a number is wanted, how many are removed")

@@ -90,7 +90,7 @@ def read_lists(customer_id: str, sibling: RelayHost) -> bytes:
     given = sibling.run(POSTERN, "hand-over", customer_id, "--json")
     if given.code:
         said = _line(given.out) or given.err.strip()
-        raise HostError(f"{customer_id}'s list cannot be had from {sibling.name}: {said}")
+        raise HostError(f"{customer_id}'s list cannot be read from {sibling.name}: {said}")
     return given.out.strip().partition("\n")[0].encode() + b"\n"
 
 

@@ -128,7 +128,7 @@ def _closer_lines(domain: str, one: Mapping[str, Any]) -> Iterator[str]:
     tables = ", ".join(one["tables"])
     if one["by"] == ROUTES:
         yield (
-            f"{domain} is closed by its route in {ROUTES}, error:, which a route of ours in front of it would open: "
+            f"{domain} is closed by its route in {ROUTES}, error:, and our route in front of it would open it: "
             "our list has to be in force first, and `inv provision` sees to that"
         )
     elif one["by"] != RECIPIENTS:
@@ -195,7 +195,7 @@ def _after_adoption(state: Mapping[str, Any]) -> Iterator[str]:
     tables = [table["table"] for table in state["tables"] if table["own"] or table["fault"]]
     if not tables:
         return
-    yield f"afterwards {', '.join(tables)} goes on answering for whom it lists, people who leave included"
+    yield f"afterwards {', '.join(tables)} still answers for everybody it lists, also for people who have left"
     if state["feeds"]:
-        yield f"what feeds it runs on: {', '.join(state['feeds'])}"
+        yield f"the jobs that write it keep running: {', '.join(state['feeds'])}"
     yield "to end that, take the table out of main.cf first and remove its files last: without them Postfix says 451"

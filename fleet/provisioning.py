@@ -268,9 +268,7 @@ def _prove_adopted(look: RelayPlan, customers: Sequence[Customer]) -> bool:
 def _what_stays(plan: Plan) -> str:
     """Return a sentence on what was made before the proof failed: no mail uses it, and the next run keeps it."""
     made = [f"{change.item.kind} {change.item.name}" for change in plan.changes if change.item.kind not in _PROVED]
-    return (
-        f"what was made before it stays, and no mail passes through it: {', '.join(made)}; `inv retire` takes it back"
-    )
+    return f"what was made before stays, and no mail uses it: {', '.join(made)}; `inv retire` removes it"
 
 
 def _final_plan(

@@ -178,7 +178,7 @@ def _review_lines(answers: Answers, record: ReviewRecord) -> list[str]:
         "in_force": max(each.in_force for each in held.values()),
         "next_hop": next((each.next_hop for each in held.values() if each.next_hop), ""),
         "others": [
-            f"{name} holds another list, of {format_time(each.when)}: accept takes there what is held there"
+            f"{name} holds another list, of {format_time(each.when)}: there accept takes that list"
             for name, each in held.items()
             if each.list != newest.list
         ],

@@ -56,7 +56,7 @@ def print_first_lists(looks: Sequence[RelayPlan], customers: Iterable[Customer])
         known = {look.relay.name for look in looks}
         unread.update((name, "not reached, or not ready") for name in customer.relays if name not in known)
         for name, why in unread.items():
-            terminal.note(f"{customer.id}: what {name} lists comes beside that, and is not known now: {why}")
+            terminal.note(f"{customer.id}: the recipients of {name} are added to that, and are not known now: {why}")
 
 
 def _read_list(having: Mapping[str, RelayPlan], customer: Customer, relay: Relay) -> RelayList:

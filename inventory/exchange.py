@@ -76,7 +76,7 @@ class Take(Table):
         "counted among them, but for those that Exchange 2000 or 2003 made.",
     )
     contacts: bool = Field(
-        True, description="Those whose mail goes on to somewhere else; that address of theirs is never taken."
+        True, description="Contacts, whose mail goes on to another address; that other address is never listed."
     )
 
     @property

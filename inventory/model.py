@@ -162,7 +162,7 @@ class Customer(Table):
         max_length=100, description="What people call the customer; may change, the id may not."
     )
     domains: tuple[validators.Domain, ...] = Field(
-        min_length=1, description="The domains that are theirs; of an internationalised one, either form."
+        min_length=1, description="The customer's mail domains; an internationalised one in either form."
     )
     partial: tuple[validators.Domain, ...] = Field(
         (), description="Those with mailboxes elsewhere too: they stay open, nothing in them is ever rejected."

@@ -397,7 +397,7 @@ WRONG = {
     "rotate-key acme --finish --undo": "either --finish or --undo, not both",
     "rotate-key acme --force": "--force goes with --finish or --undo",
     "rotate-key --due --kit-dir /tmp/x": "--public-key and --kit-dir are for one customer",
-    "rotate-key acme --finish --public-key x": "--public-key brings a new key in, --finish and --undo do not",
+    "rotate-key acme --finish --public-key x": "--public-key begins a rotation; it does not go with --finish or --undo",
     "init acme": "acme.toml is there already",
     "init ../acme": "cannot be an id",
     "init": "which customer? Name the new one's id, or say --from FILE.csv",

@@ -147,7 +147,7 @@ def _differ(givens: Sequence[ExportedLists]) -> str:
     lists = {given.says[0] for given in givens}
     if len(lists) > 1:
         counts = ", ".join(str(text.count(b"\n")) for text in sorted(lists, key=len, reverse=True))
-        return f"its relays list different addresses ({counts}): whom any of them lists is listed"
+        return f"its relays list different addresses ({counts}): every address that any of them lists stays listed"
     if len({given.says[1] for given in givens}) > 1:
         return "its relays do not agree on which domains have an accepted list"
     return ""

@@ -67,7 +67,7 @@ def _recipients(spool: Spool, entry: Entry, settings: Settings) -> frozenset[str
 
 def _check_number(going: frozenset[str], removing: int) -> None:
     if going and len(going) != removing:  # nobody goes where it is done already: it may be asked again
-        what = f"{len(going)} of those in force would go by it"
+        what = f"{len(going)} of those in force would be removed by it"
         named = f": {name_some(sorted(going))}; if that is meant, say --removing {len(going)}" if going else ""
         raise Refused(f"{what}, not {removing}{named}")
 

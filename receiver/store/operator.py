@@ -141,7 +141,7 @@ def forget_heads(access: StoreAccess, spool: Spool, removing: int | None) -> dic
         raise Refused(wrong)
     going = sorted(unite(own).recipients - store.recipients)
     if removing != len(going):
-        raise RefusedWith(f"{len(going)} would go by it: --removing {len(going)}", {"going": going})
+        raise RefusedWith(f"{len(going)} would be removed by it: --removing {len(going)}", {"going": going})
     with spool.locked(), locks.hold_settings(spool.places):
         if _points(read_heads(spool)) != _points(own):  # others would go than those who were counted
             raise Busy("this relay's list has changed just now; look again and ask again")

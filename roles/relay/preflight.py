@@ -142,8 +142,8 @@ def _delimiter(customers: Iterable[Customer], delimiter: str) -> Iterator[str]:
     for customer in customers:
         if customer.unlisted == ASK and delimiter and not (delimiter == "+" and customer.plus_addresses):
             yield (
-                f'{customer.id}: unlisted = "ask" would have its server asked about addresses that recipient_delimiter '
-                f"= {delimiter} takes there, and refuse them at its no: "
+                f'{customer.id}: unlisted = "ask" would ask its server about addresses with a tag, which '
+                f"recipient_delimiter = {delimiter} accepts today, and would refuse those that it refuses: "
                 f"{'say plus_addresses = true' if delimiter == '+' else 'it goes with + alone'}"
             )
 

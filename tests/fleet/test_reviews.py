@@ -85,7 +85,7 @@ def test_the_newest_list_names_the_review_where_relays_hold_different_ones() -> 
     assert record.mail.keys() == {BOB}, "he is refused where the newer list is taken"
     shown = reviews.with_review("acme", answers, record, {})["mx1"]
     assert isinstance(shown, RelayAnswer)
-    assert "mx1 holds another list, of 2026-05-28 20:26 UTC: accept takes there what is held there" in shown.text
+    assert "mx1 holds another list, of 2026-05-28 20:26 UTC: there accept takes that list" in shown.text
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def expect_failed_proof(place: Place, case: Case) -> None:
     before, others = place.configuration(), place.answers(*OTHERS)
     ran = place.operator.done("provision acme", code=5)
     _says(ran, case)
-    assert "what was made before it stays, and no mail passes through it: account postern" in ran.err
+    assert "what was made before stays, and no mail uses it: account postern" in ran.err
     assert "carry" not in ran.text
     assert not list(place.operator.kits.rglob("runexport.bat"))
     assert place.configuration() == before

@@ -135,7 +135,10 @@ def test_accept_refuses_a_list_by_which_others_go_than_somebody_has_reviewed(rel
     command = reviewed(relay)
     relay.offer([*people(19), NEW])
     (refused,) = admin_lines(relay, *command, code=REFUSED)
-    assert "user00019@acme.example would go by the list held now, and nobody was shown that; look again" in refused
+    assert (
+        "user00019@acme.example would be removed by the list held now, which the review did not show; look again"
+        in refused
+    )
     assert len(relay.in_force()) == 41
     accept(relay, "removing", 21)
     assert len(relay.in_force()) == 20
@@ -146,7 +149,7 @@ def test_a_review_does_not_outlive_what_was_held(relay: SmallRelay) -> None:
     command = reviewed(relay)
     relay.offer(people(40))
     relay.offer(people(19))
-    assert "nobody has reviewed what is held here" in admin_lines(relay, *command, code=REFUSED)[0]
+    assert "the held list has not been reviewed here" in admin_lines(relay, *command, code=REFUSED)[0]
     assert len(relay.in_force()) == 40
 
 

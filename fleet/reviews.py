@@ -11,7 +11,7 @@ from deploy.plan import HostError
 from fleet import relay_cli
 from fleet.relay_cli import Answer, Answers, CustomerRelays, RelayAnswer, given_answers
 from receiver.actions.review import describe_record
-from receiver.formatting import format_time
+from receiver.formatting import escape, format_time
 from receiver.lists.review_record import ListEffect, MailSeen, ReviewRecord, encode_record, shown_as_listed, unite_mail
 from receiver.views.review import review_lines
 
@@ -143,7 +143,7 @@ def _unseen_mail(customer: str, answers: Answers, seen: Mapping[str, RelayMail])
 
 def with_review(customer: str, answers: Answers, record: ReviewRecord | None, noted: Answers) -> Answers:
     """Return each relay's answer with the review, where it holds a list, or why it could not record the review."""
-    lines = _review_lines(answers, record) if record else []
+    lines = _review_lines(answers, record, noted) if record else []
     return {name: _with_review(customer, said, record, lines, noted.get(name)) for name, said in answers.items()}
 
 
@@ -163,7 +163,7 @@ def _with_review(
     return said._replace(record={**said.record, **describe_record(record), "command": command, "lines": [*lines]})
 
 
-def _review_lines(answers: Answers, record: ReviewRecord) -> list[str]:
+def _review_lines(answers: Answers, record: ReviewRecord, noted: Answers) -> list[str]:
     """Return the lines of the review of all relays."""
     held = {name: RelayReview.read(said.record) for name, said in _holding_answers(answers).items() if _is_known(said)}
     newest = max(held.values(), key=lambda each: each.when)
@@ -178,9 +178,17 @@ def _review_lines(answers: Answers, record: ReviewRecord) -> list[str]:
         "in_force": max(each.in_force for each in held.values()),
         "next_hop": next((each.next_hop for each in held.values() if each.next_hop), ""),
         "others": [
-            f"{name} holds another list, of {format_time(each.when)}: there accept takes that list"
-            for name, each in held.items()
-            if each.list != newest.list
+            *(
+                f"{name} holds another list, of {format_time(each.when)}: there accept takes that list"
+                for name, each in held.items()
+                if each.list != newest.list
+            ),
+            *(
+                f"{name} could not record this review in the store, "
+                f"and a relay that was not asked cannot accept by it: {escape(str(said.record['unshared']), 300)}"
+                for name, said in given_answers(noted).items()
+                if said.record.get("unshared")
+            ),
         ],
         "command": record.command(customer),
     }

@@ -11,7 +11,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, MutableMapping
-from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -219,11 +218,13 @@ def _record_review(call: AdminCall, _: Settings, spool: Spool) -> Answer:
         raise Refused(str(error)) from error
     with spool.locked(_NOTE):
         review_record.store_record(spool.folder, record)
-    access = load_access(call.places)
+    access, unshared = load_access(call.places), ""
     if access and access.settings.is_upload_relay:
-        with suppress(Busy):  # it is recorded here, and on every other relay that was asked
+        try:
             share_review(access, spool, record, call.origin.by)
-    return Answer.done([], customer=spool.customer, list=record.list)
+        except Busy as error:  # it is recorded here, and on every other relay that was asked
+            unshared = str(error)
+    return Answer.done([], customer=spool.customer, list=record.list, unshared=unshared)
 
 
 def _refusals(call: AdminCall, _: Settings, spool: Spool) -> Answer:

@@ -115,6 +115,20 @@ def test_a_relay_that_cannot_keep_the_review_says_so_in_its_row() -> None:
     assert reviews.with_review("acme", answers, record, {"mx1": RelayAnswer(0, {}), "mx2": error})["mx2"] is error
 
 
+def test_a_review_that_is_not_in_the_store_says_so() -> None:
+    answers = {"mx1": holds(), "mx2": NOTHING}
+    record = united(answers, {"mx1": mail(), "mx2": mail()})
+    noted = {
+        "mx1": RelayAnswer(0, {"unshared": "the store is not reached\x1b"}),
+        "mx2": RelayAnswer(0, {"unshared": ""}),
+    }
+    shown = reviews.with_review("acme", answers, record, noted)["mx1"]
+    assert isinstance(shown, RelayAnswer)
+    assert "mx1 could not record this review in the store, and a relay that was not asked" in shown.text
+    assert "\x1b" not in shown.text
+    assert "mx2 could not" not in shown.text
+
+
 def test_a_relay_of_the_first_release_is_named_and_gets_no_command() -> None:
     old = RelayAnswer(0, {"list": NAME, "number": {}, "lines": ["acme: held", "inv accept acme --first 1"]})
     answers = {"mx1": holds(), "mx2": old}

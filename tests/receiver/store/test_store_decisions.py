@@ -101,6 +101,24 @@ def test_a_review_of_one_upload_relay_is_accepted_on_another_that_was_not_reache
     assert not (one.folder / "held" / "review.json").exists()
 
 
+def test_a_review_while_the_database_is_down_is_recorded_here_and_says_so(
+    fleet: list[SmallRelay], empty: Postgres
+) -> None:
+    one, two, _ = fleet
+    with one.spool() as spool:
+        found = review.review_held(spool, one.settings, int(time.time()))
+        record = ReviewRecord(found.held.list, 50, going=found.effect.going, unseen=("no log",), relays=1)
+    empty.stop()
+    try:
+        noted = one.admin("record-review", "acme", "--json", stdin=json.dumps(encode_record(record)).encode())
+    finally:
+        empty.start()
+    assert noted.returncode == 0
+    assert json.loads(noted.stdout)["unshared"]
+    assert admin(two, *record.command("acme").split())["code"] == 2, "it was not asked and cannot know of it"
+    assert admin(one, *record.command("acme").split())["did"] == "published"
+
+
 def test_two_accepts_at_once_are_both_well(fleet: list[SmallRelay]) -> None:
     one, two, _ = fleet
     commands = {one: accept(one), two: accept(two)}

@@ -38,6 +38,7 @@ def preflight_items(relay: Relay, customers: Sequence[Customer], now: Facts) -> 
             for name in domain_names(customer)
         },
         "addresses": sorted({address for customer in customers for address in customer.exchange.addresses}),
+        "port": relay.uploads_to[1],
         "table_type": relay.table_type or now.table_type,
         "accounts": [customer.upload_account for customer in copying],
         "homes": {ACCOUNT: HOME, **{one.upload_account: Places().drop(one.id) for one in copying}},

@@ -17,6 +17,7 @@ from remote.postfix.instance import Postfix, Service
 from remote.postfix.listeners import answering_services
 from remote.postfix.outsider import find_way
 from remote.postfix.references import references
+from remote.postfix.relay_domains import taken_out
 from remote.postfix.restrictions import RECIPIENT, is_asked, refusals
 from remote.postfix.trivial_rewrite import Resolved, resolve
 from remote.postfix.unlisted import find_obstacles
@@ -79,9 +80,9 @@ def _preflight(postfix: Postfix, wanted: State) -> State:
 
 def _refused_domains(postfix: Postfix, domains: Iterable[str], unreadable: list[str]) -> State:
     try:
-        return {"refused": refusals(postfix, domains)}
+        return {"refused": refusals(postfix, domains), "taken out": taken_out(postfix, domains)}
     except Failed as error:
-        return {"unreadable": [*unreadable, f"access restrictions: {error}"]}
+        return {"unreadable": [*unreadable, f"relay domains or access restrictions: {error}"]}
 
 
 def _why_not_asked(postfix: Postfix) -> str:
@@ -147,8 +148,19 @@ def _groups() -> list[str]:
 
 
 def _reads_sudoers_d() -> bool:
-    sudoers = read_text(SUDOERS)
-    return not sudoers or bool(re.search(r"^[#@]includedir\s+\"?/etc/sudoers\.d", sudoers, re.MULTILINE))
+    """Return whether sudo reads our rule: /etc/sudoers says so, or a file that it includes."""
+    if not read_text(SUDOERS):
+        return True
+    todo, seen = [SUDOERS], set[str]()
+    while todo and len(seen) < MOST:
+        path = todo.pop()
+        text = "" if path in seen else read_text(path)
+        seen.add(path)
+        if re.search(r"^(?:#|[ \t]*@)includedir\s+\"?/etc/sudoers\.d/?(?:[\"\s]|$)", text, re.MULTILINE):
+            return True
+        named = re.findall(r"^(?:#|[ \t]*@)include\s+\"?([^\"\n]*[^\"\s])", text, re.MULTILINE)
+        todo += [os.path.join(os.path.dirname(path), name) for name in named]
+    return False
 
 
 def _scratch(postfix: Postfix, table_type: str) -> str:

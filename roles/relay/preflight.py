@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from common.main_cf_params import RECIPIENTS, RELOCATED, ROUTES, TABLE_OF, TABLES, is_ours, members
+from common.main_cf_params import DOMAINS, RECIPIENTS, RELOCATED, ROUTES, TABLE_OF, TABLES, is_ours, members
 from common.main_cf_references import Reference
 from common.paths import Places
 from common.release import RELEASE
@@ -179,6 +179,11 @@ def _domains(facts: State, owners: Mapping[str, Customer], known: Collection[str
                 f"refused; a check_recipient_access table before it that says `{domain} OK` leaves it to our list; "
                 f"where that table is a list of its people, `inv adopt {owners[domain].id}` takes it over"
             )
+    for domain, member in facts.get("taken out", {}).items():
+        yield (
+            f"{domain} ({owners[domain].id}): {DOMAINS} has {member} before our table, and so the relay would take no "
+            "mail for it: remove that member"
+        )
     for domain in facts.get("by mx", ()):
         if owners[domain].id not in known:
             yield (

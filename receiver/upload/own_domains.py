@@ -1,7 +1,7 @@
 """Which of the customer's domains an address is in, however somebody wrote it, and which values hold one of theirs.
 
 Directories keep what was typed or pasted: a dot at the end, invisible characters, the full stops and letters of an East
-Asian keyboard, and addresses with brackets, quotes or a remark around them.
+Asian keyboard, and addresses with brackets, quotes or a remark around them. PowerShell cuts what it shows, with `...`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ def holds_address(text: str, domains: Mapping[str, str]) -> bool:
     if len(text) > LONGEST:
         return False
     plain = _plain(text)
+    if plain.endswith(".."):  # what was meant to be read by a person was cut: it may have been one of theirs
+        begun = plain.rstrip(".").rpartition("@")[2] if "@" in plain else ""
+        return any(domain.startswith(begun) for domain in domains)
     return any(
         find(domain, domains) for form in {plain, "".join(plain.split())} for domain in _BEHIND_AT.findall(f"{form} ")
     )

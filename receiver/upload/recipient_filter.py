@@ -49,7 +49,7 @@ _PLAIN_DOMAIN = r"[a-z0-9_-]{1,62}(?:\.[a-z0-9_-]{1,62}){0,2}"
 _EMPTY_LINE = re.compile("\n\n")  # where there is a match at every step, `re` is faster than `in`
 _BLANKS = r"[^\S\n]*"  # before a type: somebody typed them
 _INTERNET = re.compile(rf"\n{_BLANKS}smtp:([^\n]*)")
-_MISTYPED = r"(?:s[mtp]{2,4}|\uff53\uff4d\uff54\uff50|mailto|e?-?mail)[^\S\n]{0,9}[:;=,]?[^\S\n]{0,9}"
+_MISTYPED = r"(?!smtp:)(?:s[mtp]{2,4}|\uff53\uff4d\uff54\uff50|mailto|e?-?mail)[^\S\n]{0,9}[:;=,]?[^\S\n]{0,9}"
 """In place of `smtp:`: typed wrong, with a blank, on an East Asian keyboard, or as a browser has it."""
 
 
@@ -292,7 +292,7 @@ def _is_own(address: str, rules: _Rules) -> bool:
 def _holds_own(address: tuple[str, str, str], rules: _Rules) -> bool:
     """Return whether there is a whole address of the customer's in something more or else than one."""
     local, at, domain = address
-    is_one = at and own_domains.is_domain(domain) and "@" not in local
+    is_one = at and domain.isascii() and own_domains.is_domain(domain) and "@" not in local
     return not is_one and own_domains.holds_address("".join(address), rules.domains)
 
 

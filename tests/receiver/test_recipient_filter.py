@@ -303,6 +303,19 @@ def test_a_value_that_only_looks_like_two_is_read(value: str) -> None:
     assert sum(filter_export([value], ACME).left_out.values()) == 1
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("System.String[]", "System.Object[]", "Microsoft.ActiveDirectory.Management.ADPropertyValueCollection"),
+        *("Microsoft.Exchange.Data.ProxyAddressCollection", "System.Collections.Generic.List`1[System.String]"),
+    ],
+)
+def test_a_list_that_powershell_did_not_write_out_is_refused(value: str) -> None:
+    with pytest.raises(BadExport, match="in place of a list that was not joined"):
+        filter_export(["SMTP:anna@acme.example", value], ACME)
+    assert filter_export(["SMTP:system.string@acme.example"], ACME).recipients == {"system.string@acme.example"}
+
+
 # ---- who is named
 
 
@@ -331,6 +344,7 @@ def test_whom_nobody_meant_to_leave_out_is_named_as_written_with_the_reason() ->
         *("<anna@acme.example>", "Anna Lee <anna@acme.example>", "'anna@acme.example'", '"anna@acme.example"'),
         *("anna@acme.example,", "anna@acme.example (Anna)", "anna@acme.example/", "anna@acme.example:25"),
         *("anna@acme.example?subject=x", "anna@acme.example%3B", "anna@[acme.example]", "anna@acme.example\\"),
+        *("anna@acme.example...", "anna@acme.ex...", "anna\u2026", "anna@acme.example\u2026"),
         *("anna@ acme.example", "anna@acme .example", "anna\uff20acme.example", "<anna@mu\u0308ller.example>"),
     ],
 )
@@ -352,10 +366,11 @@ def test_somebody_else_s_address_in_another_notation_is_counted(written: str) ->
     "type_", ["SMPT:", "stmp: ", "SMTP :", "SMTP ", "SMTP;", "mailto:", "E-Mail: ", "\uff33\uff2d\uff34\uff30:"]
 )
 def test_an_address_of_ours_with_a_type_that_was_typed_wrong_is_named(type_: str) -> None:
+    long = f"anna.{'x' * 40}@acme.example"
     values = [f"{type_}Anna@acme.example", "SIP:anna@acme.example", "EUM:anna@acme.example", f"{type_}a@other.example"]
-    taken = filter_export(values, ACME)
-    assert (taken.recipients, taken.left_out) == (frozenset(), {recipient_filter.NOT_INTERNET: 4})
-    assert taken.named == ((f"{type_}Anna@acme.example", recipient_filter.NOT_INTERNET),)
+    taken = filter_export([*values, f"SMTP:{long}"], ACME)
+    assert taken[:2] == (frozenset({long}), {recipient_filter.NOT_INTERNET: 4})
+    assert taken.named == taken.own_left_out == ((f"{type_}Anna@acme.example", recipient_filter.NOT_INTERNET),)
 
 
 def test_an_address_of_ours_without_a_type_is_named() -> None:

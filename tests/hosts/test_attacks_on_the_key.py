@@ -15,6 +15,7 @@ import pytest
 from lab.host import LabHost
 from lab.operators import MARK, OUTSIDE, AtOnce, Operator, Ran
 from lab.waiting import HANGS
+from tests.support.ssh_agent import ssh_agent
 
 pytestmark = [pytest.mark.host, pytest.mark.story]
 
@@ -173,15 +174,11 @@ def test_attack_minus_r_does_not_make_the_relay_listen_for_us(relay: Relay, clie
 
 @CLIENTS
 def test_attack_minus_a_leaves_no_way_to_an_agent_there(relay: Relay, client: str, tmp_path: Path) -> None:
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(tmp_path / "agent")], stdout=subprocess.DEVNULL)
-    try:
-        while not (tmp_path / "agent").exists():
-            time.sleep(0.01)
-        with relay.upload_under_way(client, "-A", environment={"SSH_AUTH_SOCK": str(tmp_path / "agent")}):
-            assert relay.host.run("find", "/tmp", "/run", "-name", "agent.*").stdout == ""
-    finally:
-        agent.kill()
-        agent.wait()
+    with (
+        ssh_agent(tmp_path / "agent") as path,
+        relay.upload_under_way(client, "-A", environment={"SSH_AUTH_SOCK": str(path)}),
+    ):
+        assert relay.host.run("find", "/tmp", "/run", "-name", "agent.*").stdout == ""
 
 
 def test_attack_minus_w_and_minus_d_lead_nowhere(relay: Relay) -> None:

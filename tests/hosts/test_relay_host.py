@@ -22,6 +22,7 @@ from deploy.relay_host import RelayHost, fetch_host_keys
 from lab.host import LabHost
 from lab.waiting import wait_until
 from tests.support.releases import releases
+from tests.support.ssh_agent import ssh_agent
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("operator_home")]
 
@@ -338,17 +339,11 @@ def test_an_agent_opens_what_no_file_does(
     bookworm: LabHost, operator_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (operator_home / ".ssh/config").write_text("")
-    path = tmp_path / "agent"
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
-    try:
-        wait_until(path.exists)
+    with ssh_agent(tmp_path / "agent") as path:
         monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
         subprocess.run(["ssh-add", "-q", bookworm.admin_key], check=True)
         with reach(bookworm) as relay:
             assert relay.run("true").code == 0
-    finally:
-        agent.terminate()
-        agent.wait()
 
 
 def test_a_certificate_logs_in_and_its_key_does_where_the_certificate_is_not_known(
@@ -383,19 +378,13 @@ def test_a_certificate_logs_in_and_its_key_does_where_the_certificate_is_not_kno
 @pytest.fixture
 def full_agent(tmp_path: Path, bookworm: LabHost) -> Iterator[Path]:
     """An agent with eight keys nobody knows and then the one that logs in."""
-    path = tmp_path / "full_agent"
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
-    try:
-        wait_until(path.exists)
+    with ssh_agent(tmp_path / "full_agent") as path:
         strangers = [key_pair(tmp_path, "-C", str(n)).rename(tmp_path / f"stranger{n}") for n in range(8)]
         for key in (*strangers, bookworm.admin_key):
             subprocess.run(
                 ["ssh-add", "-q", key], check=True, env={"SSH_AUTH_SOCK": str(path), "PATH": os.environ["PATH"]}
             )
         yield path
-    finally:
-        agent.terminate()
-        agent.wait()
 
 
 def test_of_many_agent_keys_only_the_named_one_is_tried(

@@ -606,6 +606,25 @@ def test_a_table_with_one_wrong_row_writes_no_file(operator: Operator, tmp_path:
         assert [path.name for path in (operator.inventory / "customers").iterdir()] == ["acme.toml"]
 
 
+SPREADSHEETS = {
+    "a line of its separator": "sep=;\r\nid;name;domains;relays\r\nbolt;Bolt;bolt.example bolt.co.example;mx1\r\n",
+    "tabs": "id\tname\tdomains\trelays\nbolt\tBolt\tbolt.example bolt.co.example\tmx1\n",
+    "empty rows and columns": "id,name,domains,relays,,\nbolt,Bolt,bolt.example bolt.co.example,mx1,,\n,,,,,\n",
+    "columns by hand": "\ufeffId , Name,DOMAINS,relays\nbolt,Bolt,bolt.example bolt.co.example,mx1\n",
+    "lists with commas": 'id,name,domains,relays\nbolt,Bolt,"bolt.example, bolt.co.example;",mx1\n',
+    "line ends of an old Mac": "id,name,domains,relays\rbolt,Bolt,bolt.example bolt.co.example,mx1\r",
+}
+
+
+@pytest.mark.parametrize("kind", SPREADSHEETS)
+def test_a_table_is_taken_as_spreadsheets_save_it(operator: Operator, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "new.csv").write_text(SPREADSHEETS[kind], newline="")
+    operator.done(f"init --from {tmp_path / 'new.csv'}")
+    written = (operator.inventory / "customers/bolt.toml").read_text()
+    assert 'name = "Bolt"' in written
+    assert 'domains = ["bolt.example", "bolt.co.example"]' in written
+
+
 def test_all_faults_of_a_table_are_named_at_once_with_their_lines(operator: Operator, tmp_path: Path) -> None:
     rows = ("id,domains,relays,source", "Bolt,bolt.example,mx1,", "carol,bolt.example x..y,mx7,csv", "carol,,mx1,")
     (tmp_path / "new.csv").write_text("\n".join(rows))

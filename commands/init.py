@@ -15,7 +15,7 @@ import inventory
 from common import exit_codes
 from console import terminal
 from console.errors import Refused
-from console.options import read_file
+from console.options import read_text
 from inventory import validators
 from inventory.domains import ascii_form
 from inventory.schema import write_schemas
@@ -143,9 +143,9 @@ def _read_table(file: str, common: Draft) -> Mapping[str, Draft]:
     Returns the rows by what messages about them begin with, "FILE: line N: ".
     """
     try:
-        text = read_file(file).decode("utf-8-sig")
+        text = read_text(file)
     except UnicodeDecodeError:
-        raise Refused(f"{file}: is not UTF-8; save it as CSV in UTF-8") from None
+        raise Refused(f"{file}: is neither UTF-8 nor UTF-16; save it as CSV in UTF-8") from None
     delimiter, rows = _rows(text)
     drafts: dict[str, Draft] = {}
     try:

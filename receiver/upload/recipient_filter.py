@@ -49,7 +49,8 @@ _PLAIN_DOMAIN = r"[a-z0-9_-]{1,62}(?:\.[a-z0-9_-]{1,62}){0,2}"
 _EMPTY_LINE = re.compile("\n\n")  # where there is a match at every step, `re` is faster than `in`
 _BLANKS = r"[^\S\n]*"  # before a type: somebody typed them
 _INTERNET = re.compile(rf"\n{_BLANKS}smtp:([^\n]*)")
-_MISTYPED = r"(?!smtp:)(?:s[mtp]{2,4}|\uff53\uff4d\uff54\uff50|mailto|e?-?mail)[^\S\n]{0,9}[:;=,]?[^\S\n]{0,9}"
+_APART = r"(?:[^\S\n]{0,9}[:;=,][^\S\n]{0,9}|[^\S\n]{1,9})"
+_MISTYPED = rf"(?!smtp:)(?:s[mtp]{{2,4}}|\uff53\uff4d\uff54\uff50|mailto|e?-?mail){_APART}"
 """In place of `smtp:`: typed wrong, with a blank, on an East Asian keyboard, or as a browser has it."""
 
 

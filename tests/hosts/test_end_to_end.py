@@ -25,7 +25,7 @@ from tests.support.real_clients import RealClients
 from tests.support.windows_server import Server, Start, needs_wine
 from tests.templates.test_exchange_online_run import TENANT, write_certificate
 
-pytestmark = needs_wine
+pytestmark = [*needs_wine, pytest.mark.story]  # all use one relay, and each worker would make one of its own
 
 PLINK_EXE = os.environ.get("PLINK_EXE", "")
 PLACES = {"directory": r"D:\userexport", "install": r"D:\exchsrvr"}

@@ -198,7 +198,7 @@ def _width() -> int:
 
 
 def _one_by_one(words: Iterable[str], option: str) -> list[str]:
-    """Name an option before each of its values: Invoke takes one value at a time."""
+    """Return the arguments with an option before each of its values: Invoke takes one value at a time."""
     found: list[str] = []
     for word in words:
         is_another = len(found) > 1 and found[-2] == option and not word.startswith("-")
@@ -207,14 +207,14 @@ def _one_by_one(words: Iterable[str], option: str) -> list[str]:
 
 
 def near(word: str, choices: Iterable[str | None]) -> str:
-    """Suggest the nearest of the choices. Only a wrong call pays for the import."""
+    """Return a suggestion with the nearest of the choices. Only a wrong call pays for the import."""
     from inventory.validators import near
 
     return near(word, [choice for choice in choices if choice])
 
 
 def wrong(text: str) -> NoReturn:
-    """End a call that cannot be carried out as it stands."""
+    """Raise Exit with a text on a wrong call; exit code 2."""
     raise Exit(f"inv: {text}", 2)
 
 
@@ -238,7 +238,7 @@ def main() -> int:
 
 
 def _drop_output() -> None:
-    """Have what is still to be printed go nowhere: Python would try again as it ends."""
+    """Send what is still to be printed to nowhere: Python would try to print it again as it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

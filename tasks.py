@@ -1,7 +1,7 @@
-"""What Postern can be told to do: a function per command, whose docstring is its manual.
+"""The commands of `inv`: a function for each, whose docstring is its manual.
 
-Imports invoke alone, so that `inv --list` answers at once; a task imports its story when it runs. completion.py reads
-this file as text.
+Imports invoke alone, so that `inv --list` answers at once; a task imports the command's own module when it runs.
+completion.py reads this file as text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Command(Task[Callable[..., None]]):
     """A task whose letters are those above, and for which Invoke's `--dry` is `--dry-run`."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Carry it out; after `inv --dry` as a dry run. Raises Exit where there is none: Invoke would do it all."""
+        """Run the task; after `inv --dry` as a dry run. Raises Exit where it has none: Invoke would run it in full."""
         if args[0].config.run.dry:
             if "dry_run" not in inspect.signature(self.body).parameters:
                 raise Exit(f"inv: {self.name.strip('_').replace('_', '-')} has no dry run", 2)
@@ -30,7 +30,7 @@ class Command(Task[Callable[..., None]]):
         return super().__call__(*args, **kwargs)
 
     def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
-        """Return what makes an argument of a parameter."""
+        """Return the options of Invoke's argument for a parameter, with its letter."""
         made: dict[str, Any] = super().arg_opts(name, default, taken_names)
         return {**made, "names": (*made["names"], *_LETTERS.get(name, ""))}
 
@@ -40,7 +40,7 @@ _CUSTOMER = "its id, which is its file's name in the inventory"
 _CUSTOMERS = "its id, or several with commas between"
 _RELAYS = "only this relay, or several with commas between"
 _ALL = "every customer of the inventory"
-_DRY = "say what would be done; do nothing"
+_DRY = "show what would be done; change nothing"
 _JSON = "print one JSON document instead of text"
 
 
@@ -49,11 +49,11 @@ _JSON = "print one JSON document instead of text"
     help={
         "customer": "the new customer's id: small letters, digits and '-'; it can never change",
         "source": "exchange-5.5, csvde, powershell, ldap or exchange-online",
-        "domain": "a mail domain of theirs; may be repeated",
-        "relay": "a relay that takes their mail; may be repeated; left out: all",
-        "next_hop": "where their mail goes on, as 'relay:[203.0.113.25]:25', in quotes",
-        "from_": "a CSV file with a customer in each row: id and, as far as known, name, domains, relays, next_hop, "
-        "source, server, basepoint, addresses, timezone; blanks between several",
+        "domain": "a mail domain of the customer; may be repeated",
+        "relay": "a relay for the customer's mail; may be repeated; left out: all",
+        "next_hop": "the server that gets the customer's mail, as 'relay:[203.0.113.25]:25', in quotes",
+        "from_": "a CSV file with a customer in each row: the id and, where known, name, domains, relays, next_hop, "
+        "source, server, basepoint, addresses, timezone; with blanks between several values",
         "json": _JSON,
     },
 )
@@ -86,7 +86,7 @@ def init(
 def check(_: Context, json: bool = False) -> None:
     """Check the whole inventory; touch nothing.
 
-    Says every fault of every file at once.
+    Prints all faults of all files at once.
 
     Usage: inv check [options]
     Example: inv check
@@ -106,8 +106,8 @@ def check(_: Context, json: bool = False) -> None:
 def schema(_: Context, kind: str, write: bool = False) -> None:
     """Print the JSON Schema of the inventory's files, for editors.
 
-    An editor completes and checks the files by it. `#:schema ../schema/customer.json`, the first line of what `inv
-    init` writes, names it to editors that know TOML.
+    With it an editor completes and checks the files. `inv init` writes `#:schema ../schema/customer.json` as the first
+    line, by which editors with TOML support find it.
 
     Usage: inv schema [KIND] [options]
     Example: inv schema relays
@@ -136,16 +136,16 @@ def list_(_: Context, json: bool = False) -> None:
         "name": "a relay; or a customer whose server is reached over SSH",
         "yes": "record without asking",
         "spare": "pin the relay's future host keys in this file (ssh-keygen's .pub) beside those it has now",
-        "json": f"{_JSON}, and ask nobody: without --yes it only looks",
+        "json": f"{_JSON}, and ask no question: without --yes nothing is recorded",
     },
 )
 def trust(_: Context, name: str, yes: bool = False, spare: str = "", json: bool = False) -> None:
     r"""Show a machine's host keys and, when you say yes, pin them.
 
-    They are written to the inventory's known_hosts. Compare the fingerprints with what `ssh-keygen -lf
-    /etc/ssh/ssh_host_ed25519_key.pub` says on the machine itself (on Windows `ssh-keygen -lf
-    C:\ProgramData\ssh\ssh_host_ed25519_key.pub`): this is the only moment at which another machine could pass for it. A
-    spare key is in every kit from then on, so that no upload fails when it comes into use.
+    They are written to the inventory's known_hosts. Compare the fingerprints with those that `ssh-keygen -lf
+    /etc/ssh/ssh_host_ed25519_key.pub` prints on the machine itself (on Windows `ssh-keygen -lf
+    C:\ProgramData\ssh\ssh_host_ed25519_key.pub`): only now could another machine pretend to be this one. A spare key
+    is in every kit from then on, so that no upload fails when the relay begins to use it.
 
     Usage: inv trust NAME [options]
     Example: inv trust mx1
@@ -165,7 +165,7 @@ def trust(_: Context, name: str, yes: bool = False, spare: str = "", json: bool 
         "removing": "a name the plan would remove: key:NAME, domain:D, route:D, partial:D, include:A, plus, "
         "unlisted:defer, unlisted:ask; repeatable",
         "downgrade": "install this release although the relay has a newer one",
-        "public_key": "take this public key (PuTTY's or OpenSSH's form), whose private half stays where it was made",
+        "public_key": "use this public key (PuTTY's or OpenSSH's form); its private half stays where it was made",
         "diff": "print the plan's diffs below its summary",
         "full": "print them with long files whole, instead of counting their lines",
         "kit_dir": "write the kit there instead of to kits/CUSTOMER beside the inventory",
@@ -188,10 +188,10 @@ def provision(
     """Set up both ends for a customer: its relays and its server.
 
     Relays are set up over SSH, the Exchange server by a kit or over SSH. Prints the plan in a few lines (--diff: all of
-    it), carries it out and looks again; a second run says "nothing to change". What a plan would remove (a key, a
-    domain, a route) stops it until each is named with --removing. Relays are treated side by side, and one relay's
-    failure does not stop the others: run it again once that relay is back. A dry run that would change something ends
-    with 6.
+    it), applies it and checks the result; a second run prints "nothing to change". A plan that would remove something
+    (a key, a domain, a route) stops until each is named with --removing. Relays are changed side by side, and one
+    relay's failure does not stop the others: run the command again once that relay is back. A dry run that would change
+    something ends with 6.
 
     Usage: inv provision [CUSTOMER] [options]
     Example: inv provision acme --dry-run
@@ -213,12 +213,12 @@ def provision(
     help={
         "customer": f"{_CUSTOMERS}; or --all, or --due",
         "all_": _ALL,
-        "due": "those whose key nears key_max_age_days (a month ahead), or whose rotation is open",
+        "due": "customers whose key reaches key_max_age_days within a month, or whose rotation is open",
         "finish": "remove the old key, once every relay has seen the new one",
         "undo": "remove the new key again, while no relay has seen it",
-        "force": "with --finish or --undo: past a relay that says no, after saying what that cuts off",
+        "force": "with --finish or --undo: although a relay has not seen the other key used; prints which uploads stop",
         "dry_run": _DRY,
-        "public_key": "take this public key (PuTTY's or OpenSSH's form), whose private half stays where it was made",
+        "public_key": "use this public key (PuTTY's or OpenSSH's form); its private half stays where it was made",
         "kit_dir": "write the kit there instead of to kits/CUSTOMER beside the inventory",
         "diff": "print the plan's diffs below its summary",
         "full": "print them with long files whole, instead of counting their lines",
@@ -240,10 +240,11 @@ def rotate_key(
     full: bool = False,
     json: bool = False,
 ) -> None:
-    """Give a customer a new key, while the old one works on.
+    """Replace a customer's key, in steps without a failed upload.
 
-    The new kit is written and both keys work, until --finish removes the old one; it refuses while a relay has not
-    seen the new one used. Run without --finish it goes on with a rotation that was begun, and never begins a second.
+    The first run writes a new kit, and both keys work until --finish removes the old one; --finish refuses while a
+    relay has not seen the new one used. Without --finish a run continues a rotation that was begun, and never begins a
+    second.
 
     Usage: inv rotate-key [CUSTOMER] [options]
     Example: inv rotate-key acme
@@ -260,11 +261,11 @@ def rotate_key(
 @task(
     help={
         "customer": _CUSTOMER,
-        "export_file": "take this export through the relays' receiver, same limits and guard; end mark optional",
-        "from_": "bring this relay's list to the customer's others: whom it lists is listed there too",
-        "exact": "with --from: whom that relay does not list goes from the others",
-        "removing": "with --exact: how many go",
-        "dry_run": "only look: who would come and who would go",
+        "export_file": "judge this export on the relays, with the same limits and guard; end mark optional",
+        "from_": "add this relay's recipients to the customer's lists on its other relays",
+        "exact": "with --from: remove from the others the recipients that this relay does not list",
+        "removing": "with --exact: how many are removed",
+        "dry_run": "show who would be added and removed; change nothing",
         "json": _JSON,
     }
 )
@@ -280,9 +281,9 @@ def sync(
 ) -> None:
     """Bring a customer's list up to date on all its relays.
 
-    It comes from its server over SSH, an export file, or one relay. Shows what the server says as it comes. Ends with
-    the receiver's own exit code, the worst of all relays: 0 published or unchanged, 2 the export was refused, 3 held by
-    the guard; 6 of a dry run that would publish changes. From a relay nobody goes without --exact.
+    The list comes from the customer's server over SSH, an export file, or one relay. Prints the server's output as it
+    comes. Ends with the worst exit code of all relays: 0 published or unchanged, 2 the export was refused, 3 held by
+    the guard; 6 for a dry run that would publish changes. With --from nobody is removed without --exact.
 
     Usage: inv sync CUSTOMER [options]
     Example: inv sync acme --export-file export.txt --dry-run
@@ -298,10 +299,10 @@ def sync(
     positional=["file"], help={"file": "an export, with or without its end mark", "customer": _CUSTOMER, "json": _JSON}
 )
 def parse(_: Context, file: str, customer: str = "", json: bool = False) -> None:
-    """Parse an export on this machine and say whom a relay would list.
+    """Parse an export on this machine; print whom a relay would list.
 
-    `address OK` lines go to stdout, counts and reasons to stderr. Names what was left out in the customer's own domains
-    though no option asks for it, as it was exported.
+    `address OK` lines go to stdout, counts and reasons to stderr. Addresses of the customer's own domains that
+    no option leaves out are named with the reason.
 
     Usage: inv parse FILE --customer CUSTOMER
     Example: inv parse export.txt --customer acme
@@ -316,8 +317,8 @@ def parse(_: Context, file: str, customer: str = "", json: bool = False) -> None
 def review(_: Context, customer: str, all_: bool = False, json: bool = False) -> None:
     """Show what is held, name by name, beside who has had mail lately.
 
-    Ends with the exact `inv accept` command that would take it, with every number that is not zero. Relays that could
-    not be asked, and mail logs with gaps, are named. Several customers have commas between.
+    Ends with the exact `inv accept` command for the held list, with every number that is not zero. Names relays that
+    could not be asked, and mail logs with gaps. Several customers have commas between.
 
     Usage: inv review [CUSTOMER] [options]
     Example: inv review acme
@@ -334,9 +335,9 @@ def review(_: Context, customer: str, all_: bool = False, json: bool = False) ->
         "first": "how many it has in domains without an accepted list",
         "adding": "how many it would add, where growth is held",
         "removing": "how many recipients the held list would remove, as `inv review` says",
-        "although_mail": "how many that it refuses have had mail lately",
-        "log_incomplete": "although more may have had mail than the relays could see",
-        "list_": "the list's hash, as the command that `inv review` prints has it: the review that is meant",
+        "although_mail": "how many of the recipients that it refuses had mail lately",
+        "log_incomplete": "although the relays could not see all mail",
+        "list_": "the hash of the reviewed list, as in the command that `inv review` prints",
         "dry_run": _DRY,
         "json": _JSON,
     }
@@ -355,8 +356,8 @@ def accept(
 ) -> None:
     """Accept the list that is held, by all that `inv review` printed.
 
-    It is taken as a whole on every relay of the customer. What is held may have been replaced since; who goes by it and
-    what it closes must have been shown.
+    It is accepted as a whole on every relay of the customer. If the held list was replaced since the review, the review
+    must have shown everybody whom it removes and every domain that it closes.
 
     Usage: inv accept CUSTOMER [options]
     Example: inv accept acme --removing 10 --although-mail 2 --list HASH
@@ -373,9 +374,9 @@ def accept(
     help={
         "customer": _CUSTOMER,
         "to": "how many lists back, as `inv history` numbers them; the previous one unless said",
-        "removing": "how many recipients go by it, as it says when that is left out",
-        "list_": "the list's hash, as the command that it prints has it: refused where it would be another by now",
-        "entry": "bring back whom this entry of `inv history` removed; nothing is frozen",
+        "removing": "how many recipients it removes, as a run without this option prints",
+        "list_": "the list's hash, as in the command that it prints; refused when it is another by now",
+        "entry": "list again whom this entry of `inv history` removed; nothing is frozen",
         "dry_run": _DRY,
         "json": _JSON,
     }
@@ -392,10 +393,10 @@ def rollback(
 ) -> None:
     """Put an earlier list back, or bring back whom one upload removed.
 
-    The list is put back on every relay of the customer, and frozen there. Says first who would go by it, and wants
+    The list is put back on every relay of the customer, and frozen there. Prints first whom it would remove, and needs
     their number. Later exports are checked and kept but not published until `inv resume`; status and the uploads'
-    reports say so. With --entry nothing is frozen: whom that entry removed stays listed until somebody accepts that
-    they go.
+    reports say so. With --entry nothing is frozen: whom that entry removed stays listed until somebody accepts the
+    removal.
 
     Usage: inv rollback CUSTOMER [options]
     Example: inv rollback acme --to 2 --removing 3
@@ -411,18 +412,18 @@ def rollback(
     iterable=["from_"],
     help={
         "customer": _CUSTOMER,
-        "from_": "files of people whom no relay takes yet, such as relay_recipients; one or several names",
-        "dry_run": "show what is there and hold nothing",
+        "from_": "files with further addresses, such as relay_recipients; one or several names",
+        "dry_run": "show the relays' lists; hold nothing",
         "json": _JSON,
     },
 )
 def adopt(_: Context, customer: str, from_: list[str] | None = None, dry_run: bool = False, json: bool = False) -> None:
-    """Hold as a first list whom relays take today by others' lists.
+    """Hold the relays' present recipients as a customer's first list.
 
-    Puts Postern's account, programs and timer on each relay that lacks them, and the customer's files; nothing into
-    main.cf, and no route. Nothing that the relays answer changes. Ends with 3 where a list is held, for `inv review`
-    and `inv accept`, and with 2 where none is brought, with the reason: a table that cannot be listed, a domain that is
-    open today. Their tables stay as they are.
+    Installs Postern's account, programs and timer on each relay that lacks them, and the customer's files; writes
+    nothing into main.cf, and no route. The relays' answers stay the same. Ends with 3 where a list is held, for `inv
+    review` and `inv accept`, and with 2 where none can be, with the reason: a table that cannot be listed, a domain
+    that is open today. The relays' own tables stay as they are.
 
     Usage: inv adopt CUSTOMER [options]
     Example: inv adopt acme
@@ -437,14 +438,14 @@ def adopt(_: Context, customer: str, from_: list[str] | None = None, dry_run: bo
     iterable=["guard"],
     help={
         "customer": _CUSTOMER,
-        "guard": "a limit to judge by, KEY=VALUE as in [guard]; may be given several times",
+        "guard": "a limit to try, KEY=VALUE as in [guard]; may be repeated",
         "json": _JSON,
     },
 )
 def rehearse(_: Context, customer: str, guard: list[str] | None = None, json: bool = False) -> None:
     """Show which of the logged uploads other limits would have held.
 
-    Each is judged alone.
+    Each upload is judged by itself.
 
     Usage: inv rehearse CUSTOMER --guard KEY=VALUE
     Example: inv rehearse acme --guard shrink_percent=5
@@ -457,9 +458,9 @@ def rehearse(_: Context, customer: str, guard: list[str] | None = None, json: bo
 
 @task(help={"customer": _CUSTOMERS, "dry_run": _DRY, "json": _JSON})
 def resume(_: Context, customer: str, dry_run: bool = False, json: bool = False) -> None:
-    """Let a customer's uploads take effect again after a rollback.
+    """Resume a customer's uploads after a rollback.
 
-    The one that waits goes through the guard at once.
+    The upload that waits is judged by the guard at once.
 
     Usage: inv resume CUSTOMER [options]
     Example: inv resume acme
@@ -474,16 +475,16 @@ def resume(_: Context, customer: str, dry_run: bool = False, json: bool = False)
     name="open",
     help={
         "customer": _CUSTOMER,
-        "end": "take the markers away again; nothing closes by it",
+        "end": "remove the markers again; no domain closes by that",
         "dry_run": _DRY,
         "json": _JSON,
     },
 )
 def open_(_: Context, customer: str, end: bool = False, dry_run: bool = False, json: bool = False) -> None:
-    """Let everybody be written to in all of a customer's domains.
+    """Accept every address in all of a customer's domains.
 
-    On every relay, whatever lists and dates say. For an emergency: mail is refused that should not be. It stays so
-    until --end, and status says it every day. After --end each domain stays open until a list of it is reviewed and
+    On every relay, whatever lists and dates say. For an emergency: relays refuse mail that they should accept. It
+    lasts until --end, and status shows it. After --end each domain stays open until a list of it is reviewed and
     accepted, as a first one.
 
     Usage: inv open CUSTOMER [options]
@@ -499,9 +500,9 @@ def open_(_: Context, customer: str, end: bool = False, dry_run: bool = False, j
 @task(
     help={
         "customer": "its id; left out: all",
-        "merge": "have an upload relay take what this relay has among its own lists",
-        "forget": "have this relay give up what the store does not know; says who goes by that",
-        "removing": "with --forget: how many go",
+        "merge": "merge this relay's lists into those of an upload relay",
+        "forget": "remove from this relay what the store does not know; prints whom that removes",
+        "removing": "with --forget: how many are removed",
         "init": "write the recorded id into an empty database",
         "json": _JSON,
     }
@@ -517,8 +518,8 @@ def store(
 ) -> None:
     """Show the store's lists beside those of each relay.
 
-    Ends with 1 where they differ or it is not reached. Relays and store agree by themselves. --merge and --forget are
-    for a list that only a follower has, after the upload relays were lost.
+    Ends with 1 where they differ or the store is not reached. Relays and store agree without help. --merge and --forget
+    are for a list that only a follower has, after the upload relays were lost.
 
     Usage: inv store [CUSTOMER] [options]
     Example: inv store acme
@@ -535,12 +536,12 @@ def store(
         "customer": f"{_CUSTOMERS}; or --all",
         "all_": _ALL,
         "relay": _RELAYS,
-        "diff": "name who came and who went with this number of it",
+        "diff": "name whom the list of this number added and removed",
         "json": _JSON,
     }
 )
 def history(_: Context, customer: str, all_: bool = False, relay: str = "", diff: str = "", json: bool = False) -> None:
-    """List the kept lists: when, by whom, how many came and went.
+    """List the kept lists: when, by whom, how many added and removed.
 
     Usage: inv history [CUSTOMER] [options]
     Example: inv history acme --diff 1
@@ -554,8 +555,8 @@ def history(_: Context, customer: str, all_: bool = False, relay: str = "", diff
 @task(
     help={
         "customer": _CUSTOMER,
-        "relay": "from this relay only; the customer's file no longer names it",
-        "force": "although mail for its domains waits in a relay's queue",
+        "relay": "from this relay only, which the customer's file no longer names",
+        "force": "even while mail for its domains waits in a relay's queue",
         "yes": "do not ask",
         "dry_run": _DRY,
         "diff": "print the plan's diffs below its summary",
@@ -572,12 +573,12 @@ def retire(
     diff: bool = False,
     json: bool = False,
 ) -> None:
-    """Let a customer go, from every relay, with its kit and its keys.
+    """Remove a customer from every relay, with its kit and its keys.
 
-    Its keys go first, then its list, domains and routes. Says what will go, and asks. Other customers and what was
-    written by hand stay as they are; with the last customer main.cf is as it was before the first. Its file is kept in
-    customers/retired, its lists on the relays for 30 days. What was cut short, or a relay that was down, the next run
-    completes.
+    Removes its keys first, then its list, domains and routes. Prints what it will remove, and asks. Other customers and
+    what was written by hand stay as they are; with the last customer main.cf becomes what it was before the first. The
+    customer's file is kept in customers/retired, its lists on the relays for 30 days. The next run completes what was
+    interrupted, also on a relay that was down.
 
     Usage: inv retire CUSTOMER [options]
     Example: inv retire acme --dry-run
@@ -594,16 +595,16 @@ def retire(
     help={
         "customer": _CUSTOMER,
         "log": "read these log files on this machine instead: plain, gz, xz, zst or bz2, one or several names",
-        "now": "for log files that do not say when they were written: a time as 2026-11-28T12:00:00",
+        "now": "when the log files were last written, where they do not say it: as 2026-11-28T12:00:00",
         "json": _JSON,
     },
 )
 def refusals(_: Context, customer: str, log: list[str] | None = None, now: str = "", json: bool = False) -> None:
     """Show whom the relays refused lately, as their mail logs say.
 
-    Those who were ever listed come first; then who had mail, and whose mail waits. Kinds: `unlisted` (550) and
-    `deferred` (450) because no list has the address, `asked` (the server itself said no), `unanswered` (the server
-    could not be asked). Lines that were cut or damaged are not counted.
+    Recipients that were once listed come first; then those that had mail, and those whose mail waits. Kinds: `unlisted`
+    (550) and `deferred` (450) because no list has the address, `asked` (the server itself said no), `unanswered` (the
+    server could not be asked). Cut or damaged lines are not counted.
 
     Usage: inv refusals [CUSTOMER] [options]
     Example: inv refusals acme
@@ -618,7 +619,7 @@ def refusals(_: Context, customer: str, log: list[str] | None = None, now: str =
     help={
         "customer": "its id, or several with commas between; left out: all",
         "json": _JSON,
-        "problems": "only the lists that need somebody, or have a notice",
+        "problems": "only the lists with a problem or a notice",
         "relay": _RELAYS,
         "nagios": "as a monitoring plugin: one line with performance data, and a plugin's own exit codes",
     }
@@ -628,8 +629,8 @@ def status(
 ) -> None:
     """Show how each list stands on each relay, problems first.
 
-    How fresh it is, what is held, and what has drifted. What needs a person comes first and makes the exit code 1; a
-    notice (a rotation that goes as it should) does not.
+    Shows how fresh each list is, what is held, and what has drifted. A problem needs a person, comes first and makes
+    the exit code 1; a notice (a rotation that goes as it should) does not.
 
     Usage: inv status [CUSTOMER] [options]
     Example: inv status acme --problems
@@ -645,8 +646,8 @@ def status(
 def explain(_: Context, address: str, json: bool = False) -> None:
     """Show all that is known of an address, and what to do about it.
 
-    Listed or not, since when and by whom, what relays answer. Works when a relay is down: the others are asked all the
-    same, and the exit code is 4.
+    Shows whether it is listed, since when and by whom, and what relays answer. When a relay is down, the others are
+    asked all the same, and the exit code is 4.
 
     Usage: inv explain ADDRESS [options]
     Example: inv explain anna@acme.example
@@ -661,7 +662,7 @@ def explain(_: Context, address: str, json: bool = False) -> None:
 def find(_: Context, pattern: str, json: bool = False) -> None:
     """Find listed addresses of all customers.
 
-    Says which relays list them where not all do.
+    Names the relays where not all of them list an address.
 
     Usage: inv find PATTERN [options]
     Example: inv find anna@
@@ -674,10 +675,10 @@ def find(_: Context, pattern: str, json: bool = False) -> None:
 
 @task(help={"out": "the folder to write it into; left out: report/ beside the inventory"})
 def report(_: Context, out: str = "") -> None:
-    """Write a page to look at: what needs a person, fleet, charts.
+    """Write an HTML report: what needs a person, fleet, charts.
 
-    It has a chart of each customer's last 90 days. One file, report.html, that loads nothing from anywhere and needs no
-    script to be read. It names customers and relays: only its owner may open it. A relay that is down is said on it.
+    It has a chart of each customer's last 90 days. It is one file, report.html, that loads nothing from anywhere and
+    needs no script. It names customers and relays: only its owner may open it. Relays that are down are marked.
 
     Usage: inv report [options]
     Example: inv report --out /srv/postern
@@ -692,9 +693,7 @@ def report(_: Context, out: str = "") -> None:
 def kits(_: Context, customer: str, json: bool = False) -> None:
     """Show which kit each server uses, and which must be carried.
 
-    Says why, too.
-
-    Ends with 1 where uploads of the kit in use fail at a relay.
+    Prints why. Ends with 1 where uploads of the kit in use fail at a relay.
 
     Usage: inv kits [CUSTOMER] [options]
     Example: inv kits acme,bolt
@@ -707,7 +706,7 @@ def kits(_: Context, customer: str, json: bool = False) -> None:
 
 @task(help={"customer": f"{_CUSTOMERS}; or --all", "all_": _ALL, "relay": _RELAYS, "json": _JSON})
 def verify(_: Context, customer: str, all_: bool = False, relay: str = "", json: bool = False) -> None:
-    """Ask every relay over SMTP whom it takes; no mail is sent.
+    """Ask every relay over SMTP whom it accepts; no mail is sent.
 
     Listed addresses must get 250, an unlisted one 550 (or 450).
 
@@ -720,9 +719,9 @@ def verify(_: Context, customer: str, all_: bool = False, relay: str = "", json:
     run_command(story, customer, all_, relay, json)
 
 
-@task(help={"keep": "leave the relay running and say how to reach it"})
+@task(help={"keep": "leave the relay running and print how to reach it"})
 def demo(_: Context, keep: bool = False) -> None:
-    """Show the whole thing on this machine, with a real relay.
+    """Show Postern at work on this machine, with a real relay.
 
     A relay in a private root, a customer, a list, and SMTP's answers. Needs root on Debian; installs what it needs.
 
@@ -737,7 +736,10 @@ def demo(_: Context, keep: bool = False) -> None:
 
 @task(
     iterable=["only"],
-    help={"only": "one question; repeat it for more", "quick": "few runs, small numbers: to see that it works"},
+    help={
+        "only": "one question; may be repeated",
+        "quick": "few runs with small numbers, to test the benchmark itself",
+    },
 )
 def bench(_: Context, only: list[str] | None = None, quick: bool = False) -> None:
     """Measure Postern beside its peers and its limits.

@@ -8,7 +8,7 @@ from typing import Any
 
 from receiver.lists.upload_log import GuardInputs, LogEntry
 from receiver.monitoring.daily_figures import figures_record, sum_days
-from receiver.monitoring.refusals import Refusals, RefusedAddress, Seen
+from receiver.monitoring.refusals import RefusalDay, Refusals, RefusedAddress
 
 DAYS = 120
 _DAY = 86_400
@@ -56,7 +56,7 @@ def made_refusals(seed: int, now: int) -> Refusals:
             f"{datetime.fromtimestamp(now - dice.randrange(14) * _DAY, UTC):%Y-%m-%d}"
             for _ in range(dice.randrange(1, 3))
         }
-        seen = tuple(Seen(day, "192.0.2.0/24", True) for day in sorted(days))
+        seen = tuple(RefusalDay(day, "192.0.2.0/24", True) for day in sorted(days))
         found.refused[f"guess{number}@c{seed}.example"] = RefusedAddress({"unlisted": len(days)}, seen)
     return found
 

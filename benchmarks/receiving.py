@@ -118,11 +118,11 @@ class Relay:
         self._sent = 1 - self._sent
         told = {"SSH_CONNECTION": f"{OUTSIDE} 1 {self.host.address} 22", "SSH_ORIGINAL_COMMAND": "receive"}
         export = self.exports[self._sent].read_bytes()
-        gate = relays.stages(
+        upload = relays.stages(
             self.host, "receiver.forced_command", CUSTOMER, "k1", told=told, user="postern", stdin=export
         )
         relays.unbuild(self.host)
-        return gate, relays.stages(self.host, "receiver.tables.build")
+        return upload, relays.stages(self.host, "receiver.tables.build")
 
     def _ssh(self, account: str, command: str, stdin: Path | None, code: int = 0) -> Run:
         argv = [*self.operator.client("ssh", self.host, CUSTOMER), f"{account}@{self.host.address}", command]

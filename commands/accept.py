@@ -18,7 +18,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class AcceptOptions(NamedTuple):
-    """What the command says, as `inv review` has printed it."""
+    """The options of `inv accept`, as `inv review` has printed them."""
 
     numbers: Mapping[str, str]  # first, adding, removing, although-mail: how many; empty: none
     list: str  # SHA-256
@@ -28,14 +28,14 @@ class AcceptOptions(NamedTuple):
 
 
 def accept(customer: str, options: AcceptOptions) -> int:
-    """Take what is held now on every relay that holds something; each checks it against the review. Raises Refused."""
-    place = CustomerRelays.of(customer).upload_relays()
+    """Accept the held list on every relay that holds one; each relay checks it against the review. Raises Refused."""
+    scope = CustomerRelays.of(customer).upload_relays()
     given = {name: number for name, number in options.numbers.items() if number}
     if wrong := [f"--{name} {number}" for name, number in given.items() if not re.fullmatch("[0-9]{1,9}", number)]:
         raise Refused(f"{wrong[0]}: a number, as `inv review {customer}` says")
     if not _HASH.fullmatch(options.list):
         raise Refused(f"name the list, as the command that `inv review {customer}` prints does: --list HASH, all of it")
-    asked = relay_cli.ask_relays(place, "asking", "status")
+    asked = relay_cli.ask_relays(scope, "asking", "status")
     holding = [name for name, said in given_answers(asked).items() if said.record.get("held")]
     if given_answers(asked) and not holding:
         terminal.error(f"{customer}: nothing is held on {', '.join(given_answers(asked))}")
@@ -45,7 +45,7 @@ def accept(customer: str, options: AcceptOptions) -> int:
     words = [word for name, number in given.items() for word in (f"--{name}", number)]
     words += ["--log-incomplete"] * options.log_incomplete + ["--dry-run"] * options.dry_run
     answers = relay_cli.ask_relays(
-        restrict_relays(place, holding),
+        restrict_relays(scope, holding),
         "accepting on",
         "accept",
         *words,
@@ -58,7 +58,7 @@ def accept(customer: str, options: AcceptOptions) -> int:
         return exit_codes.PENDING
     if given.get("first") and code == exit_codes.DONE and not options.as_json:
         records = {name: given_answers(asked)[name].record for name in holding}
-        for line in unlisted_lines(customer, place.customer.unlisted or UNLISTED[0], records):
+        for line in unlisted_lines(customer, scope.customer.unlisted or UNLISTED[0], records):
             terminal.say(line)
     return code
 

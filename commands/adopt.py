@@ -1,4 +1,4 @@
-"""Bring the list that a customer's relays go by today, before the customer is ours; nothing they answer changes."""
+"""Hold, as a first list, whom a customer's relays take today; no answer of a relay changes by it."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ INSTALLS = (
 
 
 class Reading(NamedTuple):
-    """What a relay says."""
+    """What was read of a relay."""
 
-    now: Facts
+    facts: Facts
     found: State
     blockers: tuple[str, ...]  # why nothing of ours can be put there
 
@@ -49,20 +49,20 @@ Readings = Mapping[str, Reading | HostError | Refused]
 def adopt(customer: str, files: Sequence[str], dry_run: bool, as_json: bool) -> int:
     """Show what each relay takes today, and hold the union of it as a first list. Raises InventoryError, Refused.
 
-    Gives HELD where a list is held (PENDING in a dry run), and REFUSED where none is brought.
+    Returns HELD where a list is held (PENDING in a dry run), and REFUSED where none can be.
     """
     texts = [_read_people(file) for file in files]
-    place = CustomerRelays.of(customer)
-    read = run_parallel(place.relays, partial(_read, customer=place.customer, texts=texts), "asking")
+    scope = CustomerRelays.of(customer)
+    read = run_parallel(scope.relays, partial(_read, customer=scope.customer, texts=texts), "asking")
     brought = _unite(read)
     if not as_json:
         _show(customer, read, brought)
-    held = {} if dry_run or brought.reasons else _hold(place, read, brought)
+    held = {} if dry_run or brought.reasons else _hold(scope, read, brought)
     if as_json:
-        terminal.document(_document(read, brought, held))
+        terminal.print_document(_document(read, brought, held))
     elif held:
         relay_cli.print_answers(held)
-        _say_next(customer, held)
+        _print_next_step(customer, held)
     elif dry_run and not brought.reasons:
         terminal.say(f"{customer}: without --dry-run {INSTALLS}")
     failed = [code_of(one) for one in read.values() if isinstance(one, Exception)]
@@ -79,7 +79,7 @@ def _read_people(file: str) -> str:
     return text
 
 
-def _say_next(customer: str, held: Answers) -> None:
+def _print_next_step(customer: str, held: Answers) -> None:
     """Print what was put on the relays and what comes next, where a list is held on one."""
     if not any(_code(one) == exit_codes.HELD for one in held.values()):
         return
@@ -95,16 +95,16 @@ def _read(relay: Relay, customer: Customer, texts: Sequence[str]) -> Reading:
     forms = {form: name for name in customer.domains for form in (name, table_form(name)) if form}
     asked = Item("existing", config_directory(relay), {"forms": forms, "seconds": ASKING, "texts": list(texts)})
     with connect(relay) as host:
-        facts, found = host.read([*relay_role.facts_items(relay, [customer]), asked])
+        state, found = host.read([*relay_role.facts_items(relay, [customer]), asked])
         if found is None:
             raise Refused("it has no Postfix, and so no list to be taken over: `inv provision` sets it up")
-        now = Facts.of(facts)
-        preflight = host.read(relay_role.preflight_items(relay, [], now))
-    return Reading(now, found, tuple(relay_role.blockers(relay, [], now, preflight)))
+        facts = Facts.of(state)
+        preflight = host.read(relay_role.preflight_items(relay, [], facts))
+    return Reading(facts, found, tuple(relay_role.blockers(relay, [], facts, preflight)))
 
 
 def _unite(read: Readings) -> ExistingList:
-    """Return what is brought; nothing where a relay could not be asked, as whom it takes is not known."""
+    """Return the union of the relays' lists; no recipients where a relay could not be asked."""
     failed = [f"{name} could not be asked: {one}" for name, one in read.items() if isinstance(one, Exception)]
     readings = _successful(read)
     blockers = [f"{name}: {text}" for name, one in readings.items() for text in one.blockers]
@@ -148,18 +148,18 @@ def _document(read: Readings, brought: ExistingList, held: Answers) -> dict[str,
 # ---- hold
 
 
-def _hold(place: CustomerRelays, read: Readings, brought: ExistingList) -> Answers:
+def _hold(scope: CustomerRelays, read: Readings, brought: ExistingList) -> Answers:
     """Write the customer's tree on each relay, with who closes its domains there, and hold the list."""
     with ExitStack() as connections:
-        prepared = _prepare(place, _successful(read), connections)
+        prepared = _prepare(scope, _successful(read), connections)
     failed = {name: one for name, one in prepared.items() if isinstance(one, (HostError, Refused))}
-    ready = relay_cli.restrict_relays(place.upload_relays(), prepared.keys() - failed.keys())
+    ready = relay_cli.restrict_relays(scope.upload_relays(), prepared.keys() - failed.keys())
     recipients = json.dumps(brought.recipients).encode()
     return {**failed, **relay_cli.ask_relays(ready, "holding on", "adopt", stdin=recipients)}
 
 
 def _prepare(
-    place: CustomerRelays, readings: Mapping[str, Reading], connections: ExitStack
+    scope: CustomerRelays, readings: Mapping[str, Reading], connections: ExitStack
 ) -> Mapping[str, RelayPlan | HostError | Refused]:
     """Install what holds a list, and the customer's tree; not our members in main.cf, and no route.
 
@@ -167,23 +167,23 @@ def _prepare(
     With a store its settings get their number before any tree is there.
     """
     looks = run_parallel(
-        place.relays, lambda relay: _look(relay, place.customer, readings[relay.name], connections), "looking at"
+        scope.relays, lambda relay: _look(relay, scope.customer, readings[relay.name], connections), "looking at"
     )
     able = [look for look in looks.values() if isinstance(look, RelayPlan)]
     set_up = store_setup.set_up_relays([look for look in able if look.relay.store], ProvisionOptions())
     ready = {name: look for name, look in {**looks, **set_up}.items() if isinstance(look, RelayPlan)}
-    made = store_access.migrate(load_for(place.customer.id).store, [(look.relay, look.host) for look in ready.values()])
+    made = store_access.migrate(load_for(scope.customer.id).store, [(look.relay, look.host) for look in ready.values()])
     if code := exit_codes.worst([*made]):
         refusal = Refused(f"the store's tables could not be made ({code}); nothing that it answers has changed")
         return {**looks, **set_up, **dict.fromkeys(ready, refusal)}
-    taken = settings_numbers.take([*ready.values()], [place.customer], ())
-    if refused := taken.refused.get(place.customer.id):
+    taken = settings_numbers.take_numbers([*ready.values()], [scope.customer], ())
+    if refused := taken.refused.get(scope.customer.id):
         return {**looks, **set_up, **dict.fromkeys(ready, refused)}
 
     def write_tree(relay: Relay) -> RelayPlan:
         look = settings_numbers.with_numbers(ready[relay.name], taken.numbers)
-        if place.customer.id not in look.now.customers:
-            _apply(look.host, relay, place.customer, look.after)
+        if scope.customer.id not in look.facts.customers:
+            _apply(look.host, relay, scope.customer, look.after)
         return look
 
     return {**looks, **set_up, **run_parallel([look.relay for look in ready.values()], write_tree, "preparing")}
@@ -191,19 +191,19 @@ def _prepare(
 
 def _look(relay: Relay, customer: Customer, reading: Reading, connections: ExitStack) -> RelayPlan:
     """Return the relay as it was read, with what would be written there. Raises HostError."""
-    now = adoption.with_closers(reading.now, [customer], reading.found["domains"])
+    facts = adoption.with_closers(reading.facts, [customer], reading.found["domains"])
     host = connections.enter_context(connect(relay, install_python=True))
-    plan = Plan.of(host, _items(relay, customer, now))
-    return RelayPlan(relay, host, (), reading.now, plan, (), (), {}, {}, (), now, ())
+    plan = Plan.of(host, _items(relay, customer, facts))
+    return RelayPlan(relay, host, (), reading.facts, plan, (), (), {}, {}, (), facts, ())
 
 
-def _items(relay: Relay, customer: Customer, now: Facts) -> list[Item]:
-    return [item for item in relay_role.items(relay, [customer], now) if item.kind not in NOT_YET]
+def _items(relay: Relay, customer: Customer, facts: Facts) -> list[Item]:
+    return [item for item in relay_role.items(relay, [customer], facts) if item.kind not in NOT_YET]
 
 
-def _apply(host: RelayHost, relay: Relay, customer: Customer, now: Facts) -> None:
+def _apply(host: RelayHost, relay: Relay, customer: Customer, facts: Facts) -> None:
     try:
-        Plan.of(host, _items(relay, customer, now)).apply()
+        Plan.of(host, _items(relay, customer, facts)).apply()
     except HostError as error:
         raise type(error)(f"nothing that it answers has changed: {error}") from error
 

@@ -32,5 +32,5 @@ def _print_document(where: Path) -> int:
     faults = [dict(zip(("place", "text"), fault.partition(": ")[::2], strict=True)) for fault in everything.faults]
     counts = {"customers": len(everything.customers), "relays": len(everything.relays)}
     domains = sum(len(customer.domains) for customer in everything.customers.values())
-    terminal.document({"inventory": str(where), **counts, "domains": domains, "faults": faults})
+    terminal.print_document({"inventory": str(where), **counts, "domains": domains, "faults": faults})
     return exit_codes.REFUSED if faults else exit_codes.DONE

@@ -40,14 +40,14 @@ def explain(address: str, as_json: bool) -> int:
     owner = next((one for one in everything.customers.values() if asked.domain in one.domains), None)
     if owner is None:
         return _explain_foreign(asked, [name for one in everything.customers.values() for name in one.domains], as_json)
-    place = CustomerRelays.of(owner.id)
-    found = run_parallel(place.relays, lambda relay: _ask(relay, place.customer, asked), "asking")
+    scope = CustomerRelays.of(owner.id)
+    found = run_parallel(scope.relays, lambda relay: _ask(relay, scope.customer, asked), "asking")
     states = {name: one for name, one in found.items() if isinstance(one, AddressState)}
-    advice = explained.advise(place.customer, states)
+    advice = explained.advise(scope.customer, states)
     if as_json:
-        terminal.document(_document(asked, place.customer, found, advice))
+        terminal.print_document(_document(asked, scope.customer, found, advice))
     else:
-        _print(asked, place.customer, states, advice)
+        _print(asked, scope.customer, states, advice)
     failed = [terminal.print_result(name, one) for name, one in found.items() if not isinstance(one, AddressState)]
     return exit_codes.worst([*failed, *(exit_codes.FAILED for one in states.values() if one.problem)])
 
@@ -67,7 +67,7 @@ def _read_address(address: str) -> _Asked:
 
 
 def _ask(relay: Relay, customer: Customer, asked: _Asked) -> AddressState:
-    """Ask a relay's Postern about its list and its Postfix about mail, on one connection. Raises HostError."""
+    """Return what a relay's Postern and its Postfix answer about an address, on one connection. Raises HostError."""
     with connect(relay) as host:
         record, problem = None, ""
         try:
@@ -85,7 +85,7 @@ def _ask(relay: Relay, customer: Customer, asked: _Asked) -> AddressState:
 def _explain_foreign(asked: _Asked, known: list[str], as_json: bool) -> int:
     text = f"{asked.domain} is no domain of any customer in this inventory{near(asked.domain, known)}"
     if as_json:
-        terminal.document({"address": asked.address, "customer": None, "relays": {}, "do": [text]})
+        terminal.print_document({"address": asked.address, "customer": None, "relays": {}, "do": [text]})
     else:
         terminal.say(text)
         terminal.say("Postern decides nothing about mail for it.")
@@ -107,6 +107,6 @@ def _document(
 def _print(asked: _Asked, customer: Customer, states: Mapping[str, AddressState], advice: list[str]) -> None:
     terminal.say(f"{escape(asked.address, _LONGEST)}: customer {customer.id}, {escape(customer.name)}")
     for text in dict.fromkeys("\n".join(one.lines) for one in states.values()):
-        terminal.answer([name for name, one in states.items() if "\n".join(one.lines) == text], text)
+        terminal.print_answer([name for name, one in states.items() if "\n".join(one.lines) == text], text)
     for line in advice:
         terminal.say(f"What to do: {line}")

@@ -64,5 +64,5 @@ def _refusals(answers: Mapping[str, Answers]) -> list[int]:
     every = [(name, one) for each in answers.values() for name, one in relay_cli.given_answers(each).items()]
     refused = {(name, one.text): one.code for name, one in every if one.code != exit_codes.DONE}
     for name, text in refused:
-        terminal.answer([name], text)
+        terminal.print_answer([name], text)
     return list(refused.values())

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 
 class Draft(NamedTuple):
-    """What is known of a new customer; what is empty is left to be filled in. The fields are the columns of a table."""
+    """The known values of a new customer; empty ones are left to be filled in.
+
+    The fields are the columns of a table.
+    """
 
     id: str
     name: str = ""
@@ -60,7 +63,7 @@ def init(draft: Draft, table: str, as_json: bool) -> int:
     _write_all(files)
     write_schemas(where)
     if as_json:
-        terminal.document({"written": [str(path) for path in files]})
+        terminal.print_document({"written": [str(path) for path in files]})
         return exit_codes.DONE
     written = str(next(iter(files))) if len(files) == 1 else f"{len(files)} files in {where / 'customers'}"
     terminal.say(f"{written} written: fill in what stands between < and >, then `inv check`")

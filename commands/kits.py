@@ -46,7 +46,7 @@ def kits(customer: str, as_json: bool) -> int:
         for one in customers
     ]
     if as_json:
-        terminal.document({"customers": {one.customer.id: _document(one) for one in states}})
+        terminal.print_document({"customers": {one.customer.id: _document(one) for one in states}})
     else:
         _print(states)
     failed = [terminal.print_result(name, said) for name, said in found.items() if isinstance(said, Exception)]
@@ -56,7 +56,7 @@ def kits(customer: str, as_json: bool) -> int:
 def _print(states: Sequence[KitState]) -> None:
     """Print a row for each kit, those that must be carried first."""
     ordered = sorted(states, key=lambda one: (not one.is_failing(), not one.reasons()))
-    terminal.table(COLUMNS, [_row(one) for one in ordered])
+    terminal.print_table(COLUMNS, [_row(one) for one in ordered])
     due = [one for one in states if one.reasons()]
     urgent = sum(one.is_failing() for one in due)
     urgently = f", {urgent} of them urgently" if urgent else ""

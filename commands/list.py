@@ -11,11 +11,11 @@ def list_customers(as_json: bool) -> int:
     everything = load_for("")
     customers = everything.customers.values()
     if as_json:
-        terminal.document([one.model_dump(mode="json", exclude={"keys"}, by_alias=True) for one in customers])
+        terminal.print_document([one.model_dump(mode="json", exclude={"keys"}, by_alias=True) for one in customers])
         return everything.code
     rows = [
         (customer.id, customer.name, " ".join(customer.domains), " ".join(customer.relays), customer.exchange.source)
         for customer in customers
     ]
-    terminal.table(("customer", "name", "domains", "relays", "source"), rows)
+    terminal.print_table(("customer", "name", "domains", "relays", "source"), rows)
     return everything.code

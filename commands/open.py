@@ -19,7 +19,7 @@ from deploy.relay_host import RelayHost
 from fleet import relay_cli, store_access
 from fleet.relay_cli import CustomerRelays, RelayAnswer
 from fleet.relays import connect, run_parallel
-from fleet.relays_left_behind import tell_left_behind
+from fleet.relays_left_behind import print_left_behind
 from inventory import opened_records
 from inventory.model import Customer, Relay
 from roles import relay as relay_role
@@ -28,7 +28,7 @@ _VERB = "open"
 
 
 class OpenOptions(NamedTuple):
-    """How it is to be done."""
+    """The options of `inv open`."""
 
     end: bool = False
     dry_run: bool = False
@@ -37,34 +37,34 @@ class OpenOptions(NamedTuple):
 
 def open_customer(customer: str, options: OpenOptions) -> int:
     """Open a customer's domains on every relay, or end that. Raises InventoryError, Refused."""
-    place = CustomerRelays.of(customer)
-    opened = place.customer.opened or Opened(place.customer.id, int(time.time()), relay_cli.operator_name())
-    place = place._replace(customer=place.customer.model_copy(update={"opened": opened}))
+    scope = CustomerRelays.of(customer)
+    opened = scope.customer.opened or Opened(scope.customer.id, int(time.time()), relay_cli.operator_name())
+    scope = scope._replace(customer=scope.customer.model_copy(update={"opened": opened}))
     if not options.dry_run:
         _record(opened, options)
     step = _end if options.end else _open
 
-    def one(relay: Relay) -> RelayAnswer:
+    def run_on(relay: Relay) -> RelayAnswer:
         with connect(relay) as host:
-            return step(host, place.customer, options.dry_run)
+            return step(host, scope.customer, options.dry_run)
 
     doing = "ending on" if options.end else "opening on"
-    answers = run_parallel(place.upload_relays().relays, one, doing)
+    answers = run_parallel(scope.upload_relays().relays, run_on, doing)
     # Followers come last: at the end no marker goes from one before it has heard that no list counts as accepted.
-    followers = [relay for relay in place.relays if relay.name in place.customer.followers]
-    answers = {**answers, **run_parallel(followers, one, doing)}
+    followers = [relay for relay in scope.relays if relay.name in scope.customer.followers]
+    answers = {**answers, **run_parallel(followers, run_on, doing)}
     code = relay_cli.print_answers(answers, options.as_json)
     if not options.dry_run:
-        tell_left_behind(answers, _later(customer, options.end))
+        print_left_behind(answers, _later(customer, options.end))
     if options.end and not options.dry_run and not options.as_json:
-        terminal.note(f"nothing closes by that: `inv review {customer}` shows the list that does, once one has come")
+        terminal.note(f"no domain closes by that: `inv review {customer}` shows the list that does, once one has come")
     return code
 
 
 def _later(customer: str, ends: bool) -> str:
-    """Return what opens, or ends that, on a relay that was down."""
+    """Return which command opens a relay that was down, or ends that there."""
     if ends:
-        return f"until `inv open {customer} --end` ends it there too, everybody can be written to where it was opened"
+        return f"relays that were opened accept every address until `inv open {customer} --end` ends it there too"
     return f"once it is back, `inv open {customer}`, or `inv provision {customer}`, opens there too"
 
 
@@ -79,7 +79,7 @@ def _record(opened: Opened, options: OpenOptions) -> None:
 
 
 def _open(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
-    """Put the marker there and have no list count as accepted. Raises HostError."""
+    """Write the marker on a relay and forget which lists were accepted. Raises HostError."""
     relay_cli.require_verb(host, customer.id, _VERB)
     plan = Plan.of(host, [relay_role.open_marker(customer)])
     if dry_run:
@@ -94,12 +94,15 @@ def _open(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
 
 
 def _end(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
-    """Take the marker away, after no list counts as accepted any more: so nothing closes by it. Raises HostError."""
+    """Remove the marker, after forgetting which lists were accepted, so that no domain closes by it.
+
+    Raises HostError.
+    """
     plan, domains = Plan.of(host, [relay_role.no_marker(customer.id)]), ", ".join(customer.domains)
     if not plan.changes:
-        return _answer(customer, "is not open by `inv open` there; nothing to end")
+        return _answer(customer, "was not opened by `inv open` there; nothing to end")
     if dry_run:
-        return _answer(customer, "the marker would go, and nothing would close by it", exit_codes.PENDING)
+        return _answer(customer, "the marker would be removed, and no domain would close by that", exit_codes.PENDING)
     relay_cli.require_verb(host, customer.id, _VERB)
     answer = _forget_accepted(host, customer)
     if answer.code:
@@ -111,7 +114,7 @@ def _end(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
 
 
 def _forget_accepted(host: RelayHost, customer: Customer) -> RelayAnswer:
-    """Have no list count as accepted on a relay; a follower hears of it from the store. Raises HostError."""
+    """Forget which lists were accepted on a relay; a follower takes that from the store. Raises HostError."""
     if host.name not in customer.followers:
         return relay_cli.ask(host, customer.id, _VERB)
     if why := store_access.follow(host):
@@ -120,7 +123,7 @@ def _forget_accepted(host: RelayHost, customer: Customer) -> RelayAnswer:
 
 
 def _build(host: RelayHost) -> None:
-    """Have root build the tables, whatever state the account's files are in. Raises HostError."""
+    """Build the tables as root, whatever state the account's files are in. Raises HostError."""
     done = host.run(REBUILD)
     if done.code:
         raise HostError(f"the tables are not built yet; the timer tries it again: {done.err.strip()[-500:]}")

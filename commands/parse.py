@@ -21,7 +21,7 @@ from roles import relay as relay_role
 
 
 def parse(file: str, customer: str, as_json: bool) -> int:
-    """Do the parsing step here: what the relay would list, and why it would leave out the rest.
+    """Parse an export on this machine; print what the relay would list, and why it would leave out the rest.
 
     Raises Refused, and HostError where it needs more than a relay gives it.
     """
@@ -29,7 +29,7 @@ def parse(file: str, customer: str, as_json: bool) -> int:
         raise Refused("which customer's? --customer CUSTOMER; `inv list` shows them")
     answer = _filter_bounded(relay_role.settings(CustomerRelays.of(customer).customer), file)
     if as_json:
-        terminal.document(answer)
+        terminal.print_document(answer)
         return exit_codes.DONE
     terminal.print_lines(f"{address} OK" for address in answer["recipients"])
     reasons = ", ".join(f"{count} {reason}" for reason, count in sort_by_count(answer["left_out"]))
@@ -43,7 +43,7 @@ def parse(file: str, customer: str, as_json: bool) -> int:
 
 
 def _filter_bounded(settings: Settings, file: str) -> Any:
-    """Have a process choose that is bounded as on a relay: an odd export needs gigabytes. Raises Refused, HostError."""
+    """Return the filtered export, made by a process with a relay's limits. Raises Refused, HostError."""
     export = read_file(file)
     if len(export) > settings.max_megabytes * MEGABYTE:
         why = "which is max_megabytes in the customer's file"

@@ -17,7 +17,7 @@ from inventory.model import Customer
 
 
 def provision(customer: str, every: bool, options: ProvisionOptions, as_json: bool) -> int:
-    """Bring both ends of the chosen customers to their wanted state. Raises InventoryError, Refused."""
+    """Provision both ends of the selected customers. Raises InventoryError, Refused."""
     where = inventory.inventory_path()
     everything = load_for("" if every else customer)
     customers = select_customers(everything, customer, every)
@@ -30,7 +30,7 @@ def provision(customer: str, every: bool, options: ProvisionOptions, as_json: bo
         result = provision_customers(everything, customers, options, new_keys)
     code = exit_codes.worst([result.code, everything.code])
     if as_json:
-        terminal.document({"code": code, "relays": result.relays, "customers": result.customers})
+        terminal.print_document({"code": code, "relays": result.relays, "customers": result.customers})
     return code
 
 
@@ -42,5 +42,5 @@ def _refuse_second_key(customers: Sequence[Customer], given: str) -> None:
         if given and customer.keys and given not in {key.public for key in customer.keys}:
             raise Refused(
                 f"{customer.id} has a key already, {customer.keys[-1].name}; "
-                f"`inv rotate-key {customer.id} --public-key FILE` takes another in beside it"
+                f"`inv rotate-key {customer.id} --public-key FILE` adds another beside it"
             )

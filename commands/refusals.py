@@ -29,12 +29,12 @@ MOST = 100_000  # refused addresses of files that somebody names
 
 def refusals(customer: str, logs: Sequence[str], now: str, as_json: bool) -> int:
     """Show who was refused; from log files where some are named. Raises InventoryError, Refused."""
-    place = CustomerRelays.of(customer)
+    scope = CustomerRelays.of(customer)
     if logs:
-        return _print_files(place.customer, logs, _read_time(now), as_json)
+        return _print_files(scope.customer, logs, _read_time(now), as_json)
     if now:
         raise Refused("--now is for log files without a time of their own: name them with --log FILE")
-    answers = relay_cli.ask_relays(place, "asking", "refusals")
+    answers = relay_cli.ask_relays(scope, "asking", "refusals")
     if as_json:
         answers = {
             name: _documented_fields(answer) if isinstance(answer, RelayAnswer) else answer
@@ -58,7 +58,7 @@ def _print_files(customer: Customer, logs: Sequence[str], now: float, as_json: b
         for file in files:
             os.close(file.descriptor)
     if as_json:
-        terminal.document(document)
+        terminal.print_document(document)
         return exit_codes.DONE
     terminal.say("\n".join(file_lines(customer.id, document)))
     if not any(document[name] for name in ("refused", "had_mail", "waiting")):

@@ -32,14 +32,14 @@ _LONGEST = 20_000  # characters of a value on the page; a path of a chart is the
 
 
 class RelayLook(NamedTuple):
-    """One relay as it stands, and its customers' last days, or why it said nothing of them."""
+    """The state of one relay, and its customers' last days, or why those are not known."""
 
     state: RelayState
     figures: dict[str, Figures | str] | HostError
 
 
 def report(out: str) -> int:
-    """Ask every relay, write the page into folder `out` (empty: report/ beside the inventory), and say where it is.
+    """Ask every relay, write the page into folder `out` (empty: report/ beside the inventory), and print its path.
 
     A relay that is down is said on the page; FAILED where no relay answered. Raises InventoryError, Refused, OSError.
     """
@@ -67,7 +67,7 @@ def make_page(everything: Inventory, known: Overview, figures: FiguresOf, now: i
 
 
 def write_page(folder: Path, page: str) -> Path:
-    """Replace the page in a folder, which is made where it is not there; both are for their owner alone."""
+    """Write the page into a folder, which is made where it is missing; only their owner can read both."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = folder / f".{PAGE}.new"
     draft.unlink(missing_ok=True)

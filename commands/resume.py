@@ -10,7 +10,7 @@ from fleet.relays import load_for, select_named, split_names
 
 
 def resume(customer: str, dry_run: bool, as_json: bool) -> int:
-    """Let uploads take effect again on every relay. Raises InventoryError, Refused."""
+    """Resume uploads on every relay. Raises InventoryError, Refused."""
     if dry_run:
         return _show_what_waits(customer, as_json)
     if len(split_names(customer)) > 1:
@@ -35,7 +35,7 @@ def _upload_relays(customer: str) -> list[CustomerRelays]:
     """Return the customers, each with the relays that take its uploads. Raises InventoryError, Refused."""
     everything = load_for(customer)
     customers = select_named(everything, customer)
-    return [place.upload_relays() for place in relay_cli.customers_of(everything, customers)]
+    return [scope.upload_relays() for scope in relay_cli.customers_of(everything, customers)]
 
 
 def _may_be_frozen(said: Answer) -> bool:

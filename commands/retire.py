@@ -36,7 +36,7 @@ from roles.relay import Facts
 
 
 class RetireOptions(NamedTuple):
-    """How it is to be done."""
+    """The options of `inv retire`."""
 
     yes: bool = False  # nobody is asked
     force: bool = False  # mail may wait in a queue
@@ -46,7 +46,7 @@ class RetireOptions(NamedTuple):
 
 
 class RetirementPlan(NamedTuple):
-    """One relay as it was found, what would go from it, and what stands in the way of that."""
+    """One relay: what would be removed from it, and what stands in the way of that."""
 
     relay: Relay
     host: RelayHost
@@ -58,7 +58,7 @@ RetirementPlans = Mapping[str, RetirementPlan | HostError | Refused]
 
 
 class Retirement(NamedTuple):
-    """How it went: what was found on each relay, what became of it there, what goes here, and what is left by hand."""
+    """The result: what each relay had, what was removed there and here, and what a person still has to do."""
 
     code: int
     found: RetirementPlans
@@ -68,11 +68,11 @@ class Retirement(NamedTuple):
 
 
 def retire(customer_id: str, options: RetireOptions, as_json: bool) -> int:
-    """Look, say what will go, stop at mail that waits, ask, and let it go. Raises InventoryError, Refused."""
+    """Show what a retirement removes, stop where mail waits, ask, and remove it. Raises InventoryError, Refused."""
     with terminal.document_alone(as_json):
         done = _retire(customer_id, options)
     if as_json:
-        terminal.document(_document(done, options.dry_run))
+        terminal.print_document(_document(done, options.dry_run))
     return done.code
 
 
@@ -87,7 +87,7 @@ def _retire(customer_id: str, options: RetireOptions) -> Retirement:
             return Retirement(exit_codes.worst(codes), found)
         here = () if options.relay else (*_removals_here(where, everything, customer),)
         looks = [look for look in found.values() if isinstance(look, RetirementPlan) and look.plan.changes]
-        _say_what_else(customer, here, [everything.relays[name] for name in found], is_all=not (looks or here))
+        _print_what_else(customer, here, [everything.relays[name] for name in found], is_all=not (looks or here))
         if not (looks or here):
             return Retirement(exit_codes.worst(codes), found)
         if options.dry_run:
@@ -99,20 +99,20 @@ def _retire(customer_id: str, options: RetireOptions) -> Retirement:
     codes += [terminal.print_result(name, result) for name, result in gone.items()]
     by_hand: tuple[str, ...] = ()
     if not options.relay:
-        codes += [_leave_end(everything, customer)]
-        by_hand = (*_by_hand(where, customer),)
+        codes += [_clear_end(everything, customer)]
+        by_hand = (*_steps_by_hand(where, customer),)
     for text in by_hand:
         terminal.say(f"{customer.id}: {text}")
     return Retirement(exit_codes.worst(codes), found, gone, here, by_hand)
 
 
-def _say_what_else(customer: Customer, here: Sequence[str], relays: Sequence[Relay], is_all: bool) -> None:
-    """Print what goes besides what goes from relays, and where the customer's mail is sent today."""
+def _print_what_else(customer: Customer, here: Sequence[str], relays: Sequence[Relay], is_all: bool) -> None:
+    """Print what is removed besides what relays have, and where the customer's MX records point today."""
     if is_all:
         terminal.say(f"{customer.id}: nothing to change")
         return
     for text in here:
-        terminal.say(f"{customer.id}: {text} goes as well")
+        terminal.say(f"{customer.id}: {text} is removed as well")
     for text in describe_mx_records(customer, relays):
         terminal.note(f"{customer.id}: {text}")
 
@@ -146,7 +146,7 @@ def _move_away(where: Path, everything: Inventory, customer_id: str) -> None:
 
 
 def _find_leaving(where: Path, everything: Inventory, customer_id: str) -> Customer:
-    """Find who goes, or is already on the way. Raises InventoryError."""
+    """Return the customer to retire, or the one whose retirement has begun. Raises InventoryError."""
     if customer_id in everything.customers:
         if inventory.retired_file(where, customer_id).exists():
             raise Refused(f"{inventory.retired_file(where, customer_id)} is there already: move it elsewhere first")
@@ -176,15 +176,15 @@ def _look_at_all(
 ) -> RetirementPlans:
     def look(relay: Relay) -> RetirementPlan:
         host = connections.enter_context(connect(relay))
-        now = Facts.of(host.read(relay_role.facts_items(relay))[0])
-        plan = Plan.of(host, relay_role.items_without(relay, customer.id, now))
+        facts = Facts.of(host.read(relay_role.facts_items(relay))[0])
+        plan = Plan.of(host, relay_role.items_without(relay, customer.id, facts))
         return RetirementPlan(relay, host, plan, tuple(_blockers(relay, host, plan, options)))
 
     return run_parallel(relays, look, "looking at")
 
 
 def _blockers(relay: Relay, host: RelayHost, plan: Plan, options: RetireOptions) -> Iterator[str]:
-    """Yield what keeps its tree from going: mail for the domains in it, which are no others than it has there."""
+    """Yield why the customer's tree may not be removed yet: mail waits for domains that the tree has."""
     domains = [loss.partition(":")[2] for loss in plan.removals() if loss.startswith("domain:")]
     (queue,) = host.read([relay_role.queue_item(relay, domains)]) if plan.changes else (None,)
     if queue is None:
@@ -194,7 +194,7 @@ def _blockers(relay: Relay, host: RelayHost, plan: Plan, options: RetireOptions)
     waiting = ", ".join(f"{count} for {domain}" for domain, count in queue["waiting"].items())
     if waiting and not options.force:
         yield (
-            f"mail waits in its queue ({waiting}) and has no way on without the customer: have it delivered "
+            f"mail waits in its queue ({waiting}) and cannot be delivered without the customer: deliver it first "
             "(postqueue -f, or postqueue -s DOMAIN), or say --force"
         )
 
@@ -203,10 +203,10 @@ def _blockers(relay: Relay, host: RelayHost, plan: Plan, options: RetireOptions)
 
 
 def _show(found: RetirementPlans, diff: bool) -> Iterator[int]:
-    """Print what would go from each relay, equal relays once; gives an exit code for each."""
+    """Print what would be removed from each relay, equal relays once; yield an exit code for each."""
     looks = {name: look for name, look in found.items() if isinstance(look, RetirementPlan)}
     for (title, text), names in group_names((name, _texts(look, diff)) for name, look in looks.items()).items():
-        terminal.plan(f"{', '.join(names)}: {title}", text)
+        terminal.print_plan(f"{', '.join(names)}: {title}", text)
     for name, look in found.items():
         if not isinstance(look, RetirementPlan):
             yield terminal.print_result(name, look)
@@ -225,7 +225,7 @@ def _texts(look: RetirementPlan, diff: bool) -> tuple[str, str]:
 
 
 def _removals_here(where: Path, everything: Inventory, customer: Customer) -> Iterator[str]:
-    """Name what is to go from this machine, and the customer's end."""
+    """Yield what is removed on this machine and at the customer's end."""
     if customer.id in everything.customers:
         yield f"{where / 'customers' / customer.id}.toml (to {inventory.retired_file(where, customer.id).parent})"
     if customer.opened:
@@ -252,8 +252,8 @@ def _apply(found: RetirementPlans, relay: Relay) -> str:
     return f"{len(look.plan.changes)} change{'' if len(look.plan.changes) == 1 else 's'} made"
 
 
-def _leave_end(everything: Inventory, customer: Customer) -> int:
-    """Take our files from the customer's end, and only then its keys off record; gives an exit code."""
+def _clear_end(everything: Inventory, customer: Customer) -> int:
+    """Remove our files from the customer's end, then its keys from the inventory; return an exit code."""
     if not customer.keys:
         return exit_codes.DONE
     known = tuple(name for name in customer.relays if name in everything.relays)
@@ -267,7 +267,7 @@ def _leave_end(everything: Inventory, customer: Customer) -> int:
             for key in customer.keys:
                 customer_host.delete_key(end, customer, key.name)
             if isinstance(end, Kit):
-                end.leave()
+                end.remove_if_empty()
     except HostError as error:
         return terminal.print_result(customer.id, error)
     kit_records.forget(inventory.inventory_path(), customer.id)
@@ -276,11 +276,11 @@ def _leave_end(everything: Inventory, customer: Customer) -> int:
     return exit_codes.DONE
 
 
-def _by_hand(where: Path, customer: Customer) -> Iterator[str]:
-    """Yield what is left for somebody to do."""
+def _steps_by_hand(where: Path, customer: Customer) -> Iterator[str]:
+    """Yield what a person still has to do."""
     there = customer.exchange
     if there.reach == "ssh" and customer.keys:
-        yield f"what is left in {there.directory} on its server, its last export above all, is its own"
+        yield f"what is left in {there.directory} on its server, its last export above all, belongs to the customer"
     elif customer.keys:
         files = ", ".join(customer_role.key_file(customer, key.name) for key in customer.keys)
         script = f"{there.directory}/schedule.sh" if there.is_posix else f"{there.directory}\\schedule.bat"

@@ -9,7 +9,7 @@ from fleet.relays import load_for, select_customers
 
 
 def review(customer: str, every: bool, as_json: bool) -> int:
-    """Review what is held of a customer, of several (with commas between), or of all.
+    """Print the review of what is held of a customer, of several (with commas between), or of all.
 
     Raises InventoryError, Refused.
     """

@@ -20,7 +20,7 @@ from fleet.relay_cli import (
     restrict_relays,
 )
 from fleet.relays import connect, run_parallel
-from fleet.relays_left_behind import tell_left_behind
+from fleet.relays_left_behind import print_left_behind
 from fleet.rollback_preview import Preview, preview_rollbacks
 from inventory.model import Relay
 from receiver.views.recipients import name_recipients
@@ -29,7 +29,7 @@ _ENTRY = re.compile(r"[0-9a-f]{12}")
 
 
 class RollbackOptions(NamedTuple):
-    """What the command says."""
+    """The options of `inv rollback`."""
 
     back: str = ""  # how many lists back; empty: the previous one
     entry: str = ""  # of the log; empty: a whole list is put back
@@ -40,7 +40,7 @@ class RollbackOptions(NamedTuple):
 
 
 def roll_back_or_bring_back(customer: str, options: RollbackOptions) -> int:
-    """Do what the options of `inv rollback` ask for. Raises Refused."""
+    """Run `inv rollback` or `inv rollback --entry`. Raises Refused."""
     if options.entry and (options.back or options.removing or options.list):
         what = "--to N puts a whole list back, of whom --removing N go; --entry brings back whom one upload removed"
         raise Refused(f"{what}: name one of them")
@@ -51,14 +51,14 @@ def roll_back_or_bring_back(customer: str, options: RollbackOptions) -> int:
 
 
 def rollback(customer: str, options: RollbackOptions) -> int:
-    """Put the same earlier list back on every relay, and freeze it, once those who go by it were named by their number.
+    """Put the same earlier list back on every relay, and freeze it; --removing must say how many recipients it removes.
 
-    Without a number of lists it is the previous list, or where another relay is frozen already, the one that is frozen
-    there. Raises Refused when it is not the same, when others go than were named, and for a relay of the first release
-    by which somebody would go.
+    Without --to it is the previous list, or the frozen list of a relay that is frozen already. Raises Refused when
+    relays have different lists there, when another number of recipients would be removed, and for a relay of the first
+    release that would remove somebody.
     """
-    place, back = CustomerRelays.of(customer).upload_relays(), options.back
-    asked = relay_cli.ask_relays(place, "asking", "history")
+    scope, back = CustomerRelays.of(customer).upload_relays(), options.back
+    asked = relay_cli.ask_relays(scope, "asking", "history")
     told = {name: said.record for name, said in given_answers(asked).items()}
     if not told:
         return relay_cli.print_answers(asked, options.as_json)
@@ -66,7 +66,7 @@ def rollback(customer: str, options: RollbackOptions) -> int:
     if not name.startswith(options.list):
         moved = f"the list that would be put back is {name[:12]} now, not {options.list[:12]}: an upload came meanwhile"
         raise Refused(f"{moved}; see `inv history {customer}`")
-    there = restrict_relays(place, waiting)
+    there = restrict_relays(scope, waiting)
     found = preview_rollbacks(there, name, {each: said["history"] for each, said in told.items()})
     previews = {each: seen for each, seen in found.items() if isinstance(seen, Preview)}
     failed: Answers = {each: seen for each, seen in found.items() if not isinstance(seen, Preview)}
@@ -77,7 +77,7 @@ def rollback(customer: str, options: RollbackOptions) -> int:
     answers = add_failed(asked, {**failed, **done})
     code = relay_cli.print_answers(answers, options.as_json)
     again = f"`inv rollback {customer} --dry-run` shows who goes there, and the command that puts the same list back"
-    tell_left_behind(answers, f"once it is back, {again}")
+    print_left_behind(answers, f"once it is back, {again}")
     return code
 
 
@@ -119,29 +119,29 @@ def _show(customer: str, name: str, previews: Mapping[str, Preview], failed: Ans
     words = [f"inv rollback {customer}", *([f"--to {options.back}"] if options.back else [])]
     command = " ".join([*words, *([f"--removing {len(going)}"] if going else []), f"--list {name}"])
     if options.as_json and options.dry_run:
-        terminal.document({"customer": customer, "coming": coming, "going": going, "command": command})
+        terminal.print_document({"customer": customer, "coming": coming, "going": going, "command": command})
     elif not options.as_json:
         for line in (*name_recipients("+", "would come", coming), *name_recipients("-", "would go", going)):
             terminal.say(line)
     codes = [relay_cli.print_answers(failed)] if failed else []
     if not options.dry_run:
         said = f"--removing {options.removing}" if options.removing else "no number was named"
-        raise Refused(f"{len(going)} would go by it, and {said}; if that is meant: `{command}`")
+        raise Refused(f"{len(going)} would be removed by it, and {said}; if that is meant: `{command}`")
     if not options.as_json:
         terminal.say(command)
     return exit_codes.worst([*codes, exit_codes.PENDING])
 
 
-def _put_back(place: CustomerRelays, name: str, previews: Mapping[str, Preview]) -> Answers:
-    """Have each relay put the list back, by the number of those who go there."""
+def _put_back(scope: CustomerRelays, name: str, previews: Mapping[str, Preview]) -> Answers:
+    """Put the list back on each relay, with the number of recipients that it removes there."""
 
-    def one(relay: Relay) -> RelayAnswer:
+    def put_back_on(relay: Relay) -> RelayAnswer:
         seen = previews[relay.name]
         number = ["--removing", str(len(seen.going))] if seen.is_asked else []
         with connect(relay) as host:
-            return relay_cli.ask(host, place.customer.id, "rollback", "--list", name, *number)
+            return relay_cli.ask(host, scope.customer.id, "rollback", "--list", name, *number)
 
-    return run_parallel(place.relays, one, "rolling back on")
+    return run_parallel(scope.relays, put_back_on, "rolling back on")
 
 
 def bring_back(customer: str, options: RollbackOptions) -> int:
@@ -149,14 +149,14 @@ def bring_back(customer: str, options: RollbackOptions) -> int:
     entry = options.entry
     if not _ENTRY.fullmatch(entry):
         raise Refused(f"--entry {entry}: 12 of 0-9 and a-f, as `inv history {customer}` shows")
-    place = CustomerRelays.of(customer).upload_relays()
-    asked = relay_cli.ask_relays(place, "asking", "history")
+    scope = CustomerRelays.of(customer).upload_relays()
+    asked = relay_cli.ask_relays(scope, "asking", "history")
     told = {name: said.record for name, said in given_answers(asked).items()}
     if old := [name for name, said in told.items() if "log" not in said]:
         raise Refused(f"{', '.join(old)}: of a release that knows no entries; `inv provision {customer}` comes first")
     look = ["--dry-run"] * options.dry_run
     answers = relay_cli.ask_relays(
-        restrict_relays(place, told), "bringing back on", "rollback", "--entry", entry, *look
+        restrict_relays(scope, told), "bringing back on", "rollback", "--entry", entry, *look
     )
     code = relay_cli.print_answers(add_failed(asked, answers), options.as_json)
     return exit_codes.PENDING if options.dry_run and code == exit_codes.DONE else code

@@ -28,7 +28,7 @@ from roles.customer_host import key_file
 
 
 class RotationOptions(NamedTuple):
-    """What is to be done with rotations."""
+    """The options of `inv rotate-key`."""
 
     due: bool = False  # only those that are due, or open
     finish: bool = False
@@ -37,7 +37,7 @@ class RotationOptions(NamedTuple):
 
 
 def rotate_key(customer: str, every: bool, rotation: RotationOptions, options: ProvisionOptions, as_json: bool) -> int:
-    """Begin, go on with, finish or undo the rotations of the chosen customers. Raises InventoryError, Refused."""
+    """Begin, continue, finish or undo the rotations of the selected customers. Raises InventoryError, Refused."""
     if (options.public_key or options.kit_dir) and len(split_names(customer)) != 1:
         raise Refused("--public-key and --kit-dir are for one customer")
     if rotation.finish and rotation.undo:
@@ -45,13 +45,13 @@ def rotate_key(customer: str, every: bool, rotation: RotationOptions, options: P
     if rotation.force and not (rotation.finish or rotation.undo):
         raise Refused("--force goes with --finish or --undo")
     if options.public_key and (rotation.finish or rotation.undo):
-        raise Refused("--public-key brings a new key in, --finish and --undo do not")
+        raise Refused("--public-key begins a rotation; it does not go with --finish or --undo")
     everything = load_for("" if every else customer)
     customers = _select_customers(everything, customer, every, rotation)
     with terminal.document_alone(as_json):
         code = exit_codes.worst([_rotate(customers, rotation, options), everything.code])
     if as_json:
-        terminal.document({"code": code, "customers": _key_documents(customers)})
+        terminal.print_document({"code": code, "customers": _key_documents(customers)})
     return code
 
 
@@ -77,7 +77,7 @@ def _key_documents(customers: Sequence[Customer]) -> dict[str, Any]:
 def _select_customers(
     everything: Inventory, customer: str, every: bool, rotation: RotationOptions
 ) -> Sequence[Customer]:
-    """Choose customers who have a key; the first one is provision's to make."""
+    """Return the selected customers that have a key; provision makes the first one."""
     customers = select_customers(everything, customer, every or (rotation.due and not customer))
     if customer and (keyless := [one.id for one in customers if not one.keys]):
         names = ",".join(keyless)
@@ -92,51 +92,67 @@ def _inventory(customers: Iterable[Customer]) -> Inventory:
 
 
 class Rotation(NamedTuple):
-    """One run, for some customers at once."""
+    """One run of `inv rotate-key`, for some customers at once."""
 
     rotation: RotationOptions
     options: ProvisionOptions
     ends: Connect
 
     def run(self, customers: Sequence[Customer]) -> int:
-        """Do what comes next for each; gives the exit code. Raises InventoryError, Refused."""
+        """Do the next step of each customer's rotation; return the exit code. Raises InventoryError, Refused."""
         everything = _inventory(customers)
         given = customer_keys.read_given_key(self.options.public_key, everything, customers)
         _refuse_third_key(customers, given)
         stands = read_key_states(everything, customers)
         if self.rotation.finish or self.rotation.undo:
-            return self._end(stands)
-        cut_short = self._end([stand for stand in stands if stand.is_cut_short])
-        return exit_codes.worst([cut_short, self._go_on([stand for stand in stands if not stand.is_cut_short], given)])
+            return self._end_rotations(stands)
+        cut_short = self._end_rotations([stand for stand in stands if stand.is_cut_short])
+        return exit_codes.worst(
+            [cut_short, self._continue([stand for stand in stands if not stand.is_cut_short], given)]
+        )
 
     # ---- old and new
 
-    def _go_on(self, stands: Sequence[KeyState], given: str) -> int:
-        """See to it that each has an old and a new key; where the new one can be tried, try it and end the rotation."""
+    def _continue(self, stands: Sequence[KeyState], given: str) -> int:
+        """Provision an old and a new key for each customer.
+
+        Where the new one can be tested, test it and end the rotation.
+        """
         beginning = frozenset(stand.customer.id for stand in stands if not stand.is_open)
         unasked = frozenset[tuple[str, str]]().union(*(stand.removable_unasked() for stand in stands))
         new_keys = NewKeys(inventory.inventory_path(), self.ends, given, beginning)
         for customer in sorted(beginning) if self.options.dry_run else ():
-            terminal.say(f"{customer}: a new key is placed at its end and recorded, then its public half goes here:")
-        came = self._provision([stand.customer for stand in stands], unasked, new_keys)
+            terminal.say(f"{customer}: a new key is written at its end and recorded; its public half then goes here:")
+        result = self._provision([stand.customer for stand in stands], unasked, new_keys)
         if self.options.dry_run:
-            return came.code
+            return result.code
         now = _inventory(stand.customer for stand in stands).customers
         fresh = [stand._replace(customer=now[stand.customer.id]) for stand in stands]
         return exit_codes.worst(
-            [came.code, self._prove([one for one in fresh if one.is_open and not came.behind[one.customer.id]])]
+            [
+                result.code,
+                self._try_new_keys([one for one in fresh if one.is_open and not result.behind[one.customer.id]]),
+            ]
         )
 
-    def _prove(self, stands: Sequence[KeyState]) -> int:
-        """Have each customer's end use its new key; then the old ones go, or else the new one and all is as it was."""
+    def _try_new_keys(self, stands: Sequence[KeyState]) -> int:
+        """Test each customer's new key from its end.
+
+        Remove the old keys where it works, and the new one where it does not.
+        """
         tried = [(stand.customer, self._test_new_key(stand)) for stand in stands]
         ours = not self.options.public_key
         failed = [KeyRemoval(one, _names(one.keys[-1:]), ours) for one, code in tried if code == exit_codes.PROOF]
         proved = [one for one, code in tried if code == exit_codes.DONE]
-        return exit_codes.worst([*(code for _, code in tried if code), self._remove_keys(failed), self._settle(proved)])
+        return exit_codes.worst(
+            [*(code for _, code in tried if code), self._remove_keys(failed), self._switch_to_new_keys(proved)]
+        )
 
     def _test_new_key(self, stand: KeyState) -> int | None:
-        """Try the new key from the customer's end; gives an exit code, or None: a kit waits for somebody to try it."""
+        """Test the new key from the customer's end.
+
+        Return an exit code, or None for a kit, which a person must carry first.
+        """
         customer = stand.customer
         relays = _inventory([customer]).relays
         try:
@@ -153,15 +169,15 @@ class Rotation(NamedTuple):
             terminal.error(f"{customer.id}: {fault}")
         return exit_codes.PROOF if faults else exit_codes.DONE
 
-    def _settle(self, customers: Sequence[Customer]) -> int:
-        """Let the customers' ends use the key that was proved, and only then take the old ones away."""
-        came = self._provision(customers)
-        codes = {one.id: self._wait_for_batch(one) for one in customers if not came.behind[one.id]}
+    def _switch_to_new_keys(self, customers: Sequence[Customer]) -> int:
+        """Make the customers' ends use the tested key, and only then remove the old ones."""
+        result = self._provision(customers)
+        codes = {one.id: self._wait_for_batch(one) for one in customers if not result.behind[one.id]}
         using = [KeyRemoval(one, _names(one.keys[:-1])) for one in customers if codes.get(one.id) == exit_codes.DONE]
-        return exit_codes.worst([came.code, *codes.values(), self._remove_keys(using)])
+        return exit_codes.worst([result.code, *codes.values(), self._remove_keys(using)])
 
     def _wait_for_batch(self, customer: Customer) -> int:
-        """Wait for the end of a run that began with the old key; gives an exit code."""
+        """Wait for the end of an export that began with the old key; return an exit code."""
         try:
             with self.ends(customer) as end:
                 customer_host.wait_for_batch(end)
@@ -171,21 +187,21 @@ class Rotation(NamedTuple):
 
     # ---- only one of them
 
-    def _end(self, stands: Sequence[KeyState]) -> int:
-        """Take keys away where that cuts nobody off, or where that is meant."""
-        codes, going = [], []
+    def _end_rotations(self, stands: Sequence[KeyState]) -> int:
+        """Remove keys where that stops no upload, or where --force is given; return the exit code."""
+        codes, removals = [], []
         for stand in stands:
-            names = stand.going(self.rotation.undo)
+            names = stand.keys_to_remove(self.rotation.undo)
             if not names:
-                terminal.say(f"{stand.customer.id}: no rotation is open; both ends are looked at all the same")
+                terminal.say(f"{stand.customer.id}: no rotation is open; both ends are checked all the same")
             if code := self._check_removal(stand, names):
                 codes.append(code)
             else:
-                going.append(KeyRemoval(stand.customer, names))
-        return exit_codes.worst([*codes, self._remove_keys(going)])
+                removals.append(KeyRemoval(stand.customer, names))
+        return exit_codes.worst([*codes, self._remove_keys(removals)])
 
     def _check_removal(self, stand: KeyState, names: Sequence[str]) -> int:
-        """Return what keeps these keys from going, or what that will cut off; gives an exit code."""
+        """Print why these keys may not be removed, or which uploads that will stop; return an exit code."""
         customer, losers = stand.customer.id, list(stand.blockers(self.rotation.undo)) if names else []
         if self.rotation.force or not losers:
             for text in losers:
@@ -200,19 +216,19 @@ class Rotation(NamedTuple):
         answered = all(isinstance(look, RelayKeys) for look in stand.found.values())
         return exit_codes.REFUSED if answered else exit_codes.FAILED
 
-    def _remove_keys(self, going: Sequence[KeyRemoval]) -> int:
-        """Take keys off record and bring both ends to that state."""
+    def _remove_keys(self, removals: Sequence[KeyRemoval]) -> int:
+        """Remove keys from the inventory, then from both ends; return an exit code."""
         codes = [
-            exit_codes.DONE if self.options.dry_run else one.forget(inventory.inventory_path(), self.ends)
-            for one in going
+            exit_codes.DONE if self.options.dry_run else one.apply(inventory.inventory_path(), self.ends)
+            for one in removals
         ]
-        going = [one for one, code in zip(going, codes, strict=True) if not code]
-        meant = {(one.customer.id, f"key:{name}") for one in going for name in one.names}
-        came = self._provision([one.rest() for one in going], meant)
-        for one in going:
+        removals = [one for one, code in zip(removals, codes, strict=True) if not code]
+        meant = {(one.customer.id, f"key:{name}") for one in removals for name in one.names}
+        result = self._provision([one.rest() for one in removals], meant)
+        for one in removals:
             if one.names and not self.options.dry_run:
-                _print_removed(one, came.behind[one.customer.id])
-        return exit_codes.worst([*codes, came.code])
+                _print_removed(one, result.behind[one.customer.id])
+        return exit_codes.worst([*codes, result.code])
 
     def _provision(
         self,
@@ -220,7 +236,7 @@ class Rotation(NamedTuple):
         meant: Iterable[tuple[str, str]] = (),
         new_keys: NewKeys | None = None,
     ) -> ProvisionResult:
-        """Provision these customers; `meant`: whose keys go with it."""
+        """Provision these customers; `meant`: keys that this removes, by customer."""
         if not customers:
             return ProvisionResult(exit_codes.DONE, {})
         options = self.options._replace(meant=frozenset(meant))
@@ -234,7 +250,7 @@ def _names(some: Iterable[Key]) -> tuple[str, ...]:
 
 
 def _refuse_third_key(customers: Sequence[Customer], given: str) -> None:
-    """Take a key made elsewhere as the new one, or as the one that a run before this has taken already."""
+    """Raise Refused for a --public-key where a rotation with another key is open, or that the customer has already."""
     for customer in customers:
         names = [key.name for key in customer.keys]
         if not given or (len(names) > 1 and given == customer.keys[-1].public):
@@ -242,10 +258,10 @@ def _refuse_third_key(customers: Sequence[Customer], given: str) -> None:
         if len(names) > 1:
             raise Refused(f"{customer.id} has a rotation open ({', '.join(names)}): --finish or --undo it first")
         if given == customer.keys[-1].public:
-            raise Refused(f"{customer.id}: that is the key it has, {names[-1]}")
+            raise Refused(f"{customer.id} has this key already, as {names[-1]}")
 
 
-# ---- what people are told
+# ---- messages
 
 
 def _print_next_step(stand: KeyState, kit: str) -> None:
@@ -269,12 +285,12 @@ def _have_seen(relays: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last} have seen" if others else f"{last} has seen"
 
 
-def _print_removed(going: KeyRemoval, behind: Sequence[str]) -> None:
-    customer, names = going.customer, ", ".join(going.names)
+def _print_removed(removal: KeyRemoval, behind: Sequence[str]) -> None:
+    customer, names = removal.customer, ", ".join(removal.names)
     if behind:
         terminal.note(f"{customer.id}: {names} may still open {', '.join(behind)}: run the same again")
         return
-    files = ", ".join(key_file(customer, name) for name in going.names)
+    files = ", ".join(key_file(customer, name) for name in removal.names)
     terminal.say(
         f"{customer.id}: {names} gone, {files} on the customer's server is of no more use; "
         f"commit {inventory.inventory_path() / 'keys' / customer.id}"

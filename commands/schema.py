@@ -22,5 +22,5 @@ def schema(name: str, write: bool) -> int:
         return exit_codes.DONE
     if (name or "customer") not in known:
         raise Refused(f"no schema '{name}'{inventory.near(name, known)}; there are {', '.join(known)}")
-    terminal.document(known[name or "customer"])
+    terminal.print_document(known[name or "customer"])
     return exit_codes.DONE

@@ -18,7 +18,7 @@ from inventory.model import Relay
 
 
 class StatusOptions(NamedTuple):
-    """What is to be shown, and how."""
+    """The options of `inv status`."""
 
     as_json: bool = False
     problems: bool = False  # only rows that have one
@@ -27,24 +27,24 @@ class StatusOptions(NamedTuple):
 
 
 def status(customer: str, options: StatusOptions) -> int:
-    """Ask every relay once, show a row for each customer on it; PERSON if anything needs one.
+    """Print a row for each customer on each relay; return PERSON if anything needs a person.
 
     `customer`: one, or several with commas between; empty: all.
     """
     if options.as_json and options.nagios:
         raise Refused("either --json or --nagios, not both")
     if options.nagios:
-        return _tell_monitoring(customer, options)
+        return _print_for_nagios(customer, options)
     everything = load_for(customer, options.relay)
     found = _look_at_all(everything, customer, options)
     if options.as_json:
-        terminal.document(_document(found))
+        terminal.print_document(_document(found))
     else:
         _show(found, options.problems)
     return exit_codes.worst([found.code(), everything.code])
 
 
-def _tell_monitoring(customer: str, options: StatusOptions) -> int:
+def _print_for_nagios(customer: str, options: StatusOptions) -> int:
     """Print what a monitoring plugin prints; its exit codes are its own, and UNKNOWN is that nothing was asked."""
     try:
         everything = load_for(customer, options.relay)
@@ -83,10 +83,10 @@ def _document(found: Overview) -> dict[str, Any]:
 def _show(found: Overview, only_problems: bool) -> None:
     """Print a row for each list, and for each relay with a problem; on a terminal a summary, and sentences below."""
     if not terminal.is_terminal():
-        terminal.table(status_view.COLUMNS, [*status_view.pipe_rows(found, only_problems)])
+        terminal.print_table(status_view.COLUMNS, [*status_view.pipe_rows(found, only_problems)])
         return
     terminal.say(status_view.summary(found))
     if rows := [*status_view.brief_rows(found, int(time.time()), only_problems)]:
-        terminal.table(status_view.BRIEF_COLUMNS, rows)
+        terminal.print_table(status_view.BRIEF_COLUMNS, rows)
     for text in status_view.sentences(found):
         terminal.note(text)

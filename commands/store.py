@@ -18,13 +18,13 @@ from inventory import Inventory, find, find_relay
 from inventory.model import Relay
 from receiver.formatting import NAMED
 
-COLUMNS = ("customer", "where", "state", "list", "recipients", "held", "pinned", "settings")
+COLUMNS = ("customer", "where", "state", "list", "recipients", "held", "frozen", "settings")
 
 Found = Mapping[str, Mapping[str, Any] | HostError | Refused]
 
 
 class StoreOptions(NamedTuple):
-    """What is to be done; nothing: what there is is shown."""
+    """The options of `inv store`; without any it shows the store."""
 
     merge: str = ""  # a relay whose lists an upload relay takes among its own
     forget: str = ""  # a relay that gives up what the store does not know
@@ -60,9 +60,9 @@ def _show(everything: Inventory, names: list[str], as_json: bool) -> int:
     given = {name: said for name, said in found.items() if isinstance(said, Mapping)}
     codes = [terminal.print_result(name, said) for name, said in found.items() if not isinstance(said, Mapping)]
     if as_json:
-        terminal.document(given)
+        terminal.print_document(given)
     else:
-        terminal.table(COLUMNS, [row for name in names for row in _rows(name, given)])
+        terminal.print_table(COLUMNS, [row for name in names for row in _rows(name, given)])
     for text in dict.fromkeys(str(said["why"]) for said in given.values() if not said.get("reached") and "why" in said):
         away = [name for name, said in given.items() if not said.get("reached") and str(said.get("why")) == text]
         terminal.error(f"{', '.join(away)}: the store is not reached: {text}")
@@ -109,7 +109,7 @@ def _init(everything: Inventory) -> int:
 
 
 def _merge(everything: Inventory, names: list[str], name: str) -> int:
-    """Have an upload relay take what a relay has of these customers among its own."""
+    """Merge a relay's lists of these customers into those of an upload relay; return an exit code."""
     source, target = find_relay(everything, name), _upload_relay(everything, but=name)
     with connect(source) as there, connect(target) as here:
         for customer in (one for one in names if name in everything.customers[one].relays):
@@ -120,9 +120,9 @@ def _merge(everything: Inventory, names: list[str], name: str) -> int:
 
 
 def _forget(everything: Inventory, names: list[str], options: StoreOptions) -> int:
-    """Have a relay give up what the store does not know; without the right number it is shown who goes by it."""
+    """Make a relay forget what the store does not know; without the right number it shows who would be removed."""
     if options.removing and not options.removing.isdigit():
-        raise Refused(f"--removing {options.removing}: how many go, a number")
+        raise Refused(f"--removing {options.removing}: a number is wanted, how many are removed")
     if options.removing and len(names) > 1:
         raise Refused("--removing goes with one customer: name it")
     number = [f"--removing={options.removing}"] if options.removing else []
@@ -132,7 +132,7 @@ def _forget(everything: Inventory, names: list[str], options: StoreOptions) -> i
             answer = store_access.ask_store(host, "forget", customer, *number)
             going = list(map(str, answer.get("going", ())))
             lines = [str(answer.get("why") or f"{len(going)} gone"), *(f"- {one}" for one in going[:NAMED])]
-            terminal.answer([customer], "\n".join(lines))
+            terminal.print_answer([customer], "\n".join(lines))
             codes.append(int(answer["code"]))
     return exit_codes.worst(codes)
 

@@ -14,7 +14,7 @@ from fleet.relay_cli import Answer, CustomerRelays, RelayAnswer
 
 
 class SyncOptions(NamedTuple):
-    """Where the list comes from, and how it is taken."""
+    """The options of `inv sync`."""
 
     export_file: str = ""
     relay: str = ""  # whose list is brought to the others
@@ -25,21 +25,21 @@ class SyncOptions(NamedTuple):
 
 
 def sync(customer: str, options: SyncOptions) -> int:
-    """Do what the options of `inv sync` ask for. Raises InventoryError, Refused."""
+    """Bring a customer's list up to date from its server, an export file or a relay. Raises InventoryError, Refused."""
     _check(options)
-    place = CustomerRelays.of(customer)
+    scope = CustomerRelays.of(customer)
     if options.relay:
         request = MergeRequest(options.relay, options.exact, int(options.removing or 0), options.dry_run)
-        return merge_lists.merge_lists(place, request, options.as_json)
-    if not options.export_file and place.customer.exchange.reach == "ssh":
-        return remote_export.run_export(place.customer, options.dry_run, options.as_json)
+        return merge_lists.merge_lists(scope, request, options.as_json)
+    if not options.export_file and scope.customer.exchange.reach == "ssh":
+        return remote_export.run_export(scope.customer, options.dry_run, options.as_json)
     if not options.export_file:
         raise Refused(
             f"{customer}'s server is reached by a kit, so it runs the export itself; "
             "--export-file FILE takes an export you have here"
         )
     export, look = read_file(options.export_file), ["--look"] if options.dry_run else []
-    answers = relay_cli.ask_relays(place.upload_relays(), "offering to", "offer", *look, stdin=export)
+    answers = relay_cli.ask_relays(scope.upload_relays(), "offering to", "offer", *look, stdin=export)
     if options.dry_run:
         answers = {name: _code_of_look(said) for name, said in answers.items()}
     return relay_cli.print_answers(answers, options.as_json)
@@ -59,6 +59,6 @@ def _check(options: SyncOptions) -> None:
     if (options.exact or options.removing) and not options.relay:
         raise Refused("--exact and --removing go with --from RELAY: an export is judged by the guard")
     if options.removing and not options.exact:
-        raise Refused("--removing goes with --exact: without it nobody goes")
+        raise Refused("--removing goes with --exact: without it nobody is removed")
     if options.removing and not options.removing.isdigit():
-        raise Refused(f"--removing {options.removing}: how many go, a number")
+        raise Refused(f"--removing {options.removing}: a number is wanted, how many are removed")

@@ -24,7 +24,7 @@ _COLUMNS = ("type", "fingerprint", "state")
 
 
 class Found(NamedTuple):
-    """The host keys of a machine with the state of each, which of them are to be pinned, and which are gone."""
+    """The host keys of a machine with the state of each, those to be pinned, and those that are no longer offered."""
 
     states: Mapping[str, str]
     new: Sequence[str]  # empty: nothing is to be recorded
@@ -56,7 +56,7 @@ def trust(name: str, yes: bool, spare: str, as_json: bool) -> int:
 
 
 class _Machine(NamedTuple):
-    """What is to be trusted."""
+    """A relay, or a customer's server that is reached over SSH."""
 
     name: str
     place: Relay | Ssh
@@ -77,7 +77,7 @@ def _machines(everything: Inventory, name: str) -> Iterator[_Machine]:
 
 
 def _find_offered(machine: _Machine) -> Found:
-    """Ask a machine for its host keys. Raises HostError."""
+    """Return the host keys that a machine offers. Raises HostError."""
     place = machine.place
     offered = fetch_host_keys(str(place.address), user=place.user, port=place.port)
     states = {key: _describe_key(key, machine) for key in offered}
@@ -106,7 +106,7 @@ def _describe_key(key: str, machine: _Machine) -> str:
 
 def _show_and_ask(name: str, found: Found, yes: bool, pin: Pin, is_spare: bool) -> None:
     """Print the keys, and pin those that are new once somebody has said yes. Raises Refused."""
-    terminal.table(_COLUMNS, [(key.split()[0], fingerprint(key), state) for key, state in found.states.items()])
+    terminal.print_table(_COLUMNS, [(key.split()[0], fingerprint(key), state) for key, state in found.states.items()])
     for key in found.gone:
         terminal.note(f"pinned until now and no longer offered: {key.split()[0]} {fingerprint(key)}")
     if not found.new:
@@ -127,11 +127,11 @@ def _show_and_ask(name: str, found: Found, yes: bool, pin: Pin, is_spare: bool) 
 
 
 def _print_document(found: Mapping[str, Found], pin: Mapping[str, Pin], yes: bool) -> int:
-    """Record what is new if that was said, and print what docs/json.md describes."""
+    """Pin new keys if --yes is given, and print the document that docs/json.md describes."""
     for name, each in found.items():
         if yes and each.new:
             pin[name](each.new)
-    terminal.document({name: _document(each, yes) for name, each in found.items()})
+    terminal.print_document({name: _document(each, yes) for name, each in found.items()})
     return exit_codes.PENDING if any(each.new for each in found.values()) and not yes else exit_codes.DONE
 
 

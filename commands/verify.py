@@ -19,7 +19,10 @@ TAKEN = "250"
 
 
 def verify(customer: str, every: bool, relay: str, as_json: bool) -> int:
-    """Have every relay of the customers asked; PROOF if one does not answer as it should, or not as the others do."""
+    """Ask every relay of the customers over SMTP.
+
+    Return PROOF for a wrong answer, or where relays answer differently.
+    """
     everything = load_for("" if every else customer)
     customers = select_customers(everything, customer, every)
 
@@ -35,7 +38,7 @@ def verify(customer: str, every: bool, relay: str, as_json: bool) -> int:
     differences = [*find_differences(answers)]
     if as_json:
         relays = {name: _document(answer, verdicts[name]) for name, answer in answers.items()}
-        terminal.document({"relays": relays, "differences": differences})
+        terminal.print_document({"relays": relays, "differences": differences})
         codes = [_code(verdict) for verdict in verdicts.values()]
     else:
         codes = terminal.print_results(verdicts)
@@ -104,7 +107,7 @@ def _judge(answer: State | HostError | Refused) -> str | HostError | Refused:
 
 
 def _open_domains(answer: State) -> list[str]:
-    """Name the domains in which everybody is to be taken."""
+    """Return the domains in which a relay takes mail for everybody."""
     return [domain for domain, each in answer["asked"].items() if all(wanted == TAKEN for _, wanted, _ in each)]
 
 

@@ -29,14 +29,17 @@ FIRST = (ROUTES, RECIPIENTS)  # where our table stands first: behind one that ca
 
 
 class Setting(NamedTuple):
-    """What a parameter is: set in main.cf or not, and the value in force, `$` names and all."""
+    """A parameter of main.cf: whether it is set there, and the value in force, `$` names and all."""
 
     is_set: bool
     value: str
 
 
 def members(value: str) -> list[str]:
-    """Cut a list at commas and blanks. What stands in braces is one word, as in the default of relay_domains."""
+    """Return the members of a list, cut at commas and blanks.
+
+    Braces keep words together, as in relay_domains' default.
+    """
     found, word, depth = [], "", 0
     for char in value + " ":
         if depth == 0 and char in ", \t\r\n":
@@ -49,7 +52,7 @@ def members(value: str) -> list[str]:
 
 
 def our_member(parameter: str, table_type: str) -> str:
-    """Our table as a member of a list.
+    """Return our table as a member of a list.
 
     In relay_domains Postfix takes an entry for its subdomains as well (parent_domain_matches_subdomains): it would
     relay mail for names that are not ours. A union is looked up as its first table is, and a regexp table by the whole

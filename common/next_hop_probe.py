@@ -29,7 +29,7 @@ class Server(NamedTuple):
 
 
 class Sender(NamedTuple):
-    """Who asks: what is said in EHLO, and the sender of the mail that is not sent; empty: `<>`."""
+    """The names used in a probe: in EHLO, and as the sender of the mail that is not sent; empty: `<>`."""
 
     name: str
     address: str = ""
@@ -37,7 +37,7 @@ class Sender(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What the server says to one RCPT."""
+    """The server's reply to one RCPT."""
 
     code: int
     text: str  # its lines, joined by blanks
@@ -54,7 +54,7 @@ class Reply(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """What a server says to some addresses and, in the same conversation, to one that nobody has."""
+    """The server's replies to some addresses and, in the same conversation, to one that does not exist."""
 
     replies: Mapping[str, Reply] = {}  # an address without a reply was not asked
     random: Reply | None = None
@@ -89,7 +89,10 @@ def verify_sender(postfix: Mapping[str, str]) -> Sender:
 
 
 def ask(where: Server, sender: Sender, addresses: Sequence[str], domain: str = "", seconds: float = SECONDS) -> Answers:
-    """Ask about addresses, at most MOST, on one connection; with a domain, first about a name that nobody has there."""
+    """Return the replies to addresses, at most MOST, on one connection.
+
+    With a domain, an invented address comes first.
+    """
     replies: dict[str, Reply] = {}
     random = f"q{os.urandom(12).hex()}@{domain}"
     try:
@@ -125,7 +128,7 @@ class _Conversation:
         self._socket.close()
 
     def begin(self, sender: Sender) -> str:
-        """Name who asks; return why the server does not go on with it, or nothing. Raises OSError."""
+        """Send EHLO and MAIL FROM; return why the server refuses them, empty where it does not. Raises OSError."""
         greeting = self._reply()
         if not greeting.is_taken:
             return f"it greets with {greeting.code} {greeting.text}"
@@ -144,7 +147,7 @@ class _Conversation:
         return self._reply()
 
     def _encrypt(self, sender: Sender) -> None:
-        """Turn to TLS where it is offered: some servers take no mail otherwise. Nothing secret is said."""
+        """Start TLS where it is offered: some servers take no mail otherwise. Nothing secret is sent."""
         import ssl  # 10 ms, for the servers that offer it
 
         if not self.say("STARTTLS").is_taken:

@@ -19,7 +19,7 @@ class BadSettings(Exception):
 
 
 class Settings(NamedTuple):
-    """What one customer may do: `customers/ID/settings.json` and, for `exclude`, `exclude-users.txt` beside it."""
+    """One customer's settings: `customers/ID/settings.json` and, for `exclude`, `exclude-users.txt` beside it."""
 
     customer: str
     format: str  # the export's source, which names its module in receiver/upload/formats
@@ -54,7 +54,7 @@ class Settings(NamedTuple):
 
 
 class RelaySettings(NamedTuple):
-    """What is the same for all customers of a relay: `/etc/postern/relay.json`."""
+    """The settings of a relay, the same for all its customers: `/etc/postern/relay.json`."""
 
     config_directory: str
     table_type: str

@@ -7,7 +7,7 @@ from deploy.plan import HostError
 
 
 class Refused(Exception):
-    """What was asked for is refused as it stands (exit code 2). The text says why and what would help."""
+    """A command was refused (exit code 2). The text says why and what would help."""
 
 
 def code_of(error: Exception) -> int:

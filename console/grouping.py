@@ -1,4 +1,4 @@
-"""What is said of many at once, in few lines: who has the same thing said of them is named together. Pure."""
+"""Sentences about many customers or relays, in few lines: those with the same sentence are named together. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CUSTOMER = "\0customer\0"
 
 
 class Sentence(NamedTuple):
-    """What is said of one customer."""
+    """A sentence about one customer."""
 
     customer: str
     text: str
@@ -27,7 +27,7 @@ def name_some(names: Sequence[str], most: int = NAMED) -> str:
 
 
 def group_names(said: Iterable[tuple[str, Said]]) -> Mapping[Said, list[str]]:
-    """Return by what is said, in the order in which each came first, of whom it is said."""
+    """Return the names by text; texts stand in the order in which each came first."""
     found: dict[Said, list[str]] = {}
     for name, text in said:
         found.setdefault(text, []).append(name)

@@ -10,7 +10,7 @@ from console.errors import Refused
 
 
 class ProvisionOptions(NamedTuple):
-    """How it is to be done."""
+    """The options of `inv provision`, and of commands that provision."""
 
     dry_run: bool = False
     removing: tuple[str, ...] = ()  # what the plan may remove, by name

@@ -1,7 +1,7 @@
 """What people see: tables on a terminal, plain lines in a pipe, JSON for programs. The only room that prints.
 
-Whatever it prints is made safe here, line by line: a relay's own words may be in any of it, and who took over an
-account there would write to the operator's terminal with them.
+Each line is made safe here before it is printed: it may hold a relay's own words, and whoever controls a relay
+could control the operator's terminal with them.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ def error(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Print what the operator should know, and a program reading stdout need not, to stderr."""
+    """Print to stderr what the operator should know and a program that reads stdout need not."""
     err.print(escape(text, 2000), style="yellow")
 
 
-def plan(title: str, text: str) -> None:
-    """Print a plan as the diff it is, line by line made safe: files on a relay may hold anything."""
+def print_plan(title: str, text: str) -> None:
+    """Print a plan in the colours of a diff, each line made safe: files on a relay may hold anything."""
     out.print(escape(title, LONGEST), style="bold")
     for line in text.splitlines():
         out.print(Text("  " + escape(line, 2000), style=_DIFF.get(line[:1], "")))
 
 
-def answer(names: Sequence[str], text: str) -> None:
-    """Print what some relays said, in a host's own words."""
+def print_answer(names: Sequence[str], text: str) -> None:
+    """Print an answer of one or several relays."""
     for number, line in enumerate(text.splitlines()):
         out.print(
             Text(f"{', '.join(names)}: " if number == 0 else "  ", style="bold").append(escape(line, 2000), style="")
@@ -73,7 +73,7 @@ def is_terminal() -> bool:
     return out.is_terminal
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows: a table on a terminal, tab-separated lines in a pipe."""
     if not is_terminal():
         for row in [columns, *rows]:
@@ -106,7 +106,7 @@ def _row_lines(row: Sequence[str], widths: Sequence[int], used: int, width: int)
     yield from (" " * indent + line for line in wrapped)
 
 
-def document(value: Any) -> None:
+def print_document(value: Any) -> None:
     """Print one JSON document; controls stand in it as escapes, those that JSON itself lets through too."""
     text = json.dumps(with_iso_times(value), indent=2, ensure_ascii=False, default=str)
     print(_CONTROLS.sub(lambda found: json.dumps(found[0])[1:-1], text))
@@ -114,7 +114,7 @@ def document(value: Any) -> None:
 
 @contextmanager
 def document_alone(as_json: bool) -> Iterator[None]:
-    """Have what is said on the way go to stderr, where the end of it is one JSON document on stdout."""
+    """Send what is printed to stderr, so that one JSON document alone comes to stdout afterwards."""
     if not as_json:
         yield
         return
@@ -133,7 +133,7 @@ def can_ask() -> bool:
 
 
 def ask_yes(question: str) -> bool:
-    """Ask for a yes. Without a terminal to ask on, the answer is no."""
+    """Return whether the operator answers yes. Without a terminal the answer is no."""
     if not can_ask():
         return False
     return err.input(f"{escape(question, LONGEST)} [y/N] ", markup=False).strip().lower() in ("y", "yes")
@@ -141,7 +141,7 @@ def ask_yes(question: str) -> bool:
 
 @contextmanager
 def progress(doing: str, names: Sequence[str]) -> Iterator[Callable[[str], None]]:
-    """Show how many of the names have ended, on a terminal; yields the function that tells one has."""
+    """Show on a terminal how many of the names are done; yield the function to call with each name that is."""
     if not err.is_terminal or not names:
         yield lambda _: None
         return
@@ -152,15 +152,15 @@ def progress(doing: str, names: Sequence[str]) -> Iterator[Callable[[str], None]
         waiting = list(names)
         task = bar.add_task(f"{doing} {name_some(waiting)}", total=len(names))
 
-        def ended(name: str) -> None:
+        def advance(name: str) -> None:
             waiting.remove(name)
             bar.update(task, advance=1, description=f"{doing} {name_some(waiting)}")
 
-        yield ended
+        yield advance
 
 
 def print_result(name: str, result: str | HostError | Refused) -> int:
-    """Print how it ended for one relay or customer; give the exit code."""
+    """Print the result of one relay or customer; return the exit code."""
     if isinstance(result, str):
         say(f"{name}: {result}")
         return exit_codes.DONE
@@ -169,13 +169,13 @@ def print_result(name: str, result: str | HostError | Refused) -> int:
 
 
 def print_results(results: Mapping[str, str | HostError | Refused]) -> list[int]:
-    """Print how it ended for several relays, those alike in one line; give the exit codes."""
+    """Print the results of several relays, equal ones in one line; return the exit codes."""
     for names in group_names((name, str(result)) for name, result in results.items()).values():
         print_result(", ".join(names), results[names[0]])
     return [exit_codes.DONE if isinstance(result, str) else code_of(result) for result in results.values()]
 
 
 def print_sentences(sentences: Iterable[Sentence]) -> None:
-    """Print what is said of several customers, each sentence once."""
+    """Print the sentences about several customers, equal ones once."""
     for text, is_note in merge_sentences(sentences):
         (note if is_note else say)(text)

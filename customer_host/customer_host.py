@@ -1,4 +1,4 @@
-"""The customer's end: what is put there, the one way a private key gets there, and the proof that it works."""
+"""The customer's end: connect to it, write a private key there, test that the key works, wait for a running export."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from inventory.model import Customer, Relay
 from roles import customer_host as customer_role
 
 Connect: TypeAlias = Callable[[Customer], AbstractContextManager[ExchangeEnd]]
-"""How the customers' ends are reached: `reached`, with what the command line said of it."""
+"""Connects to a customer's end: `connect`, with the options of the command line."""
 
 WAIT, PAUSE = 120.0, 0.2  # seconds for a run of the batch to end, and between two looks
 _READS = {"plink": ppk, "openssh": openssh}
@@ -30,7 +30,10 @@ _READS = {"plink": ppk, "openssh": openssh}
 
 
 def prepare_connect(customers: Sequence[Customer], kit_dir: str) -> Connect:
-    """Return how these customers' ends are reached. Raises Refused for a kit of one who has none."""
+    """Return the function that connects to these customers' ends.
+
+    Raises Refused for --kit-dir where a customer has no kit.
+    """
     for customer in customers if kit_dir else ():
         if customer.exchange.reach != "kit":
             raise Refused(f"--kit-dir: {customer.id} has no kit, its server is reached over SSH")
@@ -39,7 +42,10 @@ def prepare_connect(customers: Sequence[Customer], kit_dir: str) -> Connect:
 
 @contextmanager
 def connect(customer: Customer, kit_dir: str = "") -> Iterator[ExchangeEnd]:
-    """Reach the place the customer's files go to. One that is a Machine can be made to use a key, a kit cannot."""
+    """Connect to where the customer's files are written.
+
+    A Machine, which can be made to use a key, or a Kit, which cannot.
+    """
     if customer.exchange.reach == "ssh":
         with connect_server(customer) as machine:
             yield machine
@@ -49,7 +55,7 @@ def connect(customer: Customer, kit_dir: str = "") -> Iterator[ExchangeEnd]:
 
 @contextmanager
 def connect_server(customer: Customer) -> Iterator[Windows | PosixHost]:
-    """Reach a server that is reached over SSH, pinned to its recorded host keys. Raises HostError."""
+    """Connect to the customer's server over SSH; only its recorded host keys are trusted. Raises HostError."""
     there = customer.exchange.ssh
     if not customer.host_keys:
         raise HostError(f"no host key of its server is pinned yet: `inv trust {customer.id}` shows and records them")
@@ -70,29 +76,32 @@ def client_makes_key(customer: Customer) -> bool:
     return customer.exchange.client not in _READS
 
 
-def place_key(end: ExchangeEnd, customer: Customer, key_name: str, pair: Pair) -> None:
-    """Put a private key at the customer's end, in the form its client reads. It opens nothing until it is recorded."""
+def write_key(end: ExchangeEnd, customer: Customer, key_name: str, pair: Pair) -> None:
+    """Write a private key at the customer's end, in the form its client reads.
+
+    No relay accepts it before it is recorded.
+    """
     write = _READS[customer.exchange.client]
-    end.place(customer_role.key_file(customer, key_name), write(pair, f"{customer.id} {key_name}"))
+    end.write_key(customer_role.key_file(customer, key_name), write(pair, f"{customer.id} {key_name}"))
 
 
-def keep_made_key(end: ExchangeEnd, customer: Customer, key_name: str) -> None:
-    """Let a key made at the customer's end be: a kit has none of that name but what a killed run left."""
+def delete_leftover_key(end: ExchangeEnd, customer: Customer, key_name: str) -> None:
+    """Delete a kit's file of this name, which a killed run left; on a machine a key made there is kept."""
     if not isinstance(end, Machine):
-        end.forget_key(customer_role.key_file(customer, key_name))
+        end.delete_key(customer_role.key_file(customer, key_name))
 
 
 def delete_key(end: ExchangeEnd, customer: Customer, key_name: str) -> None:
-    """Delete a private key that is of no more use."""
+    """Delete a private key that is not used any more."""
     file = customer_role.key_file(customer, key_name)
-    if end.forget_key(file):
+    if end.delete_key(file):
         terminal.say(f"{customer.id}: key file {file} no longer needed here: deleted")
 
 
 def test_key_login(machine: Machine, customer: Customer, relays: Sequence[Relay], key_name: str) -> list[str]:
-    """Have the customer's end log in to every relay with a key; what does not work, none if all do.
+    """Log in from the customer's end to every relay with a key; return what does not work, empty when all logins do.
 
-    from= lets nobody else in, so it must be that machine. The gate answers with the name of the key that let it in.
+    from= on the key line admits no other machine. The forced command answers with the name of the key.
     Raises HostError when the machine itself cannot be asked.
     """
     found = []

@@ -1,4 +1,4 @@
-"""Keys that come and go: taken from a file or made, placed at the customer's end, recorded; forgotten, deleted."""
+"""The life of a customer's keys: read from a file or made, written at the customer's end, recorded, deleted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ NOT_MADE_YET = "ssh-ed25519 (made-when-this-is-applied)"
 
 
 def read_given_key(file: str, everything: Inventory, customers: Sequence[Customer]) -> str:
-    """Read the key of --public-key, first of all: nothing is asked or made for one that is no good. Raises Refused."""
+    """Return the public key in the file of --public-key; empty without a file. Raises Refused.
+
+    Called before a relay is asked or a key is made: a bad file then changes nothing.
+    """
     if not file:
         return ""
     try:
@@ -41,14 +44,14 @@ def read_given_key(file: str, everything: Inventory, customers: Sequence[Custome
 
 
 class RecordedKey(NamedTuple):
-    """What came of making a customer's key and recording it."""
+    """The result of making and recording a customer's key."""
 
     code: int
     said: tuple[Sentence, ...] = ()
 
 
 class NewKeys(NamedTuple):
-    """Who gets a new key, and where from."""
+    """Which customers get a new key, and where it comes from."""
 
     where: Path
     ends: Connect
@@ -56,18 +59,21 @@ class NewKeys(NamedTuple):
     renewing: frozenset[str] = frozenset()  # customers who get one beside the one they have
 
     def lacks(self, customer: Customer) -> bool:
-        """Return whether this customer gets one."""
+        """Return whether this customer gets a new key."""
         return not customer.keys or customer.id in self.renewing
 
     def planned(self, customer: Customer) -> Customer:
-        """Plan with the key to come, or a placeholder; what is applied is planned again with the key itself."""
+        """Return the customer with the key to come, or a placeholder.
+
+        Before it is applied it is planned again with the key.
+        """
         if not self.lacks(customer):
             return customer
         key = Key(key_records.next_name(self.where, customer.id), self.given or NOT_MADE_YET)
         return customer.model_copy(update={"keys": (*customer.keys, key)})
 
     def record(self, customer: Customer, seen: Iterable[str]) -> RecordedKey:
-        """Place the private half, then record the public one, which commits.
+        """Write the private half at the customer's end, then record the public half, which commits the key.
 
         `seen`: keys its relays know of, whose names are not given again.
         """
@@ -78,7 +84,7 @@ class NewKeys(NamedTuple):
         try:
             with lock_keys(self.where, customer):
                 name = key_records.next_name(self.where, customer.id, seen)
-                public = self._place_new_key(customer, name)
+                public = self._write_new_key(customer, name)
                 key_records.record(self.where, customer.id, Key(name, public))
         except HostError as error:
             return RecordedKey(terminal.print_result(customer.id, error))
@@ -88,33 +94,33 @@ class NewKeys(NamedTuple):
             said.append(f"its private half must lie in {place} on the customer's server")
         return RecordedKey(exit_codes.DONE, tuple(Sentence(customer.id, text) for text in said))
 
-    def _place_new_key(self, customer: Customer, name: str) -> str:
-        """Return the public half of a key whose private half is where it will be used."""
+    def _write_new_key(self, customer: Customer, name: str) -> str:
+        """Write a new private key where it will be used; return its public half."""
         pair = None if self.given else make_pair(customer.exchange.key_type)
         with self.ends(customer) as end:
             if pair is None:
-                customer_host.keep_made_key(end, customer, name)
+                customer_host.delete_leftover_key(end, customer, name)
                 return self.given
-            customer_host.place_key(end, customer, name, pair)
+            customer_host.write_key(end, customer, name, pair)
             return pair.public
 
 
 class KeyRemoval(NamedTuple):
-    """Keys that a customer is to lose."""
+    """Keys to be removed from a customer."""
 
     customer: Customer
     names: tuple[str, ...]
     ours: bool = True  # their files as well; a key made elsewhere is its maker's
 
     def rest(self) -> Customer:
-        """Return the customer without them."""
+        """Return the customer without these keys."""
         kept = tuple(key for key in self.customer.keys if key.name not in self.names)
         return self.customer.model_copy(update={"keys": kept})
 
-    def forget(self, where: Path, ends: Connect) -> int:
-        """Take them off record, which commits, and delete their files; gives an exit code.
+    def apply(self, where: Path, ends: Connect) -> int:
+        """Remove the keys from the inventory, which commits the removal, and delete their files; return an exit code.
 
-        Relays come after this: what a killed run leaves there shows as keys that nobody has on record.
+        Relays come after this: what a killed run leaves there shows as keys that the inventory does not have.
         """
         if not self.names:
             return exit_codes.DONE
@@ -133,7 +139,7 @@ class KeyRemoval(NamedTuple):
 
 @contextmanager
 def lock_keys(where: Path, customer: Customer) -> Iterator[None]:
-    """Be the only one who changes a customer's keys, which are as they were read. Raises Busy."""
+    """Hold the lock of a customer's keys, which are as they were read. Raises Busy."""
     try:
         with key_records.hold_lock(where, customer.id):
             if key_records.read(where, customer.id)[0] != customer.keys:

@@ -14,19 +14,19 @@ class ExportProgress:
         self._quiet = quiet
         self._rest = b""
 
-    def take(self, chunk: bytes) -> None:
-        """Take what has come."""
+    def add(self, chunk: bytes) -> None:
+        """Add a chunk of output, and show its whole lines."""
         *whole, self._rest = (self._rest + chunk).split(b"\n")
         for line in whole:
-            self._take_line(line.decode("utf-8", "replace"))
+            self._show_line(line.decode("utf-8", "replace"))
 
-    def end(self) -> None:
-        """Take what is left when it has ended."""
-        self._take_line(self._rest.decode("utf-8", "replace"))
+    def finish(self) -> None:
+        """Show the last line, which may have no line end."""
+        self._show_line(self._rest.decode("utf-8", "replace"))
 
-    def _take_line(self, line: str) -> None:
+    def _show_line(self, line: str) -> None:
         if not line.strip():
             return
         self.lines.append(line.strip())
         if not self._quiet:
-            terminal.answer([self._name], line.strip())
+            terminal.print_answer([self._name], line.strip())

@@ -34,7 +34,7 @@ class KeyUsage(NamedTuple):
 
 
 class EndResult(NamedTuple):
-    """What came of one customer's end."""
+    """The result of provisioning one customer's end."""
 
     code: int
     said: tuple[Sentence, ...] = ()
@@ -57,24 +57,24 @@ class EndResult(NamedTuple):
 def provision_ends(
     everything: Inventory,
     customers: Sequence[Customer],
-    known: Mapping[str, KeyUsage],
+    usage: Mapping[str, KeyUsage],
     options: ProvisionOptions,
     ends: Connect,
 ) -> list[EndResult]:
-    """Bring each customer's end to its wanted state, and print what came of it. `known`: by customer.
+    """Bring each customer's end to its wanted state, and print the result. `usage`: by customer.
 
-    Whoever stops it reads what has been written by then: the next run finds nothing to change there, and says no more.
+    An interrupted run prints what it has written, since the next run finds nothing to change there and prints nothing.
     """
     results: list[EndResult] = []
     try:
-        results.extend(_provision_end(everything, one, known[one.id], options, ends) for one in customers)
+        results.extend(_provision_end(everything, one, usage[one.id], options, ends) for one in customers)
     finally:
         terminal.print_sentences(sentence for result in results for sentence in result.said)
     return results
 
 
 def _provision_end(
-    everything: Inventory, customer: Customer, known: KeyUsage, options: ProvisionOptions, ends: Connect
+    everything: Inventory, customer: Customer, usage: KeyUsage, options: ProvisionOptions, ends: Connect
 ) -> EndResult:
     relays = [everything.relays[name] for name in customer.upload_relays]
     if blockers := customer_role.blockers(customer, relays):
@@ -82,13 +82,13 @@ def _provision_end(
         return EndResult(exit_codes.REFUSED, tuple(said), is_there=False)
     if not customer.keys:
         return _announce(customer) if options.dry_run else EndResult(exit_codes.DONE, is_there=False)
-    if len(customer.keys) > 1 and known.behind:
-        lacking = f"{', '.join(known.behind)} may not know key {customer.keys[-1].name} yet"
+    if len(customer.keys) > 1 and usage.behind:
+        lacking = f"{', '.join(usage.behind)} may not know key {customer.keys[-1].name} yet"
         text = f"its end is left as it is: {lacking}; run the same again"
         return EndResult(exit_codes.DONE, (Sentence(customer.id, text, is_note=True),))
     try:
         with ends(customer) as end:
-            return _plan_and_write(end, customer, relays, known, options, everything.provider)
+            return _plan_and_write(end, customer, relays, usage, options, everything.provider)
     except HostError as error:
         return EndResult(terminal.print_result(customer.id, error))
     except (InventoryError, BadTemplate) as error:  # its kit's record, or a page of ours; other customers go on
@@ -99,18 +99,18 @@ def _plan_and_write(
     end: ExchangeEnd,
     customer: Customer,
     relays: Sequence[Relay],
-    known: KeyUsage,
+    usage: KeyUsage,
     options: ProvisionOptions,
     provider: Provider | None,
 ) -> EndResult:
     if isinstance(end, Machine):
-        items = customer_role.items(_choose_keys(customer, end, known.seen), relays)
-        return _write(end, customer, Plan.of(end, items), known, options)
+        items = customer_role.items(_choose_keys(customer, end, usage.seen), relays)
+        return _write(end, customer, Plan.of(end, items), usage, options)
     where = inventory_path()
-    number = number_kit(where, customer, relays, not known.behind, datetime.now(UTC).date())
+    number = number_kit(where, customer, relays, not usage.behind, datetime.now(UTC).date())
     pages = KitPages(provider, where / "templates")
     items = customer_role.items(customer, relays, number.kit.number, pages)
-    result = _write(end, customer, Plan.of(end, items), known, options)
+    result = _write(end, customer, Plan.of(end, items), usage, options)
     if options.dry_run or result.waits or not number.is_new:
         return result
     number.record(where, customer.id)
@@ -119,7 +119,7 @@ def _plan_and_write(
 
 
 def _announce(customer: Customer) -> EndResult:
-    """Return what a dry run of a customer without a key stands for."""
+    """Return what a run would do for a customer without a key."""
     if customer_host.client_makes_key(customer):
         text = "its key is made by its own client, and taken with --public-key FILE"
         return EndResult(exit_codes.DONE, (Sentence(customer.id, text),), is_there=False)
@@ -128,16 +128,16 @@ def _announce(customer: Customer) -> EndResult:
     return EndResult(exit_codes.PENDING, (Sentence(customer.id, text),), is_changed=True)
 
 
-def _write(end: ExchangeEnd, customer: Customer, plan: Plan, known: KeyUsage, options: ProvisionOptions) -> EndResult:
+def _write(end: ExchangeEnd, customer: Customer, plan: Plan, usage: KeyUsage, options: ProvisionOptions) -> EndResult:
     place = f"{'server' if isinstance(end, Machine) else 'kit'} {shared_name(end, customer)}"
-    if reason := _reason_to_wait(plan, known):
+    if reason := _reason_to_wait(plan, usage):
         return EndResult(exit_codes.DONE, (Sentence(customer.id, f"{place} {reason}", is_note=True),), waits=True)
     if not plan.changes:
         said = [Sentence(customer.id, f"{place}: nothing to change")]
     else:
         said = [Sentence(customer.id, f"{place}: {summarize((one.item, one.before) for one in plan.changes)}")]
         if options.diff or options.full:
-            terminal.plan(f"{customer.id}: {end.name}:", plan.text(brief=not options.full))
+            terminal.print_plan(f"{customer.id}: {end.name}:", plan.text(brief=not options.full))
     if options.dry_run:
         return EndResult(exit_codes.PENDING if plan.changes else exit_codes.DONE, (*said,), bool(plan.changes))
     changed = {change.item.name for change in plan.changes}
@@ -145,33 +145,33 @@ def _write(end: ExchangeEnd, customer: Customer, plan: Plan, known: KeyUsage, op
         customer_host.wait_for_batch(end)  # cmd.exe goes on in the middle of a batch that is replaced while it runs
     plan.apply()
     if not isinstance(end, Machine):  # a kit has been carried; a machine is where the key is used
-        for key in known.seen:
+        for key in usage.seen:
             customer_host.delete_key(end, customer, key)
         again = [one.item.name for one in plan.changes if one.before and one.item.name.startswith("schedule.")]
-        said += _tell_carrier(end, customer, known, changed, again)
+        said += _carrying_steps(end, customer, usage, changed, again)
     return EndResult(exit_codes.DONE, (*said,), bool(changed))
 
 
-def _reason_to_wait(plan: Plan, known: KeyUsage) -> str:
-    """Return why what is at the customer's end stays as it is; empty: it need not."""
-    if known.behind and any(change.before is not None for change in plan.changes):
-        # It works as it is. What it would name now, e.g. another host key, a relay has not borne out.
-        return f"is left as it is, until {', '.join(known.behind)} is as wanted"
-    if known.failed and plan.changes:
-        return f"is not written before {', '.join(known.failed)} is as wanted: run the same again"
+def _reason_to_wait(plan: Plan, usage: KeyUsage) -> str:
+    """Return why the customer's end is left as it is; empty when it may be changed."""
+    if usage.behind and any(change.before is not None for change in plan.changes):
+        # It works as it is. What would be written, e.g. another host key, is not tested yet: a relay was not reached.
+        return f"is left as it is, until {', '.join(usage.behind)} is as wanted"
+    if usage.failed and plan.changes:
+        return f"is not written before {', '.join(usage.failed)} is as wanted: run the same again"
     return ""
 
 
 def shared_name(end: ExchangeEnd, customer: Customer) -> str:
-    """Return how messages call the end, in words that several customers may share."""
+    """Return the end's name for messages, with CUSTOMER for the id, so that several customers can share a message."""
     folder, slash, name = end.name.rpartition("/")
     return f"{folder}{slash}{CUSTOMER}" if isinstance(end, Kit) and name == customer.id else end.name
 
 
-def _tell_carrier(
-    end: ExchangeEnd, customer: Customer, known: KeyUsage, changed: Collection[str], again: Sequence[str]
+def _carrying_steps(
+    end: ExchangeEnd, customer: Customer, usage: KeyUsage, changed: Collection[str], again: Sequence[str]
 ) -> Iterator[Sentence]:
-    """Yield what is to be done with a kit; of an open rotation its own command tells.
+    """Yield what is to be done with a kit; nothing in an open rotation, whose own command says it.
 
     `again`: scripts that were there before and must be run once more.
     """
@@ -185,14 +185,14 @@ def _tell_carrier(
         how = f"{way}and let its admin follow README.txt{rerun}"
         place = f"{shared_name(end, customer)} to {customer.exchange.directory} on its server"
         yield Sentence(customer.id, f"carry {place}, {how}")
-    if key.name not in known.used and not held:
+    if key.name not in usage.used and not held:
         cure = f"if it never reached the server, `inv rotate-key {CUSTOMER}` makes another"
         text = f"nobody has used {key.name} yet, and its private half is not in the kit: {cure}"
         yield Sentence(customer.id, text, is_note=True)
 
 
 def _choose_keys(customer: Customer, end: ExchangeEnd, seen: frozenset[str]) -> Customer:
-    """Choose the keys its files may name: of a machine, those that have been proved from there, or else the oldest.
+    """Return the customer with the keys that its files may name: of a machine those used from there, else the oldest.
 
     A kit's batch prefers the new key where its file is, and that only comes with the kit.
     """

@@ -20,19 +20,19 @@ _LOOKED = re.compile(r": only looked: [0-9]+ recipients \(\+([0-9]+) -([0-9]+)\)
 
 
 def run_export(customer: Customer, look: bool, as_json: bool) -> int:
-    """Export and send, or only look; return the batch's exit code, the worst of what the relays said.
+    """Run the customer's export, or a dry run of it; return the batch's exit code, the worst of all relays.
 
     Raises HostError when the server cannot be asked.
     """
     with customer_host.connect_server(customer) as machine:
         progress = ExportProgress(machine.name, quiet=as_json)
-        ended = _run(machine, customer, ["look"] if look else [], progress.take)
-        progress.end()
+        ended = _run(machine, customer, ["look"] if look else [], progress.add)
+        progress.finish()
     code = exit_codes.worst([ended])
     if look and code == exit_codes.DONE and any(map(_would_change, progress.lines)):
         code = exit_codes.PENDING
     if as_json:
-        terminal.document({machine.name: {"code": code, "lines": progress.lines}})
+        terminal.print_document({machine.name: {"code": code, "lines": progress.lines}})
     return code
 
 

@@ -41,7 +41,7 @@ def connect(address: str, user: str | None, port: int | None, host_keys: tuple[s
 
 
 def fetch_host_keys(address: str, user: str | None = None, port: int | None = None) -> tuple[str, ...]:
-    """Ask a machine for each of its host keys, as "TYPE BLOB": to be shown and compared, not yet to be trusted."""
+    """Return each host key of a machine, as "TYPE BLOB": to be shown and compared, not yet to be trusted."""
     connection = _configure(address, user, port)
     try:
         _open_jumps(connection)
@@ -86,7 +86,10 @@ def _connect(address: str, user: str | None, port: int | None, host_keys: tuple[
 
 
 def _configure(address: str, user: str | None, port: int | None) -> Connection:
-    """Prepare what ssh says of the address. Who is named nowhere is root: a relay's files are root's."""
+    """Return a connection prepared as ssh would make it.
+
+    The user is root unless one is named: a relay's files are root's.
+    """
     try:
         said = ask_ssh(address, user, port, "root")
         return _prepare(address, user, port, said, said.jumps, (address,))
@@ -97,7 +100,7 @@ def _configure(address: str, user: str | None, port: int | None) -> Connection:
 def _prepare(
     address: str, user: str | None, port: int | None, said: SshSays, jumps: tuple[str, ...], above: tuple[str, ...]
 ) -> Connection:
-    """Prepare a connection and the jump hosts on its way. `above`: machines whose way leads through this one."""
+    """Return a prepared connection with its jump hosts. `above`: machines that are reached through this one."""
     options = said.options.lookup(address)
     gateway = _prepare_jumps(jumps, above) if jumps else None
     name = user or options["user"]
@@ -113,7 +116,7 @@ def _prepare(
 
 
 def _prepare_jumps(jumps: tuple[str, ...], above: tuple[str, ...]) -> Connection | None:
-    """Prepare the last jump host, which is reached through those before it or, the first, by its own way."""
+    """Return the last jump host, prepared; it is reached through those before it, the first one by its own way."""
     address, user, port = _split_jump(jumps[-1])
     if address in above:  # ProxyJump of `Host *` holds for the jump host itself, which has no way but the direct one
         return None
@@ -130,7 +133,7 @@ def _split_jump(jump: str) -> tuple[str, str | None, int | None]:
 
 
 def _jumps(connection: Connection) -> Iterator[Connection]:
-    """Go through the jump hosts, the nearest to us last."""
+    """Yield the jump hosts, the nearest to us last."""
     gateway = connection.gateway
     while isinstance(gateway, Connection):
         yield gateway
@@ -192,7 +195,10 @@ def _key(kind: str, blob: str) -> paramiko.PKey:
 
 
 def _transport(sock: Any, kinds: list[str], options: dict[str, Any]) -> paramiko.Transport:
-    """Ask for pinned types of key alone; otherwise a key of another type is offered and looks like a wrong one."""
+    """Return a transport that asks for the pinned key types alone.
+
+    A key of another type would look like a wrong key.
+    """
     if isinstance(sock, socket.socket):
         # Questions and answers in turns: without this each waits 40 ms for an acknowledgement of the one before.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

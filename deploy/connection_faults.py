@@ -19,12 +19,12 @@ RELAY = "it"  # in messages; a jump host is called by its name
 
 
 class HungUpError(Exception):
-    """The machine closed the connection before it said who it is."""
+    """The machine closed the connection before it sent its SSH greeting."""
 
 
 @contextmanager
 def explain_faults(connection: Connection, what: str) -> Iterator[None]:
-    """Turn what goes wrong meanwhile into a HostError that says what, where, and what would help.
+    """Turn connection errors into a HostError that says what failed, where, and what would help.
 
     `what`: how the machine is called. Raises HungUpError where it hung up before a word was said.
     """

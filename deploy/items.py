@@ -14,7 +14,7 @@ State: TypeAlias = Mapping[str, Any]
 
 
 class ProtectedLines(NamedTuple):
-    """Lines of one file of a tree that go only when named on the command line, as `NOUN:WORD`.
+    """Lines of one file of a tree; a plan removes one only when it is named on the command line, as `NOUN:WORD`.
 
     `file` may be FILE#KEY: the words of a list in a JSON file, each as a line.
     `word` is the place of the naming word among the line's blank-separated ones, counted as Python counts; `same` that
@@ -28,7 +28,7 @@ class ProtectedLines(NamedTuple):
 
 
 class ProtectedSetting(NamedTuple):
-    """A value of a JSON file of a tree that may rise, and falls only when that is named on the command line.
+    """A value of a JSON file of a tree; a plan lowers it only when that is named on the command line.
 
     `ranks`: its values, the lowest first, and the name of what goes when one is left for a lower one; empty: nothing.
     """
@@ -39,7 +39,7 @@ class ProtectedSetting(NamedTuple):
 
 
 class ProtectedWhole(NamedTuple):
-    """A thing that goes as a whole only when that is named on the command line."""
+    """A thing that a plan removes only when it is named on the command line."""
 
     noun: str
 
@@ -87,7 +87,7 @@ def tree(
 
 
 def derived(name: str, *argv: str) -> Item:
-    """Something derived that a program there puts in order.
+    """Something derived from other files, which a program on the machine makes.
 
     `argv --check` prints a line for each thing that is not in order; `argv` alone puts it in order, which is done again
     whenever an item before it changed.
@@ -101,7 +101,7 @@ def timer(name: str, service_unit: str, timer_unit: str) -> Item:
 
 
 def schedule(name: str, *, about: str = "") -> Item:
-    """What runs an export by itself on a POSIX host, a timer of systemd or lines of cron, as schedule.sh sets it up."""
+    """The schedule of the export on a POSIX host: a timer of systemd or lines of cron, as schedule.sh sets it up."""
     return Item("schedule", name, {"set": True}, about)
 
 

@@ -31,11 +31,11 @@ PUBLIC_MOST = 20_000  # characters of a public key file; the longest RSA key Ope
 
 
 class BadKey(ValueError):
-    """A public key that is not taken. The text says why and what would help, and shows nothing of what was given."""
+    """A public key that is refused. The text says why and what would help, and shows nothing of the input."""
 
 
 class Secret:
-    """Bytes that no print, log, traceback, copy or file gets to see; only `reveal()` gives them out."""
+    """Bytes that no print, log, traceback, copy or file may show; only `reveal()` returns them."""
 
     __slots__ = ("_held",)
 
@@ -108,7 +108,10 @@ def openssh(pair: Pair, comment: str) -> Secret:
 
 
 def read_public(text: str) -> str:
-    """Take a public key as PuTTY (RFC 4716) or OpenSSH writes it; "TYPE BLOB", without its comment. Raises BadKey."""
+    """Return a public key as "TYPE BLOB", from PuTTY's (RFC 4716) or OpenSSH's form, without its comment.
+
+    Raises BadKey.
+    """
     lines = [line.strip() for line in text.lstrip("\ufeff").splitlines() if line.strip()]
     _refuse_what_is_no_public_key(text, lines)
     if lines[0].startswith("---- BEGIN SSH2 PUBLIC KEY"):
@@ -187,7 +190,7 @@ def _refuse_what_is_no_public_key(text: str, lines: list[str]) -> None:
 
 
 def _rfc_4716(lines: list[str]) -> str:
-    """Unwrap: headers are `Name: value`, continued after a backslash at a line's end; the rest is the blob."""
+    """Return the blob. Headers are `Name: value`, continued after a backslash at a line's end; the rest is the blob."""
     if lines[-1] != "---- END SSH2 PUBLIC KEY ----":
         raise BadKey("it is cut off or holds more than one key: it must end with '---- END SSH2 PUBLIC KEY ----'")
     blob = []

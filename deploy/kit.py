@@ -1,4 +1,4 @@
-"""Folder: a kit, the files carried by hand to a server that nobody reaches over SSH.
+"""A kit: a folder of files that somebody carries to a server which is not reached over SSH.
 
 It lies beside an inventory that is kept in git, and holds a private key: a .gitignore keeps it out of git.
 """
@@ -19,14 +19,14 @@ IGNORE = ".gitignore"
 
 
 class Kit:
-    """A directory of one's own as a host: it has files (names relative to it) and nothing else."""
+    """A kit's folder as a Host: it has files, by names relative to it, and no other items."""
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self._path = path.absolute()
 
     def read(self, items: Sequence[Item]) -> list[State | None]:
-        """Read what is there now; see Host."""
+        """Return the present state of each item; see Host."""
         return [self._read(item) for item in items]
 
     def make(self, changes: Sequence[Change]) -> None:
@@ -38,13 +38,13 @@ class Kit:
             with self._make_ready(change.item.name) as path:
                 files.make_file(path, None if change.item.wanted is None else dict(change.item.wanted))
 
-    def place(self, name: str, private: Secret) -> None:
-        """Put a private key there, for the owner's eyes only."""
+    def write_key(self, name: str, private: Secret) -> None:
+        """Write a private key that only its owner can read."""
         with self._make_ready(name) as path:
             files.replace(path, private.reveal(), KEY_MODE)
 
-    def forget_key(self, name: str) -> bool:
-        """Remove a key file; whether there was one."""
+    def delete_key(self, name: str) -> bool:
+        """Delete a key file; return whether there was one."""
         if not self._place(name).exists():
             return False
         with self._make_ready(name) as path:
@@ -52,11 +52,11 @@ class Kit:
         return True
 
     def has_file(self, name: str) -> bool:
-        """Return whether there is a file of that name; a key is not read for it."""
+        """Return whether there is a file of that name, without reading it."""
         return self._place(name).exists()
 
-    def leave(self) -> None:
-        """Remove the folder itself, if nobody has put anything into it."""
+    def remove_if_empty(self) -> None:
+        """Remove the folder when it has no files but ours."""
         with suppress(OSError):
             if [one.name for one in self._path.iterdir()] == [IGNORE]:
                 (self._path / IGNORE).unlink()
@@ -72,7 +72,7 @@ class Kit:
 
     @contextmanager
     def _make_ready(self, name: str) -> Iterator[str]:
-        """Get the folder ready for a file to be written: its own, and nothing left of a killed run."""
+        """Make the folder private and remove drafts of a killed run; yield the path of the file to be written."""
         path = str(self._place(name))
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -84,7 +84,10 @@ class Kit:
             raise HostError(f"{error.filename}: {error.strerror}") from error
 
     def _keep_out_of_git(self) -> None:
-        """Have git take nothing of this folder, before anything is in it. Raises HostError where somebody else does."""
+        """Write a .gitignore before any key is in the folder.
+
+        Raises HostError for another .gitignore that does not exclude all.
+        """
         ignore = self._path / IGNORE
         if not ignore.exists():
             files.replace(str(ignore), b"*\n", 0o644)
@@ -92,7 +95,7 @@ class Kit:
             raise HostError(f"{ignore} does not keep private keys out of git: it needs a line with nothing but *")
 
     def _place(self, name: str) -> Path:
-        place = self._path / name
+        path = self._path / name
         if not name or Path(name).is_absolute() or ".." in Path(name).parts:
             raise HostError(f"{name!r} does not lie in {self.name}")
-        return place
+        return path

@@ -1,4 +1,4 @@
-"""Plan: the difference between what a machine is and what it must be. Prints, names losses, applies, looks again."""
+"""Plan: the difference between a machine and what is wanted. Prints it, names removals, applies it, reads again."""
 
 from __future__ import annotations
 
@@ -19,43 +19,46 @@ LOOKS = 20  # a program there may be between writing a source and settling what 
 
 
 class HostError(Exception):
-    """A machine could not be reached, or something there failed. The text does not name it: who asked knows which."""
+    """A machine could not be reached, or something there failed.
+
+    The text does not name the machine: the caller knows it.
+    """
 
     code: ClassVar[int] = 4
 
 
 class Busy(HostError):
-    """Someone else is at work there, or has changed what the plan was made from; that was not overwritten."""
+    """Something else changes the machine now, or has changed what the plan was made from; that was not overwritten."""
 
     code = 75
 
 
 class ProofFailed(HostError):
-    """What was changed did not stand its test and has been put back."""
+    """A change failed its test and was undone."""
 
     code = 5
 
 
 class NoPython(HostError):
-    """The machine has no Python that is new enough, and installing one was not asked for or not possible."""
+    """The machine has no Python that is new enough, and installing one was not requested or not possible."""
 
 
 class Host(Protocol):
-    """What a plan is made for: RelayHost, Windows, PosixHost, Folder."""
+    """What a plan is made for: RelayHost, Windows, PosixHost, Kit."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Return the host's name for messages."""
 
     def read(self, items: Sequence[Item]) -> list[State | None]:
-        """Read what is there now, an answer per item; None: it is not there. Raises HostError."""
+        """Return the present state of each item; None: it does not exist. Raises HostError."""
 
     def make(self, changes: Sequence[Change]) -> None:
         """Make the changes in this order. Raises HostError; Busy where something is no longer as it was read."""
 
 
 class Done(NamedTuple):
-    """How a program ended there."""
+    """The result of a program on a host."""
 
     code: int
     out: str
@@ -64,20 +67,20 @@ class Done(NamedTuple):
 
 @runtime_checkable
 class Machine(Host, Protocol):
-    """A host that runs programs: RelayHost, Windows and PosixHost. A Folder has no such method."""
+    """A host that runs programs: RelayHost, Windows and PosixHost. A Kit has no such method."""
 
     def run(self, *argv: str, stdin: bytes = b"") -> Done:
         """Run a program there. Raises HostError if it could not be run; its own failure is its exit code."""
 
 
 class ExchangeEnd(Host, Protocol):
-    """Where a private key may be placed: Windows, PosixHost and Folder."""
+    """A host that may hold a private key: Windows, PosixHost and Kit."""
 
-    def place(self, name: str, private: Secret) -> None:
-        """Put a private key there: the one way one travels."""
+    def write_key(self, name: str, private: Secret) -> None:
+        """Write a private key: no other method carries one."""
 
-    def forget_key(self, name: str) -> bool:
-        """Remove a key file; whether there was one."""
+    def delete_key(self, name: str) -> bool:
+        """Delete a key file; return whether there was one."""
 
 
 class Blank:
@@ -86,23 +89,23 @@ class Blank:
     name = "nothing"
 
     def read(self, items: Sequence[Item]) -> list[State | None]:
-        """Nothing, as often as asked."""
+        """Return None for each item."""
         return [None for _ in items]
 
     def make(self, changes: Sequence[Change]) -> None:
-        """Refused."""
+        """Raise HostError."""
         raise HostError(f"there is no machine here to make {len(changes)} changes on")
 
 
 @dataclass(frozen=True)
 class Change:
-    """An item that is not as wanted, and what it was when that was seen: what is no longer so is not overwritten."""
+    """An item that is not as wanted, and what was read of it: a newer state is not overwritten."""
 
     item: Item
     before: State | None
 
     def removals(self) -> Iterator[str]:
-        """Name the lines that would go from the files the item keeps, and the values that would fall."""
+        """Yield the lines that would be removed from the item's protected files, and the values that would fall."""
         for each in self.item.protected:
             if isinstance(each, ProtectedSetting):
                 yield from _lowered_settings(self.before, self.item.wanted, each)
@@ -116,7 +119,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Plan:
-    """What would be done to a host, in order; the same object whether it is only shown or applied as well."""
+    """The changes to a host, in order; a dry run prints the object that a run applies."""
 
     host: Host
     items: tuple[Item, ...]
@@ -136,7 +139,10 @@ class Plan:
         return cls(host, wanted, tuple(changes))
 
     def removals(self) -> tuple[str, ...]:
-        """Name what would go: `NOUN:WORD` for each line that a kept file is to lose, a name for each value to fall."""
+        """Return what would be removed: `NOUN:WORD` for each protected line, a name for each value that would fall.
+
+        `NOUN:WORD` for each protected line, a name for each value that would fall.
+        """
         return tuple(dict.fromkeys(name for change in self.changes for name in change.removals()))
 
     def text(self, brief: bool = False) -> str:
@@ -171,7 +177,7 @@ def _protected_names(state: State | None, protected: ProtectedLines) -> set[tupl
 
 
 def _lowered_settings(before: State | None, wanted: State | None, protected: ProtectedSetting) -> Iterator[str]:
-    """Name the value that is left for a lower one. Who goes altogether, or never had one, loses none."""
+    """Yield the value that would fall. A tree that is removed, or had no such value, loses none."""
     values = [value for value, _ in protected.ranks]
     was, is_to_be = (_setting_of(state, protected) for state in (before, wanted))
     if was in values and is_to_be in values and values.index(is_to_be) < values.index(was):

@@ -138,7 +138,10 @@ def _texts(name: str, before: str | None, after: str | None, most: int) -> Itera
 
 
 def _lines(text: str | None) -> list[str]:
-    """Cut after each newline and nowhere else, as diff does; str.splitlines knows ten other line ends."""
+    """Return the lines, cut after each newline and nowhere else, as diff does.
+
+    str.splitlines knows ten other line ends.
+    """
     return (
         [line + "\n" for line in text.split("\n")[:-1]] + ([rest] if (rest := text.split("\n")[-1]) else [])
         if text

@@ -45,7 +45,7 @@ class PosixHost:
     # ---- a Host, and a Machine
 
     def read(self, items: Sequence[Item]) -> list[State | None]:
-        """Read what is there now; see Host."""
+        """Return the present state of each item; see Host."""
         files = iter(self._ssh.read([self._with_path(item) for item in items if item.kind != "schedule"]))
         return [self._schedule(item) if item.kind == "schedule" else next(files) for item in items]
 
@@ -58,21 +58,21 @@ class PosixHost:
         self._must(*(("sh", self._path("schedule.sh")) for change in schedules if change.item.wanted))
 
     def run(self, *argv: str, stdin: bytes = b"", hear: Callable[[bytes], None] | None = None) -> Done:
-        """Run a program there, as root; see Machine. `hear` is given what it says as it comes."""
+        """Run a program as root; see Machine. `hear` is called with its output as it comes."""
         return self._ssh.run(*argv, stdin=stdin, hear=hear)
 
     # ---- an ExchangeEnd
 
-    def place(self, name: str, private: Secret) -> None:
-        """Put a private key there, in a file that nobody else may open from its beginning."""
+    def write_key(self, name: str, private: Secret) -> None:
+        """Write a private key into a file that is private from the moment it is made."""
         self._path(name)
         draft = f".{name}.postern-{os.urandom(6).hex()}"
         done = self._ssh.run("sh", "-c", _PLACE, "sh", self.folder, draft, name, stdin=private.reveal())
         if done.code:
             raise HostError(f"{self._path(name)} could not be written: {done.err.strip() or done.code}")
 
-    def forget_key(self, name: str) -> bool:
-        """Remove a key file; whether there was one."""
+    def delete_key(self, name: str) -> bool:
+        """Delete a key file; return whether there was one."""
         path = self._path(name)
         if self._ssh.run("test", "-e", path).code:
             return False

@@ -65,7 +65,7 @@ class RelayHost:
         self._connection = self._session = None
 
     def read(self, items: Sequence[Item]) -> list[State | None]:
-        """Read what is there now; see Host."""
+        """Return the present state of each item; see Host."""
         return self._open_session().read(items) if items else []
 
     def make(self, changes: Sequence[Change]) -> None:
@@ -76,7 +76,7 @@ class RelayHost:
     def run(
         self, *argv: str, stdin: bytes = b"", hear: Callable[[bytes], None] | None = None, most: int = MOST
     ) -> Done:
-        """Run a program there, as root; see Machine. `hear` is given what it says as it comes.
+        """Run a program as root; see Machine. `hear` is called with its output as it comes.
 
         `most`: bytes of its output; with more it is a HostError.
         """

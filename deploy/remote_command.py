@@ -95,7 +95,7 @@ class RemoteCommand:
 
 
 def _end_of(receive: Callable[[int], bytes]) -> bytes:
-    """Receive to the end and keep the last of it: what a program complains of at length it says at the end."""
+    """Receive to the end and return the last bytes: a program's reason for failing comes last."""
     received = b""
     while chunk := receive(1 << 16):
         received = (received + chunk)[-(1 << 16) :]

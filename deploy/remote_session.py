@@ -111,7 +111,7 @@ class Session:
         self._load = {"load": [(_module(path), path.read_text("utf-8")) for path in (*sent_modules(), *modules)]}
 
     def read(self, items: Sequence[Item]) -> list[State | None]:
-        """Read what is there now; see Host."""
+        """Return the present state of each item; see Host."""
         asked = [(i.kind, i.name, None if i.kind in BY_DIGEST else i.wanted, digest(i.wanted)) for i in items]
         states = self._ask({"read": asked}, READ).get("states")
         if not isinstance(states, list) or len(states) != len(items):
@@ -124,7 +124,10 @@ class Session:
         self._ask({"make": made, "lock": self._lock}, MAKE)
 
     def _ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """Ask, and take the answer. The first question goes out together with the program: that saves a round trip."""
+        """Send a question and return the answer. The first question goes with the program, which saves a round trip.
+
+        The first one is sent together with the program, which saves a round trip.
+        """
         if self._over:
             raise HostError("the line to it was given up after the failure before")
         self._over = True
@@ -231,7 +234,7 @@ def sent_modules() -> tuple[Path, ...]:
 
 
 def _module(path: Path) -> str:
-    """Name a module as it is named here, so that those sent later import it by the same name."""
+    """Return a module's name, by which modules sent later import it."""
     place = path.resolve()
     place = place.relative_to(ROOT) if place.is_relative_to(ROOT) else Path(place.name)
     return ".".join(place.with_suffix("").parts)
@@ -255,5 +258,5 @@ def _state(state: object) -> State | None:
 
 
 def _bound_text(said: bytes) -> str:
-    """Keep the end of what a machine says; escaping it is for who shows it."""
+    """Return the last part of what a machine says; whoever prints it escapes it."""
     return said[-4000:].decode(errors="replace").strip()

@@ -38,7 +38,7 @@ class SshSays(NamedTuple):
 
 
 def ask_ssh(address: str, user: str | None, port: int | None, default_user: str | None) -> SshSays:
-    """Ask ssh how it would reach a machine. `user`, `port`: the inventory's, which win. Raises HostError.
+    """Return how ssh would connect to a machine. `user`, `port`: the inventory's, which win. Raises HostError.
 
     `default_user`: who logs in where neither the inventory nor a file names anybody; None: as ssh, the operator's name.
     """

@@ -28,21 +28,25 @@ Standing = Mapping[str, Mapping[str, Any]]
 """By domain, what remote.postfix.closing found of it."""
 
 
-def ask_standing(host: RelayHost, relay: Relay, customers: Iterable[Customer], now: Facts) -> Standing:
-    """Ask how the domains stand of customers who have no tree there yet; those that another customer has are not."""
-    new = [one for one in customers if one.id not in now.customers]
-    domains = [name for one in new for name in one.domains if name not in now.others]
-    if not (now.has_postfix and domains):
+def ask_standing(host: RelayHost, relay: Relay, customers: Iterable[Customer], facts: Facts) -> Standing:
+    """Return how the domains stand of customers who have no tree on the relay.
+
+    Without those that another customer has.
+    """
+    new = [one for one in customers if one.id not in facts.customers]
+    domains = [name for one in new for name in one.domains if name not in facts.others]
+    if not (facts.has_postfix and domains):
         return {}
     (found,) = host.read([Item("closing", config_directory(relay), {"domains": domains})])
     standing: Standing = (found or {}).get("domains", {})
     return standing
 
 
-def with_closers(now: Facts, customers: Iterable[Customer], standing: Standing) -> Facts:
+def with_closers(facts: Facts, customers: Iterable[Customer], standing: Standing) -> Facts:
     """Return what is known of a relay with who closes each domain of customers who are new there."""
-    found = {one.id: _closers(one, standing) for one in customers if one.id not in now.customers}
-    return now._replace(closed_by={**now.closed_by, **{name: closers for name, closers in found.items() if closers}})
+    found = {one.id: _closers(one, standing) for one in customers if one.id not in facts.customers}
+    new_closers = {name: closers for name, closers in found.items() if closers}
+    return facts._replace(closed_by={**facts.closed_by, **new_closers})
 
 
 def _closers(customer: Customer, standing: Standing) -> dict[str, str]:
@@ -61,33 +65,33 @@ def put_off(standing: Standing) -> Iterator[str]:
             yield f"{domain} is neither open nor closed: a stranger is told {escape(one['reply'])!r}; {tables}"
 
 
-def after_release(now: Facts, spools: State | None) -> Facts:
+def after_release(facts: Facts, spools: State | None) -> Facts:
     """Return what is known of a relay without who else closes the domains whose lists are accepted there by now."""
     found = {
         customer: {
             name: closer for name, closer in closers.items() if name not in accepted_of(spools, customer).domains
         }
-        for customer, closers in now.closed_by.items()
+        for customer, closers in facts.closed_by.items()
     }
-    return now._replace(closed_by={customer: closers for customer, closers in found.items() if closers})
+    return facts._replace(closed_by={customer: closers for customer, closers in found.items() if closers})
 
 
-def while_proving(now: Facts, after: Facts) -> Facts:
+def while_proving(facts: Facts, after: Facts) -> Facts:
     """Return what is known of a relay while our list is to be proved in the domains that are released."""
     found = {
         customer: {
             name: closer if name in after.closed_by.get(customer, {}) else PROVING for name, closer in closers.items()
         }
-        for customer, closers in now.closed_by.items()
+        for customer, closers in facts.closed_by.items()
     }
-    return now._replace(closed_by=found)
+    return facts._replace(closed_by=found)
 
 
-def released_domains(now: Facts, after: Facts) -> list[str]:
-    """Name the domains that are released between the two."""
+def released_domains(facts: Facts, after: Facts) -> list[str]:
+    """Return the domains that are closed by another list before and no longer afterwards."""
     return [
         name
-        for customer, closers in now.closed_by.items()
+        for customer, closers in facts.closed_by.items()
         for name in closers
         if name not in after.closed_by.get(customer, {})
     ]

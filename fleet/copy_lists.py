@@ -1,4 +1,4 @@
-"""A relay without a list of a customer gets it from its siblings: the list, its history, what is held or frozen."""
+"""Copy a customer's list to a relay that lacks it, from its siblings: the list, its history, what is held or frozen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from receiver.outcome import AHEAD
 
 
 class ConnectedRelay(NamedTuple):
-    """One relay that was reached, and since when it has each customer's list."""
+    """A relay with an open connection, and the lists that it has."""
 
     host: RelayHost
     lists: Mapping[str, int]  # customer: when its last good upload came, 0: none was accepted; left out: no list at all
@@ -27,8 +27,11 @@ class ConnectedRelay(NamedTuple):
 
 
 def copy_lists(customers: Sequence[Customer], relays: Mapping[str, ConnectedRelay], dry_run: bool) -> Iterator[int]:
-    """Fill empty spools; gives an exit code for each. A relay without a list has its customer's domains open."""
-    with terminal.progress("handing lists over", list(_names(customers, relays))) as ended:
+    """Copy lists to relays that have none; yield an exit code for each.
+
+    Without a list the customer's domains are open.
+    """
+    with terminal.progress("handing lists over", list(_names(customers, relays))) as advance:
         for customer, name, siblings in find_lacking(customers, relays, int(time.time())):
             newest, *others = siblings
             beside = f", beside {', '.join(others)}" if others else ""
@@ -45,7 +48,7 @@ def copy_lists(customers: Sequence[Customer], relays: Mapping[str, ConnectedRela
             except HostError as error:
                 yield terminal.print_result(name, error)
             finally:
-                ended(f"{customer.id} to {name}")
+                advance(f"{customer.id} to {name}")
 
 
 def _names(customers: Sequence[Customer], relays: Mapping[str, ConnectedRelay]) -> Iterable[str]:
@@ -55,9 +58,9 @@ def _names(customers: Sequence[Customer], relays: Mapping[str, ConnectedRelay]) 
 def find_lacking(
     customers: Sequence[Customer], relays: Mapping[str, ConnectedRelay], now: int
 ) -> Iterator[tuple[Customer, str, list[str]]]:
-    """Yield who lacks a list where, and the relays that have one, that with the newest accepted one first.
+    """Yield each customer and relay that lacks its list, and the relays that have it, the newest accepted list first.
 
-    A date to come is none: who could write there could write any.
+    A date in the future is ignored: whoever can write there can write any date.
     """
     for customer in customers:
         theirs = {name: relays[name] for name in customer.relays if name in relays and customer.keys}
@@ -69,7 +72,7 @@ def find_lacking(
 
 
 def _hand_over(customer_id: str, siblings: Sequence[RelayHost], to: RelayHost) -> tuple[int, str]:
-    """Carry it from the siblings to the other relay; return its exit code and what it says. Raises HostError."""
+    """Copy the lists of the siblings to the other relay; return its exit code and its answer. Raises HostError."""
     given = b"".join(read_lists(customer_id, sibling) for sibling in siblings)
     taken = to.run(POSTERN, "take-over", customer_id, *person_options(to, "take-over"), "--json", stdin=given)
     if taken.code not in (
@@ -83,11 +86,11 @@ def _hand_over(customer_id: str, siblings: Sequence[RelayHost], to: RelayHost) -
 
 
 def read_lists(customer_id: str, sibling: RelayHost) -> bytes:
-    """Return the one line that a sibling hands over: its list and what goes with it. Raises HostError."""
+    """Return a sibling's list and what goes with it, as one line of JSON. Raises HostError."""
     given = sibling.run(POSTERN, "hand-over", customer_id, "--json")
     if given.code:
         said = _line(given.out) or given.err.strip()
-        raise HostError(f"{customer_id}'s list cannot be had from {sibling.name}: {said}")
+        raise HostError(f"{customer_id}'s list cannot be read from {sibling.name}: {said}")
     return given.out.strip().partition("\n")[0].encode() + b"\n"
 
 

@@ -12,9 +12,9 @@ from roles import relay as relay_role
 from roles.relay import Facts
 
 
-def find_givers(everything: Inventory, customers: Sequence[Customer], now: Facts) -> tuple[Customer, ...]:
+def find_givers(everything: Inventory, customers: Sequence[Customer], facts: Facts) -> tuple[Customer, ...]:
     """Return the customers whose trees there still have a domain that is one of these customers' now."""
-    ids = sorted({*now.others.values()} - {one.id for one in customers})
+    ids = sorted({*facts.others.values()} - {one.id for one in customers})
     return tuple(everything.customers[one] for one in ids if one in everything.customers)
 
 
@@ -24,11 +24,11 @@ def owners_by_domain(customers: Sequence[Customer]) -> Mapping[str, str]:
 
 
 def find_blockers(
-    everything: Inventory, relay: Relay, customers: Sequence[Customer], now: Facts, plan: Plan
+    everything: Inventory, relay: Relay, customers: Sequence[Customer], facts: Facts, plan: Plan
 ) -> Iterator[str]:
     """Yield what would leave a domain with nobody for a moment, or take it from somebody unknown."""
     theirs = owners_by_domain(customers)
-    for name, other in now.others.items():
+    for name, other in facts.others.items():
         if other in everything.unread:
             yield f"{name} is still {other}'s there, whose file has faults: mend it first, `inv check` names them"
         elif other not in everything.customers:
@@ -38,7 +38,7 @@ def find_blockers(
                 else "use the checkout that knows them, or"
             )
             yield f"{name} is still {other}'s there, of whom this inventory has no file: {help_} `inv retire {other}`"
-    for both in sorted({*now.others.values()} & {theirs[name] for name in now.others if name in theirs}):
+    for both in sorted({*facts.others.values()} & {theirs[name] for name in facts.others if name in theirs}):
         yield f"{both} gains one domain and loses another in one change: provision in two steps"
     elsewhere = owners_by_domain([one for one in everything.customers.values() if relay.name in one.relays])
     for owner, name in _lost_domains(plan):

@@ -24,14 +24,14 @@ OURS, NOBODY = "our list", "nobody is refused"
 
 
 class DomainState(NamedTuple):
-    """Whether a name that nobody has is refused in a domain, and who answers."""
+    """Whether a domain refuses unlisted recipients, and which list decides."""
 
     is_open: bool
     answers: str
 
 
 class DomainChange(NamedTuple):
-    """What becomes of a domain; None: the relay knows nothing of it."""
+    """A domain before and after the plan; None: the relay does not know the domain."""
 
     domain: str
     before: DomainState | None
@@ -59,15 +59,15 @@ def _rank(change: DomainChange) -> int:
 
 
 def find_changes(
-    customers: Sequence[Customer], plan: Plan, now: Facts, after: Facts, spools: State | None, standing: Standing
+    customers: Sequence[Customer], plan: Plan, facts: Facts, after: Facts, spools: State | None, standing: Standing
 ) -> list[DomainChange]:
-    """Compare how each domain stands today and will stand, as far as a plan changes the customers' trees."""
+    """Return the domains whose state a plan changes, as far as it changes the customers' trees."""
     trees = {one.item.about: one.before for one in plan.changes if one.item.kind == "tree" and one.item.about}
     changes = [
         change
         for one in customers
         if one.id in trees
-        for change in _of_customer(one, trees[one.id], now, after, spools, standing)
+        for change in _of_customer(one, trees[one.id], facts, after, spools, standing)
     ]
     return [*join_moves(changes)]
 
@@ -84,14 +84,14 @@ def join_moves(changes: Sequence[DomainChange]) -> Iterator[DomainChange]:
 
 
 def _of_customer(
-    customer: Customer, before: State | None, now: Facts, after: Facts, spools: State | None, standing: Standing
+    customer: Customer, before: State | None, facts: Facts, after: Facts, spools: State | None, standing: Standing
 ) -> Iterator[DomainChange]:
     accepted = accepted_of(spools, customer.id)
     settings = relay_role.settings(customer)._replace(closed_by=after.closed_by.get(customer.id, {}))
-    opens = accepted.opens(settings, now.clock)
+    opens = accepted.opens(settings, facts.clock)
     tree = _tree(before)
     for name in dict.fromkeys([*customer.domains, *_names(tree, "domains")]):
-        was = _state_before(name, tree, accepted, now.closed_by.get(customer.id, {}), standing.get(name))
+        was = _state_before(name, tree, accepted, facts.closed_by.get(customer.id, {}), standing.get(name))
         will = _state(name, name in opens, settings.closed_by) if name in customer.domains else None
         yield DomainChange(name, was, will, customer.id)
 

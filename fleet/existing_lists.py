@@ -5,15 +5,16 @@ Pure: from what remote.postfix.existing_recipients read on each relay to sentenc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from common.main_cf_params import RECIPIENTS, ROUTES
+from console.grouping import name_some
 from fleet import adoption
 from fleet.adoption import CLOSED, OPEN
 from receiver.formatting import escape
 
-NAMED = 20
+_NAMED = 20  # names in a sentence
 OTHER_CLASSES = ("local", "virtual alias", "virtual mailbox")
 
 Found = Mapping[str, Mapping[str, Any]]
@@ -21,7 +22,7 @@ Found = Mapping[str, Mapping[str, Any]]
 
 
 class ExistingList(NamedTuple):
-    """What is brought of the relays' lists."""
+    """The list to be adopted, made of the relays' own lists."""
 
     recipients: tuple[str, ...]
     reasons: tuple[str, ...]  # why no list is taken over; empty: one is
@@ -106,7 +107,7 @@ def _lines(state: Mapping[str, Any]) -> Iterator[str]:
     for table in state["tables"]:
         yield from _table_lines(table)
     if state["twice"]:
-        yield f"listed by more than one table: {_name_some(state['twice'])}"
+        yield f"listed by more than one table: {name_some(state['twice'], _NAMED)}"
     yield from _people_lines(state)
     yield from _reading_lines(state)
     yield from _after_adoption(state)
@@ -127,7 +128,7 @@ def _closer_lines(domain: str, one: Mapping[str, Any]) -> Iterator[str]:
     tables = ", ".join(one["tables"])
     if one["by"] == ROUTES:
         yield (
-            f"{domain} is closed by its route in {ROUTES}, error:, which a route of ours in front of it would open: "
+            f"{domain} is closed by its route in {ROUTES}, error:, and our route in front of it would open it: "
             "our list has to be in force first, and `inv provision` sees to that"
         )
     elif one["by"] != RECIPIENTS:
@@ -144,19 +145,19 @@ def _table_lines(table: Mapping[str, Any]) -> Iterator[str]:
         return
     yield f"{name} lists {table['own']} in the customer's domains"
     if table["everybody"]:
-        yield f"{name} has {_name_some(table['everybody'])}, which stands for everybody in a domain"
+        yield f"{name} has {name_some(table['everybody'], _NAMED)}, which stands for everybody in a domain"
     if table["elsewhere"]:
         others = ", ".join(f"{domain} ({count})" for domain, count in table["elsewhere"].items())
         yield f"{name} has addresses of other domains too, {others}: they stay where they are, and so must the table"
     if table["below"]:
-        below = _name_some(table["below"])
+        below = name_some(table["below"], _NAMED)
         yield f"{name} has keys below the customer's domains, which are not the customer's: {below}"
     if table["bare"]:
-        yield f"{name} has keys without a domain, which count as the domain is myorigin: {_name_some(table['bare'])}"
+        yield f"{name} has keys without a domain, which Postfix reads in myorigin: {name_some(table['bare'], _NAMED)}"
     if table["everywhere"]:
-        yield f"{name} has keys for every domain: {_name_some(table['everywhere'])}"
+        yield f"{name} has keys for every domain: {name_some(table['everywhere'], _NAMED)}"
     if table["odd"]:
-        yield f"{name} has keys that no mail can match, so that who is meant is refused: {_name_some(table['odd'])}"
+        yield f"{name} has keys that no mail can match, so their people are refused: {name_some(table['odd'], _NAMED)}"
     yield from _source_lines(name, table["path"], table["source"])
 
 
@@ -165,9 +166,9 @@ def _source_lines(name: str, path: str, source: Mapping[str, Any]) -> Iterator[s
         return
     yield f"{path} was changed after {name} was built from it; Postfix answers from what was built"
     if source["only_in_text"]:
-        yield f"only in {path}, and so refused today: {_name_some(source['only_in_text'])}"
+        yield f"only in {path}, and so refused today: {name_some(source['only_in_text'], _NAMED)}"
     if source["only_in_table"]:
-        yield f"only in what was built, and so taken today: {_name_some(source['only_in_table'])}"
+        yield f"only in what was built, and so taken today: {name_some(source['only_in_table'], _NAMED)}"
 
 
 def _people_lines(state: Mapping[str, Any]) -> Iterator[str]:
@@ -177,29 +178,24 @@ def _people_lines(state: Mapping[str, Any]) -> Iterator[str]:
     if unasked:
         yield f"listed, and not asked for want of time; they stay: {len(unasked)}"
     if odd:
-        yield f"listed, and the answer was about something else; they stay: {_name_some(odd)}"
+        yield f"listed, and the answer was about something else; they stay: {name_some(odd, _NAMED)}"
     if state["dropped"]:
         dropped = [key if key.casefold() == name else f"{key} ({name})" for name, key, _ in state["dropped"]]
-        yield f"listed, and refused today by that very list, so that they are not taken over: {_name_some(dropped)}"
+        yield f"listed, but refused today by the same list, and so not taken over: {name_some(dropped, _NAMED)}"
 
 
 def _reading_lines(state: Mapping[str, Any]) -> Iterator[str]:
     if state["delimiter"]:
         yield f"recipient_delimiter is {state['delimiter']}: an address with a tag is taken where the address is"
     for route, names in state["own routes"].items():
-        yield f"{ROUTES} sends {_name_some(names)} to {route}; routes of single addresses go on"
+        yield f"{ROUTES} sends {name_some(names, _NAMED)} to {route}; routes of single addresses go on"
 
 
 def _after_adoption(state: Mapping[str, Any]) -> Iterator[str]:
     tables = [table["table"] for table in state["tables"] if table["own"] or table["fault"]]
     if not tables:
         return
-    yield f"afterwards {', '.join(tables)} goes on answering for whom it lists, people who leave included"
+    yield f"afterwards {', '.join(tables)} still answers for everybody it lists, also for people who have left"
     if state["feeds"]:
-        yield f"what feeds it runs on: {', '.join(state['feeds'])}"
+        yield f"the jobs that write it keep running: {', '.join(state['feeds'])}"
     yield "to end that, take the table out of main.cf first and remove its files last: without them Postfix says 451"
-
-
-def _name_some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

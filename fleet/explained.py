@@ -19,7 +19,7 @@ _LINE = 160  # of a line of the inventory
 
 
 class AddressState(NamedTuple):
-    """What one relay says of an address, and what follows from it."""
+    """What one relay answers about an address, and what follows from it."""
 
     record: Mapping[str, Any] | None  # of `postern explain`; None: it could not be asked
     mail: Mapping[str, Any]  # what its Postfix does with it

@@ -1,4 +1,7 @@
-"""How customers' keys stand on their relays: which were used there, and which are still authorised though removed."""
+"""Customers' keys on their relays.
+
+Which were used, and which are still authorised though removed from the inventory.
+"""
 
 from __future__ import annotations
 
@@ -20,21 +23,21 @@ from roles import relay as relay_role
 
 
 class RelayKeys(NamedTuple):
-    """What one relay says of its customers' keys."""
+    """What one relay knows of its customers' keys."""
 
     seen: Mapping[str, frozenset[str]]  # customer: keys that have been used there
     stale_keys: Mapping[str, frozenset[str]]  # customer: keys that open it and have been taken off record
 
 
 class KeyState(NamedTuple):
-    """One customer's keys, and what each relay said of them, or why it said nothing."""
+    """One customer's keys, and what each relay answered about them, or why it did not."""
 
     customer: Customer
     found: Mapping[str, RelayKeys | HostError | Refused]
 
     @property
     def stale_keys(self) -> Mapping[str, frozenset[str]]:
-        """Return the keys off record that still open a relay, by relay."""
+        """Return the keys that were removed from the inventory and still open a relay, by relay."""
         said = {
             relay: look.stale_keys.get(self.customer.id)
             for relay, look in self.found.items()
@@ -49,27 +52,27 @@ class KeyState(NamedTuple):
 
     @property
     def is_cut_short(self) -> bool:
-        """Return whether a key has gone from the record and not yet from the relays."""
+        """Return whether a key was removed from the inventory and not yet from the relays."""
         return not self.is_open and bool(self.stale_keys)
 
-    def going(self, undo: bool) -> tuple[str, ...]:
-        """Name the keys that go when the rotation is finished, or undone."""
+    def keys_to_remove(self, undo: bool) -> tuple[str, ...]:
+        """Return the names of the keys that are removed when the rotation is finished, or undone."""
         on_record = self.customer.keys[-1:] if undo else self.customer.keys[:-1]
         names = {key.name for key in on_record if self.is_open}
         return tuple(sorted(names.union(*self.stale_keys.values())))
 
     def used_keys(self, relay: str) -> frozenset[str] | None:
-        """Name the keys a relay has seen used; None: nobody knows."""
+        """Return the names of the keys that a relay has seen used; None where it was not reached."""
         look = self.found[relay]
         return look.seen.get(self.customer.id, frozenset()) if isinstance(look, RelayKeys) else None
 
     def relays_without_use(self) -> list[str]:
-        """Name the relays that have not seen the newest key, as far as is known."""
+        """Return the relays that have not seen the newest key, as far as is known."""
         newest = self.customer.keys[-1].name
         return [relay for relay in self.customer.upload_relays if newest not in (self.used_keys(relay) or ())]
 
     def blockers(self, undo: bool) -> Iterator[str]:
-        """Yield at which relays uploads may stop when the keys that go are gone, and why."""
+        """Yield the relays at which uploads may stop when the keys are removed, with the reason."""
         newest, undo = self.customer.keys[-1].name, undo and self.is_open
         for relay in self.stale_keys if self.is_cut_short else self.customer.upload_relays:
             seen = self.used_keys(relay)
@@ -81,7 +84,10 @@ class KeyState(NamedTuple):
                 yield f"{relay} has not seen {newest}"
 
     def removable_unasked(self) -> frozenset[tuple[str, str]]:
-        """Name what may go from relays unasked: keys off record, if wherever they are one on record has been used."""
+        """Return what relays may lose unasked.
+
+        Keys off record, if a recorded key was used on each relay that has them.
+        """
         own = {key.name for key in self.customer.keys}
         left = self.stale_keys.items()
         kept = frozenset().union(*(names for relay, names in left if not own & (self.used_keys(relay) or frozenset())))
@@ -89,7 +95,7 @@ class KeyState(NamedTuple):
 
 
 def read_key_states(everything: Inventory, customers: Sequence[Customer]) -> list[KeyState]:
-    """Ask all their relays once, side by side."""
+    """Return each customer's keys as all its relays know them; the relays are asked side by side."""
     relays = relays_of(everything, customers)
     found = run_parallel(relays, partial(_look, customers=customers), "asking")
     return [KeyState(one, {relay: found[relay] for relay in one.relays}) for one in customers]
@@ -107,7 +113,10 @@ def _look(relay: Relay, customers: Sequence[Customer]) -> RelayKeys:
 
 
 def find_stale_keys(customer: Customer, losses: Iterable[str]) -> frozenset[str]:
-    """Choose, of what a plan would take from a customer's tree, the keys that were on record: they were meant to go."""
+    """Return, of the keys that a plan would remove from a customer's tree, those that were recorded.
+
+    They were removed there.
+    """
     names = {loss.removeprefix("key:") for loss in losses if loss.startswith("key:")} - {
         key.name for key in customer.keys
     }
@@ -115,7 +124,7 @@ def find_stale_keys(customer: Customer, losses: Iterable[str]) -> frozenset[str]
 
 
 def key_problems(customer: Customer, seen: Collection[str], losses: Iterable[str], today: date) -> Iterator[Problem]:
-    """Yield what of its keys needs a person. Of one relay: `seen`, keys used there; `losses`, what a plan removes."""
+    """Yield the customer's key problems on one relay. `seen`: keys used there; `losses`: what a plan removes."""
     if not customer.keys:
         yield Problem("key", "no key yet: provision it")
         return

@@ -16,7 +16,7 @@ KeysSeen = Mapping[str, Mapping[str, int]]
 
 
 class KitState(NamedTuple):
-    """A customer's kit: what is recorded of it, what it must have now, and which one is in use."""
+    """A customer's kit: what is recorded, what it should have now, and which kit is in use."""
 
     customer: Customer
     records: tuple[KitRecord, ...]  # the newest first; empty: none with a number was written
@@ -25,13 +25,13 @@ class KitState(NamedTuple):
 
     @property
     def number_used(self) -> int | None:
-        """The oldest kit that is in use on a relay; 0: one without a number; None: nobody has uploaded yet."""
+        """The number of the oldest kit in use on a relay; 0: one without a number; None: nobody has uploaded yet."""
         numbers = [number for number in self.used.values() if number is not None]
         return min(numbers) if numbers else None
 
     @property
     def content_used(self) -> KitContent | None:
-        """What the kit in use has; None: nobody knows."""
+        """The content of the kit in use; None: not known."""
         number = self.number_used
         return next((one.content for one in self.records if one.number == number), None)
 

@@ -9,7 +9,7 @@ from common.opened import Opened
 from common.settings import UNLISTED, Settings
 from common.spool_files import LATEST
 from receiver.formatting import escape
-from receiver.lists.spool import Accepted, Held, Pin, Summary
+from receiver.lists.spool import Accepted, Held, ListFreeze, Summary
 from receiver.monitoring import alarms, refusals_file
 from receiver.monitoring.alarms import Alarm
 from receiver.monitoring.refusals import raised_today
@@ -20,7 +20,7 @@ SpoolData: TypeAlias = Mapping[str, Any]
 
 
 class DamagedSpool(Exception):
-    """What lies in a spool is not what the receiver writes; the text says what is wrong with it."""
+    """A spool holds something that the receiver does not write; the text says what is wrong with it."""
 
 
 class ListState(NamedTuple):
@@ -41,7 +41,10 @@ class ListState(NamedTuple):
 
 
 def read_list_state(settings: Settings, spool: SpoolData, now: int) -> ListState:
-    """Take in what kind `list_status` read of a customer. It may be anybody's work: raises DamagedSpool."""
+    """Return a customer's list state from what kind `list_status` read.
+
+    Raises DamagedSpool: a relay may send anything.
+    """
     faults = [said for said in spool.values() if isinstance(said, str)]
     if faults:
         raise DamagedSpool("; ".join(faults))
@@ -66,7 +69,7 @@ def _status(settings: Settings, spool: SpoolData, now: int) -> Status:
         settings.domains if opened else accepted.opens(settings, now),
         _bound_time(begun["when"]) if begun else 0,
         _held(spool["held"]),
-        _pin(spool["pinned"]),
+        _frozen(spool["pinned"]),
         {str(key): _key_fields(at) for key, at in (spool["keys"] or {}).items()},
         Outcome.read({**last, "when": _bound_time(last["when"])}) if last else None,
         settings.unlisted or UNLISTED[0],
@@ -103,10 +106,10 @@ def _read_opened(fields: SpoolData | None) -> Opened | None:
     return Opened(str(fields["customer"]), _bound_time(fields["since"]), str(fields["by"])) if fields else None
 
 
-def _pin(fields: SpoolData | None) -> Pin | None:
+def _frozen(fields: SpoolData | None) -> ListFreeze | None:
     if fields is None:
         return None
-    return Pin(_bound_time(fields.get("since", 0)), str(fields.get("by", "")), str(fields.get("list", "")))
+    return ListFreeze(_bound_time(fields.get("since", 0)), str(fields.get("by", "")), str(fields.get("list", "")))
 
 
 def _bound_time(value: Any) -> int:

@@ -1,6 +1,6 @@
-"""One relay's list of a customer brought to its others: whom it lists is listed there, a domain open there opens.
+"""Merge one relay's list into those of the other relays: they list its recipients, and open its open domains.
 
-Whom it does not list stays there, unless the lists are to be exactly the same: then the number of who goes is named.
+Recipients that it does not list stay on the others, unless --exact and their number are given.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _VERB = "merge-list"
 
 
 class MergeRequest(NamedTuple):
-    """Whose list is brought to the others, and how."""
+    """The relay whose list the others take, and how."""
 
     relay: str
     exact: bool = False
@@ -32,25 +32,25 @@ class MergeRequest(NamedTuple):
     dry_run: bool = False
 
 
-def merge_lists(place: CustomerRelays, request: MergeRequest, as_json: bool) -> int:
-    """Bring one relay's list to the customer's others; returns the exit code. Raises Refused."""
-    names = [relay.name for relay in place.relays]
+def merge_lists(scope: CustomerRelays, request: MergeRequest, as_json: bool) -> int:
+    """Merge one relay's list into those of the customer's other relays; return the exit code. Raises Refused."""
+    names = [relay.name for relay in scope.relays]
     if request.relay not in names:
-        raise Refused(f"--from {request.relay}: no relay of {place.customer.id}{near(request.relay, names)}")
-    others = restrict_relays(place, [name for name in names if name != request.relay])
+        raise Refused(f"--from {request.relay}: no relay of {scope.customer.id}{near(request.relay, names)}")
+    others = restrict_relays(scope, [name for name in names if name != request.relay])
     if not others.relays:
-        raise Refused(f"{request.relay} is the only relay of {place.customer.id}: there is none to bring its list to")
-    answers = {**_bring_to_upload_relays(place, others.upload_relays(), request)}
-    followers = restrict_relays(others, place.customer.followers)
+        raise Refused(f"{request.relay} is the only relay of {scope.customer.id}: there is none to bring its list to")
+    answers = {**_bring_to_upload_relays(scope, others.upload_relays(), request)}
+    followers = restrict_relays(others, scope.customer.followers)
     if followers.relays:
-        answers.update(_bring_to_followers(place, followers, request))
+        answers.update(_bring_to_followers(scope, followers, request))
     return relay_cli.print_answers(answers, as_json)
 
 
-def _bring_to_upload_relays(place: CustomerRelays, others: CustomerRelays, request: MergeRequest) -> Answers:
+def _bring_to_upload_relays(scope: CustomerRelays, others: CustomerRelays, request: MergeRequest) -> Answers:
     if not others.relays:
         return {}
-    given = _hand_over(place, request.relay)
+    given = _hand_over(scope, request.relay)
     looked = _merge(others, given, {relay.name: ["--look"] for relay in others.relays}, request)
     if request.dry_run:
         return {name: _with_code(said) for name, said in looked.items()}
@@ -60,63 +60,63 @@ def _bring_to_upload_relays(place: CustomerRelays, others: CustomerRelays, reque
     return {**looked, **_merge(restrict_relays(others, numbers), given, numbers, request)}
 
 
-def _bring_to_followers(place: CustomerRelays, followers: CustomerRelays, request: MergeRequest) -> Answers:
-    """Have followers take a relay's lists beside their own, as the store would bring them. Nobody goes by it."""
-    customer = place.customer.id
+def _bring_to_followers(scope: CustomerRelays, followers: CustomerRelays, request: MergeRequest) -> Answers:
+    """Merge a relay's lists into the followers' own, as the store would; nobody is removed."""
+    customer = scope.customer.id
     if request.dry_run:
         text = f"{customer}: would take what {request.relay} has beside its own list (-0)"
         return {relay.name: _answer(text, exit_codes.PENDING) for relay in followers.relays}
-    (source,) = restrict_relays(place, [request.relay]).relays
+    (source,) = restrict_relays(scope, [request.relay]).relays
     with connect(source) as host:
         heads = store_access.call_store(host, "heads", customer)
 
-    def one(relay: Relay) -> RelayAnswer:
+    def merge_on(relay: Relay) -> RelayAnswer:
         with connect(relay) as host:
             said = store_access.call_store(host, "merge", customer, stdin=json.dumps(heads).encode())
         return _answer(f"{customer}: {said['total']} recipients, with what {request.relay} has (-0)")
 
-    return run_parallel(followers.relays, one, "bringing to")
+    return run_parallel(followers.relays, merge_on, "bringing to")
 
 
 def _answer(line: str, code: int = exit_codes.DONE) -> RelayAnswer:
     return RelayAnswer(code, {"code": code, "line": line})
 
 
-def _hand_over(place: CustomerRelays, name: str) -> bytes:
-    """Return what a relay hands over of the customer: its list in force and what goes with it. Raises HostError."""
+def _hand_over(scope: CustomerRelays, name: str) -> bytes:
+    """Return a relay's list of the customer and what goes with it, as bytes for another relay. Raises HostError."""
 
-    def one(relay: Relay) -> bytes:
+    def read_from(relay: Relay) -> bytes:
         with connect(relay) as host:
-            return copy_lists.read_lists(place.customer.id, host)
+            return copy_lists.read_lists(scope.customer.id, host)
 
-    given = run_parallel(restrict_relays(place, [name]).relays, one, "asking")[name]
+    given = run_parallel(restrict_relays(scope, [name]).relays, read_from, "asking")[name]
     if not isinstance(given, bytes):
         raise given
     return given
 
 
 def _merge(
-    place: CustomerRelays, given: bytes, words: Mapping[str, Sequence[str]], request: MergeRequest
+    scope: CustomerRelays, given: bytes, words: Mapping[str, Sequence[str]], request: MergeRequest
 ) -> Mapping[str, Answer]:
     exact = ["--exact"] if request.exact else []
 
-    def one(relay: Relay) -> RelayAnswer:
+    def merge_on(relay: Relay) -> RelayAnswer:
         with connect(relay) as host:
-            relay_cli.require_verb(host, place.customer.id, _VERB)
-            return relay_cli.ask(host, place.customer.id, _VERB, *exact, *words[relay.name], stdin=given)
+            relay_cli.require_verb(host, scope.customer.id, _VERB)
+            return relay_cli.ask(host, scope.customer.id, _VERB, *exact, *words[relay.name], stdin=given)
 
-    return run_parallel(place.relays, one, "comparing with" if request.dry_run else "bringing to")
+    return run_parallel(scope.relays, merge_on, "comparing with" if request.dry_run else "bringing to")
 
 
 def _with_code(said: Answer) -> Answer:
-    """Return the answer to a look with the exit code that says whether anything would change."""
+    """Return the answer to a dry run with exit code PENDING where something would change."""
     if isinstance(said, RelayAnswer) and not said.code and said.record.get("changes"):
         return said._replace(code=exit_codes.PENDING)
     return said
 
 
 def _leaving_addresses(said: RelayAnswer) -> frozenset[str]:
-    """Return who would go from a relay. Raises HostError: it may be anybody's work."""
+    """Return whom a merge would remove from a relay. Raises HostError for an answer of another shape."""
     names = said.record.get("leaving", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise HostError("what it answers cannot be understood: who would go is no list of addresses")
@@ -128,13 +128,13 @@ def _may_change(said: Answer) -> bool:
 
 
 def _refuse_unnamed(leaving: Mapping[str, frozenset[str]], request: MergeRequest) -> None:
-    """Raise Refused where somebody would go and their number was not named, after saying who."""
+    """Raise Refused where another number of recipients would be removed than --removing says, after printing them."""
     going = frozenset[str]().union(*leaving.values())
     if len(going) == request.removing:
         return
     for name, names in leaving.items():
         if names:
-            terminal.answer(
+            terminal.print_answer(
                 [name], "\n".join([f"{len(names)} would go", *(f"- {one}" for one in sorted(names)[:NAMED])])
             )
     would = f"{len(going)} would go in all, and --removing says {request.removing}; nothing is changed"

@@ -20,7 +20,7 @@ _RECORD = re.compile(r"^(?:\S+ mail is handled by )?(\d+) (\S*\.)$", re.MULTILIN
 
 
 class NotLookedUp(Exception):
-    """Nobody could say what the MX records are, which is no fault of an operator; str() says why."""
+    """The MX records could not be looked up, which no operator can mend; str() says why."""
 
 
 def describe_mx_records(customer: Customer, relays: Sequence[Relay]) -> Iterator[str]:

@@ -25,9 +25,9 @@ from roles.relay import Facts
 
 
 class RelayState(NamedTuple):
-    """What one relay said, and what differs there from what is wanted."""
+    """What was read of one relay, and what differs there from what is wanted."""
 
-    now: Facts
+    facts: Facts
     clock: int  # ours, at that moment
     spools: Mapping[str, Any]
     plan: Plan
@@ -46,9 +46,9 @@ def read_relay_state(host: RelayHost, relay: Relay, customers: Sequence[Customer
     """Return what a relay says of those of the customers that are on it. Raises HostError."""
     theirs = [customer for customer in customers if relay.name in customer.relays]
     *asked, spools = host.read([*relay_role.facts_items(relay), relay_role.list_status_item(theirs, lists=True)])
-    now = Facts.of(asked[0])
-    wanted = relay_role.items(relay, theirs, adoption.after_release(now, spools))
-    return RelayState(now, int(time.time()), spools or {}, Plan.of(host, wanted))
+    facts = Facts.of(asked[0])
+    wanted = relay_role.items(relay, theirs, adoption.after_release(facts, spools))
+    return RelayState(facts, int(time.time()), spools or {}, Plan.of(host, wanted))
 
 
 def make_overview(
@@ -75,7 +75,7 @@ def _relay_needs(
     if not isinstance(look, RelayState):
         yield problems.not_reached(look)
         return
-    yield from problems.relay_problems(name, everything, look.now, look.clock, look.plan.changes)
+    yield from problems.relay_problems(name, everything, look.facts, look.clock, look.plan.changes)
     here = [row for row in rows if row.relay == name]
     stale = [row.customer for row in here if any(need.kind == STALE for need in row.needs)]
     if text := schedule.describe_outage(stale, sum(1 for row in here if row.heard)):
@@ -88,7 +88,7 @@ def _leftovers(name: str, look: RelayState | HostError | Refused, customers: Seq
         yield problems.customers_unknown(look)
         return
     for customer in customers:
-        if customer.id in look.now.customers:
+        if customer.id in look.facts.customers:
             text = f"still has {customer.id}, which the inventory does not put there"
             yield Problem("customers", f"{text}: `inv retire {customer.id} --relay {name}`")
 
@@ -105,7 +105,7 @@ def _rows(customer: Customer, found: RelayStates) -> Iterator[Row]:
 
 
 def _with_kit(everything: Inventory, customer: Customer, found: RelayStates, rows: Sequence[Row]) -> list[Row]:
-    """Add to each row of a customer whether somebody must carry a kit."""
+    """Return the rows of a customer with a problem added where somebody must carry a kit."""
     if customer.exchange.reach != "kit":
         return [*rows]
     looks = {name: look for name in customer.upload_relays if isinstance(look := found.get(name), RelayState)}
@@ -120,13 +120,13 @@ def _with_kit(everything: Inventory, customer: Customer, found: RelayStates, row
 
 def _row(customer: Customer, relay: str, look: RelayState) -> Row:
     drift = [change for change in look.plan.changes if change.item.about == customer.id]
-    facts = look.spools.get(customer.id)
-    if facts is None:
+    spool = look.spools.get(customer.id)
+    if spool is None:
         return Row(customer.id, relay, (Problem("not set up", "not set up here: provision it"),))
     try:
-        if isinstance(facts, str):
-            raise DamagedSpool(facts)
-        seen = list_state.read_list_state(relay_role.settings(customer), facts, look.clock)
+        if isinstance(spool, str):
+            raise DamagedSpool(spool)
+        seen = list_state.read_list_state(relay_role.settings(customer), spool, look.clock)
     except DamagedSpool as error:
         return Row(customer.id, relay, (Problem("damaged", str(error)),))
     today = datetime.fromtimestamp(look.clock, UTC).date()
@@ -138,7 +138,7 @@ def _row(customer: Customer, relay: str, look: RelayState) -> Row:
         customer.id,
         relay,
         (
-            *problems.tree_problems(drift, look.now.release),
+            *problems.tree_problems(drift, look.facts.release),
             *problems.list_problems(customer, seen),
             *(key_state.key_problems(customer, keys, losses, today) if opens else ()),
         ),
@@ -155,7 +155,7 @@ def _row(customer: Customer, relay: str, look: RelayState) -> Row:
 
 
 def _with_differences(rows: Sequence[Row]) -> list[Row]:
-    """Add to each row whether another relay of the customer has another list, as far as they say."""
+    """Return the rows with a problem added where another relay of the customer has another list."""
     lists: dict[str, set[str]] = {}
     for row in rows:
         if row.list is not None:

@@ -56,7 +56,7 @@ def print_plans(found: RelayPlans, options: ProvisionOptions) -> list[int]:
     """Print what was found at each relay, equal relays once; return an exit code for each."""
     plans = {name: look for name, look in found.items() if isinstance(look, RelayPlan)}
     for (title, text), names in group_names((name, _texts(look, options)) for name, look in plans.items()).items():
-        terminal.plan(f"{', '.join(names)}: {title}", text)
+        terminal.print_plan(f"{', '.join(names)}: {title}", text)
     _print_each(terminal.note, {name: (*_notes(look), *look.warnings) for name, look in plans.items()})
     _print_each(terminal.error, {name: look.blockers for name, look in plans.items()})
     failed = {name: look for name, look in found.items() if not isinstance(look, RelayPlan)}
@@ -81,7 +81,7 @@ def _texts(look: RelayPlan, options: ProvisionOptions) -> tuple[str, str]:
 
 def _notes(look: RelayPlan) -> Sequence[str]:
     changes = [(change.item, change.before) for change in look.plan.changes]
-    return relay_role.notes(look.relay, look.now, changes)
+    return relay_role.notes(look.relay, look.facts, changes)
 
 
 def _print_each(show: terminal.Show, texts: Mapping[str, Iterable[str]]) -> None:

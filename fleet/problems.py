@@ -54,35 +54,35 @@ def figures_unknown(relay: str, why: Exception) -> str:
 
 
 def relay_problems(
-    relay: str, everything: Inventory, now: Facts, clock: int, changes: Iterable[Change]
+    relay: str, everything: Inventory, facts: Facts, clock: int, changes: Iterable[Change]
 ) -> Iterator[Problem]:
     """Yield what of a relay needs somebody; `clock`: ours when it was asked, `changes`: what a plan would do there."""
     theirs = {one.id for one in everything.customers.values() if relay in one.relays}
-    if not (theirs or now.customers):
+    if not (theirs or facts.customers):
         return  # it is nobody's relay, or no longer
     changed = {f"{one.item.kind} {one.item.name}" for one in changes if _is_its_own(one)}
-    if now.release != RELEASE:
-        yield Problem("release", f"{_format_release(now.release)}, this is {RELEASE}")
+    if facts.release != RELEASE:
+        yield Problem("release", f"{_format_release(facts.release)}, this is {RELEASE}")
     elif changed:
         yield Problem("drift", f"is not as wanted: {', '.join(sorted(changed))}")
-    if abs(ahead := now.clock - clock) > AHEAD:
+    if abs(ahead := facts.clock - clock) > AHEAD:
         way = "ahead of" if ahead > 0 else "behind"
         yield Problem("clock", f"its clock is {abs(ahead) // 60} minutes {way} this machine's")
-    yield from _store_problems(now)
-    if strangers := sorted({*now.customers} - theirs - everything.unread):
+    yield from _store_problems(facts)
+    if strangers := sorted({*facts.customers} - theirs - everything.unread):
         what = f"has customers this inventory does not put on it: {', '.join(strangers)}"
         yield Problem("customers", f"{what}; {_farewell(everything, strangers[0], relay)}")
 
 
-def _store_problems(now: Facts) -> Iterator[Problem]:
+def _store_problems(facts: Facts) -> Iterator[Problem]:
     """Yield that a relay does not follow the store, in words that all relays use of one database that is down."""
-    if not now.has_store or not now.followed:
+    if not facts.has_store or not facts.followed:
         return
-    why, tried = escape(now.followed["why"], 300), now.clock - now.followed["tried"]
+    why, tried = escape(facts.followed["why"], 300), facts.clock - facts.followed["tried"]
     if tried > NOT_TRIED:
         yield Problem("store", f"has not tried to follow the store for {format_age(tried)}: its timer does not run")
     elif why:
-        is_urgent = now.clock - now.followed["reached"] > SILENT
+        is_urgent = facts.clock - facts.followed["reached"] > SILENT
         yield Problem("store", f"does not follow the store: {why}", is_urgent)
 
 

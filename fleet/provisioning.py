@@ -47,7 +47,7 @@ _PROVED = ("main.cf", "routes", "sudo", "derived")
 
 
 class ProvisionResult(NamedTuple):
-    """What came of bringing both ends of some customers to their wanted state."""
+    """The result of provisioning both ends of some customers."""
 
     code: int
     behind: Mapping[str, tuple[str, ...]]  # customer: relays, or its own end, that may lack what is on record
@@ -56,7 +56,7 @@ class ProvisionResult(NamedTuple):
 
 
 class _RelayRun(NamedTuple):
-    """What came of the relays, before anything is done at the customers' ends."""
+    """The result on the relays, before anything is done at the customers' ends."""
 
     customers: Sequence[Customer]  # as they are now, with the keys that were made
     found: RelayPlans
@@ -65,12 +65,12 @@ class _RelayRun(NamedTuple):
 
     @property
     def failed(self) -> set[str]:
-        """Name the relays that were to be changed and could not be."""
+        """Return the relays that were to be changed and could not be."""
         return {name for name, result in self.changed.items() if not isinstance(result, str)}
 
     @property
     def as_wanted(self) -> set[str]:
-        """Name the relays that have, or would have, all that is on record."""
+        """Return the relays that have, or after the run would have, all that the inventory wants."""
         ready = {name for name, look in self.found.items() if isinstance(look, RelayPlan) and not look.blockers}
         return ready - self.failed
 
@@ -78,19 +78,19 @@ class _RelayRun(NamedTuple):
 def provision_customers(
     everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions, new_keys: NewKeys
 ) -> ProvisionResult:
-    """Do it for these customers, be they as the inventory has them or as they are to be.
+    """Provision these customers, as the inventory has them or as they will be; return the result.
 
     Raises InventoryError, Refused.
     """
     inventory.require_provider(everything)
     run = _provision_relays(everything, customers, options, new_keys)
-    known = {one.id: _key_usage(one, run.found, run.as_wanted, run.failed) for one in run.customers}
-    ends = dict(zip(known, provision_ends(everything, run.customers, known, options, new_keys.ends), strict=True))
+    usage = {one.id: _key_usage(one, run.found, run.as_wanted, run.failed) for one in run.customers}
+    ends = dict(zip(usage, provision_ends(everything, run.customers, usage, options, new_keys.ends), strict=True))
     fates = {name: _fate(look, run.changed.get(name), options) for name, look in run.found.items()}
     terminal.say(plan_view.recap(fates, [end.is_changed for end in ends.values() if end.is_there], options.dry_run))
     return ProvisionResult(
         exit_codes.worst([*run.codes, *(end.code for end in ends.values())]),
-        {id_: known[id_].behind + (() if end.is_well else ("its own end",)) for id_, end in ends.items()},
+        {id_: usage[id_].behind + (() if end.is_well else ("its own end",)) for id_, end in ends.items()},
         {name: plan_view.relay_document(look, run.changed.get(name), fates[name]) for name, look in run.found.items()},
         {id_: end.document(options.dry_run) for id_, end in ends.items()},
     )
@@ -99,10 +99,10 @@ def provision_customers(
 def _provision_relays(
     everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions, new_keys: NewKeys
 ) -> _RelayRun:
-    """Look, print, make keys, apply, and hand lists over to relays that have none. Raises Refused."""
+    """Plan, print, make keys, apply, and copy lists to relays that have none. Raises Refused."""
     with ExitStack() as connections:
         planned = [new_keys.planned(one) for one in customers]
-        found = settings_numbers.agree(look_at_all(everything, planned, options, connections), planned)
+        found = settings_numbers.agree_on_numbers(look_at_all(everything, planned, options, connections), planned)
         looks = [look for look in found.values() if isinstance(look, RelayPlan)]
         if everything.store is None:  # which may have what no relay has
             refuse_unknown_names(looks, options.removing)
@@ -116,7 +116,7 @@ def _provision_relays(
             customers = _reload_customers(customers)
             ready, changed = _set_up([look for look in looks if not look.blockers], customers, options)
             codes += store_access.migrate(everything.store, [(look.relay, look.host) for look in ready])
-            taken = settings_numbers.take(ready, [one for one in customers if one.keys], options.removing)
+            taken = settings_numbers.take_numbers(ready, [one for one in customers if one.keys], options.removing)
             ready = [settings_numbers.with_numbers(look, taken.numbers) for look in ready]
             refused = _refused_relays(ready, taken.refused)
             changed = {**changed, **_apply(ready, customers, options, taken.refused), **refused}
@@ -129,7 +129,7 @@ def _provision_relays(
             codes += copy_lists.copy_lists(customers, reached, options.dry_run)
         else:
             done = {name for name, result in changed.items() if isinstance(result, str)}
-            _follow({name: reached[name] for name in done})
+            _follow_store({name: reached[name] for name in done})
             store_start.merge_first_lists([look for look in looks if look.relay.name in done], customers)
         return run._replace(codes=codes)
 
@@ -137,7 +137,7 @@ def _provision_relays(
 def _set_up(
     looks: Sequence[RelayPlan], customers: Sequence[Customer], options: ProvisionOptions
 ) -> tuple[list[RelayPlan], Mapping[str, str | HostError | Refused]]:
-    """Make what relays need for asking the store; return who is ready for the rest, and why others are not."""
+    """Set up what relays need to ask the store; return the plans of those that are ready, and why others are not."""
     keyed = {name for one in customers if one.keys for name in one.relays}
     sharing = [look for look in looks if look.relay.store and look.relay.name in keyed]
     made = store_setup.set_up_relays(sharing, options)
@@ -147,12 +147,12 @@ def _set_up(
 
 
 def _refused_relays(looks: Sequence[RelayPlan], refused: Mapping[str, Refused]) -> dict[str, Refused]:
-    """Return by relay why it is left alone: a customer of it may not be changed."""
+    """Return the relays that may not be changed, with the reason: one of their customers was refused."""
     return {look.relay.name: refused[one.id] for look in looks for one in look.with_trees if one.id in refused}
 
 
-def _follow(relays: Mapping[str, ConnectedRelay]) -> None:
-    """Have the relays that were changed take their lists from the store at once."""
+def _follow_store(relays: Mapping[str, ConnectedRelay]) -> None:
+    """Take the lists from the store at once on the relays that were changed."""
     for name, relay in relays.items():
         if why := store_access.follow(relay.host):
             terminal.note(f"{name}: has not followed the store, and tries it again each minute: {why}")
@@ -161,7 +161,7 @@ def _follow(relays: Mapping[str, ConnectedRelay]) -> None:
 def _fate(
     look: RelayPlan | HostError | Refused, changed: str | HostError | Refused | None, options: ProvisionOptions
 ) -> str:
-    """Return what became of a relay, a word of plan_view.FATES."""
+    """Return the relay's result, a word of plan_view.FATES."""
     if not isinstance(look, RelayPlan):
         return "would change" if isinstance(look, NoPython) and options.dry_run else NOT_REACHED
     if look.blockers or isinstance(changed, Refused):
@@ -174,7 +174,7 @@ def _fate(
 
 
 def _make_keys(customers: Sequence[Customer], looks: Sequence[RelayPlan], new_keys: NewKeys) -> list[int]:
-    """Make and record a key for each customer who is to get one and whom at least one relay is ready for."""
+    """Make and record a key for each customer that lacks one and has a relay that is ready."""
     recorded: list[RecordedKey] = []
     try:
         for customer in customers:
@@ -182,19 +182,19 @@ def _make_keys(customers: Sequence[Customer], looks: Sequence[RelayPlan], new_ke
             if new_keys.lacks(customer) and _may_have_key(customer, theirs):
                 seen = {name for look in theirs for name in look.seen.get(customer.id, ())}
                 recorded.append(new_keys.record(customer, seen))
-    finally:  # whoever stops it must know which are to be committed
+    finally:  # an interrupted run must say which keys are to be committed
         terminal.print_sentences(sentence for one in recorded for sentence in one.said)
     return [one.code for one in recorded]
 
 
 def _reload_customers(customers: Sequence[Customer]) -> tuple[Customer, ...]:
     """Return the customers as the inventory has them by now."""
-    now = inventory.load(inventory.inventory_path(), [one.id for one in customers]).customers
-    return tuple(now[customer.id] for customer in customers)
+    recorded = inventory.load(inventory.inventory_path(), [one.id for one in customers]).customers
+    return tuple(recorded[customer.id] for customer in customers)
 
 
 def _may_have_key(customer: Customer, looks: Sequence[RelayPlan]) -> bool:
-    """Return whether a relay is ready, and none has a key that is not on record here: another checkout will know it."""
+    """Return whether a relay is ready, and no relay has a key that only another checkout has recorded."""
     unknown = [look for look in looks if look.blockers and _loses_key(customer, look.plan)]
     return not unknown and not all(look.blockers for look in looks)
 
@@ -213,9 +213,9 @@ def _apply(
     options: ProvisionOptions,
     refused: Mapping[str, Refused],
 ) -> Mapping[str, str | HostError | Refused]:
-    """Carry out what was planned, for the customers that have a key by now; a relay of none of them is left alone.
+    """Apply the plans for the customers that have a key by now; a relay without such a customer is not changed.
 
-    `refused`: customers for whom nothing may be changed, nor on a relay of theirs.
+    `refused`: customers for whom nothing may be changed, and so nothing on their relays.
     """
     keyed = {
         look.relay.name: [one for one in customers if one.keys and look.relay.name in one.relays] for look in ready
@@ -244,42 +244,40 @@ def _apply(
 
 
 def _prove_adopted(look: RelayPlan, customers: Sequence[Customer]) -> bool:
-    """Put the accepted lists of domains that somebody else closes in force, and prove it, before their routes come.
+    """Put our lists in force where another list closed the domain, and test the answers, before routes are written.
 
-    Returns whether there were any. Raises ProofFailed after giving the domains back to who closed them.
+    Returns whether there were such domains. Raises ProofFailed after putting back what closed the domains before.
     """
-    domains = adoption.released_domains(look.now, look.after)
+    domains = adoption.released_domains(look.facts, look.after)
     if not domains:
         return False
 
-    def plan(facts: Facts) -> Plan:
+    def plan_with(facts: Facts) -> Plan:
         return Plan.of(look.host, relay_role.items(look.relay, [*customers, *look.givers], facts))
 
-    plan(look.now).apply()
-    plan(adoption.while_proving(look.now, look.after)).apply()
+    plan_with(look.facts).apply()
+    plan_with(adoption.while_proving(look.facts, look.after)).apply()
     try:
         look.host.make([adoption.proof(look.relay, domains)])
     except ProofFailed:
-        plan(look.now).apply()
+        plan_with(look.facts).apply()
         raise
     return True
 
 
 def _what_stays(plan: Plan) -> str:
-    """Name what was made before a proof failed: mail does not pass through it, and the next run finds it done."""
+    """Return a sentence on what was made before the proof failed: no mail uses it, and the next run keeps it."""
     made = [f"{change.item.kind} {change.item.name}" for change in plan.changes if change.item.kind not in _PROVED]
-    return (
-        f"what was made before it stays, and no mail passes through it: {', '.join(made)}; `inv retire` takes it back"
-    )
+    return f"what was made before stays, and no mail uses it: {', '.join(made)}; `inv retire` removes it"
 
 
 def _final_plan(
     look: RelayPlan, everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions
 ) -> Plan:
-    """Plan again with what is known by now: the keys, and Postfix's own word on itself."""
+    """Return the plan, made again with the new keys and with what an installed Postfix says."""
     every = [*customers, *look.givers]
     plan = Plan.of(look.host, relay_role.items(look.relay, every, look.after))
-    # Another checkout was here since the look, or a customer who was to take a domain over got no key.
+    # Another checkout changed the relay since it was read, or a customer that takes over a domain got no key.
     if lost := [*domain_moves.find_blockers(everything, look.relay, every, look.after, plan)] or unnamed_removals(
         plan, every, options
     ):

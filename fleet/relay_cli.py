@@ -15,6 +15,7 @@ from common import exit_codes
 from common.paths import POSTERN
 from console import terminal
 from console.errors import Refused, code_of
+from console.grouping import name_some
 from deploy.plan import HostError, Machine
 from deploy.relay_host import RelayHost
 from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers, select_named, split_names
@@ -46,14 +47,14 @@ Answers: TypeAlias = Mapping[str, Answer]
 
 
 class CustomerRelays(NamedTuple):
-    """A customer, and the relays to be asked about it."""
+    """A customer and the relays to ask about it."""
 
     customer: Customer
     relays: tuple[Relay, ...]
 
     @classmethod
     def of(cls, customer: str, relay: str = "") -> CustomerRelays:
-        """Look a customer up, with its relays or those of them that are named. Raises InventoryError, Refused."""
+        """Return a customer with its relays, or with those that are named. Raises InventoryError, Refused."""
         if len(split_names(customer)) > 1:
             raise Refused(f"'{customer}': one customer at a time here")
         everything = load_for(customer)
@@ -61,69 +62,75 @@ class CustomerRelays(NamedTuple):
         return cls(one, relays_of(everything, [one], relay))
 
     def upload_relays(self) -> CustomerRelays:
-        """Return it with those relays alone that judge its lists."""
+        """Return the scope with the customer's upload relays alone."""
         names = self.customer.upload_relays
         return self._replace(relays=tuple(relay for relay in self.relays if relay.name in names))
 
 
 def ask_relays(
-    place: CustomerRelays, doing: str, verb: str, *words: str, stdin: bytes = b"", needs: str = ""
+    scope: CustomerRelays, doing: str, verb: str, *words: str, stdin: bytes = b"", needs: str = ""
 ) -> Answers:
     """Run `postern` on each of the relays. `needs`: an option; a relay whose release lacks it is not asked."""
 
-    def one(relay: Relay) -> RelayAnswer:
+    def ask_one(relay: Relay) -> RelayAnswer:
         with connect(relay) as host:
             if needs and not knows_option(host, verb, needs):
-                raise Refused(_too_old(f"cannot {verb} yet by all that `inv` says", place.customer.id))
-            return ask(host, place.customer.id, verb, *words, stdin=stdin)
+                raise Refused(_too_old(f"cannot {verb} yet by all that `inv` says", scope.customer.id))
+            return ask(host, scope.customer.id, verb, *words, stdin=stdin)
 
-    return run_parallel(place.relays, one, doing)
+    return run_parallel(scope.relays, ask_one, doing)
 
 
 def ask_for_all(
     everything: Inventory, verb: str, *words: str, customer: str = "", relay: str = ""
 ) -> Mapping[str, Answers]:
-    """Ask each relay about all customers on it, or those named, over one connection a relay; by customer.
+    """Return what each relay answers about all customers on it, or those named, by customer.
 
-    Raises InventoryError, Refused.
+    Each relay is asked over one connection. Raises InventoryError, Refused.
     """
     customers = select_customers(everything, customer, every=not customer)
     return ask_customers(customers_of(everything, customers, relay), verb, *words)
 
 
 def ask_customers(
-    places: Sequence[CustomerRelays], verb: str, *words: str, stdin: Mapping[str, bytes] = MappingProxyType({})
+    scopes: Sequence[CustomerRelays], verb: str, *words: str, stdin: Mapping[str, bytes] = MappingProxyType({})
 ) -> Mapping[str, Answers]:
-    """Ask about several customers over one connection a relay, what to send beside each by its id; by customer."""
-    relays = {relay.name: relay for place in places for relay in place.relays}
+    """Return what each relay answers about several customers, by customer; each relay is asked over one connection.
 
-    def one(relay: Relay) -> Answers:
-        theirs = [place.customer.id for place in places if relay in place.relays]
+    `stdin`: what is sent along, by customer.
+    """
+    relays = {relay.name: relay for scope in scopes for relay in scope.relays}
+
+    def ask_one(relay: Relay) -> Answers:
+        theirs = [scope.customer.id for scope in scopes if relay in scope.relays]
         with connect(relay) as host:
 
-            def about(id_: str) -> Answer:
+            def ask_about(id_: str) -> Answer:
                 return _ask_or_error(host, id_, verb, *words, stdin=stdin.get(id_, b""))
 
-            return _ask_about_each(theirs, about, _AT_ONCE if verb in _SIDE_BY_SIDE else 1)
+            return _ask_about_each(theirs, ask_about, _AT_ONCE if verb in _SIDE_BY_SIDE else 1)
 
-    found = run_parallel(list(relays.values()), one, "asking")
-    return {place.customer.id: _answers_about(place, found) for place in places}
+    found = run_parallel(list(relays.values()), ask_one, "asking")
+    return {scope.customer.id: _answers_about(scope, found) for scope in scopes}
 
 
-def _ask_about_each(customers: Sequence[str], about: Callable[[str], Answer], at_once: int) -> Answers:
-    """Ask about each customer, so many at once; about the first one alone, by which the relay is connected to."""
-    first = {id_: about(id_) for id_ in customers[:1]}
+def _ask_about_each(customers: Sequence[str], ask_about: Callable[[str], Answer], at_once: int) -> Answers:
+    """Return the answer about each customer.
+
+    The first question connects to the relay, then `at_once` run side by side.
+    """
+    first = {id_: ask_about(id_) for id_ in customers[:1]}
     with ThreadPoolExecutor(at_once) as pool:
-        return {**first, **dict(zip(customers[1:], pool.map(about, customers[1:]), strict=True))}
+        return {**first, **dict(zip(customers[1:], pool.map(ask_about, customers[1:]), strict=True))}
 
 
-def _answers_about(place: CustomerRelays, found: Mapping[str, Answers | HostError | Refused]) -> Answers:
-    by_relay = {relay.name: found[relay.name] for relay in place.relays}
-    return {name: said if isinstance(said, Exception) else said[place.customer.id] for name, said in by_relay.items()}
+def _answers_about(scope: CustomerRelays, found: Mapping[str, Answers | HostError | Refused]) -> Answers:
+    by_relay = {relay.name: found[relay.name] for relay in scope.relays}
+    return {name: said if isinstance(said, Exception) else said[scope.customer.id] for name, said in by_relay.items()}
 
 
 def customers_of(everything: Inventory, customers: Iterable[Customer], relay: str = "") -> list[CustomerRelays]:
-    """Return customers, each with its relays or those of them that are named. Raises InventoryError."""
+    """Return each customer with its relays, or with those that are named. Raises InventoryError."""
     every = list(customers)
     chosen = relays_of(everything, every, relay)
     return [CustomerRelays(one, tuple(each for each in chosen if each.name in one.relays)) for one in every]
@@ -144,7 +151,7 @@ def require_verb(host: RelayHost, customer: str, verb: str) -> None:
 
 
 def ask(host: RelayHost, customer: str, verb: str, *words: str, stdin: bytes = b"") -> RelayAnswer:
-    """Ask the `postern` of a relay about a customer. Raises HostError where it gives no answer."""
+    """Run `postern` on a relay for a customer; return its answer. Raises HostError where it gives none."""
     named = person_options(host, verb)
     done = host.run(POSTERN, verb, customer, *words, *named, "--json", stdin=stdin, most=MOST)
     try:
@@ -166,7 +173,7 @@ def ask_figures(host: RelayHost) -> Mapping[str, Any]:
 
 
 def person_options(host: Machine, verb: str) -> tuple[str, ...]:
-    """Return what names the person to a relay, where the verb changes something and its release has the option."""
+    """Return the option that names the operator, where the verb changes something and the release has that option."""
     if verb not in _CHANGES or not knows_option(host, verb, "--operator"):
         return ()
     return (f"--operator={operator_name()}",)
@@ -189,7 +196,7 @@ def operator_name() -> str:
 
 
 def check_shape(record: Any) -> Mapping[str, Any]:
-    """Return an answer of which what is used here has the right shape: it may be anybody's work. Raises ValueError."""
+    """Return an answer whose fields have the right types; a relay may send anything. Raises ValueError."""
     if not isinstance(record, dict):
         raise ValueError(_SHAPELESS)
     wrong = [name for name in ("line", "list", "command") if not isinstance(record.get(name, ""), str)]
@@ -214,10 +221,10 @@ def _names_a_list(fields: object) -> bool:
 
 
 def print_all(answers: Mapping[str, Answers], as_json: bool, quiet: str = "") -> int:
-    """Print what was said of each customer; give the worst exit code. `quiet`: a text that is only counted."""
+    """Print the answers about each customer; return the worst exit code. `quiet`: a text that is only counted."""
     said = {customer: given_answers(each) for customer, each in answers.items()}
     if as_json:
-        terminal.document({id_: _document(each) for id_, each in answers.items()})
+        terminal.print_document({id_: _document(each) for id_, each in answers.items()})
     else:
         _print_texts(said, quiet)
     failed = {(name, str(one)): one for each in answers.values() for name, one in each.items() if _has_failed(one)}
@@ -233,9 +240,9 @@ def _print_texts(said: Mapping[str, Mapping[str, RelayAnswer]], quiet: str) -> N
             continue
         terminal.say(f"{id_}:")
         for text in each:
-            terminal.answer([name for name, one in said[id_].items() if one.text == text], text)
+            terminal.print_answer([name for name, one in said[id_].items() if one.text == text], text)
     if nothing:
-        terminal.say(f"{', '.join(nothing[:3])}{f' and {len(nothing) - 3} more' if nothing[3:] else ''}: {quiet}")
+        terminal.say(f"{name_some(nothing)}: {quiet}")
 
 
 def _has_failed(answer: Answer) -> bool:
@@ -243,13 +250,13 @@ def _has_failed(answer: Answer) -> bool:
 
 
 def print_answers(answers: Answers, as_json: bool = False) -> int:
-    """Print what each relay said; give the worst exit code."""
+    """Print what each relay answered; return the worst exit code."""
     said = given_answers(answers)
     if as_json:
-        terminal.document(_document(answers))
+        terminal.print_document(_document(answers))
     else:
         for text in dict.fromkeys(answer.text for answer in said.values()):
-            terminal.answer([name for name, answer in said.items() if answer.text == text], text)
+            terminal.print_answer([name for name, answer in said.items() if answer.text == text], text)
     failed = [
         terminal.print_result(name, answer) for name, answer in answers.items() if not isinstance(answer, RelayAnswer)
     ]
@@ -265,7 +272,7 @@ def _document(answers: Answers) -> dict[str, Mapping[str, Any]]:
 
 
 def given_answers(answers: Answers) -> dict[str, RelayAnswer]:
-    """Leave out the relays that gave no answer."""
+    """Return the answers without the relays that gave none."""
     return {name: answer for name, answer in answers.items() if isinstance(answer, RelayAnswer)}
 
 
@@ -282,19 +289,19 @@ def _too_old(what: str, customer: str) -> str:
 
 
 def common_list(names: Mapping[str, str], otherwise: str) -> str:
-    """Return the one hash that all name. Raises Refused."""
+    """Return the hash that all relays name. Raises Refused, with text `otherwise`, where they differ."""
     first, *others = dict.fromkeys(names.values())
     if others:
         raise Refused(otherwise)
     return first
 
 
-def restrict_relays(place: CustomerRelays, names: Iterable[str]) -> CustomerRelays:
+def restrict_relays(scope: CustomerRelays, names: Iterable[str]) -> CustomerRelays:
     wanted = set(names)
-    return place._replace(relays=tuple(relay for relay in place.relays if relay.name in wanted))
+    return scope._replace(relays=tuple(relay for relay in scope.relays if relay.name in wanted))
 
 
 def add_failed(before: Answers, after: Answers) -> Answers:
-    """Add the relays that could not be asked in the first place: the next run completes them."""
+    """Return the answers, with the relays that failed before: the next run completes those."""
     said = given_answers(before)
     return {**{name: failed for name, failed in before.items() if name not in said}, **after}

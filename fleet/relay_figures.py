@@ -14,7 +14,7 @@ _LARGEST = 10**9  # of any number here; a larger one is nonsense, and no chart h
 
 
 class Day(NamedTuple):
-    """What a day's uploads and decisions came to; receiver.monitoring.daily_figures says what each number is."""
+    """The sums of one day's uploads and decisions; receiver.monitoring.daily_figures describes each number."""
 
     total: int
     added: int

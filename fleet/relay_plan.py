@@ -22,12 +22,12 @@ from roles.relay import Facts
 
 
 class RelayPlan(NamedTuple):
-    """One relay as it was found, what would be done to it, and what stands in the way of that."""
+    """One relay: what was read of it, what would be changed, and what stands in the way of that."""
 
     relay: Relay
     host: RelayHost
     customers: tuple[Customer, ...]  # who are provisioned there
-    now: Facts
+    facts: Facts
     plan: Plan
     blockers: tuple[str, ...]
     givers: tuple[Customer, ...]  # who give a domain away to one of those who are provisioned
@@ -47,7 +47,7 @@ class RelayPlan(NamedTuple):
 def look_at_all(
     everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions, connections: ExitStack
 ) -> Mapping[str, RelayPlan | HostError | Refused]:
-    """Look at all relays side by side; the connections stay open, so that what was looked at can be gone on with."""
+    """Read all relays side by side and return their plans; the connections stay open, so that plans can be applied."""
 
     def look(relay: Relay) -> RelayPlan:
         host = connections.enter_context(connect(relay, install_python=not options.dry_run))
@@ -59,28 +59,28 @@ def look_at_all(
 def _look(
     host: RelayHost, relay: Relay, everything: Inventory, customers: Sequence[Customer], options: ProvisionOptions
 ) -> RelayPlan:
-    now, spools, unsaid = read_relay(host, relay, customers)
-    standing = adoption.ask_standing(host, relay, customers, now)
-    now = adoption.with_closers(now, customers, standing)
-    after = adoption.after_release(now, spools)
-    givers = domain_moves.find_givers(everything, customers, now)
+    facts, spools, unsaid = read_relay(host, relay, customers)
+    standing = adoption.ask_standing(host, relay, customers, facts)
+    facts = adoption.with_closers(facts, customers, standing)
+    after = adoption.after_release(facts, spools)
+    givers = domain_moves.find_givers(everything, customers, facts)
     every = [*customers, *givers]
     plan = Plan.of(host, relay_role.items(relay, every, after))
-    blockers = [*domain_moves.find_blockers(everything, relay, every, now, plan)] or unnamed_removals(
+    blockers = [*domain_moves.find_blockers(everything, relay, every, facts, plan)] or unnamed_removals(
         plan, every, options
     )
     blockers = blockers or [*adoption.put_off(standing)]
-    is_leaving = store_leave.is_leaving(relay, now)
+    is_leaving = store_leave.is_leaving(relay, facts)
     if is_leaving and not blockers:
-        blockers = [*store_leave.find_unsent(host, relay, everything, now)]
+        blockers = [*store_leave.find_unsent(host, relay, everything, facts)]
     if plan.changes and not blockers:
-        blockers = find_blockers(host, relay, customers, now, options)
+        blockers = find_blockers(host, relay, customers, facts, options)
     known = spool_data.keys_seen(spools), spool_data.lists_seen(spools)
-    warnings = tuple(relay_role.unsaid_route_warnings(customers, now, unsaid))
-    warnings += (*store_leave.leaving_warnings(now),) if is_leaving else ()
-    domains = domain_screen.screen_lines(domain_screen.find_changes(every, plan, now, after, spools, standing))
+    warnings = tuple(relay_role.unsaid_route_warnings(customers, facts, unsaid))
+    warnings += (*store_leave.leaving_warnings(facts),) if is_leaving else ()
+    domains = domain_screen.screen_lines(domain_screen.find_changes(every, plan, facts, after, spools, standing))
     return RelayPlan(
-        relay, host, tuple(customers), now, plan, tuple(blockers), givers, *known, warnings, after, tuple(domains)
+        relay, host, tuple(customers), facts, plan, tuple(blockers), givers, *known, warnings, after, tuple(domains)
     )
 
 
@@ -95,11 +95,11 @@ def read_relay(
 
 
 def find_blockers(
-    host: RelayHost, relay: Relay, customers: Sequence[Customer], now: Facts, options: ProvisionOptions
+    host: RelayHost, relay: Relay, customers: Sequence[Customer], facts: Facts, options: ProvisionOptions
 ) -> list[str]:
     """Return what keeps the customers from being provisioned on a relay as it is. Raises HostError."""
-    preflight = host.read(relay_role.preflight_items(relay, customers, now))
-    return relay_role.blockers(relay, customers, now, preflight, downgrade=options.downgrade)
+    preflight = host.read(relay_role.preflight_items(relay, customers, facts))
+    return relay_role.blockers(relay, customers, facts, preflight, downgrade=options.downgrade)
 
 
 def install_packages(look: RelayPlan, customers: Sequence[Customer], options: ProvisionOptions) -> RelayPlan:
@@ -111,11 +111,11 @@ def install_packages(look: RelayPlan, customers: Sequence[Customer], options: Pr
     if not first.changes:
         return look
     first.apply()
-    now = read_relay(look.host, look.relay, customers)[0]
-    now = now._replace(closed_by=look.after.closed_by, numbers=look.after.numbers)
-    if blockers := find_blockers(look.host, look.relay, customers, now, options):
+    facts = read_relay(look.host, look.relay, customers)[0]
+    facts = facts._replace(closed_by=look.after.closed_by, numbers=look.after.numbers)
+    if blockers := find_blockers(look.host, look.relay, customers, facts, options):
         raise Refused("; ".join(blockers))
-    return look._replace(after=now, made=look.made + len(first.changes))
+    return look._replace(after=facts, made=look.made + len(first.changes))
 
 
 # ---- stop

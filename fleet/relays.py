@@ -11,6 +11,7 @@ from typing import TypeVar
 from common.paths import Places
 from console import terminal
 from console.errors import Refused
+from console.grouping import name_some
 from deploy.plan import HostError
 from deploy.relay_host import RelayHost
 from inventory import Inventory, find, find_relay, inventory_path, load, load_sound
@@ -30,7 +31,7 @@ def split_names(names: str) -> tuple[str, ...]:
 
 
 def load_for(customer: str, relay: str = "") -> Inventory:
-    """Load what a command for these customers (`acme,bolt`), or this relay, needs; empty: all. Raises InventoryError.
+    """Return the inventory of these customers (`acme,bolt`), or of this relay; empty: all of it. Raises InventoryError.
 
     What is wrong elsewhere is said in one line: another customer's mistake must not stop this one's emergency. Where
     all are meant, each fault of customers' files is said, and the others are there; the command ends with `code` at
@@ -45,20 +46,22 @@ def load_for(customer: str, relay: str = "") -> Inventory:
         return everything
     everything = load(inventory_path(), split_names(customer), split_names(relay))
     if everything.faults:
-        files = faulty_files(everything.faults)
-        named = ", ".join(files[:3]) + (f" and {len(files) - 3} more files" if files[3:] else "")
-        terminal.note(f"the inventory has faults elsewhere, in {named}; `inv check` names each")
+        files = name_some(faulty_files(everything.faults))
+        terminal.note(f"the inventory has faults elsewhere, in {files}; `inv check` names each")
     return everything
 
 
 def select_customers(inventory: Inventory, customer: str, every: bool) -> tuple[Customer, ...]:
-    """Choose customers by id, as `acme,bolt`, or all where that was said. Raises InventoryError, Refused."""
+    """Return the customers with these ids, as `acme,bolt`, or all of them. Raises InventoryError, Refused."""
     select_name(customer, every)
     return tuple(inventory.customers.values()) if every else select_named(inventory, customer)
 
 
 def select_named(inventory: Inventory, customer: str) -> tuple[Customer, ...]:
-    """Choose customers by id, as `acme,bolt`, for a command that has no --all. Raises InventoryError, Refused."""
+    """Return the customers with these ids, as `acme,bolt`, for a command that has no --all.
+
+    Raises InventoryError, Refused.
+    """
     names = split_names(customer)
     if not names:
         raise Refused("which customer? Name one; `inv list` shows them")
@@ -104,23 +107,23 @@ def connect(relay: Relay, install_python: bool = False) -> Iterator[RelayHost]:
 
 
 def run_parallel(
-    relays: Sequence[Relay], told: Callable[[Relay], Result], doing: str
+    relays: Sequence[Relay], call: Callable[[Relay], Result], doing: str
 ) -> Mapping[str, Result | HostError | Refused]:
-    """Do the same on every relay at once and give what each said, or the error it ended with."""
-    with terminal.progress(doing, [relay.name for relay in relays]) as ended, ThreadPoolExecutor(AT_ONCE) as pool:
+    """Run a function for every relay at once; return each result, or the error that it raised."""
+    with terminal.progress(doing, [relay.name for relay in relays]) as advance, ThreadPoolExecutor(AT_ONCE) as pool:
 
-        def one(relay: Relay) -> Result | HostError | Refused:
+        def run_one(relay: Relay) -> Result | HostError | Refused:
             try:
-                return told(relay)
+                return call(relay)
             except (HostError, Refused) as error:
                 return error
-            except NONSENSE as error:  # what it answered has not the shape it must have: it is that relay's row
+            except NONSENSE as error:  # an answer of another shape is that relay's error
                 return HostError(f"what it answers cannot be understood ({type(error).__name__}: {error})")
             finally:
-                ended(relay.name)
+                advance(relay.name)
 
         try:
-            answers = {relay.name: pool.submit(one, relay) for relay in relays}
+            answers = {relay.name: pool.submit(run_one, relay) for relay in relays}
             while wait(answers.values(), INTERRUPT_SEEN).not_done:
                 pass
             return {name: answer.result() for name, answer in answers.items()}
@@ -130,7 +133,7 @@ def run_parallel(
 
 
 def _stop_soon(pool: ThreadPoolExecutor) -> None:
-    """Begin nothing more, and have a second Ctrl-C end the program at once: a relay may take long to answer."""
+    """Start no further calls, and let a second Ctrl-C end the program at once: a relay may take long to answer."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     pool.shutdown(wait=False, cancel_futures=True)
-    terminal.note("stopping when what is under way has ended; Ctrl-C again ends it at once")
+    terminal.note("stopping once the relays that are being asked have answered; Ctrl-C again stops at once")

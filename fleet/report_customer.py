@@ -23,7 +23,7 @@ _EPOCH = date(1970, 1, 1).toordinal()
 
 
 class CustomerReport:
-    """One customer, and what its relays said."""
+    """One customer's part of the report, made from what its relays answered."""
 
     def __init__(self, customer: Customer, rows: Sequence[Row], figures: Mapping[str, Figures | str], now: int) -> None:
         self.customer, self.rows, self.figures, self.now = customer, rows, figures, now

@@ -1,4 +1,4 @@
-"""What the relays of a customer say of a held list and of who had mail, made one review; the relays keep its record."""
+"""One review of a held list, made from what all relays of a customer answer; the relays keep its record."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OLD = "its release of Postern keeps no record of a review; `inv provision {}` c
 
 
 class RelayReview(NamedTuple):
-    """What one relay holds."""
+    """The held list of one relay."""
 
     list: str  # SHA-256
     when: int  # when its upload came
@@ -33,7 +33,7 @@ class RelayReview(NamedTuple):
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> RelayReview:
-        """Read a relay's answer. Raises KeyError, TypeError, ValueError: it may be anybody's work."""
+        """Return a review from a relay's answer. Raises KeyError, TypeError, ValueError for another shape."""
         going, closing, first, always, coming = (
             frozenset(map(str, record[name])) for name in ("going", "closing", "first", "always", "coming")
         )
@@ -51,7 +51,7 @@ class RelayMail(NamedTuple):
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> RelayMail:
-        """Read what `refusals` says. Raises KeyError, TypeError, ValueError, AttributeError."""
+        """Return the mail in an answer to `refusals`. Raises KeyError, TypeError, ValueError, AttributeError."""
         last, waiting = record["had_mail"], record["waiting"]
         mail = {
             str(name): MailSeen(max(str(last.get(name, "")), str(waiting.get(name, ""))), int(days))
@@ -60,23 +60,23 @@ class RelayMail(NamedTuple):
         return cls(mail, str(record["incomplete"]))
 
 
-def ask_for_reviews(places: Sequence[CustomerRelays]) -> dict[str, Answers]:
-    """Return what the relays say of each customer, with one review where a list is held; they have its record then.
+def ask_for_reviews(scopes: Sequence[CustomerRelays]) -> dict[str, Answers]:
+    """Return what the relays answer about each customer, with one review where a list is held and recorded.
 
     Every relay is asked who had mail, those on which nothing is held too.
     """
-    said = {id_: check(answers) for id_, answers in relay_cli.ask_customers(places, "review").items()}
-    holding = [place for place in places if _holding_answers(said[place.customer.id])]
+    said = {id_: check(answers) for id_, answers in relay_cli.ask_customers(scopes, "review").items()}
+    holding = [scope for scope in scopes if _holding_answers(said[scope.customer.id])]
     mails = relay_cli.ask_customers(holding, "refusals") if holding else {}
     united = {
-        place.customer.id: unite(place.customer.id, said[place.customer.id], mails[place.customer.id])
-        for place in holding
+        scope.customer.id: unite(scope.customer.id, said[scope.customer.id], mails[scope.customer.id])
+        for scope in holding
     }
     records = {id_: json.dumps(encode_record(record)).encode() for id_, record in united.items() if record}
-    noting = [_relays_that_know(place, said[place.customer.id]) for place in holding if place.customer.id in records]
+    noting = [_relays_that_know(scope, said[scope.customer.id]) for scope in holding if scope.customer.id in records]
     noted = relay_cli.ask_customers(noting, "record-review", stdin=records) if noting else {}
     return {
-        id_: tell(id_, answers, united.get(id_), noted.get(id_, {})) if id_ in mails else answers
+        id_: with_review(id_, answers, united.get(id_), noted.get(id_, {})) if id_ in mails else answers
         for id_, answers in said.items()
     }
 
@@ -86,16 +86,16 @@ def _holding_answers(answers: Answers) -> dict[str, RelayAnswer]:
 
 
 def _is_known(said: Answer) -> bool:
-    """Return whether a relay's release keeps records of reviews."""
+    """Return whether the answer is of a release that keeps records of reviews."""
     return isinstance(said, RelayAnswer) and said.code == exit_codes.DONE and "numbers" in said.record
 
 
-def _relays_that_know(place: CustomerRelays, answers: Answers) -> CustomerRelays:
-    return relay_cli.restrict_relays(place, [name for name, said in answers.items() if _is_known(said)])
+def _relays_that_know(scope: CustomerRelays, answers: Answers) -> CustomerRelays:
+    return relay_cli.restrict_relays(scope, [name for name, said in answers.items() if _is_known(said)])
 
 
 def unite(customer: str, answers: Answers, mails: Answers) -> ReviewRecord | None:
-    """Return one review of all relays; None: none of those that hold a list keeps a record, or uploads are frozen."""
+    """Return one review of all relays. None: no relay that holds a list keeps records, or uploads are frozen."""
     held = [RelayReview.read(said.record) for said in _holding_answers(answers).values() if _is_known(said)]
     if not held or any(each.is_frozen for each in held):
         return None
@@ -141,13 +141,13 @@ def _unseen_mail(customer: str, answers: Answers, seen: Mapping[str, RelayMail])
             yield f"{name}: {_OLD.format(customer)}"
 
 
-def tell(customer: str, answers: Answers, record: ReviewRecord | None, noted: Answers) -> Answers:
-    """Return what each relay is printed to say: the one review where it holds a list, and what kept it from noting."""
-    lines = _lines(answers, record) if record else []
-    return {name: _tell_relay(customer, said, record, lines, noted.get(name)) for name, said in answers.items()}
+def with_review(customer: str, answers: Answers, record: ReviewRecord | None, noted: Answers) -> Answers:
+    """Return each relay's answer with the review, where it holds a list, or why it could not record the review."""
+    lines = _review_lines(answers, record) if record else []
+    return {name: _with_review(customer, said, record, lines, noted.get(name)) for name, said in answers.items()}
 
 
-def _tell_relay(
+def _with_review(
     customer: str, said: Answer, record: ReviewRecord | None, lines: Sequence[str], noted: Answer | None
 ) -> Answer:
     if noted is not None and (not isinstance(noted, RelayAnswer) or noted.code != exit_codes.DONE):
@@ -163,8 +163,8 @@ def _tell_relay(
     return said._replace(record={**said.record, **describe_record(record), "command": command, "lines": [*lines]})
 
 
-def _lines(answers: Answers, record: ReviewRecord) -> list[str]:
-    """Return the review of all relays as it is printed, once for all."""
+def _review_lines(answers: Answers, record: ReviewRecord) -> list[str]:
+    """Return the lines of the review of all relays."""
     held = {name: RelayReview.read(said.record) for name, said in _holding_answers(answers).items() if _is_known(said)}
     newest = max(held.values(), key=lambda each: each.when)
     customer = str(newest.record["customer"])
@@ -178,7 +178,7 @@ def _lines(answers: Answers, record: ReviewRecord) -> list[str]:
         "in_force": max(each.in_force for each in held.values()),
         "next_hop": next((each.next_hop for each in held.values() if each.next_hop), ""),
         "others": [
-            f"{name} holds another list, of {format_time(each.when)}: accept takes there what is held there"
+            f"{name} holds another list, of {format_time(each.when)}: there accept takes that list"
             for name, each in held.items()
             if each.list != newest.list
         ],
@@ -188,7 +188,7 @@ def _lines(answers: Answers, record: ReviewRecord) -> list[str]:
 
 
 def check(answers: Answers) -> Answers:
-    """Return answers in which a review that is not of the shape it must have is that relay's error."""
+    """Return the answers, with an error instead of each review of another shape."""
     return {name: _check_answer(said) for name, said in answers.items()}
 
 

@@ -1,4 +1,4 @@
-"""Who would come and go by a rollback, relay by relay; also where a relay's release cannot say so itself."""
+"""Whom a rollback would add and remove on each relay, also where a relay's release cannot say so itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from inventory.model import Relay
 
 
 class Preview(NamedTuple):
-    """What a rollback to a list would do on one relay."""
+    """Whom a rollback would add and remove on one relay."""
 
     coming: frozenset[str]
     going: frozenset[str]
@@ -24,24 +24,24 @@ class Preview(NamedTuple):
 
 
 def preview_rollbacks(
-    place: CustomerRelays, name: str, histories: Mapping[str, Iterable[Mapping[str, Any]]]
+    scope: CustomerRelays, name: str, histories: Mapping[str, Iterable[Mapping[str, Any]]]
 ) -> Mapping[str, Preview | HostError | Refused]:
-    """Ask each relay who would come and go if the list of this hash were back. `histories`: its lists, by relay."""
+    """Return whom a rollback to the list of this hash would add and remove. `histories`: the kept lists, by relay."""
 
-    def one(relay: Relay) -> Preview:
+    def preview(relay: Relay) -> Preview:
         with connect(relay) as host:
             if relay_cli.knows_option(host, "rollback", "--removing"):
-                said = relay_cli.ask(host, place.customer.id, "rollback", "--list", name, "--dry-run")
+                said = relay_cli.ask(host, scope.customer.id, "rollback", "--list", name, "--dry-run")
                 _check(said)
                 return Preview(frozenset(said.record["coming"]), frozenset(said.record["going"]), is_asked=True)
             back = next(int(each["back"]) for each in histories[relay.name] if each["list"] == name)
-            return _by_history(host, place.customer.id, back)
+            return _by_history(host, scope.customer.id, back)
 
-    return run_parallel(place.relays, one, "asking")
+    return run_parallel(scope.relays, preview, "asking")
 
 
 def _by_history(host: RelayHost, customer: str, back: int) -> Preview:
-    """Work it out from who came and who went with each list since."""
+    """Return whom the rollback would add and remove, computed from the differences between the lists since."""
     coming: set[str] = set()
     going: set[str] = set()
     for number in range(back):

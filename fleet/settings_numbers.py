@@ -1,7 +1,7 @@
-"""The numbers that customers' settings have in the store: taken before a tree changes, the same on all relays.
+"""The numbers of customers' settings in the store: reserved before a tree changes, the same on all relays.
 
-A relay whose tree is not of the settings that the store's list was judged by adds and removes nobody. What changes no
-settings, as a key or another relay, takes no number and needs no store.
+A relay adds and removes nobody while its tree has other settings than those by which the store's list was judged. A
+change of something else, as a key or another relay, needs no number and no store.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from roles.relay import Revision
 
 
 class TakenNumbers(NamedTuple):
-    """What the store said of customers whose settings change."""
+    """The store's answers about customers whose settings change."""
 
     numbers: Mapping[str, int]  # by customer
     refused: Mapping[str, Refused]  # by customer: why nothing may be changed for it
 
 
-def agree(
+def agree_on_numbers(
     found: Mapping[str, RelayPlan | HostError | Refused], customers: Sequence[Customer]
 ) -> dict[str, RelayPlan | HostError | Refused]:
-    """Return what was found, planned again where the relays' numbers for a customer differ."""
+    """Return the relays' plans, made again where the relays' numbers for a customer differ."""
     looks = [look for look in found.values() if isinstance(look, RelayPlan) and look.relay.store]
     agreed = {one.id: _agreed_number(one, _looks_of(looks, one)) for one in _with_givers(looks, customers)}
     return {name: _plan_again(look, agreed) if isinstance(look, RelayPlan) else look for name, look in found.items()}
 
 
-def take(looks: Sequence[RelayPlan], customers: Iterable[Customer], removing: Sequence[str]) -> TakenNumbers:
-    """Ask the store for the number of each customer's settings that change, before any tree is written.
+def take_numbers(looks: Sequence[RelayPlan], customers: Iterable[Customer], removing: Sequence[str]) -> TakenNumbers:
+    """Reserve, in the store, a number for each customer's settings that change, before any tree is written.
 
-    What the relays need for asking is there already.
+    The relays are set up already as far as this needs it.
     """
     numbers, refused = dict[str, int](), dict[str, Refused]()
     for customer in (one for one in _with_givers(looks, customers) if _is_new(one, _looks_of(looks, one))):
@@ -52,12 +52,12 @@ def take(looks: Sequence[RelayPlan], customers: Iterable[Customer], removing: Se
 
 
 def with_numbers(look: RelayPlan, numbers: Mapping[str, int]) -> RelayPlan:
-    """Return a look whose plans write these numbers."""
+    """Return the plan of a relay with these numbers to be written."""
     return look._replace(after=look.after._replace(numbers={**look.after.numbers, **numbers}))
 
 
 def _ask(looks: Sequence[RelayPlan], customer: Customer, removing: Sequence[str]) -> int:
-    """Ask one upload relay after the other. Raises Refused."""
+    """Return the number that the store gives; the upload relays are asked one after the other. Raises Refused."""
     serving, why = _looks_of(looks, customer), "none of its upload relays can be asked"
     given = {
         "number": max((relay_role.wanted_revision(customer, look.after).number for look in serving), default=1),
@@ -65,7 +65,7 @@ def _ask(looks: Sequence[RelayPlan], customer: Customer, removing: Sequence[str]
         "holds": relay_role.held_words(customer),
         "domains": list(customer.domains),
         "removing": [*map(as_recorded, removing), *relay_role.replaced_words(customer)],
-        "anew": not any(customer.id in look.now.customers for look in serving),
+        "anew": not any(customer.id in look.facts.customers for look in serving),
     }
     for look in _uploads(serving, customer):
         try:
@@ -82,7 +82,7 @@ def _ask(looks: Sequence[RelayPlan], customer: Customer, removing: Sequence[str]
 
 
 def _ask_relay(look: RelayPlan, customer: Customer, given: Mapping[str, object]) -> Mapping[str, Any]:
-    """Return the answer of one upload relay, once a person has been asked where it needs that. Raises HostError."""
+    """Return the answer of one upload relay, after asking the operator where that is needed. Raises HostError."""
 
     def ask(words: Mapping[str, object]) -> Mapping[str, Any]:
         return ask_store(look.host, "settings", customer.id, stdin=json.dumps(words).encode())
@@ -110,7 +110,7 @@ def _looks_of(looks: Iterable[RelayPlan], customer: Customer) -> list[RelayPlan]
 def _uploads(serving: Iterable[RelayPlan], customer: Customer) -> list[RelayPlan]:
     """Return the upload relays among these, those that have the customer's tree first."""
     every = [look for look in serving if look.relay.role == "upload"]
-    return sorted(every, key=lambda look: customer.id not in look.now.customers)
+    return sorted(every, key=lambda look: customer.id not in look.facts.customers)
 
 
 def _trees(customer: Customer, looks: Iterable[RelayPlan]) -> list[Revision]:

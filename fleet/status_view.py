@@ -25,7 +25,7 @@ NAGIOS_UNKNOWN = 3
 
 
 class Row(NamedTuple):
-    """How one customer's list stands on one relay."""
+    """One customer's list on one relay."""
 
     customer: str
     relay: str
@@ -42,7 +42,7 @@ class Row(NamedTuple):
 
 
 class Overview(NamedTuple):
-    """All that was found: what of each relay as a whole needs somebody, and a row for each list."""
+    """All that was found: the problems of relays as a whole, and a row for each list."""
 
     relays: Mapping[str, Sequence[Problem]]
     rows: Sequence[Row]

@@ -63,7 +63,7 @@ def migrate(store: Store | None, relays: Sequence[tuple[Relay, RelayHost]]) -> I
 
 
 def follow(host: RelayHost) -> str:
-    """Have a relay take its customers' lists from the store now; returns why it could not, empty where it has."""
+    """Run `postern follow` on a relay; return why it could not take its lists from the store, empty where it could."""
     done = host.run(POSTERN, "follow", "--json")
     try:
         return str(json.loads(done.out).get("why") or "")

@@ -16,16 +16,16 @@ from roles import relay as relay_role
 from roles.relay import Facts
 
 
-def is_leaving(relay: Relay, now: Facts) -> bool:
+def is_leaving(relay: Relay, facts: Facts) -> bool:
     """Return whether the relay shares a store, and is to share none."""
-    return relay.store is None and now.has_store
+    return relay.store is None and facts.has_store
 
 
-def find_unsent(host: RelayHost, relay: Relay, everything: Inventory, now: Facts) -> Iterator[str]:
+def find_unsent(host: RelayHost, relay: Relay, everything: Inventory, facts: Facts) -> Iterator[str]:
     """Yield why a relay cannot do without the store yet: whose server has never sent to it. Raises HostError."""
-    for name in (one for one in now.customers if one not in everything.customers):
+    for name in (one for one in facts.customers if one not in everything.customers):
         yield f"the store cannot go while {escape(name)} is there, whom this inventory does not have: pull first"
-    theirs = [one for one in everything.customers.values() if one.id in now.customers and relay.name in one.relays]
+    theirs = [one for one in everything.customers.values() if one.id in facts.customers and relay.name in one.relays]
     (spools,) = host.read([relay_role.list_status_item(theirs)])
     seen = spool_data.keys_seen(spools)
     for customer in theirs:
@@ -36,7 +36,7 @@ def find_unsent(host: RelayHost, relay: Relay, everything: Inventory, now: Facts
             )
 
 
-def leaving_warnings(now: Facts) -> Iterator[str]:
+def leaving_warnings(facts: Facts) -> Iterator[str]:
     """Yield that what the relay takes with it may not be the newest."""
-    if why := str(now.followed.get("why", "")):
+    if why := str(facts.followed.get("why", "")):
         yield f"does not follow the store now, so it keeps what it had: {escape(why, 300)}"

@@ -20,7 +20,7 @@ from roles import relay as relay_role
 def set_up_relays(
     looks: Sequence[RelayPlan], options: ProvisionOptions
 ) -> Mapping[str, RelayPlan | HostError | Refused]:
-    """Bring the machines of relays that share a store to their wanted state; return their looks anew."""
+    """Install what relays that share a store need; return their plans, made again."""
     due = {look.relay.name: look for look in looks}
 
     def set_up(relay: Relay) -> RelayPlan:

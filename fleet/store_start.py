@@ -22,9 +22,11 @@ from fleet.relay_plan import RelayPlan
 from fleet.relays import run_parallel
 from inventory.model import Customer, Relay
 from receiver.actions.copy_list import ExportedLists
-from receiver.formatting import NAMED, escape
+from receiver.formatting import escape
 from receiver.lists import list_file
 from receiver.outcome import Stopped
+
+_NAMED = 20  # addresses in a sentence
 
 
 class RelayList(NamedTuple):
@@ -37,7 +39,7 @@ class RelayList(NamedTuple):
 
 def starting_customers(looks: Iterable[RelayPlan], customers: Iterable[Customer]) -> list[Customer]:
     """Return the customers of whom a relay that comes to the store has a list by itself."""
-    coming = [look for look in looks if look.relay.store and not look.now.has_store]
+    coming = [look for look in looks if look.relay.store and not look.facts.has_store]
     return [one for one in customers if any(one.id in look.lists for look in coming)]
 
 
@@ -54,7 +56,7 @@ def print_first_lists(looks: Sequence[RelayPlan], customers: Iterable[Customer])
         known = {look.relay.name for look in looks}
         unread.update((name, "not reached, or not ready") for name in customer.relays if name not in known)
         for name, why in unread.items():
-            terminal.note(f"{customer.id}: what {name} lists comes beside that, and is not known now: {why}")
+            terminal.note(f"{customer.id}: the recipients of {name} are added to that, and are not known now: {why}")
 
 
 def _read_list(having: Mapping[str, RelayPlan], customer: Customer, relay: Relay) -> RelayList:
@@ -74,21 +76,17 @@ def describe_union(lists: Sequence[RelayList], domains: Sequence[str]) -> Iterat
     names = name_some([one.relay for one in lists])
     yield f"its first list in the store has {len(every)} recipients, whom any of {names} lists"
     for one in lists:
-        if lacking := sorted(every - one.recipients):
-            yield f"{one.relay} lists {len(one.recipients - common)} that not all list, and lacks {_some(lacking)}"
+        if lacking := [escape(name) for name in sorted(every - one.recipients)]:
+            own = len(one.recipients - common)
+            yield f"{one.relay} lists {own} that not every relay lists, and lacks {name_some(lacking, _NAMED)}"
     for domain in domains:
         is_open = [one.relay for one in lists if domain not in one.closed]
         if is_open and len(is_open) < len(lists):
             yield f"{domain} will be open until its next list is accepted: it is open on {name_some(is_open)}"
 
 
-def _some(addresses: Sequence[str]) -> str:
-    more = f" and {len(addresses) - NAMED} more" if len(addresses) > NAMED else ""
-    return f"{', '.join(map(escape, addresses[:NAMED]))}{more}"
-
-
 def merge_first_lists(looks: Sequence[RelayPlan], customers: Iterable[Customer]) -> None:
-    """Have an upload relay take what followers list by themselves, which write nothing to the store."""
+    """Merge, on an upload relay, the lists that followers have by themselves: followers write nothing to the store."""
     for customer in starting_customers(looks, customers):
         theirs = [look for look in looks if look.relay.name in customer.relays]
         targets = [look.host for look in theirs if look.relay.role == "upload"]

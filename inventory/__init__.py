@@ -119,7 +119,7 @@ def _read(where: Path) -> tuple[Inventory, list[Fault], Tables]:
     faults: list[Fault] = []
     relay_tables = _relay_tables(where, faults)
     customer_tables = _customer_tables(where, faults)
-    known, known_faults = key_records.known(where)
+    known, known_faults = key_records.read_known_hosts(where)
     faults += _faults_of(known_faults, "known_hosts")
     provider, provider_faults = _provider(where)
     records = _records(where, customer_tables, faults)
@@ -140,7 +140,7 @@ def _read(where: Path) -> tuple[Inventory, list[Fault], Tables]:
 
 
 def relay_names(where: Path) -> tuple[str, ...]:
-    """Name the relays that are written down, whatever is wrong in the rest of the inventory."""
+    """Return the names of the relays in relays.toml, whatever is wrong in the rest of the inventory."""
     _must_be_there(where)
     return tuple(_relay_tables(where, []) or ())
 
@@ -157,14 +157,14 @@ def find_retired(where: Path, customer_id: str) -> Customer | None:
     faults: list[Fault] = []
     tables = {customer_id: _toml(path, f"customers/retired/{path.name}", faults)}
     records = _records(where, tables, faults)
-    found = _customers("customers/retired", tables, records, key_records.known(where)[0], faults)
+    found = _customers("customers/retired", tables, records, key_records.read_known_hosts(where)[0], faults)
     if faults:
         raise InventoryError([fault.text for fault in faults])
     return found[customer_id]
 
 
 def retire(where: Path, customer_id: str) -> None:
-    """Move a customer's file to those that went, which commits: it is nobody's to provision any more."""
+    """Move a customer's file to customers/retired, which commits the retirement: no command provisions it any more."""
     place = retired_file(where, customer_id)
     place.parent.mkdir(exist_ok=True)
     (where / "customers" / place.name).rename(place)
@@ -329,7 +329,7 @@ def _check_table(
 
 
 def _freeze(value: Any) -> Any:
-    """Turn TOML's arrays into tuples: the model is strict and a tuple is what it asks for."""
+    """Return TOML's arrays as tuples, which the strict model requires."""
     if isinstance(value, dict):
         return {key: _freeze(inner) for key, inner in value.items()}
     return tuple(map(_freeze, value)) if isinstance(value, list) else value

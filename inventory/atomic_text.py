@@ -25,7 +25,7 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have what was changed in a folder survive a crash."""
+    """Flush a folder to the disk, so that changes in it survive a crash."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

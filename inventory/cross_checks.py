@@ -17,7 +17,7 @@ Tables = dict[str, dict[str, Any] | None]
 
 
 class Records(NamedTuple):
-    """What commands have written down of a customer."""
+    """The records that commands keep of a customer."""
 
     keys: tuple[Key, ...]
     opened: Opened | None
@@ -29,7 +29,7 @@ def retired_file(where: Path, customer_id: str) -> Path:
 
 
 def unknown_relays(relays: Tables, customers: Tables) -> Iterator[Fault]:
-    """Name the relays of customers' files that are in no relays.toml."""
+    """Yield the relays of customers' files that are not in relays.toml."""
     for stem, table in customers.items():
         for name in texts_of(table, "relays"):
             if name not in relays:
@@ -38,7 +38,7 @@ def unknown_relays(relays: Tables, customers: Tables) -> Iterator[Fault]:
 
 
 def claimed_twice(customers: Tables) -> Iterator[Fault]:
-    """Compare the files as they are written, so that one with other faults counts as well."""
+    """Yield domains that two files claim; files with other faults count as well."""
     owners: dict[str, str] = {}
     for stem, table in customers.items():
         for written in texts_of(table, "domains"):
@@ -52,7 +52,7 @@ def claimed_twice(customers: Tables) -> Iterator[Fault]:
 
 
 def shared_keys(records: Mapping[str, Records]) -> Iterator[Fault]:
-    """Refuse a key of two customers: it alone tells who uploads, and sshd takes the first line that has it."""
+    """Yield keys that two customers have: the key alone says who uploads, and sshd takes the first line that has it."""
     owners: dict[str, tuple[str, str]] = {}
     for stem, theirs in records.items():
         for key in theirs.keys:
@@ -64,7 +64,7 @@ def shared_keys(records: Mapping[str, Records]) -> Iterator[Fault]:
 
 
 def shared_folders(customers: Mapping[str, Customer]) -> Iterator[Fault]:
-    """Refuse a folder of two customers on a machine that we set up: each would have the other's script and keys."""
+    """Yield folders that two customers have on one machine: each would get the other's script and keys."""
     owners: dict[tuple[str, int | None, str], str] = {}
     for stem, customer in customers.items():
         exchange, there = customer.exchange, customer.exchange.ssh
@@ -79,7 +79,7 @@ def shared_folders(customers: Mapping[str, Customer]) -> Iterator[Fault]:
 
 
 def orphaned_records(where: Path, customers: Tables) -> Iterator[Fault]:
-    """Name keys and markers of customers of whom there is no file."""
+    """Yield keys and markers of customers that have no file."""
     keys = {f"keys/{customer}": customer for customer in key_records.recorded_customers(where)}
     opened = {f"opened/{customer}.json": customer for customer in opened_records.recorded_customers(where)}
     for record, customer in {**keys, **opened}.items():

@@ -47,7 +47,7 @@ def _is_unicode_label(label: str) -> bool:
 
 
 def _unicode_label(label: str) -> str:
-    """Turn an A-label into what it stands for; other labels stay."""
+    """Return the U-label of an A-label; other labels unchanged."""
     if not label.startswith("xn--"):
         return label
     try:

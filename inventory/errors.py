@@ -83,7 +83,7 @@ def faulty_files(faults: Iterable[str]) -> list[str]:
 
 
 class Fault(NamedTuple):
-    """What is wrong with the inventory, and whom it concerns."""
+    """A fault of the inventory, and the customers and relays that it concerns."""
 
     text: str
     about: frozenset[str] = frozenset()  # "customers/ID", "relays/NAME", another file's name; empty: everybody

@@ -19,7 +19,7 @@ POSIX_DEFAULTS = {"directory": "/opt/userexport", "client": "openssh"}
 
 
 class Schedule(Table):
-    """When the customer's server exports: `[exchange.schedule]`, in the server's own time."""
+    """The schedule of the customer's exports, in its server's own time: `[exchange.schedule]`."""
 
     days: validators.Days = Field(validators.DAYS[:5], description='"MON-FRI", "MON,WED" or a list of days.')
     start: validators.Clock = Field("07:00", alias="from", description="No export starts before this.")
@@ -53,7 +53,10 @@ def _minutes(clock: str) -> int:
 
 
 class Take(Table):
-    """Which kinds of recipients are taken: `[exchange.take]`. With blanks a key is the reason that reports count."""
+    """The types of recipients that are listed: `[exchange.take]`.
+
+    With blanks a key is the reason that reports count.
+    """
 
     internal_only: bool = Field(
         False, description="Those who accept mail from authenticated senders only, as most groups since 2007."
@@ -73,7 +76,7 @@ class Take(Table):
         "counted among them, but for those that Exchange 2000 or 2003 made.",
     )
     contacts: bool = Field(
-        True, description="Those whose mail goes on to somewhere else; that address of theirs is never taken."
+        True, description="Contacts, whose mail goes on to another address; that other address is never listed."
     )
 
     @property

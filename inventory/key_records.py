@@ -53,7 +53,7 @@ def record(where: Path, customer: str, key: Key) -> None:
 
 
 def forget(where: Path, customer: str, name: str) -> None:
-    """Take a public half away; its name is not given again."""
+    """Delete a public key; its name is not used again."""
     _remember(where, customer, _number(name))
     path = where / "keys" / customer / f"{name}.pub"
     path.unlink(missing_ok=True)
@@ -68,7 +68,7 @@ def was_recorded(where: Path, customer: str, name: str) -> bool:
 
 @contextmanager
 def hold_lock(where: Path, customer: str) -> Iterator[None]:
-    """Be the only one who changes the customer's keys. Raises BlockingIOError when somebody else is at it."""
+    """Hold the lock of the customer's keys. Raises BlockingIOError when another run has it."""
     folder = where / "keys" / customer
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
@@ -80,7 +80,7 @@ def hold_lock(where: Path, customer: str) -> Iterator[None]:
 
 
 def next_name(where: Path, customer: str, seen: Iterable[str] = ()) -> str:
-    """Name the next key: one above the highest ever recorded, and those that relays have seen."""
+    """Return the next key's name: one above the highest ever recorded, and above those that relays have seen."""
     numbers = [_number(name) for name in seen if _FILE.fullmatch(f"{name}.pub")]
     return f"k{max([_highest(where, customer), *numbers]) + 1}"
 
@@ -94,7 +94,7 @@ def trust(where: Path, machine: Relay | Ssh, host_keys: Sequence[str]) -> None:
 def pin_spare(where: Path, machine: Relay | Ssh, host_keys: Sequence[str]) -> None:
     """Pin host keys ("TYPE BLOB") that the machine does not offer yet, beside those that are pinned."""
     spare = [*spare_keys(where, machine), *host_keys]
-    pinned = [key for key in known(where)[0].get(host_field(machine), ()) if key not in spare]
+    pinned = [key for key in read_known_hosts(where)[0].get(host_field(machine), ()) if key not in spare]
     _pin(where, machine, [*pinned, *(f"{key} {SPARE}" for key in dict.fromkeys(spare))])
 
 
@@ -125,7 +125,7 @@ def host_field(machine: Relay | Ssh) -> str:
     return address if machine.port in (None, 22) else f"[{address}]:{machine.port}"
 
 
-def known(where: Path) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+def read_known_hosts(where: Path) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """Return the host keys in known_hosts by host field, and what is wrong with the file."""
     found: dict[str, tuple[str, ...]] = {}
     faults = []

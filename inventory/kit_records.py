@@ -16,7 +16,7 @@ KEPT = 10  # earlier kits that are remembered: the one in use may be some number
 
 
 class KitContent(NamedTuple):
-    """What a kit can reach and by what."""
+    """The keys of a kit, and the addresses and host keys of the relays that it sends to."""
 
     keys: tuple[str, ...]  # names, oldest first
     uploads: Mapping[str, str]  # by relay: HOST:PORT
@@ -80,7 +80,7 @@ def record(where: Path, customer: str, kit: KitRecord, before: Sequence[KitRecor
 
 
 def forget(where: Path, customer: str) -> None:
-    """Take the record of a customer who went away."""
+    """Delete the record of a retired customer."""
     _path(where, customer).unlink(missing_ok=True)
 
 

@@ -41,7 +41,7 @@ class Key(NamedTuple):
 
 
 class StoreFiles(NamedTuple):
-    """What a relay knows of the store, but for the password."""
+    """A relay's files about the store, without the password."""
 
     config: str  # store.json: the store's id and the relay's role
     service: str  # libpq's service file
@@ -120,14 +120,14 @@ class Relay(Table):
 
 
 class Provider(Table):
-    """Who "we" are in what a customer reads: `[provider]` in provider.toml."""
+    """The provider's name and contact in texts for customers: `[provider]` in provider.toml."""
 
     name: validators.AsciiLine = Field(description="What customers call you, in a kit's README.txt.")
     contact: validators.AsciiLine = Field(description="How they reach you: a telephone number, an address, a page.")
 
 
 class Guard(Table):
-    """When a list is held until an operator accepts it: `[guard]`."""
+    """The limits beyond which a list is held until an operator accepts it: `[guard]`."""
 
     shrink_percent: float = Field(
         10.0,
@@ -162,7 +162,7 @@ class Customer(Table):
         max_length=100, description="What people call the customer; may change, the id may not."
     )
     domains: tuple[validators.Domain, ...] = Field(
-        min_length=1, description="The domains that are theirs; of an internationalised one, either form."
+        min_length=1, description="The customer's mail domains; an internationalised one in either form."
     )
     partial: tuple[validators.Domain, ...] = Field(
         (), description="Those with mailboxes elsewhere too: they stay open, nothing in them is ever rejected."

@@ -29,7 +29,7 @@ class Address:
         subprocess.run(["ip", "address", "replace", f"{self.text}/32", "dev", "lo"], check=True, capture_output=True)
 
     def give_back(self) -> None:
-        """Take the address off `lo`, then let go of it."""
+        """Remove the address from `lo`, then release it."""
         subprocess.run(["ip", "address", "delete", f"{self.text}/32", "dev", "lo"], check=False, capture_output=True)
         self.lock.close()
 
@@ -54,7 +54,7 @@ def _take(address: str) -> socket.socket | None:
 
 
 def _sweep(besides: str) -> None:
-    """Take off `lo` what runs that were killed have left there."""
+    """Remove addresses from `lo` that killed runs have left."""
     listed = subprocess.run(["ip", "-json", "address", "show", "dev", "lo"], check=True, capture_output=True, text=True)
     there = [entry["local"] for entry in json.loads(listed.stdout)[0]["addr_info"]]
     for address in there:

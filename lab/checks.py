@@ -64,7 +64,7 @@ def _prepare_root(release: str) -> None:
 
 
 def install_tools() -> None:
-    """Bring the tests' own Python packages into .venv, as their lock file has them; the benchmarks want them too."""
+    """Install the tests' Python packages in .venv from the lock file; the benchmarks need them too."""
     done = Path(sys.prefix) / LOCK.name
     if sys.prefix == sys.base_prefix or (done.exists() and done.read_bytes() == LOCK.read_bytes()):
         return

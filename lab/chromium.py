@@ -34,7 +34,7 @@ _FLAGS = (
 
 
 class Screen(NamedTuple):
-    """What a page is shown on."""
+    """The size and colour scheme of the screen for a page."""
 
     width: int = 1280
     height: int = 900
@@ -57,7 +57,7 @@ class Page:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Have Chromium do something; return its answer. Raises RuntimeError where it refuses."""
+        """Call a method of Chromium; return its answer. Raises RuntimeError where it refuses."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
         if self._session:

@@ -114,7 +114,7 @@ class _Stage:
         self._run(["plink", *words], f"plink {' '.join(words[:6])} ... {verb}", code, stdin, cwd=self.kit)
 
     def ask(self, **expected: str) -> None:
-        """Ask the relay over SMTP who may receive."""
+        """Print what the relay answers to each recipient over SMTP."""
         for local, code in expected.items():
             answer = self.relay.ask(f"{local}@demo.example", from_address="127.0.0.1")
             print(f"    RCPT TO:<{local}@demo.example>  ->  {answer}")

@@ -25,7 +25,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
-    """Be a host."""
+    """Run as init of a lab host."""
     outer_pid = int(Path("/proc/self").readlink().name)  # as this /proc is still the starter's, so is the number
     spec = json.loads(sys.stdin.readline())
     make_root(spec["root"], spec["at"], spec["writes"])
@@ -45,7 +45,10 @@ def main() -> None:
 
 
 def make_root(root: str, at: str, writes: str) -> None:
-    """Put a writable root at AT/host. Without a directory for its writes they are in memory, and end with the host."""
+    """Mount a writable root at AT/host.
+
+    Without a directory for its writes they are in memory, and end with the host.
+    """
     private = mount_call(None, "/", None, MS_REC | MS_PRIVATE, None) == 0
     mount("tmpfs", at, "mode=0755")
     if not private:  # in a chroot "/" is no mount point: at least nothing below this one gets out
@@ -119,7 +122,7 @@ def start(daemons: list[list[str]], ready: list[str]) -> None:
 
 
 def bury(*_: Any) -> None:
-    """Take the exit status of every child that has ended, of orphans too."""
+    """Collect the exit status of every child that has ended, also of orphans."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -10,26 +10,26 @@ from receiver.formatting import escape
 from receiver.lists.review_record import Numbers
 
 _OF_ALL = ("report", "tick")  # the verbs that are about no single customer
-_LOOK = "who would come and go; nothing is written"
+_LOOK = "show who would be added and removed; write nothing"
 _HELP = {
-    "offer": "Take an export from stdin through the guard; its end mark is optional.",
+    "offer": "Judge an export from stdin; its end mark is optional.",
     "adopt": "List the addresses from stdin, a JSON array, and hold them as a first list; no domain closes.",
     "review": "Show what is held, name by name, and the command that accepts it.",
-    "record-review": "Keep, from stdin, what `inv review` has shown of all the customer's relays.",
-    "accept": "Take the whole held list, by the numbers that review names.",
-    "rollback": "Put an earlier list back and freeze it, by the number of those who go.",
-    "resume": "Let uploads take effect again, first the one that waits.",
-    "open": "Let no list count as accepted: each domain is open until its next list is accepted.",
+    "record-review": "Record, from stdin, what `inv review` showed of all the customer's relays.",
+    "accept": "Accept the whole held list, with the numbers that review prints.",
+    "rollback": "Put an earlier list back and freeze it, with the number of recipients that it removes.",
+    "resume": "Resume uploads, first the one that waits.",
+    "open": "Forget which lists were accepted: each domain is open until its next list is accepted.",
     "rehearse": "Show which logged uploads the guard would hold under other limits, each judged alone.",
     "history": "Show the lists that were in force.",
-    "status": "Show how the customer's list stands.",
+    "status": "Show the state of the customer's list.",
     "refusals": "Show whom the mail log says was refused, who had mail, and for whom mail waits.",
     "explain": "Show all that is known of one address.",
     "find": "Show the listed addresses in which a pattern is found.",
     "hand-over": "Print the list and its history for a sibling relay.",
     "take-over": "Fill an empty spool from stdin with what siblings printed, a line each, the newest list first.",
-    "merge-list": "List beside our own whom another relay lists: from stdin, as hand-over prints it.",
-    "report": "Print the last days of every customer in numbers; with --json.",
+    "merge-list": "Merge another relay's list, from stdin as hand-over prints it, into our own.",
+    "report": "Print every customer's figures of the last days, with --json.",
     "tick": "What the timer does: finish, warn, count.",
 }
 _CHANGES = ("offer", "adopt", "accept", "rollback", "resume", "open", "take-over", "merge-list")
@@ -55,15 +55,17 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     for verb in _CHANGES:
         made[verb].add_argument("--operator", type=_person, default="", metavar="NAME", help="who asks, for the record")
     made["merge-list"].add_argument("--look", action="store_true", help=_LOOK)
-    made["merge-list"].add_argument("--exact", action="store_true", help="whom the other relay does not list goes")
-    made["merge-list"].add_argument("--removing", type=_count, default=0, metavar="N", help="how many go by --exact")
+    made["merge-list"].add_argument("--exact", action="store_true", help="remove whom the other relay does not list")
+    made["merge-list"].add_argument("--removing", type=_count, default=0, metavar="N", help="how many --exact removes")
     for name in Numbers._fields:
         made["accept"].add_argument(f"--{name.replace('_', '-')}", type=_count, default=0, metavar="N")
-    made["accept"].add_argument("--log-incomplete", action="store_true", help="though there may have been more mail")
+    made["accept"].add_argument("--log-incomplete", action="store_true", help="although there may have been more mail")
     made["accept"].add_argument("--list", type=_hash, default="", metavar="HASH", help="the review of this list")
     for verb in ("accept", "rollback"):
         made[verb].add_argument("--dry-run", action="store_true", help="check all, and change nothing")
-    made["rollback"].add_argument("--removing", type=_count, default=0, metavar="N", help="how many go by it")
+    made["rollback"].add_argument(
+        "--removing", type=_count, default=0, metavar="N", help="how many recipients it removes"
+    )
     which = made["rollback"].add_mutually_exclusive_group()
     which.add_argument("--to", type=_count, metavar="N", help="so many back in history; default 1")
     which.add_argument("--list", type=_hash, metavar="HASH")
@@ -73,7 +75,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     made["explain"].add_argument("--address", required=True, metavar="ADDRESS")
     wanted = "a part of an address, or a whole one with * and ?"
     made["find"].add_argument("--pattern", required=True, metavar="PATTERN", help=wanted)
-    made["history"].add_argument("--diff", type=_count, metavar="N", help="who came and went with number N")
+    made["history"].add_argument("--diff", type=_count, metavar="N", help="whom number N added and removed")
     return parser.parse_args(arguments)
 
 

@@ -48,7 +48,7 @@ from receiver.outcome import (
     log_outcome,
     outcome_of_error,
 )
-from receiver.store.shared_change import Decided, done_check, hold_shared, run_anyway, run_shared, share_review
+from receiver.store.shared_change import PersonDecision, done_check, hold_shared, run_anyway, run_shared, share_review
 from receiver.store.transaction import load_access
 from receiver.system import account, process_limits
 from receiver.tables_client import Tables
@@ -80,7 +80,7 @@ class AdminCall(NamedTuple):
 
 
 def main() -> int:
-    """Answer one call; the exit code."""
+    """Run one call; return the exit code."""
     places = Places()
     if sys.argv[1:2] and sys.argv[1] in store_cli.WORDS:
         return _answer_store(places)
@@ -110,7 +110,7 @@ def answer_call(
     environ: MutableMapping[str, str],
     logs: OpenedLogs | None,
 ) -> int:
-    """Answer one call as the account; the exit code."""
+    """Run one call as the account; return the exit code."""
     by = environ.get("SUDO_USER") or environ.get("LOGNAME") or account.NAME
     if operator := getattr(asked, "operator", ""):
         by = f"{operator} as {by}"
@@ -121,7 +121,10 @@ def answer_call(
 
 
 def _become_postern(places: Places, reads_logs: bool) -> OpenedLogs | None:
-    """Leave root for good, after opening the mail logs, which only root may open. None: they are not asked for."""
+    """Switch from root to the account for good, after opening the mail logs, which only root may open.
+
+    Returns None where no log is needed.
+    """
     theirs = account.find_account()
     if os.geteuid() == theirs.uid:
         return None
@@ -179,7 +182,7 @@ def _through_store(call: AdminCall, spool: Spool, run: Callable[[], Outcome]) ->
     name = getattr(call.asked, "list", "") or ""
     if call.asked.verb == "adopt":
         return partial(hold_shared, access, spool, call.origin.by, run)
-    decided = Decided(call.asked.verb, call.origin)
+    decided = PersonDecision(call.asked.verb, call.origin)
     if call.asked.verb == "open" or (call.asked.verb == "merge-list" and not call.asked.exact):
         return partial(run_anyway, access, spool, decided, run)
     return partial(run_shared, access, spool, decided, run, done_check(spool, call.asked.verb, name))
@@ -206,7 +209,7 @@ def _review(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
     with spool.locked(_NOTE):  # what cannot be noted cannot be accepted
         record = review.note_review(spool, found, seen)
     next_hop = NextHop.of(call.places, settings, call.logs).describe() if found.mail_refused(seen.mail) else ""
-    return _print_record({**found.as_json(spool.customer, spool.pinned(), record), "next_hop": next_hop}, review_lines)
+    return _print_record({**found.as_json(spool.customer, spool.frozen(), record), "next_hop": next_hop}, review_lines)
 
 
 def _record_review(call: AdminCall, _: Settings, spool: Spool) -> Answer:
@@ -275,8 +278,8 @@ def _history(call: AdminCall, _: Settings, spool: Spool) -> Answer:
     if call.asked.diff is not None:
         found = {"customer": spool.customer, **history.difference(spool.folder, call.asked.diff)}
         return _print_record(found, difference_lines)
-    pin = spool.pinned()
-    found = {"history": history.records(spool.folder), "pinned": pin and pin._asdict()}
+    frozen = spool.frozen()
+    found = {"history": history.records(spool.folder), "pinned": frozen and frozen._asdict()}
     found["log"] = upload_log.removal_records(spool.folder)
     return _print_record({"customer": spool.customer, **found}, history_lines)
 

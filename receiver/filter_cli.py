@@ -24,7 +24,7 @@ def request(settings: Settings, export: bytes) -> bytes:
 
 
 def main() -> int:
-    """Choose; the exit code."""
+    """Filter an export from stdin; return the exit code."""
     fields = json.loads(sys.stdin.buffer.readline())
     read: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
     settings = Settings(**read)

@@ -37,7 +37,7 @@ _NOTE = 1.0  # seconds that the lock is tried for noting that a key was seen
 
 
 class UploadCall(NamedTuple):
-    """Who calls, and for what."""
+    """The customer, key and client of a call, and its verb."""
 
     customer: str
     origin: Origin
@@ -47,7 +47,7 @@ class UploadCall(NamedTuple):
 
 
 def main() -> int:
-    """Answer one call; the exit code."""
+    """Run one call; return the exit code."""
     return answer_call(Places(), Tables(Places()), sys.argv[1:], os.environ)
 
 
@@ -58,7 +58,7 @@ def answer_call(
     environ: MutableMapping[str, str],
     wait: float = WAIT,
 ) -> int:
-    """Log the call before anything of it is read, then answer it; the exit code. `wait`: see process_export."""
+    """Log the call before its input is read, then run it; return the exit code. `wait`: see process_export."""
     client, verb = environ.get("SSH_CONNECTION", "").partition(" ")[0], environ.get("SSH_ORIGINAL_COMMAND", "")
     process_limits.reset_environment(environ)
     process_limits.give_way()
@@ -84,7 +84,7 @@ def _answer(places: Places, tables: Tables, call: UploadCall) -> Answer:
         return _log(Outcome(call.customer, "refused", call.origin, why=why))
     try:
         settings = load_settings(places, call.customer)
-        with Spool(places, call.customer) as spool, locks.call(places, call.customer):
+        with Spool(places, call.customer) as spool, locks.hold_call_slot(places, call.customer):
             process_limits.limit_resources(settings)
             with suppress(Busy, OSError), spool.locked(_NOTE):
                 kit = None if call.verb in ("status", "") else call.kit

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
+
+from common.spool_files import LATEST
 
 NAMED = 1_000  # names of each kind that a look lists
 _LEFT_OUT = 20  # values left out that are named to people
 _SOME = 10  # names in a sentence
-_LATEST = 253_402_300_799  # epoch seconds: the year 9999 ends
 
 
 def escape(text: str, limit: int = 200) -> str:
-    """Text from outside, fit for a terminal and a log: printable characters, the rest as escapes, bounded.
+    """Return text from outside, fit for a terminal and a log: printable characters, the rest as escapes, bounded.
 
     It stays on one line and cannot move a cursor, turn the writing round or colour anything. It is still plain text:
     who prints it through something with a markup of its own switches that off.
@@ -47,7 +49,7 @@ def format_time(when: int) -> str:
 
 def is_time(when: object) -> bool:
     """Return whether a value can be a time, in epoch seconds."""
-    return isinstance(when, int) and 0 <= when <= _LATEST
+    return isinstance(when, int) and 0 <= when <= LATEST
 
 
 def format_age(seconds: int) -> str:
@@ -66,14 +68,14 @@ def name_left_out(left_out: Sequence[Mapping[str, str]]) -> list[str]:
     return [*lines, f"  ... and {more} more; --json names them"] if more else lines
 
 
-def name_some(names: Collection[str]) -> str:
-    """Return the first of some names, in their order by letters, and how many more there are."""
-    first = ", ".join(escape(name) for name in sorted(names)[:_SOME])
-    return f"{first} and {len(names) - _SOME} more" if len(names) > _SOME else first
+def name_some(names: Collection[str], most: int = _SOME, longest: int = 200) -> str:
+    """Return the first names, each bounded to `longest` characters, and how many more there are."""
+    first = ", ".join(escape(name, longest) for name in islice(names, most))
+    return f"{first} and {len(names) - most} more" if len(names) > most else first
 
 
 def sort_by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Reasons and their counts, the most frequent first, equal ones by name."""
+    """Return reasons and their counts, the most frequent first, equal ones by name."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 

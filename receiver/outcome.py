@@ -25,32 +25,32 @@ _CODES = {"refused": REFUSED, "held": HELD, "busy": BUSY, "failed": FAILED}
 
 
 class Stopped(Exception):
-    """The run ends here; the text says what is wrong and what would help. Raised as one of the three below."""
+    """The run stops; the text says what is wrong and what would help. Raised as one of the three below."""
 
     code = FAILED
     did = "failed"
 
 
 class Refused(Stopped):
-    """What was asked or sent is wrong."""
+    """The request or the upload is wrong."""
 
     code = REFUSED
     did = "refused"
 
 
 class Failed(Stopped):
-    """Something on this relay did not work."""
+    """Something on this relay failed."""
 
 
 class Busy(Stopped):
-    """Somebody else holds what this run needs."""
+    """Another run holds what this run needs."""
 
     code = BUSY
     did = "busy"
 
 
 class Origin(NamedTuple):
-    """Who started a run, from where and when: where its list came from."""
+    """Who started a run, from where and when."""
 
     when: int  # epoch seconds
     key: str = ""  # the key's name; empty when a person started it
@@ -71,7 +71,10 @@ class LeftOut(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one run did for one customer: exit code, line, `last-run.json`, `--json` and `inv status` are all this."""
+    """The result of one run for one customer.
+
+    Its exit code, line, `last-run.json`, `--json` and `inv status` come from it.
+    """
 
     customer: str
     # published unchanged held pinned looked refused busy failed opened, or resumed (no longer frozen, nothing waiting)
@@ -160,7 +163,7 @@ class Outcome(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a program of ours answers: exit code, lines for people, one object for programs."""
+    """The answer of a program of ours: exit code, lines for people, one object for programs."""
 
     code: int
     lines: list[str]

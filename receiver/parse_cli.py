@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tally = Tally()
     try:
         values = exchange_55.values(strip_end_mark(sys.stdin.buffer.read(), required=False))
-        alike = _sort_values(map(table_key, iterate_recipients(values, _settings(asked.domain, asked.exclude), tally)))
+        alike = _group_values(map(table_key, iterate_recipients(values, _settings(asked.domain, asked.exclude), tally)))
     except BadExport as error:
         return _end(str(error), REFUSED)
     if not alike:
@@ -106,8 +106,11 @@ def _exclusions(path: str) -> tuple[str, ...]:
         raise argparse.ArgumentTypeError(f"{path} cannot be read: {error}") from error
 
 
-def _sort_values(recipients: Iterable[str]) -> dict[str, list[str]]:
-    """Put together what begins alike, while it is in the processor's cache: sorting a million costs half as much so."""
+def _group_values(recipients: Iterable[str]) -> dict[str, list[str]]:
+    """Return the values grouped by their first letters.
+
+    A group fits the processor's cache and is sorted twice as fast.
+    """
     alike = defaultdict(list)
     for recipient in recipients:
         alike[recipient[:3]].append(recipient)

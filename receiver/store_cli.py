@@ -66,7 +66,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def answer_call(places: Places, tables: Tables, asked: argparse.Namespace, by: str, stdin: IO[bytes]) -> Answer:
-    """Answer one call as the account."""
+    """Run one call as the account."""
     asked.stdin = stdin
     asked.by = f"{escape(asked.operator, 100)} as {by}" if getattr(asked, "operator", "") else by
     try:
@@ -85,7 +85,7 @@ def answer_call(places: Places, tables: Tables, asked: argparse.Namespace, by: s
 
 
 def run_follow(places: Places, tables: Tables, seconds: float, now: int) -> Answer:
-    """Follow once, have the tables built where a list changed, and raise what a person must hear of."""
+    """Follow once, build the tables where a list changed, and raise what a person must hear of."""
     access, relay = load_access(places), load_relay(places)
     if access is None:
         return Answer.done([], followed=0, alarms=[])

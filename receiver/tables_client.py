@@ -23,14 +23,14 @@ _LOOK_SECONDS = 60
 
 
 class Tables(NamedTuple):
-    """Where they are and who builds them."""
+    """Where the tables are and which program builds them."""
 
     places: Places
     rebuild: tuple[str, ...] = ("/usr/bin/sudo", "-n", REBUILD)
     postmap: str = "/usr/sbin/postmap"
 
     def build(self) -> dict[str, str]:
-        """Have them put in order; give who was left out, and why. Raises Failed when they are not in order."""
+        """Run root's build; return who was left out, and why. Raises Failed when the tables are not in order."""
         code, out, err = subprocesses.run_command(self.rebuild, seconds=_BUILD_SECONDS)
         if code != DONE:
             said = escape((err or out).strip().rpartition("\n")[2]) or "it said nothing"
@@ -70,7 +70,7 @@ class Tables(NamedTuple):
         return self._ask_root("--adopted").splitlines()
 
     def repair(self) -> dict[str, str]:
-        """Have tables built anew that Postfix could not read; return which those were, and why. Raises Failed."""
+        """Rebuild tables that Postfix could not read; return which those were, and why. Raises Failed."""
         lines = self._ask_root("--repair", seconds=_BUILD_SECONDS).splitlines()
         return {name: why for name, colon, why in (line.partition(": ") for line in lines) if colon}
 
@@ -94,7 +94,7 @@ class Tables(NamedTuple):
         return out
 
     def rebuild_and_verify(self, customer: str, added: Iterable[str], text: bytes) -> str:
-        """Build, and look up what came and some of the rest; say what is wrong, or nothing."""
+        """Build, and look up the new recipients and some of the rest; return what is wrong, or an empty text."""
         try:
             left_out = self.build().get(customer)
             if left_out is not None:

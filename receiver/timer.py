@@ -34,7 +34,7 @@ _NO_LOG = "no mail log is found, nor a journal: refusals are not watched"
 
 
 class CheckedCustomer(NamedTuple):
-    """One customer, looked at."""
+    """The result for one customer."""
 
     settings: Settings
     status: Status
@@ -42,7 +42,10 @@ class CheckedCustomer(NamedTuple):
 
 
 def run_timer(places: Places, tables: Tables, now: int, logs: OpenedLogs | None = None) -> Answer:
-    """Do it once, with the mail logs that root has opened. Raises Busy while another is at it, BadSettings, OSError."""
+    """Run all that is due, with the mail logs that root has opened.
+
+    Raises Busy while another run is at it, BadSettings, OSError.
+    """
     relay, run = load_relay(places), atomic_files.open_directory(places.run)
     try:
         with locks.hold_lock(run, fcntl.LOCK_EX, 0, "the timer's last run has not ended yet"):
@@ -83,7 +86,7 @@ def _customers(places: Places) -> list[str]:
 
 
 def _check_customer(places: Places, tables: Tables, customer: str, now: int) -> CheckedCustomer | Alarm:
-    """Finish what one customer's runs left, and look; one that is broken does not keep the others from it.
+    """Finish one customer's interrupted runs, and check it; a broken spool does not keep the other customers from it.
 
     Whoever took over the account wrote the files: whatever reading them ends with, this customer is broken.
     """
@@ -132,7 +135,7 @@ def _left_open(tables: Tables, seen: list[CheckedCustomer]) -> list[Alarm]:
 
 
 def _rebuild_if_due(tables: Tables, seen: list[CheckedCustomer], run: int, adopted: list[str]) -> list[Alarm]:
-    """Have the tables built when time has opened a domain, by rule 5, or a clock that was put right has closed it.
+    """Rebuild the tables when a domain has opened by its age, or a clock that was put right has closed it.
 
     And when a server refuses to be asked, or does so no more; and when somebody has removed or changed the tables: an
     upload that changes nothing builds nothing. `adopted`: what was found of domains that other tables close. What they
@@ -153,7 +156,7 @@ def _rebuild_if_due(tables: Tables, seen: list[CheckedCustomer], run: int, adopt
 
 
 def _repair(tables: Tables) -> list[Alarm]:
-    """Have tables built anew in which Postfix could not look a key up: it puts off all mail that it asks them about."""
+    """Rebuild tables in which Postfix could not look a key up: it defers all mail that it asks them about."""
     try:
         broken = tables.repair()
     except Failed as error:
@@ -188,7 +191,7 @@ def _watch_refusals(
 def _watch_adopted(
     tables: Tables, seen: list[CheckedCustomer], watch: Watch | None, logs: OpenedLogs | None, now: int
 ) -> list[Alarm]:
-    """Ask about people whom tables of somebody else take, where those alone close a domain that is being adopted.
+    """Return alarms where another list, which alone closes a domain that is being adopted, stops accepting its people.
 
     Also where the mail log cannot be read, which keeps nobody from being asked about.
     """
@@ -210,7 +213,7 @@ def _watch_adopted(
 
 
 def _check_servers(places: Places, seen: list[CheckedCustomer], logs: OpenedLogs | None) -> list[Alarm]:
-    """Look whether the servers can be asked that have the last word about unlisted addresses."""
+    """Return alarms for servers that have the last word about unlisted addresses and cannot be asked."""
     if logs is None:
         return []
     try:

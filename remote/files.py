@@ -152,7 +152,7 @@ def _folder_faults(path: str, info: os.stat_result) -> Iterator[str]:
 
 
 def _walk(folder: str, prefix: str) -> Iterator[tuple[str, State]]:
-    """Walk all that lies below; a directory's name ends in a slash and has no content."""
+    """Yield all that lies below; a directory's name ends in a slash and has no content."""
     with os.scandir(folder) as entries:
         for entry in entries:
             name = prefix + entry.name
@@ -184,7 +184,7 @@ def _target(path: str) -> str | None:
 
 
 def _remove_tree(path: str) -> None:
-    """Let the name go in one step, then what it named."""
+    """Remove the name in one step, then the directory that it named."""
     target = _target(path)
     if target is None and os.path.isdir(path):
         target = os.path.basename(_fresh(path))
@@ -206,7 +206,7 @@ def _remove(path: str) -> None:
 
 
 def _bytes(content: str) -> bytes:
-    """Turn text to bytes, the way back from read_file."""
+    """Return text as bytes, the reverse of read_file."""
     return content.encode("utf-8", "surrogateescape")
 
 

@@ -45,7 +45,7 @@ def _read(asked: list[Request]) -> list[State | None]:
 
 
 def _spools(home: str, customers: Mapping[str, int]) -> State | None:
-    """Each customer's files as the receiver wrote them: null what is not there, a text what cannot be read.
+    """Return each customer's files as the receiver wrote them: null for a missing file, a text for an unreadable one.
 
     By customer, how many bytes its list may have; 0: it is not to be read.
     """

@@ -41,7 +41,7 @@ class ProofFailed(Failed):
 
 
 class Busy(Failed):
-    """Someone else is at work here."""
+    """Another run is at work here."""
 
     kind = "busy"
 
@@ -115,7 +115,7 @@ def _start(argv: Sequence[str], streams: Sequence[int]) -> int:
 
 
 def _wait(name: str, process: int, seconds: float) -> int:
-    """Wait for a program's end and give its exit code. One that takes too long is killed, and Failed raised."""
+    """Wait for a program's end and return its exit code. One that takes too long is killed, and Failed raised."""
     until = time.monotonic() + seconds
     pause = 0.0005
     while (ended := os.waitpid(process, os.WNOHANG))[0] == 0:
@@ -130,7 +130,7 @@ def _wait(name: str, process: int, seconds: float) -> int:
 
 
 def last_lines(text: str, lines: int = 12, chars: int = 1500) -> str:
-    """Cut out the end of what a program said, where its reason is."""
+    """Return the last lines of a program's output, where its reason is."""
     return "\n".join(text.strip().splitlines()[-lines:])[-chars:]
 
 
@@ -176,7 +176,7 @@ def _answer(request: Mapping[str, Any], kinds: dict[str, Kind]) -> State:
 
 
 def _load(name: str, source: str) -> Mapping[str, Kind]:
-    """Take in a module that was sent, under its own name, so that the next one can import it."""
+    """Load a module that was sent, under its own name, so that the next one can import it."""
     module = types.ModuleType(name)
     sys.modules[name] = module
     exec(compile(source, name, "exec"), module.__dict__)  # noqa: S102 it comes from where this very program came from
@@ -229,7 +229,7 @@ def _make_all(changes: Sequence[Any], kinds: Mapping[str, Kind], lock: Mapping[s
 
 
 def _make(changes: Sequence[Any], kinds: Mapping[str, Kind]) -> int:
-    """Compare all, then make what is not yet as wanted, in order."""
+    """Compare all items, then make in order those that are not as wanted."""
     todo = _still_to_do(changes, kinds)
     for kind in dict.fromkeys(kind for kind, _, _ in todo):
         if tidy := kinds[kind].tidy:
@@ -249,7 +249,7 @@ def _make_one(kind: Kind, name: str, wanted: State | None, what: str, so_far: st
 
 
 def _still_to_do(changes: Sequence[Any], kinds: Mapping[str, Kind]) -> list[tuple[str, str, State | None]]:
-    """Drop what is as wanted by now; refuse all if anything is neither that nor what the plan was made from.
+    """Return the changes that are still to be made; raise Changed if an item has neither the old nor the wanted state.
 
     What is derived is not compared: nobody's hand work is in it, and an upload may have changed it meanwhile.
     """
@@ -300,7 +300,7 @@ class _Lock:
         return True
 
     def _name_holder(self) -> str:
-        """Name who holds it, as that one says itself; the mark of a killed run does not count."""
+        """Return who holds the lock, by its own mark; the mark of a killed run does not count."""
         try:
             with open(self.mark, encoding="utf-8", errors="replace") as mark:
                 process, text = mark.read(500).split(" ", 1)
@@ -310,7 +310,7 @@ class _Lock:
         return text.strip()
 
     def _process(self) -> str:
-        """Name the process that the kernel says holds it: whoever can read a directory can hold its lock for ever."""
+        """Return the process that the kernel says holds the lock: whoever can read a directory can lock it for ever."""
         there = os.fstat(self.descriptor)
         name = f"{os.major(there.st_dev):02x}:{os.minor(there.st_dev):02x}:{there.st_ino}"
         with suppress(OSError, ValueError), open("/proc/locks", encoding="ascii", errors="replace") as locks:
@@ -324,5 +324,5 @@ class _Lock:
 
 
 def refuse_making(name: str, _wanted: State | None) -> None:
-    """Refuse: this is a kind that only tells."""
+    """Raise Failed: this kind of item can only be read."""
     raise Failed(f"{name} is read and never made")

@@ -63,7 +63,7 @@ def reads_pieces() -> bool:
 
 
 def _settle_other(before: State) -> None:
-    """Finish what a killed run began with another file: what sshd takes stays, what it does not is put back."""
+    """Finish what a killed run began with another file: what sshd accepts stays, the rest is put back."""
     if before:
         if run_command(_sshd(), "-t").code:
             _write(before["path"], before["content"])
@@ -97,7 +97,7 @@ def _faults(content: str) -> Iterator[str]:
 
 
 def _reload() -> None:
-    """Have the running sshd read its configuration again; one that does not run will when it starts."""
+    """Reload the running sshd's configuration; one that does not run reads it when it starts."""
     systemctl = find_tool("systemctl")
     if systemctl and os.path.isdir(SYSTEMD):
         for service in SERVICES:

@@ -25,7 +25,7 @@ _OURS = ("password=", "sslcert=", "sslkey=")  # lines of the service file that a
 
 
 class Credential(NamedTuple):
-    """What is written of what was sent."""
+    """The parts of what was sent that are written."""
 
     lines: str  # of the service file
     files: dict[str, str]  # beside it

@@ -30,7 +30,7 @@ def _fault(account: str, command: str) -> str:
 
 
 def _make(account: str, wanted: State | None) -> None:
-    """Build as an upload does. There is nothing to change: the rule in sudoers.d says it all, if nothing overrules."""
+    """Run a build as an upload does. Nothing is changed: this tests the rule in sudoers.d."""
     command = (wanted or {})["command"]
     why = _describe_fault(_run_as(account, command)) or _fault(account, command)
     if why:

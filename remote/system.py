@@ -24,7 +24,10 @@ def _read_packages(asked: list[Request]) -> list[State | None]:
 
 
 def _known_to_dpkg(names: list[str]) -> set[str]:
-    """Look into dpkg's own list (format: deb-status): dpkg-query needs 8 ms to read all of it, this less than one."""
+    """Return the packages in dpkg's own list (format: deb-status).
+
+    Dpkg-query needs 8 ms to read all of it, this under one.
+    """
     with open(DPKG, "rb") as file:
         status = b"\n" + file.read()
     there = set()
@@ -114,7 +117,7 @@ def _read_derived(asked: list[Request]) -> list[State | None]:
 
 
 def _check(argv: list[str]) -> State | None:
-    """Ask what is not in order. A program that cannot say is not in order itself, and may be about to be replaced."""
+    """Return what is not in order. A program that cannot answer is not in order, and may be about to be replaced."""
     if not os.path.exists(argv[0]):
         return None
     try:

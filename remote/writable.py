@@ -35,7 +35,7 @@ def _mounts(config_directory: str) -> Iterator[str]:
 
 
 def _locked(paths: Iterable[str]) -> Iterator[str]:
-    """Name files that root cannot replace by others: immutable ones, and those that are mounted by themselves."""
+    """Yield files that root cannot replace: immutable ones, and those that are mounted by themselves."""
     mounted = {line.split()[4] for line in read_text("/proc/self/mountinfo").splitlines()}
     for path in map(os.path.realpath, filter(os.path.exists, paths)):
         if not os.access(path, os.W_OK):
@@ -67,7 +67,7 @@ def _accounts(accounts: Mapping[str, str]) -> Iterator[str]:
 
 
 def _crontabs(names: Iterable[str]) -> Iterator[str]:
-    """Name crontabs of our accounts: ours is in /etc/cron.d, so whoever made one wants to stay."""
+    """Yield crontabs of our accounts: ours is in /etc/cron.d, so somebody else made those."""
     for path in (os.path.join(folder, name) for folder in CRONTABS for name in names):
         if os.path.isfile(path):
             yield (

@@ -64,7 +64,7 @@ _CLIENTS = {
 
 
 class KitPages(NamedTuple):
-    """Whose words a kit's README.txt has."""
+    """The provider and the templates for a kit's README.txt."""
 
     provider: Provider | None = None  # who "we" are
     templates: Path | None = None  # folder with templates of the operator's own; None: ours
@@ -74,7 +74,7 @@ OUR_PAGES = KitPages()
 
 
 def key_file(customer: Customer, key_name: str) -> str:
-    """Name the file a private key lies in, in the customer's directory."""
+    """Return the name of a private key's file in the customer's directory."""
     return f"exchupdate-{key_name}{_CLIENTS[customer.exchange.client].key_ends}"
 
 
@@ -112,7 +112,10 @@ def _files(customer: Customer, relays: Sequence[Relay], kit: int, pages: KitPage
 
 
 def task_name(customer: Customer) -> str:
-    """Name the task that Windows runs the batch by; of a POSIX host, the systemd unit or the file of cron."""
+    """Return the name of the task by which Windows runs the batch.
+
+    On a POSIX host, of the systemd unit or cron's file.
+    """
     if customer.exchange.is_posix:
         return posix_host.unit(customer)
     return f"Postern {customer.id}"
@@ -155,7 +158,7 @@ def blockers(customer: Customer, relays: Sequence[Relay]) -> list[str]:
 
 
 def _unused_options(customer: Customer) -> Iterator[str]:
-    """Name the templates that this customer has no use for."""
+    """Yield the templates that this customer does not need."""
     if customer.exchange.reach != "kit":
         yield from _BY_HAND
     if _EXPORTERS[customer.exchange.source].end_mark != _END_MARK:

@@ -18,7 +18,7 @@ _TIMER_DAYS = {"MON": "Mon", "TUE": "Tue", "WED": "Wed", "THU": "Thu", "FRI": "F
 
 
 def unit(customer: Customer) -> str:
-    """Name the systemd unit, or the file of cron, that runs the export."""
+    """Return the name of the systemd unit, or of cron's file, that runs the export."""
     return f"postern-{customer.id}"
 
 

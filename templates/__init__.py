@@ -35,7 +35,7 @@ class BadTemplate(Exception):
 
 
 def render_own(folder: Path, name: str, /, **facts: object) -> str:
-    """Fill in a template, or the one of the same name in a folder of the operator's, which may include ours.
+    """Return a rendered template, or the operator's own of the same name, which may include ours.
 
     Raises BadTemplate where the operator's cannot be filled in.
     """
@@ -49,7 +49,7 @@ def render_own(folder: Path, name: str, /, **facts: object) -> str:
 
 
 def render(name: str, /, **facts: object) -> str:
-    """Fill in one template, as `relay/sudoers.j2`.
+    """Return one rendered template, as `relay/sudoers.j2`.
 
     Files below windows/ come out as cmd.exe and Notepad have them: CRLF, and ASCII, since no two code pages of
     an NT agree on anything else. Raises jinja2.UndefinedError for a fact left out, and ValueError for such a letter.

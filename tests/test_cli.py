@@ -332,7 +332,7 @@ def test_ctrl_c_while_a_relay_says_nothing_ends_with_a_sentence(operator: Operat
         assert process.stderr is not None
         called, _ = silent.accept()
         process.send_signal(signal.SIGINT)
-        assert "Ctrl-C again ends it at once" in process.stderr.readline()
+        assert "Ctrl-C again stops at once" in process.stderr.readline()
         if presses == 2:
             process.send_signal(signal.SIGINT)
         silent.close()  # a second try would wait there for a greeting
@@ -398,7 +398,7 @@ WRONG = {
     "rotate-key acme --finish --undo": "either --finish or --undo, not both",
     "rotate-key acme --force": "--force goes with --finish or --undo",
     "rotate-key --due --kit-dir /tmp/x": "--public-key and --kit-dir are for one customer",
-    "rotate-key acme --finish --public-key x": "--public-key brings a new key in, --finish and --undo do not",
+    "rotate-key acme --finish --public-key x": "--public-key begins a rotation; it does not go with --finish or --undo",
     "init acme": "acme.toml is there already",
     "init ../acme": "cannot be an id",
     "init": "which customer? Name the new one's id, or say --from FILE.csv",

@@ -60,7 +60,7 @@ class Windows:
     # ---- a Host, and a Machine
 
     def read(self, items: Sequence[Item]) -> list[State | None]:
-        """Read what is there now; see Host."""
+        """Return the present state of each item; see Host."""
         return [self._kind(item).read(item) for item in items]
 
     def make(self, changes: Sequence[Change]) -> None:
@@ -76,13 +76,13 @@ class Windows:
             self._kind(change.item).make(change.item)
 
     def run(self, *argv: str, stdin: bytes = b"", hear: Callable[[bytes], None] | None = None) -> Done:
-        """Run a program there; see Machine. `hear` is given what it says as it comes."""
+        """Run a program; see Machine. `hear` is called with its output as it comes."""
         return self._console.command(quote_command(argv), stdin, hear)
 
     # ---- an ExchangeEnd
 
-    def place(self, name: str, private: Secret) -> None:
-        """Put a private key there: first an empty file that nobody else may open, then what is secret."""
+    def write_key(self, name: str, private: Secret) -> None:
+        """Write a private key: first an empty file that only administrators can open, then its content."""
         draft = self._fresh(name)
         try:
             self._make_folder()
@@ -98,8 +98,8 @@ class Windows:
                 self._console.files().remove(draft)
             raise
 
-    def forget_key(self, name: str) -> bool:
-        """Remove a key file; whether there was one."""
+    def delete_key(self, name: str) -> bool:
+        """Delete a key file; return whether there was one."""
         return self.remove(name)
 
     # ---- files by name
@@ -171,7 +171,10 @@ class Windows:
         self._close_access(_windows(path), stat.S_ISDIR(there.st_mode or 0))
 
     def _access(self, path: str) -> State:
-        """Ask icacls, which tells it to a file only, and in numbers that no language of Windows changes."""
+        """Return a file's access list from icacls, saved to a file: that form is the same in every language of Windows.
+
+        That form is the same in every language of Windows.
+        """
         saved = self._fresh("access")
         done = self.run("icacls", path, "/save", _windows(saved))
         state = None
@@ -262,7 +265,7 @@ class Windows:
         return self._kinds[item.kind]
 
     def must(self, *calls: Sequence[str]) -> None:
-        """Have programs run one after the other, each only when the one before did not fail."""
+        """Run programs one after the other, each only when the one before succeeded."""
         words = " && ".join(map(quote_command, calls))
         done = self._console.command(words)
         if done.code:

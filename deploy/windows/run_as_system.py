@@ -27,7 +27,10 @@ _BATCH = (
 
 
 def run_task(windows: Windows, name: str, line: str, hear: Callable[[bytes], None]) -> int:
-    """Run a line in the folder there, its output heard as it comes; gives its exit code. Raises HostError."""
+    """Run a line in the folder by a task of the system; return its exit code. `hear` is called with its output.
+
+    Raises HostError.
+    """
     token = f"now-{os.urandom(4).hex()}"
     task = f"{name} {token}"
     batch = "".join(f"{one}\r\n" for one in _BATCH).format(folder=windows.folder, line=line, token=token)

@@ -33,7 +33,7 @@ class WindowsShell:
         self._connection = self._sftp = None
 
     def command(self, line: str, stdin: bytes = b"", hear: Callable[[bytes], None] | None = None) -> Done:
-        """Have cmd.exe run a line to its end; `hear` is given what it says as it comes. Raises HostError."""
+        """Run a line in cmd.exe to its end; `hear` is called with its output as it comes. Raises HostError."""
         return _run_to_end(line, self._connect(), stdin, hear)
 
     def files(self) -> paramiko.SFTPClient:
@@ -82,7 +82,7 @@ def _run_to_end(words: str, connection: Connection, stdin: bytes, hear: Callable
 
 
 def _check_shell(connection: Connection) -> None:
-    """See that it is cmd.exe that reads commands: another shell would read them otherwise."""
+    """Raise HostError unless cmd.exe reads commands: another shell reads them differently."""
     done = _run_to_end("echo %OS%", connection, b"")
     if "Windows_NT" not in done.out:
         close(connection)

@@ -25,7 +25,7 @@ from receiver.upload.pipeline import verify_tables
 
 
 class AcceptOrder(NamedTuple):
-    """What a person has said."""
+    """What a person has confirmed on the command line."""
 
     numbers: Numbers
     list: str  # SHA-256 of the list that was reviewed, all of it
@@ -35,7 +35,7 @@ class AcceptOrder(NamedTuple):
 
 
 class Witness(NamedTuple):
-    """What tells who had mail since the review."""
+    """The sources that know who had mail since the review."""
 
     seen: SeenMail
     ask: Callable[[Sequence[str]], Answers]  # the customer's own server
@@ -52,7 +52,7 @@ def accept_held(spool: Spool, order: AcceptOrder, witness: Witness, tables: Tabl
     settings = load_settings(spool.places, spool.customer)
     late = late_mail.find_late_mail(spool, settings, witness.seen.mail, witness.ask)  # a server may answer slowly
     with publishing.transaction(spool) as settings:
-        _check_not_pinned(spool)
+        _check_not_frozen(spool)
         now = int(time.time())
         in_force, found = spool.in_force(), review_held(spool, settings, now)
         record = _read_record(spool, order, witness)
@@ -79,17 +79,17 @@ def _publish(spool: Spool, settings: Settings, in_force: InForce, found: Review,
     publishing.publish(spool, settings, in_force, decision, now)
 
 
-def _check_not_pinned(spool: Spool) -> None:
-    pin = spool.pinned()
-    if pin:
-        raise Refused(f"frozen since {format_time(pin.since)}; `resume {spool.customer}` comes first")
+def _check_not_frozen(spool: Spool) -> None:
+    frozen = spool.frozen()
+    if frozen:
+        raise Refused(f"frozen since {format_time(frozen.since)}; `resume {spool.customer}` comes first")
 
 
 def _read_record(spool: Spool, order: AcceptOrder, witness: Witness) -> ReviewRecord:
     """Return the review that a person goes by. Raises Refused where it is another, or says other numbers."""
     record = review_record.load_record(spool.folder)
     if record is None:
-        what = "nobody has reviewed what is held here, or the record of it is damaged"
+        what = "the held list has not been reviewed here, or the record of its review is damaged"
         raise Refused(f"{what}: `review {spool.customer}` comes first, on this relay too")
     if record.list != order.list:  # the whole of it: a list that begins with the same letters can be made
         changed = f"the list that was reviewed last is {record.list[:12]}, not {escape(order.list[:12])}"
@@ -112,12 +112,16 @@ def _check_against_record(customer: str, found: Review, record: ReviewRecord, se
     again = f"look again: `review {customer}`"
     going, closing = found.effect.going - record.going, found.effect.closing - record.closing
     if going:
-        raise Refused(f"{name_some(going)} would go by the list held now, and nobody was shown that; {again}")
+        raise Refused(
+            f"{name_some(sorted(going))} would be removed by the list held now, which the review did not show; {again}"
+        )
     if closing:
-        raise Refused(f"{name_some(closing)} would close by the list held now, and nobody was shown that; {again}")
+        raise Refused(
+            f"{name_some(sorted(closing))} would be closed by the list held now, which the review did not show; {again}"
+        )
     gone = {name for name in record.listed - found.recipients if domain_of(name) in found.effect.closing}
     if gone:  # a list that is held for its growth was never in force, so nobody of it "goes"
-        raise Refused(f"{name_some(gone)} stood on the list that was reviewed, and not on the one held now; {again}")
+        raise Refused(f"the list held now lacks {name_some(sorted(gone))} of the reviewed list; {again}")
     before, after = record.total, len(found.recipients)
     grows = after - before > GROWTH_FLOOR and after > settings.growth_factor * before
     if grows or after > settings.max_recipients >= before:
@@ -128,7 +132,7 @@ def _check_no_empty_domain(found: Review, in_force: InForce, settings: Settings)
     served = set(map(domain_of, (*found.recipients, *settings.include))) | set(settings.partial)
     empty = [name for name in settings.domains if name in in_force.accepted.domains and name not in served]
     if empty:
-        help_ = "name it in `partial`, or let it go by `provision --removing domain:" + empty[0] + "`"
+        help_ = "name it in `partial`, or remove it with `provision --removing domain:" + empty[0] + "`"
         raise Refused(f"{', '.join(empty)} would be closed with no address: {help_}")
 
 

@@ -34,7 +34,7 @@ def read_adopted(text: bytes, settings: Settings) -> frozenset[str]:
 
 
 def hold_adopted(settings: Settings, spool: Spool, given: frozenset[str], origin: Origin, tables: Tables) -> Outcome:
-    """Hold these addresses, with whom uploads have brought meanwhile, and list them; no domain closes.
+    """Hold and list these addresses, together with those that uploads have brought meanwhile; no domain closes.
 
     Raises Refused where each of their domains has an accepted list, which they would only be held against.
     """

@@ -44,5 +44,5 @@ def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables, look: b
 
 
 def _describe_nobody(entry: str) -> str:
-    known = f"for those who left in the last {removed_addresses.DAYS} days `history` names the entries"
-    return f"nobody is to be brought back: whom entry {escape(entry)} removed, if anybody, is listed again; {known}"
+    known = f"`history` names the entries that removed somebody in the last {removed_addresses.DAYS} days"
+    return f"nobody is to be brought back: everybody whom entry {escape(entry)} removed is listed again; {known}"

@@ -51,7 +51,7 @@ class SpoolFile(NamedTuple):
 
 
 class ExportedLists(NamedTuple):
-    """What a sibling handed over."""
+    """The files of a sibling's spool, as it sent them."""
 
     number: int  # of the list in force, in history
     packed: bytes  # the list in force; nothing: it has none
@@ -120,14 +120,14 @@ def export_lists(spool: Spool) -> dict[str, Any]:
 
 
 def import_lists(spool: Spool, givens: Sequence[ExportedLists], origin: Origin, tables: Tables) -> Outcome:
-    """Fill an empty spool with what its siblings handed over. Raises Refused where there is a list already."""
+    """Fill an empty spool with the lists of its siblings. Raises Refused where there is a list already."""
     with publishing.transaction(spool) as settings:
         if spool.in_force().text or spool.accepted().domains:
             raise Refused("there is a list here already; only an empty spool takes one over")
         some = [given for given in givens if given.packed] or [givens[0]]
         why = _differ(some)
         given = _unite_in_force(some, settings, origin) if why else some[0]
-        _fill(spool, (*given.files, *_pins(some)))
+        _fill(spool, (*given.files, *_freezes(some)))
         outcome = Outcome(spool.customer, "unchanged", origin)
         if why:
             _hold(spool, some[0], origin, why)
@@ -147,7 +147,7 @@ def _differ(givens: Sequence[ExportedLists]) -> str:
     lists = {given.says[0] for given in givens}
     if len(lists) > 1:
         counts = ", ".join(str(text.count(b"\n")) for text in sorted(lists, key=len, reverse=True))
-        return f"its relays list different addresses ({counts}): whom any of them lists is listed"
+        return f"its relays list different addresses ({counts}): every address that any of them lists stays listed"
     if len({given.says[1] for given in givens}) > 1:
         return "its relays do not agree on which domains have an accepted list"
     return ""
@@ -175,7 +175,7 @@ def _past_of_all(givens: Sequence[ExportedLists], recipients: frozenset[str]) ->
     yield SpoolFile(".", removed_addresses.NAME, removed_addresses.encode_removals(removals))
 
 
-def _pins(givens: Sequence[ExportedLists]) -> Iterator[SpoolFile]:
+def _freezes(givens: Sequence[ExportedLists]) -> Iterator[SpoolFile]:
     """Yield what says that uploads do not take effect: a person said so, even on one relay alone."""
     pins = [file for given in givens for file in given.files if file.name == PINNED]
     yield from pins[:1]

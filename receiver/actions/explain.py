@@ -13,7 +13,7 @@ from receiver.addresses import domain_of
 from receiver.lists import history, left_out, removed_addresses, upload_log
 from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
-from receiver.monitoring.refusal_watch import Watched
+from receiver.monitoring.refusal_watch import WatchedCustomer
 from receiver.outcome import Failed, Refused
 from receiver.tables_client import Tables
 from receiver.upload.recipient_filter import EXCLUDED, listed_form, reason_left_out
@@ -22,7 +22,7 @@ MOST_FOUND = 1_000  # addresses that a pattern finds
 
 
 def explain(
-    spool: Spool, settings: Settings, address: str, tables: Tables, watched: Watched | None, now: int
+    spool: Spool, settings: Settings, address: str, tables: Tables, watched: WatchedCustomer | None, now: int
 ) -> dict[str, Any]:
     """Return how an address stands: on the list or not and since when, left out and why, refused, in the tables.
 
@@ -34,7 +34,7 @@ def explain(
         raise Refused(f"{reason}: an address in {', '.join(settings.domains)} is wanted")
     in_force, held = spool.in_force(), spool.held()
     log = {entry.entry: entry for entry in upload_log.read_entries(spool.folder)}
-    pin, domain = spool.pinned(), domain_of(name)
+    frozen, domain = spool.frozen(), domain_of(name)
     return {
         "address": name,
         "domain": domain,
@@ -51,7 +51,7 @@ def explain(
         "excluded": reason_left_out(f"smtp:{name}", settings) == EXCLUDED,
         "held": held
         and {"list": held.list, "since": held.since, "reasons": held.reasons, "has_it": name in held.recipients},
-        "pinned": pin and pin._asdict(),
+        "pinned": frozen and frozen._asdict(),
         "in_table": _is_in_table(tables, name, domain),
         **_mail(name, watched),
     }
@@ -136,7 +136,7 @@ def _is_in_table(tables: Tables, name: str, domain: str) -> bool | None:
         return None
 
 
-def _mail(name: str, watched: Watched | None) -> dict[str, Any]:
+def _mail(name: str, watched: WatchedCustomer | None) -> dict[str, Any]:
     """Return what the mail log says of an address in the last 14 days."""
     if watched is None:
         return {"refused": {}, "refused_days": [], "had_mail": "", "waiting": "", "log_since": ""}

@@ -17,7 +17,7 @@ from receiver.outcome import Refused
 
 
 class LateMail(NamedTuple):
-    """What the customer's server says of them."""
+    """The server's answers about recipients that had mail since the review."""
 
     harmless: frozenset[str] = frozenset()  # the server refuses the address itself, or takes everybody
     note: str = ""  # that it takes everybody, so that what it took proves nothing
@@ -26,7 +26,10 @@ class LateMail(NamedTuple):
 def find_late_mail(
     spool: Spool, settings: Settings, mail: Mapping[str, MailSeen], ask: Callable[[Sequence[str]], Answers]
 ) -> LateMail:
-    """Ask the customer's server about who had mail since the review; without a lock, since that takes time."""
+    """Return what the customer's server answers about recipients that had mail since the review.
+
+    It takes time, and so no lock.
+    """
     record = review_record.load_record(spool.folder)
     if record is None or spool.waits() is None:
         return LateMail()
@@ -35,8 +38,8 @@ def find_late_mail(
         return LateMail()
     answers = ask(names)
     if answers.takes_everybody:
-        told = f"{name_some(names)} had mail since the review, and the customer's server takes everybody"
-        return LateMail(frozenset(names), f"{told}: what it took proves nothing")
+        reason = f"{name_some(sorted(names))} had mail since the review, and the customer's server takes everybody"
+        return LateMail(frozenset(names), f"{reason}: what it took proves nothing")
     return LateMail(frozenset(name for name, reply in answers.replies.items() if reply.is_refused))
 
 
@@ -46,7 +49,7 @@ def check_late_mail(spool: Spool, found: Review, mail: Mapping[str, MailSeen], l
     names = [name for name in _late(found, record, mail) if name not in late.harmless] if record else []
     if names:
         what = "had mail since the review, and would be refused"
-        raise Refused(f"{name_some(names)} {what}; look again: `review {spool.customer}`")
+        raise Refused(f"{name_some(sorted(names))} {what}; look again: `review {spool.customer}`")
 
 
 def _late(found: Review, record: ReviewRecord, mail: Mapping[str, MailSeen]) -> list[str]:

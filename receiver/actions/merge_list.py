@@ -25,7 +25,7 @@ from receiver.upload.pipeline import verify_tables
 
 
 class MergeOptions(NamedTuple):
-    """How the other relay's list is taken."""
+    """How the other relay's list is merged."""
 
     is_exact: bool = False  # whom that relay does not list goes
     removing: int = 0  # how many go, which must be right
@@ -33,7 +33,7 @@ class MergeOptions(NamedTuple):
 
 
 class Merge(NamedTuple):
-    """The list in force here, and what is to be in force."""
+    """The list in force here, and the list that would be in force."""
 
     in_force: InForce
     recipients: frozenset[str]
@@ -76,7 +76,10 @@ def look_at_merge(spool: Spool, given: ExportedLists, options: MergeOptions) -> 
 
 
 def merge_list(spool: Spool, given: ExportedLists, options: MergeOptions, origin: Origin, tables: Tables) -> Outcome:
-    """Take another relay's list. Raises Refused where another number would go than was named, or a list is frozen."""
+    """Merge another relay's list.
+
+    Raises Refused where another number is removed than was named, or a list is frozen.
+    """
     with publishing.transaction(spool) as settings:
         merge = _merge(spool, settings, given, options)
         if len(merge.going) != options.removing:
@@ -93,8 +96,8 @@ def merge_list(spool: Spool, given: ExportedLists, options: MergeOptions, origin
 def _merge(spool: Spool, settings: Settings, given: ExportedLists, options: MergeOptions) -> Merge:
     if not given.packed:
         raise Refused("the other relay has no list; nothing is changed")
-    if pin := spool.pinned():
-        raise Refused(f"frozen since {format_time(pin.since)}; `inv resume {spool.customer}` ends that first")
+    if frozen := spool.frozen():
+        raise Refused(f"frozen since {format_time(frozen.since)}; `inv resume {spool.customer}` ends that first")
     in_force = spool.in_force()
     theirs = keep_domains(list_file.decode_recipients(given.text), settings.domains)
     recipients = theirs if options.is_exact else in_force.recipients | theirs

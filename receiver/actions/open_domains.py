@@ -12,7 +12,7 @@ from receiver.upload.pipeline import verify_tables
 
 
 def open_domains(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
-    """Forget that any list was accepted; who is listed stays listed. Asked again it changes nothing."""
+    """Forget that any list was accepted; recipients stay listed. A second call changes nothing."""
     with publishing.transaction(spool) as settings:
         in_force = spool.in_force()
         why = f"{', '.join(settings.domains)}, until a list is accepted again; {len(in_force.recipients)} recipients"

@@ -21,7 +21,7 @@ def report_customers(places: Places, now: int) -> dict[str, Any]:
 
 
 def _report(places: Places, customer: str, now: int) -> dict[str, Any]:
-    """One customer whose spool is broken does not keep the others from being reported."""
+    """Return one customer's figures; a broken spool does not keep the others from being reported."""
     try:
         with Spool(places, customer) as spool:
             refused = refusals_file.load_refused(spool.folder)

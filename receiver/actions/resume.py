@@ -12,9 +12,9 @@ from receiver.upload.recipient_filter import FilteredExport
 
 
 def resume_uploads(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
-    """Let uploads take effect again, and let the guard judge the list that waits at once."""
+    """End the freeze, and judge the list that waits at once."""
     with publishing.transaction(spool) as settings:
-        if spool.pinned() is None:
+        if spool.frozen() is None:
             raise Refused("not frozen: uploads take effect")
         waiting = spool.held()
         if waiting:
@@ -27,6 +27,6 @@ def resume_uploads(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
         else:
             total, added = len(spool.in_force().recipients), frozenset()
             outcome = Outcome(spool.customer, "resumed", origin, total=total, why="no list waits")
-        spool.unpin()  # last: killed before it, a second resume does the same again
+        spool.unfreeze()  # last: killed before it, a second resume does the same again
         spool.record(outcome)
     return verify_tables(spool, tables, outcome, added)

@@ -9,7 +9,7 @@ from common.settings import UNLISTED, Settings
 from receiver.addresses import domain_of, keep_domains
 from receiver.lists import review_record
 from receiver.lists.review_record import ListEffect, MailSeen, ReviewRecord
-from receiver.lists.spool import Held, InForce, Pin, Spool
+from receiver.lists.spool import Held, InForce, ListFreeze, Spool
 from receiver.monitoring.refusal_watch import SeenMail
 from receiver.monitoring.refusals import DAYS
 from receiver.outcome import Refused, records
@@ -18,7 +18,7 @@ ALONE = "only this relay was asked, and other relays of the customer may have se
 
 
 class Review(NamedTuple):
-    """The list that is held, beside the list in force of this relay."""
+    """The held list compared with the list in force on this relay."""
 
     held: Held
     recipients: frozenset[str]  # of the held list, in domains that are still the customer's
@@ -30,7 +30,7 @@ class Review(NamedTuple):
 
     @classmethod
     def of(cls, held: Held, in_force: InForce, settings: Settings, takes_plus: bool, now: int) -> Review:
-        """Compare, counting against the list in force. A domain that opened by its age has no accepted list."""
+        """Return the comparison with the list in force. A domain that opened by its age has no accepted list."""
         ours = keep_domains(held.recipients, settings.domains)
         accepted = in_force.accepted.unexpired(settings, now).domains
         known = {*accepted, *held.open_domains}
@@ -67,8 +67,8 @@ class Review(NamedTuple):
             (*seen.unseen, ALONE),
         )
 
-    def as_json(self, customer: str, pin: Pin | None, record: ReviewRecord) -> dict[str, Any]:
-        """Return it as plain JSON. `pin`: why uploads do not take effect; `record`: what accept goes by."""
+    def as_json(self, customer: str, frozen: ListFreeze | None, record: ReviewRecord) -> dict[str, Any]:
+        """Return it as plain JSON. `frozen`: why uploads do not take effect; `record`: what accept checks."""
         return {
             "customer": customer,
             "list": self.held.list,
@@ -78,7 +78,7 @@ class Review(NamedTuple):
             "left_out": self.held.left_out,
             "named": records(self.held.named),
             "since": self.held.since,
-            "pinned": bool(pin),
+            "pinned": bool(frozen),
             **self.held.origin._asdict(),
             "first": self.first,
             "coming": self.coming,
@@ -89,7 +89,7 @@ class Review(NamedTuple):
             "takes_plus": self.effect.takes_plus,
             "mail_days": DAYS,
             **describe_record(record),
-            "command": f"resume {customer}" if pin else record.command(customer),
+            "command": f"resume {customer}" if frozen else record.command(customer),
         }
 
 

@@ -10,7 +10,7 @@ from receiver.formatting import escape, format_time, name_some
 from receiver.lists import history, list_file, publishing
 from receiver.lists.history import Entry
 from receiver.lists.publishing import Decision
-from receiver.lists.spool import Accepted, Pin, Spool
+from receiver.lists.spool import Accepted, ListFreeze, Spool
 from receiver.outcome import Origin, Outcome, Refused
 from receiver.tables_client import Tables
 from receiver.upload.guard import count_by_domain
@@ -19,7 +19,7 @@ from receiver.upload.pipeline import verify_tables
 
 
 class ListChoice(NamedTuple):
-    """The list of history that is meant: the one whose hash begins so, else so many back; neither: the previous."""
+    """A list of history: by the beginning of its hash, else by how many lists back; neither: the previous one."""
 
     list: str = ""
     back: int | None = None
@@ -28,34 +28,34 @@ class ListChoice(NamedTuple):
 def preview_rollback(spool: Spool, which: ListChoice) -> dict[str, Any]:
     """Return, as plain JSON, which list a rollback would put back, and who would come and go. Raises Refused."""
     settings = load_settings(spool.places, spool.customer)
-    entry = _find_entry(history.entries(spool.folder), which, spool.pinned())
+    entry = _find_entry(history.entries(spool.folder), which, spool.frozen())
     before, after = spool.in_force().recipients, _recipients(spool, entry, settings)
     found = {"customer": spool.customer, "list": entry.kept.list, "of": entry.kept.origin.when, "total": len(after)}
     return {**found, "coming": sorted(after - before), "going": sorted(before - after)}
 
 
 def roll_back(spool: Spool, which: ListChoice, removing: int, origin: Origin, tables: Tables) -> Outcome:
-    """Put an earlier list back and freeze it. Raises Refused when it is not in history, or others than `removing` go.
+    """Put an earlier list back and freeze it. Raises Refused when it is not kept, or not `removing` would go.
 
     Domains that had no accepted list while it was in force are open again. What is held stays, for resume.
     """
     with publishing.transaction(spool) as settings:
         in_force = spool.in_force()
-        entry = _find_entry(history.entries(spool.folder), which, spool.pinned())
+        entry = _find_entry(history.entries(spool.folder), which, spool.frozen())
         recipients = _recipients(spool, entry, settings)
         _check_number(in_force.recipients - recipients, removing)
         text = list_file.encode_recipients(recipients)
         domains = _still_accepted(in_force.accepted, entry, recipients, settings)
         accepted = Accepted(domains, list_file.digest(text), count_by_domain(recipients, settings))
         accepted = accepted.without(spool.last_export().open_domains)
-        pin = Pin(origin.when, origin.by, entry.kept.list)
+        frozen = ListFreeze(origin.when, origin.by, entry.kept.list)
         why = f"{format_time(origin.when)} to list {entry.kept.list[:12]} of {format_time(entry.kept.origin.when)}"
         outcome = Outcome(spool.customer, "pinned", origin, total=len(recipients), why=why)
         added, removed = recipients - in_force.recipients, in_force.recipients - recipients
         outcome = outcome._replace(added=len(added), removed=len(removed))
         offered = outcome._replace(offered=accepted.list)
         logged = log_entry(offered, in_force, None, f"{origin.by}, rolling back")._replace(did="rolled back")
-        decision = Decision(recipients, text, accepted, origin, logged.accepted_by, pin, clears=False, entry=logged)
+        decision = Decision(recipients, text, accepted, origin, logged.accepted_by, frozen, clears=False, entry=logged)
         publishing.publish(spool, settings, in_force, decision, origin.when)
         spool.record(outcome)
     return verify_tables(spool, tables, outcome, added)
@@ -67,12 +67,12 @@ def _recipients(spool: Spool, entry: Entry, settings: Settings) -> frozenset[str
 
 def _check_number(going: frozenset[str], removing: int) -> None:
     if going and len(going) != removing:  # nobody goes where it is done already: it may be asked again
-        what = f"{len(going)} of those in force would go by it"
-        named = f": {name_some(going)}; if that is meant, say --removing {len(going)}" if going else ""
+        what = f"{len(going)} of those in force would be removed by it"
+        named = f": {name_some(sorted(going))}; if that is meant, say --removing {len(going)}" if going else ""
         raise Refused(f"{what}, not {removing}{named}")
 
 
-def _find_entry(entries: list[Entry], which: ListChoice, pinned: Pin | None) -> Entry:
+def _find_entry(entries: list[Entry], which: ListChoice, frozen: ListFreeze | None) -> Entry:
     if which.list:
         found = [entry for entry in entries if entry.kept.list.startswith(which.list)]
         if not found:
@@ -80,9 +80,9 @@ def _find_entry(entries: list[Entry], which: ListChoice, pinned: Pin | None) -> 
         if len({entry.kept.list for entry in found}) > 1:
             raise Refused(f"several kept lists are named {escape(which.list)}...; `history --json` has the whole names")
         return found[0]
-    if pinned and which.back is None:
-        since = f"frozen already, since {format_time(pinned.since)}"
-        raise Refused(f"{since}, to list {pinned.list[:12]}; another is named by --to N or --list HASH")
+    if frozen and which.back is None:
+        since = f"frozen already, since {format_time(frozen.since)}"
+        raise Refused(f"{since}, to list {frozen.list[:12]}; another is named by --to N or --list HASH")
     back = 1 if which.back is None else which.back
     if back >= len(entries):
         raise Refused(f"history goes {max(0, len(entries) - 1)} back, not {back}")

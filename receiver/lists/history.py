@@ -55,7 +55,7 @@ def difference(folder: int, back: int) -> dict[str, Any]:
 
 
 def add_list(folder: int, staged: str, number: int) -> None:
-    """Take a staged file into history, and let go of the oldest. A file that is not there was taken in already."""
+    """Move a staged file into history, and delete the oldest list. A file that is not there was moved already."""
     atomic_files.make(folder, "history")
     with atomic_files.open_subdirectory(folder, "history") as directory:
         if atomic_files.read_start(folder, staged, 1) is not None:

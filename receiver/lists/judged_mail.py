@@ -18,7 +18,7 @@ _KEPT = 14 * 86_400  # seconds
 
 
 def add_judged(folder: int, names: Iterable[str], now: int) -> None:
-    """Note that a list which refuses these was accepted at `now`, epoch seconds."""
+    """Record that a list which refuses these was accepted at `now`, epoch seconds."""
     judged = {**read_judged(folder, now - _KEPT), **dict.fromkeys(names, now)}
     atomic_files.replace(folder, _FILE, atomic_files.encode_json({"postern": 1, "judged": judged}))
 

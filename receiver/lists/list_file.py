@@ -49,7 +49,7 @@ def decode_recipients(content: bytes) -> frozenset[str]:
 
 
 def digest(content: bytes) -> str:
-    """Name a list by its content, the same on every relay."""
+    """Return the SHA-256 of a list, the same on every relay."""
     return hashlib.sha256(content).hexdigest()
 
 

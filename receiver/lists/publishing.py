@@ -17,7 +17,7 @@ from receiver.formatting import is_time
 from receiver.lists import history, list_file, removed_addresses, upload_log
 from receiver.lists.list_file import ListRecord
 from receiver.lists.removed_addresses import Removal
-from receiver.lists.spool import Accepted, InForce, Pin, Spool
+from receiver.lists.spool import Accepted, InForce, ListFreeze, Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Origin
 from receiver.system import atomic_files, locks
@@ -28,14 +28,14 @@ _GONE = "gone.next"
 
 
 class Decision(NamedTuple):
-    """What is to be in force, and what is to count as accepted of it."""
+    """The list to publish, and which of its domains count as accepted."""
 
     recipients: frozenset[str]
     text: bytes  # the same as the spool has it: sorting a million takes a second, so it is done once
     accepted: Accepted
     origin: Origin
     by: str = ""  # the person who decided; empty: the guard
-    pin: Pin | None = None
+    frozen: ListFreeze | None = None
     clears: bool = True  # what was held is no longer
     entry: LogEntry | None = None  # of the log; None: nothing is written there
     brings_back: frozenset[str] = frozenset()  # addresses that stay until a person accepts that they go
@@ -44,13 +44,13 @@ class Decision(NamedTuple):
 
 
 class Publication(NamedTuple):
-    """What is to be so when a publication is finished."""
+    """The state of the spool once a publication is finished."""
 
     when: int
     list: str  # SHA-256 of the list in force then
     accepted: Accepted
     number: int = 0  # of its place in history; 0: the list in force stays the same
-    pin: Pin | None = None
+    frozen: ListFreeze | None = None
     clears: bool = False
     entry: LogEntry | None = None  # to be written to the log
 
@@ -65,7 +65,7 @@ class StagedFiles(NamedTuple):
 
 @contextmanager
 def transaction(spool: Spool) -> Iterator[Settings]:
-    """Be the only one who publishes for a customer, under its settings as they are now; what was begun is finished.
+    """Hold the customer's lock for publishing, with its present settings, after finishing what was begun.
 
     Raises Busy and BadSettings.
     """
@@ -76,7 +76,7 @@ def transaction(spool: Spool) -> Iterator[Settings]:
 
 
 def publish(spool: Spool, settings: Settings, in_force: InForce, decision: Decision, now: int) -> None:
-    """Put a decision into force. Raises OSError; a full disk leaves the list in force as it was.
+    """Publish a decision. Raises OSError; a full disk leaves the list in force as it was.
 
     A domain of which the list has nobody is open, whatever the decision says. Where a store keeps the list, the
     decision is committed there first, and stays without effect where that fails.
@@ -85,7 +85,7 @@ def publish(spool: Spool, settings: Settings, in_force: InForce, decision: Decis
         spool.commit(decision)
     text = decision.text
     decision = decision._replace(accepted=decision.accepted.only_listed(text))
-    begun = Publication(now, list_file.digest(text), decision.accepted, pin=decision.pin, clears=decision.clears)
+    begun = Publication(now, list_file.digest(text), decision.accepted, frozen=decision.frozen, clears=decision.clears)
     begun = begun._replace(entry=decision.entry)
     newest = next(iter(history.entries(spool.folder)), None)
     number = newest.number if newest else 0
@@ -123,7 +123,7 @@ def _label(decision: Decision, before: frozenset[str], begun: Publication) -> Li
 
 
 def _refresh(spool: Spool, decision: Decision) -> None:
-    """Note that the list in force has been confirmed; the tables need no build for it."""
+    """Record that the list in force was confirmed; the tables need no build for that."""
     if decision.accepted != spool.accepted():
         spool.accept(decision.accepted)
     if decision.clears:
@@ -133,7 +133,7 @@ def _refresh(spool: Spool, decision: Decision) -> None:
 
 
 def begin(spool: Spool, begun: Publication, staged: StagedFiles | None = None) -> None:
-    """Publish what is staged: the list in force, its label for history and who has left, where begun.number says so.
+    """Put the staged files in force: the list, its label for history, and the removals, where begun.number says so.
 
     Raises OSError. What needs room on the disk comes first, so a full one leaves the old list.
     """
@@ -159,7 +159,7 @@ def _stage(spool: Spool, staged: StagedFiles) -> None:
 
 
 def complete(spool: Spool) -> None:
-    """Do what a publication that was begun still needs; every run that will write calls it first."""
+    """Finish a publication that was begun; every run that writes calls this first."""
     begun = _read(spool, BEGUN)
     if begun is None:
         return
@@ -170,8 +170,8 @@ def complete(spool: Spool) -> None:
     if atomic_files.read_start(spool.folder, _LIST, 1) is not None and begun.number:
         atomic_files.rename(spool.folder, _LIST, "recipients")
     _remember(spool, begun)
-    if begun.pin:
-        spool.pin(begun.pin)
+    if begun.frozen:
+        spool.freeze(begun.frozen)
     spool.accept(begun.accepted)
     if begun.clears:
         spool.unhold()
@@ -202,24 +202,25 @@ def read_unverified(spool: Spool) -> Publication | None:
 
 
 def mark_verified(spool: Spool, begun: Publication) -> None:
-    """Note that the tables hold this publication, unless another has come meanwhile."""
+    """Record that the tables have this publication, unless another has come meanwhile."""
     if read_unverified(spool) == begun:
         atomic_files.remove(spool.folder, UNVERIFIED)
 
 
 def _fields(begun: Publication) -> dict[str, object]:
-    pin = begun.pin and begun.pin._asdict()
+    fields = begun._asdict()
+    frozen = fields.pop("frozen")
     entry = upload_log.encode_entry(begun.entry)
-    return {**begun._asdict(), "accepted": begun.accepted._asdict(), "pin": pin, "entry": entry}
+    return {**fields, "accepted": begun.accepted._asdict(), "pin": frozen and frozen._asdict(), "entry": entry}
 
 
 def _read(spool: Spool, name: str) -> Publication | None:
     fields = atomic_files.load_json(spool.folder, name) or {}
     try:
         known = {name: value for name, value in fields.items() if name in Publication._fields}
-        accepted, pin = Accepted.read(fields["accepted"]), fields["pin"] and Pin.read(fields["pin"])
+        accepted, frozen = Accepted.read(fields["accepted"]), fields["pin"] and ListFreeze.read(fields["pin"])
         entry = upload_log.decode_entry(fields["entry"]) if fields.get("entry") else None
-        begun = Publication(**{**known, "accepted": accepted, "pin": pin, "entry": entry})
+        begun = Publication(**{**known, "accepted": accepted, "frozen": frozen, "entry": entry})
         is_typed = isinstance(begun.list, str) and is_time(begun.when) and isinstance(begun.number, int)
         if not (is_typed and begun.number in history.NUMBERS):
             raise TypeError

@@ -19,7 +19,7 @@ LIMIT = 512 << 20  # bytes: a million of the longest addresses that go, and who 
 
 
 class BadRecord(Exception):
-    """What was sent, or lies there, is no record of a review. The text says what is wrong with it."""
+    """A record of a review is damaged, or no such record. The text says what is wrong with it."""
 
 
 class MailSeen(NamedTuple):
@@ -30,7 +30,7 @@ class MailSeen(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """What `accept` must be told. Each is counted over all relays that were asked."""
+    """The numbers that `accept` must be given, each counted over all relays that were asked."""
 
     first: int = 0  # addresses of the list in domains without an accepted list
     adding: int = 0  # other addresses that are not in force, because the list grows too much
@@ -139,7 +139,7 @@ def load_record(folder: int) -> ReviewRecord | None:
 
 
 def store_record(folder: int, record: ReviewRecord) -> None:
-    """Replace the last review in a spool; where nothing is held yet it waits for what may come."""
+    """Replace the last review in a spool, also while no list is held."""
     atomic_files.make(folder, "held")
     with atomic_files.open_subdirectory(folder, "held") as directory:
         atomic_files.replace(directory, NAME, atomic_files.encode_json(encode_record(record)))

@@ -40,7 +40,7 @@ KEY_FIELDS = ("first", "last", "kit")  # of each; kit is left out where none is 
 
 
 class Accepted(NamedTuple):
-    """What has passed the guard, or a person."""
+    """The accepted domains, each with the date of its last good upload."""
 
     domains: Mapping[str, int] = {}  # those with an accepted list: when their last good upload came
     list: str = ""  # SHA-256 of the list that passed or was accepted last
@@ -91,7 +91,7 @@ class InForce(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What is told of the list in force, without its recipients."""
+    """The list in force without its recipients."""
 
     total: int = 0
     list: str = ""  # its SHA-256; empty: there is none
@@ -131,22 +131,22 @@ class Held(NamedTuple):
         return cls(why["list"], frozenset(), origin, why["since"], reasons, counts, total, opened, named)
 
 
-class Pin(NamedTuple):
-    """Why uploads do not take effect."""
+class ListFreeze(NamedTuple):
+    """Who froze the list, when, and to which list: uploads do not take effect."""
 
     since: int
     by: str
     list: str  # SHA-256 of the list that was rolled back to
 
     @classmethod
-    def read(cls, fields: Mapping[str, Any]) -> Pin:
+    def read(cls, fields: Mapping[str, Any]) -> ListFreeze:
         """Return what _asdict() gave; what is damaged of it says nothing, and it still holds."""
         since = fields.get("since", 0)
         return cls(since if is_time(since) else 0, str(fields.get("by", "")), str(fields.get("list", "")))
 
 
 class LastExport(NamedTuple):
-    """What the last export that could be read said besides its recipients."""
+    """What the last readable export had besides its recipients."""
 
     open_domains: tuple[str, ...] = ()  # in which everybody gets mail, whoever is listed
     plus_addresses: bool | None = None  # whether the server takes user+tag@ where it takes user@; None: not said
@@ -174,7 +174,7 @@ class Spool:
 
     @contextmanager
     def locked(self, seconds: float = locks.CUSTOMER) -> Iterator[None]:
-        """Be the only one who writes here. Raises Busy."""
+        """Hold the customer's lock, without which nobody writes here. Raises Busy."""
         busy = f"another run is publishing for {self.customer}; try again in a minute"
         with locks.hold_lock(self.folder, fcntl.LOCK_EX, seconds, busy):
             yield
@@ -234,7 +234,7 @@ class Spool:
             return None
 
     def hold(self, held: Held, text: bytes) -> None:
-        """Let a list, written as `text`, wait in the place of the one that waits, and since when that one does."""
+        """Store a list, written as `text`, as the one that waits, with the time since when it does."""
         before = self.held()
         since = before.since if before and before.reasons else held.since
         why = {**held.fields(), "since": since}
@@ -244,24 +244,24 @@ class Spool:
             atomic_files.store_json(directory, "why.json", why)
 
     def unhold(self) -> None:
-        """Forget the list that waits."""
+        """Delete the list that waits."""
         with suppress(FileNotFoundError), atomic_files.open_subdirectory(self.folder, "held") as directory:
             for name in ("why.json", "recipients", "review.json", "reviewed.json"):
                 atomic_files.remove(directory, name)
 
-    def pinned(self) -> Pin | None:
-        """Return why uploads do not take effect; a damaged pin still holds."""
+    def frozen(self) -> ListFreeze | None:
+        """Return why uploads do not take effect; a damaged file still freezes."""
         fields = atomic_files.load_json(self.folder, spool_files.PINNED)
         if fields is None:
-            return Pin(0, "", "") if spool_files.PINNED in os.listdir(self.folder) else None
-        return Pin.read(fields)
+            return ListFreeze(0, "", "") if spool_files.PINNED in os.listdir(self.folder) else None
+        return ListFreeze.read(fields)
 
-    def pin(self, pin: Pin) -> None:
-        """Let no upload take effect."""
-        atomic_files.store_json(self.folder, spool_files.PINNED, pin._asdict())
+    def freeze(self, freeze: ListFreeze) -> None:
+        """Freeze the list: no upload takes effect."""
+        atomic_files.store_json(self.folder, spool_files.PINNED, freeze._asdict())
 
-    def unpin(self) -> None:
-        """Let uploads take effect again."""
+    def unfreeze(self) -> None:
+        """End the freeze: uploads take effect again."""
         atomic_files.remove(self.folder, spool_files.PINNED)
 
     def keys(self) -> dict[str, dict[str, int]]:
@@ -277,7 +277,7 @@ class Spool:
         return {}
 
     def note_key(self, key: str, now: int, kit: int | None = None) -> None:
-        """Note that a key was used, and by which kit; the longest unseen is forgotten when there are more than KEYS.
+        """Record that a key was used, and by which kit; of more than KEYS the one unused longest is forgotten.
 
         `kit`: 0 for an export whose kit has no number; None: no export was sent, so nothing is known of a kit.
         """
@@ -298,7 +298,7 @@ class Spool:
         return LastExport(opened, plus if isinstance(plus, bool) else None)
 
     def record_export(self, export: LastExport) -> None:
-        """Replace last-export.json, where it says something else."""
+        """Replace last-export.json, where its content changes."""
         if export != self.last_export():
             atomic_files.store_json(self.folder, spool_files.LAST_EXPORT, export._asdict())
 

@@ -28,7 +28,7 @@ LIMIT = 32 << 20  # bytes of the newest lines that are kept and read: 3 KB an en
 
 
 class DomainCounts(NamedTuple):
-    """What the guard counted in one domain, without the addresses that are always listed."""
+    """The guard's counts in one domain, without the addresses that are always listed."""
 
     passed: int = 0  # in the list that passed or was accepted last
     reference: int = 0  # in force, or removed of late; no more than were listed before that
@@ -41,7 +41,7 @@ class DomainCounts(NamedTuple):
 
 
 class GuardInputs(NamedTuple):
-    """All that the guard judges an upload by, in numbers: so that it can be judged again under other limits."""
+    """The numbers by which the guard judges an upload, kept so that it can be judged again under other limits."""
 
     domains: Mapping[str, DomainCounts] = {}
     missing: tuple[str, ...] = ()  # canaries that are not in the upload
@@ -73,7 +73,7 @@ class LogEntry(NamedTuple):
 
 
 class LastAccept(NamedTuple):
-    """The last time that a person took a whole list."""
+    """The last time that a person accepted a whole list."""
 
     when: int  # epoch seconds
     later: frozenset[str]  # ids of the entries after it, some of the same second

@@ -27,7 +27,7 @@ Ask = Callable[[list[str]], Answers]
 
 
 class Sample(NamedTuple):
-    """People who were taken, and how the last runs ended."""
+    """People that a relay accepted, and the results of the last runs."""
 
     addresses: tuple[str, ...] = ()
     failed_runs: int = 0  # in a row, in which most of them were not taken any more
@@ -44,7 +44,7 @@ def watched_domains(settings: Settings, accepted: Iterable[str]) -> dict[str, li
 
 
 def check_sample(spool: Spool, settings: Settings, had_mail: Sequence[str], ask: Ask) -> list[Alarm]:
-    """Ask about the customer's sample, and fill it; return an alarm where most of it is not taken any more.
+    """Probe the customer's sample and fill it; return an alarm where most of it is not accepted any more.
 
     And where the relay answers no question, for then nobody looks. `had_mail`: people who had mail, of whom the sample
     is filled first, and then of the list that is held.

@@ -53,7 +53,7 @@ def find_alarms(status: Status, settings: Settings, now: int) -> Iterator[Alarm]
     """Yield all there is to say of one customer."""
     for watch in (
         _alarm_held,
-        _alarm_pinned,
+        _alarm_frozen,
         _alarm_refused,
         _alarm_unverified,
         _alarm_stale,
@@ -131,15 +131,17 @@ def hide_urls(text: str) -> str:
 
 def _alarm_held(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
     held = status.held
-    if held and held.reasons and not status.pin:
+    if held and held.reasons and not status.frozen:
         text = f"held since {format_time(held.since)}: {'; '.join(held.reasons)}; see `inv review {status.customer}`"
         yield Alarm(status.customer, f"held {held.since}", text)
 
 
-def _alarm_pinned(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
-    if status.pin:
-        since = f"frozen since {format_time(status.pin.since)} by {escape(status.pin.by)}"
-        yield Alarm(status.customer, f"pinned {status.pin.since}", f"{since}; `inv resume {status.customer}` ends it")
+def _alarm_frozen(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
+    if status.frozen:
+        since = f"frozen since {format_time(status.frozen.since)} by {escape(status.frozen.by)}"
+        yield Alarm(
+            status.customer, f"pinned {status.frozen.since}", f"{since}; `inv resume {status.customer}` ends it"
+        )
 
 
 def _alarm_refused(status: Status, _: Settings, now: int) -> Iterator[Alarm]:

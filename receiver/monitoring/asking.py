@@ -33,7 +33,7 @@ _LEAST = 10.0  # of them, for one; where less is left it is asked in the next ru
 
 
 class Question(NamedTuple):
-    """Whom a server is asked about."""
+    """The addresses about which a server is asked."""
 
     server: Server
     people: list[str]
@@ -41,7 +41,7 @@ class Question(NamedTuple):
 
 
 class Asking(NamedTuple):
-    """What the last looks at one customer's server came to."""
+    """The results of the last probes of one customer's server."""
 
     refused: int = 0  # looks in a row in which it refused the question, or all who are listed
     put_off: bool = False  # unlisted addresses are deferred
@@ -49,7 +49,7 @@ class Asking(NamedTuple):
 
     @classmethod
     def read(cls, fields: Mapping[str, Any] | None) -> Asking:
-        """Take in what was written; what is damaged says nothing."""
+        """Return the stored results; a damaged file has none."""
         said = fields or {}
         refused, unasked = (each if isinstance(each, int) else 0 for each in map(said.get, ("refused", "unasked")))
         return cls(refused, said.get("put_off") is True, min(max(unasked, 0), UNASKED_RUNS))
@@ -74,7 +74,7 @@ def is_passing(found: Answers) -> bool:
 
 
 def check_servers(places: Places, customers: Iterable[Settings], postfix: Mapping[str, str]) -> list[Alarm]:
-    """Ask the server of each customer who has it asked, and write down what that came to; return what is wrong.
+    """Probe the servers of customers with unlisted = "ask" and store the results; return what is wrong.
 
     Who was not asked for the longest comes first, and no server has more than its share of the time that is left, or
     than _LEAST: slow ones keep nobody else's from being asked for long.

@@ -12,17 +12,17 @@ from receiver.monitoring.postfix_message import Breakage, Delivery, OtherRefusal
 from receiver.monitoring.refusals import Refusals
 
 
-class Owned(NamedTuple):
-    """Whose a domain is, and the form of it that lists have."""
+class DomainOwner(NamedTuple):
+    """The customer that has a domain, and the form of the domain in lists."""
 
     refusals: Refusals
     domain: str
 
 
 class Collector:
-    """Counts events in; those of other domains are nobody's."""
+    """Counts events; events of other domains are dropped."""
 
-    def __init__(self, owners: Mapping[str, Owned], last_hops: LastHops, first: int = 0) -> None:
+    def __init__(self, owners: Mapping[str, DomainOwner], last_hops: LastHops, first: int = 0) -> None:
         """Count for the owners of these domains; lines are numbered from `first` on."""
         self._owners, self._last_hops, self._order = owners, last_hops, first
 
@@ -54,17 +54,17 @@ class Collector:
         else:
             owned.refusals.fail(name, message, event.day)
 
-    def _owner_of(self, address: str) -> Owned | None:
+    def _owner_of(self, address: str) -> DomainOwner | None:
         return self._owners.get(address.rpartition("@")[2])
 
 
-def owners(customers: Iterable[tuple[Settings, Refusals]]) -> dict[str, Owned]:
+def owners(customers: Iterable[tuple[Settings, Refusals]]) -> dict[str, DomainOwner]:
     """Return who owns each domain, in each form a log may have of it."""
     found = {}
     for settings, refusals in customers:
         for domain in settings.domains:
             for form in {domain, settings.unicode.get(domain, domain).casefold()}:
-                found[form] = Owned(refusals, domain)
+                found[form] = DomainOwner(refusals, domain)
     return found
 
 

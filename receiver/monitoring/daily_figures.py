@@ -18,7 +18,7 @@ _DECISIONS = ("accepted", "rolled back", "brought back")  # what a person did, a
 
 
 class DayFigures(NamedTuple):
-    """What a day's uploads and decisions came to."""
+    """The sums of a day's uploads and decisions."""
 
     day: str  # YYYY-MM-DD
     total: int  # recipients in force at its end

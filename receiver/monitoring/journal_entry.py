@@ -14,7 +14,7 @@ _STRANGERS = frozenset(("logger", "systemd-cat"))  # programs by which anybody w
 
 
 class JournalEntry(NamedTuple):
-    """What is read of an entry."""
+    """The fields of a journal entry that are used."""
 
     head: Head | None  # None: anybody may have written it
     day: str  # YYYY-MM-DD, in this machine's own time: an entry prints none

@@ -62,7 +62,7 @@ class LastHops:
         return [self._held_back.pop(name) for name in names if name in self._held_back]
 
     def see(self, queue_id: str) -> None:
-        """Note that a line has this queue id: the hop that named it was not the last."""
+        """Record that a line has this queue id: the hop that named it was not the last."""
         self._held_back.pop(queue_id, None)
         self._seen[queue_id] = None
         if len(self._seen) > _MOST:

@@ -78,7 +78,7 @@ def _unpack(stream: BinaryIO, opened: ExitStack) -> BinaryIO:
 
 
 class _Zstd:
-    """What program zstd unpacks: Python has a module for it from 3.14 on."""
+    """The output of program zstd: Python has a module for it from 3.14 on."""
 
     def __init__(self, stream: BinaryIO, opened: ExitStack) -> None:
         """Start it. Raises OSError where it is not installed, or another archive is around this one."""

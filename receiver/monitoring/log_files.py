@@ -32,7 +32,7 @@ class OpenedLog(NamedTuple):
 
 
 class OpenedLogs(NamedTuple):
-    """What root has opened and asked Postfix for; the account reads it."""
+    """The log files that root has opened, and Postfix's settings; the account reads them."""
 
     logs: tuple[OpenedLog, ...] = ()
     journal: Journal | None = None
@@ -99,7 +99,7 @@ def _log(path: str, now: float) -> OpenedLog:
 
 
 def _distinct(logs: Iterable[OpenedLog]) -> Iterator[OpenedLog]:
-    """Leave out a log that is another one under a second name."""
+    """Yield the logs without those that are another one under a second name."""
     seen: set[tuple[int, int]] = set()
     for log in logs:
         status = os.fstat(log.files[-1].descriptor)

@@ -109,7 +109,7 @@ class Reading:
 
 
 def distinct(files: Iterable[OpenedFile]) -> list[OpenedFile]:
-    """Leave out what is there twice: logrotate was stopped between a copy, or an archive, and the removal."""
+    """Return the files without copies of one another: logrotate was stopped between a copy and the removal."""
     seen, found = set(), []
     for file in sorted(files, key=lambda file: file.is_packed):
         with suppress(*DAMAGED), content(file) as stream:

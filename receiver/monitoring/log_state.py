@@ -14,7 +14,7 @@ _MOST_HELD_BACK = 2_000
 
 
 class LogState(NamedTuple):
-    """What one reading leaves for the next."""
+    """The state that one reading keeps for the next."""
 
     read: int = 0  # when the last reading ended, epoch seconds; 0: there was none
     positions: Mapping[str, Position] = {}  # by the log's path

@@ -36,7 +36,7 @@ _SECOND_HEAD = re.compile(rb"\d\d:\d\d:\d\d\S* \S+ \S+/\S+\[\d+\]: ")
 
 
 class Event(NamedTuple):
-    """Something that was said of a recipient, so many times."""
+    """An event about a recipient, and how often it happened."""
 
     day: str  # YYYY-MM-DD, as the line prints it
     times: int
@@ -44,7 +44,7 @@ class Event(NamedTuple):
 
 
 class Losses:
-    """What a reader did not understand, and whether the log says or shows that lines are missing."""
+    """The lines that a reader did not understand, and whether lines are missing."""
 
     def __init__(self) -> None:
         """Nothing yet."""

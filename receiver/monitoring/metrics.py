@@ -74,9 +74,9 @@ def _samples(status: Status) -> Iterator[Sample]:
     for domain in status.domains:
         yield Sample("postern_open", {**of, "domain": domain}, int(domain in status.opens))
     yield Sample("postern_unlisted_put_off", of, int(status.is_put_off))
-    held = status.held if status.held and status.held.reasons and not status.pin else None
+    held = status.held if status.held and status.held.reasons and not status.frozen else None
     yield Sample("postern_held_since_seconds", of, held.since if held else 0)
-    yield Sample("postern_pinned_since_seconds", of, status.pin.since if status.pin else 0)
+    yield Sample("postern_pinned_since_seconds", of, status.frozen.since if status.frozen else 0)
     yield Sample("postern_unproven_since_seconds", of, status.unproven)
     for key, seen in status.keys.items():
         yield Sample("postern_key_seen_seconds", {**of, "key": key}, seen["last"])

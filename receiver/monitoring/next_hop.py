@@ -30,7 +30,10 @@ class NextHop(NamedTuple):
         return cls(routes.get(domain, ""), domain, logs.postfix if logs else {})
 
     def ask(self, addresses: Sequence[str]) -> Answers:
-        """Ask about addresses, and about a name that nobody has. Addresses beyond next_hop_probe.MOST are not asked."""
+        """Return the replies about addresses and about an invented name.
+
+        Addresses beyond next_hop_probe.MOST are not asked.
+        """
         where = next_hop_probe.server(self.route)
         if where is None:
             return Answers(problem="mail for it goes by MX records, so no server can be asked")

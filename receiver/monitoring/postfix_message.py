@@ -79,7 +79,7 @@ class Delivery(NamedTuple):
 
 
 class Unread(NamedTuple):
-    """It begins as one of these, and does not fit: it was cut, or somebody's brackets make it ambiguous."""
+    """A message that begins as one of these and does not fit: it was cut, or brackets in it make it ambiguous."""
 
     is_cut: bool  # its end, which Postfix always writes, is missing
 

@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from common.next_hop_probe import RANDOM, Answers, Reply
-from receiver.formatting import escape
+from receiver.formatting import escape, name_some
 from receiver.monitoring.postfix_message import DEFERRED, UNLISTED
 from receiver.monitoring.refusals import Refusals, RefusedAddress, without_tag
 
@@ -27,7 +27,7 @@ _STRANGE = re.compile(r'.*[%!"@].*@')  # local parts to which Postfix denies rel
 _REJECTED = "Recipient address rejected"
 
 
-class Gone(NamedTuple):
+class RecentRemoval(NamedTuple):
     """An address that was removed from the list lately."""
 
     entry: str  # of `inv history`: the upload that removed it
@@ -35,13 +35,13 @@ class Gone(NamedTuple):
     since: str = ""  # the day before: log lines may be of another time zone
 
 
-class Known(NamedTuple):
-    """What is known of a customer's list."""
+class ListSnapshot(NamedTuple):
+    """A customer's list at one moment: in force, held, and recent removals."""
 
     customer: str
     listed: Collection[str]  # in force
     held: Collection[str] = frozenset()  # on the list that waits
-    gone: Mapping[str, Gone] = {}  # removed in the last 14 days and not listed since
+    gone: Mapping[str, RecentRemoval] = {}  # removed in the last 14 days and not listed since
     shrink_floor: int = 2
     may_be_asked: bool = True  # False: its mail goes by MX records, and nobody can be asked
 
@@ -73,8 +73,8 @@ class Suspects(NamedTuple):
         return list(dict.fromkeys((*self.broken, *self.overruled)))
 
 
-class Answered(NamedTuple):
-    """What was found out about suspects."""
+class SuspectAnswers(NamedTuple):
+    """What the tables, the relay and the next hop answer about suspects."""
 
     next_hop: Answers = Answers()
     relay: Mapping[str, Reply] = {}  # what this relay's own smtpd says
@@ -94,7 +94,7 @@ class RefusalAlarm(NamedTuple):
         return DAILY if self.is_daily else f"refusal {sha256(repr(sorted(self.addresses)).encode()).hexdigest()[:12]}"
 
 
-def suspects(refusals: Refusals, known: Known, today: str) -> Suspects:
+def suspects(refusals: Refusals, known: ListSnapshot, today: str) -> Suspects:
     """Return the addresses that look wrong: none that was told before, none asked twice on a day."""
     asked = frozenset(name for name, day in refusals.asked.items() if day == today)
     new = {name: each for name, each in _refused_with_sender(refusals) if _is_new(name, refusals, known)}
@@ -109,7 +109,7 @@ def suspects(refusals: Refusals, known: Known, today: str) -> Suspects:
     return Suspects(removed, tuple(broken), tuple(unlisted), tuple(overruled), asked, guessed)
 
 
-def judge(known: Known, asked: Suspects, answered: Answered) -> list[RefusalAlarm]:
+def judge(known: ListSnapshot, asked: Suspects, answered: SuspectAnswers) -> list[RefusalAlarm]:
     """Return the alarms that the answers bear out."""
     return [
         *_alarm_removed(known, asked, answered),
@@ -119,7 +119,7 @@ def judge(known: Known, asked: Suspects, answered: Answered) -> list[RefusalAlar
     ]
 
 
-def daily_line(refusals: Refusals, known: Known) -> RefusalAlarm | None:
+def daily_line(refusals: Refusals, known: ListSnapshot) -> RefusalAlarm | None:
     """Return the line of the day: addresses worth a look, each named once. None: there are none."""
     new = [(name, each) for name, each in refusals.refused.items() if _is_new(name, refusals, known)]
     often = [name for name, each in new if _is_asked_for(each) and name not in known.listed and name not in known.gone]
@@ -144,7 +144,7 @@ def _refused_with_sender(refusals: Refusals) -> Iterator[tuple[str, RefusedAddre
             yield name, each
 
 
-def _guessed_names(removed: Iterable[str], refusals: Refusals, known: Known) -> frozenset[str]:
+def _guessed_names(removed: Iterable[str], refusals: Refusals, known: ListSnapshot) -> frozenset[str]:
     """Return who was refused only to networks that try many names which nobody ever had.
 
     A large provider that writes to many whom an upload removed tries many names too, and none of them is invented.
@@ -158,31 +158,31 @@ def _guessed_names(removed: Iterable[str], refusals: Refusals, known: Known) -> 
     )
 
 
-def _is_real(name: str, refused: RefusedAddress, refusals: Refusals, known: Known) -> bool:
+def _is_real(name: str, refused: RefusedAddress, refusals: Refusals, known: ListSnapshot) -> bool:
     was_known = refused.was_listed or name in refusals.had_mail
     return was_known or name in known.gone or name in known.held or name in known.listed
 
 
-def _is_new(name: str, refusals: Refusals, known: Known) -> bool:
+def _is_new(name: str, refusals: Refusals, known: ListSnapshot) -> bool:
     """Return whether nobody was told of an address, and Postern has not made it up itself: nobody ever had that."""
     is_real = _is_real(name, refusals.refused.get(name, RefusedAddress({}, ())), refusals, known)
     return name not in refusals.named and (is_real or not RANDOM.fullmatch(name))
 
 
-def _is_removed(name: str, refused: RefusedAddress, known: Known) -> bool:
+def _is_removed(name: str, refused: RefusedAddress, known: ListSnapshot) -> bool:
     """Return whether an upload removed an address that nobody let go, and it was refused since."""
     gone = known.gone.get(name)
     return gone is not None and not gone.by_person and refused.days[-1] >= gone.since
 
 
-def _is_missed(name: str, refused: RefusedAddress, refusals: Refusals, known: Known) -> bool:
+def _is_missed(name: str, refused: RefusedAddress, refusals: Refusals, known: ListSnapshot) -> bool:
     """Return whether an unlisted address is one that somebody may miss."""
     if name in known.listed or name in known.gone:
         return False
     return name in known.held or (name in refusals.had_mail and not refused.was_listed)
 
 
-def _alarm_removed(known: Known, asked: Suspects, answered: Answered) -> Iterator[RefusalAlarm]:
+def _alarm_removed(known: ListSnapshot, asked: Suspects, answered: SuspectAnswers) -> Iterator[RefusalAlarm]:
     """Yield one line: whom the server takes, or where that proves nothing, more than a few of one upload."""
     names = [name for name in asked.removed if name in answered.missing]
     proves_nothing = answered.next_hop.takes_everybody or not known.may_be_asked
@@ -203,7 +203,7 @@ def _alarm_removed(known: Known, asked: Suspects, answered: Answered) -> Iterato
         yield RefusalAlarm(f"an upload removed, and now are refused, {how}: {_names(told)}; {cure}", told)
 
 
-def _alarm_broken(known: Known, asked: Suspects, answered: Answered) -> Iterator[RefusalAlarm]:
+def _alarm_broken(known: ListSnapshot, asked: Suspects, answered: SuspectAnswers) -> Iterator[RefusalAlarm]:
     found = {name: reply for name in asked.broken if (reply := answered.relay.get(name)) and _is_broken(reply)}
     if found:
         text = f"mail cannot be taken: this relay answers {_names(found)} with {_reply(next(iter(found.values())))}"
@@ -211,7 +211,7 @@ def _alarm_broken(known: Known, asked: Suspects, answered: Answered) -> Iterator
         yield RefusalAlarm(f"{text}; {cure}", tuple(found))
 
 
-def _alarm_unlisted(known: Known, asked: Suspects, answered: Answered) -> Iterator[RefusalAlarm]:
+def _alarm_unlisted(known: ListSnapshot, asked: Suspects, answered: SuspectAnswers) -> Iterator[RefusalAlarm]:
     if answered.next_hop.takes_everybody:
         return  # what it takes proves nothing
     taken = _taken_by_next_hop([name for name in asked.unlisted if name in answered.missing], answered)
@@ -226,7 +226,7 @@ def _alarm_unlisted(known: Known, asked: Suspects, answered: Answered) -> Iterat
         yield RefusalAlarm(f"{text}; {cure}", tuple(had_mail))
 
 
-def _alarm_overruled(known: Known, asked: Suspects, answered: Answered) -> Iterator[RefusalAlarm]:
+def _alarm_overruled(known: ListSnapshot, asked: Suspects, answered: SuspectAnswers) -> Iterator[RefusalAlarm]:
     replies = {name: answered.relay[name] for name in asked.overruled if name in answered.relay}
     found = {name: reply for name, reply in replies.items() if reply.is_refused and _REJECTED in reply.text}
     if found:
@@ -236,7 +236,7 @@ def _alarm_overruled(known: Known, asked: Suspects, answered: Answered) -> Itera
         )
 
 
-def _taken_by_next_hop(names: Iterable[str], answered: Answered) -> list[str]:
+def _taken_by_next_hop(names: Iterable[str], answered: SuspectAnswers) -> list[str]:
     """Return those that the next hop takes, while it refuses a name that nobody has."""
     random, replies = answered.next_hop.random, answered.next_hop.replies
     if random is None or not random.is_refused:
@@ -260,10 +260,7 @@ def _names_with_word(names: Collection[str], what: str) -> str:
 
 
 def _names(names: Collection[str]) -> str:
-    """Name the first ones, and count the rest."""
-    some = [escape(name, 330) for name in names][:_NAMED]
-    more = f" and {len(names) - len(some)} more" if len(names) > len(some) else ""
-    return ", ".join(some) + more
+    return name_some(names, _NAMED, 330)
 
 
 def _reply(reply: Reply) -> str:

@@ -17,17 +17,17 @@ from receiver.monitoring import refusal_watch
 from receiver.monitoring.alarms import Alarm
 from receiver.monitoring.refusal_alarms import (
     DAILY,
-    Answered,
-    Gone,
-    Known,
+    ListSnapshot,
+    RecentRemoval,
     RefusalAlarm,
+    SuspectAnswers,
     Suspects,
     daily_line,
     judge,
     suspects,
 )
-from receiver.monitoring.refusal_watch import Watch, Watched
-from receiver.monitoring.refusals import DAYS, Raised, alarm_day, raised_today
+from receiver.monitoring.refusal_watch import Watch, WatchedCustomer
+from receiver.monitoring.refusals import DAYS, RaisedAlarm, alarm_day, raised_today
 from receiver.outcome import Failed
 from receiver.tables_client import Tables
 
@@ -48,10 +48,10 @@ class RefusalCheck:
         self._end = time.monotonic() + _SECONDS
 
     def raise_alarms(self, watch: Watch) -> list[Alarm]:
-        """Ask what is to be asked; return all alarms of today."""
+        """Probe the suspects; return all alarms of today."""
         return [alarm for watched in watch.customers.values() for alarm in self._of_customer(watched)]
 
-    def _of_customer(self, watched: Watched) -> list[Alarm]:
+    def _of_customer(self, watched: WatchedCustomer) -> list[Alarm]:
         refusals, customer = watched.refusals, watched.settings.customer
         if refusals.refused or refusals.faults:
             known = self._read_known(watched.settings)
@@ -65,12 +65,12 @@ class RefusalCheck:
             refusals.asked.update(dict.fromkeys((*answered.next_hop.replies, *answered.relay), self._today))
         return [Alarm(customer, kind, text) for kind, text in raised_today(refusals.raised, self._now)]
 
-    def _read_known(self, settings: Settings) -> Known:
+    def _read_known(self, settings: Settings) -> ListSnapshot:
         """Read a customer's list, the one that waits, and who left of late."""
         with Spool(self._tables.places, settings.customer) as spool:
             held, recipients = spool.held(), spool.in_force().recipients
             removals = removed_addresses.find_gone(spool.folder, self._now)
-        return Known(
+        return ListSnapshot(
             settings.customer,
             recipients | frozenset(settings.include),
             held.recipients if held else frozenset(),
@@ -79,17 +79,17 @@ class RefusalCheck:
             self._next_hop(settings) is not None,
         )
 
-    def _raise(self, watched: Watched, alarm: RefusalAlarm) -> None:
-        watched.refusals.raised[alarm.kind] = Raised(alarm_day(self._now), alarm.text)
+    def _raise(self, watched: WatchedCustomer, alarm: RefusalAlarm) -> None:
+        watched.refusals.raised[alarm.kind] = RaisedAlarm(alarm_day(self._now), alarm.text)
         watched.refusals.named.update(dict.fromkeys(alarm.addresses, self._today))
 
-    def _is_raised(self, watched: Watched, kind: str) -> bool:
+    def _is_raised(self, watched: WatchedCustomer, kind: str) -> bool:
         return any(kind == each for each, _ in raised_today(watched.refusals.raised, self._now))
 
-    def _ask(self, asked: Suspects, settings: Settings) -> Answered:
+    def _ask(self, asked: Suspects, settings: Settings) -> SuspectAnswers:
         missing = self._missing_in_tables(asked.for_tables)
         next_hop = self._ask_next_hop([name for name in asked.for_next_hop if name in missing], settings)
-        return Answered(next_hop, self.ask_relay(asked.for_relay).replies, missing)
+        return SuspectAnswers(next_hop, self.ask_relay(asked.for_relay).replies, missing)
 
     def _missing_in_tables(self, names: list[str]) -> frozenset[str]:
         """Return those that Postfix does not find in our tables; none where they cannot be read, which is told.
@@ -156,5 +156,5 @@ def _sources(host: str) -> list[str]:
     return [*own[:_MOST_SOURCES], _LOOPBACK, ""]
 
 
-def _describe_removal(removal: Removal) -> Gone:
-    return Gone(removal.entry, removal.is_by_person, refusal_watch.day(removal.when - DAY))
+def _describe_removal(removal: Removal) -> RecentRemoval:
+    return RecentRemoval(removal.entry, removal.is_by_person, refusal_watch.day(removal.when - DAY))

@@ -30,7 +30,7 @@ SECONDS = 20.0  # for one reading; what is left is read by the next one
 _LINES = 1_000_000_000  # that one reading has at most: lines of a later one have higher numbers
 
 
-class Watched(NamedTuple):
+class WatchedCustomer(NamedTuple):
     """One customer's refusals."""
 
     settings: Settings
@@ -59,7 +59,7 @@ class SeenMail(NamedTuple):
 class Watch(NamedTuple):
     """What is known after a reading."""
 
-    customers: Mapping[str, Watched]
+    customers: Mapping[str, WatchedCustomer]
     state: LogState
 
     def record(self, customer: str, now: float) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def load(places: Places, run: int, customers: Iterable[Settings]) -> Watch:
             refusals, since = (found.refusals, found.since) if found else (Refusals(), "")
             for name, when in judged_mail.read_judged(spool.folder, state.read).items():
                 refusals.named[name] = day(when)
-            watched[settings.customer] = Watched(settings, refusals, since, counted)
+            watched[settings.customer] = WatchedCustomer(settings, refusals, since, counted)
     return Watch(watched, state)
 
 
@@ -148,7 +148,9 @@ def update(places: Places, run: int, customers: Sequence[Settings], logs: Opened
         each.refusals.keep_known(partial(_known_addresses, places, name, int(now)))
     known = {name: frozenset(each.refusals.refused) for name, each in before.customers.items()}
     state = _read_on(watch, logs, routes, now, is_over)
-    found = {name: _begun(each, watch.state, logs, routes, now, is_over) for name, each in watch.customers.items()}
+    found = {
+        name: _read_past_days(each, watch.state, logs, routes, now, is_over) for name, each in watch.customers.items()
+    }
     if not before.state.read:
         _keep_totals(before.customers, found)
     for name, each in found.items():
@@ -173,16 +175,18 @@ def deadline(seconds: float) -> Callable[[], bool]:
     return lambda: time.monotonic() > end
 
 
-def _customers_to_recount(customers: Mapping[str, Watched]) -> dict[str, Watched]:
+def _customers_to_recount(customers: Mapping[str, WatchedCustomer]) -> dict[str, WatchedCustomer]:
     """Return customers whose days are counted once more, because nobody knows how far that was done."""
-    anew = {name: Watched(each.settings, Refusals(), "", each.settings.domains) for name, each in customers.items()}
+    anew = {
+        name: WatchedCustomer(each.settings, Refusals(), "", each.settings.domains) for name, each in customers.items()
+    }
     for name, each in customers.items():
         anew[name].refusals.named = each.refusals.named
     return anew
 
 
-def _keep_totals(before: Mapping[str, Watched], anew: Mapping[str, Watched]) -> None:
-    """Keep the totals, which only grow, where days are counted once more."""
+def _keep_totals(before: Mapping[str, WatchedCustomer], anew: Mapping[str, WatchedCustomer]) -> None:
+    """Copy the totals, which only grow, to records whose days are counted once more."""
     for name, each in before.items():
         if any(each.refusals.totals.values()):
             anew[name].refusals.totals = each.refusals.totals
@@ -225,14 +229,14 @@ def _read_journal(
     return last
 
 
-def _begun(
-    watched: Watched,
+def _read_past_days(
+    watched: WatchedCustomer,
     state: LogState,
     logs: OpenedLogs,
     routes: Mapping[str, str],
     now: float,
     is_over: Callable[[], bool],
-) -> Watched:
+) -> WatchedCustomer:
     """Return a customer with the day since which it counts.
 
     For one who is new, and for a domain that is, the days before are read for them alone.

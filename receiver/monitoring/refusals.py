@@ -21,7 +21,7 @@ MOST_FAULTS = 100  # addresses that a fault of this relay kept from mail
 _MOST_SEEN = 40  # days and networks of one address
 
 
-class Seen(NamedTuple):
+class RefusalDay(NamedTuple):
     """A day on which somebody of a network was refused an address."""
 
     day: str  # YYYY-MM-DD
@@ -33,7 +33,7 @@ class RefusedAddress(NamedTuple):
     """An address that was refused."""
 
     kinds: Mapping[str, int]  # kind: how often
-    seen: tuple[Seen, ...]
+    seen: tuple[RefusalDay, ...]
     was_listed: bool = False  # it was on a list of the customer's at some time
 
     @property
@@ -64,7 +64,7 @@ class Mail(NamedTuple):
     days: int  # on how many it was seen
 
 
-class Waiting(NamedTuple):
+class WaitingMail(NamedTuple):
     """Mail for an address that was deferred, and nothing reached it since."""
 
     day: str
@@ -79,7 +79,7 @@ class Fault(NamedTuple):
     is_broken: bool  # a table that cannot be read, or a domain that is not taken
 
 
-class Raised(NamedTuple):
+class RaisedAlarm(NamedTuple):
     """An alarm that was raised on a day."""
 
     day: str  # as alarms are told once on it, in UTC
@@ -93,12 +93,12 @@ class Refusals:
         """Nothing is known yet."""
         self.refused: dict[str, RefusedAddress] = {}
         self.had_mail: dict[str, Mail] = {}
-        self.waiting: dict[str, Waiting] = {}
+        self.waiting: dict[str, WaitingMail] = {}
         self.faults: dict[str, Fault] = {}
         self.totals: dict[str, int] = dict.fromkeys(KINDS, 0)
         self.named: dict[str, str] = {}  # address: the day on which it was told to a person
         self.asked: dict[str, str] = {}  # address: the day on which a server was asked about it last
-        self.raised: dict[str, Raised] = {}  # kind of an alarm: what it says; it is raised until its day is over
+        self.raised: dict[str, RaisedAlarm] = {}  # kind of an alarm: what it says; it is raised until its day is over
         self._most = most
         self._known: Callable[[], Collection[str]] = frozenset
 
@@ -114,7 +114,7 @@ class Refusals:
     def deliver(self, address: str, trace: Trace) -> None:
         """Note that mail reached an address, or waits for it."""
         if trace.status != SENT:
-            self.waiting[address] = Waiting(trace.day, trace.order)
+            self.waiting[address] = WaitingMail(trace.day, trace.order)
             return
         before = self.had_mail.get(address, Mail("", 0))
         if trace.day > before.last:
@@ -223,7 +223,7 @@ def alarm_day(now: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(now))
 
 
-def raised_today(raised: Mapping[str, Raised], now: float) -> list[tuple[str, str]]:
+def raised_today(raised: Mapping[str, RaisedAlarm], now: float) -> list[tuple[str, str]]:
     """Return the kind and text of each alarm that was raised today."""
     return [(kind, each.text) for kind, each in raised.items() if each.day == alarm_day(now)]
 
@@ -238,11 +238,11 @@ def network(client: str) -> str:
     return str(ipaddress.ip_network(f"{address}/{24 if address.version == 4 else 48}", strict=False))
 
 
-def _seen_of(refusal: Refusal, day: str) -> Seen:
-    return Seen(day, network(refusal.client), refusal.has_sender)
+def _seen_of(refusal: Refusal, day: str) -> RefusalDay:
+    return RefusalDay(day, network(refusal.client), refusal.has_sender)
 
 
-def _add_seen(seen: tuple[Seen, ...], new: Seen) -> tuple[Seen, ...]:
+def _add_seen(seen: tuple[RefusalDay, ...], new: RefusalDay) -> tuple[RefusalDay, ...]:
     """Add one; where there are too many the first goes, but for a day that is not seen otherwise."""
     if new in seen:
         return seen
@@ -253,7 +253,7 @@ def _add_seen(seen: tuple[Seen, ...], new: Seen) -> tuple[Seen, ...]:
     return (*seen[:spare], *seen[spare + 1 :], new)
 
 
-def _seen_since(seen: Iterable[Seen], oldest: str) -> tuple[Seen, ...]:
+def _seen_since(seen: Iterable[RefusalDay], oldest: str) -> tuple[RefusalDay, ...]:
     return tuple(each for each in seen if each.day >= oldest)
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from common.spool_files import REFUSAL_ALARMS
 from receiver.monitoring.postfix_message import KINDS
-from receiver.monitoring.refusals import Fault, Mail, Raised, Refusals, RefusedAddress, Seen, Waiting
+from receiver.monitoring.refusals import Fault, Mail, RaisedAlarm, RefusalDay, Refusals, RefusedAddress, WaitingMail
 from receiver.outcome import Failed
 from receiver.system import atomic_files
 from receiver.system.checked_json import decode_json
@@ -77,9 +77,9 @@ def save(folder: int, stored: StoredRefusals) -> None:
     _write(folder, _ALARMS, {"raised": refusals.raised})
 
 
-def read_raised(fields: Mapping[str, Any]) -> dict[str, Raised]:
+def read_raised(fields: Mapping[str, Any]) -> dict[str, RaisedAlarm]:
     """Return what refusal-alarms.json says. Raises KeyError, TypeError, ValueError, AttributeError."""
-    return {str(kind): Raised(str(day), str(text)) for kind, (day, text) in fields["raised"].items()}
+    return {str(kind): RaisedAlarm(str(day), str(text)) for kind, (day, text) in fields["raised"].items()}
 
 
 def _read(folder: int, name: str) -> dict[str, Any]:
@@ -109,14 +109,14 @@ def _refusals(fields: Mapping[str, Any], mail: Mapping[str, Any]) -> Refusals:
     refusals.named = {name: str(day) for name, day in fields["named"].items()}
     refusals.asked = {name: str(day) for name, day in fields["asked"].items()}
     refusals.had_mail = {name: Mail(str(last), int(days)) for name, (last, days) in mail["had_mail"].items()}
-    refusals.waiting = {name: Waiting(str(day), int(order)) for name, (day, order) in mail["waiting"].items()}
+    refusals.waiting = {name: WaitingMail(str(day), int(order)) for name, (day, order) in mail["waiting"].items()}
     return refusals
 
 
 def _read_refused(fields: Mapping[str, Any]) -> dict[str, RefusedAddress]:
     found = {}
     for name, (kinds, seen, was_listed) in fields["refused"].items():
-        days = tuple(Seen(str(day), str(network), bool(sender)) for day, network, sender in seen)
+        days = tuple(RefusalDay(str(day), str(network), bool(sender)) for day, network, sender in seen)
         counts = {kind: int(kinds[kind]) for kind in KINDS if kind in kinds}
         found[name] = RefusedAddress(counts, days, bool(was_listed))
     return found

@@ -8,7 +8,7 @@ from common.opened import Opened, find_marker
 from common.release import RELEASE
 from common.settings import UNLISTED, Settings
 from receiver.lists import publishing, upload_log
-from receiver.lists.spool import Held, Pin, Spool, Summary
+from receiver.lists.spool import Held, ListFreeze, Spool, Summary
 from receiver.outcome import Outcome
 
 ASK = UNLISTED[-1]
@@ -23,7 +23,7 @@ class Status(NamedTuple):
     opens: tuple[str, ...]  # those in which nothing is rejected
     unproven: int  # when the list came that the tables have not been seen to hold; 0: they hold it
     held: Held | None
-    pin: Pin | None
+    frozen: ListFreeze | None
     keys: dict[str, dict[str, int]]
     last: Outcome | None
     unlisted: str = "refuse"  # what an address gets that is not listed
@@ -37,7 +37,7 @@ class Status(NamedTuple):
         in_force, begun = spool.summary(), publishing.read_unfinished(spool)
         opened = find_marker(spool.places, spool.customer)
         opens = settings.domains if opened else in_force.accepted.opens(settings, now)
-        state = (spool.waits(), spool.pinned(), spool.keys(), spool.last_run())
+        state = (spool.waits(), spool.frozen(), spool.keys(), spool.last_run())
         gained = upload_log.find_last_addition(spool.folder) if settings.no_additions_days else 0
         return cls(
             spool.customer,
@@ -72,7 +72,7 @@ class Status(NamedTuple):
             "put_off": self.is_put_off,
             "unproven": self.unproven,
             "held": self._held(),
-            "pinned": self.pin and self.pin._asdict(),
+            "pinned": self.frozen and self.frozen._asdict(),
             "keys": self.keys,
             "last": self.last and self.last.record(),
             "opened": self.opened and self.opened._asdict(),

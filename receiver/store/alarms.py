@@ -11,7 +11,7 @@ from receiver.formatting import NAMED, escape, format_time
 from receiver.lists import list_file
 from receiver.lists.spool import Spool
 from receiver.outcome import Stopped
-from receiver.store.follow import BESIDE, Followed
+from receiver.store.follow import BESIDE, FollowRecord
 from receiver.store.notes import read_notes
 from receiver.store.operator import customers_of
 from receiver.store.transaction import StoreAccess
@@ -20,7 +20,7 @@ SILENT = 3_600  # seconds without the store after which it is an alarm
 _DAY = 86_400
 
 
-def find_alarms(access: StoreAccess, run: int, followed: Followed, now: int) -> Iterator[tuple[str, str, str]]:
+def find_alarms(access: StoreAccess, run: int, followed: FollowRecord, now: int) -> Iterator[tuple[str, str, str]]:
     """Yield them. A database that is down is one alarm of the relay, not one of each customer.
 
     It is one at once where a domain would open within the hour, or has opened, since the store was reached last.
@@ -41,7 +41,7 @@ def find_alarms(access: StoreAccess, run: int, followed: Followed, now: int) -> 
         yield note.customer, f"store {note.when} {list_file.digest(note.text.encode())[:8]}", note.text
 
 
-def _opening(places: Places, followed: Followed, now: int) -> list[str]:
+def _opening(places: Places, followed: FollowRecord, now: int) -> list[str]:
     """Return the domains that were closed when the store was reached last, and are not in an hour's time."""
     found: list[str] = []
     for name in customers_of(places):

@@ -95,7 +95,7 @@ class Session:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Be in a transaction that is committed at the end. Raises Unreached, Locked, and Unclear for the COMMIT."""
+        """Run a transaction that is committed at the end. Raises Unreached, Locked, and Unclear for the COMMIT."""
         with self.failures():
             self.begin("READ COMMITTED")
             try:
@@ -192,7 +192,7 @@ class Connection(Session):
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Be in a transaction that sees one moment and writes nothing. Raises Unreached."""
+        """Run a transaction that sees one moment and writes nothing. Raises Unreached."""
         with self.failures():
             self.begin("REPEATABLE READ READ ONLY")
             try:
@@ -203,7 +203,7 @@ class Connection(Session):
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Be in a transaction that is committed at the end. Raises Unreached, Locked, and Unclear for the COMMIT."""
+        """Run a transaction that is committed at the end. Raises Unreached, Locked, and Unclear for the COMMIT."""
         with self.transaction():
             self._check_store()
             yield

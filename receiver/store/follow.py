@@ -36,8 +36,8 @@ OVERLAP = 60  # seconds by which a look reaches back, for what was committed lat
 BESIDE = 180  # seconds for which a follower may have heads that do not know each other
 
 
-class Followed(NamedTuple):
-    """When this relay followed, and what it could not."""
+class FollowRecord(NamedTuple):
+    """The times of the last runs of `postern follow`, and what failed."""
 
     reached: int = 0  # epoch seconds of this relay: when the store was asked last and answered
     tried: int = 0  # when it was asked last
@@ -49,21 +49,21 @@ class Followed(NamedTuple):
     alive: Sequence[str] = ()  # upload relays with a heartbeat in the last hour; none: this one's could not be written
 
 
-class Looked(NamedTuple):
-    """What came of one run."""
+class FollowResult(NamedTuple):
+    """The result of one run of `postern follow`."""
 
-    followed: Followed
+    followed: FollowRecord
     changed: tuple[str, ...] = ()  # customers whose list in force is another now
 
 
-def read_followed(run: int) -> Followed:
+def read_followed(run: int) -> FollowRecord:
     """Return what the last run noted; nothing where there was none."""
     fields = atomic_files.load_json(run, FOLLOW) or {}
-    return Followed(**{name: value for name, value in fields.items() if name in Followed._fields})
+    return FollowRecord(**{name: value for name, value in fields.items() if name in FollowRecord._fields})
 
 
-def follow(access: StoreAccess, customers: Sequence[str], now: int, seconds: float = 3_600.0) -> Looked:
-    """Look once, for at most so many seconds. Raises Busy while another run is at it."""
+def follow(access: StoreAccess, customers: Sequence[str], now: int, seconds: float = 3_600.0) -> FollowResult:
+    """Read the store once, for at most so many seconds. Raises Busy while another run is at it."""
     run = atomic_files.open_directory(access.places.run)
     lock = os.open("follow.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=run)
     try:
@@ -76,7 +76,7 @@ def follow(access: StoreAccess, customers: Sequence[str], now: int, seconds: flo
         os.close(run)
 
 
-def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, until: float) -> Looked:
+def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, until: float) -> FollowResult:
     last = _without_future(read_followed(run), now)
     every = not last.reached or now - last.every >= ALL or last.every > now or bool(last.why)
     noted = {note.customer for note in read_notes(run, last.tried - OVERLAP)}  # those whose uploads were not judged
@@ -89,16 +89,16 @@ def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, unt
             again = [name for name in customers if name in names]
             for name in again:
                 if time.monotonic() > until:
-                    return Looked(last._replace(tried=now, why="it took too long"), tuple(changed))
+                    return FollowResult(last._replace(tried=now, why="it took too long"), tuple(changed))
                 if _follow_safely(access, connection, name, wrong):
                     changed.append(name)
             access.note_damage(connection.damaged)
             alive = beat(connection, access.settings, _upload_relays(access, customers))
     except (Unreached, BadSettings) as error:
-        return Looked(last._replace(tried=now, why=str(error)), tuple(changed))
+        return FollowResult(last._replace(tried=now, why=str(error)), tuple(changed))
     beside = {name: last.beside.get(name, now) for name in customers if _has_several(access, name)}
     whole = now if every else last.every
-    return Looked(Followed(now, now, clock, whole, "", wrong, beside, alive), tuple(changed))
+    return FollowResult(FollowRecord(now, now, clock, whole, "", wrong, beside, alive), tuple(changed))
 
 
 def _upload_relays(access: StoreAccess, customers: Iterable[str]) -> set[str]:
@@ -110,7 +110,7 @@ def _upload_relays(access: StoreAccess, customers: Iterable[str]) -> set[str]:
     return found
 
 
-def _without_future(last: Followed, now: int) -> Followed:
+def _without_future(last: FollowRecord, now: int) -> FollowRecord:
     """Return what was noted, as of now where a clock that was ahead noted it: no alarm waits for that time."""
     beside = {name: min(since, now) for name, since in last.beside.items()}
     return last._replace(reached=min(last.reached, now), beside=beside)
@@ -135,7 +135,7 @@ def find_changed(connection: Connection, customers: Sequence[str], since: int) -
 
 
 def _follow_safely(access: StoreAccess, connection: Connection, name: str, wrong: dict[str, str]) -> bool:
-    """Follow one customer; what fails there keeps no other from it, but for a connection that is gone."""
+    """Follow one customer; a failure is recorded and stops no other customer, unless the connection is gone."""
     try:
         with Spool(access.places, name) as spool:
             return follow_customer(access, connection, spool, wrong)
@@ -148,7 +148,7 @@ def _follow_safely(access: StoreAccess, connection: Connection, name: str, wrong
 
 
 def follow_customer(access: StoreAccess, connection: Connection, spool: Spool, wrong: dict[str, str]) -> bool:
-    """Take the store's head of one customer; return whether the list in force changed."""
+    """Put the store's head of one customer in force; return whether the list in force changed."""
     own = prepare(spool, int(time.time()))
     with connection.reading():
         found = rows.read_head(connection, spool.customer)

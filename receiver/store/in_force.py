@@ -18,7 +18,7 @@ from receiver.lists import list_file, publishing, removed_addresses, upload_log
 from receiver.lists.publishing import Decision
 from receiver.lists.removed_addresses import Removal
 from receiver.lists.review_record import BadRecord, decode_record, load_record, store_record
-from receiver.lists.spool import Held, Pin, Spool
+from receiver.lists.spool import Held, ListFreeze, Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Origin
 from receiver.store.head import Head, Tip
@@ -30,7 +30,7 @@ _LOGGED = 500  # newest entries of the log among which one from the store may be
 
 
 class News(NamedTuple):
-    """What came along with the store's head."""
+    """The log entries, removals and held list that came with the store's head."""
 
     log: Mapping[str, LogEntry] = {}  # by point, the oldest first
     removals: Mapping[str, Removal] = {}
@@ -38,7 +38,7 @@ class News(NamedTuple):
 
 
 class Published(NamedTuple):
-    """What publishing changed."""
+    """The recipients that publishing added and removed."""
 
     added: frozenset[str] = frozenset()
     removed: frozenset[str] = frozenset()
@@ -124,13 +124,13 @@ def _brought_back(spool: Spool, head: Head, now: int) -> frozenset[str]:
 
 def _freeze(spool: Spool, head: Head) -> None:
     if head.frozen is None:
-        spool.unpin()
-    elif spool.pinned() != Pin(head.frozen.since, head.frozen.by, head.frozen.to):
-        spool.pin(Pin(head.frozen.since, head.frozen.by, head.frozen.to))
+        spool.unfreeze()
+    elif spool.frozen() != ListFreeze(head.frozen.since, head.frozen.by, head.frozen.to):
+        spool.freeze(ListFreeze(head.frozen.since, head.frozen.by, head.frozen.to))
 
 
 def _hold(spool: Spool, head: Head, news: News) -> None:
-    """Let wait what waits in the store. A follower that has not its list keeps none."""
+    """Hold the list that is held in the store. A follower that has not received that list holds none."""
     if not head.held:
         spool.unhold()
         return
@@ -143,7 +143,7 @@ def _hold(spool: Spool, head: Head, news: News) -> None:
 
 
 def _record_review(spool: Spool, head: Head) -> None:
-    """Record a review that a person has made by way of another relay, so that it can be accepted here as well."""
+    """Record a review that a person made through another relay, so that it can be accepted here as well."""
     with suppress(BadRecord):
         record = decode_record(json.dumps(head.review).encode()) if head.review else None
         if record and record != load_record(spool.folder):

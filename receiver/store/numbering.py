@@ -36,7 +36,7 @@ class RefusedWith(Refused):
 
 
 class NewSettings(NamedTuple):
-    """What provision is about to write into the customer's trees."""
+    """The settings that provision is about to write into the customer's trees."""
 
     revision: Revision  # its number is the least that it may get
     removing: tuple[str, ...]  # what may be lost, in provision's words

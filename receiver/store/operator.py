@@ -26,7 +26,7 @@ from receiver.store.merge import find_unknown, take_given, unite
 from receiver.store.numbering import RefusedWith
 from receiver.store.relay_heads import find_list, read_heads
 from receiver.store.settings import load_revision
-from receiver.store.transaction import Change, StoreAccess, Written, prepare, publish, write
+from receiver.store.transaction import Change, StoreAccess, WriteResult, prepare, publish, write
 from receiver.system import atomic_files, locks
 
 _HEADS = 100  # that another relay may hand over
@@ -114,7 +114,7 @@ def export_heads(spool: Spool) -> dict[str, Any]:
 
 
 def merge_heads(access: StoreAccess, spool: Spool, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Take another relay's heads beside this one's; an upload relay writes one on top. Raises Refused, Busy."""
+    """Merge another relay's heads with this one's; an upload relay writes one on top. Raises Refused, Busy."""
     now, mine = int(time.time()), load_revision(spool.places, spool.customer)
     taken = [take_given(tip, mine, now) for tip in _read_given(spool.customer, given)]
     prepare(spool, now)
@@ -127,7 +127,10 @@ def merge_heads(access: StoreAccess, spool: Spool, given: Mapping[str, Any]) -> 
 
 
 def forget_heads(access: StoreAccess, spool: Spool, removing: int | None) -> dict[str, Any]:
-    """Take the store's head alone. Raises RefusedWith, naming who goes, without their number; Busy."""
+    """Replace this relay's heads by the store's head.
+
+    Raises RefusedWith, naming who goes, without their number; Busy.
+    """
     own = prepare(spool, int(time.time()))
     with access.connect() as connection, connection.reading():
         found = rows.read_head(connection, spool.customer)
@@ -138,7 +141,7 @@ def forget_heads(access: StoreAccess, spool: Spool, removing: int | None) -> dic
         raise Refused(wrong)
     going = sorted(unite(own).recipients - store.recipients)
     if removing != len(going):
-        raise RefusedWith(f"{len(going)} would go by it: --removing {len(going)}", {"going": going})
+        raise RefusedWith(f"{len(going)} would be removed by it: --removing {len(going)}", {"going": going})
     with spool.locked(), locks.hold_settings(spool.places):
         if _points(read_heads(spool)) != _points(own):  # others would go than those who were counted
             raise Busy("this relay's list has changed just now; look again and ask again")
@@ -151,7 +154,7 @@ def _points(tips: Iterable[Tip]) -> list[str]:
 
 
 def open_domains(access: StoreAccess, spool: Spool, domains: Iterable[str], by: str) -> dict[str, Any]:
-    """Take the accepted dates of domains out of the head, so that every relay opens them. Raises Busy."""
+    """Remove the accepted dates of domains from the head, so that every relay opens them. Raises Busy."""
     access.check_upload_relay()
     asked = frozenset(domains)
     prepare(spool, int(time.time()))
@@ -167,7 +170,7 @@ def _with_open_domains(domains: frozenset[str], by: str, base: Tip) -> Change:
     return Change(head, base.text, "open", entry, by, is_judgement=False)
 
 
-def _publish(access: StoreAccess, spool: Spool, written: Written) -> dict[str, Any]:
+def _publish(access: StoreAccess, spool: Spool, written: WriteResult) -> dict[str, Any]:
     publish(access, spool, written.tip, written.news)
     total = written.tip.text.count(b"\n") if written.tip else 0
     return {"point": written.tip.head.point if written.tip else "", "total": total}

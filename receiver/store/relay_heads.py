@@ -50,14 +50,14 @@ def adopt_list(spool: Spool, now: int) -> None:
 
 
 def forget_heads(spool: Spool) -> None:
-    """Leave the store behind: who is published without it is in no head, and would go if an old one counted again."""
+    """Delete this relay's heads: recipients published without the store would go if an old head counted again."""
     for name in (HEADS_IN_FORCE, _NAME):
         atomic_files.remove(spool.folder, name)
 
 
 def _head_of_spool(spool: Spool, now: int) -> Tip:
-    text, waits, pin = spool.text(), spool.waits(), spool.pinned()
-    frozen = Freeze(escape(pin.by), max(0, min(pin.since, now)), escape(pin.list), "") if pin else None
+    text, waits, freeze = spool.text(), spool.waits(), spool.frozen()
+    frozen = Freeze(escape(freeze.by), max(0, min(freeze.since, now)), escape(freeze.list), "") if freeze else None
     back = removed_addresses.read_removals(spool.folder, now)
     kept = {name: back[name].entry for name in removed_addresses.brought_back(back)}
     accepted = spool.accepted()

@@ -25,14 +25,14 @@ LOGGED = 50  # entries of the log that a relay which was away reads
 
 
 class FoundHead(NamedTuple):
-    """What the store has of a customer."""
+    """The store's head of a customer, as it was read."""
 
     head: Head | None = None  # None: none that can be read
     wrong: str = ""  # why not
 
 
 def lock_row(connection: Connection, customer: str) -> None:
-    """Hold the customer's row until the transaction ends; an empty one is made where there is none."""
+    """Lock the customer's row until the transaction ends; an empty row is made where there is none."""
     connection.ask(
         "INSERT INTO postern.heads (customer, head, digest) VALUES (%s, '', '') ON CONFLICT DO NOTHING", (customer,)
     )
@@ -116,7 +116,7 @@ def _has_whole(connection: Connection, table: str, customer: str, name: str) -> 
 
 
 def write_head(connection: Connection, customer: str, head: Head) -> None:
-    """Put a head into the row that the caller has locked. Raises Unreached where the row went away."""
+    """Write a head into the row that the caller has locked. Raises Unreached where the row went away."""
     text = encode_head(head)
     name = digest(connection.settings.id, customer, text)
     rows = connection.ask(
@@ -177,7 +177,7 @@ def read_removals(connection: Connection, customer: str, since: int) -> dict[str
 
 
 def forget_lists(connection: Connection, customer: str, names: Iterable[str]) -> None:
-    """Let go of lists that no head names and that are not among the last ten of the log."""
+    """Delete lists that no head names and that are not among the last ten of the log."""
     logged = connection.ask_anyway(
         "log",
         "SELECT hash FROM {} WHERE customer = %s GROUP BY hash ORDER BY max(n) DESC LIMIT %s",

@@ -87,7 +87,10 @@ def _bound_heartbeats(session: Session) -> None:
 
 
 def _revoke_temporary(session: Session) -> None:
-    """Let no role but the owner make temporary tables, which fill the disk; every role may by PUBLIC alone."""
+    """Revoke the right to temporary tables from every role but the owner.
+
+    They fill the disk, and PUBLIC has it by default.
+    """
     from psycopg2 import sql
 
     owned = "SELECT datname FROM pg_database WHERE datname = current_database() AND pg_has_role(datdba, 'USAGE')"

@@ -30,8 +30,8 @@ _TRIES = 3  # where another relay writes in between
 DONE_ALREADY = "done already"
 
 
-class Decided(NamedTuple):
-    """What a person asked for."""
+class PersonDecision(NamedTuple):
+    """A person's decision, and who made it."""
 
     kind: str  # accept, rollback, bring back, resume
     origin: Origin
@@ -51,7 +51,7 @@ class HeadChanged(Busy):
 
 
 def run_shared(
-    access: StoreAccess, spool: Spool, decided: Decided, run: Callable[[], Outcome], is_done: Callable[[], bool]
+    access: StoreAccess, spool: Spool, decided: PersonDecision, run: Callable[[], Outcome], is_done: Callable[[], bool]
 ) -> Outcome:
     """Run an action whose decisions go to the store first.
 
@@ -65,7 +65,7 @@ def run_shared(
 
 
 def _run_once(
-    access: StoreAccess, spool: Spool, decided: Decided, run: Callable[[], Outcome], is_done: Callable[[], bool]
+    access: StoreAccess, spool: Spool, decided: PersonDecision, run: Callable[[], Outcome], is_done: Callable[[], bool]
 ) -> Outcome:
     tip = take_head(access, spool)
     if is_done():
@@ -80,7 +80,7 @@ def _run_once(
     return outcome
 
 
-def run_anyway(access: StoreAccess, spool: Spool, decided: Decided, run: Callable[[], Outcome]) -> Outcome:
+def run_anyway(access: StoreAccess, spool: Spool, decided: PersonDecision, run: Callable[[], Outcome]) -> Outcome:
     """Run what only adds and opens: in the store, or where that does not take part, on this relay alone.
 
     The store learns later what was done here.
@@ -137,7 +137,7 @@ def _with_review(record: Mapping[str, Any], by: str, base: Tip) -> Change | None
 
 
 def take_head(access: StoreAccess, spool: Spool) -> Tip:
-    """Bring what is in force here to the store's state and return its head. Raises Busy, and Refused on a follower."""
+    """Put the store's state in force here and return its head. Raises Busy, and Refused on a follower."""
     access.check_upload_relay()
     wrong: dict[str, str] = {}
     with access.connect() as connection:
@@ -158,8 +158,8 @@ def done_check(spool: Spool, verb: str, name: str) -> Callable[[], bool]:
         return partial(_was_accepted, spool, {name, waits.list} if waits else {name})
     if verb == "rollback" and name:
         return partial(_was_rolled_back, spool, name)
-    if verb == "resume" and spool.pinned():
-        return lambda: spool.pinned() is None
+    if verb == "resume" and spool.frozen():
+        return lambda: spool.frozen() is None
     return lambda: False
 
 
@@ -176,7 +176,7 @@ def _was_rolled_back(spool: Spool, name: str) -> bool:
     return is_named and frozen is not None and spool.summary().list == frozen.to
 
 
-def write_spool_state(access: StoreAccess, spool: Spool, decided: Decided) -> None:
+def write_spool_state(access: StoreAccess, spool: Spool, decided: PersonDecision) -> None:
     """Write what resuming left in the spool beside the list: nothing is frozen, and what waits. Raises Busy."""
     written = write(access, spool, partial(_change_of_spool, spool, decided))
     if written.tip:
@@ -184,21 +184,21 @@ def write_spool_state(access: StoreAccess, spool: Spool, decided: Decided) -> No
             write_heads(spool, [written.tip])
 
 
-def _commit(access: StoreAccess, spool: Spool, decided: Decided, seen: Tip, decision: Decision) -> None:
+def _commit(access: StoreAccess, spool: Spool, decided: PersonDecision, seen: Tip, decision: Decision) -> None:
     written = write(access, spool, partial(_change_of, spool, decided, seen, decision))
     if written.tip:
         write_heads(spool, [written.tip])
 
 
-def _change_of(spool: Spool, decided: Decided, seen: Tip, decision: Decision, base: Tip) -> Change:
+def _change_of(spool: Spool, decided: PersonDecision, seen: Tip, decision: Decision, base: Tip) -> Change:
     if base.head.point != seen.head.point:
         raise HeadChanged
     head = _with_spool_state(spool, base.head)
     if decision.clears:
         head = head._replace(held=None, review=None)
-    if decision.pin:
+    if decision.frozen:
         name = list_file.digest(base.text)
-        head = head._replace(frozen=Freeze(decision.pin.by, decision.pin.since, decision.pin.list, name))
+        head = head._replace(frozen=Freeze(decision.frozen.by, decision.frozen.since, decision.frozen.list, name))
     if decided.kind == "resume":
         head = head._replace(frozen=None)
     head = head._replace(accepted=decision.accepted, kept=_brought_back(spool, head, decision))
@@ -209,7 +209,7 @@ def _change_of(spool: Spool, decided: Decided, seen: Tip, decision: Decision, ba
     return Change(head, decision.text, decided.kind, entry, decided.by, held, removals)
 
 
-def _change_of_spool(spool: Spool, decided: Decided, base: Tip) -> Change:
+def _change_of_spool(spool: Spool, decided: PersonDecision, base: Tip) -> Change:
     if base.head.point not in [tip.head.point for tip in read_heads(spool)]:
         raise HeadChanged
     head = _with_spool_state(spool, base.head)._replace(frozen=None)

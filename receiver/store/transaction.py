@@ -36,7 +36,7 @@ _PAUSE = 0.2  # seconds between two tries
 
 
 class Change(NamedTuple):
-    """What is to be in force instead."""
+    """The list to put in force, and what goes with it."""
 
     head: Head  # its point, date and past are not set yet
     text: bytes
@@ -48,15 +48,15 @@ class Change(NamedTuple):
     is_judgement: bool = True  # False: the tree's settings have no say in it
 
 
-class Written(NamedTuple):
+class WriteResult(NamedTuple):
     """The store's head afterwards, and what a relay that takes it must know."""
 
     tip: Tip | None
     news: News
 
 
-class Seen(NamedTuple):
-    """What the store and this relay had at one moment."""
+class StoreSnapshot(NamedTuple):
+    """The heads of the store and of this relay at one moment."""
 
     own: tuple[str, ...]  # the relay's heads as they are written
     found: rows.FoundHead
@@ -64,8 +64,8 @@ class Seen(NamedTuple):
     wrong: str  # why there is none
 
 
-class Ready(NamedTuple):
-    """What is to be written on top of what was seen."""
+class PreparedWrite(NamedTuple):
+    """What is to be written over a snapshot."""
 
     tips: tuple[Tip, ...]
     base: Tip
@@ -93,7 +93,7 @@ class StoreAccess(NamedTuple):
             raise Refused("this relay follows the store; ask one of the upload relays")
 
     def note_damage(self, tables: Iterable[str]) -> None:
-        """Note, once a day, tables of which the database cannot read or write something."""
+        """Record, once a day, tables of which the database cannot read or write something."""
         run = atomic_files.open_directory(self.places.run)
         now = int(time.time())
         try:
@@ -106,7 +106,7 @@ class StoreAccess(NamedTuple):
             os.close(run)
 
     def note(self, customer: str, text: str) -> None:
-        """Note what a person must hear of."""
+        """Record something that a person must hear of."""
         run = atomic_files.open_directory(self.places.run)
         try:
             add_note(run, Note(int(time.time()), customer, text))
@@ -139,7 +139,7 @@ def make_spare(own: Sequence[Tip], head: Head, text: bytes, now: int) -> Tip:
 
 def write(
     access: StoreAccess, spool: Spool, act: Act | None, spare: Tip | None = None, given: Sequence[Tip] = ()
-) -> Written:
+) -> WriteResult:
     """Run the transaction; again while the row is locked, within the access's patience. Raises Unreached, Unclear.
 
     `given`: what another relay handed over; it stands beside what this relay and the store have, and replaces nothing.
@@ -159,7 +159,7 @@ def repeat_while_locked(access: StoreAccess, run: Callable[[Connection], T]) -> 
 
 
 def publish(access: StoreAccess, spool: Spool, tip: Tip | None, news: News) -> Published:
-    """Reconcile what the store has, or the spare, with this relay's own heads and put that into force. Raises Busy."""
+    """Merge the store's head, or the spare, with this relay's own heads and put the result into force. Raises Busy."""
     access.step("before-publish")
     with spool.locked(), locks.hold_settings(spool.places):
         settings, now = load_settings(spool.places, spool.customer), int(time.time())
@@ -176,7 +176,7 @@ def _write_once(
     act: Act | None,
     spare: Tip | None,
     given: Sequence[Tip],
-) -> Written:
+) -> WriteResult:
     customer = spool.customer
     with connection.reading():
         seen = _look(connection, spool)
@@ -192,7 +192,7 @@ def _write_once(
         if change and change.is_judgement:
             _check_settings(spool, tips, base)
         if ready.made is None:
-            return Written(store, _news_of(connection, spool, store))
+            return WriteResult(store, _news_of(connection, spool, store))
         is_known = is_settled(tips, store) and store is not None
         _write_rows(connection, spool, ready.made, ready, store if is_known else None)
         if not is_settled(tips, store):
@@ -200,27 +200,29 @@ def _write_once(
         news = rows.read_news(connection, spool, ready.made.head)
     access.note_damage(connection.damaged)
     held = change.held if change else b""
-    return Written(ready.made, news._replace(held=held or news.held))
+    return WriteResult(ready.made, news._replace(held=held or news.held))
 
 
-def _look(connection: Connection, spool: Spool) -> Seen:
+def _look(connection: Connection, spool: Spool) -> StoreSnapshot:
     own, found = read_texts(spool), rows.read_head(connection, spool.customer)
     here = find_list(spool, found.head.list) if found.head else None
-    return Seen(own, found, *rows.tip_of(connection, spool.customer, found, here))
+    return StoreSnapshot(own, found, *rows.tip_of(connection, spool.customer, found, here))
 
 
-def _work_out(spool: Spool, seen: Seen, act: Act | None, spare: Tip | None, given: Sequence[Tip]) -> Ready:
+def _work_out(
+    spool: Spool, seen: StoreSnapshot, act: Act | None, spare: Tip | None, given: Sequence[Tip]
+) -> PreparedWrite:
     """Return what is to be written. It takes a while where a list is long, so it is done before the row is locked."""
     tips = reconcile(read_heads(spool), seen.store)
     tips = (*tips, *map(rename_given, find_unknown(tips, given)))
     base = unite(tips)
     change = act(base) if act else None
     if change is None and is_settled(tips, seen.store):
-        return Ready(tips, base)
+        return PreparedWrite(tips, base)
     made = _next_tip(spool, change, tips, base, spare, int(time.time()))
     if made.head == base.head and is_settled(tips, seen.store):
-        return Ready(tips, base, change)
-    return Ready(tips, base, change, made, rows.pack_text(made.text))
+        return PreparedWrite(tips, base, change)
+    return PreparedWrite(tips, base, change, made, rows.pack_text(made.text))
 
 
 def missing_lists(connection: Connection, spool: Spool, head: Head | None) -> list[str]:
@@ -282,7 +284,7 @@ def _refresh(before: Head, made: Head) -> Head:
     return before._replace(accepted=accepted, settings=made.settings, review=made.review)
 
 
-def _write_rows(connection: Connection, spool: Spool, made: Tip, ready: Ready, store: Tip | None) -> None:
+def _write_rows(connection: Connection, spool: Spool, made: Tip, ready: PreparedWrite, store: Tip | None) -> None:
     """Write a head and what it names. `store`: the store's head, where the relay had nothing besides."""
     customer, name, change = spool.customer, made.head.list, ready.change
     if store is None or name != store.head.list:

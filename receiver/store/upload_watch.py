@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from common.paths import Places
 from common.settings import BadSettings
-from receiver.store.follow import Followed, read_followed
+from receiver.store.follow import FollowRecord, read_followed
 from receiver.store.settings import load_store, load_upload_relays
 from receiver.system import atomic_files
 
@@ -37,11 +37,11 @@ def watched_elsewhere(places: Places, customers: Iterable[str], now: int) -> fro
     return frozenset()
 
 
-def _knows_others(followed: Followed, now: int) -> bool:
+def _knows_others(followed: FollowRecord, now: int) -> bool:
     return not followed.why and abs(now - followed.reached) <= RECENT
 
 
-def _first(places: Places, customer: str, followed: Followed) -> str:
+def _first(places: Places, customer: str, followed: FollowRecord) -> str:
     """Return the first of a customer's upload relays that is there; empty: none is, or its tree does not say."""
     with suppress(BadSettings):
         return next((name for name in load_upload_relays(places, customer) if name in followed.alive), "")

@@ -11,7 +11,7 @@ NAME = "postern"
 
 
 class Owner(NamedTuple):
-    """Whose a file or directory is."""
+    """The owner of a file or directory."""
 
     uid: int
     gid: int

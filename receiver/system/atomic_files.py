@@ -115,12 +115,12 @@ def write(directory: int, name: str, content: bytes, mode: int = 0o600) -> None:
 
 
 def rename(directory: int, old: str, new: str, into: int | None = None) -> None:
-    """Put a file in another's place, in this directory or another."""
+    """Rename a file over another, in this directory or another."""
     os.rename(old, new, src_dir_fd=directory, dst_dir_fd=directory if into is None else into)
 
 
 def replace(directory: int, name: str, content: bytes) -> None:
-    """Replace a file: whoever reads finds the old one or the new one, whenever this is killed.
+    """Replace a file: a reader finds the old or the new content, even when this is killed.
 
     One writer at a time: what a killed one left is written over by the next.
     """
@@ -145,7 +145,7 @@ def load_json(directory: int, name: str) -> dict[str, Any] | None:
 
 
 def store_json(directory: int, name: str, fields: dict[str, Any]) -> None:
-    """Replace a JSON file of ours."""
+    """Write a JSON file of ours in place of the old one."""
     replace(directory, name, encode_json({"postern": _FORMAT, **fields}))
 
 

@@ -12,7 +12,7 @@ _FILES = 4096  # open at once; a build needs some ten
 
 
 def reset_environment() -> None:
-    """Forget what whoever started us has set: it would reach postmap, stop us in mid-build, or fake a success."""
+    """Remove the caller's environment and limits: they could change what postmap does, or end a build halfway."""
     os.environ.clear()
     os.environ.update(ENVIRONMENT)
     os.umask(0o022)

@@ -23,8 +23,8 @@ _STEP = 0.05
 
 @contextmanager
 def hold_lock(descriptor: int, kind: int, seconds: float, busy: str) -> Iterator[None]:
-    """Hold LOCK_SH or LOCK_EX on something open. Raises Busy with that text when it is not to be had in time."""
-    _take_one([descriptor], kind, seconds, busy)
+    """Hold LOCK_SH or LOCK_EX on an open file. Raises Busy with text `busy` when it cannot be had in time."""
+    _lock_one([descriptor], kind, seconds, busy)
     try:
         yield
     finally:
@@ -33,7 +33,7 @@ def hold_lock(descriptor: int, kind: int, seconds: float, busy: str) -> Iterator
 
 @contextmanager
 def hold_settings(places: Places) -> Iterator[None]:
-    """Keep deploy from switching anything under /etc/postern. Raises Busy."""
+    """Hold the lock that keeps deploy from replacing anything under /etc/postern. Raises Busy."""
     directory = os.open(places.etc, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with hold_lock(directory, fcntl.LOCK_SH, SETTINGS, "this relay is being provisioned; try again in a minute"):
@@ -43,8 +43,8 @@ def hold_settings(places: Places) -> Iterator[None]:
 
 
 @contextmanager
-def call(places: Places, customer: str) -> Iterator[None]:
-    """Hold one of a customer's places, and one of the relay's, for a call through a key. Raises Busy.
+def hold_call_slot(places: Places, customer: str) -> Iterator[None]:
+    """Hold one of a customer's slots, and one of the relay's, for a call through a key. Raises Busy.
 
     The customer's comes first: one key alone takes no more of the relay's than its customer may have.
     """
@@ -59,7 +59,7 @@ def call(places: Places, customer: str) -> Iterator[None]:
 
 @contextmanager
 def hold_parsing_slot(places: Places, customer: str, seconds: float) -> Iterator[None]:
-    """Hold one of the relay's places for parsing: memory and CPU are bounded by it, not by who calls. Raises Busy.
+    """Hold one of the relay's slots for parsing, which bound memory and CPU however many call. Raises Busy.
 
     A customer waits for its own last export first, so that it never stands in the relay's queue twice.
     """
@@ -74,7 +74,7 @@ def hold_parsing_slot(places: Places, customer: str, seconds: float) -> Iterator
 
 @contextmanager
 def hold_upload_slot(places: Places, customer: str) -> Iterator[None]:
-    """Hold one of a customer's places for exports on their way in: one key alone fills no disk. Raises Busy."""
+    """Hold one of a customer's slots for incoming exports, so that one key cannot fill the disk. Raises Busy."""
     busy = f"{UPLOADS} uploads of this customer are running already; wait until they have ended"
     with _one_of(UPLOADS, os.path.join(places.spool(customer), "upload"), 0, busy):
         yield
@@ -85,22 +85,22 @@ def _one_of(count: int, path: str, seconds: float, busy: str) -> Iterator[None]:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     slots = [os.open(f"{path}-{number}", flags, 0o600) for number in range(count)]
     try:
-        _take_one(slots, fcntl.LOCK_EX, seconds, busy)
+        _lock_one(slots, fcntl.LOCK_EX, seconds, busy)
         yield
     finally:
         for descriptor in slots:
             os.close(descriptor)
 
 
-def _take_one(descriptors: list[int], kind: int, seconds: float, busy: str) -> None:
+def _lock_one(descriptors: list[int], kind: int, seconds: float, busy: str) -> None:
     end = time.monotonic() + seconds
-    while not any(_try_take(descriptor, kind) for descriptor in descriptors):
+    while not any(_try_lock(descriptor, kind) for descriptor in descriptors):
         if time.monotonic() >= end:
             raise Busy(busy)
         time.sleep(_STEP)
 
 
-def _try_take(descriptor: int, kind: int) -> bool:
+def _try_lock(descriptor: int, kind: int) -> bool:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -20,7 +20,7 @@ _FILE = 4  # bytes of one file for each byte that an export may have
 
 
 def reset_environment(environ: MutableMapping[str, str]) -> None:
-    """Leave behind what this process was started with: environment, umask, working directory."""
+    """Reset the environment, umask and working directory that this process was started with."""
     environ.clear()
     environ.update(PATH="/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL="C")
     os.umask(0o077)
@@ -29,13 +29,13 @@ def reset_environment(environ: MutableMapping[str, str]) -> None:
 
 
 def give_way() -> None:
-    """Let this process be the first that ends where memory ends, before a build that others wait for."""
+    """Mark this process as the first to be killed when memory ends, before a build that others wait for."""
     with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write("1000")
 
 
 def limit_resources(settings: Settings) -> None:
-    """Bound memory, CPU and file size by what the customer may send. The build raises its own limits again."""
+    """Limit memory, CPU and file size by what the customer may send. The build raises its own limits again."""
     export = settings.max_megabytes * MEGABYTE
     signal.signal(signal.SIGXCPU, _out_of_time)
     for what, most in (

@@ -12,7 +12,7 @@ _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
 class CommandResult(NamedTuple):
-    """How it ended."""
+    """The result of a program."""
 
     code: int
     out: str

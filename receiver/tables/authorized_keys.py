@@ -16,14 +16,14 @@ _HEAD = "# rebuild-relay-recips makes this from /etc/postern/customers; what is 
 
 
 def write_authorized_keys(places: Places, trees: Iterable[CustomerTree]) -> None:
-    """Let it hold the keys of these trees and nothing else. Raises OSError."""
+    """Write the keys of these trees, and no others, into authorized_keys. Raises OSError."""
     wanted = _text(trees)
     if _faults(places, wanted):
         write_file(_path(places), wanted, _MODE)
 
 
 def check_authorized_keys(places: Places, trees: Iterable[CustomerTree]) -> list[str]:
-    """Name each key that is there though it is in no tree, and each that is not."""
+    """Return the keys that are in the file and in no tree, and those that are missing."""
     return _faults(places, _text(trees))
 
 

@@ -52,7 +52,7 @@ _OUT = "postmap refuses its domains, so it is in no table"
 
 
 class Inputs(NamedTuple):
-    """What the sources say now."""
+    """The present content of all sources."""
 
     customers: Sequence[str]
     sources: Sequence[CustomerInput]
@@ -64,12 +64,15 @@ class Inputs(NamedTuple):
         return [customer_recipients.check_recipients(source, self.now) for source in self.sources]
 
     def digest(self) -> str:
-        """Name it by its content; not while somebody is left out: what is listed of them, their sources do not tell."""
+        """Return the hash of the inputs.
+
+        Empty while a customer is left out, as the sources do not say what is listed of it.
+        """
         return "" if self.left_out else inputs.digest_inputs(self.sources, self.now, RELEASE)
 
 
 def main() -> int:
-    """Build, or check; return the exit code."""
+    """Run a build or a check; return the exit code."""
     arguments = sys.argv[1:]
     if len(arguments) > 1 or {*arguments} - {*OPTIONS}:
         return _end(REFUSED, f"usage: rebuild-relay-recips [{' | '.join(OPTIONS)}]")
@@ -99,7 +102,7 @@ def _lines(places: Places, option: str) -> list[str]:
 
 
 def repair(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
-    """Build anew the tables in which Postfix cannot look a key up, and reload it; say which, and why.
+    """Build anew the tables in which Postfix cannot look a key up, and reload it; return which tables, and why.
 
     Raises Stopped, BadSettings and OSError.
     """
@@ -116,9 +119,9 @@ def repair(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
 
 
 def build(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
-    """Put everything in order; say who was left out, and why. Raises Stopped, BadSettings and OSError.
+    """Build tables, directories and keys from their sources; return who was left out, and why.
 
-    One run at a time; those that waited for it mostly find nothing left to do.
+    One run at a time; those that waited for it mostly find nothing left to do. Raises Stopped, BadSettings and OSError.
     """
     relay = load_relay(places)
     os.makedirs(places.tables, exist_ok=True)
@@ -138,7 +141,7 @@ def build(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
 
 
 def check(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
-    """Name what is not as its sources say. Raises Stopped, BadSettings and OSError."""
+    """Return what is not as its sources say. Raises Stopped, BadSettings and OSError."""
     relay = load_relay(places)
     if not os.path.isdir(places.tables):
         return [f"{places.tables} is not there"]
@@ -156,7 +159,7 @@ def check(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
 
 
 def _left_open(places: Places, theirs: Owner) -> list[str]:
-    """Name the domains whose closing tables Postfix asks no more before their own lists are accepted."""
+    """Return the domains whose former lists Postfix no longer asks though our own list is not accepted yet."""
     read = (inputs.read_customer(places, customer, theirs) for customer in customer_tree.list_customers(places))
     sources = [source for source, _ in read if source]
     return [*adopted_domains.describe_left_open(load_relay(places), sources)]
@@ -183,7 +186,7 @@ def _find(places: Places, relay: RelaySettings, customers: Sequence[str], theirs
 
 
 def _install(places: Places, relay: RelaySettings, found: Inputs, record: Manifest) -> dict[str, str]:
-    """Put the tables in force, then take root's copies, then record it: a run that was killed is done again."""
+    """Put the tables in force, then root's copies, then the manifest: a killed run is done again."""
     maker = Postmap(relay.config_directory, relay.table_type)
     parts = found.parts()
     try:

@@ -17,7 +17,7 @@ LONG = 100  # addresses of a customer that have a line each in a table of regula
 
 
 class CustomerRecipients(NamedTuple):
-    """What one customer puts into the tables."""
+    """One customer's part of the tables."""
 
     source: CustomerInput  # what it was made of
     own: Sequence[bytes]  # addresses in its own domains
@@ -124,6 +124,6 @@ def _endings(domains: Iterable[str]) -> tuple[bytes, ...]:
 
 
 def _former_domains(source: CustomerInput) -> set[str]:
-    """Name the domains that were the customer's own when root last took a copy, or in which that copy has addresses."""
+    """Return the domains that were the customer's own in root's last copy, or in which that copy has addresses."""
     tree, lines = source.copy.tree(), source.copy.pair().recipients.decode(errors="replace").split("\n")
     return {line.rpartition("@")[2] for line in lines if line}.union(tree.domains if tree else ())

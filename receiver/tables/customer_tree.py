@@ -21,11 +21,11 @@ _ROUTE = re.compile(r"[a-z][a-z0-9_-]*:[!-~]*")
 
 
 class Damaged(Exception):
-    """A tree or a list is not what it must be; the text says what is wrong, fit to be shown."""
+    """A tree or a list is damaged; the text says what is wrong, fit to be shown."""
 
 
 class CustomerTree(NamedTuple):
-    """What a tree says. Domains stand in every form Postfix may meet, folded as Postfix folds."""
+    """The content of a tree. Domains stand in every form Postfix may meet, folded as Postfix folds."""
 
     customer: str
     domains: Mapping[str, Sequence[str]]  # A-label: its forms, itself first
@@ -42,7 +42,10 @@ class CustomerTree(NamedTuple):
 
 
 def list_customers(places: Places) -> list[str]:
-    """Name the customers that have a tree. Raises Failed where all trees are gone though tables were built of some."""
+    """Return the customers that have a tree.
+
+    Raises Failed where all trees are gone though tables were built of some.
+    """
     where = os.path.join(places.etc, "customers")
     try:
         return sorted(name for name in os.listdir(where) if CUSTOMER.fullmatch(name))

@@ -25,7 +25,7 @@ _PLACES = 100  # that one customer may leave in a day
 
 
 class Directory(NamedTuple):
-    """A directory as it must be."""
+    """A directory with its owner and mode."""
 
     path: str
     mode: int
@@ -33,7 +33,10 @@ class Directory(NamedTuple):
 
 
 def shared_directories(places: Places, metrics: str, theirs: Owner) -> Iterator[Directory]:
-    """Name what is there for all, parents first. The metrics' own is made where it lies in /var/lib/postern itself."""
+    """Yield the directories that all customers share, parents first.
+
+    That of the metrics only below /var/lib/postern.
+    """
     ours = Owner(os.geteuid(), os.getegid())
     yield Directory(places.tables, 0o755, ours)
     yield Directory(os.path.join(places.tables, "good"), 0o700, ours)
@@ -47,7 +50,7 @@ def shared_directories(places: Places, metrics: str, theirs: Owner) -> Iterator[
 
 
 def spool_directory(places: Places, customer: str, theirs: Owner) -> Directory:
-    """Name what is there for one customer."""
+    """Return the spool's directory of one customer."""
     return Directory(places.spool(customer), 0o700, theirs)
 
 
@@ -97,7 +100,7 @@ def make_directories(
 
 
 def check_directories(places: Places, metrics: str, customers: Sequence[str], theirs: Owner) -> list[str]:
-    """Name what make_directories() would do."""
+    """Return what make_directories() would change."""
     needed = [
         *shared_directories(places, metrics, theirs),
         *(spool_directory(places, customer, theirs) for customer in customers),
@@ -107,7 +110,7 @@ def check_directories(places: Places, metrics: str, customers: Sequence[str], th
 
 
 def find_orphans(places: Places, customers: Sequence[str]) -> list[str]:
-    """Name the spools whose customer has no tree any more."""
+    """Return the spools whose customer has no tree any more."""
     with suppress(FileNotFoundError):
         there = os.listdir(os.path.join(places.var, "customers"))
         return sorted(name for name in set(there) - set(customers) if CUSTOMER.fullmatch(name))

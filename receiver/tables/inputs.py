@@ -30,7 +30,7 @@ _PLUS = "plus"  # in root's copy: it stays yes, whatever later exports say
 
 
 class SpoolFiles(NamedTuple):
-    """The two lists of a spool that a build reads, what the second says, and whether an export has said plus."""
+    """The files of a spool that a build reads: the list, the accepted dates, and whether an export said plus."""
 
     recipients: bytes = b""
     accepted: bytes = b""
@@ -40,7 +40,7 @@ class SpoolFiles(NamedTuple):
 
 
 class CustomerInput(NamedTuple):
-    """One customer, as the build found it. The addresses themselves are not checked yet."""
+    """One customer's tree and list. The addresses are not checked yet."""
 
     tree: CustomerTree
     pair: SpoolFiles
@@ -50,7 +50,7 @@ class CustomerInput(NamedTuple):
     is_opened: bool = False  # a person had all of its domains opened
 
     def open_domains(self, now: float) -> frozenset[str]:
-        """Name the domains without an accepted list as young as the customer wants it. A date to come is none.
+        """Return the domains without an accepted list that is young enough. A date in the future counts as none.
 
         All of them where a person had them opened.
         """
@@ -80,11 +80,11 @@ class CustomerInput(NamedTuple):
 
     @property
     def unlisted(self) -> str:
-        """What an address gets that is not listed, as the tree says and its server lets us."""
+        """The answer to unlisted recipients, as the tree says and the customer's server permits."""
         return DEFER if self.tree.unlisted == ASK and self.pair.is_put_off else self.tree.unlisted
 
     def with_good_copy(self, why: str) -> CustomerInput:
-        """Take root's copy of the list; without one, none, which leaves the domains open."""
+        """Return the customer with root's copy of the list; where there is no copy, the domains are open."""
         pair = self.copy.pair()._replace(is_put_off=True)  # not known: unlisted addresses are deferred, not refused
         return self._replace(pair=pair, why="; ".join(filter(None, (self.why, why))))
 
@@ -115,7 +115,7 @@ class GoodCopy(NamedTuple):
         return os.path.exists(os.path.join(self.path, _PLUS))
 
     def keep(self, tree: CustomerTree, pair: SpoolFiles) -> str:
-        """Put these in its place, addresses before dates: a crash between leaves domains open. Say what failed."""
+        """Replace the copy, addresses before dates: a crash between leaves domains open. Return what failed."""
         text = json.dumps(tree._asdict(), ensure_ascii=False).encode() + b"\n"
         try:
             os.makedirs(self.path, 0o700, exist_ok=True)
@@ -169,7 +169,7 @@ def read_customer(places: Places, customer: str, theirs: Owner) -> tuple[Custome
 
 
 def digest_inputs(sources: Iterable[CustomerInput], now: float, *more: str) -> str:
-    """Name by its content all that tables are made of, the domains that time or a person has opened included."""
+    """Return the hash of all that tables are made of, with the domains that age or a person has opened."""
     whole = hashlib.sha256(repr(more).encode())
     for source in sources:
         opened, plus = sorted(source.as_adopted(source.open_domains(now))), source.takes_plus()

@@ -24,7 +24,7 @@ def find_stale_tables(tables: str, record: Manifest, wanted: Sequence[Table], ki
 
 
 def install_tables(tables: str, record: Manifest, wanted: Sequence[Table], maker: Postmap) -> Manifest:
-    """Build what is not in force, all of it beside, and only then put it there. Raises Failed and OSError.
+    """Build all changed tables beside the old ones, and only then put them in force. Raises Failed and OSError.
 
     Killed anywhere, it leaves tables that go together, and the next run goes on.
     """
@@ -65,7 +65,7 @@ def find_refusal(tables: str, wanted: Sequence[Table], maker: Postmap) -> str:
 
 
 def order_renames(wanted: Sequence[Table], before: set[str], opens: bool = False) -> list[Table]:
-    """Order the renames so that no domain is ours without its addresses and its route, coming or going.
+    """Return the renames in the order in which no domain is ours without its addresses and its route.
 
     What says which domains are ours, `others` and relay_domains after it, goes first for domains that go and last for
     those that come; where there are both, it first says only what stays. The texts come before exchange_recipients,
@@ -102,7 +102,7 @@ def _keys(table: Table) -> set[str]:
 
 
 def reload_postfix(config_directory: str) -> None:
-    """Have Postfix know at once which domains are ours, and where user+tag@ is taken, if it runs.
+    """Reload Postfix, if it runs, so that it knows at once which domains are ours and where user+tag@ is accepted.
 
     A trivial-rewrite at work sees a renamed table only after ten seconds, and an smtpd keeps what that has told it:
     mail on its way to a domain that went would be refused for want of its addresses. A text of regular expressions that

@@ -65,10 +65,7 @@ def _fault(relay: RelaySettings, path: str, kind: str) -> str:
 
 
 def check_answers(relay: RelaySettings, words: Mapping[str, str]) -> None:
-    """See that Postfix would do by its word with who is not listed in these domains, and let listed ones pass.
-
-    Raises Failed.
-    """
+    """Raise Failed unless Postfix would answer unlisted recipients of these domains as wanted, and pass listed ones."""
     wanted = {f"q{os.urandom(8).hex()}@{form}": unlisted.ANSWERS[word].decode() for form, word in words.items()}
     wanted.update({f"postmaster@{form}": "DUNNO" for form in words})
     member = unlisted_member(relay.table_type).partition(" ")[2]

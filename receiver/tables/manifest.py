@@ -29,7 +29,7 @@ class BuiltTable(NamedTuple):
 
 
 class Manifest(NamedTuple):
-    """All of them. One that is missing or damaged knows of none, and all is built again."""
+    """All tables in force. A missing or damaged manifest has none, and all tables are built again."""
 
     sources: str = ""  # digest of all they were made of, if nobody was left out: while it holds, nothing is to be done
     tables: Mapping[str, BuiltTable] = {}

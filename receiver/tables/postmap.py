@@ -24,7 +24,7 @@ _SOME = 1_000  # keys of a table that was edited are looked up besides those tha
 
 
 class Refused(Failed):
-    """postmap does not build a table, or not all of it."""
+    """postmap did not build a table, or not all of it."""
 
 
 class Postmap(NamedTuple):
@@ -56,7 +56,7 @@ class Postmap(NamedTuple):
         return Draft(directory, files, beside)
 
     def _build(self, kind: str, directory: str, table: Table) -> None:
-        """Build it and ask it for every key: exactly the answers there should be, so also as many as there should be.
+        """Build it and look up every key: exactly the wanted answers must come, and so exactly as many.
 
         postmap ends 0 though it skipped lines, so whatever it says is a failure.
         """
@@ -84,7 +84,7 @@ class Postmap(NamedTuple):
         return True
 
     def _edit(self, path: str, table: Table, gone: Sequence[bytes], come: Sequence[bytes]) -> None:
-        """Take out of a built table the keys that went and put in those that came, and look all of them up.
+        """Remove the old keys from a built table, add the new ones, and look all of them up.
 
         And some of the rest; that all of it can be looked up was seen when it was built.
         """
@@ -98,7 +98,7 @@ class Postmap(NamedTuple):
             raise Failed(f"{table.name} could not be edited")
 
     def _look_up(self, name: str, keys: Sequence[bytes]) -> bytes:
-        """Ask a built table for these keys; a line for each that it has, in their order."""
+        """Return the lines of a built table for these keys, in their order."""
         share = max(_SHARE, len(keys) // (os.cpu_count() or 1) + 1)
         shares = [keys[start : start + share] for start in range(0, len(keys), share)]
 
@@ -123,7 +123,7 @@ class Postmap(NamedTuple):
         return out
 
     def strays(self, tables: str, name: str, own: Sequence[str]) -> list[str]:
-        """Name built files of a table that are of another type, once Postfix's configuration names no other type.
+        """Return built files of a table that are of another type, once Postfix's configuration names no other type.
 
         Between the build of a new type and the edit of main.cf the old file is the one in force.
         """
@@ -134,7 +134,10 @@ class Postmap(NamedTuple):
         return [file for file in os.listdir(tables) if file.startswith(f"{name}.") and file not in own]
 
     def _configured_types(self, tables: str, name: str) -> set[str]:
-        """Name the other types as which Postfix's configuration has a table. Raises Failed where it cannot be read."""
+        """Return the other types as which Postfix's configuration has a table.
+
+        Raises Failed where it cannot be read.
+        """
         named = re.compile(rf"(\w+):{re.escape(os.path.join(tables, name))}(?![\w./-])".encode())
         says = [run_postfix("/usr/sbin/postconf", "-c", self.config_directory, option, "-x") for option in ("-n", "-P")]
         if any(code for code, _, _ in says):

@@ -31,7 +31,7 @@ def make_inboxes(places: Places, trees: Iterable[CustomerTree], theirs: Owner) -
 
 
 def check_inboxes(places: Places, trees: Iterable[CustomerTree], theirs: Owner) -> list[str]:
-    """Name what is not as make_inboxes() leaves it."""
+    """Return what make_inboxes() would change."""
     wanted = [tree.customer for tree in trees if tree.drop]
     lines = [f"{places.drop(customer)}: {why}" for customer in wanted for why in _faults(places, customer, theirs)]
     return lines + [f"{places.drop(customer)} is of no customer" for customer in _leavers(places, wanted)]

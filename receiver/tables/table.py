@@ -12,7 +12,7 @@ _SPECIAL = frozenset(".[]()*+?{}|^$\\/")  # a backslash before anything else may
 
 
 class Table:
-    """A table as it is to be: folded keys, each once, and their values; no values: each is OK."""
+    """A table to be built: folded keys, each once, and their values; no values: each is OK."""
 
     def __init__(
         self, name: str, keys: Sequence[bytes], values: Mapping[bytes, bytes] | None = None, *, built: bool = True
@@ -33,14 +33,14 @@ class Table:
 
 
 class Draft(NamedTuple):
-    """A table, built and proved, in a directory of its own beside those in force."""
+    """A table, built and verified, in a directory of its own beside those in force."""
 
     directory: str
     files: Sequence[str]  # as they are put in place: what Postfix reads, then the text it was built from
     beside: Sequence[str] = ()  # the same as another type, which Postfix reads as well, or still
 
     def install(self) -> None:
-        """Put it in force. Each rename is whole; Postfix sees it without a reload."""
+        """Put the draft in force. Each rename is whole; Postfix sees it without a reload."""
         tables = os.path.dirname(self.directory)
         for name in (*self.beside, *self.files):
             os.rename(os.path.join(self.directory, name), os.path.join(tables, name))
@@ -49,7 +49,7 @@ class Draft(NamedTuple):
 
 
 class InstalledTable(NamedTuple):
-    """A built table in force that nobody has touched since it was proved."""
+    """A built table in force that was not changed since it was verified."""
 
     text: bytes  # it was built from
     file: str  # Postfix reads
@@ -68,7 +68,7 @@ def write_file(path: str, content: bytes, mode: int = 0o644) -> None:
 
 
 def flush(path: str) -> None:
-    """See a file or a directory on the disk."""
+    """Flush a file or a directory to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -15,7 +15,7 @@ GROWTH_FLOOR = 100  # a list may grow by this many, however small it was
 
 
 class Verdict(NamedTuple):
-    """What comes into force now, what stays only because the guard keeps it, and why; no reasons: not held."""
+    """The recipients in force from now on, those kept only by the guard, and the reasons; no reasons: not held."""
 
     published: frozenset[str]
     kept_back: frozenset[str]
@@ -23,7 +23,7 @@ class Verdict(NamedTuple):
 
 
 class ListsBefore(NamedTuple):
-    """What an upload is judged against."""
+    """The lists that an upload is compared with."""
 
     in_force: frozenset[str]
     gone: frozenset[str]  # addresses that left of late, so that many small removals add up

@@ -12,7 +12,7 @@ from receiver.formatting import format_time
 from receiver.lists import history, list_file, removed_addresses, upload_log
 from receiver.lists.publishing import Decision
 from receiver.lists.removed_addresses import Removal
-from receiver.lists.spool import DAY, Accepted, Held, InForce, Pin, Spool
+from receiver.lists.spool import DAY, Accepted, Held, InForce, ListFreeze, Spool
 from receiver.lists.upload_log import GuardInputs, LastAccept, LogEntry
 from receiver.outcome import Failed, Origin, Outcome
 from receiver.upload.guard import ListsBefore, Verdict, count_by_domain, describe_earlier_losses, judge_list
@@ -22,19 +22,19 @@ REFERENCE_DAYS = 7  # for which the guard counts an address that left, unless a 
 
 
 class Before(NamedTuple):
-    """What a list is judged beside."""
+    """The state of the spool before a list is judged."""
 
     in_force: InForce
     counts: Mapping[str, int]  # by domain, of the list that passed or was accepted last
     removals: Mapping[str, Removal]
     last: LastAccept
-    pin: Pin | None = None  # a person has frozen the list
+    frozen: ListFreeze | None = None  # a person has frozen the list
     reasons: tuple[str, ...] = ()  # why a list is held that the guard would let pass
     takes_plus: bool = False  # the last export said that user+tag@ is taken where user@ is
 
 
 class Judgement(NamedTuple):
-    """What becomes of a list."""
+    """The result of judging a list."""
 
     outcome: Outcome
     entry: LogEntry
@@ -45,12 +45,12 @@ class Judgement(NamedTuple):
     text: bytes = b""  # the list that was offered, as it is written
 
 
-def read_before(settings: Settings, spool: Spool, pin: Pin | None, now: int) -> Before:
+def read_before(settings: Settings, spool: Spool, frozen: ListFreeze | None, now: int) -> Before:
     """Return what this relay's own spool has to judge a list beside."""
     in_force = spool.in_force()
     removals = removed_addresses.read_removals(spool.folder, now)
     counts, plus = _counts(settings, in_force, spool), bool(spool.last_export().plus_addresses)
-    return Before(in_force, counts, removals, find_last_accept(spool, now), pin, takes_plus=plus)
+    return Before(in_force, counts, removals, find_last_accept(spool, now), frozen, takes_plus=plus)
 
 
 def find_last_accept(spool: Spool, now: int) -> LastAccept:
@@ -70,13 +70,13 @@ def judge_export(settings: Settings, choice: FilteredExport, before: Before, ori
     notes = (*choice.notes, *describe_earlier_losses(inputs, settings))
     outcome = outcome._replace(left_out=choice.left_out, named=choice.named, notes=notes, reasons=verdict.reasons)
     held = None
-    if before.pin or verdict.reasons:
+    if before.frozen or verdict.reasons:
         held = Held(name, choice.recipients, origin, origin.when, verdict.reasons, choice.left_out, named=choice.named)
         held = held._replace(open_domains=tuple(sorted(choice.open_domains)))
-    if before.pin:
+    if before.frozen:
         entry = log_entry(outcome, in_force, inputs)
         accepted = _refresh_accepted(settings, choice, in_force.accepted, origin, now)
-        outcome = outcome._replace(why=format_time(before.pin.since))
+        outcome = outcome._replace(why=format_time(before.frozen.since))
         return Judgement(outcome, entry, accepted=accepted, held=held, text=text)
     after, added = _outcome_of(outcome, in_force.recipients, verdict)
     entry = log_entry(after, in_force, inputs)

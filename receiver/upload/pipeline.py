@@ -9,7 +9,7 @@ from contextlib import suppress
 from common.settings import Settings, load_settings
 from receiver.formatting import NAMED
 from receiver.lists import left_out, list_file, publishing, upload_log
-from receiver.lists.spool import LastExport, Pin, Spool
+from receiver.lists.spool import LastExport, ListFreeze, Spool
 from receiver.outcome import Busy, Origin, Outcome
 from receiver.store.settings import uses_store
 from receiver.store.transaction import StoreAccess, load_access
@@ -35,7 +35,7 @@ def process_export(
     store: StoreAccess | None = None,
     wait: float = WAIT,
 ) -> Outcome:
-    """Judge an export, without its end mark, and apply it; a look ends before anything is written.
+    """Judge an export, without its end mark, and apply it; a dry run ends before anything is written.
 
     `store`: as the relay's own files say where it is left out. `wait`: seconds for a place to parse in. Raises Busy,
     Failed, BadSettings and OSError, and whatever it is, the list in force is the old one or the new one.
@@ -60,7 +60,7 @@ def process_export(
                 choice = _read_export(current, export)
             publishing.complete(spool)
             left_out.write_left_out(spool.folder, choice.own_left_out)
-            outcome, added = apply_list(current, choice, spool, origin, spool.pinned())
+            outcome, added = apply_list(current, choice, spool, origin, spool.frozen())
             spool.record_export(LastExport(tuple(sorted(choice.open_domains)), choice.plus_addresses))
             spool.record(outcome)
     except BadExport as error:
@@ -87,14 +87,14 @@ def record_refusal(spool: Spool, origin: Origin, error: BadExport, look: bool = 
 
 
 def apply_list(
-    settings: Settings, choice: FilteredExport, spool: Spool, origin: Origin, pin: Pin | None
+    settings: Settings, choice: FilteredExport, spool: Spool, origin: Origin, frozen: ListFreeze | None
 ) -> tuple[Outcome, frozenset[str]]:
-    """Judge a list and do what follows from it; give also whom it added.
+    """Judge a list and publish the result; return the outcome and whom it added.
 
     The caller holds the locks and has finished what was begun.
     """
     now = int(time.time())
-    before = read_before(settings, spool, pin, now)
+    before = read_before(settings, spool, frozen, now)
     judged = judge_export(settings, choice, before, origin, now)
     if judged.held:
         spool.hold(judged.held, judged.text)
@@ -107,7 +107,7 @@ def apply_list(
 
 
 def verify_tables(spool: Spool, tables: Tables, outcome: Outcome, added: Iterable[str]) -> Outcome:
-    """Have the tables built and see the list in them, where that is still to be done. The lock is free meanwhile."""
+    """Build the tables and look the list up in them, if that is still to be done. The lock is free meanwhile."""
     begun = publishing.read_unverified(spool)
     if begun is None:
         return outcome
@@ -124,7 +124,7 @@ def verify_tables(spool: Spool, tables: Tables, outcome: Outcome, added: Iterabl
 
 
 def recover(spool: Spool, tables: Tables) -> None:
-    """Do what a killed or failed run left to be done. One that is still at it is left alone."""
+    """Finish what a killed or failed run left to be done. A run that is still working is left alone."""
     try:
         with spool.locked(0):
             publishing.complete(spool)
@@ -142,7 +142,7 @@ def _read_export(settings: Settings, export: bytes) -> FilteredExport:
 
 
 def _look(settings: Settings, choice: FilteredExport, spool: Spool, origin: Origin) -> Outcome:
-    """Judge as if it were an upload. Without a lock: what is read is the state before or after another run."""
+    """Return the outcome that an upload would have. Takes no lock: it reads the state before or after another run."""
     now = int(time.time())
     before = read_before(settings, spool, None, now)
     in_force, name = before.in_force, list_file.digest(list_file.encode_recipients(choice.recipients))

@@ -17,7 +17,7 @@ from receiver.upload.pipeline import WAIT, process_export, record_refusal
 def receive_stdin(
     settings: Settings, spool: Spool, origin: Origin, tables: Tables, *, look: bool, marked: bool, wait: float = WAIT
 ) -> Outcome:
-    """Take an export from stdin and process it; `marked`: only with its end mark; `wait`: see process_export."""
+    """Read an export from stdin and process it; `marked`: only with its end mark; `wait`: see process_export."""
     try:
         export = stream.strip_end_mark(stream.read_upload(0, spool.places.run, settings.max_megabytes), marked)
     except BadExport as error:
@@ -28,7 +28,7 @@ def receive_stdin(
 def receive_inbox(
     settings: Settings, spool: Spool, origin: Origin, tables: Tables, *, look: bool, wait: float = WAIT
 ) -> Outcome:
-    """Take an export, only with its end mark, from the customer's SFTP inbox and process it; `wait`: as above."""
+    """Read an export, only with its end mark, from the customer's SFTP inbox and process it; `wait`: as above."""
     try:
         export = sftp_inbox.read_inbox(spool.places, settings.customer, settings.max_megabytes)
     except BadExport as error:

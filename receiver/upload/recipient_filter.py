@@ -67,7 +67,7 @@ class FilteredExport(NamedTuple):
 
 
 class Tally:
-    """What has been left out so far."""
+    """The values that have been left out so far."""
 
     def __init__(self) -> None:
         """Begin with nothing."""
@@ -96,7 +96,7 @@ class Tally:
         return len(self._kept) < KEPT
 
     def name(self, block: str, reason_of: Callable[[str], str | None], untyped: Container[str] = ()) -> None:
-        """Take the values of a block that are left out; `reason_of` says why of an address in lower case.
+        """Add the values of a block that are left out; `reason_of` returns the reason for an address in lower case.
 
         `untyped`: values without their type, in lower case and without blanks around, that are named all the same.
         """
@@ -117,7 +117,7 @@ class Tally:
 
 
 def filter_export(values: Iterable[str], settings: Settings) -> FilteredExport:
-    """Choose the recipients; with no domains in the settings, in any domain. Raises what reading the values does."""
+    """Return the recipients; with no domains in the settings, of any domain. Raises what reading the values raises."""
     tally = Tally()
     recipients = frozenset(iterate_recipients(values, settings, tally))
     if not isinstance(values, Values):
@@ -149,7 +149,7 @@ def reason_left_out(value: str, settings: Settings) -> str | None:
 
 
 class _Rules(NamedTuple):
-    """The settings, made ready to be asked of a million values."""
+    """The settings, prepared for a million values."""
 
     domains: Mapping[str, str]  # as written in lower case: A-label; empty: any
     plain: re.Pattern[str]  # a line that is a recipient beyond doubt, in lower case, just as it is looked up

@@ -17,7 +17,7 @@ from receiver.upload import stream
 
 
 def read_inbox(places: Places, customer: str, megabytes: int) -> bytes:
-    """Take what lies there, whole, and leave the file empty for the next upload.
+    """Return the whole content of the inbox, and leave the file empty for the next upload.
 
     Raises BadExport for what is not whole, which is left: it may still be coming. Raises Busy for a file that another
     upload writes meanwhile, Failed for what is no file of ours.

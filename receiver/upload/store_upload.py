@@ -9,7 +9,7 @@ from common.settings import BadSettings, Settings, load_settings
 from receiver.formatting import escape
 from receiver.lists import list_file, removed_addresses
 from receiver.lists.removed_addresses import Removal
-from receiver.lists.spool import InForce, LastExport, Pin, Spool
+from receiver.lists.spool import InForce, LastExport, ListFreeze, Spool
 from receiver.outcome import Busy, Origin, Outcome, Refused
 from receiver.store.head import Head, Tip
 from receiver.store.in_force import News
@@ -23,7 +23,7 @@ from receiver.upload.recipient_filter import FilteredExport
 def take_export(
     access: StoreAccess, settings: Settings, choice: FilteredExport, spool: Spool, origin: Origin
 ) -> tuple[Outcome, frozenset[str]]:
-    """Judge a list in the store and publish what came of it; return also whom it added here.
+    """Judge a list in the store and publish the result; return the outcome and whom it added here.
 
     Where the store does not take part, or it is unclear whether it did, what the list adds and opens is in force here,
     nobody is removed, and the outcome is that of a busy relay. Raises Refused on a follower.
@@ -78,7 +78,7 @@ def before_of(spool: Spool, base: Tip, now: int) -> Before:
     if head.frozen is None:
         return before
     if not head.frozen.is_merged:
-        return before._replace(pin=Pin(head.frozen.since, head.frozen.by, head.frozen.to))
+        return before._replace(frozen=ListFreeze(head.frozen.since, head.frozen.by, head.frozen.to))
     who = escape(head.frozen.by) or "somebody"
     return before._replace(reasons=(f"frozen by {who} on one side of a merge: `resume` or `rollback` ends it",))
 

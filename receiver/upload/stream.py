@@ -23,7 +23,7 @@ _LINE_ENDS = (b"\n", b"\n\0")  # the second is UTF-16's, whose other order ends 
 
 
 def read_upload(descriptor: int, folder: str, megabytes: int, seconds: float = SECONDS) -> bytes:
-    """Take all that is sent. Raises BadExport for too much or too slow, Failed for a nearly full disk, OSError.
+    """Return all that is sent. Raises BadExport for too much or too slow, Failed for a nearly full disk, OSError.
 
     It is kept in a file without a name, in a folder of the account's own, until it is all there: hundreds of slow
     uploads cost disk, not memory, and a killed one leaves nothing.

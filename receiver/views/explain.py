@@ -92,13 +92,13 @@ def _left_out(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _held(record: Mapping[str, Any]) -> Iterator[str]:
-    held, pin = record["held"], record["pinned"]
+    held, frozen = record["held"], record["pinned"]
     if held:
         has = "has it" if held["has_it"] else "lacks it"
         why = "; ".join(escape(reason) for reason in held["reasons"]) or "the list in force is frozen"
         yield f"a list waits since {format_time(held['since'])} ({why}), and {has}"
-    if pin:
-        yield f"frozen since {format_time(pin['since'])} by {escape(pin['by'])}: uploads do not take effect"
+    if frozen:
+        yield f"frozen since {format_time(frozen['since'])} by {escape(frozen['by'])}: uploads do not take effect"
 
 
 def _domain(record: Mapping[str, Any]) -> str:

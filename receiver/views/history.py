@@ -18,9 +18,9 @@ def history_lines(history: Mapping[str, Any]) -> list[str]:
     kept = {entry["entry"] for entry in history["history"]}
     older = [entry for entry in history["log"] if entry["entry"] not in kept]
     lines += [f"    {_entry({**entry, 'accepted_when': entry['when']})}" for entry in older]
-    if pinned := history["pinned"]:
-        by = escape(pinned["by"])
-        lines.append(f"frozen since {format_time(pinned['since'])} by {by}, to list {pinned['list'][:12]}")
+    if frozen := history["pinned"]:
+        by = escape(frozen["by"])
+        lines.append(f"frozen since {format_time(frozen['since'])} by {by}, to list {frozen['list'][:12]}")
     return lines or ["no list has been in force yet"]
 
 

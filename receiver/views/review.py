@@ -37,7 +37,7 @@ def review_lines(review: Mapping[str, Any]) -> list[str]:
 
 
 def _mail(review: Mapping[str, Any], unlisted: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Name who is on no list, in domains that close, and had mail."""
+    """Yield who is on no list, in domains that close, and had mail."""
     if unlisted:
         yield f"NOT ON THE LIST, and had mail in the last {review['mail_days']} days ({len(unlisted)}):"
     for name in list(unlisted)[:NAMED]:
@@ -47,7 +47,7 @@ def _mail(review: Mapping[str, Any], unlisted: Mapping[str, Mapping[str, Any]]) 
 
 
 def _summary(review: Mapping[str, Any]) -> Iterator[str]:
-    """Return what the list closes, how many had mail, what was not seen; nothing where it cannot be accepted."""
+    """Yield what the list closes, how many had mail, what was not seen; nothing where it cannot be accepted."""
     if review["pinned"]:
         return
     if review["closing"]:

@@ -10,10 +10,10 @@ from receiver.formatting import escape, format_actor, format_time
 
 def status_lines(status: Mapping[str, Any]) -> list[str]:
     """Return how the list stands, for the operator."""
-    pinned = status["pinned"]
+    frozen = status["pinned"]
     return [
         _summary_line(status),
-        *_waiting_lines(status, f" by {escape(pinned['by'])}" if pinned else ""),
+        *_waiting_lines(status, f" by {escape(frozen['by'])}" if frozen else ""),
         *_runs(status),
     ]
 
@@ -35,14 +35,14 @@ def _summary_line(status: Mapping[str, Any]) -> str:
 
 
 def _waiting_lines(status: Mapping[str, Any], by: str) -> list[str]:
-    held, pinned, lines = status["held"], status["pinned"], []
+    held, frozen, lines = status["held"], status["pinned"], []
     if status["unproven"]:
         lines.append(f"  the list of {format_time(status['unproven'])} has not been seen in the tables yet")
     if held and held["reasons"]:
         lines.append(f"  held since {format_time(held['since'])}: {'; '.join(held['reasons'])}")
-    if pinned:
+    if frozen:
         waits = "a list waits for resume" if held else "none has come since"
-        lines.append(f"  frozen since {format_time(pinned['since'])}{by}: uploads do not take effect; {waits}")
+        lines.append(f"  frozen since {format_time(frozen['since'])}{by}: uploads do not take effect; {waits}")
     return lines
 
 

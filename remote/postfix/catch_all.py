@@ -24,7 +24,7 @@ class Found(NamedTuple):
     entry: str  # what matches: a key, or an address that nobody has
 
 
-def catch_alls(postfix: Postfix, domains: Iterable[str]) -> tuple[list[Found], list[str]]:
+def find_catch_alls(postfix: Postfix, domains: Iterable[str]) -> tuple[list[Found], list[str]]:
     """Return such entries, and why a table could not be asked."""
     names, word = list(domains), f"q{os.urandom(8).hex()}"
     found: list[Found] = []

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from common.main_cf_params import RECIPIENTS, ROUTES, members, without_ours_members
 from remote.main import Failed, Kind, Request, State, last_lines, refuse_making
-from remote.postfix.catch_all import catch_alls
+from remote.postfix.catch_all import find_catch_alls
 from remote.postfix.instance import Postfix
 from remote.postfix.listeners import answering_services
 from remote.postfix.map_tables import MapTable, map_tables
@@ -38,7 +38,10 @@ class Closing(NamedTuple):
 
 
 def find_closings(postfix: Postfix, domains: Iterable[str]) -> dict[str, Closing]:
-    """Ask and see, by domain. Raises Failed where the relay cannot be asked at all."""
+    """Return by domain how the relay closes it, asked over SMTP.
+
+    Raises Failed where the relay cannot be asked at all.
+    """
     names = {domain: f"q{os.urandom(12).hex()}@{domain}" for domain in domains}
     try:
         way = find_way(postfix)
@@ -124,7 +127,7 @@ def _find_opening(postfix: Postfix, domains: list[str]) -> Mapping[str, tuple[st
     """Return by domain the parameter, the table and the entry that let everybody in it pass."""
     if not domains:
         return {}
-    found, _ = catch_alls(postfix, domains)
+    found, _ = find_catch_alls(postfix, domains)
     opened = {one.domain: (one.parameter, one.table, one.entry) for one in reversed(found)}
     if not without_ours_members(RECIPIENTS, postfix.value(RECIPIENTS)):
         return {domain: opened.get(domain, (RECIPIENTS, "", "it is empty")) for domain in domains}

@@ -104,7 +104,7 @@ def _list_table(postfix: Postfix, table: MapTable, parameter: str, keys: ListedK
         return Listing(table, parameter, keys, frozenset(), last_lines(ran.err, 2))
     every = set()
     for key, value in split_listing(ran.out):
-        keys.take(key, value)
+        keys.add(key, value)
         every.add(key)
     return Listing(table, parameter, keys, frozenset(every), "")
 
@@ -113,7 +113,7 @@ def _list_table(postfix: Postfix, table: MapTable, parameter: str, keys: ListedK
 
 
 def _unfound_first(postfix: Postfix, listings: Iterable[Listing], wanted: list[str]) -> list[str]:
-    """Order the candidates: those that no table finds under their own address are most in doubt, and are asked first.
+    """Return the candidates, first those that no table has under their own address, as they are most in doubt.
 
     A table that cannot be read finds nobody, and costs only the order.
     """
@@ -129,7 +129,7 @@ def _found(postfix: Postfix, listing: Listing, wanted: list[str]) -> Iterable[st
 
 
 def _ask(way: Way, addresses: list[str], seconds: float) -> dict[str, str]:
-    """Ask about as many as the time allows; who is not asked has no reply."""
+    """Return the replies about as many as the time allows; the others have none."""
     until, found = time.monotonic() + seconds, dict[str, str]()
     for start in range(0, len(addresses), AT_ONCE):
         if time.monotonic() > until:
@@ -187,7 +187,7 @@ def _recipients_of(names: Names, texts: Iterable[str]) -> list[str]:
     for text in texts:
         lines = (line if len(line.split()) != 1 else f"{line} OK" for line in text.splitlines())
         for key in source_keys(lines).values():
-            keys.take(key, "given")
+            keys.add(key, "given")
     return sorted(keys.candidates)
 
 

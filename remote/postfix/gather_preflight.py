@@ -12,7 +12,7 @@ from common.main_cf_params import RECIPIENTS, REJECT, ROUTES, TABLE_OF, members,
 from remote.account_to_come import as_if_made
 from remote.files import read_text
 from remote.main import CommandResult, Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
-from remote.postfix.catch_all import catch_alls
+from remote.postfix.catch_all import find_catch_alls
 from remote.postfix.instance import Postfix, Service
 from remote.postfix.listeners import answering_services
 from remote.postfix.outsider import find_way
@@ -46,7 +46,7 @@ def _read(asked: list[Request]) -> list[State | None]:
 
 
 def _preflight(postfix: Postfix, wanted: State) -> State:
-    """Look at what needs no Postfix, and where there is one at the rest."""
+    """Return what needs no Postfix, and where there is one also the rest."""
     found: dict[str, Any] = {
         "sshd": _sshd(wanted["addresses"], wanted["port"]),
         "groups": _groups(),
@@ -95,7 +95,7 @@ def _why_not_asked(postfix: Postfix) -> str:
 
 
 def _sshd(sources: Iterable[str], port: int) -> dict[str, Any]:
-    """Ask sshd what it would hold the account to, by address; or say under "fault" why it cannot be asked.
+    """Return sshd's options for the account, by address; or under "fault" why it cannot be asked.
 
     `port`: where uploads connect to.
     """
@@ -119,7 +119,7 @@ def _ask_sshd(sshd: str, account: str, address: str, port: int) -> CommandResult
 
 
 def _lists(account: str, port: int) -> dict[str, list[str]]:
-    """Ask sshd who may log in at all, as far as an account is concerned."""
+    """Return sshd's allow and deny lists, as far as an account is concerned."""
     options = _options(_ask_sshd(find_tool("sshd") or "sshd", account, SOMEWHERE, port).out)
     return {name: words for name, words in options.items() if name.startswith(("allow", "deny"))}
 
@@ -241,7 +241,7 @@ def _domains(postfix: Postfix, wanted: State) -> dict[str, Any]:
         for address, one in resolve(postfix, [f"postmaster@{one}" for one in wanted]).items()
     }
     ends = {name: found[name] for name, hop in wanted.items() if hop is None and found[name].transport in DEAD_ENDS}
-    everybody, unreadable = catch_alls(postfix, wanted)
+    everybody, unreadable = find_catch_alls(postfix, wanted)
     return {
         "classes": {name: one.kind for name, one in found.items()},
         "everybody": everybody,

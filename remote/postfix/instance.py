@@ -91,7 +91,7 @@ class Postfix(NamedTuple):
         return self.run("postfix", "status").code == 0
 
     def reload(self) -> None:
-        """Have main.cf read again, and wait until nobody answers any more who has not."""
+        """Reload main.cf, and wait until no process answers by the old one."""
         before = self._answering_processes()
         self.must("postfix", "reload")
         until = time.monotonic() + PATIENCE
@@ -99,7 +99,10 @@ class Postfix(NamedTuple):
             time.sleep(0.05)
 
     def lookup(self, table: str, keys: Iterable[str]) -> dict[str, str]:
-        """Look keys up in a table. Raises Failed where it cannot be read, which is not the same as no answer."""
+        """Return a table's values for keys.
+
+        Raises Failed where it cannot be read, which differs from having no value.
+        """
         found = self.run(
             "postmap", "-q", "-", self._as_daemons_find(table), stdin="".join(f"{key}\n" for key in keys).encode()
         )
@@ -115,7 +118,7 @@ class Postfix(NamedTuple):
         return first_words(table.partition(":")[2])
 
     def remarks_about(self, said: str) -> str:
-        """Take what postmap says of any table out of what it said of one, e.g. that main.cf sets something twice."""
+        """Return what postmap said about this table alone, without what it says of any, e.g. of main.cf."""
         of_any = self.run("postmap", "-q", "postern", "static:OK").err.splitlines() if said else []
         return "\n".join(line for line in said.splitlines() if line not in of_any)
 
@@ -159,7 +162,7 @@ def _stamp(path: str) -> tuple[int, ...]:
 
 @lru_cache(maxsize=4)
 def _cached_values(postfix: Postfix, _main_cf: tuple[int, ...]) -> dict[str, str]:
-    """Ask postconf once, as long as main.cf is the same file: each time costs every look at every relay 7 ms."""
+    """Return postconf's output, asked once as long as main.cf is the same file: each call takes 7 ms."""
     return _values(postfix.must("postconf", *sorted(OFTEN)).out)
 
 

@@ -28,14 +28,14 @@ class Names(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """Somebody a table may list."""
+    """An address that a table may list."""
 
     key: str  # as it stands in the table
     value: str
 
 
 class ListedKeys:
-    """What the keys of one table come to."""
+    """The keys of one table, sorted by what they stand for."""
 
     def __init__(self, names: Names, uses: str = "list") -> None:
         """Nothing seen yet. `uses`: `list`, `access` (access(5): user@, and the value decides) or `routes`."""
@@ -48,38 +48,38 @@ class ListedKeys:
         self.elsewhere: Counter[str] = Counter()
         self._names, self._uses = names, uses
 
-    def take(self, key: str, value: str) -> None:
-        """Take in one key."""
+    def add(self, key: str, value: str) -> None:
+        """Add one key with its value."""
         local, at, domain = key.rpartition("@")
         if not at:
-            self._take_bare(key, value)
+            self._add_bare(key, value)
         elif not local:
-            self._take_domain(key, domain.casefold())
+            self._add_domain(key, domain.casefold())
         elif not domain and self._uses == "access":
             self.everywhere.append(key)
             for name in dict.fromkeys(self._names.forms.values()):
                 self._add(local, name, key, value)
         else:
-            self._take_address(local, domain.casefold(), key, value)
+            self._add_address(local, domain.casefold(), key, value)
 
     def is_yes(self, address: str) -> bool:
         """Return whether the value lets an address pass: in an access table by its word, elsewhere whatever it is."""
         return self._uses != "access" or bool(_YES.fullmatch(self.candidates[address].value.strip()))
 
-    def _take_bare(self, key: str, value: str) -> None:
+    def _add_bare(self, key: str, value: str) -> None:
         if self._uses != "list" or key.casefold() in {*self._names.forms, *self._names.known}:
             return
         for name in self._names.bare:
             self.bare.append(key)
             self._add(key, name, key, value)
 
-    def _take_domain(self, key: str, domain: str) -> None:
+    def _add_domain(self, key: str, domain: str) -> None:
         if domain in self._names.forms:
             self.everybody.append(key)
         else:
             self.elsewhere[domain] += 1
 
-    def _take_address(self, local: str, domain: str, key: str, value: str) -> None:
+    def _add_address(self, local: str, domain: str, key: str, value: str) -> None:
         forms = self._names.forms
         if domain in forms:
             self._add(local, forms[domain], key, value)

@@ -21,7 +21,7 @@ def _read(asked: list[Request]) -> list[State | None]:
 
 
 def _make(name: str, wanted: State | None) -> None:
-    """Reload, so that no smtpd goes on with an older table, and ask. Raises ProofFailed."""
+    """Reload Postfix, so that no smtpd uses an older table, and test the answers. Raises ProofFailed."""
     postfix, domains = Postfix(name), (wanted or {}).get("domains", [])
     postfix.reload()
     found = list(_faults(postfix, domains))

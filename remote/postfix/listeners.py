@@ -25,7 +25,7 @@ class Listener(NamedTuple):
     proxied: bool = False  # it is told by a first line who calls (HAProxy's protocol)
 
     def __str__(self) -> str:
-        """Name it."""
+        """Return its name for messages."""
         return f"smtpd on {self.host} port {self.port}"
 
 

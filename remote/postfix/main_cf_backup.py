@@ -18,7 +18,7 @@ ORIGINAL = f"{PLACES.etc}/main.cf.original"
 
 
 def keep_original(directory: str) -> None:
-    """Keep main.cf as it is now."""
+    """Save main.cf as it is now."""
     replace(ORIGINAL, read_main_cf(directory), 0o600)
 
 
@@ -46,7 +46,10 @@ def _rest(text: str) -> list[str]:
 
 
 def _logical(text: str) -> list[tuple[str, list[str]]]:
-    """Cut text at logical lines, each with its parameter's name; a comment stands for itself. Format: postconf(5)."""
+    """Return text cut at logical lines, each with its parameter's name; a comment stands for itself.
+
+    See postconf(5).
+    """
     found: list[tuple[str, list[str]]] = []
     for line in text.splitlines(keepends=True):
         if not line.strip() or line.lstrip().startswith("#"):

@@ -34,7 +34,7 @@ Answers = Mapping[str, Answer]
 
 
 def ask_domains(postfix: Postfix, way: Way) -> Answers:
-    """Ask about addresses that nobody has: in relay domains of others, in ours, in domains below ours, and in its own.
+    """Return the answers about addresses that nobody has: in relay domains of others, in ours, below ours, in its own.
 
     Its own are those it delivers itself: what we add may be part of their lists. Raises Failed.
     """
@@ -46,8 +46,8 @@ def ask_domains(postfix: Postfix, way: Way) -> Answers:
     return _ask(postfix, way, [f"{word}@{domain}" for domain in dict.fromkeys(few)])
 
 
-def rehearse(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -> None:
-    """See to it that our tables can be read, and let pass whom they must, before anybody's mail meets them.
+def check_tables(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -> None:
+    """Raise an error unless our tables can be read and pass whom they must, before any mail uses them.
 
     `had_none`: there was no recipient map, and so every address of other relay domains was taken. Raises Failed.
     """
@@ -68,8 +68,8 @@ def rehearse(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -
         raise Failed(f"our tables would have mail to {lost[0]} refused, which is not ours; main.cf is left as it was")
 
 
-def faults(postfix: Postfix, way: Way, before: Answers) -> Iterator[str]:
-    """Ask again, and tell what is not as it should be now, a line each."""
+def find_faults(postfix: Postfix, way: Way, before: Answers) -> Iterator[str]:
+    """Ask again; yield each answer that is not as it should be now."""
     here, words, adopted = {*our_domains()}, find_words(postfix, our_domains()), adopted_ours()
     asked = {domain for domain, word in words.items() if word == ASK}
     codes = {**dict.fromkeys(here, postfix.value(REJECT)), **dict.fromkeys(words, PUT_OFF)}
@@ -93,7 +93,10 @@ def faults(postfix: Postfix, way: Way, before: Answers) -> Iterator[str]:
 
 
 def _ask_again(postfix: Postfix, way: Way, addresses: list[str], here: set[str]) -> Answers:
-    """Ask as before the edit; about ours as a client in mynetworks, too, where strangers are put off for a while."""
+    """Return the answers to the same questions.
+
+    About ours also as a client in mynetworks, where strangers are deferred.
+    """
     found = dict(_ask(postfix, way, addresses))
     put_off = [one for one, answer in found.items() if _domain(one) in here and is_temporary(answer.reply)]
     if put_off and way.caller.is_outside:
@@ -102,7 +105,10 @@ def _ask_again(postfix: Postfix, way: Way, addresses: list[str], here: set[str])
 
 
 def _ask(postfix: Postfix, way: Way, addresses: list[str]) -> Answers:
-    """Ask; where it counts what a stranger asks, about ours alone as a stranger: others may be hundreds."""
+    """Return the answers.
+
+    Where smtpd counts clients' requests, a stranger asks about our domains alone: others may be hundreds.
+    """
     here, found = {*our_domains()}, resolve(postfix, addresses)
     mine = [address for address in addresses if _domain(address) in here]
     rest = ask_inside(way, "") if is_counting(postfix) else way

@@ -27,7 +27,7 @@ from remote.main import Failed, Kind, ProofFailed, Request, State
 from remote.postfix.gather_facts import RECORD, record
 from remote.postfix.instance import Postfix
 from remote.postfix.main_cf_backup import keep_original, restore_original
-from remote.postfix.main_cf_check import Answer, Answers, ask_domains, faults, rehearse
+from remote.postfix.main_cf_check import Answer, Answers, ask_domains, check_tables, find_faults
 from remote.postfix.main_cf_file import tidy_main_cf
 from remote.postfix.outsider import Way, find_way
 
@@ -54,11 +54,11 @@ def _state(postfix: Postfix) -> State | None:
 
 def _make(name: str, wanted: State | None) -> None:
     postfix, edit = Postfix(name), wanted or {}
-    journal = _begun(postfix) or _begin(postfix, edit)
+    journal = _resume(postfix) or _start(postfix, edit)
     _remember(postfix, journal, edit)
     try:
         _edit(postfix, edit)
-        found = list(faults(postfix, journal.way or find_way(postfix), journal.answers))
+        found = list(find_faults(postfix, journal.way or find_way(postfix), journal.answers))
     except (Failed, OSError) as error:
         found = [str(error)]
     if found:
@@ -72,8 +72,8 @@ def _make(name: str, wanted: State | None) -> None:
 # ---- the journal, and the record of what was there before any edit of ours
 
 
-def _begun(postfix: Postfix) -> Journal | None:
-    """Take up an edit that was killed. What somebody changed by hand since then is not what is put back."""
+def _resume(postfix: Postfix) -> Journal | None:
+    """Return the journal of a killed edit. What somebody changed by hand since then is not put back."""
     try:
         with open(JOURNAL, encoding="utf-8") as file:
             fields = json.load(file)
@@ -86,11 +86,11 @@ def _begun(postfix: Postfix) -> Journal | None:
     return Journal(before, {address: Answer(*answer) for address, answer in fields["answers"].items()})
 
 
-def _begin(postfix: Postfix, edit: State) -> Journal:
-    """Ask, and write down what is there. Nothing has been changed when this fails."""
+def _start(postfix: Postfix, edit: State) -> Journal:
+    """Ask the relay and write the journal. Nothing has been changed when this fails."""
     way = find_way(postfix)
     journal = Journal(postfix.settings(), ask_domains(postfix, way), way)
-    rehearse(postfix, journal.answers, not members(journal.before[RECIPIENTS].value), edit)
+    check_tables(postfix, journal.answers, not members(journal.before[RECIPIENTS].value), edit)
     _keep(JOURNAL, {"before": journal.before, "answers": journal.answers})
     return journal
 
@@ -107,7 +107,7 @@ def _remember(postfix: Postfix, journal: Journal, edit: State) -> None:
 
 
 def _forget(postfix: Postfix) -> None:
-    """Drop from the record what no longer carries anything of ours: it is its owner's again."""
+    """Remove from the record what no longer has anything of ours: it is its owner's again."""
     now = postfix.settings()
     known = {name: setting for name, setting in record().items() if _is_edited(name, now[name], Setting(*setting))}
     if known:

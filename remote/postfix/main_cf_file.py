@@ -15,7 +15,7 @@ from remote.files import replace, tidy
 
 @contextmanager
 def main_cf_copy(directory: str) -> Iterator[str]:
-    """Hand out a directory with a copy of main.cf to be edited, and put what became of it in place afterwards."""
+    """Yield a directory with a copy of main.cf to be edited, and put the result in place afterwards."""
     copy = os.path.join(PLACES.etc, f".edit.postern-{os.urandom(6).hex()}")
     os.makedirs(copy, 0o700)
     file = os.path.join(copy, "main.cf")
@@ -40,7 +40,7 @@ def read_main_cf(directory: str) -> bytes:
 
 
 def put_main_cf(directory: str, content: bytes) -> None:
-    """Replace its content by one rename, of the file that a link leads to."""
+    """Replace main.cf's content by one rename, of the file that a link leads to."""
     path = os.path.realpath(os.path.join(directory, "main.cf"))
     there = os.stat(path)
     replace(path, content, there.st_mode & 0o7777, (there.st_uid, there.st_gid))

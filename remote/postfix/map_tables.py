@@ -31,17 +31,17 @@ class MapTable(NamedTuple):
 
 def map_tables(value: str) -> list[MapTable]:
     """Return the tables of a list in the order they are asked; a union is its tables one after the other."""
-    return list(dict.fromkeys(table for member in members(value) for table in _taken_apart(member)))
+    return list(dict.fromkeys(table for member in members(value) for table in _split_member(member)))
 
 
-def _taken_apart(member: str) -> Iterator[MapTable]:
+def _split_member(member: str) -> Iterator[MapTable]:
     bare = _without_braces(member)
     while bare.startswith(_AROUND):
         bare = bare.partition(":")[2]
     kind, _, path = bare.partition(":")
     if kind == "unionmap":
         for inner in members(_without_braces(path)):
-            yield from _taken_apart(inner)
+            yield from _split_member(inner)
     else:
         yield MapTable(bare, kind, path)
 

@@ -33,7 +33,7 @@ class Way(NamedTuple):
     why: str = ""  # why not as an outsider, where it is not
 
     def ask(self, addresses: Sequence[str]) -> dict[str, str]:
-        """Get the answer to each of these recipients. Raises Failed."""
+        """Return the answer to each of these recipients. Raises Failed."""
         return ask(self.where, self.caller, addresses)
 
 
@@ -74,7 +74,7 @@ def ask_inside(way: Way, why: str) -> Way:
 
 
 def ask_outside(postfix: Postfix, addresses: Sequence[str]) -> tuple[Way, dict[str, str]]:
-    """Ask as an outsider; where that brings nothing but temporary answers, as greylisting does, from inside.
+    """Return the answers to an outsider; where all are temporary, as with greylisting, those to a client inside.
 
     Returns how it was asked as well. Raises Failed.
     """

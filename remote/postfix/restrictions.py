@@ -28,7 +28,7 @@ DEPTH = 10  # classes in classes; Postfix gives up at 100
 
 
 class Rules(NamedTuple):
-    """What the restrictions of one service are read with."""
+    """The settings by which the restrictions of one service are read."""
 
     postfix: Postfix
     classes: Mapping[str, str]
@@ -82,7 +82,7 @@ def _judge(rules: Rules, restrictions: Sequence[str], address: str, depth: int) 
             return f"`{name}` asks the next hop about each address, so that nobody can tell what our list says"
         if name == "check_recipient_access":
             asked.append(argument)
-            verdict = _looked_up(rules, argument, address, depth)
+            verdict = _look_up(rules, argument, address, depth)
         else:
             verdict = _judge(rules, members(rules.classes.get(name, "")), address, depth - 1) if depth else ""
         if verdict:
@@ -107,7 +107,7 @@ def _argument(name: str, words: Iterator[str]) -> str:
     return next(words, "") if name.startswith(WITH_ARGUMENT) else ""
 
 
-def _looked_up(rules: Rules, table: str, address: str, depth: int) -> str:
+def _look_up(rules: Rules, table: str, address: str, depth: int) -> str:
     keys = [address] if table.partition(":")[0] in WHOLE else _keys(rules, address)
     found = rules.postfix.lookup(table, keys)
     key = next((key for key in keys if key in found), None)

@@ -18,7 +18,7 @@ TAKEN, MUST_ENCRYPT = "250", "530"
 
 
 class Caller(NamedTuple):
-    """As whom the relay is asked."""
+    """The client address and sender with which the relay is asked."""
 
     source: str  # the address the connection comes from
     claims: str = ""  # the address that smtpd is told instead
@@ -27,11 +27,11 @@ class Caller(NamedTuple):
 
     @property
     def address(self) -> str:
-        """Who smtpd takes it for."""
+        """The address by which smtpd knows the client."""
         return self.claims or self.source
 
     def __str__(self) -> str:
-        """Name it."""
+        """Return its name for messages."""
         how = f"{self.address} by {self.by}" if self.by else self.address
         return f"an outsider ({how})" if self.is_outside else f"a client in mynetworks ({how})"
 
@@ -92,7 +92,7 @@ class Session:
         return self._must(TAKEN, f"EHLO {literal}", self.say(f"EHLO {literal}")).upper()
 
     def _encrypt(self) -> None:
-        """Turn to TLS. The certificate is the relay's own, and there is nothing to hide."""
+        """Start TLS. The certificate is the relay's own, and nothing is secret."""
         import ssl  # 10 ms, which a relay that does not insist does not pay
 
         self._must("220", "STARTTLS", self.say("STARTTLS"))
@@ -118,7 +118,7 @@ class Session:
 
 
 def ask(where: Listener, caller: Caller, addresses: Sequence[str]) -> dict[str, str]:
-    """Get the answer to each of these recipients, as `550 5.1.1 <...>: ...`; temporary ones are asked for again.
+    """Return the answer to each recipient, as `550 5.1.1 <...>: ...`; temporary ones are asked for again.
 
     Raises Failed if nobody answers there.
     """
@@ -133,7 +133,7 @@ def ask(where: Listener, caller: Caller, addresses: Sequence[str]) -> dict[str, 
 
 
 def ask_once(where: Listener, caller: Caller, addresses: Iterable[str]) -> dict[str, str]:
-    """Get the first answer to each of these recipients. Raises Failed."""
+    """Return the first answer to each of these recipients. Raises Failed."""
     found: dict[str, str] = {}
     todo = list(addresses)
     while todo:
@@ -158,7 +158,7 @@ def is_about_recipient(answer: str) -> bool:
 
 
 def _session(where: Listener, caller: Caller, addresses: Sequence[str]) -> dict[str, str]:
-    """Ask on one connection as many as it takes."""
+    """Return the answers of one connection, to as many recipients as it takes."""
     found: dict[str, str] = {}
     try:
         with Session(where, caller) as session:

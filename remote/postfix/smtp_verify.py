@@ -23,7 +23,7 @@ LISTED = 5  # addresses of a domain that are asked about
 
 
 class Sample:
-    """What a table lists of a domain: whether everybody, how many, and a few of them, each as likely as any other."""
+    """A table's entries in a domain: whether everybody, how many, and a random few of them."""
 
     def __init__(self) -> None:
         """Nothing seen yet."""
@@ -37,8 +37,8 @@ class Sample:
         """How many addresses, and their name: the same on every relay that has the same, in the same order."""
         return [self._seen, self.all.hexdigest()]
 
-    def take(self, address: str) -> None:
-        """Take in one entry; one without a local part stands for everybody."""
+    def add(self, address: str) -> None:
+        """Add one entry; one without a local part stands for everybody."""
         self.all.update(f"{address}\n".encode())
         if address.startswith("@"):
             self.everybody = True
@@ -106,14 +106,14 @@ def _put_off(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
 
 
 def samples(domains: Iterable[str]) -> dict[str, Sample]:
-    """Look through the text our table was built from."""
+    """Return a sample for each domain, from the text that our table was built from."""
     found = {domain: Sample() for domain in domains}
     with open(os.path.join(TABLES, "exchange_recipients"), encoding="utf-8", errors="replace") as lines:
         for line in lines:
             address = line.rsplit(None, 1)[0]
             sample = found.get(address.rpartition("@")[2])
             if sample:
-                sample.take(address)
+                sample.add(address)
     return found
 
 

@@ -19,7 +19,7 @@ _FEEDS = 5_000  # such files that are looked at
 
 
 class TableSource(NamedTuple):
-    """What became of the text since the table was built."""
+    """The changes of the text since the table was built."""
 
     is_newer: bool = False
     only_in_text: tuple[str, ...] = ()  # keys that Postfix does not know yet
@@ -27,7 +27,7 @@ class TableSource(NamedTuple):
 
 
 def read_source(table: MapTable, listed: Collection[str]) -> TableSource:
-    """Compare the text with the keys of the built table, where the text was changed after the table was built."""
+    """Return how the text differs from the built table, where it was changed after the table was built."""
     try:
         there, built = os.stat(table.path), os.stat(table.built)
         if there.st_mtime_ns <= built.st_mtime_ns or there.st_size > _LARGEST:

@@ -91,7 +91,7 @@ def _routes(postfix: Postfix, domains: Iterable[str]) -> State:
 
 
 def _make(name: str, wanted: State | None) -> None:
-    """Wait until the tables built just now have been noticed. There is nothing to change: the tables say it all."""
+    """Wait until Postfix has noticed the new tables. Nothing is changed."""
     until = time.monotonic() + NOTICED
     while wrong := _find_wrong(_routes(Postfix(name), wanted or {}), wanted or {}):
         if time.monotonic() > until:

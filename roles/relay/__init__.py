@@ -88,102 +88,103 @@ LAUNCHERS = {
 }
 
 
-def items(relay: Relay, customers: Iterable[Customer], now: Facts | None) -> Iterator[Item]:
+def items(relay: Relay, customers: Iterable[Customer], facts: Facts | None) -> Iterator[Item]:
     """Yield all that the relay must have for these customers; trees of others stay as they are."""
-    now = now or BLANK
+    facts = facts or BLANK
     taken = frozenset(
-        now.others
+        facts.others
     )  # who takes a domain over comes first: killed in between, two own the domain, never nobody
     customers = sorted(customers, key=lambda customer: (taken.isdisjoint(domain_names(customer)), customer.id))
     if relay.role == "follower":
         customers = [without_uploads(customer) for customer in customers]
-    yield from machine_items(relay, now)
+    yield from machine_items(relay, facts)
     copying = [customer for customer in customers if customer.exchange.copies_files]
     yield from map(upload_account_item, copying)
     yield from (open_marker(customer) for customer in customers if customer.opened)
     for customer in customers:
-        shared = revision_text(customer, now) if relay.store else ""
-        yield customer_tree(customer, now.closed_by.get(customer.id, {}), shared)
+        shared = revision_text(customer, facts) if relay.store else ""
+        yield customer_tree(customer, facts.closed_by.get(customer.id, {}), shared)
     yield derived("tables", REBUILD)
     yield Item("sudo", "postern", {"command": REBUILD, "fault": ""})
     yield from (item for customer in copying for item in confinement(customer))
-    left = {customer.id for customer in customers if customer not in copying} & {*now.drops}
+    left = {customer.id for customer in customers if customer not in copying} & {*facts.drops}
     yield from (item for customer_id in sorted(left) for item in no_inbox(customer_id))
-    stay = now.customers or customers
-    yield Item("main.cf", config_directory(relay), main_cf(relay, customers, now) if stay else main_cf_without_us(now))
+    stay = facts.customers or customers
+    wanted = main_cf(relay, customers, facts) if stay else main_cf_without_us(facts)
+    yield Item("main.cf", config_directory(relay), wanted)
     wanted = {
         name: route
         for customer in customers
-        for name, route in routes(customer, now.closed_by.get(customer.id, {})).items()
+        for name, route in routes(customer, facts.closed_by.get(customer.id, {})).items()
     }
     if wanted:
         yield Item("routes", config_directory(relay), wanted)
 
 
-def machine_items(relay: Relay, now: Facts) -> Iterator[Item]:
+def machine_items(relay: Relay, facts: Facts) -> Iterator[Item]:
     """Yield what the relay must have whoever its customers are: programs, account, receiver, timer, store."""
-    yield from packages(relay, now)
+    yield from packages(relay, facts)
     yield account("postern", home=PLACES.var, shell="/bin/sh")  # noqa: S604  # no subprocess
     # Before the receiver: what a new one asks of root, uploads ask from the moment it is there.
     yield file("/etc/sudoers.d/postern", render("relay/sudoers.j2", rebuild=REBUILD), mode="0440")
     yield tree(LIBRARY, _receiver())
     for path, module in LAUNCHERS.items():
-        yield file(path, render("relay/launcher.j2", python=now.python, library=LIBRARY, module=module), mode="0755")
-    yield file(f"{PLACES.etc}/relay.json", _relay_settings(relay, now).text())
+        yield file(path, render("relay/launcher.j2", python=facts.python, library=LIBRARY, module=module), mode="0755")
+    yield file(f"{PLACES.etc}/relay.json", _relay_settings(relay, facts).text())
     yield file(f"{PLACES.tables}/Makefile", render("relay/Makefile.j2", rebuild=REBUILD))
-    yield from timers(relay, now.systemd)
+    yield from timers(relay, facts.systemd)
     if relay.store:
         yield Item("store", PLACES.store, {**relay.store._asdict(), "credential": "sent"})
-    elif now.has_store:
+    elif facts.has_store:
         yield Item("store", PLACES.store, None, protected=(ProtectedWhole("store"),))
 
 
-def items_without(relay: Relay, customer_id: str, now: Facts) -> Iterator[Item]:
+def items_without(relay: Relay, customer_id: str, facts: Facts) -> Iterator[Item]:
     """Yield what must be gone with a customer. Once the last has gone, main.cf is as it was before the first."""
-    if customer_id in now.drops:
+    if customer_id in facts.drops:
         yield from no_inbox(customer_id)
     yield no_tree(customer_id)
-    if now.release:
+    if facts.release:
         yield no_marker(customer_id)
         yield derived("tables", REBUILD)  # which takes its keys away first, then its domains, then its addresses
-    if now.has_postfix and not {*now.customers} - {customer_id}:
-        yield Item("main.cf", config_directory(relay), main_cf_without_us(now))
+    if facts.has_postfix and not {*facts.customers} - {customer_id}:
+        yield Item("main.cf", config_directory(relay), main_cf_without_us(facts))
 
 
-def packages(relay: Relay, now: Facts | None) -> Iterator[Item]:
+def packages(relay: Relay, facts: Facts | None) -> Iterator[Item]:
     """Yield the programs we need, the first plan of a machine: what else it needs is known when they are there.
 
     A Postfix that this installs is started as well; one that was there and is stopped is left alone, and refused.
     """
-    now = now or BLANK
+    facts = facts or BLANK
     yield package("postfix")
-    table_type = relay.table_type or now.table_type
-    if (now.has_postfix or relay.table_type) and table_type not in (*now.types, *BUILT_IN):
+    table_type = relay.table_type or facts.table_type
+    if (facts.has_postfix or relay.table_type) and table_type not in (*facts.types, *BUILT_IN):
         yield package(package_of(table_type))
     yield package("make")
     yield package("sudo")
-    if not now.systemd:
-        yield package("cron" if now.manager == "apt-get" else "cronie")
-    yield package("passwd" if now.manager == "apt-get" else "shadow-utils")  # useradd; a small Debian 14 has none
+    if not facts.systemd:
+        yield package("cron" if facts.manager == "apt-get" else "cronie")
+    yield package("passwd" if facts.manager == "apt-get" else "shadow-utils")  # useradd; a small Debian 14 has none
     yield package("tzdata")  # lateness is judged in the customers' own time zones; a small Debian 12 has none
     if relay.store:
         yield package("python3-psycopg2")
-    if not now.has_postfix:
+    if not facts.has_postfix:
         yield Item("service", "postfix", {"running": True, "starts with the machine": True})
 
 
-def notes(relay: Relay, now: Facts | None, changes: Iterable[tuple[Item, State | None]]) -> list[str]:
+def notes(relay: Relay, facts: Facts | None, changes: Iterable[tuple[Item, State | None]]) -> list[str]:
     """Return what an operator should know beside the plan. `changes`: its items, and what is there now."""
     changes = list(changes)
-    found = [*reject_notes(relay, now or BLANK, changes)]
+    found = [*reject_notes(relay, facts or BLANK, changes)]
     for item, before in changes:
         wanted = item.wanted or {}
         if item.kind == "main.cf":
             found += moved_notes(before)
         if item.kind == "tree" and item.about and before and wanted and has_new_filter(before, wanted):
             found.append(f"{item.about}: a changed exclude or take takes effect with the next list")
-        if item.kind == "tree" and item.about and wanted and (now or BLANK).has_postfix:
-            found += plus_notes(item.about, before, wanted, (now or BLANK).delimiter)
+        if item.kind == "tree" and item.about and wanted and (facts or BLANK).has_postfix:
+            found += plus_notes(item.about, before, wanted, (facts or BLANK).delimiter)
     return found
 
 
@@ -195,5 +196,5 @@ def _receiver() -> dict[str, str]:
     return {**sources, "release": f"{RELEASE}\n"}
 
 
-def _relay_settings(relay: Relay, now: Facts) -> RelaySettings:
-    return RelaySettings(config_directory(relay), relay.table_type or now.table_type, relay.alarm, relay.metrics)
+def _relay_settings(relay: Relay, facts: Facts) -> RelaySettings:
+    return RelaySettings(config_directory(relay), relay.table_type or facts.table_type, relay.alarm, relay.metrics)

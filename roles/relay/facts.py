@@ -40,7 +40,7 @@ class Facts(NamedTuple):
 
     @classmethod
     def of(cls, state: State | None) -> Facts:
-        """Take in what was read of facts_items()."""
+        """Return the facts from what was read of facts_items()."""
         fields: dict[str, Any] = {**BLANK._asdict(), **(state or {})}
         for name in ("settings", "record"):
             fields[name] = {key: Setting(*value) for key, value in fields[name].items()}

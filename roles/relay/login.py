@@ -18,23 +18,23 @@ ACCEPTED = ("PubkeyAcceptedAlgorithms", "PubkeyAcceptedKeyTypes")
 SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")}
 
 
-def login_refusals(facts: State, customers: Sequence[Customer]) -> Iterator[str]:
-    """Yield what of sshd's configuration would keep uploads out. `facts`: what preflight read."""
-    yield from _sshd(facts, customers)
-    yield from _upload_accounts(facts.get("uploads"))
+def login_refusals(preflight: State, customers: Sequence[Customer]) -> Iterator[str]:
+    """Yield what of sshd's configuration would keep uploads out. `preflight`: what was read."""
+    yield from _sshd(preflight, customers)
+    yield from _upload_accounts(preflight.get("uploads"))
 
 
-def _sshd(facts: State, customers: Sequence[Customer]) -> Iterator[str]:
-    if fault := facts["sshd"].get("fault"):
+def _sshd(preflight: State, customers: Sequence[Customer]) -> Iterator[str]:
+    if fault := preflight["sshd"].get("fault"):
         yield f"uploads need OpenSSH there, and it cannot be asked how it would treat account {ACCOUNT}: {fault}"
         return
     publics = [key.public for customer in customers for key in customer.keys]
     types = {public.partition(" ")[0] for public in publics} or {NEW_KEY}
     found = [
         text
-        for address, options in facts["sshd"].items()
+        for address, options in preflight["sshd"].items()
         for text in (
-            *_options(options, facts["groups"], address),
+            *_options(options, preflight["groups"], address),
             *_algorithms(options, types),
             *_too_short(options, publics),
         )
@@ -43,7 +43,7 @@ def _sshd(facts: State, customers: Sequence[Customer]) -> Iterator[str]:
 
 
 def _upload_accounts(uploads: State | None) -> Iterator[str]:
-    """Judge what confines the accounts of customers whose client only copies files."""
+    """Yield what is wrong with the confinement of accounts whose client only copies files."""
     if uploads is None:
         return
     if not uploads["include"]:
@@ -56,7 +56,7 @@ def _upload_accounts(uploads: State | None) -> Iterator[str]:
 
 
 def _algorithms(options: Mapping[str, list[str]], types: Iterable[str]) -> Iterator[str]:
-    """Judge what kinds of keys sshd takes, by the option's name since OpenSSH 8.5 or the one before."""
+    """Yield the key types that sshd does not accept, by the option's name since OpenSSH 8.5 or the one before."""
     name = next((name for name in ACCEPTED if name.lower() in options), "")
     taken = {word for each in options.get(name.lower(), []) for word in each.split(",")}
     for key_type in sorted(types) if taken else ():
@@ -68,7 +68,7 @@ def _algorithms(options: Mapping[str, list[str]], types: Iterable[str]) -> Itera
 
 
 def _too_short(options: Mapping[str, list[str]], publics: Iterable[str]) -> Iterator[str]:
-    """Judge the size of RSA keys, of which OpenSSH since 9.1 may want a least one."""
+    """Yield RSA keys that are shorter than OpenSSH since 9.1 may require."""
     least = int("".join(options.get("requiredrsasize", [])) or 0)
     shortest = min((_rsa_bits(public) for public in publics if public.startswith("ssh-rsa ")), default=least)
     if shortest < least:
@@ -111,7 +111,7 @@ def _options(options: Mapping[str, list[str]], groups: Sequence[str], address: s
 def _missing_from_lists(
     options: Mapping[str, list[str]], account: str, groups: Sequence[str], address: str
 ) -> Iterator[str]:
-    """Judge deny and allow lists for one who comes from this address; empty: from any."""
+    """Yield the deny and allow lists that keep out an account from this address; empty address: from any."""
     names = options.get("usedns") == ["yes"]
     for name, mine in (("Users", [account]), ("Groups", groups)):
         denied, allowed = options.get(f"deny{name.lower()}", []), options.get(f"allow{name.lower()}", [])

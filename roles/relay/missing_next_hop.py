@@ -17,14 +17,14 @@ def unsaid_routes(relay: Relay, customers: Sequence[Customer]) -> tuple[Item, ..
     return (Item("routes", config_directory(relay), names),) if names else ()
 
 
-def unsaid_route_warnings(customers: Sequence[Customer], now: Facts, found: State | None) -> Iterator[str]:
+def unsaid_route_warnings(customers: Sequence[Customer], facts: Facts, found: State | None) -> Iterator[str]:
     """Yield a sentence for each customer of the relay whose mail goes where DNS says though its file does not say so.
 
     The first release took such a file. `found`: what was read of unsaid_routes().
     """
     for customer in customers:
         by_mx = [domain for domain in customer.domains if is_by_mx(domain, found or {})]
-        if by_mx and customer.id in now.customers:
+        if by_mx and customer.id in facts.customers:
             yield (
                 f"{customer.id}: mail for {', '.join(by_mx)} goes where its MX records say, and in a circle if they "
                 f'name this relay; name next_hop in the customer\'s file, or say next_hop = "{BY_MX}" if that is meant'

@@ -89,7 +89,7 @@ def _setting_facts(customer: str, old: Mapping[str, Any], new: Mapping[str, Any]
 
 
 def _other_file_facts(customer: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[PlanFact]:
-    """Name the files that change without a line of their own: it may be a comment."""
+    """Yield the files that change without a line of their own: it may be a comment."""
     same = {"relay_domains": _domains, "authorized_keys": _keys, "settings.json": _settings}
     for name in sorted({*before, *after} - {"transport"}):
         is_told = name in same and same[name](before) != same[name](after)

@@ -28,6 +28,9 @@ def timers(relay: Relay, systemd: bool) -> Iterator[Item]:
 
 
 def _follow_timer(second: int) -> Item:
-    """Follow each minute in the same second, another on each relay: they do not ask the database all at once."""
+    """Return the timer of `postern follow`.
+
+    Each minute, in a second that differs from relay to relay, to spread the load.
+    """
     service = render("relay/postern-follow.service.j2")
     return timer("postern-follow", service, render("relay/postern-follow.timer.j2", second=second))

@@ -33,7 +33,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> None:
     ("end", "says"),
     [
         (False, "once it is back, `inv open acme`, or `inv provision acme`, opens there too"),
-        (True, "until `inv open acme --end` ends it there too, everybody can be written to where it was opened"),
+        (True, "relays that were opened accept every address until `inv open acme --end` ends it there too"),
     ],
 )
 def test_open_says_what_opens_a_relay_that_was_down(

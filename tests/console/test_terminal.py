@@ -31,7 +31,7 @@ def test_a_question_shows_its_answers_and_takes_no_name_for_markup(typed: bytes,
 
 def test_attack_half_a_surrogate_of_a_relay_ends_no_document(capsys: pytest.CaptureFixture[str]) -> None:
     said = {"by": "\ud800", "\udfff": ["an\u0308n"]}
-    terminal.document(said)
+    terminal.print_document(said)
     terminal.say("by \ud800")
     document, _, text = capsys.readouterr().out.partition("\nby")
     assert json.loads(document) == said

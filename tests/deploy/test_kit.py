@@ -26,7 +26,7 @@ def test_a_kit_is_a_folder_for_its_owner_alone(kit: Kit, tmp_path: Path) -> None
 
 def test_a_kit_opened_to_others_is_closed_again(kit: Kit, tmp_path: Path) -> None:
     (tmp_path / "kits/acme").mkdir(parents=True, mode=0o755)
-    kit.place("exchupdate-k1.ppk", Secret(b"key"))
+    kit.write_key("exchupdate-k1.ppk", Secret(b"key"))
     assert (tmp_path / "kits/acme").stat().st_mode & 0o7777 == 0o700
 
 
@@ -61,24 +61,24 @@ def test_a_file_changed_since_the_plan_is_not_overwritten(kit: Kit, tmp_path: Pa
 
 
 def test_a_key_is_for_its_owners_eyes_and_is_forgotten_by_name(kit: Kit, tmp_path: Path) -> None:
-    kit.place("exchupdate-k1.ppk", Secret(b"PuTTY-User-Key-File-2: ...\n"))
+    kit.write_key("exchupdate-k1.ppk", Secret(b"PuTTY-User-Key-File-2: ...\n"))
     placed = tmp_path / "kits/acme/exchupdate-k1.ppk"
     assert placed.read_bytes() == b"PuTTY-User-Key-File-2: ...\n"
     assert placed.stat().st_mode & 0o7777 == 0o600
-    assert kit.forget_key("exchupdate-k1.ppk")
+    assert kit.delete_key("exchupdate-k1.ppk")
     assert not placed.exists()
-    assert not kit.forget_key("exchupdate-k1.ppk")
+    assert not kit.delete_key("exchupdate-k1.ppk")
 
 
 def test_a_key_placed_again_overwrites_one_that_was_never_recorded(kit: Kit, tmp_path: Path) -> None:
-    kit.place("k1.ppk", Secret(b"lost"))
-    kit.place("k1.ppk", Secret(b"new"))
+    kit.write_key("k1.ppk", Secret(b"lost"))
+    kit.write_key("k1.ppk", Secret(b"new"))
     found = {path.name: path.read_bytes() for path in (tmp_path / "kits/acme").iterdir()}
     assert found == {".gitignore": b"*\n", "k1.ppk": b"new"}
 
 
 def test_a_killed_run_leaves_no_draft_of_a_key_for_long(kit: Kit, tmp_path: Path) -> None:
-    kit.place("k1.ppk", Secret(b"key"))
+    kit.write_key("k1.ppk", Secret(b"key"))
     (tmp_path / "kits/acme/.k1.ppk.postern-0123456789ab").write_bytes(b"half a key")
     Plan.of(kit, [file("README.txt", "hello\r\n")]).apply()
     assert sorted(path.name for path in (tmp_path / "kits/acme").iterdir()) == [".gitignore", "README.txt", "k1.ppk"]
@@ -89,7 +89,7 @@ def test_attack_a_name_cannot_leave_the_folder(kit: Kit, name: str) -> None:
     with pytest.raises(HostError, match="does not lie in"):
         kit.read([file(name, "x")])
     with pytest.raises(HostError, match="does not lie in"):
-        kit.place(name, Secret(b"key"))
+        kit.write_key(name, Secret(b"key"))
 
 
 def test_a_folder_has_files_and_nothing_else(kit: Kit) -> None:
@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Pat
 
 def test_attack_git_add_of_everything_takes_no_private_key(kit: Kit, tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
-    kit.place("exchupdate-k1.ppk", Secret(b"key"))
+    kit.write_key("exchupdate-k1.ppk", Secret(b"key"))
     Plan.of(kit, [file("README.txt", "hello")]).apply()
     (tmp_path / "acme.toml").touch()
     subprocess.run(["git", "-C", str(tmp_path), "add", "-A"], check=True)
@@ -117,12 +117,12 @@ def test_a_gitignore_of_somebody_else_s_that_lets_a_key_in_is_refused(kit: Kit, 
     (tmp_path / "kits/acme").mkdir(parents=True)
     (tmp_path / "kits/acme/.gitignore").write_text("*.bak\n")
     with pytest.raises(HostError, match="does not keep private keys out of git"):
-        kit.place("exchupdate-k1.ppk", Secret(b"key"))
+        kit.write_key("exchupdate-k1.ppk", Secret(b"key"))
     assert not kit.has_file("exchupdate-k1.ppk")
 
 
 def test_a_folder_with_nothing_left_but_its_gitignore_goes(kit: Kit, tmp_path: Path) -> None:
-    kit.place("k1.ppk", Secret(b"key"))
-    kit.forget_key("k1.ppk")
-    kit.leave()
+    kit.write_key("k1.ppk", Secret(b"key"))
+    kit.delete_key("k1.ppk")
+    kit.remove_if_empty()
     assert not (tmp_path / "kits/acme").exists()

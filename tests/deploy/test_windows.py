@@ -137,7 +137,7 @@ class TestOverSSH:
     def test_files_access_and_task_are_made_in_one_run_and_the_next_has_nothing_to_do(
         self, windows: Windows, folder: Path
     ) -> None:
-        windows.place("key", Secret(b"private"))
+        windows.write_key("key", Secret(b"private"))
         plan = Plan.of(windows, self.wanted())
         assert [change.item.name for change in plan.changes] == ["schedule.xml", "endmark.txt", "Postern acme"]
         plan.apply()
@@ -148,7 +148,7 @@ class TestOverSSH:
     def test_what_somebody_changed_there_is_found_and_put_right(
         self, windows: Windows, windows_host: WindowsHost, folder: Path
     ) -> None:
-        windows.place("key", Secret(b"private"))
+        windows.write_key("key", Secret(b"private"))
         Plan.of(windows, self.wanted()).apply()
         there = windows_host.there
         (folder / "endmark.txt").write_text("#the end\r\n")
@@ -170,7 +170,7 @@ class TestOverSSH:
         assert Plan.of(windows, self.wanted()).changes == ()
 
     def test_what_changes_between_plan_and_apply_is_left_alone(self, windows: Windows, folder: Path) -> None:
-        windows.place("key", Secret(b"private"))
+        windows.write_key("key", Secret(b"private"))
         plan = Plan.of(windows, self.wanted())
         (folder / "endmark.txt").write_text("somebody's")
         with pytest.raises(Busy, match=r"file endmark\.txt was changed meanwhile"):
@@ -181,7 +181,7 @@ class TestOverSSH:
     def test_a_private_key_is_written_into_a_file_that_nobody_else_may_open(
         self, windows: Windows, windows_host: WindowsHost, folder: Path
     ) -> None:
-        windows.place("key", Secret(b"private"))
+        windows.write_key("key", Secret(b"private"))
         assert (folder / "key").read_bytes() == b"private"
         assert windows.read([items.access("key")]) == [acl.closed_acl()]
         of_folder, of_key, *_ = [words for words in windows_host.commands if words.startswith("icacls")]
@@ -194,7 +194,7 @@ class TestOverSSH:
     ) -> None:
         (windows_host.there.drive / "programs" / "icacls.exe").unlink()
         with pytest.raises(HostError, match="icacls"):
-            windows.place("key", Secret(b"private"))
+            windows.write_key("key", Secret(b"private"))
         assert b"private" not in b"".join(path.read_bytes() for path in folder.iterdir())
 
     def test_a_key_that_is_not_there_is_told_and_no_plan_makes_one(self, windows: Windows) -> None:
@@ -202,9 +202,9 @@ class TestOverSSH:
             Plan.of(windows, self.wanted()).apply()
 
     def test_a_key_is_forgotten_once(self, windows: Windows, folder: Path) -> None:
-        windows.place("key", Secret(b"private"))
-        assert windows.forget_key("key")
-        assert not windows.forget_key("key")
+        windows.write_key("key", Secret(b"private"))
+        assert windows.delete_key("key")
+        assert not windows.delete_key("key")
         assert list(folder.iterdir()) == []
 
     def test_drafts_of_killed_runs_are_cleared_away(self, windows: Windows, folder: Path) -> None:
@@ -222,7 +222,7 @@ class TestOverSSH:
     def test_a_task_goes_when_it_must_not_be_there_and_others_stay(
         self, windows: Windows, windows_host: WindowsHost
     ) -> None:
-        windows.place("key", Secret(b"private"))
+        windows.write_key("key", Secret(b"private"))
         Plan.of(windows, self.wanted()).apply()
         other = windows_host.there.drive / "tasks" / "Backup"
         other.write_text("theirs")
@@ -232,7 +232,7 @@ class TestOverSSH:
         assert [path.name for path in other.parent.iterdir()] == ["Backup"]
 
     def test_who_is_no_administrator_is_told(self, windows: Windows, windows_host: WindowsHost) -> None:
-        windows.place("key", Secret(b"private"))
+        windows.write_key("key", Secret(b"private"))
         (windows_host.there.drive / "schtasks.denied").touch()
         with pytest.raises(HostError, match=r"Access is denied.\nIs Administrator an administrator there"):
             Plan.of(windows, self.wanted()).apply()

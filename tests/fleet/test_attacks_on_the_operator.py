@@ -140,7 +140,7 @@ def test_attack_a_damaged_file_of_a_spool_stops_no_status_and_no_timer(tmp_path:
     relay.offer(people(3))
     (relay.folder / name).write_text(content)
     for words in (("status", "acme"), ("tick",), ("review", "acme"), ("history", "acme")):
-        done = relay.desk(*words)
+        done = relay.admin(*words)
         assert (done.returncode, done.stderr) == (0, b"")
 
 
@@ -149,12 +149,12 @@ def test_attack_a_damaged_file_of_a_spool_stops_no_status_and_no_timer(tmp_path:
 
 def test_attack_escapes_in_a_relay_s_answer_reach_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.say(f"mx1: acme's list, with its history, taken over: {ESCAPES}")
-    terminal.plan(f"mx1{ESCAPES}", f"+ {ESCAPES}")
+    terminal.print_plan(f"mx1{ESCAPES}", f"+ {ESCAPES}")
     terminal.error(ESCAPES)
     terminal.note(ESCAPES)
-    terminal.answer(["mx1"], ESCAPES)
-    terminal.table(["x"], [[ESCAPES]])
-    terminal.document({"mx1": ESCAPES})
+    terminal.print_answer(["mx1"], ESCAPES)
+    terminal.print_table(["x"], [[ESCAPES]])
+    terminal.print_document({"mx1": ESCAPES})
     said = "".join(capsys.readouterr())
     assert "owned" in said
     assert not {*said} & {*ESCAPES} - {*"0;]owned31m"}

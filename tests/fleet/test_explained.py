@@ -57,7 +57,7 @@ TAGGED = {
 KNOWN = {"member": "hash:/etc/postern/tables/exchange_recipients", "key": "anna@acme.example", "caller": "an outsider"}
 
 
-def told(folder: Path, **mails: dict[str, Any]) -> tuple[str, list[str]]:
+def description(folder: Path, **mails: dict[str, Any]) -> tuple[str, list[str]]:
     """What is said of an address with a tag, and what is to be done, by what each relay's Postfix does with it."""
     one, name = customer(), "anna+x@acme.example"
     states = {relay: describe(one, name, AddressState(TAGGED, mail), folder) for relay, mail in mails.items()}
@@ -65,7 +65,7 @@ def told(folder: Path, **mails: dict[str, Any]) -> tuple[str, list[str]]:
 
 
 def test_an_address_with_a_tag_that_the_relay_takes_by_its_delimiter_wants_nothing(tmp_path: Path) -> None:
-    said, advice = told(tmp_path, mx1={**KNOWN, "answer": "250 2.1.5 Ok"})
+    said, advice = description(tmp_path, mx1={**KNOWN, "answer": "250 2.1.5 Ok"})
     assert "taken with its tag: recipient_delimiter of this relay makes it anna@acme.example" in said
     assert "not taken" not in said
     assert advice == ["nothing here: its mail is taken. If it does not arrive, look where mail for it goes"]
@@ -74,13 +74,13 @@ def test_an_address_with_a_tag_that_the_relay_takes_by_its_delimiter_wants_nothi
 def test_an_address_with_a_tag_is_refused_where_the_relay_says_so_whatever_its_table_knows(tmp_path: Path) -> None:
     """Where unlisted addresses are put off, the answer is given before recipient_delimiter is looked at."""
     for answer in ("550 5.1.1 User unknown", "450 4.1.1 unlisted", ""):
-        said, advice = told(tmp_path, mx1={**KNOWN, "answer": answer})
+        said, advice = description(tmp_path, mx1={**KNOWN, "answer": answer})
         assert "taken with its tag" not in said
         assert advice[0] == "`plus_addresses = true` in customers/acme.toml takes it with its tag"
 
 
 def test_relays_of_other_delimiters_list_the_same(tmp_path: Path) -> None:
     taken = {**KNOWN, "answer": "250 2.1.5 Ok"}
-    _, advice = told(tmp_path, mx1=taken, mx2={**KNOWN, "member": "", "answer": "550 5.1.1 User unknown"})
+    _, advice = description(tmp_path, mx1=taken, mx2={**KNOWN, "member": "", "answer": "550 5.1.1 User unknown"})
     assert advice[0] == "`plus_addresses = true` in customers/acme.toml takes it with its tag"
     assert not any("do not list the same" in line for line in advice)

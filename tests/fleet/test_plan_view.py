@@ -29,8 +29,8 @@ def customer(id_: str = "acme", **changes: Any) -> Customer:
     return demo.model_copy(update={**own, "partial": (), "include": (), "canaries": (), "exclude": (), **changes})
 
 
-def first_plan(*customers: Customer, now: Facts = FRESH) -> Plan:
-    return Plan.of(Blank(), relay_role.items(RELAY, customers, now))
+def first_plan(*customers: Customer, facts: Facts = FRESH) -> Plan:
+    return Plan.of(Blank(), relay_role.items(RELAY, customers, facts))
 
 
 def change_of_tree(before: Customer, after: Customer) -> Plan:

@@ -83,9 +83,9 @@ def test_the_newest_list_names_the_review_where_relays_hold_different_ones() -> 
     record = united(answers, {"mx1": mail(bob=1), "mx2": mail()})
     assert (record.list, record.first) == (NAME, 2)
     assert record.mail.keys() == {BOB}, "he is refused where the newer list is taken"
-    shown = reviews.tell("acme", answers, record, {})["mx1"]
+    shown = reviews.with_review("acme", answers, record, {})["mx1"]
     assert isinstance(shown, RelayAnswer)
-    assert "mx1 holds another list, of 2026-05-28 20:26 UTC: accept takes there what is held there" in shown.text
+    assert "mx1 holds another list, of 2026-05-28 20:26 UTC: there accept takes that list" in shown.text
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_what_one_relay_of_three_could_not_see_is_said_and_wants_a_word(said: An
     record = united(answers, {"mx1": mail(), "mx2": mail(), "mx3": said})
     assert record.unseen == (unseen,)
     assert record.command("acme") == f"accept acme --first 1 --log-incomplete --list {NAME}"
-    shown = reviews.tell("acme", answers, record, {})["mx1"]
+    shown = reviews.with_review("acme", answers, record, {})["mx1"]
     assert isinstance(shown, RelayAnswer)
     assert f"there may have been more mail: {unseen}" in shown.text
 
@@ -112,7 +112,7 @@ def test_a_relay_that_cannot_keep_the_review_says_so_in_its_row() -> None:
     answers = {"mx1": holds(), "mx2": NOTHING}
     record = united(answers, {"mx1": mail(), "mx2": mail()})
     error = HostError("the disk is full")
-    assert reviews.tell("acme", answers, record, {"mx1": RelayAnswer(0, {}), "mx2": error})["mx2"] is error
+    assert reviews.with_review("acme", answers, record, {"mx1": RelayAnswer(0, {}), "mx2": error})["mx2"] is error
 
 
 def test_a_relay_of_the_first_release_is_named_and_gets_no_command() -> None:
@@ -120,7 +120,7 @@ def test_a_relay_of_the_first_release_is_named_and_gets_no_command() -> None:
     answers = {"mx1": holds(), "mx2": old}
     record = united(answers, {"mx1": mail(), "mx2": HostError("it does not know that yet")})
     assert any(each.startswith("mx2: its release of Postern keeps no record") for each in record.unseen)
-    shown = reviews.tell("acme", answers, record, {})["mx2"]
+    shown = reviews.with_review("acme", answers, record, {})["mx2"]
     assert isinstance(shown, RelayAnswer)
     assert "inv accept acme" not in shown.text
     assert "`inv provision acme` comes before `inv accept`" in shown.text

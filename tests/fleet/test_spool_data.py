@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from common.spool_files import LATEST
 from fleet import spool_data
 
 
@@ -31,5 +32,5 @@ def test_lists_seen_are_told_of_whatever_a_spool_says() -> None:
         "damaged": "damaged cannot be read",
         "gone": None,
     }
-    assert spool_data.lists_seen(spools) == {"acme": 7, "held": 0, "far": 1 << 40, "odd": 0, "damaged": 0}
+    assert spool_data.lists_seen(spools) == {"acme": 7, "held": 0, "far": LATEST, "odd": 0, "damaged": 0}
     assert spool_data.lists_seen(None) == {}

@@ -56,8 +56,8 @@ def test_the_summary_counts_what_needs_somebody_and_what_is_only_noticed() -> No
 
 def test_a_database_that_is_down_is_one_sentence_of_a_whole_fleet() -> None:
     names = [f"mx{number}" for number in range(200)]
-    now = BLANK._replace(release=RELEASE, customers=("acme",), clock=NOW, has_store=True)
-    silent = now._replace(followed={"why": "it is down", "reached": NOW - 3_700, "tried": NOW - 30})
+    facts = BLANK._replace(release=RELEASE, customers=("acme",), clock=NOW, has_store=True)
+    silent = facts._replace(followed={"why": "it is down", "reached": NOW - 3_700, "tried": NOW - 30})
     needs = {name: [*problems.relay_problems(name, Inventory({}, {}), silent, NOW, ())] for name in names}
     found = Overview({name: [one for one in each if one.kind == "store"] for name, each in needs.items()}, [])
     (text,) = status_view.sentences(found)
@@ -71,8 +71,8 @@ def test_a_database_that_is_down_is_one_sentence_of_a_whole_fleet() -> None:
 
 
 def test_a_relay_whose_minutely_run_has_ended_for_good_is_told() -> None:
-    now = BLANK._replace(release=RELEASE, customers=("acme",), clock=NOW, has_store=True)
-    dead = now._replace(followed={"why": "", "reached": NOW - 7_200, "tried": NOW - 7_200})
+    facts = BLANK._replace(release=RELEASE, customers=("acme",), clock=NOW, has_store=True)
+    dead = facts._replace(followed={"why": "", "reached": NOW - 7_200, "tried": NOW - 7_200})
     (told,) = (one for one in problems.relay_problems("mx1", Inventory({}, {}), dead, NOW, ()) if one.kind == "store")
     assert "has not tried to follow the store for 2 h" in told.text
     assert told.urgent

@@ -1,4 +1,4 @@
-"""What a customer's key opens, tried by OpenSSH and by PuTTY's clients: the gate, and nothing else."""
+"""What a customer's key opens, tried by OpenSSH and by PuTTY's clients: the forced command, and nothing else."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Relay:
                 upload.communicate(MARK, timeout=HANGS)
 
     def calls(self) -> list[str]:
-        """What the gate has logged of calls."""
+        """What the forced command has logged of calls."""
         return [line for line in self.host.log().splitlines() if f" key {self.key} from " in line]
 
 

@@ -126,7 +126,7 @@ def run(server: Server, *words: str) -> subprocess.CompletedProcess[str]:
         return server.export(*words)
 
 
-def said(text: str) -> list[str]:
+def log_lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
@@ -150,15 +150,15 @@ def test_a_list_goes_from_cmd_exe_into_the_relay_s_table(
     windows.write(f"{case.program}.rows", case.rows.replace("DOMAIN", domain))
     ran = run(windows)
     held = f"{customer}: first list of {domain} ({len(listed)}): held; {len(listed)} added; {case.left_out}"
-    assert said(ran.stdout)[-2:] == [held, "runexport ends with 3"], ran.stdout
+    assert log_lines(ran.stdout)[-2:] == [held, "runexport ends with 3"], ran.stdout
     assert ran.returncode == 3
     provider.operator.accept(customer, f"--first {len(listed)}")
     asked = [f"{local}@{domain}" for local in (*listed, "staff", "healthmailbox0123456")]
     assert list(answers(provider.host, *asked).values()) == ["250"] * len(listed) + ["550"] * 2
     again = run(windows)
     assert again.returncode == 0
-    assert f"{customer}: {len(listed)} recipients, unchanged; {case.left_out}" in said(again.stdout)
-    assert said(windows.read("runexport.log"))[-1] == "runexport ends with 0"
+    assert f"{customer}: {len(listed)} recipients, unchanged; {case.left_out}" in log_lines(again.stdout)
+    assert log_lines(windows.read("runexport.log"))[-1] == "runexport ends with 0"
 
 
 @needs_pwsh
@@ -199,7 +199,7 @@ def test_a_list_in_another_form_is_refused_with_the_line_that_is_wrong(
     ran = run(windows)
     assert ran.returncode == 2
     for text in (ran.stdout, windows.read("runexport.log")):
-        (line,) = [line for line in said(text) if line.startswith(f"refused-{client}: ")]
+        (line,) = [line for line in log_lines(text) if line.startswith(f"refused-{client}: ")]
         assert line.startswith(f"refused-{client}: refused: line 1: ")
         assert "runexport ends with 2" in text
 
@@ -228,7 +228,7 @@ def test_a_relay_that_cannot_be_reached_is_not_ours_or_does_not_know_the_key_is_
         assert message in ran.stdout
         assert message in windows.read("runexport.log")
         assert message in windows.read("README.txt")  # where the admin looks it up
-        assert said(ran.stdout)[-1] == "runexport ends with 4"
+        assert log_lines(ran.stdout)[-1] == "runexport ends with 4"
 
     windows.write("runexport.bat", batch.replace(" -P 22 ", " -P 1 ").replace(" -p 22 ", " -p 1 "))
     fails(nobody)
@@ -260,7 +260,7 @@ def test_one_relay_down_of_two_is_4_and_the_other_has_the_list(
     other.run("sh", "-c", "kill $(cat /run/sshd.pid)")
     ran = run(windows)
     assert ran.returncode == 4
-    lines = said(windows.read("runexport.log"))
+    lines = log_lines(windows.read("runexport.log"))
     assert lines[1] == f"{other.address}:"
     assert "Connection refused" in lines[2]
     assert lines[-3:] == [

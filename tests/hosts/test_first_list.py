@@ -101,7 +101,7 @@ def test_twenty_small_cuts_in_a_row_are_held_as_one_big_one(relay: tuple[LabHost
     assert "40.0 % would go (40 of 100), limit 10 %" in review
     bolt.upload(*left[1:])
     (command,) = ACCEPT.findall(review)
-    assert "user0040@bolt.example would go by the list held now" in operator.done(command, code=2).text
+    assert "user0040@bolt.example would be removed by the list held now" in operator.done(command, code=2).text
     assert bolt.ask("user0039", "user0040") == ["250", "250"]
     operator.accept("bolt", "--removing 31")
     assert bolt.ask("user0040", "user0041") == ["550", "250"]

@@ -41,7 +41,7 @@ class Relay:
         assert (ran.code, ran.err) == (code, "")
         return ran.out
 
-    def desk(self, *words: str, stdin: bytes = b"", code: int = 0, user: str | None = None) -> str:
+    def admin(self, *words: str, stdin: bytes = b"", code: int = 0, user: str | None = None) -> str:
         done = self.host.run(DESK, *words, stdin=stdin, check=False, user=user)
         assert (done.returncode, done.stderr) == (code, "")
         return done.stdout
@@ -52,9 +52,9 @@ class Relay:
 
     def accept(self, first: int) -> Relay:
         """Run the command that a review at the relay itself ends with."""
-        command = self.desk("review", "acme").splitlines()[-1].split()[1:]
+        command = self.admin("review", "acme").splitlines()[-1].split()[1:]
         assert command[:4] == ["accept", "acme", "--first", str(first)]
-        self.desk(*command)
+        self.admin(*command)
         return self
 
     def answers(self, *locals_: str) -> list[str]:
@@ -83,13 +83,13 @@ def test_from_the_first_list_to_a_rollback_postfix_answers_as_it_should(
     assert relay.answers("cora", "nobody") == ["250", "550"]
     assert "would be left with none" in relay.upload("x@elsewhere.example", code=3)
     assert relay.answers("ann", "bob", "cora") == ["250", "250", "250"]
-    relay.desk("rollback", "acme", "--removing", "1")
+    relay.admin("rollback", "acme", "--removing", "1")
     assert relay.answers("ann", "cora") == ["250", "550"]
     assert relay.upload("ann", "bob", "cora").startswith("acme: 2 recipients (+0 -0), frozen since ")
-    relay.desk("resume", "acme")
+    relay.admin("resume", "acme")
     assert relay.answers("ann", "cora") == ["250", "250"]
     for words in ("review acme", "history acme", "history acme --diff 0", "status acme", "hand-over acme", "tick"):
-        relay.desk(*words.split(), *(["--json"] if words == "tick" else []))
+        relay.admin(*words.split(), *(["--json"] if words == "tick" else []))
 
 
 def test_every_call_is_logged_before_anything_is_read_and_what_it_came_to_after(relay: Relay) -> None:
@@ -117,18 +117,18 @@ def test_an_attack_by_copying_files_reaches_none(relay: Relay, program: str, tmp
 def test_everything_in_the_spool_is_the_accounts_also_when_root_came_to_the_desk(relay: Relay) -> None:
     relay.accepted(*people(10))
     relay.upload(*people(5), code=3)
-    relay.desk("review", "acme")
-    relay.desk("rollback", "acme", "--to", "0")
-    relay.desk("tick")
+    relay.admin("review", "acme")
+    relay.admin("rollback", "acme", "--to", "0")
+    relay.admin("tick")
     owners = relay.host.run("find", f"/{SPOOL}", "/var/lib/postern/run", "-not", "-user", "postern")
     assert owners.stdout == ""
     assert relay.host.run("find", f"/{SPOOL}", "-perm", "/077").stdout == ""
 
 
 def test_somebody_who_is_neither_root_nor_the_account_is_refused(relay: Relay) -> None:
-    said = relay.desk("status", "acme", user="nobody", code=2)
+    said = relay.admin("status", "acme", user="nobody", code=2)
     assert said == "acme: refused: only root and account postern may use this: sudo postern ...\n"
-    assert "acme: 0 recipients" in relay.desk("status", "acme", user="postern")
+    assert "acme: 0 recipients" in relay.admin("status", "acme", user="postern")
 
 
 def test_review_reads_the_mail_log_that_only_root_may_open(relay: Relay) -> None:
@@ -138,15 +138,15 @@ def test_review_reads_the_mail_log_that_only_root_may_open(relay: Relay) -> None
     with (relay.host.root / "var/log/mail.log").open("ab") as log:
         log.write(smtp(delivery("user0009@acme.example"), f"{day} 10:00:00 mx1 "))
     relay.upload(*people(5), code=3)
-    lines = relay.desk("review", "acme").splitlines()
+    lines = relay.admin("review", "acme").splitlines()
     assert lines[3].startswith("  - user0009@acme.example  has had mail lately: on 1 days, the last ")
     assert "at least 1 that it refuses have had mail in the last 14 days" in lines
-    assert "at least 1 that it refuses have had mail" in relay.desk("review", "acme", user="postern")
+    assert "at least 1 that it refuses have had mail" in relay.admin("review", "acme", user="postern")
 
 
 def test_a_quoted_address_is_found_by_the_look_up_as_it_stands_in_the_table(relay: Relay) -> None:
     relay.upload('"joe smith"', '"a,b"', "o'neill", code=3)
-    found = json.loads(relay.desk("status", "acme", "--json"))
+    found = json.loads(relay.admin("status", "acme", "--json"))
     assert (found["total"], found["last"]["trouble"], found["unproven"]) == (3, "", 0)
 
 
@@ -190,7 +190,7 @@ def test_many_uploads_at_once_are_all_taken_and_the_last_build_has_them_all(rela
     for thread in threads:
         thread.join()
     assert set(codes) <= {0, 75}
-    found = json.loads(relay.desk("status", "acme", "--json"))
+    found = json.loads(relay.admin("status", "acme", "--json"))
     assert (found["total"], found["unproven"]) == (51, 0)
 
 
@@ -220,8 +220,8 @@ def test_a_gate_that_is_killed_in_mid_upload_leaves_the_list_and_the_timer_finis
         only_added = code == 3  # where what killed runs left to be done adds up to too many
         assert len(listed) == 51 or only_added or f"{new}@acme.example" not in listed
     assert len(codes) > 1, "none was killed"
-    relay.desk("tick")
-    assert json.loads(relay.desk("status", "acme", "--json"))["unproven"] == 0
+    relay.admin("tick")
+    assert json.loads(relay.admin("status", "acme", "--json"))["unproven"] == 0
     listed = relay.file("recipients").read_text().split()
     assert relay.answers(*(name.partition("@")[0] for name in listed[:3]), "nobody") == ["250"] * 3 + ["550"]
 
@@ -249,6 +249,6 @@ def test_the_timer_builds_anew_a_table_that_somebody_removed(relay: Relay) -> No
     relay.accepted("ann", "bob")
     relay.host.run("rm", "/etc/postern/tables/exchange_recipients.db")
     assert relay.upload("ann", "bob").startswith("acme: 2 recipients, unchanged")
-    relay.desk("tick", user="postern")
+    relay.admin("tick", user="postern")
     relay.host.run("postfix", "reload")
     assert relay.answers("ann", "nobody") == ["250", "550"]

@@ -50,11 +50,11 @@ class Machine:
         self.lab, self.ssh = lab, ssh
         self.relay = Relay.model_validate({"name": "mx1", "address": lab.address, **keys})
 
-    def now(self) -> Facts:
+    def facts(self) -> Facts:
         return Facts.of(self.ssh.read(relay_role.facts_items(self.relay))[0])
 
     def plan(self, *customers: Customer) -> Plan:
-        return Plan.of(self.ssh, relay_role.items(self.relay, customers, self.now()))
+        return Plan.of(self.ssh, relay_role.items(self.relay, customers, self.facts()))
 
     def provision(self, *customers: Customer) -> Plan:
         plan = self.plan(*customers)
@@ -62,7 +62,7 @@ class Machine:
         return plan
 
     def without(self, customer_id: str) -> Plan:
-        plan = Plan.of(self.ssh, relay_role.items_without(self.relay, customer_id, self.now()))
+        plan = Plan.of(self.ssh, relay_role.items_without(self.relay, customer_id, self.facts()))
         plan.apply()
         return plan
 
@@ -71,9 +71,9 @@ class Machine:
         self.ssh.make([Change(item, self.ssh.read([item])[0])])
 
     def refusals(self, *customers: Customer) -> list[str]:
-        now = self.now()
-        preflight = self.ssh.read(relay_role.preflight_items(self.relay, customers, now))
-        return relay_role.blockers(self.relay, customers, now, preflight)
+        facts = self.facts()
+        preflight = self.ssh.read(relay_role.preflight_items(self.relay, customers, facts))
+        return relay_role.blockers(self.relay, customers, facts, preflight)
 
     def set(self, *parameters: str) -> None:
         """Edit main.cf as an admin does."""
@@ -322,8 +322,8 @@ def test_what_an_admin_added_meanwhile_stays(machine: Start) -> None:
 def test_soft_answers_unknown_recipients_450_until_each_customer_says_what_they_get(machine: Start) -> None:
     mx = machine(reject="soft")
     relays_others(mx, with_map=True)
-    now = mx.now()
-    assert now.foreign == ("old.example", "open.example", "parent.example")
+    facts = mx.facts()
+    assert facts.foreign == ("old.example", "open.example", "parent.example")
     mx.provision(customer())
     mx.upload("acme", "bob@acme.example")
     assert mx.lab.ask("x@acme.example", from_address=OUTSIDE).startswith("450 4.1.1")
@@ -351,7 +351,7 @@ def test_drift_of_main_cf_is_seen_and_mended(machine: Start) -> None:
 
 
 def main_cf(machine: Machine, *customers: Customer) -> Item:
-    items = relay_role.items(machine.relay, customers, machine.now())
+    items = relay_role.items(machine.relay, customers, machine.facts())
     return next(item for item in items if item.kind == "main.cf")
 
 
@@ -494,7 +494,7 @@ def test_killed_between_any_two_steps_an_edit_is_finished_by_the_next_run(provin
         if proved:
             proving.make(item)
             assert proving.ssh.read([item]) == [item.wanted], steps
-            assert set(proving.now().record) == {
+            assert set(proving.facts().record) == {
                 main_cf_params.DOMAINS,
                 main_cf_params.ROUTES,
                 main_cf_params.RECIPIENTS,
@@ -502,7 +502,7 @@ def test_killed_between_any_two_steps_an_edit_is_finished_by_the_next_run(provin
         elif code == -9:
             with pytest.raises(ProofFailed):
                 proving.make(item)
-            assert (proving.settings(), proving.now().record) == (own, {}), steps
+            assert (proving.settings(), proving.facts().record) == (own, {}), steps
         before_us(proving)
         steps += 1
     assert (code, steps) == ((0, 10) if proved else (5, 15))
@@ -607,15 +607,15 @@ def test_a_main_cf_that_sets_something_twice_is_no_obstacle_and_is_left_as_it_wa
 def test_a_postfix_that_was_there_and_is_stopped_stays_stopped(machine: Start) -> None:
     mx = machine(stopped=True)
     assert any("Postfix is stopped" in one for one in mx.refusals(customer()))
-    assert "service" not in {item.kind for item in relay_role.items(mx.relay, (customer(),), mx.now())}
+    assert "service" not in {item.kind for item in relay_role.items(mx.relay, (customer(),), mx.facts())}
 
 
 def test_a_bare_machine_is_judged_by_what_needs_no_postfix_then_gets_it_started(machine: Start) -> None:
     mx = machine(bare=True)
-    assert not mx.now().has_postfix
+    assert not mx.facts().has_postfix
     assert mx.refusals(customer()) == []
     assert mx.plan(customer()).text().startswith("install package postfix\n")
-    Plan.of(mx.ssh, relay_role.packages(mx.relay, mx.now())).apply()
+    Plan.of(mx.ssh, relay_role.packages(mx.relay, mx.facts())).apply()
     assert mx.lab.run("postfix", "status", check=False).returncode == 0
     mx.set(f"inet_interfaces = {mx.lab.address}", "inet_protocols = ipv4", f"mynetworks = {mx.lab.address}/32")
     mx.lab.run("postfix", "stop")

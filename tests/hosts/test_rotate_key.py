@@ -511,7 +511,7 @@ def test_keys_made_on_the_server_are_taken_in_puttys_form_and_in_opensshs_and_ar
     ran = operator.done(f"provision {customer} --public-key {second}", code=2)
     assert f"{customer} has a key already, k1; `inv rotate-key {customer} --public-key FILE`" in ran.err
     ran = operator.done(f"rotate-key {customer} --public-key {first}", code=2)
-    assert f"{customer}: that is the key it has, k1" in ran.err
+    assert f"{customer} has this key already, as k1" in ran.err
 
     for _ in range(2):
         operator.done(f"rotate-key {customer} --public-key {second}")

@@ -89,7 +89,7 @@ def test_a_store_comes_and_nobody_is_refused_nor_a_closed_domain_open(
     ):
         shown = place.operator.run("provision acme --dry-run").text
         assert "acme: its first list in the store has 21 recipients, whom any of mx1, mx2 lists" in shown
-        assert f"acme: mx1 lists 0 that not all list, and lacks {LATE}" in shown
+        assert f"acme: mx1 lists 0 that not every relay lists, and lacks {LATE}" in shown
         place.operator.done("provision acme")
     assert at_first == {LISTED: {"250"}, STRANGER: {"550"}}
     assert at_second == {LISTED: {"250"}, STRANGER: {"550"}, LATE: {"250"}}

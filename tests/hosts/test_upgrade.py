@@ -134,12 +134,15 @@ def test_the_first_release_s_inv_is_told_what_a_relay_of_this_one_wants(old: Old
     operator, everybody = old.operator, people(40)
     operator.done("provision acme")
     operator.upload(export(*everybody))
-    assert "nobody has reviewed what is held here" in old.done("accept acme --first 40", code=2).out
+    assert "the held list has not been reviewed here" in old.done("accept acme --first 40", code=2).out
     assert "inv accept acme --first 40 --log-incomplete --list " in old.done("review acme").out
     assert "--log-incomplete takes the list all the same" in old.done("accept acme --first 40", code=2).out
     operator.accept("acme", "--first 40")
     operator.upload(export(*everybody, "mallory"))
-    assert "1 of those in force would go by it, not 0: mallory@acme.example" in old.done("rollback acme", code=2).out
+    assert (
+        "1 of those in force would be removed by it, not 0: mallory@acme.example"
+        in old.done("rollback acme", code=2).out
+    )
     assert old.ask("user0039", "mallory", "nobody") == ["250", "250", "550"]
 
 

@@ -485,12 +485,12 @@ def test_what_an_editor_leaves_beside_a_customer_s_file_is_no_customer(write: Wr
 
 def test_a_fault_that_touches_the_customer_is_raised(write: Write) -> None:
     twice = BETA.replace('"beta.example"', '"acme.example", "beta.example"') + "colour = 1\n"
-    (claimed,) = chosen(write(acme=twice, beta=ACME, gamma=ACME.replace("acme.", "gamma.") + "x = 1\n"), "beta")
+    (claimed,) = faults_for(write(acme=twice, beta=ACME, gamma=ACME.replace("acme.", "gamma.") + "x = 1\n"), "beta")
     assert "claimed by customers/acme.toml too" in claimed
     other = RELAYS + '[mx3]\naddress = "mx3.provider.example"\ncolour = 1\n'
-    assert chosen(write(other, acme=ACME, beta=BETA), "acme") == []
-    assert len(chosen(write(other, beta=BETA.replace('["mx1"]', '["mx3"]')), "beta")) == 1
-    assert len(chosen(write("[mx1", beta=BETA), "beta")) == 1
+    assert faults_for(write(other, acme=ACME, beta=BETA), "acme") == []
+    assert len(faults_for(write(other, beta=BETA.replace('["mx1"]', '["mx3"]')), "beta")) == 1
+    assert len(faults_for(write("[mx1", beta=BETA), "beta")) == 1
 
 
 def test_a_key_of_two_customers_stops_both_and_no_third(write: Write) -> None:
@@ -499,11 +499,11 @@ def test_a_key_of_two_customers_stops_both_and_no_third(write: Write) -> None:
     for customer in ("acme", "beta"):
         (where / "keys" / customer).mkdir(parents=True)
         (where / "keys" / customer / "k1.pub").write_text(f"{HOST_KEY} {customer} k1 2026-01-01\n")
-    assert "is the key of keys/acme/k1.pub too" in chosen(where, "beta")[0]
-    assert chosen(where, "gamma") == []
+    assert "is the key of keys/acme/k1.pub too" in faults_for(where, "beta")[0]
+    assert faults_for(where, "gamma") == []
 
 
-def chosen(where: Path, customer: str) -> list[str]:
+def faults_for(where: Path, customer: str) -> list[str]:
     """Return what stops a command for this customer."""
     try:
         inventory.load(where, [customer])

@@ -81,10 +81,10 @@ def test_one_number_does_not_accept_two_things(first: SmallRelay) -> None:
 def test_mail_that_was_not_seen_wants_a_word_of_its_own(settled: SmallRelay) -> None:
     settled.offer(people(20))
     name = settled.review(SeenMail(unseen=("the mail log has gaps",))).held.list
-    done = settled.desk("accept", "acme", "--removing", "20", "--list", name)
+    done = settled.admin("accept", "acme", "--removing", "20", "--list", name)
     assert done.returncode == 2
     assert b"there may have been more mail: the mail log has gaps; only this relay was asked" in done.stdout
-    assert settled.desk("accept", "acme", "--removing", "20", "--log-incomplete", "--list", name).returncode == 0
+    assert settled.admin("accept", "acme", "--removing", "20", "--log-incomplete", "--list", name).returncode == 0
 
 
 def test_a_dry_run_of_accept_checks_all_and_changes_nothing(settled: SmallRelay) -> None:
@@ -123,7 +123,7 @@ def test_an_export_that_closes_another_domain_wants_another_look(settled: SmallR
     settled.offer(people(20))
     name = settled.review().held.list
     settled.offer([*people(20), "one@acme.co.example"])
-    with pytest.raises(Refused, match=r"acme.co.example would close by the list held now"):
+    with pytest.raises(Refused, match=r"acme.co.example would be closed by the list held now"):
         settled.accept_reviewed(name, Numbers(removing=20))
 
 
@@ -132,7 +132,7 @@ def test_a_list_that_passes_ends_the_review(settled: SmallRelay) -> None:
     name = settled.review().held.list
     settled.offer(people(40))
     settled.offer(people(20))
-    with pytest.raises(Refused, match="nobody has reviewed"):
+    with pytest.raises(Refused, match="has not been reviewed here"):
         settled.accept_reviewed(name, Numbers(removing=20))
 
 
@@ -227,11 +227,11 @@ def test_a_damaged_record_wants_another_look_and_takes_nothing(settled: SmallRel
     settled.offer(people(20))
     name = settled.review().held.list
     (settled.folder / "held/review.json").write_bytes(damage)
-    with pytest.raises(Refused, match="or the record of it is damaged"):
+    with pytest.raises(Refused, match="or the record of its review is damaged"):
         settled.accept_reviewed(name, Numbers(removing=20))
     with pytest.raises(BadRecord):
         decode_record(damage)
-    done = settled.desk("record-review", "acme", stdin=damage)
+    done = settled.admin("record-review", "acme", stdin=damage)
     assert done.returncode == 2
     assert b"it is no record of a review" in done.stdout
 
@@ -239,7 +239,7 @@ def test_a_damaged_record_wants_another_look_and_takes_nothing(settled: SmallRel
 def test_what_the_first_release_noted_of_a_review_counts_for_nothing(settled: SmallRelay) -> None:
     held = settled.offer(people(20))
     (settled.folder / "held/reviewed.json").write_text(json.dumps({"postern": 1, "list": held.offered}))
-    with pytest.raises(Refused, match="nobody has reviewed"):
+    with pytest.raises(Refused, match="has not been reviewed here"):
         settled.accept_reviewed(held.offered, Numbers(removing=20))
 
 
@@ -248,8 +248,8 @@ def test_a_look_at_one_relay_does_not_replace_the_review_of_all(settled: SmallRe
     settled.review()
     record = json.loads((settled.folder / "held/review.json").read_text())
     record.update(relays=3, unseen=[], mail={people(40)[30]: ["2026-11-28", 2]})
-    assert settled.desk("record-review", "acme", stdin=json.dumps(record).encode()).returncode == 0
-    lines = settled.desk("review", "acme").stdout.decode().splitlines()
+    assert settled.admin("record-review", "acme", stdin=json.dumps(record).encode()).returncode == 0
+    lines = settled.admin("review", "acme").stdout.decode().splitlines()
     assert lines[-1] == f"inv accept acme --removing 20 --although-mail 1 --list {record['list']}"
     settled.offer(people(19))
-    assert b"only this relay was asked" in settled.desk("review", "acme").stdout
+    assert b"only this relay was asked" in settled.admin("review", "acme").stdout

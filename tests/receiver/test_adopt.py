@@ -20,20 +20,20 @@ def relay(tmp_path: Path) -> SmallRelay:
 
 
 def adopt(relay: SmallRelay, given: object, code: int) -> str:
-    done = relay.desk("adopt", "acme", stdin=given if isinstance(given, bytes) else json.dumps(given).encode())
+    done = relay.admin("adopt", "acme", stdin=given if isinstance(given, bytes) else json.dumps(given).encode())
     assert (done.returncode, done.stderr) == (code, b"")
     return done.stdout.decode()
 
 
 def held(relay: SmallRelay) -> list[str]:
-    return list(json.loads(relay.desk("review", "acme", "--json").stdout)["first"])
+    return list(json.loads(relay.admin("review", "acme", "--json").stdout)["first"])
 
 
 def test_an_adopted_list_is_held_and_nobody_is_in_force(relay: SmallRelay) -> None:
     said = adopt(relay, ["joe@acme.example", '"joe smith"@acme.example'], HELD)
     assert "first list of acme.example (2), of whom this relay takes mail for today: held" in said
     assert {"joe@acme.example", '"joe smith"@acme.example'} <= {*held(relay)}
-    assert json.loads(relay.desk("status", "acme", "--json").stdout)["accepted"] == {}
+    assert json.loads(relay.admin("status", "acme", "--json").stdout)["accepted"] == {}
 
 
 def test_whom_an_upload_brought_stays_beside_an_adopted_list(relay: SmallRelay) -> None:
@@ -58,7 +58,7 @@ def test_whom_an_upload_brought_stays_beside_an_adopted_list(relay: SmallRelay) 
 )
 def test_attack_what_is_no_list_of_addresses_of_the_customer_is_refused(relay: SmallRelay, given: object) -> None:
     assert "refused: " in adopt(relay, given, REFUSED)
-    assert relay.desk("review", "acme").stdout == b"acme: nothing is held\n"
+    assert relay.admin("review", "acme").stdout == b"acme: nothing is held\n"
 
 
 def test_domains_with_accepted_lists_have_nothing_to_adopt(relay: SmallRelay) -> None:

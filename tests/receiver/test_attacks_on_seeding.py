@@ -51,7 +51,7 @@ def rebuilt(tmp_path: Path) -> SmallRelay:
 
 def given(relay: SmallRelay, **changes: Any) -> bytes:
     """What a relay hands over, with these changes."""
-    said = json.loads(relay.desk("hand-over", "acme").stdout)
+    said = json.loads(relay.admin("hand-over", "acme").stdout)
     return json.dumps({**said, **changes}).encode() + b"\n"
 
 
@@ -60,7 +60,7 @@ def dated(relay: SmallRelay, when: int) -> dict[str, Any]:
 
 
 def take(relay: SmallRelay, stdin: bytes, code: int) -> str:
-    done = relay.desk("take-over", "acme", stdin=stdin)
+    done = relay.admin("take-over", "acme", stdin=stdin)
     assert (done.returncode, done.stderr) == (code, b"")
     return done.stdout.decode()
 
@@ -82,10 +82,12 @@ def test_attack_whom_one_sibling_leaves_out_stays_listed(
     """The honest one's list is older, so that of the liar is held, and nobody goes by it before somebody has looked."""
     handed = [given(honest), given(liar)]
     said = take(rebuilt, b"".join(handed if first == "honest" else reversed(handed)), HELD)
-    assert said.startswith("acme: its relays list different addresses (40, 39): whom any of them lists is listed: held")
+    assert said.startswith(
+        "acme: its relays list different addresses (40, 39): every address that any of them lists stays listed: held"
+    )
     assert rebuilt.in_force() == rebuilt.in_tables() == set(EVERYBODY)
     assert rebuilt.accepted().keys() == {"acme.example"}, "both close it"
-    review = rebuilt.desk("review", "acme").stdout.decode()
+    review = rebuilt.admin("review", "acme").stdout.decode()
     assert (f"- {MISSING}" in review) is (first == "liar")
 
 
@@ -119,7 +121,7 @@ def test_attack_the_liar_s_own_list_is_not_the_one_accepted_last(
 
 
 def test_a_pin_on_one_sibling_alone_is_taken_over(honest: SmallRelay, liar: SmallRelay, rebuilt: SmallRelay) -> None:
-    assert honest.desk("rollback", "acme", "--to", "0").returncode == DONE
+    assert honest.admin("rollback", "acme", "--to", "0").returncode == DONE
     take(rebuilt, given(liar) + given(honest), HELD)
     assert rebuilt.offer(EVERYBODY[:39]).did == "pinned"
 
@@ -233,6 +235,6 @@ def test_attack_dates_that_cannot_be_in_files_that_are_handed_over_make_no_relay
     accepted = {"domains": {"acme.example": -(10**17)}, "list": "", "counts": {}}
     take(rebuilt, given(honest, files=coded, accepted=accepted), DONE)
     for verb in (("tick",), ("status", "acme"), ("history", "acme")):
-        done = rebuilt.desk(*verb)
+        done = rebuilt.admin(*verb)
         assert (done.returncode, done.stderr) == (DONE, b"")
     assert rebuilt.accepted() == {}

@@ -99,15 +99,15 @@ def test_what_another_upload_removed_stays_away(relay: SmallRelay) -> None:
 
 def test_history_names_the_entry_that_the_desk_brings_back(relay: SmallRelay) -> None:
     entry = removal(relay)
-    assert f"0  {entry}" in relay.desk("history", "acme").stdout.decode()
-    assert relay.desk("rollback", "acme", "--entry", entry).returncode == 0
+    assert f"0  {entry}" in relay.admin("history", "acme").stdout.decode()
+    assert relay.admin("rollback", "acme", "--entry", entry).returncode == 0
     assert relay.in_force() == set(EVERYBODY)
 
 
 def test_a_sibling_that_takes_the_list_over_knows_the_same_entry(relay: SmallRelay, tmp_path: Path) -> None:
     sibling = SmallRelay(tmp_path / "sibling")
-    given = relay.desk("hand-over", "acme").stdout
-    assert sibling.desk("take-over", "acme", stdin=given).returncode == 0
+    given = relay.admin("hand-over", "acme").stdout
+    assert sibling.admin("take-over", "acme", stdin=given).returncode == 0
     assert removal(sibling) == removal(relay)
     mend(sibling, removal(relay))
     assert sibling.in_force() == set(EVERYBODY)
@@ -118,7 +118,7 @@ def test_a_sibling_that_takes_the_list_over_knows_the_same_entry(relay: SmallRel
 
 def rehearsed(relay: SmallRelay, *limits: str) -> tuple[int, dict[str, object]]:
     words = [word for limit in limits for word in ("--guard", limit)]
-    done = relay.desk("rehearse", "acme", "--json", *words)
+    done = relay.admin("rehearse", "acme", "--json", *words)
     return done.returncode, json.loads(done.stdout)
 
 

@@ -22,7 +22,7 @@ def text(lines: set[bytes]) -> bytes:
     return b"".join(line + b"\n" for line in sorted(lines))
 
 
-def told(before: set[bytes], after: set[bytes]) -> tuple[set[bytes], set[bytes]]:
+def removed_and_added(before: set[bytes], after: set[bytes]) -> tuple[set[bytes], set[bytes]]:
     gone, come = diff_lines(text(before), text(after))
     assert (gone, come) == (sorted(gone), sorted(come))
     return {line[:-1] for line in gone}, {line[:-1] for line in come}
@@ -35,13 +35,13 @@ def test_two_texts_differ_by_what_sets_say(seed: int) -> None:
     known = [b".".join(dice.choices(alphabet, k=dice.randrange(1, 4))) for _ in range(dice.randrange(1, 400))]
     before = set(dice.sample(known, dice.randrange(len(known))))
     after = before ^ set(dice.choices(known, k=dice.choice((0, 1, 3, 100))))
-    assert told(before, after) == (before - after, after - before)
+    assert removed_and_added(before, after) == (before - after, after - before)
 
 
 @pytest.mark.parametrize(("before", "after"), [("", ""), ("a", ""), ("", "a"), ("a", "b"), ("b", "a"), ("ab", "abc")])
 def test_texts_that_are_empty_or_all_different_are_compared_too(before: str, after: str) -> None:
     one, other = ({bytes([code]) for code in letters.encode()} for letters in (before, after))
-    assert told(one, other) == (one - other, other - one)
+    assert removed_and_added(one, other) == (one - other, other - one)
 
 
 # ---- on lab hosts

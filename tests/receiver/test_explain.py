@@ -27,7 +27,7 @@ def relay(tmp_path: Path) -> SmallRelay:
 
 
 def explained(relay: SmallRelay, address: str, code: int = 0) -> dict[str, Any]:
-    ran = relay.desk("explain", "acme", f"--address={address}", "--json")
+    ran = relay.admin("explain", "acme", f"--address={address}", "--json")
     assert ran.returncode == code, ran.stderr
     found: dict[str, Any] = json.loads(ran.stdout)
     return found
@@ -87,8 +87,8 @@ def test_damaged_files_of_the_past_say_nothing_and_stop_nothing(
     else:
         path.write_bytes(content)
     assert explained(relay, "user00000@acme.example")["listed"] == "list"
-    assert relay.desk("history", "acme").returncode == 0
-    assert relay.desk("rehearse", "acme").returncode == 0
+    assert relay.admin("history", "acme").returncode == 0
+    assert relay.admin("rehearse", "acme").returncode == 0
     assert relay.offer(people(38)).code == 0, "uploads go on"
     assert explained(relay, "user00038@acme.example")["removed"]
 
@@ -116,10 +116,10 @@ def test_values_that_were_left_out_are_those_of_the_last_export(relay: SmallRela
 
 def test_the_lines_for_people_name_what_matters_first(relay: SmallRelay) -> None:
     relay.offer(people(20))
-    lines = relay.desk("explain", "acme", "--address=user00030@acme.example").stdout.decode().splitlines()
+    lines = relay.admin("explain", "acme", "--address=user00030@acme.example").stdout.decode().splitlines()
     assert lines[0].startswith("LISTED, already on the oldest list that is kept, of ")
     assert any(line.startswith("a list waits since ") and line.endswith(", and lacks it") for line in lines)
-    lines = relay.desk("explain", "acme", "--address=user00039@acme.example").stdout.decode().splitlines()
+    lines = relay.admin("explain", "acme", "--address=user00039@acme.example").stdout.decode().splitlines()
     assert lines[0] == "NOT LISTED"
     assert lines[1].startswith("removed on ")
 
@@ -128,5 +128,5 @@ def test_the_lines_for_people_name_what_matters_first(relay: SmallRelay) -> None
     ("pattern", "count"), [("user0000", 10), ("USER0000?@*", 10), ("*@acme.example", 40), ("@acme", 40), ("[a]", 0)]
 )
 def test_find_counts_whom_a_pattern_finds(relay: SmallRelay, pattern: str, count: int) -> None:
-    found = json.loads(relay.desk("find", "acme", f"--pattern={pattern}", "--json").stdout)
+    found = json.loads(relay.admin("find", "acme", f"--pattern={pattern}", "--json").stdout)
     assert (found["total"], found["listed"]) == (count, 40)

@@ -1,4 +1,4 @@
-"""The gate: what a customer's key may say, and what it cannot reach."""
+"""The forced command: what a customer's key may say, and what it cannot reach."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def relay(tmp_path: Path) -> SmallRelay:
     return relay
 
 
-def said(done: subprocess.CompletedProcess[bytes]) -> str:
+def output(done: subprocess.CompletedProcess[bytes]) -> str:
     assert done.stderr == b""
     return done.stdout.decode()
 
 
 def test_receive_publishes_what_stdin_holds_and_answers_in_one_line(relay: SmallRelay) -> None:
-    done = relay.gate("receive", export([*people(40), "new@acme.example"]) + MARK)
-    assert (done.returncode, said(done)) == (DONE, "acme: 41 recipients (+1 -0)\n")
+    done = relay.forced_command("receive", export([*people(40), "new@acme.example"]) + MARK)
+    assert (done.returncode, output(done)) == (DONE, "acme: 41 recipients (+1 -0)\n")
     assert "new@acme.example" in relay.in_tables()
 
 
@@ -50,13 +50,13 @@ def test_the_number_of_the_kit_that_sent_an_export_is_noted(relay: SmallRelay) -
     def noted() -> object:
         return json.loads((relay.folder / "keys.json").read_text())["k1"].get("kit")
 
-    relay.gate("look kit=7", export(people(40)) + MARK)
+    relay.forced_command("look kit=7", export(people(40)) + MARK)
     assert noted() == 7
-    relay.gate("status")
+    relay.forced_command("status")
     assert noted() == 7
-    assert relay.gate("receive kit=8", export(people(40)) + MARK).returncode == DONE
+    assert relay.forced_command("receive kit=8", export(people(40)) + MARK).returncode == DONE
     assert noted() == 8
-    relay.gate("receive", export(people(40)) + MARK)
+    relay.forced_command("receive", export(people(40)) + MARK)
     assert noted() is None
 
 
@@ -64,20 +64,20 @@ def test_the_number_of_the_kit_that_sent_an_export_is_noted(relay: SmallRelay) -
     "word", ["kit=0", "kit=01", "kit=1 kit=2", "kit=-1", "kit=1;id", "kit=\u0661", "kit=1234567", "kit="]
 )
 def test_attack_nothing_but_a_number_of_a_kit_may_follow_the_verb(relay: SmallRelay, word: str) -> None:
-    done = relay.gate(f"receive {word}", export(people(40)) + MARK)
+    done = relay.forced_command(f"receive {word}", export(people(40)) + MARK)
     assert done.returncode == REFUSED
-    assert "is none of receive, look, status" in said(done)
+    assert "is none of receive, look, status" in output(done)
 
 
 def test_the_exit_code_says_when_a_list_is_held(relay: SmallRelay) -> None:
-    done = relay.gate("receive", export(people(20)) + MARK)
-    assert (done.returncode, said(done)) == (HELD, "acme: 50.0 % would go (20 of 40), limit 10 %: held; 0 added\n")
+    done = relay.forced_command("receive", export(people(20)) + MARK)
+    assert (done.returncode, output(done)) == (HELD, "acme: 50.0 % would go (20 of 40), limit 10 %: held; 0 added\n")
 
 
 def test_look_judges_and_leaves_everything_as_it_was(relay: SmallRelay) -> None:
-    done = relay.gate("look", export(people(20)) + MARK)
+    done = relay.forced_command("look", export(people(20)) + MARK)
     assert done.returncode == HELD
-    first, *names, last = said(done).splitlines()
+    first, *names, last = output(done).splitlines()
     assert first.startswith("acme: only looked: 20 recipients (+0 -20); 50.0 % would go")
     assert names == [f"  - user000{number}@acme.example" for number in range(20, 40)]
     assert last == first  # again below the names, where it is still to be seen
@@ -85,13 +85,13 @@ def test_look_judges_and_leaves_everything_as_it_was(relay: SmallRelay) -> None:
 
 
 def test_a_key_without_a_verb_proves_that_it_works(relay: SmallRelay) -> None:
-    done = relay.gate(None, export(people(1)) + MARK)
-    assert (done.returncode, said(done)) == (DONE, "acme: key k1 works; it may receive, look and ask for status\n")
+    done = relay.forced_command(None, export(people(1)) + MARK)
+    assert (done.returncode, output(done)) == (DONE, "acme: key k1 works; it may receive, look and ask for status\n")
 
 
 def test_status_tells_the_customer_its_own_and_nothing_of_our_people(relay: SmallRelay) -> None:
-    relay.gate("receive", export(people(20)) + MARK)
-    text = said(relay.gate("status"))
+    relay.forced_command("receive", export(people(20)) + MARK)
+    text = output(relay.forced_command("status"))
     assert "acme: 40 recipients, last good upload " in text
     assert "held since " in text
     assert "olga" not in text
@@ -100,7 +100,7 @@ def test_status_tells_the_customer_its_own_and_nothing_of_our_people(relay: Smal
 @pytest.mark.parametrize("verb", ["receive", "look", "status", None])
 def test_a_key_is_seen_with_every_verb_it_may_say(relay: SmallRelay, verb: str | None) -> None:
     before = int(time.time())
-    relay.gate(verb, export(people(40)) + MARK, key="k2")
+    relay.forced_command(verb, export(people(40)) + MARK, key="k2")
     assert json.loads((relay.folder / "keys.json").read_text())["k2"]["last"] >= before
 
 
@@ -129,16 +129,16 @@ def test_a_key_is_seen_with_every_verb_it_may_say(relay: SmallRelay, verb: str |
     ],
 )
 def test_an_attack_by_any_other_word_is_refused_and_changes_nothing(relay: SmallRelay, verb: str) -> None:
-    done = relay.gate(verb, export(people(39)) + MARK)
+    done = relay.forced_command(verb, export(people(39)) + MARK)
     assert done.returncode == REFUSED
-    assert said(done).startswith("acme: refused: ")
-    assert said(done).endswith(" is none of receive, look, status\n")
-    assert len(said(done)) < 300
+    assert output(done).startswith("acme: refused: ")
+    assert output(done).endswith(" is none of receive, look, status\n")
+    assert len(output(done)) < 300
     assert relay.in_force() == set(people(40))
 
 
 def test_an_attack_on_the_terminal_of_who_reads_the_log_is_escaped(relay: SmallRelay) -> None:
-    assert said(relay.gate("\x1b]0;owned\x07\u202e")) == (
+    assert output(relay.forced_command("\x1b]0;owned\x07\u202e")) == (
         r"acme: refused: \x1b]0;owned\x07\u202e is none of receive, look, status" + "\n"
     )
 
@@ -179,17 +179,17 @@ def test_an_attack_through_the_environment_reaches_no_program_of_ours(relay: Sma
     ],
 )
 def test_an_export_that_is_not_whole_is_refused_and_recorded(relay: SmallRelay, sent: bytes, why: str) -> None:
-    done = relay.gate("receive", sent)
+    done = relay.forced_command("receive", sent)
     assert done.returncode == REFUSED
-    assert why in said(done)
+    assert why in output(done)
     assert json.loads((relay.folder / "last-run.json").read_text())["did"] == "refused"
     assert relay.in_force() == set(people(40))
 
 
 def test_an_attack_by_a_bomb_of_a_million_values_stays_within_memory(relay: SmallRelay) -> None:
     row = b"Mailbox\t" + b"%" * 1_000_000 + b"\t\r\n"
-    done = relay.gate("receive", export([]) + row + MARK)
-    assert (done.returncode, "left with none of its 40" in said(done)) == (HELD, True)
+    done = relay.forced_command("receive", export([]) + row + MARK)
+    assert (done.returncode, "left with none of its 40" in output(done)) == (HELD, True)
     assert relay.in_force() == set(people(40))
 
 
@@ -218,7 +218,7 @@ def test_a_full_disk_is_told_and_recorded_and_the_old_list_stays(relay: SmallRel
         "sys.exit(answer_call(places, tables, ['acme', 'k1'], os.environ))"
     )
     done = relay.run(code, stdin=export(people(41)) + MARK, environ={"SSH_ORIGINAL_COMMAND": "receive"})
-    assert (done.returncode, said(done)) == (FAILED, "acme: failed: no room on the disk: File too large\n")
+    assert (done.returncode, output(done)) == (FAILED, "acme: failed: no room on the disk: File too large\n")
     assert json.loads((relay.folder / "last-run.json").read_text())["did"] == "failed"
     assert relay.in_force() == set(people(40))
 
@@ -250,26 +250,26 @@ def test_a_client_that_hangs_up_before_the_answer_does_not_break_the_publication
 def test_a_customer_who_is_gone_is_told_so_clearly(relay: SmallRelay) -> None:
     tree = Path(relay.places.tree("acme"))
     tree.rename(tree.with_name(".gone"))
-    done = relay.gate("receive", export(people(40)) + MARK)
+    done = relay.forced_command("receive", export(people(40)) + MARK)
     assert done.returncode == REFUSED
-    assert "acme is not set up on this relay, or no longer" in said(done)
+    assert "acme is not set up on this relay, or no longer" in output(done)
 
 
 def test_a_customer_whose_settings_are_damaged_is_told_and_nobody_sees_a_traceback(relay: SmallRelay) -> None:
     (Path(relay.places.tree("acme")) / "settings.json").write_text("{")
-    done = relay.gate("receive", export(people(40)) + MARK)
+    done = relay.forced_command("receive", export(people(40)) + MARK)
     assert done.returncode == FAILED
-    assert "settings.json" in said(done)
+    assert "settings.json" in output(done)
 
 
 def test_an_attack_by_uploads_without_end_leaves_room_for_those_of_others(relay: SmallRelay) -> None:
     with ExitStack() as running:
         for _ in range(locks.UPLOADS):
             running.enter_context(locks.hold_upload_slot(relay.places, "acme"))
-        done = relay.gate("receive", export(people(39)) + MARK)
+        done = relay.forced_command("receive", export(people(39)) + MARK)
         assert (done.returncode, b"2 uploads of this customer are running already" in done.stdout) == (75, True)
-        assert relay.gate("status").returncode == DONE
-    assert relay.gate("receive", export(people(39)) + MARK).returncode == DONE
+        assert relay.forced_command("status").returncode == DONE
+    assert relay.forced_command("receive", export(people(39)) + MARK).returncode == DONE
 
 
 @pytest.mark.parametrize("verb", ["", "status", "look", "receive"])
@@ -277,10 +277,10 @@ def test_attack_a_key_that_calls_all_the_time_takes_no_more_than_its_places(rela
     Path(relay.places.spool("bolt")).mkdir()
     with ExitStack() as running:
         for _ in range(locks.CALLS):
-            running.enter_context(locks.call(relay.places, "acme"))
-        done = relay.gate(verb)
+            running.enter_context(locks.hold_call_slot(relay.places, "acme"))
+        done = relay.forced_command(verb)
         assert (done.returncode, b"4 calls of this customer are being answered" in done.stdout) == (75, True)
-        with locks.call(relay.places, "bolt"):
+        with locks.hold_call_slot(relay.places, "bolt"):
             pass
 
 
@@ -319,4 +319,4 @@ def test_a_key_waits_for_a_place_to_parse_in_while_two_are_taken(relay: SmallRel
         )
         done = relay.run(code, stdin=export(people(39)) + MARK, environ={"SSH_ORIGINAL_COMMAND": "receive"})
     assert (done.returncode, b"try again in some minutes" in done.stdout) == (75, True)
-    assert relay.gate("receive", export(people(39)) + MARK).returncode == DONE
+    assert relay.forced_command("receive", export(people(39)) + MARK).returncode == DONE

@@ -35,8 +35,8 @@ def here(tmp_path: Path) -> SmallRelay:
 
 
 def merge(here: SmallRelay, there: SmallRelay, *options: str, code: int = DONE) -> dict[str, Any]:
-    given = there.desk("hand-over", "acme").stdout
-    done = here.desk("merge-list", "acme", *options, "--json", stdin=given)
+    given = there.admin("hand-over", "acme").stdout
+    done = here.admin("merge-list", "acme", *options, "--json", stdin=given)
     assert (done.returncode, done.stderr) == (code, b"")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -61,13 +61,13 @@ def test_exactly_the_other_list_wants_the_number_of_who_goes(here: SmallRelay, t
     assert here.in_force() == {*BOTH, HERE}
     merge(here, there, "--exact", "--removing", "1")
     assert here.in_force() == {*BOTH, THERE}
-    (entry,) = json.loads(here.desk("history", "acme", "--json").stdout)["log"]
+    (entry,) = json.loads(here.admin("history", "acme", "--json").stdout)["log"]
     assert (entry["did"], entry["removed"]) == ("merged", 1)
     assert entry["accepted_by"] == "olga, from another relay"
 
 
 def test_a_domain_that_is_open_there_opens_here_and_none_closes(here: SmallRelay, there: SmallRelay) -> None:
-    there.desk("open", "acme")
+    there.admin("open", "acme")
     assert "note: acme.example open, as there" in merge(here, there)["line"]
     assert here.accepted() == {}
     merge(there, here)
@@ -83,8 +83,8 @@ def test_the_older_of_two_dates_counts(here: SmallRelay, there: SmallRelay) -> N
 def test_who_was_brought_back_there_and_went_here_stays_until_accepted(here: SmallRelay, there: SmallRelay) -> None:
     for relay in (here, there):
         relay.offer(BOTH)
-    entry = json.loads(there.desk("history", "acme", "--json").stdout)["log"][0]["entry"]
-    there.desk("rollback", "acme", "--entry", entry)
+    entry = json.loads(there.admin("history", "acme", "--json").stdout)["log"][0]["entry"]
+    there.admin("rollback", "acme", "--entry", entry)
     here.offer([*BOTH, THERE])
     here.offer(BOTH)
     merge(here, there)
@@ -94,7 +94,7 @@ def test_who_was_brought_back_there_and_went_here_stays_until_accepted(here: Sma
 
 def test_a_pinned_list_is_not_merged_into(here: SmallRelay, there: SmallRelay) -> None:
     here.offer([*BOTH, HERE, "another@acme.example"])
-    assert here.desk("rollback", "acme", "--removing", "1").returncode == 0
+    assert here.admin("rollback", "acme", "--removing", "1").returncode == 0
     assert "`inv resume acme` ends that first" in merge(here, there, code=REFUSED)["line"]
     assert here.in_force() == {*BOTH, HERE}
 

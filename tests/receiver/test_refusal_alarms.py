@@ -15,8 +15,8 @@ import pytest
 from common import next_hop_probe
 from common.next_hop_probe import Answers, Reply, Sender, Server
 from receiver.lists import upload_log
-from receiver.monitoring.refusal_alarms import Answered, Gone, Known, daily_line, judge, suspects
-from receiver.monitoring.refusals import Fault, Mail, Refusals, RefusedAddress, Seen
+from receiver.monitoring.refusal_alarms import ListSnapshot, RecentRemoval, SuspectAnswers, daily_line, judge, suspects
+from receiver.monitoring.refusals import Fault, Mail, RefusalDay, Refusals, RefusedAddress
 from receiver.timer import run_timer
 from tests.support.maillog import refusal, smtpd
 from tests.support.small_relay import SmallRelay, people
@@ -33,20 +33,22 @@ def test_a_refusal_is_told_when_it_looks_wrong_and_the_answers_bear_it_out(case:
     for name, seen in given["refused"].items():
         was_listed = name in given["was_listed"]
         refusals.refused[name] = RefusedAddress(
-            {"unlisted": len(seen)}, tuple(Seen(*each) for each in seen), was_listed
+            {"unlisted": len(seen)}, tuple(RefusalDay(*each) for each in seen), was_listed
         )
     refusals.faults = {name: Fault(TODAY, *fault) for name, fault in given["faults"].items()}
     refusals.had_mail = {name: Mail(TODAY, 1) for name in given["had_mail"]}
     refusals.named, refusals.asked = dict.fromkeys(given["named"], TODAY), dict.fromkeys(given["asked_today"], TODAY)
-    gone = {name: Gone(*each) for name, each in given["gone"].items()}
-    known = Known("acme", set(given["listed"]), set(given["held"]), gone, may_be_asked=given.get("may_be_asked", True))
+    gone = {name: RecentRemoval(*each) for name, each in given["gone"].items()}
+    known = ListSnapshot(
+        "acme", set(given["listed"]), set(given["held"]), gone, may_be_asked=given.get("may_be_asked", True)
+    )
     asked = suspects(refusals, known, TODAY)
     assert sorted((*asked.for_next_hop, *asked.for_relay)) == given["asks"]
     replies = {name: Reply(code, "said") for name, code in given["replies"].items()}
     random = Reply(given["random"], "said") if given["random"] else None
     missing = asked.for_tables if given["missing"] is None else given["missing"]
     relay = {name: Reply(*each) for name, each in given["relay"].items()}
-    alarms = judge(known, asked, Answered(Answers(replies, random), relay, missing))
+    alarms = judge(known, asked, SuspectAnswers(Answers(replies, random), relay, missing))
     line = daily_line(refusals, known)
     assert [alarm.text for alarm in (*alarms, *([line] if line else []))] == given["alarms"]
 
@@ -56,13 +58,13 @@ MADE_UP = f"q{'0af3' * 6}@acme.example"  # as Postern asks about
 
 def test_a_name_of_the_form_that_we_make_up_is_asked_about_where_somebody_has_it() -> None:
     refusals = Refusals()
-    seen = tuple(Seen(f"2026-11-{day}", f"198.51.{day}.0/24", has_sender=True) for day in (18, 19, 20))
+    seen = tuple(RefusalDay(f"2026-11-{day}", f"198.51.{day}.0/24", has_sender=True) for day in (18, 19, 20))
     refusals.refused = {MADE_UP: RefusedAddress({"unlisted": 3}, seen)}
-    assert not suspects(refusals, Known("acme", set()), TODAY).for_next_hop
-    assert daily_line(refusals, Known("acme", set())) is None
-    assert suspects(refusals, Known("acme", set(), {MADE_UP}), TODAY).for_next_hop == [MADE_UP]
-    gone = {MADE_UP: Gone("e1", by_person=False, since="2026-11-01")}
-    assert suspects(refusals, Known("acme", set(), gone=gone), TODAY).for_next_hop == [MADE_UP]
+    assert not suspects(refusals, ListSnapshot("acme", set()), TODAY).for_next_hop
+    assert daily_line(refusals, ListSnapshot("acme", set())) is None
+    assert suspects(refusals, ListSnapshot("acme", set(), {MADE_UP}), TODAY).for_next_hop == [MADE_UP]
+    gone = {MADE_UP: RecentRemoval("e1", by_person=False, since="2026-11-01")}
+    assert suspects(refusals, ListSnapshot("acme", set(), gone=gone), TODAY).for_next_hop == [MADE_UP]
 
 
 # ---- asking
@@ -196,7 +198,7 @@ def refused(*names: str) -> bytes:
     return b"".join(smtpd(refusal(name), head) for name in names)
 
 
-def told(relay: SmallRelay, taken: str, *lines: bytes) -> list[str]:
+def alarm_lines(relay: SmallRelay, taken: str, *lines: bytes) -> list[str]:
     """What the timer tells of refused addresses, where a server takes the addresses with this text."""
     log = relay.var / "mail.log"
     with log.open("ab") as file:
@@ -217,8 +219,8 @@ def newest_entry(relay: SmallRelay) -> str:
 
 def test_the_timer_names_the_command_that_mends_a_wrong_removal(watched: SmallRelay) -> None:
     entry, text = newest_entry(watched), "an upload removed, and now are refused, though the server takes them"
-    assert told(watched, LAST, refused(LAST)) == [f"acme: {text}: {LAST}; `inv rollback acme --entry {entry}`"]
-    assert told(watched, LAST, refused(LAST)) == [], "it was named"
+    assert alarm_lines(watched, LAST, refused(LAST)) == [f"acme: {text}: {LAST}; `inv rollback acme --entry {entry}`"]
+    assert alarm_lines(watched, LAST, refused(LAST)) == [], "it was named"
 
 
 def test_whom_a_person_let_go_is_told_as_a_leaver_once(watched: SmallRelay) -> None:
@@ -226,43 +228,43 @@ def test_whom_a_person_let_go_is_told_as_a_leaver_once(watched: SmallRelay) -> N
     watched.accept("removing", 9)
     leaver = "user00035@acme.example"
     text = f"removed by a person, and still written to: {leaver}; `inv refusals acme` shows them"
-    assert told(watched, "user", refused(leaver)) == [f"acme: {text}"]
-    assert told(watched, "user", refused(leaver)) == []
+    assert alarm_lines(watched, "user", refused(leaver)) == [f"acme: {text}"]
+    assert alarm_lines(watched, "user", refused(leaver)) == []
 
 
 def test_whom_an_upload_removes_again_after_a_person_did_is_an_alarm(watched: SmallRelay) -> None:
     watched.offer(people(30))
     watched.accept("removing", 9)
-    told(watched, "user", refused("user00030@acme.example"))
+    alarm_lines(watched, "user", refused("user00030@acme.example"))
     watched.offer(people(31))
-    assert told(watched, "user") == []
+    assert alarm_lines(watched, "user") == []
     watched.offer(people(30))
-    (line,) = told(watched, "user", refused("user00030@acme.example"))
+    (line,) = alarm_lines(watched, "user", refused("user00030@acme.example"))
     assert line.endswith(f"--entry {newest_entry(watched)}`")
 
 
 def test_a_removal_that_was_mended_and_comes_again_is_named_again(watched: SmallRelay) -> None:
-    assert len(told(watched, LAST, refused(LAST))) == 1
+    assert len(alarm_lines(watched, LAST, refused(LAST))) == 1
     watched.offer(people(40))
-    assert told(watched, LAST) == []
+    assert alarm_lines(watched, LAST) == []
     watched.offer(people(39))
     yesterday(watched)
-    assert len(told(watched, LAST, refused(LAST))) == 1
+    assert len(alarm_lines(watched, LAST, refused(LAST))) == 1
 
 
 def test_nobody_is_missed_in_a_domain_that_is_open(watched: SmallRelay) -> None:
     (watched.var / "customers" / "open").mkdir()  # the stand-in for the build takes all lists as they are
     (watched.var / "customers" / "open" / "recipients").write_text("@acme.example\n")
-    assert told(watched, LAST, refused(LAST)) == []
+    assert alarm_lines(watched, LAST, refused(LAST)) == []
 
 
 def test_the_line_of_the_day_is_one_a_day(watched: SmallRelay) -> None:
     watched.offer(people(30))
     watched.accept("removing", 9)
-    assert len(told(watched, "user", refused("user00035@acme.example"))) == 1
-    assert told(watched, "user", refused("user00036@acme.example")) == []
+    assert len(alarm_lines(watched, "user", refused("user00035@acme.example"))) == 1
+    assert alarm_lines(watched, "user", refused("user00036@acme.example")) == []
     yesterday(watched)
-    (line,) = told(watched, "user")
+    (line,) = alarm_lines(watched, "user")
     assert "user00036@" in line
     assert "user00035@" not in line
 

@@ -37,7 +37,7 @@ def today(back: int = 0) -> str:
     return time.strftime("%Y-%m-%dT10:00:00.000000+00:00 mx1 ", time.localtime(time.time() - back * DAY))
 
 
-def said(number: int, address: str = BOB) -> bytes:
+def refusal_line(number: int, address: str = BOB) -> bytes:
     """A refusal like no other one."""
     return smtpd(refusal(address), today().replace("000000+", f"{number:06}+"))
 
@@ -54,7 +54,7 @@ def relay(tmp_path: Path) -> SmallRelay:
 def log(relay: SmallRelay) -> Path:
     """The log, of which one refusal of bob has been read."""
     log = relay.var / "mail.log"
-    log.write_bytes(said(1))
+    log.write_bytes(refusal_line(1))
     assert counted(relay, log) == 1
     return log
 
@@ -85,14 +85,14 @@ def append(log: Path, *lines: bytes) -> None:
 
 def test_what_was_read_is_not_read_again(relay: SmallRelay, log: Path) -> None:
     assert counted(relay, log) == 1
-    append(log, said(2))
+    append(log, refusal_line(2))
     assert counted(relay, log) == 2
 
 
 def test_half_a_last_line_is_read_when_its_end_has_come(relay: SmallRelay, log: Path) -> None:
-    append(log, said(2)[:100])
+    append(log, refusal_line(2)[:100])
     assert counted(relay, log) == 1
-    append(log, said(2)[100:])
+    append(log, refusal_line(2)[100:])
     assert counted(relay, log) == 2
 
 
@@ -132,14 +132,14 @@ def _packed_half_way(log: Path) -> None:
 def test_a_rotation_loses_no_line_and_counts_none_twice(
     rotate: Callable[[Path], None], relay: SmallRelay, log: Path
 ) -> None:
-    append(log, said(2))  # not read yet when the log is rotated
+    append(log, refusal_line(2))  # not read yet when the log is rotated
     before = log.stat().st_mtime
     os.utime(log, (before - 60, before - 60))
     rotate(log)
     assert counted(relay, log) == 2
-    append(log, said(3))
+    append(log, refusal_line(3))
     assert counted(relay, log) == 3
-    append(log, said(4))
+    append(log, refusal_line(4))
     assert counted(relay, log) == 4
     assert not read(relay, log).has_gaps("2026-01-01")
 
@@ -150,22 +150,22 @@ def test_a_log_truncated_in_place_with_a_hole_is_read_on(relay: SmallRelay, log:
     with log.open("r+b") as file:
         file.truncate(0)
         file.seek(size)
-        file.write(said(2))
+        file.write(refusal_line(2))
     assert counted(relay, log) == 2
 
 
 def test_two_rotations_between_two_readings_are_read_in_order(relay: SmallRelay, log: Path) -> None:
-    append(log, said(2))
+    append(log, refusal_line(2))
     os.utime(log, (time.time() - 120, time.time() - 120))
     log.rename(log.with_name("mail.log.2"))
-    log.with_name("mail.log.1").write_bytes(said(3))
+    log.with_name("mail.log.1").write_bytes(refusal_line(3))
     os.utime(log.with_name("mail.log.1"), (time.time() - 60, time.time() - 60))
-    log.write_bytes(said(4))
+    log.write_bytes(refusal_line(4))
     assert counted(relay, log) == 4
 
 
 def test_a_log_that_is_gone_is_a_gap(relay: SmallRelay, log: Path) -> None:
-    log.write_bytes(said(9))
+    log.write_bytes(refusal_line(9))
     watch = read(relay, log)
     assert watch.has_gaps("2026-01-01")
     assert watch.customers["acme"].refusals.refused[BOB].kinds == {"unlisted": 2}
@@ -176,7 +176,7 @@ def test_a_reading_that_takes_too_long_is_gone_on_with(
 ) -> None:
     for number in range(3):
         packed = log.with_name(f"mail.log.{number + 1}")
-        packed.write_bytes(said(10 + number))
+        packed.write_bytes(refusal_line(10 + number))
         os.utime(packed, (time.time() + number, time.time() + number))
     monkeypatch.setattr(refusal_watch, "SECONDS", -1.0)
     watches = [read(relay, log) for _ in range(4)]
@@ -204,10 +204,10 @@ def test_the_length_at_which_lines_are_cut_is_remembered(relay: SmallRelay, log:
 
 
 def test_a_log_that_is_rotated_while_it_is_read_loses_no_line(relay: SmallRelay, log: Path) -> None:
-    append(log, said(2))
+    append(log, refusal_line(2))
     with relay.opened_logs(log) as logs:
         _renamed(log)
-        log.write_bytes(said(3))
+        log.write_bytes(refusal_line(3))
         run = atomic_files.open_directory(relay.places.run)
         refusal_watch.update(relay.places, run, refusal_watch.all_settings(relay.places), logs, time.time())
         os.close(run)
@@ -215,13 +215,13 @@ def test_a_log_that_is_rotated_while_it_is_read_loses_no_line(relay: SmallRelay,
 
 
 def test_a_log_that_is_truncated_while_it_is_read_ends_the_reading_and_is_read_on(relay: SmallRelay, log: Path) -> None:
-    append(log, said(2), said(3))
+    append(log, refusal_line(2), refusal_line(3))
     with relay.opened_logs(log) as logs:
         log.write_bytes(b"")
         run = atomic_files.open_directory(relay.places.run)
         refusal_watch.update(relay.places, run, refusal_watch.all_settings(relay.places), logs, time.time())
         os.close(run)
-    append(log, said(4))
+    append(log, refusal_line(4))
     assert read(relay, log).has_gaps("2026-01-01"), "what was in it is lost, and that is known"
     assert counted(relay, log) == 2
 
@@ -254,12 +254,12 @@ def test_damaged_refusals_are_counted_from_the_logs_once_more(
     if content is not None:
         (relay.folder / name).write_bytes(content)
     assert counted(relay, log) == 1
-    append(log, said(2))
+    append(log, refusal_line(2))
     assert counted(relay, log) == 2
 
 
 def test_a_customer_who_comes_later_has_the_days_before_read(relay: SmallRelay, log: Path) -> None:
-    append(log, said(2, "eva@bolt.example"))
+    append(log, refusal_line(2, "eva@bolt.example"))
     read(relay, log)
     relay.provision(customer="bolt", domains=("bolt.example",))
     watch = read(relay, log)
@@ -314,7 +314,7 @@ def test_names_that_we_make_up_are_left_out_unless_somebody_has_them(relay: Smal
 
 
 def test_attack_a_dictionary_of_names_does_not_grow_the_files(relay: SmallRelay, log: Path) -> None:
-    append(log, *(said(number, f"n{number}@acme.example") for number in range(3 * MOST)))
+    append(log, *(refusal_line(number, f"n{number}@acme.example") for number in range(3 * MOST)))
     read(relay, log)
     fields = json.loads((relay.folder / "refusals.json").read_text())
     assert len(fields["refused"]) == MOST
@@ -346,7 +346,7 @@ def test_what_is_written_is_read_again_alike(relay: SmallRelay) -> None:
 
 
 def test_the_timer_counts_refusals_and_writes_the_metric(relay: SmallRelay, log: Path) -> None:
-    append(log, said(2), smtpd(refusal("eva@acme.example", code="450 4.1.1"), today()))
+    append(log, refusal_line(2), smtpd(refusal("eva@acme.example", code="450 4.1.1"), today()))
     with relay.opened_logs(log) as logs:
         assert run_timer(relay.places, relay.tables, int(time.time()), logs).code == 0
     text = (relay.var / "metrics" / "postern.prom").read_text()
@@ -446,7 +446,7 @@ def test_the_days_before_are_read_for_a_domain_that_is_new_to_the_relay(relay: S
     append(log, smtp(delivery("old@acme.co.example"), today(3)), smtp(delivery(BOB), today()))
     assert read(relay, log).seen_mail("acme", time.time()).mail.keys() == {BOB}
     relay.provision(domains=("acme.example", "acme.co.example"))
-    append(log, smtp(delivery("new@acme.co.example"), today()), said(2))
+    append(log, smtp(delivery("new@acme.co.example"), today()), refusal_line(2))
     for _ in range(2):
         watch = read(relay, log)
         assert watch.seen_mail("acme", time.time()).mail.keys() == {BOB, "old@acme.co.example", "new@acme.co.example"}

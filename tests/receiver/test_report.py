@@ -69,7 +69,7 @@ def test_the_relay_reports_every_customer_and_says_which_spool_is_broken(relay: 
     with relay.spool() as spool:
         refusals_file.save(spool.folder, StoredRefusals(made_refusals(1, int(time.time())), ""))
     (Path(relay.places.etc) / "customers" / "bolt").mkdir()
-    done = relay.desk("report", "--json")
+    done = relay.admin("report", "--json")
     assert (done.returncode, done.stderr) == (0, b"")
     customers = json.loads(done.stdout)["customers"]
     (day,) = customers["acme"]["days"]
@@ -79,7 +79,7 @@ def test_the_relay_reports_every_customer_and_says_which_spool_is_broken(relay: 
 
 
 def test_the_relay_s_own_admin_reads_a_line_for_each_customer(relay: SmallRelay) -> None:
-    assert relay.desk("report").stdout.decode() == "acme: uploads 1, held 1, +40 -0; days with any 1 of 90\n"
+    assert relay.admin("report").stdout.decode() == "acme: uploads 1, held 1, +40 -0; days with any 1 of 90\n"
 
 
 def test_a_made_log_is_one_that_a_relay_could_have_written() -> None:

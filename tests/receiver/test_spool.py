@@ -78,7 +78,7 @@ def whole(relay: SmallRelay) -> Whole:
             in_force.recipients,
             frozenset(spool.accepted().domains),
             held.list if held else "",
-            spool.pinned() is not None,
+            spool.frozen() is not None,
             tuple(entry.kept.list for entry in history.entries(spool.folder)),
             frozenset(relay.in_tables()),
             publishing.read_unfinished(spool) is not None,

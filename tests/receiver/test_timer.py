@@ -47,7 +47,7 @@ def run(relay: SmallRelay, later: float = 0) -> Answer:
     return run_timer(relay.places, relay.tables, int(now + (left if left < 1000 else 0) + later))
 
 
-def told(relay: SmallRelay, later: float = 0) -> list[str]:
+def alarm_lines(relay: SmallRelay, later: float = 0) -> list[str]:
     """What this run of the timer told a person."""
     path = relay.var / "alarms"
     path.unlink(missing_ok=True)
@@ -65,38 +65,38 @@ def metrics(relay: SmallRelay) -> dict[str, int]:
 
 def test_a_relay_in_good_order_tells_nothing_and_builds_nothing(relay: SmallRelay) -> None:
     builds = relay.builds()
-    assert told(relay) == []
+    assert alarm_lines(relay) == []
     assert relay.builds() == builds
 
 
 def test_a_held_list_is_told_once_a_day_with_what_to_do(relay: SmallRelay) -> None:
     relay.offer(people(20))
-    (line,) = told(relay)
+    (line,) = alarm_lines(relay)
     assert line.startswith("acme: held since ")
     assert line.endswith("50.0 % would go (20 of 40), limit 10 %; see `inv review acme`")
     relay.offer(people(19))
-    assert told(relay, 60) == []
-    assert len(told(relay, DAY)) == 1
+    assert alarm_lines(relay, 60) == []
+    assert len(alarm_lines(relay, DAY)) == 1
 
 
 def test_a_list_that_is_held_again_on_the_same_day_is_told_again(relay: SmallRelay) -> None:
     relay.offer(people(20), when=time.time() - 60)
-    told(relay)
+    alarm_lines(relay)
     relay.offer(people(40))
     relay.offer(people(20))
-    assert len(told(relay)) == 1
+    assert len(alarm_lines(relay)) == 1
 
 
 def test_a_first_list_that_waits_is_told(relay: SmallRelay) -> None:
     relay.provision(domains=("acme.example", "acme.co.example"))
     relay.offer([*people(40), *people(3, "acme.co.example")])
-    assert "first list of acme.co.example (3)" in told(relay)[0]
+    assert "first list of acme.co.example (3)" in alarm_lines(relay)[0]
 
 
 def test_a_pin_is_told_with_who_set_it_and_what_is_held_meanwhile_is_not(relay: SmallRelay) -> None:
     relay.roll_back(ListChoice(back=0), Origin(int(time.time()), by="olga"))
     relay.offer(people(20))
-    (line,) = told(relay)
+    (line,) = alarm_lines(relay)
     assert " by olga; `inv resume acme` ends it" in line
 
 
@@ -105,27 +105,27 @@ def test_domains_that_a_person_opened_are_told_every_day_and_their_lists_count_n
     marker.parent.mkdir()
     marker.write_text(Opened("acme", int(time.time()), "olga@desk").text())
     builds = relay.builds()
-    (line,) = told(relay)
+    (line,) = alarm_lines(relay)
     assert " by olga@desk: everybody can be written to in acme.example; `inv open acme --end` ends it" in line
     assert relay.builds() == builds + 1
     assert relay.accepted() == {}
-    assert told(relay, 60) == []
-    assert [one for one in told(relay, DAY) if "OPEN" in one] == [line]
+    assert alarm_lines(relay, 60) == []
+    assert [one for one in alarm_lines(relay, DAY) if "OPEN" in one] == [line]
 
 
 def test_a_list_that_gained_nobody_for_its_days_is_told(relay: SmallRelay) -> None:
     relay.offer(people(39))
     relay.provision(no_additions_days=2)
-    assert told(relay, DAY) == []
-    assert any("the list has gained nobody since " in line for line in told(relay, 2 * DAY + 60))
+    assert alarm_lines(relay, DAY) == []
+    assert any("the list has gained nobody since " in line for line in alarm_lines(relay, 2 * DAY + 60))
     relay.provision(no_additions_days=0)
-    assert not any("gained nobody" in line for line in told(relay, 4 * DAY))
+    assert not any("gained nobody" in line for line in alarm_lines(relay, 4 * DAY))
 
 
 def test_refused_uploads_are_told_when_no_good_one_has_come_for_a_day(relay: SmallRelay) -> None:
-    assert relay.gate("receive", b"nothing").returncode == 2
-    assert told(relay) == [], "the next one may be better"
-    (line,) = told(relay, DAY + 60)
+    assert relay.forced_command("receive", b"nothing").returncode == 2
+    assert alarm_lines(relay) == [], "the next one may be better"
+    (line,) = alarm_lines(relay, DAY + 60)
     assert "no upload is taken since " in line
     assert "end mark is missing" in line
 
@@ -133,29 +133,29 @@ def test_refused_uploads_are_told_when_no_good_one_has_come_for_a_day(relay: Sma
 def test_a_list_that_does_not_get_into_the_tables_is_told_and_tried_again(relay: SmallRelay) -> None:
     (relay.etc / "left-out").write_text("acme: its list is damaged\n")
     relay.offer([*people(40), NEW])
-    assert told(relay) == [], "it may be on its way"
-    (line,) = told(relay, 700)
+    assert alarm_lines(relay) == [], "it may be on its way"
+    (line,) = alarm_lines(relay, 700)
     assert line.endswith("is not in the tables: left out of the tables: its list is damaged")
     (relay.etc / "left-out").unlink()
-    assert told(relay, 800) == []
+    assert alarm_lines(relay, 800) == []
     assert metrics(relay)['postern_unproven_since_seconds{customer="acme"}'] == 0
 
 
 def test_age_is_told_from_half_of_the_time_on_every_day_until_the_domain_opens(relay: SmallRelay) -> None:
-    assert told(relay, 14 * DAY) == []
-    (line,) = told(relay, 16 * DAY)
+    assert alarm_lines(relay, 14 * DAY) == []
+    (line,) = alarm_lines(relay, 16 * DAY)
     assert line == "acme: no good list for 16 days; after 30, everybody can be written to in acme.example"
-    assert len(told(relay, 17 * DAY)) == 1
-    assert told(relay, 31 * DAY) == ["acme: OPEN, no good list for 31 days: acme.example"]
+    assert len(alarm_lines(relay, 17 * DAY)) == 1
+    assert alarm_lines(relay, 31 * DAY) == ["acme: OPEN, no good list for 31 days: acme.example"]
 
 
 def test_a_partial_domain_is_open_anyway_and_not_told(relay: SmallRelay) -> None:
     relay.provision(partial=("acme.example",))
-    assert told(relay, 31 * DAY) == []
+    assert alarm_lines(relay, 31 * DAY) == []
 
 
 def test_an_upload_from_the_future_is_told(relay: SmallRelay) -> None:
-    (line,) = told(relay, -3 * 3600)
+    (line,) = alarm_lines(relay, -3 * 3600)
     assert "which is to come: this relay's clock was wrong then, or is now" in line
 
 
@@ -164,11 +164,11 @@ ALWAYS = {"days": " ".join(schedule.DAYS), "starts": "00:00 08:00 16:00"}  # an 
 
 def test_a_list_that_is_late_by_its_schedule_is_told_once_a_day(relay: SmallRelay) -> None:
     relay.provision(**ALWAYS)
-    assert told(relay, 8 * 3600) == []
+    assert alarm_lines(relay, 8 * 3600) == []
     at_noon = 2 * DAY - (time.time() + DAY // 2) % DAY
-    (line,) = told(relay, at_noon)
+    (line,) = alarm_lines(relay, at_noon)
     assert line.startswith("acme: stale: no usable export since ")
-    assert told(relay, at_noon + 300) == []
+    assert alarm_lines(relay, at_noon + 300) == []
 
 
 @pytest.mark.parametrize("pinned", [False, True])
@@ -178,7 +178,7 @@ def test_exports_that_come_and_are_held_or_kept_back_are_not_late(relay: SmallRe
     if pinned:
         relay.roll_back(ListChoice(back=0), Origin(int(time.time()), by="olga"))
     relay.offer(people(20))
-    assert [line for line in told(relay) if "stale" in line] == []
+    assert [line for line in alarm_lines(relay) if "stale" in line] == []
 
 
 def add_customers(relay: SmallRelay, count: int) -> None:
@@ -193,7 +193,7 @@ def add_customers(relay: SmallRelay, count: int) -> None:
 def test_most_customers_late_at_once_are_one_alarm_of_the_relay(relay: SmallRelay) -> None:
     relay.provision(**ALWAYS)
     add_customers(relay, 3)
-    (line,) = told(relay, 2 * DAY)
+    (line,) = alarm_lines(relay, 2 * DAY)
     assert line.startswith("4 of 4 customers are stale at once: is it this relay, its address or its sshd? acme, bolt0")
 
 
@@ -206,7 +206,7 @@ def test_a_few_late_customers_of_many_are_told_by_name(relay: SmallRelay) -> Non
     late = {"postern": 1, "domains": {"acme.example": now - 2 * DAY}, "list": ""}
     for name in ("acme", "bolt0"):
         (Path(relay.places.spool(name)) / "accepted.json").write_text(json.dumps(late))
-    assert [line.partition(":")[0] for line in told(relay)] == ["acme", "bolt0"]
+    assert [line.partition(":")[0] for line in alarm_lines(relay)] == ["acme", "bolt0"]
 
 
 def test_a_customer_that_is_broken_is_told_and_does_not_hide_the_others(relay: SmallRelay) -> None:
@@ -214,13 +214,13 @@ def test_a_customer_that_is_broken_is_told_and_does_not_hide_the_others(relay: S
     bolt.mkdir()
     (bolt / "settings.json").write_text("{")
     relay.offer(people(20))
-    lines = told(relay)
+    lines = alarm_lines(relay)
     assert [line.partition(":")[0] for line in lines] == ["bolt", "acme"]
 
 
 def test_hidden_names_are_no_customers(relay: SmallRelay) -> None:
     Path(relay.places.tree(".acme.4711")).mkdir()
-    assert told(relay) == []
+    assert alarm_lines(relay) == []
 
 
 def test_many_alarms_are_one_call(relay: SmallRelay) -> None:
@@ -228,7 +228,7 @@ def test_many_alarms_are_one_call(relay: SmallRelay) -> None:
         tree = Path(relay.places.tree(f"bolt{number}"))
         tree.mkdir()
         (tree / "settings.json").write_text("{")
-    assert len(told(relay)) == 20
+    assert len(alarm_lines(relay)) == 20
     assert (relay.var / "calls").read_text().count("called") == 1
 
 
@@ -237,9 +237,9 @@ def test_an_alarm_that_could_not_be_told_is_told_by_the_next_run(relay: SmallRel
     works = (relay.etc / "alarm").read_text()
     relay.program("alarm", program)
     relay.offer(people(20))
-    assert told(relay) == []
+    assert alarm_lines(relay) == []
     relay.program("alarm", works)
-    assert len(told(relay)) == 1
+    assert len(alarm_lines(relay)) == 1
 
 
 @pytest.mark.parametrize(
@@ -263,12 +263,12 @@ def test_an_alarm_that_could_not_be_told_is_told_though_its_cause_is_gone_by_the
     works = (relay.etc / "alarm").read_text()
     relay.program("alarm", "#!/bin/sh\nexit 1\n")
     (relay.etc / "broken").write_text("plus: cannot be read\n")
-    assert told(relay) == []
+    assert alarm_lines(relay) == []
     (relay.etc / "broken").unlink()
-    assert told(relay, 300) == []
+    assert alarm_lines(relay, 300) == []
     relay.program("alarm", works)
-    assert told(relay, DAY) == ["tables that Postfix could not read were built anew: plus: cannot be read"]
-    assert told(relay, DAY + 300) == []
+    assert alarm_lines(relay, DAY) == ["tables that Postfix could not read were built anew: plus: cannot be read"]
+    assert alarm_lines(relay, DAY + 300) == []
 
 
 def test_without_a_program_alarms_go_to_the_log_alone(relay: SmallRelay) -> None:
@@ -326,7 +326,7 @@ def test_a_domain_that_went_and_comes_back_between_two_uploads_is_open(relay: Sm
 def test_a_build_that_fails_is_told_and_tried_again(relay: SmallRelay) -> None:
     works = (relay.etc / "rebuild").read_text()
     relay.program("rebuild", "#!/bin/sh\necho no room >&2; exit 4\n")
-    lines = told(relay, 31 * DAY)
+    lines = alarm_lines(relay, 31 * DAY)
     assert "the tables are out of date, and cannot be built: rebuild-relay-recips ended 4: no room" in lines
     relay.program("rebuild", works)
     builds = relay.builds()
@@ -353,12 +353,12 @@ def test_a_build_that_fails_when_a_server_refuses_to_be_asked_is_tried_again(rel
 
 def test_a_main_cf_that_no_longer_names_our_tables_is_told_once_a_day(relay: SmallRelay) -> None:
     (relay.etc / "unnamed").write_text("relay_domains: names no table /etc/postern/tables/relay_domains\n")
-    (line,) = told(relay)
+    (line,) = alarm_lines(relay)
     assert "DOES NOT ASK OUR TABLES as it should: relay_domains: names no table" in line
     assert "`inv provision CUSTOMER`" in line
-    assert told(relay) == []
+    assert alarm_lines(relay) == []
     (relay.etc / "unnamed").unlink()
-    assert told(relay, DAY) == []
+    assert alarm_lines(relay, DAY) == []
 
 
 # ---- metrics
@@ -366,7 +366,7 @@ def test_a_main_cf_that_no_longer_names_our_tables_is_told_once_a_day(relay: Sma
 
 def test_metrics_say_how_each_customer_stands(relay: SmallRelay) -> None:
     relay.offer([*people(20), "x@elsewhere.example"])
-    relay.gate(None)
+    relay.forced_command(None)
     run(relay)
     found, now = metrics(relay), time.time()
     assert found['postern_recipients{customer="acme"}'] == 40
@@ -396,7 +396,7 @@ def test_metrics_are_replaced_whole_and_readable_by_the_collector(relay: SmallRe
 def test_metrics_that_cannot_be_written_are_told_and_do_not_stop_the_rest(relay: SmallRelay) -> None:
     (relay.var / "metrics" / "postern.prom").unlink()
     (relay.var / "metrics").rmdir()
-    assert any(line.startswith("metrics cannot be written") for line in told(relay))
+    assert any(line.startswith("metrics cannot be written") for line in alarm_lines(relay))
 
 
 # ---- one at a time
@@ -410,6 +410,6 @@ def test_a_second_timer_does_not_start_while_one_runs(relay: SmallRelay) -> None
 
 def test_the_timer_says_nothing_that_cron_would_mail(relay: SmallRelay) -> None:
     relay.offer(people(20))
-    done = relay.desk("tick")
+    done = relay.admin("tick")
     assert (done.returncode, done.stdout, done.stderr) == (DONE, b"", b"")
-    assert len(json.loads(relay.desk("tick", "--json").stdout)["alarms"]) == 1
+    assert len(json.loads(relay.admin("tick", "--json").stdout)["alarms"]) == 1

@@ -13,7 +13,7 @@ NAMES = Names({"acme.example": "acme.example", "bücher.example": "xn--bcher-kva
 def keys(*listed: str, uses: str = "list") -> ListedKeys:
     found = ListedKeys(NAMES, uses)
     for line in listed:
-        found.take(*line.split("\t"))
+        found.add(*line.split("\t"))
     return found
 
 

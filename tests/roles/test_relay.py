@@ -76,8 +76,8 @@ def customer(id_: str = "acme", **changes: Any) -> Customer:
     return demo.model_copy(update={**own, "exchange": demo.exchange.model_copy(update=addresses), **changes})
 
 
-def only(kind: str, *customers: Customer, now: Facts = FRESH, of: Relay | None = None, **more: Any) -> Item:
-    (found,) = (item for item in relay_role.items(of or relay(), customers, now, **more) if item.kind == kind)
+def only(kind: str, *customers: Customer, facts: Facts = FRESH, of: Relay | None = None, **more: Any) -> Item:
+    (found,) = (item for item in relay_role.items(of or relay(), customers, facts, **more) if item.kind == kind)
     return found
 
 
@@ -89,22 +89,22 @@ def tree_of(one: Customer) -> dict[str, str]:
     return dict((tree_item(one).wanted or {})["files"])
 
 
-def lists(now: Facts = FRESH, *customers: Customer, of: Relay | None = None) -> dict[str, Any]:
-    return dict(only("main.cf", *(customers or (customer(),)), now=now, of=of).wanted or {})
+def lists(facts: Facts = FRESH, *customers: Customer, of: Relay | None = None) -> dict[str, Any]:
+    return dict(only("main.cf", *(customers or (customer(),)), facts=facts, of=of).wanted or {})
 
 
-def with_lists(values: dict[str, str], now: Facts = FRESH) -> Facts:
-    return now._replace(settings={**now.settings, **{name: Setting(True, value) for name, value in values.items()}})
+def with_lists(values: dict[str, str], facts: Facts = FRESH) -> Facts:
+    return facts._replace(settings={**facts.settings, **{name: Setting(True, value) for name, value in values.items()}})
 
 
-def after(now: Facts, **more: Any) -> Facts:
+def after(facts: Facts, **more: Any) -> Facts:
     """The machine once what is wanted of it has been done."""
-    wanted = lists(now, **more)
+    wanted = lists(facts, **more)
     first = {
-        name: setting for name, setting in now.settings.items() if setting.value != wanted.get(name, setting.value)
+        name: setting for name, setting in facts.settings.items() if setting.value != wanted.get(name, setting.value)
     }
-    set_ = {name: Setting(True, value) for name, value in wanted.items() if name in now.settings}
-    return now._replace(settings={**now.settings, **set_}, record={**first, **now.record}, customers=("acme",))
+    set_ = {name: Setting(True, value) for name, value in wanted.items() if name in facts.settings}
+    return facts._replace(settings={**facts.settings, **set_}, record={**first, **facts.record}, customers=("acme",))
 
 
 # ---- what a relay must have
@@ -208,16 +208,16 @@ def test_mail_goes_by_mx_where_a_customer_says_so_whatever_relayhost_is() -> Non
 
 
 def test_a_known_customer_without_a_next_hop_is_warned_of_and_not_refused() -> None:
-    now = FRESH._replace(customers=("acme",))
+    facts = FRESH._replace(customers=("acme",))
     unsaid = customer(next_hop=None)
     (item,) = relay_role.unsaid_routes(relay(), (unsaid, customer("bolt")))
     assert item.wanted == {"acme.example": ""}
     by_mx, by_relayhost = {"acme.example": "relay:acme.example"}, {"acme.example": "smtp:[192.0.2.1]"}
-    (said,) = relay_role.unsaid_route_warnings((unsaid,), now, by_mx)
+    (said,) = relay_role.unsaid_route_warnings((unsaid,), facts, by_mx)
     assert "acme: mail for acme.example goes where its MX records say" in said
-    assert not [*relay_role.unsaid_route_warnings((unsaid,), now, by_relayhost)]
+    assert not [*relay_role.unsaid_route_warnings((unsaid,), facts, by_relayhost)]
     assert not [*relay_role.unsaid_route_warnings((unsaid,), FRESH, by_mx)]
-    assert refusals({"by mx": ["acme.example"]}, now) == []
+    assert refusals({"by mx": ["acme.example"]}, facts) == []
 
 
 @pytest.mark.parametrize(
@@ -245,8 +245,9 @@ def test_who_takes_a_domain_over_comes_before_who_gives_it_away(taker: str, orde
     both = [
         customer(one, domains=(f"{one}.example", *(["shared.example"] * (one == taker)))) for one in ("acme", "bolt")
     ]
-    now = FRESH._replace(others={"shared.example": "acme" if taker == "bolt" else "bolt"})
-    assert [item.about for item in relay_role.items(relay(), both, now) if item.kind == "tree" and item.about] == order
+    facts = FRESH._replace(others={"shared.example": "acme" if taker == "bolt" else "bolt"})
+    found = relay_role.items(relay(), both, facts)
+    assert [item.about for item in found if item.kind == "tree" and item.about] == order
 
 
 def test_all_of_a_customer_who_leaves_is_a_loss() -> None:
@@ -256,15 +257,15 @@ def test_all_of_a_customer_who_leaves_is_a_loss() -> None:
 
 
 def test_trees_of_customers_whom_this_checkout_does_not_know_are_not_touched() -> None:
-    now = FRESH._replace(customers=("acme", "bolt"))
-    assert [item.about for item in relay_role.items(relay(), (customer(),), now) if item.about] == ["acme"]
+    facts = FRESH._replace(customers=("acme", "bolt"))
+    assert [item.about for item in relay_role.items(relay(), (customer(),), facts) if item.about] == ["acme"]
 
 
 # ---- programs
 
 
 @pytest.mark.parametrize(
-    ("now", "more", "wanted"),
+    ("facts", "more", "wanted"),
     [
         (FRESH, {}, ["postfix", "make", "sudo", "cron", "passwd", "tzdata"]),
         (FRESH._replace(manager="dnf"), {}, ["postfix", "make", "sudo", "cronie", "shadow-utils", "tzdata"]),
@@ -283,8 +284,8 @@ def test_trees_of_customers_whom_this_checkout_does_not_know_are_not_touched() -
         (BLANK, {"table_type": "lmdb"}, ["postfix", "postfix-lmdb", "make", "sudo", "cron", "passwd", "tzdata"]),
     ],
 )
-def test_the_packages_are_those_the_machine_has_not(now: Facts, more: dict[str, str], wanted: list[str]) -> None:
-    found = [item.name for item in relay_role.packages(relay(**more), now) if item.kind == "package"]
+def test_the_packages_are_those_the_machine_has_not(facts: Facts, more: dict[str, str], wanted: list[str]) -> None:
+    found = [item.name for item in relay_role.packages(relay(**more), facts) if item.kind == "package"]
     assert found == wanted
 
 
@@ -349,9 +350,9 @@ def test_where_nobody_had_a_list_of_recipients_other_domains_are_let_pass() -> N
 
 def test_our_tables_stand_first_and_hand_kept_members_stay_behind_them() -> None:
     """Behind a table that cannot be read, people on our lists would be put off."""
-    now = with_lists({RECIPIENTS: "hash:/etc/postfix/relay_recipients", ROUTES: "hash:/etc/postfix/transport"})
-    assert lists(now)[RECIPIENTS] == f"{OURS}, {ODD}, {PLUS}, hash:/etc/postfix/relay_recipients"
-    assert lists(now)[ROUTES] == f"{our_member(ROUTES, 'lmdb')}, hash:/etc/postfix/transport"
+    facts = with_lists({RECIPIENTS: "hash:/etc/postfix/relay_recipients", ROUTES: "hash:/etc/postfix/transport"})
+    assert lists(facts)[RECIPIENTS] == f"{OURS}, {ODD}, {PLUS}, hash:/etc/postfix/relay_recipients"
+    assert lists(facts)[ROUTES] == f"{our_member(ROUTES, 'lmdb')}, hash:/etc/postfix/transport"
 
 
 LISTS = [
@@ -378,47 +379,47 @@ def test_a_list_that_is_right_is_left_as_it_is_letter_by_letter(parameter: str, 
 
 
 def test_the_second_customer_of_a_relay_changes_no_main_cf() -> None:
-    now = after(FRESH)
-    assert lists(now, customer("acme"), customer("bolt")) == lists(FRESH, customer("acme"))
+    facts = after(FRESH)
+    assert lists(facts, customer("acme"), customer("bolt")) == lists(FRESH, customer("acme"))
 
 
 def test_a_hand_kept_map_that_comes_after_us_does_not_shut_out_other_domains() -> None:
-    now = after(FRESH)
-    now = with_lists({RECIPIENTS: now.settings[RECIPIENTS].value + ", hash:/etc/postfix/relay_recipients"}, now)
-    assert members(lists(now)[RECIPIENTS]) == [OURS, ODD, PLUS, OTHERS, "hash:/etc/postfix/relay_recipients"]
+    facts = after(FRESH)
+    facts = with_lists({RECIPIENTS: facts.settings[RECIPIENTS].value + ", hash:/etc/postfix/relay_recipients"}, facts)
+    assert members(lists(facts)[RECIPIENTS]) == [OURS, ODD, PLUS, OTHERS, "hash:/etc/postfix/relay_recipients"]
 
 
 def test_other_domains_are_let_pass_again_where_somebody_removed_that_member() -> None:
-    now = with_lists({RECIPIENTS: OURS}, after(FRESH))
-    assert members(lists(now)[RECIPIENTS]) == [OURS, ODD, PLUS, OTHERS]
+    facts = with_lists({RECIPIENTS: OURS}, after(FRESH))
+    assert members(lists(facts)[RECIPIENTS]) == [OURS, ODD, PLUS, OTHERS]
 
 
 def test_a_new_table_type_changes_our_members_in_their_places() -> None:
-    now = after(with_lists({DOMAINS: "a.example", RECIPIENTS: "hash:/own"}))
-    now = with_lists({DOMAINS: now.settings[DOMAINS].value + ", b.example"}, now)
-    changed = lists(now, of=relay(table_type="cdb"))
+    facts = after(with_lists({DOMAINS: "a.example", RECIPIENTS: "hash:/own"}))
+    facts = with_lists({DOMAINS: facts.settings[DOMAINS].value + ", b.example"}, facts)
+    changed = lists(facts, of=relay(table_type="cdb"))
     assert members(changed[DOMAINS]) == ["a.example", our_member(DOMAINS, "cdb"), "b.example"]
     assert members(changed[RECIPIENTS]) == [*our_members(RECIPIENTS, "cdb"), "hash:/own"]
 
 
 def test_when_the_last_customer_goes_main_cf_is_as_it_was() -> None:
-    for now in (FRESH, with_lists({DOMAINS: "a.example  b.example", RECIPIENTS: "hash:/own", ROUTES: ""})):
-        before = {name: setting.value for name, setting in now.settings.items() if setting.is_set}
-        *_, last = relay_role.items_without(relay(), "acme", after(now))
+    for facts in (FRESH, with_lists({DOMAINS: "a.example  b.example", RECIPIENTS: "hash:/own", ROUTES: ""})):
+        before = {name: setting.value for name, setting in facts.settings.items() if setting.is_set}
+        *_, last = relay_role.items_without(relay(), "acme", after(facts))
         assert last.wanted == {**before, "reloaded": True}
 
 
 def test_what_was_written_by_hand_meanwhile_stays_when_the_last_customer_goes() -> None:
-    now = after(FRESH)
-    now = with_lists({DOMAINS: now.settings[DOMAINS].value + ", new.example"}, now)
-    wanted = list(relay_role.items_without(relay(), "acme", now))[-1].wanted or {}
+    facts = after(FRESH)
+    facts = with_lists({DOMAINS: facts.settings[DOMAINS].value + ", new.example"}, facts)
+    wanted = list(relay_role.items_without(relay(), "acme", facts))[-1].wanted or {}
     assert wanted[DOMAINS] == f"{UNSET_DOMAINS}, new.example"
     assert RECIPIENTS not in wanted
 
 
 def test_main_cf_stays_while_any_tree_is_left_even_one_this_checkout_does_not_know() -> None:
-    now = after(FRESH)._replace(customers=("acme", "bolt"))
-    assert "main.cf" not in {item.kind for item in relay_role.items_without(relay(), "acme", now)}
+    facts = after(FRESH)._replace(customers=("acme", "bolt"))
+    assert "main.cf" not in {item.kind for item in relay_role.items_without(relay(), "acme", facts)}
 
 
 def test_nobody_s_leaving_is_done_by_what_is_not_there() -> None:
@@ -473,20 +474,20 @@ def test_a_restriction_of_ours_that_somebody_moved_is_put_first_again() -> None:
 
 
 def test_restrictions_are_edited_for_a_customer_who_defers_and_for_nobody_else() -> None:
-    now = with_lists({RESTRICTIONS: "reject_rbl_client zen.example"})
-    assert lists(now)[RESTRICTIONS] == "reject_rbl_client zen.example"
+    facts = with_lists({RESTRICTIONS: "reject_rbl_client zen.example"})
+    assert lists(facts)[RESTRICTIONS] == "reject_rbl_client zen.example"
     deferring = customer(unlisted="defer")
     edited = f"{unlisted_member('lmdb')}, reject_rbl_client zen.example"
-    assert lists(now, customer("bolt"), deferring)[RESTRICTIONS] == edited
-    there = now._replace(customers=("acme", "bolt"), unlisted={"acme": "defer"})
+    assert lists(facts, customer("bolt"), deferring)[RESTRICTIONS] == edited
+    there = facts._replace(customers=("acme", "bolt"), unlisted={"acme": "defer"})
     assert lists(there, customer("bolt"))[RESTRICTIONS] == edited
     assert lists(there, customer("acme"))[RESTRICTIONS] == "reject_rbl_client zen.example"
 
 
 def test_unset_restrictions_are_unset_again_when_nobody_defers_any_more() -> None:
-    now = with_lists({RESTRICTIONS: unlisted_member("lmdb")})._replace(record={RESTRICTIONS: Setting(False, "")})
-    assert RESTRICTIONS not in lists(now)
-    assert RESTRICTIONS not in lists(now._replace(record={}))
+    facts = with_lists({RESTRICTIONS: unlisted_member("lmdb")})._replace(record={RESTRICTIONS: Setting(False, "")})
+    assert RESTRICTIONS not in lists(facts)
+    assert RESTRICTIONS not in lists(facts._replace(record={}))
 
 
 def test_who_defers_and_then_refuses_names_it_on_the_command_line() -> None:
@@ -498,8 +499,8 @@ def test_who_defers_and_then_refuses_names_it_on_the_command_line() -> None:
 def test_what_asking_needs_of_main_cf_is_set_and_taken_back() -> None:
     asking = lists(FRESH, customer(unlisted="ask"))
     assert {name: asking[name] for name in ASKING} == ASKING
-    now = with_lists(ASKING)._replace(record={name: Setting(False, "") for name in ASKING})
-    assert not ASKING.keys() & lists(now).keys()
+    facts = with_lists(ASKING)._replace(record={name: Setting(False, "") for name in ASKING})
+    assert not ASKING.keys() & lists(facts).keys()
 
 
 @pytest.mark.parametrize(
@@ -524,12 +525,12 @@ def test_who_has_the_server_asked_and_then_not_names_it_on_the_command_line(word
 
 
 def test_soft_names_who_says_nothing_of_unlisted_and_the_domains_of_others_it_touches() -> None:
-    now, soft = FRESH._replace(foreign=("old.example", "other.example"), unlisted={"bolt": ""}), relay(reject="soft")
-    changes = [(tree_item(customer()), None), (only("main.cf", customer(), now=now, of=soft), {DOMAINS: "x"})]
-    silent, touched = relay_role.notes(soft, now, changes)[:2]
+    facts, soft = FRESH._replace(foreign=("old.example", "other.example"), unlisted={"bolt": ""}), relay(reject="soft")
+    changes = [(tree_item(customer()), None), (only("main.cf", customer(), facts=facts, of=soft), {DOMAINS: "x"})]
+    silent, touched = relay_role.notes(soft, facts, changes)[:2]
     assert silent.endswith("these do not: acme, bolt")
     assert touched.endswith("old.example, other.example")
-    assert relay_role.notes(relay(), now, [(only("main.cf", customer(), now=now), {DOMAINS: "x"})]) == []
+    assert relay_role.notes(relay(), facts, [(only("main.cf", customer(), facts=facts), {DOMAINS: "x"})]) == []
 
 
 def test_reject_that_says_nothing_any_more_is_told() -> None:
@@ -582,8 +583,8 @@ FINE: dict[str, Any] = {
 }
 
 
-def refusals(facts: dict[str, Any], now: Facts = FRESH, **more: Any) -> list[str]:
-    return relay_role.blockers(relay(), (customer(),), now, [{**FINE, **facts}], **more)
+def refusals(preflight: dict[str, Any], facts: Facts = FRESH, **more: Any) -> list[str]:
+    return relay_role.blockers(relay(), (customer(),), facts, [{**FINE, **preflight}], **more)
 
 
 def sshd(**options: list[str]) -> dict[str, Any]:
@@ -596,7 +597,7 @@ def test_nothing_stands_in_the_way_of_a_relay_as_it_should_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "words"),
+    ("preflight", "words"),
     [
         (sshd(allowusers=["root", "admin@*"]), "AllowUsers root admin@*: add postern"),
         (sshd(denyusers=["p*"]), "DenyUsers p*"),
@@ -635,8 +636,8 @@ def test_nothing_stands_in_the_way_of_a_relay_as_it_should_be() -> None:
         ({"by mx": ["acme.example"]}, 'say next_hop = "mx" if its mail is to go where its MX records say, which'),
     ],
 )
-def test_an_obstacle_is_named_with_what_would_help(facts: dict[str, Any], words: str) -> None:
-    (found,) = refusals(facts)
+def test_an_obstacle_is_named_with_what_would_help(preflight: dict[str, Any], words: str) -> None:
+    (found,) = refusals(preflight)
     assert words in found
 
 
@@ -672,8 +673,8 @@ def test_an_rsa_key_that_is_too_short_for_sshd_is_named(least: str, count: int) 
 
 
 def test_all_blockers_are_named_at_once() -> None:
-    facts = {"running": False, "sudoers.d": False, **sshd(forcecommand=["/bin/false"], denyusers=["postern"])}
-    assert len(refusals(facts)) == 4
+    preflight = {"running": False, "sudoers.d": False, **sshd(forcecommand=["/bin/false"], denyusers=["postern"])}
+    assert len(refusals(preflight)) == 4
 
 
 def test_an_older_receiver_replaces_a_newer_one_only_when_that_is_said() -> None:
@@ -684,8 +685,8 @@ def test_an_older_receiver_replaces_a_newer_one_only_when_that_is_said() -> None
 
 
 def test_where_there_is_no_postfix_yet_only_what_needs_none_is_judged() -> None:
-    facts = {name: FINE[name] for name in ("sshd", "groups", "sudoers.d")}
-    assert relay_role.blockers(relay(), (customer(),), BLANK, [facts]) == []
+    preflight = {name: FINE[name] for name in ("sshd", "groups", "sudoers.d")}
+    assert relay_role.blockers(relay(), (customer(),), BLANK, [preflight]) == []
 
 
 # ---- what is chosen from an export

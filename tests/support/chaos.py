@@ -29,7 +29,7 @@ from receiver.store.follow import follow
 from receiver.store.head import Head, Tip, decode_head
 from receiver.store.notes import read_notes
 from receiver.store.relay_heads import find_list, read_heads
-from receiver.store.shared_change import Decided, run_shared
+from receiver.store.shared_change import PersonDecision, run_shared
 from receiver.store.transaction import StoreAccess, load_access
 from receiver.system import atomic_files
 from receiver.upload.pipeline import process_export, recover
@@ -255,7 +255,7 @@ class World:
             return run_shared(
                 access,
                 spool,
-                Decided(kind, Origin(int(time.time()), by="anna")),
+                PersonDecision(kind, Origin(int(time.time()), by="anna")),
                 lambda: run(spool, relay),
                 lambda: False,
             )

@@ -109,11 +109,11 @@ class Uploads:
             assert all(thread.is_alive() for thread in self._threads)
             time.sleep(0.02)
 
-    def _upload(self, place: int, server: Server) -> None:
+    def _upload(self, number: int, server: Server) -> None:
         while not self._over.wait(0.2):
             ran = server.upload()
             self.ended[ran.code, ran.text.strip()] += 1
-            self._counts[place] += 1
+            self._counts[number] += 1
 
 
 class FarEnd(Kit):
@@ -130,9 +130,9 @@ class FarEnd(Kit):
         self._folder, self._directory = folder, directory
         self._placed, self._called = placed, called
 
-    def place(self, name: str, private: Secret) -> None:
+    def write_key(self, name: str, private: Secret) -> None:
         """Take a key."""
-        super().place(name, private)
+        super().write_key(name, private)
         self._placed(self._folder / name)
 
     def run(self, *argv: str, stdin: bytes = b"") -> Done:

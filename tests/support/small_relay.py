@@ -109,7 +109,7 @@ class SmallRelay:
         return Spool(self.places, self.settings.customer)
 
     def offer(self, recipients: Iterable[str], when: float | None = None, look: bool = False) -> Outcome:
-        """Offer a list as the gate does once it has taken it from stdin."""
+        """Offer a list as the forced command does once it has read it from stdin."""
         return self.take(export(recipients), when, look)
 
     def take(self, sent: bytes, when: float | None = None, look: bool = False) -> Outcome:
@@ -192,7 +192,9 @@ class SmallRelay:
             argv, input=stdin, capture_output=True, env=dict(environ or {}), timeout=HANGS, check=False
         )
 
-    def gate(self, verb: str | None, stdin: bytes = b"", key: str = "k1") -> subprocess.CompletedProcess[bytes]:
+    def forced_command(
+        self, verb: str | None, stdin: bytes = b"", key: str = "k1"
+    ) -> subprocess.CompletedProcess[bytes]:
         """Call as a customer's key does; None: no command at all."""
         environ = {"SSH_CONNECTION": "198.51.100.7 50000 203.0.113.1 22"}
         if verb is not None:
@@ -203,7 +205,7 @@ class SmallRelay:
         )
         return self.run(code, self.settings.customer, key, stdin=stdin, environ=environ)
 
-    def desk(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    def admin(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Call as a person does who has become account `postern`."""
         environ = {"SUDO_USER": "olga", "SSH_CONNECTION": "192.0.2.1 50000 203.0.113.1 22"}
         code = "from receiver.admin_cli import answer_call\nfrom receiver.admin_arguments import parse_arguments\n"

@@ -10,7 +10,7 @@ from typing import Any
 
 from receiver import store_cli
 from receiver.outcome import Origin, Outcome
-from receiver.store.follow import Followed, follow
+from receiver.store.follow import FollowRecord, follow
 from receiver.store.notes import read_notes
 from receiver.store.transaction import StoreAccess, load_access
 from receiver.system import atomic_files
@@ -35,7 +35,7 @@ def access(of: SmallRelay, step: Step = lambda _: None, seconds: float = 20.0) -
     return found._replace(patience=0.5, step=step, seconds=seconds)
 
 
-def run_follow(of: SmallRelay, now: int = 2_000_000_000) -> Followed:
+def run_follow(of: SmallRelay, now: int = 2_000_000_000) -> FollowRecord:
     """Follow once."""
     return follow(access(of), ["acme"], now).followed
 

@@ -58,8 +58,8 @@ def test_a_look_exports_and_asks_each_relay_what_would_change(server: Server) ->
 def test_what_the_relays_said_is_on_the_screen_and_in_the_log(server: Server) -> None:
     screen = server.export().stdout
     for text in (screen, server.read("runexport.log")):
-        said = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().endswith("...")]
-        assert said[1:] == [
+        log_lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().endswith("...")]
+        assert log_lines[1:] == [
             "mx1.provider.example:",
             "plink: call 1",
             "plink: code 0",
@@ -159,7 +159,7 @@ def test_a_run_ends_with_the_worst_of_the_relays_codes_and_asks_them_all(
 # ---- what must not be sent
 
 
-def stopped(server: Server, message: str) -> None:
+def expect_stop(server: Server, message: str) -> None:
     """A run that says why, ends with 4, sends nothing and lets the next one run."""
     ended = server.export()
     assert ended.returncode == 4
@@ -171,25 +171,25 @@ def stopped(server: Server, message: str) -> None:
 
 def test_an_export_that_holds_only_the_header_is_not_sent(server: Server) -> None:
     server.write("admin.say", "none")
-    stopped(server, "admin.exe exported no addresses")
+    expect_stop(server, "admin.exe exported no addresses")
 
 
 def test_an_export_that_is_not_there_is_not_sent_nor_is_the_one_before(server: Server) -> None:
     server.write("exchusers.txt", HEADER + ROWS)
     server.write("upload.txt", HEADER + ROWS + "#postern end\r\n")
     server.write("admin.say", "nothing")
-    stopped(server, "admin.exe wrote no exchusers.txt")
+    expect_stop(server, "admin.exe wrote no exchusers.txt")
     assert server.read("upload.txt") == ""
 
 
 def test_exchange_that_lies_elsewhere_is_named(server: Server) -> None:
     (server.drive / "exchsrvr" / "bin" / "admin.exe").unlink()
-    stopped(server, r"D:\exchsrvr\bin\admin.exe is not there")
+    expect_stop(server, r"D:\exchsrvr\bin\admin.exe is not there")
 
 
 def test_a_missing_plink_is_named(server: Server) -> None:
     (server.folder / "plink.exe").unlink()
-    stopped(server, r"plink.exe is not in D:\userexport")
+    expect_stop(server, r"plink.exe is not in D:\userexport")
 
 
 def test_a_word_that_is_none_of_ours_does_nothing(server: Server) -> None:
@@ -288,7 +288,7 @@ def test_after_a_run_was_killed_others_wait_two_hours_and_then_one_goes_on_and_k
     hanging.wait()
     server.write("admin.go", "")
     assert [server.export().returncode for _ in range(3)] == [75, 75, 0]
-    log = said(server.read("runexport.log"))
+    log = log_lines(server.read("runexport.log"))
     assert len([line for line in log if line.endswith(": runexport")]) == 2
     assert log[-1] == "runexport ends with 0"
     assert len(server.calls) == 2
@@ -297,7 +297,7 @@ def test_after_a_run_was_killed_others_wait_two_hours_and_then_one_goes_on_and_k
 # ---- the log
 
 
-def said(text: str) -> list[str]:
+def log_lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

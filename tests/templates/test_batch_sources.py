@@ -52,7 +52,7 @@ def source(server: Server) -> str:
     return "powershell" if server.read("runexport.ps1") else "csvde"
 
 
-def uploaded(server: Server) -> bytes:
+def upload_of(server: Server) -> bytes:
     return (server.folder / "plink.1").read_bytes()
 
 
@@ -62,7 +62,7 @@ def uploaded(server: Server) -> bytes:
 def test_a_run_sends_what_a_relay_reads_and_ends_with_0(server: Server) -> None:
     assert server.export().returncode == 0
     settings = Settings("demo", source(server), ("demo.example",), leave_out=("internal only",))
-    choice = filter_export(formats.find_format(settings.format).values(strip_end_mark(uploaded(server))), settings)
+    choice = filter_export(formats.find_format(settings.format).values(strip_end_mark(upload_of(server))), settings)
     assert choice.recipients == {"ann@demo.example", "a@demo.example"}
     assert choice.left_out["internal only"] == 1
 
@@ -70,7 +70,7 @@ def test_a_run_sends_what_a_relay_reads_and_ends_with_0(server: Server) -> None:
 def test_a_look_exports_too_and_asks_what_would_change(server: Server) -> None:
     assert server.export("look").returncode == 0
     assert [call.split()[-1] for call in server.calls] == ["look"]
-    assert strip_end_mark(uploaded(server))
+    assert strip_end_mark(upload_of(server))
 
 
 def test_a_run_leaves_the_folder_as_it_found_it_but_for_log_counter_and_export(server: Server) -> None:
@@ -97,7 +97,7 @@ def test_csvde_is_called_as_the_batch_reads(csvde: Server) -> None:
     batch = (KITS / "csvde" / "runexport.bat").read_text("ascii")
     (line,) = [line for line in batch.splitlines() if line.startswith('"%SystemRoot%') and "csvde.exe" in line]
     assert called.strip() == line.partition('csvde.exe" ')[2].partition(" >")[0].replace('"', "")
-    assert uploaded(csvde).decode() == ROWS + "#postern end\r\n"
+    assert upload_of(csvde).decode() == ROWS + "#postern end\r\n"
 
 
 def test_the_script_runs_without_a_profile_a_question_or_a_policy_and_its_end_mark_goes_along(
@@ -107,14 +107,14 @@ def test_the_script_runs_without_a_profile_a_question_or_a_policy_and_its_end_ma
     assert powershell.read("powershell.calls").split() == [
         *("-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Bypass", "-File", r"D:\userexport\runexport.ps1"),
     ]
-    assert uploaded(powershell) == (LIST + powershell.read("exchusers.end")).encode()
+    assert upload_of(powershell) == (LIST + powershell.read("exchusers.end")).encode()
     assert powershell.read("exchusers.end").startswith("#postern end rows=3 sha256=")
 
 
 # ---- what must not be sent
 
 
-def stopped(server: Server, *messages: str) -> None:
+def expect_stop(server: Server, *messages: str) -> None:
     """A run that says why, ends with 4, sends nothing and lets the next one run."""
     ran = server.export()
     assert ran.returncode == 4
@@ -129,36 +129,36 @@ def stopped(server: Server, *messages: str) -> None:
 @pytest.mark.parametrize("code", ["1", "8224", "-1073741819"])
 def test_what_csvde_says_of_its_failure_is_in_the_log_and_its_half_list_is_not_sent(csvde: Server, code: str) -> None:
     csvde.write("csvde.say", f"half {code}")
-    stopped(csvde, "csvde.exe failed", "The connection cannot be established", "Server Down")
+    expect_stop(csvde, "csvde.exe failed", "The connection cannot be established", "Server Down")
     assert not (csvde.folder / "csvde.out").exists()
 
 
 def test_what_csvde_said_of_an_earlier_failure_is_not_told_again(csvde: Server) -> None:
     csvde.write("csv.err", "an old story\r\n")
     csvde.write("csvde.say", "half 1")
-    stopped(csvde, "Server Down")
+    expect_stop(csvde, "Server Down")
     assert "an old story" not in csvde.read("runexport.log")
 
 
 def test_a_list_of_csvde_without_an_address_is_not_sent(csvde: Server) -> None:
     csvde.write("csvde.say", "none")
-    stopped(csvde, "csvde.exe exported no addresses")
+    expect_stop(csvde, "csvde.exe exported no addresses")
 
 
 def test_a_list_csvde_did_not_write_is_not_sent_nor_is_the_one_before(csvde: Server) -> None:
     csvde.write("exchusers.txt", ROWS)
     csvde.write("csvde.say", "nothing")
-    stopped(csvde, "csvde.exe wrote no exchusers.txt")
+    expect_stop(csvde, "csvde.exe wrote no exchusers.txt")
 
 
 def test_a_windows_without_csvde_is_told(csvde: Server) -> None:
     (csvde.drive / "winnt" / "System32" / "csvde.exe").unlink()
-    stopped(csvde, "csvde.exe is not in the System32 folder of Windows")
+    expect_stop(csvde, "csvde.exe is not in the System32 folder of Windows")
 
 
 def test_what_the_script_says_of_its_failure_is_in_the_log(powershell: Server) -> None:
     powershell.write("powershell.say", "error")
-    stopped(powershell, "this account may not use Get-Mailbox", "runexport.ps1 failed")
+    expect_stop(powershell, "this account may not use Get-Mailbox", "runexport.ps1 failed")
 
 
 @pytest.mark.parametrize("say", ["killed", "nothing"])
@@ -168,12 +168,12 @@ def test_a_list_of_the_script_without_its_own_end_mark_is_not_sent_nor_is_the_on
     powershell.write("exchusers.txt", LIST)
     powershell.write("exchusers.end", "#postern end\r\n")
     powershell.write("powershell.say", say)
-    stopped(powershell, "runexport.ps1 wrote no exchusers.txt")
+    expect_stop(powershell, "runexport.ps1 wrote no exchusers.txt")
 
 
 def test_a_windows_without_powershell_is_told(powershell: Server) -> None:
     (powershell.drive / "winnt/System32/WindowsPowerShell/v1.0/powershell.exe").unlink()
-    stopped(powershell, "powershell.exe is not on this server")
+    expect_stop(powershell, "powershell.exe is not on this server")
 
 
 def test_a_folder_without_the_script_is_named(powershell: Server) -> None:

@@ -13,7 +13,7 @@ __all__ = ["BadExport", "Block", "Format", "Values", "find_format", "read"]
 
 
 class Format(Protocol):
-    """What a module in this folder offers."""
+    """What each module in this folder has."""
 
     def values(self, export: bytes) -> Values:
         """Return each address as written, `SMTP:a@b`, of an export without its end mark, and what its owner is.
@@ -23,7 +23,7 @@ class Format(Protocol):
 
 
 class FormatBySettings(Protocol):
-    """What a module offers that must know whose export it reads."""
+    """What a module has that reads by the customer's settings."""
 
     def values(self, export: bytes, settings: Settings) -> Values:
         """Return the same as a Format's. Raises BadExport now, or when they are read."""

@@ -92,7 +92,7 @@ def _table(text: Text) -> _Table:
 
 
 def _rows(lines: list[str], table: _Table) -> list[list[str]]:
-    """Take rows apart, all at once. Raises BadRow."""
+    """Return the parsed rows. Raises BadRow."""
     rows = _fields(lines)
     if (longest := max(map(len, rows), default=0)) > table.width:
         number = next(at for at, row in enumerate(rows) if len(row) == longest)
@@ -149,7 +149,7 @@ def _read(rows: Sequence[Sequence[str]], table: _Table) -> Iterator[Block]:
 
 
 def _add_named_type(sort: tuple[str, ...], cell: str) -> tuple[str, ...]:
-    """Put before the kinds the one that an address names: Exchange 2000 and 2003 know no types."""
+    """Return the kinds, with the type before them that an address names: Exchange 2000 and 2003 know no types."""
     kind = kind_of_addresses(cell)
     return (kind, *sort) if kind and kind not in sort else sort
 

@@ -28,7 +28,7 @@ class Text(NamedTuple):
 
     @classmethod
     def of(cls, export: bytes) -> Text:
-        """Look at the bytes. Raises BadExport for what is no text."""
+        """Return the decoded text of an export. Raises BadExport for bytes that are no text."""
         encoding, start = _encoding(export)
         text = cls(export, encoding, start, _line_end(export, start, "\n".encode(encoding)))
         if text.rows - text.start > HEADER:

@@ -185,7 +185,7 @@ def _hide_escapes(text: str) -> str:
 
 
 def _read(lines: Sequence[str], table: _Table) -> str:
-    """Take lines apart. Columns an editor dropped at a row's end are empty. Raises BadRow."""
+    """Return the parsed lines. Columns an editor dropped at a row's end are empty. Raises BadRow."""
     rows = _fields(_hide_escapes("\n".join(lines)).split("\n"), table.separator) if lines else []
     for number, row in enumerate(rows) if max(map(len, rows), default=0) > table.width else ():
         if any(row[table.width :]):

@@ -48,7 +48,7 @@ class _Accepted(NamedTuple):
 
 
 class _Tenant(NamedTuple):
-    """What stands before the recipients."""
+    """The part of the export before the recipients."""
 
     domains: Mapping[str, _Accepted]  # in lower case, in the form that Exchange has them
     plus_addresses: bool
@@ -108,7 +108,7 @@ def _lines(text: Text) -> Iterator[tuple[int, str, int]]:
 
 
 def _add(domains: dict[str, _Accepted], name: str, new: _Accepted) -> None:
-    """Of two lines with one name the one counts that closes nothing."""
+    """Add a domain; of two lines with one name, the one counts that closes nothing."""
     before = domains.get(name)
     if before is None or before.type == AUTHORITATIVE:
         domains[name] = new

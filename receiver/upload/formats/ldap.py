@@ -9,7 +9,7 @@ from functools import partial
 from urllib.parse import unquote
 
 from common.settings import Settings
-from receiver.formatting import escape
+from receiver.formatting import name_some
 from receiver.upload.formats import ldif
 from receiver.upload.formats.values import BadExport, Block, Values
 from receiver.upload.recipient_types import OWNER, kind_of_addresses, may_tell_a_kind, owner_kinds
@@ -40,7 +40,7 @@ def values(export: bytes, settings: Settings) -> Values:
 
 
 class _Search:
-    """What has been found so far."""
+    """The entries that have been read so far."""
 
     def __init__(self, settings: Settings) -> None:
         self.references: list[str] = []
@@ -54,7 +54,7 @@ class _Search:
         self._entries = self._values = self._without = 0
 
     def add(self, entry: ldif.Entry) -> None:
-        """Take the addresses of an entry. Raises BadExport."""
+        """Add the addresses of an entry. Raises BadExport."""
         owner, addresses, has_one = self.read(entry)
         self._entries += 1
         self._values += len(addresses)
@@ -79,7 +79,7 @@ class _Search:
         return owner, addresses, has_one
 
     def refer(self, url: str) -> None:
-        """Note where somebody may live whom this server does not know. Raises BadExport for too many."""
+        """Record a reference to another server, which may know more recipients. Raises BadExport for too many."""
         self.references.append(url)
         if len(self.references) > REFERENCES:
             raise BadExport(None, f"more than {REFERENCES} references to other servers: no directory has so many")
@@ -103,9 +103,7 @@ class _Search:
             names = ", ".join(self._settings.ldap_attributes)
             yield f"{self._without} of {self._entries} entries have none of {names}"
         if self.references:
-            named = ", ".join(escape(url, 100) for url in self.references[:NAMED])
-            more = f" and {len(self.references) - NAMED} more" if len(self.references) > NAMED else ""
-            yield f"who lives on another server is not listed: {named}{more}"
+            yield f"who lives on another server is not listed: {name_some(self.references, NAMED, 100)}"
 
     def _check_bound(self, line: int) -> None:
         most = MOST * (self._settings.max_recipients + 1_000)

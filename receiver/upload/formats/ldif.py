@@ -32,14 +32,14 @@ _RANGE = "somebody has more addresses than the server gives at once, and the res
 
 
 class Entry(NamedTuple):
-    """What was found: an object of the directory."""
+    """An object of the directory that the search found."""
 
     line: int  # the first line of it in the export, counted from 1
     attributes: bytes  # a line each, unfolded, with a line end before each
 
 
 class Reference(NamedTuple):
-    """Where a part of the tree lies that this server does not hold."""
+    """A part of the tree that another server holds."""
 
     url: str
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class BadExport(Exception):
-    """What was sent must not be used; nothing of it is. The text is one line, its words from outside escaped."""
+    """An export is refused as a whole. The text is one line, words from outside escaped."""
 
     def __init__(self, line: int | None, why: str) -> None:
         """Take the line of the export where the fault lies, counted from 1, if it lies in one."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from receiver.store.alarms import SILENT, find_alarms
-from receiver.store.follow import BESIDE, Followed
+from receiver.store.follow import BESIDE, FollowRecord
 from tests.support import postgres
 from tests.support.postgres import Postgres, join
 from tests.support.small_relay import SmallRelay, people
@@ -83,7 +83,7 @@ def test_two_upload_relays_an_hour_apart_judge_one_list(
     assert "merged" not in notes(one) + notes(two)
 
 
-def alarms_of(of: SmallRelay, followed: Followed, now: int) -> str:
+def alarms_of(of: SmallRelay, followed: FollowRecord, now: int) -> str:
     """What a person hears of the store from a relay."""
     run = os.open(of.places.run, os.O_RDONLY)
     try:

@@ -41,21 +41,21 @@ def follow_all(fleet: list[SmallRelay]) -> None:
         assert (followed.why, dict(followed.wrong)) == ("", {})
 
 
-def desk(of: SmallRelay, *arguments: str) -> dict[str, Any]:
-    done: subprocess.CompletedProcess[bytes] = of.desk(*arguments, "--json")
+def admin(of: SmallRelay, *arguments: str) -> dict[str, Any]:
+    done: subprocess.CompletedProcess[bytes] = of.admin(*arguments, "--json")
     assert done.stdout, done.stderr
     return dict(json.loads(done.stdout))
 
 
 def accept(of: SmallRelay) -> tuple[str, ...]:
     """The command by which what is held is accepted, once it has been reviewed."""
-    return tuple(desk(of, "review", "acme")["command"].split())
+    return tuple(admin(of, "review", "acme")["command"].split())
 
 
 def test_what_is_held_on_one_upload_relay_is_accepted_on_another(fleet: list[SmallRelay]) -> None:
     one, two, follower = fleet
     assert two.in_force() == follower.in_force() == set(people(100))
-    assert desk(two, *accept(two))["did"] == "published"
+    assert admin(two, *accept(two))["did"] == "published"
     follow_all(fleet)
     assert one.in_force() == two.in_force() == follower.in_force() == set(people(50))
 
@@ -63,9 +63,9 @@ def test_what_is_held_on_one_upload_relay_is_accepted_on_another(fleet: list[Sma
 def test_an_accept_that_is_asked_again_elsewhere_is_done_already(fleet: list[SmallRelay]) -> None:
     one, two, _ = fleet
     command = accept(one)
-    assert desk(one, *command)["did"] == "published"
+    assert admin(one, *command)["did"] == "published"
     follow_all(fleet)
-    again = desk(two, *command)
+    again = admin(two, *command)
     assert (again["code"], again["did"], again["notes"]) == (0, "unchanged", ["done already"])
 
 
@@ -74,8 +74,8 @@ def test_an_accept_that_a_sibling_took_just_now_is_done_already(fleet: list[Smal
     one, two, _ = fleet
     command, same = accept(one), accept(two)
     assert command == same
-    assert desk(one, *command)["did"] == "published"
-    again = desk(two, *command)
+    assert admin(one, *command)["did"] == "published"
+    again = admin(two, *command)
     assert (again["code"], again["did"], again["notes"]) == (0, "unchanged", ["done already"])
     assert two.in_force() == set(people(50))
 
@@ -89,12 +89,12 @@ def test_a_review_of_one_upload_relay_is_accepted_on_another_that_was_not_reache
         record = ReviewRecord(found.held.list, 50, going=found.effect.going, unseen=("no log",), relays=1)
     stdin = json.dumps(encode_record(record)).encode()
     point = head_of(one)
-    assert one.desk("record-review", "acme", "--json", stdin=stdin).returncode == 0
+    assert one.admin("record-review", "acme", "--json", stdin=stdin).returncode == 0
     log = (one.folder / "log").read_bytes()
     follow_all(fleet)
     assert (head_of(one), (one.folder / "log").read_bytes()) == (point, log), "it moves no point and logs nothing"
     assert upload(one, people(50)).did == "held", "a list that is held later keeps it"
-    taken = desk(two, *record.command("acme").split())
+    taken = admin(two, *record.command("acme").split())
     assert taken["did"] == "published", taken["why"]
     follow_all(fleet)
     assert one.in_force() == two.in_force() == follower.in_force() == set(people(50))
@@ -105,7 +105,7 @@ def test_two_accepts_at_once_are_both_well(fleet: list[SmallRelay]) -> None:
     one, two, _ = fleet
     commands = {one: accept(one), two: accept(two)}
     with ThreadPoolExecutor() as pool:
-        answers = list(pool.map(lambda each: desk(each, *commands[each]), (one, two)))
+        answers = list(pool.map(lambda each: admin(each, *commands[each]), (one, two)))
     assert [answer["code"] for answer in answers] == [0, 0], answers
     assert sorted(str(answer["did"]) for answer in answers) == ["published", "unchanged"]
     assert one.in_force() == two.in_force() == set(people(50))
@@ -117,7 +117,7 @@ def test_a_rollback_and_a_resume_that_all_upload_relays_are_asked_for_at_once_ar
     one, two, _ = fleet
     assert upload(one, [*people(100), NEW]).did == "published"
     follow_all(fleet)
-    name = next(each["list"] for each in desk(one, "history", "acme")["history"] if each["back"] == 1)
+    name = next(each["list"] for each in admin(one, "history", "acme")["history"] if each["back"] == 1)
     for words in (("rollback", "acme", "--list", name, "--removing", "1"), ("resume", "acme")):
         with ThreadPoolExecutor() as pool:
             answers = list(pool.map(partial(ask_desk, words), (one, two)))
@@ -134,7 +134,7 @@ def head_of(of: SmallRelay) -> str:
 
 
 def ask_desk(words: Sequence[str], of: SmallRelay) -> dict[str, Any]:
-    return desk(of, *words)
+    return admin(of, *words)
 
 
 def test_an_accept_without_the_database_changes_nothing_and_ends_with_75(
@@ -143,28 +143,28 @@ def test_an_accept_without_the_database_changes_nothing_and_ends_with_75(
     one = fleet[0]
     command = accept(one)
     join(one, server, is_dead=True)
-    assert desk(one, *command)["code"] == 75
+    assert admin(one, *command)["code"] == 75
     assert one.in_force() == set(people(100))
     join(one, server)
-    assert desk(one, *command)["code"] == 0
+    assert admin(one, *command)["code"] == 0
     assert one.in_force() == set(people(50))
 
 
 def test_a_follower_refuses_a_decision_and_says_who_takes_it(fleet: list[SmallRelay]) -> None:
-    answer = desk(fleet[2], "rollback", "acme")
+    answer = admin(fleet[2], "rollback", "acme")
     assert (answer["code"], "upload relays" in answer["why"]) == (2, True)
 
 
 def test_a_rollback_freezes_every_relay_until_resume_on_another(fleet: list[SmallRelay]) -> None:
     one, two, follower = fleet
     assert upload(one, [*people(100), NEW]).did == "published"
-    assert desk(one, "rollback", "acme", "--removing", "1")["code"] == 0
+    assert admin(one, "rollback", "acme", "--removing", "1")["code"] == 0
     follow_all(fleet)
     assert follower.in_force() == set(people(100))
     assert (follower.folder / "pinned.json").exists()
     assert upload(two, [*people(100), NEW]).did == "pinned"
     follow_all(fleet)
-    assert desk(two, "resume", "acme")["code"] == 0
+    assert admin(two, "resume", "acme")["code"] == 0
     follow_all(fleet)
     assert one.in_force() == follower.in_force() == {*people(100), NEW}
     assert not (follower.folder / "pinned.json").exists()
@@ -174,8 +174,8 @@ def test_whom_a_rollback_brought_back_stays_until_a_person_accepts(fleet: list[S
     one, two, follower = fleet
     assert upload(one, people(99)).did == "published"
     follow_all(fleet)
-    entry = next(each["entry"] for each in desk(two, "history", "acme")["log"] if each["removed"] == 1)
-    assert desk(two, "rollback", "acme", "--entry", entry)["did"] == "published"
+    entry = next(each["entry"] for each in admin(two, "history", "acme")["log"] if each["removed"] == 1)
+    assert admin(two, "rollback", "acme", "--entry", entry)["did"] == "published"
     follow_all(fleet)
     assert follower.in_force() == set(people(100))
     assert upload(one, people(99)).did == "held"
@@ -185,7 +185,7 @@ def test_whom_a_rollback_brought_back_stays_until_a_person_accepts(fleet: list[S
 def test_open_without_the_database_opens_here_and_later_everywhere(fleet: list[SmallRelay], server: Postgres) -> None:
     one, two, follower = fleet
     join(one, server, is_dead=True)
-    assert desk(one, "open", "acme")["code"] == 0
+    assert admin(one, "open", "acme")["code"] == 0
     assert not one.accepted()
     assert follower.accepted()
     join(one, server)

@@ -18,7 +18,7 @@ from receiver.outcome import Busy, Refused
 from receiver.store import operator
 from receiver.store.alarms import SILENT, find_alarms
 from receiver.store.connection import Connection, Unclear, Unreached
-from receiver.store.follow import Followed
+from receiver.store.follow import FollowRecord
 from receiver.timer import run_timer
 from tests.support import postgres
 from tests.support.postgres import STORE, Postgres, join
@@ -296,7 +296,7 @@ def test_forgetting_lets_nobody_go_who_came_after_the_count(
 
 def test_a_relay_that_has_not_followed_for_an_hour_is_one_alarm(one: SmallRelay) -> None:
     run = os.open(one.places.run, os.O_RDONLY)
-    silent = Followed(reached=1_000_000, tried=1_000_000 + SILENT + 1, why="it is down")
+    silent = FollowRecord(reached=1_000_000, tried=1_000_000 + SILENT + 1, why="it is down")
     found = list(find_alarms(access(one), run, silent, 1_000_000 + SILENT + 1))
     assert ["not followed" in text for customer, _, text in found if not customer] == [True]
     sooner = find_alarms(access(one), run, silent, 1_000_000 + SILENT - 1)

@@ -65,7 +65,7 @@ def test_who_was_published_without_a_store_stays_when_the_store_is_used_again(tm
     kept = settings.read_bytes()
     settings.unlink()
     assert one.offer(people(130)).did == "published"
-    assert one.desk("tick").returncode == 0
+    assert one.admin("tick").returncode == 0
     assert not (one.folder / "heads.json").exists(), "an old head would stand for those who are listed"
     settings.write_bytes(kept)
     assert not run_follow(one).why
@@ -77,16 +77,18 @@ def test_who_was_published_without_a_store_stays_when_the_store_is_used_again(tm
 def test_a_customers_key_uploads_into_the_store(tmp_path: Path, empty: Postgres) -> None:
     one, two = relay(tmp_path / "one", empty), relay(tmp_path / "two", empty)
     accept_first(one, people(100))
-    done = one.gate("receive", export(people(101)) + b"#postern end\r\n")
+    done = one.forced_command("receive", export(people(101)) + b"#postern end\r\n")
     assert done.returncode == 0, done
     assert b"101 recipients (+1 -0)" in done.stdout
     assert not run_follow(two).why
-    assert b"101 recipients, unchanged" in two.gate("receive", export(people(101)) + b"#postern end\r\n").stdout
+    assert (
+        b"101 recipients, unchanged" in two.forced_command("receive", export(people(101)) + b"#postern end\r\n").stdout
+    )
 
 
 def test_a_follower_refuses_uploads_and_says_where_they_go(tmp_path: Path, empty: Postgres) -> None:
     other = relay(tmp_path / "other", empty, uploads=False)
-    done = other.gate("receive", export(people(3)) + b"#postern end\r\n")
+    done = other.forced_command("receive", export(people(3)) + b"#postern end\r\n")
     assert done.returncode == 2, done
     assert b"upload relays" in done.stdout
 

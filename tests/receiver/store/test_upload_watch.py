@@ -11,7 +11,7 @@ import pytest
 
 from receiver.lists.spool import DAY
 from receiver.store.alarms import SILENT, find_alarms
-from receiver.store.follow import Followed, read_followed
+from receiver.store.follow import FollowRecord, read_followed
 from receiver.system import atomic_files
 from receiver.timer import run_timer
 from tests.support import postgres
@@ -102,7 +102,7 @@ def test_not_following_is_an_alarm_at_once_where_a_domain_would_open(fleet: list
         (day, day + 31 * DAY, True),
         (day + 30 * DAY - 1_860, day + 30 * DAY - 1_800, True),
     ):
-        silent = Followed(reached=reached, tried=now, why="it is down")
+        silent = FollowRecord(reached=reached, tried=now, why="it is down")
         told = _alarms(follower, silent, now)
         assert any("acme.example" in text for text in told) is opens, (reached, now)
         assert bool(told) is (opens or now - reached > SILENT)
@@ -112,10 +112,10 @@ def test_a_domain_that_is_open_anyway_makes_no_alarm_sooner(fleet: list[SmallRel
     follower, now = fleet[2], int(time.time())
     ask(fleet[0], "store", "open", "acme", "acme.example")
     ask(follower, "follow")
-    assert not _alarms(follower, Followed(reached=now, tried=now, why="it is down"), now + 60)
+    assert not _alarms(follower, FollowRecord(reached=now, tried=now, why="it is down"), now + 60)
 
 
-def _alarms(of: SmallRelay, followed: Followed, now: int) -> list[str]:
+def _alarms(of: SmallRelay, followed: FollowRecord, now: int) -> list[str]:
     run = atomic_files.open_directory(of.places.run)
     assert read_followed(run).reached
     return [text for customer, _, text in find_alarms(access(of), run, followed, now) if not customer]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from common import exit_codes
 from console import terminal
 from console.errors import Refused, code_of
-from console.options import ProvisionOptions, read_file
+from console.options import ProvisionOptions, read_text
 from deploy.items import Item, State
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
@@ -51,7 +51,7 @@ def adopt(customer: str, files: Sequence[str], dry_run: bool, as_json: bool) -> 
 
     Returns HELD where a list is held (PENDING in a dry run), and REFUSED where none can be.
     """
-    texts = [read_file(file).decode("utf-8", "replace") for file in files]
+    texts = [_read_people(file) for file in files]
     scope = CustomerRelays.of(customer)
     read = run_parallel(scope.relays, partial(_read, customer=scope.customer, texts=texts), "asking")
     brought = _unite(read)
@@ -69,6 +69,14 @@ def adopt(customer: str, files: Sequence[str], dry_run: bool, as_json: bool) -> 
     if brought.reasons:
         return exit_codes.worst(failed or [exit_codes.REFUSED])
     return exit_codes.worst(map(_code, held.values())) if held else exit_codes.PENDING
+
+
+def _read_people(file: str) -> str:
+    """Return the text of a table that the operator gives. Raises Refused where nobody can be in it."""
+    text = read_text(file, "replace")
+    if "@" not in text:
+        raise Refused(f"{file}: has no address in it: one a line is wanted, as in relay_recipients")
+    return text
 
 
 def _print_next_step(customer: str, held: Answers) -> None:

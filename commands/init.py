@@ -5,20 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import inventory
 from common import exit_codes
 from console import terminal
 from console.errors import Refused
-from console.options import read_file
+from console.options import read_text
 from inventory import validators
 from inventory.domains import ascii_form
 from inventory.schema import write_schemas
 from inventory.sources import Source
 from templates import render
+
+if TYPE_CHECKING:
+    from _csv import Reader as CsvReader
 
 
 class Draft(NamedTuple):
@@ -141,33 +146,58 @@ def _read_table(file: str, common: Draft) -> Mapping[str, Draft]:
     Returns the rows by what messages about them begin with, "FILE: line N: ".
     """
     try:
-        text = read_file(file).decode("utf-8-sig")
+        text = read_text(file)
     except UnicodeDecodeError:
-        raise Refused(f"{file}: is not UTF-8; save it as CSV in UTF-8") from None
-    head = text.partition("\n")[0]
-    rows = csv.DictReader(io.StringIO(text), delimiter=";" if ";" in head else ",", strict=True)
-    for column in rows.fieldnames or ():
-        if column not in Draft._fields:
-            near = inventory.near(column, Draft._fields)
-            raise Refused(f"{file}: no column '{column}' is known{near}; there are {', '.join(Draft._fields)}")
-    if "id" not in (rows.fieldnames or ()):
-        raise Refused(f"{file}: the first line must name the columns, id among them")
+        raise Refused(f"{file}: is neither UTF-8 nor UTF-16; save it as CSV in UTF-8") from None
+    delimiter, rows = _rows(text)
     drafts: dict[str, Draft] = {}
     try:
-        for row in rows:
+        columns = [name.strip().lower() for name in next(rows, ())]
+        _check_columns(file, columns)
+        for cells in rows:
             place = f"{file}: line {rows.line_num}: "
-            drafts[place] = _draft(place, row, common)
+            if any(map(str.strip, cells)):
+                drafts[place] = _draft(place, columns, cells, common)
     except csv.Error as error:
-        raise Refused(f"{file}: line {rows.line_num}: {error}") from None
+        raise Refused(f"{file}: line {rows.line_num}: {error}; cells are parted by {delimiter!r}") from None
     if not drafts:
         raise Refused(f"{file}: has no row below its first line")
     return drafts
 
 
-def _draft(place: str, row: dict[str, str | None], common: Draft) -> Draft:
-    """Make a draft of a row; lists are cut at blanks."""
-    if None in row or None in row.values():
+def _rows(text: str) -> tuple[str, CsvReader]:
+    """Return what parts cells, and the rows. Spreadsheets take it from their language, or from a line `sep=;`."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    said = re.match(r"sep=(.)\n", text)
+    head = text.partition("\n")[0]
+    delimiter = said[1] if said else max(",;\t", key=head.count)
+    rows = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+    if said:
+        next(rows)
+    return delimiter, rows
+
+
+def _check_columns(file: str, columns: Sequence[str]) -> None:
+    """Raise Refused for names that are none; a spreadsheet leaves empty columns behind."""
+    for column in filter(None, columns):
+        if column not in Draft._fields:
+            near = inventory.near(column, Draft._fields)
+            raise Refused(f"{file}: no column '{column}' is known{near}; there are {', '.join(Draft._fields)}")
+        if columns.count(column) > 1:
+            raise Refused(f"{file}: column '{column}' stands there twice")
+    if "id" not in columns:
+        raise Refused(f"{file}: the first line must name the columns, id among them")
+
+
+def _draft(place: str, columns: Sequence[str], row: Sequence[str], common: Draft) -> Draft:
+    """Make a draft of a row; lists are cut at blanks, commas and semicolons."""
+    cells = {name: cell.strip() for name, cell in zip(columns, row, strict=False) if name}
+    beyond = [cell for name, cell in zip_longest(columns, row, fillvalue="") if not name and cell.strip()]
+    if len(row) < len(columns) or beyond:
         raise Refused(f"{place}has fewer or more cells than the first line has columns")
-    cells = {name: (cell or "").strip() for name, cell in row.items()}
-    given = {name: tuple(cell.split()) if name in _LISTS else cell for name, cell in cells.items() if cell}
+    given = {
+        name: tuple(re.split(r"[\s,;]+", cell.strip(",; "))) if name in _LISTS else cell
+        for name, cell in cells.items()
+        if cell
+    }
     return Draft(**{**common._asdict(), "id": "", **given})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,3 +27,10 @@ def read_file(file: str) -> bytes:
         return Path(file).read_bytes()
     except OSError as error:
         raise Refused(f"{file}: {error.strerror}") from None
+
+
+def read_text(file: str, errors: str = "strict") -> str:
+    """Return the text of a file, as UTF-16 where its mark says so. Raises Refused, and UnicodeDecodeError if strict."""
+    data = read_file(file)
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if marked else "utf-8-sig", errors)

@@ -144,15 +144,20 @@ def _open_jumps(connection: Connection) -> None:
     """Open the way there, each jump host held to the user's own known_hosts: Fabric would take any key from them."""
     for jump in reversed(list(_jumps(connection))):
         jump.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        known = jump.client.get_host_keys()
         for name, key in _known_keys(jump):
-            jump.client.get_host_keys().add(name, key.get_name(), key)
+            known.add(name, key.get_name(), key)
+        alias = known.lookup(str(jump.ssh_config.get("hostkeyalias", ""))) or {}
+        for kind in alias:
+            known.add(jump.host if jump.port == 22 else f"[{jump.host}]:{jump.port}", kind, alias[kind])
         _open(jump, f"jump host {jump.original_host}")
 
 
 def _known_keys(jump: Connection) -> Iterator[tuple[str, paramiko.PKey]]:
     """Read known_hosts as far as paramiko can: a line about an authority or an unknown type of key grants nothing."""
     own = str(jump.ssh_config.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2"))
-    paths = [Path(file).expanduser() for file in (*own.split(), "/etc/ssh/ssh_known_hosts")]
+    of_all = str(jump.ssh_config.get("globalknownhostsfile", "/etc/ssh/ssh_known_hosts"))
+    paths = [Path(file).expanduser() for file in (*own.split(), *of_all.split())]
     lines = [line for path in paths if path.is_file() for line in path.read_text("utf-8", "replace").splitlines()]
     revoked = {word for line in lines if line.startswith("@revoked") for word in line.split()[3:4]}
     for line in lines:

@@ -17,6 +17,9 @@ from deploy.remote_session import SUDO, Lock, Session, sudo_fault, write_command
 
 __all__ = ["RelayHost", "fetch_host_keys"]
 
+BEGINS = b"\n- the program begins -\n"  # what a login script (.bashrc) prints stands before it
+SAY_BEGIN = "printf '\\n- the program begins -\\n'"
+
 
 class RelayHost:
     """A relay. It is connected to when it is first asked something; `with` closes it."""
@@ -77,16 +80,17 @@ class RelayHost:
 
         `most`: bytes of its output; with more it is a HostError.
         """
-        line = self._start(shlex.join([*SUDO, *argv] if self._sudo else argv))
+        line = self._start(f"{SAY_BEGIN}; {shlex.join([*SUDO, *argv] if self._sudo else argv)}")
         try:
-            out, ended = line.converse(stdin, hear, most)
+            out, ended = line.converse(stdin, _behind_greeting(hear) if hear else None, most)
         except OSError as error:
             raise HostError(f"{argv[0]} there gives no sign of life any more: {error}") from error
         if ended.code is None:
             raise HostError(f"the connection broke off while {argv[0]} ran there; how it ended is not known")
         if self._sudo and ended.code and (fault := sudo_fault(ended.err)):
             raise HostError(fault)
-        return Done(ended.code, out.decode("utf-8", "replace"), ended.err)
+        greeting, begins, said = out.partition(BEGINS)
+        return Done(ended.code, (said if begins else greeting).decode("utf-8", "replace"), ended.err)
 
     def _open_session(self) -> Session:
         if self._session is None:
@@ -101,3 +105,19 @@ class RelayHost:
         line = RemoteCommand.start(self._connection, words)
         self.commands += 1
         return line
+
+
+def _behind_greeting(hear: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """Return what hears a program's output piece by piece, without what a login script printed before it."""
+    before = bytearray()
+
+    def take(chunk: bytes) -> None:
+        if BEGINS in before:
+            hear(chunk)
+            return
+        before.extend(chunk)
+        said = bytes(before).partition(BEGINS)[2]
+        if said:
+            hear(said)
+
+    return take

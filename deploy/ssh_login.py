@@ -1,31 +1,42 @@
 """The keys that log in, and in which order: those that IdentityFile names first, then the others of an agent.
 
-ssh tries all keys of an agent before those in files. sshd hangs up after six (MaxAuthTries), so those come first.
+ssh tries all keys of an agent before those in files. sshd hangs up after six (MaxAuthTries), so those come first. A key
+that has certificates is tried with each, and then by itself: what one machine asks for, another does not know.
 """
 
 from __future__ import annotations
 
 import base64
+import copy
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import paramiko
 from paramiko import PKey
-from paramiko.agent import AgentSSH
+from paramiko.agent import AgentKey, AgentSSH
+from paramiko.pkey import PublicBlob
 
 FROM_ENVIRONMENT = "SSH_AUTH_SOCK"
+CERTIFICATE = "-cert-v01@openssh.com"  # ends the type of one
+FIELDS = {"ssh-ed25519": 1, "sk-ecdsa-sha2-nistp256@openssh.com": 3}
+"""How many fields the public half of a key has behind its type; all others have two."""
+KINDS = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
 
 class KeyLogin:
     """An auth_strategy of paramiko's client, by what `ssh -G` says of a machine (IdentityFile, IdentityAgent, ...)."""
 
     def __init__(self, options: Mapping[str, Any], user: str) -> None:
-        """Take the options of the machine as paramiko reads them, tokens as %d and ~ expanded."""
+        """Take the options of the machine as paramiko reads them, tokens as %d and ~ expanded.
+
+        Certificates are among the files of `identityfile`: of several CertificateFile paramiko would keep the first.
+        """
         self.user = user
-        self.files = [Path(name).expanduser() for name in options.get("identityfile", ()) if name.lower() != "none"]
+        named = options.get("identityfile", ())
+        self.files = [Path(name).expanduser() for name in named if name.lower() != "none"]
         self.only_named = options.get("identitiesonly", "no") == "yes"
         self.agent_socket = _agent_socket(options.get("identityagent", FROM_ENVIRONMENT))
         self.locked: list[Path] = []  # files with a passphrase, whose keys no agent has
@@ -52,24 +63,36 @@ class KeyLogin:
 
     def keys(self, agent: Agent) -> Iterator[PKey]:
         """Yield them in the order in which they are tried."""
-        held = {key.asbytes(): key for key in agent.get_keys()}
+        held = list(agent.get_keys())
+        certificates = list(self._certificates())
         for path in self.files:
             blob = _public_half(path)
-            if blob in held:
-                yield held.pop(blob)
-            elif path.is_file():
-                yield from self._from_file(path)
+            of_agent = [key for key in held if blob and _bare(key.blob) == blob]
+            held = [key for key in held if key not in of_agent]
+            for key in of_agent or self._from_file(path):
+                yield from _with_certificates(key, certificates)
         if not self.only_named:
-            yield from held.values()
+            for key in held:
+                yield from _with_certificates(key, certificates)
 
     def _from_file(self, path: Path) -> Iterator[PKey]:
-        """Yield the private key of a file that exists; one that cannot be read is skipped, as ssh does."""
+        """Yield the private key of a file; one that is missing or cannot be read is skipped, as ssh does."""
         try:
-            yield PKey.from_path(path)
+            yield _private_key(path)
         except (paramiko.PasswordRequiredException, TypeError):  # cryptography's word for a missing passphrase
             self.locked.append(path)
-        except (OSError, ValueError, paramiko.SSHException, paramiko.pkey.UnknownKeyType):
+        except (OSError, ValueError, paramiko.SSHException):
             return
+
+    def _certificates(self) -> Iterator[PublicBlob]:
+        """Yield those that are named, and those that lie beside a key as ssh-keygen puts them there."""
+        for path in (*self.files, *(path.with_name(f"{path.name}-cert.pub") for path in self.files)):
+            try:
+                blob = PublicBlob.from_string(path.read_text("utf-8", "replace"))
+            except (OSError, ValueError):
+                continue
+            if blob.key_type.endswith(CERTIFICATE):
+                yield blob
 
 
 class Agent(AgentSSH):
@@ -109,6 +132,44 @@ def _public_half(path: Path) -> bytes | None:
         except (OSError, ValueError):
             continue
     try:
-        return PKey.from_path(path).asbytes()
-    except (OSError, ValueError, TypeError, paramiko.SSHException, paramiko.pkey.UnknownKeyType):
+        return _private_key(path).asbytes()
+    except (OSError, ValueError, TypeError, paramiko.SSHException):
         return None
+
+
+def _private_key(path: Path) -> PKey:
+    """Return the key of a file, without the certificate beside it. Raises OSError, or what says that it is none."""
+    for kind in KINDS:
+        try:
+            return kind.from_private_key_file(str(path))
+        except paramiko.PasswordRequiredException:
+            raise
+        except (ValueError, paramiko.SSHException):
+            continue
+    raise ValueError(f"{path} holds no private key of a known type")
+
+
+def _with_certificates(key: PKey, certificates: Iterable[PublicBlob]) -> Iterator[PKey]:
+    """Yield a key with each certificate that was given for it, then by itself."""
+    blob = key.blob if isinstance(key, AgentKey) else key.asbytes()
+    for certificate in certificates:
+        if _bare(certificate.key_blob) == blob:
+            certified = AgentKey(key.agent, key.blob) if isinstance(key, AgentKey) else copy.copy(key)
+            certified.public_blob = certificate
+            yield certified
+    yield key
+
+
+def _bare(blob: bytes) -> bytes:
+    """Return the public half that a certificate is for (PROTOCOL.certkeys); of a public half, itself."""
+    message = paramiko.Message(blob)
+    kind = message.get_text()
+    if not kind.endswith(CERTIFICATE):
+        return blob
+    message.get_binary()  # the nonce
+    kind = kind.removesuffix(CERTIFICATE) + ("@openssh.com" if kind.startswith("sk-") else "")
+    bare = paramiko.Message()
+    bare.add_string(kind)
+    for _ in range(FIELDS.get(kind, 2)):
+        bare.add_string(message.get_binary())
+    return bare.asbytes()

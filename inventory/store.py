@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, TypeAlias
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
@@ -16,6 +17,7 @@ from inventory.provider import FILE, read_tables
 from inventory.table import Table
 
 _PARAMETERS = ("sslmode", "sslrootcert")
+_HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>[0-9]{1,5}))?")
 
 
 def _checked_url(text: str) -> str:
@@ -33,6 +35,10 @@ def _url(text: str) -> str:
         raise ValueError("must be postgresql://HOST[:PORT][,HOST...]/DATABASE?sslmode=verify-full&sslrootcert=FILE")
     if "@" in parts.netloc:
         raise ValueError("must name no user and no password: this file is in git; writer and reader name the roles")
+    for host in parts.netloc.split(","):
+        if not _HOST.fullmatch(host):
+            why = "an address of IPv6 stands in brackets; a socket's directory cannot be verified"
+            raise ValueError(f"has {host!r}, which is no HOST or HOST:PORT: {why}")
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     if unknown := sorted(given.keys() - set(_PARAMETERS)):
         raise ValueError(f"has {unknown[0]!r}, which is not for it to say; known are {', '.join(_PARAMETERS)}")
@@ -87,11 +93,11 @@ def files_for(store: Store, where: Path, relay: Relay) -> StoreFiles:
 
 
 def _service(store: Store, relay: Relay) -> str:
-    hosts = [host.partition(":") for host in store.parts.netloc.split(",")]
+    hosts = [found for found in map(_HOST.fullmatch, store.parts.netloc.split(",")) if found]
     fields = {
-        "host": ",".join(name for name, _, _ in hosts),
-        "port": ",".join(port or "5432" for _, _, port in hosts),
-        "dbname": store.parts.path[1:],
+        "host": ",".join(found["address"] or found["name"] for found in hosts),
+        "port": ",".join(found["port"] or "5432" for found in hosts),
+        "dbname": unquote(store.parts.path[1:]),
         "user": store.writer if relay.role == "upload" else store.reader,
         "sslmode": "verify-full",
         "sslrootcert": "/etc/postern/store/ca.pem",

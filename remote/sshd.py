@@ -86,7 +86,10 @@ def _faults(content: str) -> Iterator[str]:
     user = re.search(r"^Match User (\S+)$", content, re.MULTILINE)
     if not user:
         return
-    ran = run_command(_sshd(), "-T", "-C", f"user={user[1]},host=localhost,addr=127.0.0.1")
+    ran = run_command(_sshd(), "-T", "-C", f"user={user[1]},host=localhost,addr=127.0.0.1,lport={local_port(22)}")
+    if ran.code:
+        yield last_lines(ran.err)
+        return
     says = {name.lower(): value for name, _, value in (line.partition(" ") for line in ran.out.splitlines())}
     for name, value in re.findall(r"^ +(\w+) (.+)$", content, re.MULTILINE):
         if says.get(name.lower()) != value:
@@ -107,9 +110,23 @@ def _reload() -> None:
         os.kill(int(read_text(_pid_file())), signal.SIGHUP)
 
 
+def local_port(wanted: int) -> int:
+    """Return a port as sshd knows it, which a connection to this one comes in at: another one where it is forwarded.
+
+    Where there is a `Match LocalPort`, sshd -T -C says nothing without one.
+    """
+    ports = [int(value) for value in _main_options("port") if value.isdigit()]
+    return wanted if wanted in ports or not ports else ports[0]
+
+
 def _pid_file() -> str:
-    ran = run_command(_sshd(), "-T")
-    return next((line.split()[1] for line in ran.out.splitlines() if line.startswith("pidfile ")), "/run/sshd.pid")
+    return next(iter(_main_options("pidfile")), "/run/sshd.pid")
+
+
+def _main_options(name: str) -> list[str]:
+    """Return the values of an option before any Match block."""
+    pairs = (line.split(None, 1) for line in run_command(_sshd(), "-T").out.splitlines() if " " in line)
+    return [value for option, value in pairs if option.lower() == name]
 
 
 def _sshd() -> str:

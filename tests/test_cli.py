@@ -21,6 +21,7 @@ import completion
 import tasks
 from cli import GROUPS, Postern
 from common.release import RELEASE
+from console.options import read_text
 from inventory.schema import schemas
 from inventory.sources import Source
 from lab import keys
@@ -604,6 +605,43 @@ def test_a_table_with_one_wrong_row_writes_no_file(operator: Operator, tmp_path:
         (tmp_path / "new.csv").write_text(text)
         assert said in operator.done(f"init --from {tmp_path / 'new.csv'}", code=2).err
         assert [path.name for path in (operator.inventory / "customers").iterdir()] == ["acme.toml"]
+
+
+SPREADSHEETS = {
+    "a line of its separator": "sep=;\r\nid;name;domains;relays\r\nbolt;Bolt;bolt.example bolt.co.example;mx1\r\n",
+    "tabs": "id\tname\tdomains\trelays\nbolt\tBolt\tbolt.example bolt.co.example\tmx1\n",
+    "empty rows and columns": "id,name,domains,relays,,\nbolt,Bolt,bolt.example bolt.co.example,mx1,,\n,,,,,\n",
+    "columns by hand": "\ufeffId , Name,DOMAINS,relays\nbolt,Bolt,bolt.example bolt.co.example,mx1\n",
+    "lists with commas": 'id,name,domains,relays\nbolt,Bolt,"bolt.example, bolt.co.example;",mx1\n',
+    "line ends of an old Mac": "id,name,domains,relays\rbolt,Bolt,bolt.example bolt.co.example,mx1\r",
+}
+
+
+def test_a_table_in_unicode_text_is_taken_and_one_of_a_code_page_refused(operator: Operator, tmp_path: Path) -> None:
+    text = SPREADSHEETS["tabs"].replace("Bolt\t", "Bölt\t")
+    (tmp_path / "new.csv").write_bytes(text.encode("cp1252"))
+    said = operator.done(f"init --from {tmp_path / 'new.csv'}", code=2).err
+    assert "new.csv: is neither UTF-8 nor UTF-16; save it as CSV in UTF-8" in said
+    (tmp_path / "new.csv").write_bytes(text.encode("utf-16"))
+    operator.done(f"init --from {tmp_path / 'new.csv'}")
+    assert 'name = "Bölt"' in (operator.inventory / "customers/bolt.toml").read_text()
+
+
+def test_people_to_adopt_of_a_file_without_an_address_are_refused(operator: Operator, tmp_path: Path) -> None:
+    (tmp_path / "people").write_text("anna\nbob OK\n")
+    said = operator.done(f"adopt acme --from {tmp_path / 'people'}", code=2).err
+    assert "people: has no address in it: one a line is wanted" in said
+    (tmp_path / "people").write_bytes("anna@acme.example\r\n".encode("utf-16"))
+    assert read_text(str(tmp_path / "people"), "replace") == "anna@acme.example\r\n"
+
+
+@pytest.mark.parametrize("kind", SPREADSHEETS)
+def test_a_table_is_taken_as_spreadsheets_save_it(operator: Operator, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "new.csv").write_text(SPREADSHEETS[kind], newline="")
+    operator.done(f"init --from {tmp_path / 'new.csv'}")
+    written = (operator.inventory / "customers/bolt.toml").read_text()
+    assert 'name = "Bolt"' in written
+    assert 'domains = ["bolt.example", "bolt.co.example"]' in written
 
 
 def test_all_faults_of_a_table_are_named_at_once_with_their_lines(operator: Operator, tmp_path: Path) -> None:

@@ -65,9 +65,11 @@ ALLOWED: dict[str, set[str]] = {
     },
     "receiver.upload.guard": {"receiver.lists.upload_log", "receiver.addresses", "receiver.formatting", "common."},
     "receiver.upload.joined_values": {"receiver.upload.formats.", "receiver.addresses", "receiver.formatting"},
+    "receiver.upload.own_domains": set(),
     "receiver.upload.recipient_filter": {
         *(
             "receiver.upload.joined_values",
+            "receiver.upload.own_domains",
             "receiver.upload.formats.",
             "receiver.upload.recipient_types",
             "receiver.addresses",

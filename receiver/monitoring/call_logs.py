@@ -20,7 +20,8 @@ def open_logs(places: Places) -> OpenedLogs:
     """Open the logs of this relay, as root. Raises BadSettings, OSError."""
     run = atomic_files.open_directory(places.run)
     try:
-        return log_files.open_logs(load_relay(places).config_directory, time.time(), log_state.load(run).cursor)
+        cursor = log_state.load(run).cursor
+        return log_files.open_logs(load_relay(places).config_directory, time.time(), cursor, last_resort=log_files.ELSE)
     finally:
         os.close(run)
 

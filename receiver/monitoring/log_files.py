@@ -16,6 +16,7 @@ from receiver.outcome import Failed
 from receiver.system import subprocesses
 
 SYSLOG_FILES = ("/var/log/mail.log", "/var/log/maillog")  # rsyslog's, on Debian and on RHEL
+ELSE = "/var/log/mail"  # on SUSE and as CIS has it; beside one of those it would have the same lines once more
 _DAY = 86_400
 _MOST_FILES = 100  # of one log
 _PACKED = r"\.(?:gz|xz|zst|bz2)"
@@ -46,10 +47,17 @@ class OpenedLogs(NamedTuple):
             self.journal.close()
 
 
-def open_logs(config_directory: str, now: float, cursor: str, paths: Iterable[str] = SYSLOG_FILES) -> OpenedLogs:
-    """Open the logs that are there, and the journal from a cursor on where the newest of them is old."""
+def open_logs(
+    config_directory: str, now: float, cursor: str, paths: Iterable[str] = SYSLOG_FILES, last_resort: str = ""
+) -> OpenedLogs:
+    """Open the logs that are there, and the journal from a cursor on where the newest of them is old.
+
+    `last_resort`: a log that is opened where none of the others is there.
+    """
     settings = _settings(config_directory)
     found = [_log(path, now) for path in dict.fromkeys((*_own_file(settings), *paths))]
+    if last_resort and not any(log.files for log in found):
+        found = [_log(last_resort, now)]
     logs = tuple(_distinct(log for log in found if log.files))
     written = max((file.written for log in logs for file in log.files if file.size), default=0.0)
     opened = journal.open_journal(written, cursor, now) if now - written > journal.OLD else None

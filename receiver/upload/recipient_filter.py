@@ -20,7 +20,7 @@ from common.addresses import AROUND, LOCAL_CHARACTERS, has_unlisted_characters, 
 from common.settings import Settings
 from receiver.addresses import OCTETS
 from receiver.outcome import VALUE, LeftOut
-from receiver.upload import joined_values
+from receiver.upload import joined_values, own_domains
 from receiver.upload.formats import BadExport, Block, Values
 from receiver.upload.recipient_types import KINDS
 
@@ -46,12 +46,12 @@ _BATCH = 1 << 12  # values taken at once where a format has no blocks
 _PLAIN_ATOM = r"[a-z0-9!$%&'+/=?^_`{|}~-]"  # without # and *, which need a closer look
 _PLAIN_LOCAL = rf"{_PLAIN_ATOM}{{1,24}}(?:\.{_PLAIN_ATOM}{{1,19}}){{0,2}}"
 _PLAIN_DOMAIN = r"[a-z0-9_-]{1,62}(?:\.[a-z0-9_-]{1,62}){0,2}"
-_LABEL = r"[a-z0-9_\x80-\U0010ffff-]+"
-_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-_WHOLE_DOMAIN = re.compile(r"@([\w.-]+)(?=[^\w.@-])")
 _EMPTY_LINE = re.compile("\n\n")  # where there is a match at every step, `re` is faster than `in`
 _BLANKS = r"[^\S\n]*"  # before a type: somebody typed them
 _INTERNET = re.compile(rf"\n{_BLANKS}smtp:([^\n]*)")
+_APART = r"(?:[^\S\n]{0,9}[:;=,][^\S\n]{0,9}|[^\S\n]{1,9})"
+_MISTYPED = rf"(?!smtp:)(?:s[mtp]{{2,4}}|\uff53\uff4d\uff54\uff50|mailto|e?-?mail){_APART}"
+"""In place of `smtp:`: typed wrong, with a blank, on an East Asian keyboard, or as a browser has it."""
 
 
 class FilteredExport(NamedTuple):
@@ -98,7 +98,7 @@ class Tally:
     def name(self, block: str, reason_of: Callable[[str], str | None], untyped: Container[str] = ()) -> None:
         """Add the values of a block that are left out; `reason_of` returns the reason for an address in lower case.
 
-        `untyped`: values without a type, in lower case and without blanks around, that are to be named all the same.
+        `untyped`: values without their type, in lower case and without blanks around, that are named all the same.
         """
         for value in block.split("\n"):
             lowered = value.lower()
@@ -153,7 +153,7 @@ class _Rules(NamedTuple):
 
     domains: Mapping[str, str]  # as written in lower case: A-label; empty: any
     plain: re.Pattern[str]  # a line that is a recipient beyond doubt, in lower case, just as it is looked up
-    untyped: re.Pattern[str]  # a line that is an address of the customer's, without a type before it
+    untyped: re.Pattern[str]  # a line that is an address of the customer's, without its type before it
     inner: re.Pattern[str]  # an address of the customer's within another value
     excluded: re.Pattern[str] | None  # matches an address as it is looked up
 
@@ -169,7 +169,7 @@ def _compile_rules(domains: tuple[str, ...], labels: tuple[tuple[str, str], ...]
     return _Rules(
         known if domains else {},
         re.compile(rf"\nsmtp:({_PLAIN_LOCAL}@(?:{ours}))(?=\n)"),
-        re.compile(rf"\n{_BLANKS}([^\s:@]+@(?:{ours if domains else '(?!)'})){_BLANKS}(?=\n)"),
+        re.compile(rf"\n{_BLANKS}((?:{_MISTYPED})?[^\s:@]+@(?:{ours if domains else '(?!)'})){_BLANKS}(?=\n)"),
         joined_values.compile_inner(known),
         re.compile("|".join(_exclusion(pattern, known) for pattern in exclude)) if exclude else None,
     )
@@ -272,8 +272,8 @@ def _judge_address(address: str, rules: _Rules) -> tuple[str, str | None]:
         return "", TOO_LONG
     named = _our_domain(parts, rules)
     if at and rules.domains and named is None:
-        return "", NOT_AN_ADDRESS if _holds_own(local, rules) else OTHER_DOMAIN
-    if named is None or not _DOMAIN.fullmatch(named) or has_unlisted_characters(named):
+        return "", NOT_AN_ADDRESS if _holds_own(parts, rules) else OTHER_DOMAIN
+    if named is None or not own_domains.is_domain(named) or has_unlisted_characters(named):
         return "", NOT_AN_ADDRESS
     local = local.strip(AROUND)
     if local in ("", '""'):
@@ -287,26 +287,22 @@ def _judge_address(address: str, rules: _Rules) -> tuple[str, str | None]:
 
 def _is_own(address: str, rules: _Rules) -> bool:
     parts = address.strip(AROUND).rpartition("@")
-    return bool(_our_domain(parts, rules)) or _holds_own(parts[0], rules)
+    return bool(_our_domain(parts, rules)) or _holds_own(parts, rules)
 
 
-def _holds_own(local: str, rules: _Rules) -> bool:
-    """Return whether a whole address of the customer's stands before the last @: `a@acme.example, b@b.example`."""
-    domains = _WHOLE_DOMAIN.findall(local) if "@" in local and len(local) <= _WRITTEN else ()
-    return any(_our_domain(("", "@", domain), rules) for domain in domains)
+def _holds_own(address: tuple[str, str, str], rules: _Rules) -> bool:
+    """Return whether there is a whole address of the customer's in something more or else than one."""
+    local, at, domain = address
+    is_one = at and domain.isascii() and own_domains.is_domain(domain) and "@" not in local
+    return not is_one and own_domains.holds_address("".join(address), rules.domains)
 
 
 def _our_domain(address: tuple[str, str, str], rules: _Rules) -> str | None:
-    """Return the domain of an address, cut at its last @, as it is looked up; None: it is none of the customer's.
-
-    A domain whose accents stand apart from their letters (NFD, as a Mac writes it) is the same domain.
-    """
+    """Return the domain of an address, cut at its last @, as it is looked up; None: it is none of the customer's."""
     _, at, domain = address
     if not at or len(domain) > _WRITTEN:
         return None
-    if not rules.domains:
-        return domain.casefold()
-    return rules.domains.get(domain) or rules.domains.get(unicodedata.normalize("NFC", domain).lower())
+    return own_domains.find(domain, rules.domains) if rules.domains else domain.casefold()
 
 
 def _has_another_behind(address: str, rules: _Rules) -> bool:

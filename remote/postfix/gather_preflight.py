@@ -17,10 +17,11 @@ from remote.postfix.instance import Postfix, Service
 from remote.postfix.listeners import answering_services
 from remote.postfix.outsider import find_way
 from remote.postfix.references import references
+from remote.postfix.relay_domains import taken_out
 from remote.postfix.restrictions import RECIPIENT, is_asked, refusals
 from remote.postfix.trivial_rewrite import Resolved, resolve
 from remote.postfix.unlisted import find_obstacles
-from remote.sshd import reads_pieces
+from remote.sshd import local_port, reads_pieces
 from remote.writable import faults
 
 ACCOUNT = "postern"
@@ -47,13 +48,14 @@ def _read(asked: list[Request]) -> list[State | None]:
 def _preflight(postfix: Postfix, wanted: State) -> State:
     """Return what needs no Postfix, and where there is one also the rest."""
     found: dict[str, Any] = {
-        "sshd": _sshd(wanted["addresses"]),
+        "sshd": _sshd(wanted["addresses"], wanted["port"]),
         "groups": _groups(),
         "sudoers.d": _reads_sudoers_d(),
         "ground": faults(postfix.directory, wanted["homes"]),
     }
     if wanted["accounts"]:
-        found["uploads"] = {"include": reads_pieces(), "options": {one: _lists(one) for one in wanted["accounts"]}}
+        options = {one: _lists(one, wanted["port"]) for one in wanted["accounts"]}
+        found["uploads"] = {"include": reads_pieces(), "options": options}
     if not postfix.is_there():
         return found
     found.update(
@@ -78,9 +80,9 @@ def _preflight(postfix: Postfix, wanted: State) -> State:
 
 def _refused_domains(postfix: Postfix, domains: Iterable[str], unreadable: list[str]) -> State:
     try:
-        return {"refused": refusals(postfix, domains)}
+        return {"refused": refusals(postfix, domains), "taken out": taken_out(postfix, domains)}
     except Failed as error:
-        return {"unreadable": [*unreadable, f"access restrictions: {error}"]}
+        return {"unreadable": [*unreadable, f"relay domains or access restrictions: {error}"]}
 
 
 def _why_not_asked(postfix: Postfix) -> str:
@@ -92,30 +94,33 @@ def _why_not_asked(postfix: Postfix) -> str:
     return ""
 
 
-def _sshd(sources: Iterable[str]) -> dict[str, Any]:
-    """Return sshd's options for the account, by address; or under "fault" why it cannot be asked."""
+def _sshd(sources: Iterable[str], port: int) -> dict[str, Any]:
+    """Return sshd's options for the account, by address; or under "fault" why it cannot be asked.
+
+    `port`: where uploads connect to.
+    """
     sshd = find_tool("sshd")
     if sshd is None:
         return {"fault": "sshd is not in any system directory"}
     found = {}
     for address in sorted({_one_of(source) for source in sources})[:MOST]:
-        ran = _ask_sshd(sshd, ACCOUNT, address)
+        ran = _ask_sshd(sshd, ACCOUNT, address, port)
         if ran.code:
             return {"fault": f"sshd -T ended {ran.code}: {last_lines(ran.err)}"}
         found[address] = _options(ran.out)
     return found
 
 
-def _ask_sshd(sshd: str, account: str, address: str) -> CommandResult:
-    asked = (sshd, "-T", "-C", f"user={account},host={address},addr={address}")
+def _ask_sshd(sshd: str, account: str, address: str, port: int) -> CommandResult:
+    asked = (sshd, "-T", "-C", f"user={account},host={address},addr={address},lport={local_port(port)}")
     with as_if_made(account) as before:
         ran = run_command(*before, *asked)
     return run_command(*asked) if ran.code and before else ran
 
 
-def _lists(account: str) -> dict[str, list[str]]:
+def _lists(account: str, port: int) -> dict[str, list[str]]:
     """Return sshd's allow and deny lists, as far as an account is concerned."""
-    options = _options(_ask_sshd(find_tool("sshd") or "sshd", account, SOMEWHERE).out)
+    options = _options(_ask_sshd(find_tool("sshd") or "sshd", account, SOMEWHERE, port).out)
     return {name: words for name, words in options.items() if name.startswith(("allow", "deny"))}
 
 
@@ -143,8 +148,19 @@ def _groups() -> list[str]:
 
 
 def _reads_sudoers_d() -> bool:
-    sudoers = read_text(SUDOERS)
-    return not sudoers or bool(re.search(r"^[#@]includedir\s+\"?/etc/sudoers\.d", sudoers, re.MULTILINE))
+    """Return whether sudo reads our rule: /etc/sudoers says so, or a file that it includes."""
+    if not read_text(SUDOERS):
+        return True
+    todo, seen = [SUDOERS], set[str]()
+    while todo and len(seen) < MOST:
+        path = todo.pop()
+        text = "" if path in seen else read_text(path)
+        seen.add(path)
+        if re.search(r"^(?:#|[ \t]*@)includedir\s+\"?/etc/sudoers\.d/?(?:[\"\s]|$)", text, re.MULTILINE):
+            return True
+        named = re.findall(r"^(?:#|[ \t]*@)include\s+\"?([^\"\n]*[^\"\s])", text, re.MULTILINE)
+        todo += [os.path.join(os.path.dirname(path), name) for name in named]
+    return False
 
 
 def _scratch(postfix: Postfix, table_type: str) -> str:

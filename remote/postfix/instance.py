@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -102,7 +103,9 @@ class Postfix(NamedTuple):
 
         Raises Failed where it cannot be read, which differs from having no value.
         """
-        found = self.run("postmap", "-q", "-", table, stdin="".join(f"{key}\n" for key in keys).encode())
+        found = self.run(
+            "postmap", "-q", "-", self._as_daemons_find(table), stdin="".join(f"{key}\n" for key in keys).encode()
+        )
         if "fatal:" in found.err or "error:" in found.err:
             raise Failed(f"postmap cannot read {table}: {last_lines(found.err)}")
         return dict(line.split("\t", 1) for line in found.out.splitlines() if "\t" in line)
@@ -132,6 +135,11 @@ class Postfix(NamedTuple):
         if ran.code:
             raise Failed(f"{program} {words[0]} -c {self.directory} ended {ran.code}: {last_lines(ran.err)}")
         return ran
+
+    def _as_daemons_find(self, table: str) -> str:
+        """Return a table for postmap: a socket without a / in front lies below the queue directory, where it is not."""
+        queue = self.value("queue_directory") if "socketmap:unix:" in table else ""
+        return re.sub(r"\bsocketmap:unix:(?=[^/])", lambda found: f"{found[0]}{queue}/", table)
 
     def _answering_processes(self) -> set[int]:
         """Find the running processes that answer clients' questions."""

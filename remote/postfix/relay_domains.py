@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from common.main_cf_params import DOMAINS, TABLES, is_ours, members
 from common.table_types import BY_NAME
@@ -10,6 +11,7 @@ from remote.postfix.customer_trees import customers, tree_settings
 from remote.postfix.instance import Postfix, first_words
 
 OWN = ("mydestination", "virtual_mailbox_domains", "virtual_alias_domains")
+PARENTS = "parent_domain_matches_subdomains"
 
 
 def our_domains() -> list[str]:
@@ -48,6 +50,36 @@ def delivered_domains(postfix: Postfix) -> list[str]:
         for member in members(postfix.value(name)):
             found.update(_names(postfix, member))
     return sorted(found - set(our_domains()))
+
+
+def taken_out(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
+    """Return by domain the member, as `!acme.example`, by which it is none of the relay's before ours is asked."""
+    values = postfix.values(DOMAINS, PARENTS)
+    with_parents = DOMAINS in members(values.get(PARENTS, ""))
+    found = {}
+    for domain in domains:
+        keys = _keys(domain, with_parents)
+        for member in members(values[DOMAINS]):
+            if is_ours(DOMAINS, member) and domain in our_domains():
+                break
+            if not is_ours(DOMAINS, member) and _has(postfix, member.lstrip("!"), keys):
+                if member.startswith("!"):
+                    found[domain] = member
+                break
+    return found
+
+
+def _keys(domain: str, with_parents: bool) -> list[str]:
+    """Return what stands for a domain in a list of domains, as match_list asks for it."""
+    labels = domain.lower().split(".")
+    above = [".".join(labels[at:]) for at in range(1, len(labels))]
+    return [domain.lower(), *(name if with_parents else f".{name}" for name in above)]
+
+
+def _has(postfix: Postfix, member: str, keys: list[str]) -> bool:
+    if member.startswith("/"):
+        return any(_has(postfix, line, keys) for line in first_words(member))
+    return bool(postfix.lookup(member, keys)) if ":" in member else member.lower() in keys
 
 
 def _names(postfix: Postfix, member: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from common.main_cf_params import RECIPIENTS, RELOCATED, ROUTES, TABLE_OF, TABLES, is_ours, members
+from common.main_cf_params import DOMAINS, RECIPIENTS, RELOCATED, ROUTES, TABLE_OF, TABLES, is_ours, members
 from common.main_cf_references import Reference
 from common.paths import Places
 from common.release import RELEASE
@@ -38,6 +38,7 @@ def preflight_items(relay: Relay, customers: Sequence[Customer], facts: Facts) -
             for name in domain_names(customer)
         },
         "addresses": sorted({address for customer in customers for address in customer.exchange.addresses}),
+        "port": relay.uploads_to[1],
         "table_type": relay.table_type or facts.table_type,
         "accounts": [customer.upload_account for customer in copying],
         "homes": {ACCOUNT: HOME, **{one.upload_account: Places().drop(one.id) for one in copying}},
@@ -182,6 +183,11 @@ def _domains(preflight: State, owners: Mapping[str, Customer], known: Collection
                 f"refused; a check_recipient_access table before it that says `{domain} OK` leaves it to our list; "
                 f"where that table is a list of its people, `inv adopt {owners[domain].id}` takes it over"
             )
+    for domain, member in preflight.get("taken out", {}).items():
+        yield (
+            f"{domain} ({owners[domain].id}): {DOMAINS} has {member} before our table, and so the relay would take no "
+            "mail for it: remove that member"
+        )
     for domain in preflight.get("by mx", ()):
         if owners[domain].id not in known:
             yield (

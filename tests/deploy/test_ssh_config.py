@@ -13,6 +13,7 @@ from deploy.connection import _split_jump
 from deploy.plan import HostError
 from deploy.ssh_config import SshSays, ask_ssh
 from deploy.ssh_login import Agent, KeyLogin
+from lab.waiting import wait_until
 
 CONFIGS = Path(__file__).parent / "ssh_config"
 CASES = sorted(CONFIGS.glob("*.config"))
@@ -26,7 +27,8 @@ def config(operator_home: Path) -> Path:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.stem for case in CASES])
-def test_fabric_is_handed_what_ssh_says(config: Path, case: Path) -> None:
+def test_fabric_is_handed_what_ssh_says(config: Path, case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELL", "/bin/sh")
     shutil.copy(case, config)
     shutil.copytree(CONFIGS / "conf.d", config.parent / "conf.d")
     wanted = json.loads(case.with_suffix(".json").read_text())
@@ -84,6 +86,72 @@ def test_keys_that_a_file_names_are_tried_first_and_missing_files_skipped(tmp_pa
     login = KeyLogin({"identityfile": named, "identityagent": "none"}, "root")
     tried = [key.get_base64() for key in login.keys(Agent(login.agent_socket))]
     assert tried == [(tmp_path / f"{name}.pub").read_text().split()[1] for name in ("second", "first")]
+
+
+PLAIN, SIGNED = "ssh-ed25519", "ssh-ed25519-cert-v01@openssh.com"
+
+
+@pytest.fixture
+def signed(tmp_path: Path) -> Path:
+    """A key with a certificate beside it, as `ssh-keygen -s` makes one."""
+    for name in ("authority", "key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True)
+    argv = [
+        "ssh-keygen",
+        "-q",
+        "-I",
+        "olga",
+        "-n",
+        "root",
+        "-s",
+        *map(str, (tmp_path / "authority", tmp_path / "key.pub")),
+    ]
+    subprocess.run(argv, check=True)
+    return tmp_path / "key"
+
+
+def tried(login: KeyLogin) -> list[str]:
+    agent = Agent(login.agent_socket)
+    try:
+        return [key.public_blob.key_type if key.public_blob else key.get_name() for key in login.keys(agent)]
+    finally:
+        agent.close()
+
+
+def test_a_key_is_tried_with_its_certificate_and_then_without(signed: Path) -> None:
+    login = KeyLogin({"identityfile": [str(signed)], "identityagent": "none"}, "root")
+    assert tried(login) == [SIGNED, PLAIN]
+
+
+def test_a_certificate_beside_a_key_that_cannot_be_read_is_none(signed: Path) -> None:
+    Path(f"{signed}-cert.pub").write_text("")
+    login = KeyLogin({"identityfile": [str(signed)], "identityagent": "none"}, "root")
+    assert tried(login) == [PLAIN]
+
+
+def test_a_certificate_that_lies_elsewhere_is_for_its_own_key_alone(signed: Path, tmp_path: Path) -> None:
+    elsewhere = Path(f"{signed}-cert.pub").rename(tmp_path / "signed")
+    files = [str(tmp_path / "authority"), str(signed)]
+    login = KeyLogin({"identityfile": [*files, str(elsewhere)], "identityagent": "none"}, "root")
+    assert tried(login) == [PLAIN, SIGNED, PLAIN]
+
+
+def test_a_certificate_is_used_with_a_key_that_an_agent_has(signed: Path, tmp_path: Path) -> None:
+    socket = tmp_path / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(socket.exists)
+        elsewhere = Path(f"{signed}-cert.pub").rename(tmp_path / "signed")
+        subprocess.run(["ssh-add", "-q", signed], env={"SSH_AUTH_SOCK": str(socket)}, check=True, capture_output=True)
+        login = KeyLogin({"identityfile": [str(elsewhere)], "identityagent": str(socket)}, "root")
+        assert tried(login) == [SIGNED, PLAIN]
+        elsewhere.rename(f"{signed}-cert.pub")
+        subprocess.run(["ssh-add", "-q", signed], env={"SSH_AUTH_SOCK": str(socket)}, check=True, capture_output=True)
+        named = KeyLogin({"identityfile": [f"{signed}.pub"], "identityagent": str(socket)}, "root")
+        assert sorted(set(tried(named))) == [PLAIN, SIGNED]
+    finally:
+        agent.terminate()
+        agent.wait()
 
 
 @pytest.mark.parametrize(

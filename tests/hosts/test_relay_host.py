@@ -258,6 +258,25 @@ def test_a_hashed_known_hosts_is_read(behind: tuple[LabHost, LabHost], operator_
         assert relay.run("true").code == 0
 
 
+def test_a_jump_host_is_known_by_the_name_and_in_the_files_that_ssh_config_gives(
+    behind: tuple[LabHost, LabHost], operator_home: Path, tmp_path: Path
+) -> None:
+    """As FreeIPA's clients have it."""
+    host, jump = behind
+    (tmp_path / "pubconf").write_text("".join(f"edge {key}\n" for key in jump.host_keys))
+    configure(operator_home, f"Host {jump.address}\n HostKeyAlias edge\n GlobalKnownHostsFile {tmp_path}/pubconf\n")
+    with reach(host) as relay:
+        assert relay.run("true").code == 0
+
+
+def test_a_proxy_command_is_the_shell_s_and_knows_all_of_ssh_s_tokens(bookworm: LabHost, operator_home: Path) -> None:
+    program = operator_home / "proxy command"
+    program.write_text("exec 3<>/dev/tcp/$1/$2\ncat <&3 &\ncat >&3\nkill $!\n")
+    configure(operator_home, f"Host {bookworm.address}\n ProxyCommand cat | bash '{program}' %n %p\n")
+    with reach(bookworm) as relay:
+        assert relay.run("true").code == 0
+
+
 @pytest.mark.parametrize("line", ["", "@cert-authority {address} {key}", "@revoked * {key}\n{address} {key}"])
 def test_attack_an_unknown_jump_host_is_refused(
     behind: tuple[LabHost, LabHost], operator_home: Path, line: str
@@ -325,6 +344,35 @@ def test_an_agent_opens_what_no_file_does(
         subprocess.run(["ssh-add", "-q", bookworm.admin_key], check=True)
         with reach(bookworm) as relay:
             assert relay.run("true").code == 0
+
+
+def test_a_certificate_logs_in_and_its_key_does_where_the_certificate_is_not_known(
+    lab_host: StartHost, bookworm: LabHost, operator_home: Path, tmp_path: Path
+) -> None:
+    authority = key_pair(tmp_path).rename(tmp_path / "authority")
+    (tmp_path / "other_key.pub").rename(tmp_path / "authority.pub")
+    host = lab_host("bookworm", sshd=["TrustedUserCAKeys /etc/ssh/authority.pub"])
+    put(host, "/etc/ssh/authority.pub", (tmp_path / "authority.pub").read_text())
+    key = key_pair(tmp_path)
+    (operator_home / ".ssh/config").write_text(f"Host *\n IdentityFile {key}\n IdentityAgent none\n")
+    with reach(host) as relay, pytest.raises(HostError, match="does not let root in"):
+        relay.run("true")
+    subprocess.run(["ssh-keygen", "-q", "-I", "olga", "-n", "root", "-s", authority, f"{key}.pub"], check=True)
+    with reach(host) as relay:
+        assert relay.run("true").code == 0
+    elsewhere = Path(f"{key}-cert.pub").rename(tmp_path / "signed")
+    configure(operator_home, f"CertificateFile {elsewhere}\n")
+    with reach(host) as relay:
+        assert relay.run("true").code == 0
+    mine = tmp_path / "mine"
+    mine.write_bytes(bookworm.admin_key.read_bytes())
+    mine.chmod(0o600)
+    public = tmp_path / "mine.pub"
+    public.write_bytes(bookworm.admin_key.with_suffix(".pub").read_bytes())
+    subprocess.run(["ssh-keygen", "-q", "-I", "olga", "-n", "nobody", "-s", authority, public], check=True)
+    (operator_home / ".ssh/config").write_text(f"Host *\n IdentityFile {mine}\n IdentityAgent none\n")
+    with reach(bookworm) as relay:
+        assert relay.run("true").code == 0
 
 
 @pytest.fixture

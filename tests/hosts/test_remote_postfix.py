@@ -540,6 +540,7 @@ HARMS = {
     "smtpd_sender_restrictions = .* about senders too": "postconf -e smtpd_sender_restrictions=reject_unlisted_sender",
     "10587/inet: smtpd_reject_unlisted_sender = yes": f"postconf -Me '10587/inet={SUBMISSION}'",
     "mail for every name below": "postconf -e 'parent_domain_matches_subdomains = relay_domains, transport_maps'",
+    "relay_domains has !acme.example before our table": "postconf -e 'relay_domains = !acme.example, old.example'",
     "= .mine expands to nothing": "postconf -e 'relay_recipient_maps = $mine' 'mine ='",
     "answers a connection with 554 .*denied": "postconf -e smtpd_client_restrictions=reject smtpd_delay_reject=no",
     "several instances .*/etc/postfix-out": "postmulti -e init; postmulti -I postfix-out -e create",

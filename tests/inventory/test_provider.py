@@ -69,6 +69,8 @@ def test_no_key_opens_a_follower_and_no_kit_names_it(tmp_path: Path) -> None:
         (STORE.replace("&sslrootcert=store-ca.pem", ""), "must have sslrootcert=FILE"),
         (STORE.replace("store-ca.pem", "lost.pem"), "store.url: sslrootcert=lost.pem: No such file or directory"),
         (STORE.replace("store-ca.pem", "relays.toml"), "sslrootcert=relays.toml: holds no certificate in PEM"),
+        (STORE.replace("db1", "2001:db8::5"), "has '2001:db8::5.example', which is no HOST or HOST:PORT"),
+        (STORE.replace("postgresql://", "postgresql://%2Fvar%2Frun%2Fpostgresql,"), "a socket's directory cannot be"),
         (STORE.replace("postgresql://", "mysql://"), "must be postgresql://HOST"),
         (STORE.replace("verify-full&", "verify-full&password=secret&"), "has 'password', which is not for it to say"),
         (STORE.replace("store-of-the-provider", "short"), "provider.toml: store.id"),
@@ -82,6 +84,16 @@ def test_a_store_that_is_not_verified_or_holds_a_secret_is_refused(
         load(tmp_path, provider)
     assert fault in str(raised.value)
     assert "secret" not in str(raised.value)
+
+
+def test_hosts_of_a_store_are_read_as_libpq_reads_them(tmp_path: Path) -> None:
+    url = URL.replace("postgresql://", "postgresql://[2001:db8::5]:5433,[2001:db8::6],db2:5434,")
+    relay = load(tmp_path, STORE.replace(URL, url)).relays["mx1"]
+    assert relay.store is not None
+    assert (
+        "host=2001:db8::5,2001:db8::6,db2,db1.example,db2.example\nport=5433,5432,5434,5432,5433\n"
+        in relay.store.service
+    )
 
 
 def test_a_customer_on_followers_alone_is_refused(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_the_type_counts_in_any_case(kind: str) -> None:
         ("SMTP anna@acme.example", recipient_filter.NOT_INTERNET),
         ("SMTP:anna@other.example", recipient_filter.OTHER_DOMAIN),
         ("SMTP:anna smith@other.example", recipient_filter.OTHER_DOMAIN),
-        ("SMTP:anna@acme.example.", recipient_filter.OTHER_DOMAIN),
+        ("SMTP:anna@acme..example", recipient_filter.OTHER_DOMAIN),
         ("SMTP:anna", recipient_filter.NOT_AN_ADDRESS),
         ("SMTP:", recipient_filter.NOT_AN_ADDRESS),
         ("SMTP:anna@home@acme.example", recipient_filter.NOT_AN_ADDRESS),
@@ -236,6 +236,17 @@ def test_a_domain_whose_accents_stand_apart_is_the_same_domain() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "domain",
+    [
+        *("acme.example.", "ACME\u3002example", "acme\uff0eexample", "\uff21\uff43\uff4d\uff45\uff61example"),
+        *("ac\xadme.example", "\u200bacme\u200b.exa\u2060mple", "acme.example\u200e.", "acme\ufeff.example"),
+    ],
+)
+def test_a_domain_as_it_was_typed_or_pasted_is_the_same_domain(domain: str) -> None:
+    assert recipients(f"Anna@{domain}") == {"anna@acme.example"}
+
+
 # ---- two values in one
 
 
@@ -292,6 +303,19 @@ def test_a_value_that_only_looks_like_two_is_read(value: str) -> None:
     assert sum(filter_export([value], ACME).left_out.values()) == 1
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("System.String[]", "System.Object[]", "Microsoft.ActiveDirectory.Management.ADPropertyValueCollection"),
+        *("Microsoft.Exchange.Data.ProxyAddressCollection", "System.Collections.Generic.List`1[System.String]"),
+    ],
+)
+def test_a_list_that_powershell_did_not_write_out_is_refused(value: str) -> None:
+    with pytest.raises(BadExport, match="in place of a list that was not joined"):
+        filter_export(["SMTP:anna@acme.example", value], ACME)
+    assert filter_export(["SMTP:system.string@acme.example"], ACME).recipients == {"system.string@acme.example"}
+
+
 # ---- who is named
 
 
@@ -312,6 +336,41 @@ def test_whom_nobody_meant_to_leave_out_is_named_as_written_with_the_reason() ->
         (values[3], recipient_filter.WILDCARD),
         (values[4], recipient_filter.NOT_AN_ADDRESS),
     )
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("<anna@acme.example>", "Anna Lee <anna@acme.example>", "'anna@acme.example'", '"anna@acme.example"'),
+        *("anna@acme.example,", "anna@acme.example (Anna)", "anna@acme.example/", "anna@acme.example:25"),
+        *("anna@acme.example?subject=x", "anna@acme.example%3B", "anna@[acme.example]", "anna@acme.example\\"),
+        *("anna@acme.example...", "anna@acme.ex...", "anna\u2026", "anna@acme.example\u2026"),
+        *("anna@ acme.example", "anna@acme .example", "anna\uff20acme.example", "<anna@mu\u0308ller.example>"),
+    ],
+)
+def test_an_address_of_ours_in_another_notation_is_named(written: str) -> None:
+    taken = filter_export([f"SMTP:{written}"], IDN._replace(domains=(*IDN.domains, "acme.example")))
+    assert taken.recipients == frozenset()
+    assert taken.named == ((f"SMTP:{written}", recipient_filter.NOT_AN_ADDRESS),)
+
+
+@pytest.mark.parametrize(
+    "written", ["<anna@other.example>", "anna@sub.acme.example,", "anna@acme.example.org.", "'anna@myacme.example'"]
+)
+def test_somebody_else_s_address_in_another_notation_is_counted(written: str) -> None:
+    taken = filter_export([f"SMTP:{written}"], ACME)
+    assert (taken.left_out, taken.named) == ({recipient_filter.OTHER_DOMAIN: 1}, ())
+
+
+@pytest.mark.parametrize(
+    "type_", ["SMPT:", "stmp: ", "SMTP :", "SMTP ", "SMTP;", "mailto:", "E-Mail: ", "\uff33\uff2d\uff34\uff30:"]
+)
+def test_an_address_of_ours_with_a_type_that_was_typed_wrong_is_named(type_: str) -> None:
+    long = f"anna.{'x' * 40}@acme.example"
+    values = [f"{type_}Anna@acme.example", "SIP:anna@acme.example", "EUM:anna@acme.example", f"{type_}a@other.example"]
+    taken = filter_export([*values, f"SMTP:{long}"], ACME)
+    assert taken[:2] == (frozenset({long}), {recipient_filter.NOT_INTERNET: 4})
+    assert taken.named == taken.own_left_out == ((f"{type_}Anna@acme.example", recipient_filter.NOT_INTERNET),)
 
 
 def test_an_address_of_ours_without_a_type_is_named() -> None:

@@ -378,6 +378,19 @@ def test_old_and_empty_files_are_not_opened(tmp_path: Path) -> None:
     logs.close()
 
 
+def test_a_log_as_suse_and_cis_name_it_is_opened_where_there_is_no_other(tmp_path: Path) -> None:
+    usual, other = str(tmp_path / "mail.log"), str(tmp_path / "mail")
+    for name in ("mail", "mail-20261115.xz", "mail.err"):
+        (tmp_path / name).write_bytes(b"x\n")
+    logs = log_files.open_logs("/nowhere", time.time(), "", [usual], last_resort=other)
+    assert {file.name for log in logs.logs for file in log.files} == {other, f"{other}-20261115.xz"}
+    logs.close()
+    Path(usual).write_bytes(b"x\n")
+    logs = log_files.open_logs("/nowhere", time.time(), "", [usual], last_resort=other)
+    assert [file.name for log in logs.logs for file in log.files] == [usual]
+    logs.close()
+
+
 # ---- the journal
 
 

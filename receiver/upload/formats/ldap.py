@@ -20,6 +20,7 @@ NAMED = 5  # references that are named; the others are counted
 
 _BLANKS = " \t\r\n\v\f\0"  # around a value; Exchange and others strip them too
 _TYPED = re.compile(r"(=?[A-Za-z0-9][A-Za-z0-9 _.-]{0,31}):(.*)", re.DOTALL)
+_TYPED_BY_DOLLAR = re.compile(r"(?:internet|smtp|e?-?mail|rfc-?822)[ \t]*\$[ \t]*([^@$]+@[^@$]+)", re.IGNORECASE)
 _CATCH_ALL = re.compile(r'(?:\*|"")?@([^@]+)')
 _NOBODY_THERE = re.compile(r"(?:DC=(?:Domain|Forest)DnsZones|(?:.*,)?CN=Configuration)(?:,.*)?", re.IGNORECASE)
 """The parts of Active Directory in which nobody lives."""
@@ -135,10 +136,12 @@ def _every_spelling(settings: Settings) -> Mapping[str, str]:
 def _addresses(value: str) -> list[str]:
     """Return the addresses of a value as `smtp:a@b`; one without a TYPE: is an internet address.
 
-    There is one, but for a value with a line end in it, which nobody made on purpose.
+    There is one, but for a value with a line end in it, which nobody made on purpose, and `internet $ a@b`, which may
+    be meant as a type and an address (RFC 2252, Other Mailbox) or be an address with a $ in it: both are listed.
     """
     found = [part.strip(_BLANKS) for part in re.split("[\r\n]+", value.strip(_BLANKS))]
-    return [_with_type(part) for part in found if part]
+    behind = [typed[1] for typed in map(_TYPED_BY_DOLLAR.fullmatch, found) if typed]
+    return [_with_type(part) for part in (*found, *behind) if part]
 
 
 def _with_type(value: str) -> str:

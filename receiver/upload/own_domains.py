@@ -1,0 +1,47 @@
+"""Which of the customer's domains an address is in, however somebody wrote it, and which values hold one of theirs.
+
+Directories keep what was typed or pasted: a dot at the end, invisible characters, the full stops and letters of an East
+Asian keyboard, and addresses with brackets, quotes or a remark around them. PowerShell cuts what it shows, with `...`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from functools import lru_cache
+
+LONGEST = 2_000  # characters of a text that is looked into; an address with every character escaped is shorter
+
+_FULL_STOPS = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61", "."))  # as IDNA has them (RFC 3490, 3.1)
+_INVISIBLE = re.compile("[\xad\u034f\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]")
+_LABEL = r"[a-z0-9_\x80-\U0010ffff-]+"
+is_domain = re.compile(rf"{_LABEL}(?:\.{_LABEL})*").fullmatch
+"""Match a domain in lower case."""
+
+_BEHIND_AT = re.compile(r"@[\[ ]*([\w.-]+)(?=[^\w.@-])")
+
+
+def find(domain: str, domains: Mapping[str, str]) -> str | None:
+    """Return a domain in lower case as it is looked up; None: it is none of some, which are given in each form."""
+    return domains.get(domain) or domains.get(_plain(domain))
+
+
+def holds_address(text: str, domains: Mapping[str, str]) -> bool:
+    """Return whether a text holds a whole address in one of some domains: `<a@acme.example>`, `a@acme.example, b@c`."""
+    if len(text) > LONGEST:
+        return False
+    plain = _plain(text)
+    if plain.endswith(".."):  # what was meant to be read by a person was cut: it may have been one of theirs
+        begun = plain.rstrip(".").rpartition("@")[2] if "@" in plain else ""
+        return any(domain.startswith(begun) for domain in domains)
+    return any(
+        find(domain, domains) for form in {plain, "".join(plain.split())} for domain in _BEHIND_AT.findall(f"{form} ")
+    )
+
+
+@lru_cache(maxsize=1024)
+def _plain(text: str) -> str:
+    if not text.isascii():
+        text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text.translate(_FULL_STOPS))).lower()
+    return text.removesuffix(".")

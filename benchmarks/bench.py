@@ -1,4 +1,4 @@
-"""The story of `inv bench`: ask each question, keep the answer, write the page."""
+"""The steps of `inv bench`: run each part, store its answer, write the page."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def bench(only: Sequence[str], quick: bool) -> int:
     roots.install_needed(say=_say)
     roots.root(relays.RELEASE, say=_say)
     peers.install(_say)
-    answers = [_asked(name, quick) for name in only or QUESTIONS]
+    answers = [_run_part(name, quick) for name in only or QUESTIONS]
     report.write(DOCS, QUESTIONS, relays.RELEASE)
     _say(f"written: {DOCS.name}/{report.PAGE}")
     missed = [target for answer in answers for target in answer.targets if not target.met]
     return PERSON if missed and not quick else DONE
 
 
-def _asked(name: str, quick: bool) -> Answer:
+def _run_part(name: str, quick: bool) -> Answer:
     began = time.monotonic()
     _say(f"{name} ...")
     answer: Answer = importlib.import_module(f"benchmarks.{name}").measure(quick)

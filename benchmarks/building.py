@@ -75,7 +75,7 @@ class Relay:
         return [f"another{next(self._changes):05}@{customer}.example", *people[1:]] if changed else people
 
     def lay(self, customer: str, recipients: Sequence[str]) -> None:
-        """Leave a list in the spool as an upload does that was accepted."""
+        """Write a list into the spool, as an accepted upload does."""
         spool = self.host.root / "var/lib/postern/customers" / customer
         accepted = {"postern": 1, "domains": {f"{customer}.example": int(time.time())}, "list": ""}
         texts = {"recipients": "".join(f"{one}\n" for one in recipients), "accepted.json": json.dumps(accepted)}
@@ -84,11 +84,11 @@ class Relay:
             os.chown(spool / name, spool.stat().st_uid, spool.stat().st_gid)
 
     def build(self) -> None:
-        """Have root build."""
+        """Build the tables as root."""
         self.host.run(REBUILD)
 
     def use(self, table_type: str) -> None:
-        """Go over to another type of table, as main.cf too says, and build it."""
+        """Change the type of the tables, in main.cf too, and build them."""
         edit = rf"s#\b\({_EITHER}\):/etc/postern#{table_type}:/etc/postern#g"
         self.host.run("sed", "-i", edit, MAIN_CF)
         self.host.run("touch", "-d", "1 hour ago", MAIN_CF)  # Postfix' programs sleep until nobody has just written it
@@ -96,13 +96,13 @@ class Relay:
         self.build()
 
     def upload(self, customers: Sequence[str], changed: Sequence[str]) -> None:
-        """Let these customers' servers upload at once, some of them a changed list. Raises FailedError."""
-        running = [self._uploading(customer, customer in changed) for customer in customers]
+        """Upload as these customers' servers at once, some of them a changed list. Raises FailedError."""
+        running = [self._start_upload(customer, customer in changed) for customer in customers]
         for customer, client in zip(customers, running, strict=True):
             if client.wait():
                 raise FailedError(f"{customer}'s upload ended with {client.returncode}")
 
-    def _uploading(self, customer: str, changed: bool) -> subprocess.Popen[bytes]:
+    def _start_upload(self, customer: str, changed: bool) -> subprocess.Popen[bytes]:
         path = self.folder / f"{customer}.txt"
         if changed or not path.exists():  # what did not change is sent as it was
             path.write_bytes(export(*self.people(customer, changed)) + MARK)
@@ -119,21 +119,21 @@ def measure(quick: bool) -> Answer:
         tempfile.TemporaryDirectory(prefix="postern-bench-") as place,
     ):
         relay = Relay(Path(place), host, size)
-        found = {table_type: _built(relay, table_type) for table_type in TYPES}
+        found = {table_type: _measure_builds(relay, table_type) for table_type in TYPES}
         relay.use(TYPES[0])
         with relays.peak(host, REBUILD) as peaks:
             relays.unbuild(host)
             relay.build()
         relays.unbuild(host)
         stages = relays.stages(host, "receiver.tables.build")
-        shared = [_shared(relay, count) for count in (1, size.at_once)]
+        shared = [_upload_together(relay, count) for count in (1, size.at_once)]
         spent = [_hour(relay) for _ in range(size.repeats)]
     built = [target for table_type, ran in found.items() for target in _build_targets(table_type, ran)]
     return Answer(
         title="Building",
         how=HOW.format(customers=size.customers, recipients=size.recipients),
         targets=(*built, _day_target(spent, size.customers)),
-        tables=(_times(found), _profile(stages, peaks[REBUILD]), _sharing(shared), _days(spent, size.customers)),
+        tables=(_times(found), _profile(stages, peaks[REBUILD]), _sharing_table(shared), _days(spent, size.customers)),
         plot=Plot(
             title=f"A build of {size.customers * size.recipients:,} recipients",
             x="type of the table",
@@ -162,8 +162,8 @@ type, are built so; a day's uploads are not. What was tried:
   its sender. Not done."""
 
 
-def _built(relay: Relay, table_type: str) -> dict[str, list[Run]]:
-    """Build with a table type, beside its postmap."""
+def _measure_builds(relay: Relay, table_type: str) -> dict[str, list[Run]]:
+    """Return the runs of builds with a table type, beside its postmap."""
     relay.use(table_type)
     relay.host.run("cp", TABLE, COPY)
 
@@ -189,7 +189,7 @@ class Shared(NamedTuple):
     builds: int
 
 
-def _shared(relay: Relay, count: int) -> Shared:
+def _upload_together(relay: Relay, count: int) -> Shared:
     customers = relay.customers[:count]
     relay.upload(customers, ())  # each list is known to its spool, and each key has been used
     before = relays.processor_seconds(relay.host)
@@ -232,7 +232,7 @@ class Spent(NamedTuple):
 
 
 def _hour(relay: Relay) -> Spent:
-    """Let one customer upload a change, and the others what they sent last."""
+    """Upload a change as one customer, and as the others what they sent last."""
     first, *others = relay.customers[:ONE_IN]
     relay.upload([first, *others], ())
     before = relays.processor_seconds(relay.host)
@@ -283,7 +283,7 @@ def _profile(stages: Mapping[str, float], peak: int) -> Table:
     return Table(says=says, columns=("stage", "ms"), rows=rows)
 
 
-def _sharing(shared: Sequence[Shared]) -> Table:
+def _sharing_table(shared: Sequence[Shared]) -> Table:
     rows = tuple(
         (figure(one.uploads), f"{figure(one.seconds)} s", figure(one.builds), f"{figure(one.cpu / one.uploads)} s")
         for one in shared

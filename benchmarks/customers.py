@@ -49,7 +49,7 @@ def measure(quick: bool) -> Answer:
         operator.relay("mx1", host)
         floor = tools.floor(Path(place) / "floor", [Door.of(host)])
         for count, repeats in (QUICK if quick else CUSTOMERS).items():
-            found[count] = _found(operator, host, floor, count, repeats)
+            found[count] = _measure_customers(operator, host, floor, count, repeats)
     return Answer(
         title="Many customers on one relay",
         how=HOW,
@@ -71,7 +71,7 @@ The relay is asked once whatever their number: what grows is the operator's own 
 of trees, and on the relay the reading and hashing of six files a customer."""
 
 
-def _found(operator: Operator, host: LabHost, floor: Tool, count: int, repeats: int) -> Found:
+def _measure_customers(operator: Operator, host: LabHost, floor: Tool, count: int, repeats: int) -> Found:
     """Bring the customers to this number and look at them."""
     for number in range(len(list(operator.inventory.glob("customers/*"))), count):
         operator.customer(f"c{number}")

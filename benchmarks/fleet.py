@@ -43,7 +43,7 @@ class Size(NamedTuple):
 
     @property
     def due(self) -> int:
-        """How many keys are due."""
+        """Return how many keys are due."""
         return max(1, self.customers // 10)
 
 
@@ -66,7 +66,7 @@ class Fleet:
         self._age(range(size.due))
 
     def _age(self, customers: Iterable[int]) -> None:
-        """Let these customers' keys have been recorded long ago."""
+        """Date these customers' keys back, so that they were recorded long ago."""
         for number in customers:
             path = self.operator.inventory / f"keys/c{number}/k1.pub"
             *words, _ = path.read_text().split()
@@ -103,8 +103,8 @@ def measure(quick: bool) -> Answer:
         }
         ran = rounds(size.repeats, commands)
         commands[ROTATE] = lambda: tools.inv(fleet.operator, "rotate-key --due")  # and leave it at that
-        watched = {name: _watched(fleet, command) for name, command in commands.items()}
-    crowded = _crowded()
+        watched = {name: _watch_connections(fleet, command) for name, command in commands.items()}
+    crowded = _run_on_full_sshd()
     return Answer(
         title="A fleet",
         how=HOW.format(customers=size.customers, relays=size.relays, due=size.due, every=_LOOK * 1000),
@@ -126,7 +126,7 @@ class Watched(NamedTuple):
     at_once: int  # connections, at most
 
 
-def _watched(fleet: Fleet, command: Tool) -> Watched:
+def _watch_connections(fleet: Fleet, command: Tool) -> Watched:
     before, most, ended = fleet.seen(), [0], threading.Event()
 
     def watch() -> None:
@@ -150,7 +150,7 @@ class Crowded(NamedTuple):
     seconds: float
 
 
-def _crowded() -> Crowded:
+def _run_on_full_sshd() -> Crowded:
     """Fill a relay's sshd for a while with connections that do not log in, and run a command that needs it."""
     with relays.started(1, CROWD) as (host,), tempfile.TemporaryDirectory(prefix="postern-bench-") as place:
         operator = Operator(Path(place))

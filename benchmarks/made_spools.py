@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def write_list(spool: Path, domain: str, people: Iterable[str], when: int) -> None:
-    """Put local parts in force as a customer's accepted list, since `when`, in epoch seconds; no table is built yet."""
+    """Write local parts as a customer's accepted list in force since `when` (epoch seconds); no table is built yet."""
     recipients = "".join(sorted(f"{name}@{domain}\n" for name in people))
     accepted = json.dumps({"postern": 1, "domains": {domain: when}, "list": ""})
     for name, text in (("recipients", recipients), ("accepted.json", accepted)):

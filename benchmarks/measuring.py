@@ -108,7 +108,7 @@ def _peak(process: int) -> Iterator[Callable[[], int]]:
 
 
 def called(doing: Callable[[], object]) -> Run:
-    """Take the time of something that starts programs and waits for them; their peak is not known."""
+    """Return how long something took that starts programs and waits for them; their peak memory is not known."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     doing()
     seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -117,7 +117,7 @@ def called(doing: Callable[[], object]) -> Run:
 
 
 def rounds(count: int, contenders: Mapping[str, Callable[[], Got]]) -> dict[str, list[Got]]:
-    """Let each run so often, in turns and each round the other way: a machine's moods then fall on all alike."""
+    """Run each so often, in turns and each round in the other order: what disturbs the machine then meets all alike."""
     found: dict[str, list[Got]] = {name: [] for name in contenders}
     for number in range(count):
         for name in list(contenders)[:: -1 if number % 2 else 1]:

@@ -35,10 +35,10 @@ def measure(quick: bool) -> Answer:
     with tempfile.TemporaryDirectory(prefix="postern-bench-") as place:
         folder = Path(place)
         files = {count: exports.write(folder / f"{count}.txt", count) for count in (QUICK if quick else ROWS)}
-        found = {count: _found(files[count], runs) for count, runs in (QUICK if quick else ROWS).items()}
+        found = {count: _measure_parsers(files[count], runs) for count, runs in (QUICK if quick else ROWS).items()}
         sizes = {count: file.stat().st_size for count, file in files.items()}
     most = max(found)
-    faster, memory = _faster(found[most]), _memory(found[most][OURS], sizes[most])
+    faster, memory = _speedup(found[most]), _memory(found[most][OURS], sizes[most])
     return Answer(
         title="Parsing, beside Perl",
         how=HOW,
@@ -60,7 +60,7 @@ def measure(quick: bool) -> Answer:
     )
 
 
-def _found(export: Path, runs: int) -> dict[str, list[Run]]:
+def _measure_parsers(export: Path, runs: int) -> dict[str, list[Run]]:
     launcher = _LAUNCHER.format(place=str(REPO))
     ours = [sys.executable, "-I", "-c", launcher, *(f"--domain={name}" for name in exports.DOMAINS)]
     tables = {OURS: export.with_name("ours"), THEIRS: export.with_name("theirs")}
@@ -76,7 +76,7 @@ def _found(export: Path, runs: int) -> dict[str, list[Run]]:
     return found
 
 
-def _faster(found: dict[str, list[Run]]) -> Spread:
+def _speedup(found: dict[str, list[Run]]) -> Spread:
     return quotients([one.cpu for one in found[THEIRS]], [one.cpu for one in found[OURS]])
 
 
@@ -90,7 +90,7 @@ def _table(found: dict[int, dict[str, list[Run]]], sizes: dict[int, int]) -> Tab
             f"{count:,}",
             figure(sizes[count] / 1e6),
             *(Spread.of(one.cpu for one in ran[name]).text("s") for name in (OURS, THEIRS)),
-            _faster(ran).text("times"),
+            _speedup(ran).text("times"),
             *(figure(max(one.peak for one in ran[name]) / 1e6) for name in (OURS, THEIRS)),
         )
         for count, ran in found.items()

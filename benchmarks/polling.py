@@ -87,7 +87,7 @@ class Client:
 
 
 def measure(clients: int, customers: int) -> Polled:
-    """Let so many followers look for a minute, each in its own second, at so many customers."""
+    """Run so many followers for a minute, each in its own second, over so many customers."""
     names = [f"c{number}" for number in range(customers)]
     changed = max(1, customers // HOUR)
     with _database() as (server, places):
@@ -100,10 +100,10 @@ def measure(clients: int, customers: int) -> Polled:
         with ThreadPoolExecutor(clients) as side:
             looks = list(side.map(lambda client: _look_in_its_second(client, began, fresh), crowd))
         database, followers = _processors(server) - before, _own_processor() - mine
-        busy = _timed(LOOKS, lambda: crowd[0].look(began - 1, fresh))
-        whole = _timed(1, lambda: crowd[0].look(0.0, frozenset()))
+        busy = _median_seconds(LOOKS, lambda: crowd[0].look(began - 1, fresh))
+        whole = _median_seconds(1, lambda: crowd[0].look(0.0, frozenset()))
         _change(server, names, 0)
-        idle = _timed(LOOKS, lambda: crowd[0].look(time.time() - 1, frozenset()))
+        idle = _median_seconds(LOOKS, lambda: crowd[0].look(time.time() - 1, frozenset()))
     let_in = [look for look in looks if look]
     received, after = sum(size for size, _ in let_in), [seconds for _, seconds in let_in]
     return Polled(
@@ -171,7 +171,7 @@ def _fill(server: Postgres, names: Sequence[str]) -> None:
 
 
 def _change(server: Postgres, names: Sequence[str], changed: int) -> float:
-    """Let so many have changed now, and as many a minute ago, which each look sees once more; the database's clock."""
+    """Mark so many as changed now, and as many a minute ago, seen again by each look; return the database's clock."""
     server.sql("UPDATE postern.heads SET updated = clock_timestamp() - interval '1 hour'")
     for minutes, some in ((0, names[:changed]), (1, names[changed : 2 * changed])):
         later = f"clock_timestamp() - interval '{minutes} minutes'"
@@ -189,7 +189,7 @@ def _look_in_its_second(client: Client, began: float, fresh: frozenset[str]) -> 
     return received, time.time() - began
 
 
-def _timed(count: int, look: Callable[[], object]) -> float:
+def _median_seconds(count: int, look: Callable[[], object]) -> float:
     found = []
     for _ in range(count):
         began = time.perf_counter()

@@ -28,7 +28,7 @@ pipelining, a fork for each relay, no needless facts, one archive in place of a 
 same relay behind, file by file, which is checked. Only Postern looks at the relay before it writes, asks it over SMTP
 before and after, and proves its tables. The floor is Fabric opening the same connections, side by side, and running
 `true`."""
-"""What is told of it."""
+"""The text above the tables of this part on the page."""
 
 
 class Found(NamedTuple):
@@ -52,8 +52,8 @@ def measure(quick: bool) -> Answer:
         folder = Path(place)
         facts = _facts(folder / "facts")
         sizes = QUICK if quick else RELAYS
-        found = {count: _found(folder / f"{count}", count, *runs, facts) for count, runs in sizes.items()}
-        counted = _counted(folder, facts)
+        found = {count: _measure_tools(folder / f"{count}", count, *runs, facts) for count, runs in sizes.items()}
+        counted = _count_requests(folder, facts)
     aimed = AIMED if AIMED in found else max(found)
     return Answer(
         title="Provisioning, beside Ansible and pyinfra",
@@ -95,7 +95,7 @@ def _facts(folder: Path) -> dict[str, Any]:
         return tools.facts_of(host)
 
 
-def _found(folder: Path, count: int, firsts: int, repeats: int, facts: Mapping[str, Any]) -> Found:
+def _measure_tools(folder: Path, count: int, firsts: int, repeats: int, facts: Mapping[str, Any]) -> Found:
     folder.mkdir()
     first: dict[str, list[float]] = {name: [] for name in NAMES[:-1]}
     unchanged: dict[str, list[float]] = {name: [] for name in NAMES}
@@ -105,7 +105,7 @@ def _found(folder: Path, count: int, firsts: int, repeats: int, facts: Mapping[s
             prepared = _tools(folder / f"{number}", sets, facts)
             for name, ran in rounds(1, {name: prepared[name] for name in first}).items():
                 first[name] += seconds(ran)
-            _hold_to_the_same(sets)
+            _check_same_state(sets)
             for name, ran in rounds(repeats, prepared).items():
                 unchanged[name] += seconds(ran)
     return Found(first, unchanged)
@@ -122,8 +122,8 @@ def _tools(folder: Path, sets: Mapping[str, Sequence[LabHost]], facts: Mapping[s
     }
 
 
-def _hold_to_the_same(sets: Mapping[str, Sequence[LabHost]]) -> None:
-    """See to it that all have done the same."""
+def _check_same_state(sets: Mapping[str, Sequence[LabHost]]) -> None:
+    """Raise FailedError unless all tools left the same state on their relays."""
     states = {name: tools.state_of(hosts[0]) for name, hosts in sets.items()}
     wanted = states[POSTERN]
     for name, state in states.items():
@@ -132,8 +132,8 @@ def _hold_to_the_same(sets: Mapping[str, Sequence[LabHost]]) -> None:
             raise FailedError(f"{name} leaves another relay behind than Postern does: {told}")
 
 
-def _counted(folder: Path, facts: Mapping[str, Any]) -> dict[str, list[Counted]]:
-    """Count what each takes on one relay: a first run, then an unchanged one."""
+def _count_requests(folder: Path, facts: Mapping[str, Any]) -> dict[str, list[Counted]]:
+    """Count the requests of each tool to one relay: of a first run, then of an unchanged one."""
     made: dict[str, Callable[[Path, Sequence[Door]], Tool]] = {
         POSTERN: tools.postern,
         PYINFRA: lambda place, doors: tools.pyinfra(place, doors, facts),

@@ -36,7 +36,7 @@ class Seen(NamedTuple):
     @classmethod
     def by(cls, host: LabHost) -> Seen:
         """Count it, once sshd has nothing more to say."""
-        log = _settled(host.root / "var/log/auth.log")
+        log = _read_finished_log(host.root / "var/log/auth.log")
         return cls(*(len(re.findall(pattern, log)) for pattern in _LOGGED))
 
     def since(self, before: Seen) -> Seen:
@@ -84,7 +84,7 @@ def stages(
 
 
 def unbuild(host: LabHost) -> None:
-    """Let the next build of a relay find that its recipients are not what its sources say."""
+    """Change what a relay's manifest says of its recipients, so that the next build makes all of the table anew."""
     record = host.root / "etc/postern/tables/built.json"
     said = json.loads(record.read_text())
     said["sources"] = said["tables"]["exchange_recipients"]["text"] = ""
@@ -100,7 +100,7 @@ def _python_starts(host: LabHost) -> float:
 
 @contextmanager
 def peak(host: LabHost, *words: str) -> Iterator[dict[str, int]]:
-    """Watch what memory a relay's processes come to, in bytes, by a word of their command line; read it at the end.
+    """Watch how much memory a relay's processes come to, in bytes, by a word of their command line; read it at the end.
 
     The kernel keeps each one's peak, so what is looked for too rarely to be seen is only what came in its last moments.
     """
@@ -147,7 +147,7 @@ def _ticks(process: Path) -> int:
         return 0
 
 
-def _settled(log: Path) -> str:
+def _read_finished_log(log: Path) -> str:
     """Read a log that nobody writes to any more."""
     text, before = "", None
     while text != before:

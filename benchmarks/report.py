@@ -107,7 +107,7 @@ def machine() -> str:
 
 
 def keep(docs: Path, name: str, record: Record) -> None:
-    """Keep an answer, draw its plot, and write the page anew from all that is kept."""
+    """Store an answer, draw its plot, and write the page anew from all stored answers."""
     folder = docs / FOLDER
     folder.mkdir(exist_ok=True)
     (folder / f"{name}.json").write_text(record.model_dump_json(indent=1) + "\n", "utf-8")
@@ -153,14 +153,14 @@ def _section(name: str, record: Record) -> Iterator[str]:
 
 
 def grid(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table; what is not in the first column is to the right."""
+    """Return a table in Markdown; columns but the first are aligned to the right."""
     ruler = ["---", *["---:"] * (len(columns) - 1)]
     lines = (columns, ruler, *rows)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def draw(plot: Plot, file: Path, quick: bool) -> None:
-    """Have it drawn by matplotlib, which lives with the peers."""
+    """Draw it by matplotlib, which is in the venv of the peers."""
     asked = plot.model_copy(update={"title": f"{plot.title} (quick, no measurement)" if quick else plot.title})
     argv = [peers.program("python"), Path(__file__).with_name("plots.py"), file]
     subprocess.run(argv, input=asked.model_dump_json().encode(), check=True)

@@ -58,8 +58,8 @@ def measure(quick: bool) -> Answer:
         title="The report",
         how=HOW.format(customers=size.customers, relays=size.relays, days=DAYS, people=_PEOPLE),
         targets=(
-            Target(says=_says("made", size), found=Spread.of(seconds(ran[REPORT])), limit=MAKING, unit="s"),
-            Target(says=_says("opened", size), found=Spread.of(opened), limit=OPENING, unit="s"),
+            Target(says=_target_text("made", size), found=Spread.of(seconds(ran[REPORT])), limit=MAKING, unit="s"),
+            Target(says=_target_text("opened", size), found=Spread.of(opened), limit=OPENING, unit="s"),
         ),
         tables=(_times(ran, opened, octets),),
         plot=Plot(
@@ -77,7 +77,7 @@ def _bars(ran: dict[str, list[Run]]) -> list[tuple[float | str, Spread]]:
     return [(name, Spread.of(seconds(ran[name]))) for name in NAMES]
 
 
-def _says(what: str, size: Size) -> str:
+def _target_text(what: str, size: Size) -> str:
     return f"`inv report`, {size.customers} customers over {size.relays} relays: {what}"
 
 
@@ -106,7 +106,7 @@ def _open(page: Path, times: int) -> list[float]:
 
 
 def _fill(host: LabHost) -> None:
-    """Let every customer of a relay have a list, a log and refusals, and build the tables of it."""
+    """Write a list, a log and refusals for every customer of a relay, and build its tables."""
     now, people = int(time.time()), [f"person{number:04}" for number in range(_PEOPLE)]
     for spool in sorted((host.root / "var/lib/postern/customers").iterdir()):
         seed = int(spool.name[1:])

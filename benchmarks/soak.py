@@ -109,16 +109,16 @@ class Soak:
         self.taken = {customer: set(people) for customer, people in self.sent.items()}
 
     def hour(self, has_faults: bool) -> Hour:
-        """Have every customer send its list once, and look at what is there then."""
+        """Send the list of every customer once, and return what the relay has afterwards."""
         changed = self.dice.sample(sorted(self.sent), max(1, len(self.sent) // 20))
         for customer in changed:
             self._change(customer)
-        with _throwing(self._faults() if has_faults else iter(())) as thrown, ThreadPoolExecutor(AT_ONCE) as side:
+        with _throw_faults(self._faults() if has_faults else iter(())) as thrown, ThreadPoolExecutor(AT_ONCE) as side:
             codes = Counter(side.map(self._upload, self.sent))
         return self._look(codes, len(thrown))
 
     def _change(self, customer: str) -> None:
-        """Let a tenth of a customer's people leave, and as many come."""
+        """Replace a tenth of a customer's people by as many new ones."""
         people = self.sent[customer]
         kept = self.dice.sample(people, len(people) * 9 // 10)
         self.sent[customer] = [*kept, *(f"new{self.dice.getrandbits(32):08x}" for _ in range(len(people) - len(kept)))]
@@ -171,8 +171,8 @@ class Soak:
 
 
 @contextmanager
-def _throwing(faults: Iterator[Callable[[], object]]) -> Iterator[list[int]]:
-    """Throw one after the other until the end; the list grows by one for each."""
+def _throw_faults(faults: Iterator[Callable[[], object]]) -> Iterator[list[int]]:
+    """Run one fault after the other until the block ends; the list grows by one for each."""
     thrown, ended = list[int](), threading.Event()
 
     def throw() -> None:

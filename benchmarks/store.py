@@ -56,14 +56,14 @@ QUICK = Size(2, 100, 0, 1, 4, 60)
 def measure(quick: bool) -> Answer:
     """Measure it."""
     size = QUICK if quick else FULL
-    took = _followed(size.followers, size.addresses, size.repeats)
-    larger = _followed(1, size.larger, 1) if size.larger else []
+    took = _measure_followers(size.followers, size.addresses, size.repeats)
+    larger = _measure_followers(1, size.larger, 1) if size.larger else []
     polled = polling.measure(size.clients, size.customers)
     lasts = {count: [max(each[:count]) for each in took] for count in _counts(size.followers)}
     aimed = dict(LIMITS)
     targets = [
         Target(says=f"{addresses:,} addresses, to the last of {count} followers", found=found, limit=limit, unit="s")
-        for addresses, count, found, limit in _aims(size, lasts, larger, aimed)
+        for addresses, count, found, limit in _aimed_spreads(size, lasts, larger, aimed)
     ]
     times: list[tuple[float | str, Spread]] = [(count, Spread.of(found)) for count, found in lasts.items()]
     return Answer(
@@ -102,7 +102,7 @@ def _counts(followers: int) -> list[int]:
     return [count for count in (1, 2, 5, 10, 20, 50, 100, 200) if count <= followers]
 
 
-def _aims(
+def _aimed_spreads(
     size: Size, lasts: dict[int, list[float]], larger: list[list[float]], aimed: dict[int, int]
 ) -> Iterator[tuple[int, int, Spread, int]]:
     if size.addresses in aimed:
@@ -135,7 +135,7 @@ def _cost(polled: Polled) -> Table:
     return Table(says=says, columns=("", ""), rows=rows)
 
 
-def _followed(followers: int, addresses: int, repeats: int) -> list[list[float]]:
+def _measure_followers(followers: int, addresses: int, repeats: int) -> list[list[float]]:
     """Return, for each round, after how many seconds each follower answered, in the order of followers."""
     with ExitStack() as stack:
         hosts = stack.enter_context(relays.started(1 + followers))

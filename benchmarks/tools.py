@@ -41,7 +41,7 @@ Tool: TypeAlias = Callable[[], Run]
 
 
 class Door(NamedTuple):
-    """Where a relay is reached."""
+    """The address, port and host keys by which a relay is reached."""
 
     address: str
     port: int
@@ -65,14 +65,14 @@ def inv(operator: Operator, words: str, codes: Sequence[int] = (0,)) -> Run:
 
 
 def floor(folder: Path, doors: Sequence[Door]) -> Tool:
-    """Fabric opens the connections and runs `true`."""
+    """Return a tool by which Fabric opens the connections and runs `true`."""
     operator = Operator(folder)
     argv: Argv = [sys.executable, HERE / "floor.py", *(door.address for door in doors)]
     return lambda: run(argv, environment=operator.environment)
 
 
 def postern(folder: Path, doors: Sequence[Door]) -> Tool:
-    """Postern, as its operator calls it."""
+    """Return Postern, called as its operator calls it."""
     operator = Operator(folder)
     names = [f"mx{number}" for number, _ in enumerate(doors, 1)]
     for name, door in zip(names, doors, strict=True):
@@ -83,7 +83,7 @@ def postern(folder: Path, doors: Sequence[Door]) -> Tool:
 
 
 def pyinfra(folder: Path, doors: Sequence[Door], facts: Mapping[str, Any]) -> Tool:
-    """pyinfra, all relays at once, as it does by itself."""
+    """Return pyinfra, on all relays at once, as is its default."""
     known, told = _written(folder, doors, facts)
     data = {"facts": told, "ssh_known_hosts_file": known, "ssh_strict_host_key_checking": "yes"}
     options = [word for name, value in data.items() for word in ("--data", f"{name}={value}")]
@@ -94,7 +94,7 @@ def pyinfra(folder: Path, doors: Sequence[Door], facts: Mapping[str, Any]) -> To
 
 
 def ansible(folder: Path, doors: Sequence[Door], facts: Mapping[str, Any]) -> Tool:
-    """Ansible, with pipelining and a fork for each relay."""
+    """Return Ansible, with pipelining and a fork for each relay."""
     # What main.cf says looks like a template to Ansible, so the playbook has it, marked as none.
     known, told = _written(folder, doors, {name: fact for name, fact in facts.items() if name != "main_cf"})
     (folder / "hosts.ini").write_text("".join(f"{door.address} ansible_port={door.port}\n" for door in doors))
@@ -124,8 +124,8 @@ def ansible(folder: Path, doors: Sequence[Door], facts: Mapping[str, Any]) -> To
 
 
 def facts_of(host: LabHost) -> dict[str, Any]:
-    """Return what a relay is like that Postern has provisioned, for the others to bring theirs there."""
-    receiver = {path.removeprefix(f"{LIBRARY}/"): _text(host, path) for path in _found(host, LIBRARY)}
+    """Return the facts of a relay that Postern has provisioned, from which the other tools make the same state."""
+    receiver = {path.removeprefix(f"{LIBRARY}/"): _text(host, path) for path in _list_files(host, LIBRARY)}
     settings = json.loads(_text(host, f"{TREE}/settings.json"))
     next_hop = _text(host, f"{TREE}/transport").split()[1]
     return {
@@ -145,15 +145,15 @@ def facts_of(host: LabHost) -> dict[str, Any]:
 
 
 def state_of(host: LabHost) -> list[str]:
-    """Return what a relay is: mode and content of every file, its account, its main.cf; only not which keys."""
-    files = sorted([*_found(host, LIBRARY), *_found(host, TREE), *FILES])
+    """Return the state of a relay: mode and content of every file, its account, its main.cf, but not its keys."""
+    files = sorted([*_list_files(host, LIBRARY), *_list_files(host, TREE), *FILES])
     modes, texts = (host.run(*argv, *files).stdout for argv in (("stat", "-Lc", "%n %a %U"), ("tail", "-vn", "+1")))
     account = host.run("getent", "passwd", "postern").stdout.split(":")[-2:]
     said = [*modes.splitlines(), *_KEY.sub("KEY", texts).split("==> "), *account]
     return [*said, *host.run("postconf", *MAIN_CF).stdout.splitlines()]
 
 
-def _found(host: LabHost, folder: str) -> list[str]:
+def _list_files(host: LabHost, folder: str) -> list[str]:
     own = ("-name", "__pycache__", "-prune", "-o")  # what the receiver made there by itself
     return sorted(host.run("find", "-L", folder, *own, "-type", "f", "-print").stdout.split())
 

@@ -48,7 +48,7 @@ def measure(quick: bool) -> Answer:
     """Measure it."""
     size = QUICK if quick else FULL
     with relays.started(2) as hosts, tempfile.TemporaryDirectory(prefix="postern-bench-") as place:
-        operator = _provisioned(Path(place) / "operator", hosts, size)
+        operator = _provision_operator(Path(place) / "operator", hosts, size)
         floor = tools.floor(Path(place) / "floor", [Door.of(host) for host in hosts])
         ran = rounds(size.repeats, _commands(operator, floor))
     return Answer(
@@ -65,7 +65,7 @@ def measure(quick: bool) -> Answer:
     )
 
 
-def _provisioned(folder: Path, hosts: Sequence[LabHost], size: Size) -> Operator:
+def _provision_operator(folder: Path, hosts: Sequence[LabHost], size: Size) -> Operator:
     """Return an operator whose customers are provisioned, and one of whom waits for a person."""
     operator = Operator(folder)
     names = [f"mx{number}" for number, _ in enumerate(hosts)]
@@ -92,13 +92,13 @@ def _commands(operator: Operator, floor: Tool) -> dict[str, Tool]:
     complete: list[str | Path] = [REPO / "inv", "--complete", "--", "inv", "sync", "c1"]
     return {
         FIRST: provision,
-        **{name: _asking(operator, words) for name, words in asked.items()},
+        **{name: _command_tool(operator, words) for name, words in asked.items()},
         TAB: lambda: run(complete, environment=operator.environment),
         FLOOR: floor,
     }
 
 
-def _asking(operator: Operator, words: str) -> Tool:
+def _command_tool(operator: Operator, words: str) -> Tool:
     return lambda: tools.inv(operator, words, codes=(DONE, HELD, PERSON))
 
 

@@ -131,7 +131,7 @@ def find() -> str | None:
 
 @contextmanager
 def opened() -> Iterator[Page]:
-    """Start a Chromium of its own profile and give an empty page; it is gone afterwards."""
+    """Start a Chromium with a profile of its own and yield an empty page; stop it afterwards."""
     ours_in, theirs_out = os.pipe()
     theirs_in, ours_out = os.pipe()
     with tempfile.TemporaryDirectory(prefix="postern-chromium-") as profile:

@@ -63,30 +63,32 @@ class _Stage:
         _write(folder / "inventory" / "customers" / "demo.toml", customer)
 
     def play(self) -> None:
-        """Run the demo, from an empty relay to one that refuses the rest."""
-        with _act(f"A relay: Debian 12, Postfix, sshd on {self.relay.address}. Its host keys are pinned first."):
+        """Run the demo, from an empty relay to one that refuses unlisted addresses."""
+        with _step(f"A relay: Debian 12, Postfix, sshd on {self.relay.address}. Its host keys are pinned first."):
             self.inv("trust mx1 --yes")
-        with _act("A customer, Demo Ltd, is set up on it, and the kit for its Exchange server is written."):
+        with _step("A customer, Demo Ltd, is set up on it, and the kit for its Exchange server is written."):
             self.inv("provision demo")
-        with _act("Set up again: nothing to change, one connection, one remote command."):
+        with _step("Set up again: nothing to change, one connection, one remote command."):
             self.inv("provision demo", says="nothing to change (1 connection, 1 remote command)")
-        with _act("Before a first list has been accepted nobody is refused."):
+        with _step("Before a first list has been accepted nobody is refused."):
             self.ask(bob="250", nobody="250")
-        with _act(
+        with _step(
             "The Exchange server sends its first export through its key, with a line of runexport.bat. It is held."
         ):
             self.upload(_export(PEOPLE), code=3)
             self.inv("review demo")
             self.ask(bob="250", nobody="250")
-        with _act("Somebody has looked, and accepts it by the numbers and the hash of that review."):
+        with _step("Somebody has looked, and accepts it by the numbers and the hash of that review."):
             self.inv(self.accept_command())
             self.ask(bob="250", nobody="550", postmaster="250")
             self.inv("verify demo")
-        with _act("Later an export comes that lacks nearly everybody. It is held: what it adds is taken, nobody goes."):
+        with _step(
+            "Later an export comes that lacks nearly everybody. It is held: what it adds is taken, nobody goes."
+        ):
             self.upload(_export(("ceo", "newcomer")), code=3)
             self.ask(bob="250", newcomer="250", nobody="550")
             self.inv("status demo", code=1)
-        with _act("The key can do nothing else."):
+        with _step("The key can do nothing else."):
             self.plink("id", code=2)
 
     def inv(self, words: str, code: int = 0, says: str = "") -> None:
@@ -140,13 +142,13 @@ class _Stage:
 
 
 @contextmanager
-def _act(title: str) -> Iterator[None]:
+def _step(title: str) -> Iterator[None]:
     print(f"\n{title}\n", flush=True)
     yield
 
 
 def _export(people: tuple[str, ...]) -> bytes:
-    """An export as ADMIN.EXE of Exchange 5.5 writes it: tab between columns, % between values."""
+    """Return an export as ADMIN.EXE of Exchange 5.5 writes it: tab between columns, % between values."""
     rows = [
         f"Mailbox\tSMTP:{one}@demo.example%X400:c=US;a= ;p=Demo;s={one};\tsmtp:{one}@demo.co.example" for one in people
     ]

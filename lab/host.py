@@ -43,7 +43,7 @@ class LabHost:
         on_disk: bool = False,
         say: Say = lambda _: None,
     ) -> None:
-        """Nothing starts yet.
+        """Describe a host; nothing starts yet.
 
         `bare`: nothing that provisioning installs. `extra`: packages besides, as roots.DIRECTORY.
         `sshd`: lines that win over all others of its configuration.
@@ -98,12 +98,12 @@ class LabHost:
 
     @property
     def address(self) -> str:
-        """Its IPv4 address, 127.77.0.N, which no other lab host of this machine has."""
+        """Return its IPv4 address, 127.77.0.N, which no other lab host of this machine has."""
         return self._address.text
 
     @property
     def name(self) -> str:
-        """Its host name, fully qualified."""
+        """Return its host name, fully qualified."""
         return f"{self.release}{self._address.number}.lab.example"
 
     @property
@@ -142,8 +142,8 @@ class LabHost:
         self.run("sh", "-c", f"{sink} </dev/null >/dev/null 2>&1 &")
         return f"relay:[{self.address}]:2525"
 
-    def sunk(self) -> list[str]:
-        """The messages the sink has taken, as they came."""
+    def read_sink(self) -> list[str]:
+        """Return the messages that the sink has taken, as they came."""
         return [path.read_text() for path in sorted((self.root / SINK[1:]).iterdir())]
 
     def ask(self, recipient: str, *, sender: str = "", from_address: str | None = None) -> str:
@@ -166,7 +166,7 @@ class LabHost:
         """Mount an empty file system of this size ("64k", "10m") on a directory there, of that owner and mode."""
         was = (self.root / path.lstrip("/")).stat()
         options = f"size={size},mode={was.st_mode & 0o7777:o},uid={was.st_uid},gid={was.st_gid}"
-        self._tell({"at": path, "options": options})
+        self._call_init({"at": path, "options": options})
 
     def show(self, folder: Path, at: str) -> None:
         """Show a folder of this machine there too, e.g. at "/D:": what either writes the other reads."""
@@ -193,7 +193,7 @@ class LabHost:
         try:
             files = {**seed.files(base, self.address, self.name), **self._sshd_files(own_keys)}
             spec = {"root": str(base), "at": str(at), "writes": self._disk(), "name": self.name, "files": files}
-            self.pid: int = self._tell(spec)
+            self.pid: int = self._call_init(spec)
         except BaseException:
             self._init.kill()
             self._init.wait()
@@ -205,7 +205,7 @@ class LabHost:
             self._writes.mkdir(parents=True)
         return str(self._writes) if self._on_disk else ""
 
-    def _tell(self, what: dict[str, Any]) -> Any:
+    def _call_init(self, what: dict[str, Any]) -> Any:
         assert self._init.stdin is not None
         assert self._init.stdout is not None
         assert self._init.stderr is not None

@@ -1,4 +1,4 @@
-"""Pid 1 of a lab host: makes its file systems, starts its daemons, buries the dead.
+"""Pid 1 of a lab host: makes its file systems, starts its daemons, collects the exit status of ended processes.
 
 It is told everything in lines of JSON on stdin and answers each with one on stdout. It ends when stdin does, and the
 kernel ends the host with it: when whoever started it stops the host, ends or is killed.
@@ -37,7 +37,7 @@ def main() -> None:
         write(path, mode, text)
     start([["rsyslogd", "-n"], ["/usr/sbin/sshd", "-D"]], ready=["/dev/log", "/run/sshd.pid"])
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    signal.signal(signal.SIGCHLD, bury)
+    signal.signal(signal.SIGCHLD, reap_children)
     answer(outer_pid)
     for line in sys.stdin:
         mount("tmpfs", **json.loads(line))
@@ -121,7 +121,7 @@ def start(daemons: list[list[str]], ready: list[str]) -> None:
         time.sleep(0.002)
 
 
-def bury(*_: Any) -> None:
+def reap_children(*_: Any) -> None:
     """Collect the exit status of every child that has ended, also of orphans."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:

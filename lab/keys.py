@@ -17,7 +17,7 @@ HOST_KEY_TYPES = {"ed25519": (), "rsa": ("-b", "2048"), "ecdsa": ()}
 
 
 def admin_key() -> Path:
-    """The operator's key: one for all hosts, made once."""
+    """Return the operator's key: one for all hosts, made once."""
     key = roots.cache() / "admin_key"
     with _one_at_a_time():
         if not key.exists():
@@ -26,7 +26,7 @@ def admin_key() -> Path:
 
 
 def host_keys(number: int) -> Path:
-    """The directory of an address' host keys: made once, as RSA takes longer than all the rest of a start."""
+    """Return the directory of an address' host keys: made once, as RSA takes longer than all the rest of a start."""
     keys = roots.cache() / "host_keys" / str(number)
     with _one_at_a_time():
         if not keys.exists():

@@ -31,7 +31,7 @@ def _os_release(path: Path) -> dict[str, str]:
 
 
 def _apt_sources(apt: Path) -> Iterator[tuple[str, str, list[str]]]:
-    """URI, suite and components of each source of packages, in both of apt's formats."""
+    """Return URI, suite and components of each source of packages, in both of apt's formats."""
     for path in (apt / "sources.list", *sorted((apt / "sources.list.d").glob("*.list"))):
         for line in path.read_text().splitlines() if path.exists() else ():
             if found := re.match(r"deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)\s+(.*)", line):
@@ -64,7 +64,7 @@ def way_there(root: Path) -> dict[str, str]:
 
 @cache
 def _apt_settings() -> str:
-    """Proxies as lines of apt.conf: those of the machine's apt, else those of the environment."""
+    """Return proxies as lines of apt.conf: those of the machine's apt, otherwise those of the environment."""
     dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True).stdout
     lines = re.findall(r'(?m)^Acquire::https?::Proxy(?:::\S+)? "[^"]+";$', dump)
     if not lines:

@@ -94,7 +94,7 @@ class Operator:
         path.write_text((path.read_text() if name else "") + _toml(table, name))
 
     def public_keys(self, customer: str = "acme") -> list[str]:
-        """The names of the public halves on record."""
+        """Return the names of the recorded public halves."""
         return sorted(path.stem for path in (self.inventory / "keys" / customer).glob("*.pub"))
 
     # ---- commands
@@ -110,7 +110,7 @@ class Operator:
         return subprocess.Popen(argv, stdin=none, stdout=pipe, stderr=pipe, text=True, env=self.environment)
 
     def done(self, words: str, *more: str, code: int = 0) -> Ran:
-        """Run it and hold it to its exit code; that it never ends in a traceback goes without saying."""
+        """Run a command; raise AssertionError if it ends with another exit code or in a traceback."""
         ran = self.run(words, *more)
         assert ran.code == code, f"inv {words} ended with {ran.code}, not {code}:\n{ran.text}"
         assert "Traceback" not in ran.text, ran.text
@@ -140,7 +140,7 @@ class Operator:
         return self.call(["plink", *lines[relay].split()], stdin=export + MARK, cwd=kit)
 
     def client(self, program: str, host: LabHost, customer: str = "acme") -> list[str]:
-        """How a client of OpenSSH's or PuTTY's is called with a customer's key; options and the rest come after it."""
+        """Return how a client of OpenSSH's or PuTTY's is called with a customer's key; options come after it."""
         if program in ("plink", "pscp", "psftp"):
             host_keys = [word for key in host.host_keys for word in ("-hostkey", key.split()[1])]
             return [program, "-batch", "-i", str(self._key_file(customer)), *host_keys]
@@ -157,7 +157,7 @@ class Operator:
         return Ran(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     def openssh_key(self, customer: str = "acme") -> Path:
-        """The private key of a kit, in the form ssh reads."""
+        """Return the private key of a kit, in the form that ssh reads."""
         path = self.home / f"{customer}.key"
         if not path.exists():
             argv = ["puttygen", str(self._key_file(customer)), "-O", "private-openssh-new", "-o", str(path)]
@@ -196,7 +196,7 @@ def _toml(table: Mapping[str, Any], name: str = "") -> str:
 
 
 def export(*locals_: str, domain: str = "acme.example") -> bytes:
-    """An export as ADMIN.EXE writes it, with a mailbox for each local part (or whole address)."""
+    """Return an export as ADMIN.EXE writes it, with a mailbox for each local part (or whole address)."""
     header = "Obj-Class\tE-mail addresses\tSecondary-Proxy-Addresses"
     whole = [one if "@" in one else f"{one}@{domain}" for one in locals_]
     rows = [f"Mailbox\tSMTP:{one}%X400:c=US;a= ;p=Acme;s={one.partition('@')[0]};\t" for one in whole]
@@ -204,10 +204,10 @@ def export(*locals_: str, domain: str = "acme.example") -> bytes:
 
 
 def people(count: int) -> tuple[str, ...]:
-    """Local parts, always the same."""
+    """Return local parts, always the same."""
     return tuple(f"user{number:04d}" for number in range(count))
 
 
 def answers(host: LabHost, *recipients: str) -> dict[str, str]:
-    """What a relay answers about each, asked from outside: the first three digits."""
+    """Return what a relay answers about each, asked from outside: the first three digits."""
     return {one: host.ask(one, from_address=OUTSIDE)[:3] for one in recipients}

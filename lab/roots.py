@@ -83,12 +83,12 @@ fi
 
 
 def cache() -> Path:
-    """Where roots are kept: POSTERN_LAB_CACHE, else /var/cache/postern-lab."""
+    """Return where roots are kept: POSTERN_LAB_CACHE, else /var/cache/postern-lab."""
     return Path(os.environ.get("POSTERN_LAB_CACHE", "/var/cache/postern-lab"))
 
 
 def missing() -> str | None:
-    """The sentence that says why there can be no lab here, or None."""
+    """Return the sentence that says why this machine can have no lab, or None."""
     if sys.platform != "linux":
         return "lab hosts are Linux namespaces: they need Linux"
     if os.geteuid() != 0:
@@ -130,7 +130,7 @@ def install_needed(packages: Sequence[str] = PACKAGES, say: Say = lambda _: None
 
 
 def root(release: str, *, bare: bool = False, extra: Sequence[str] = (), say: Say = lambda _: None) -> Path:
-    """The directory of a release's root; made first if it is not there, which takes half a minute.
+    """Return the directory of a release's root; it is made first if it does not exist, which takes half a minute.
 
     A bare root has sshd and what the lab needs, but nothing that provisioning would install. `extra` are packages
     besides. Raises LabError.

@@ -11,7 +11,7 @@ NOWHERE = "127.77.255.53"
 
 
 def files(root: Path, address: str, name: str) -> dict[str, tuple[int, str]]:
-    """Path, mode and text of each file that a host of this root holds besides."""
+    """Return path, mode and text of each file that a host of this root has in addition."""
     texts = {
         "/etc/hostname": f"{name}\n",
         "/etc/mailname": f"{name}\n",

@@ -32,7 +32,7 @@ class Conversation:
         return self.reply()
 
     def reply(self) -> str:
-        """The next reply; the lines of a longer one are joined by newlines."""
+        """Return the next reply; the lines of a longer one are joined by newlines."""
         lines = []
         while True:
             line = self._lines.readline()
@@ -43,7 +43,7 @@ class Conversation:
                 return "\n".join(lines)
 
     def ask(self, recipient: str, sender: str = "") -> str:
-        """The reply to RCPT TO; the message ends there."""
+        """Return the reply to RCPT TO; the message ends with it."""
         wide = "" if (recipient + sender).isascii() else " SMTPUTF8"
         reply = self.say(f"MAIL FROM:<{sender}>{wide}")
         if reply.startswith("530"):  # it wants TLS first
@@ -55,7 +55,7 @@ class Conversation:
         return answer
 
     def send(self, recipient: str, text: str, sender: str = "") -> str:
-        """Deliver a message; the reply to its end, which names the queue id. Raises Refused."""
+        """Deliver a message; return the reply to its end, which names the queue id. Raises Refused."""
         wide = "" if (recipient + sender).isascii() else " SMTPUTF8"
         for line in (f"MAIL FROM:<{sender}>{wide}", f"RCPT TO:<{recipient}>", "DATA"):
             self._check_reply(self.say(line))
@@ -92,6 +92,6 @@ class Conversation:
 
 
 def ask(address: str, recipient: str, *, sender: str = "", from_address: str | None = None) -> str:
-    """What the relay at this address answers to one recipient: "250 2.1.5 Ok", "550 5.1.1 <...>: ..."."""
+    """Return what the relay at this address answers to one recipient: "250 2.1.5 Ok", "550 5.1.1 <...>: ..."."""
     with Conversation(address, from_address=from_address) as session:
         return session.ask(recipient, sender)

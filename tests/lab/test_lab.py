@@ -191,7 +191,7 @@ def test_relayed_mail_reaches_the_sink(bookworm: LabHost) -> None:
     with smtp.Conversation(bookworm.address) as session:
         assert session.send("joe@acme.example", "Subject: hello\n\n.dotted\n").startswith("250 2.0.0 Ok: queued as")
     assert "status=sent" in bookworm.log(until="to=<joe@acme.example>")
-    assert "\n.dotted" in bookworm.sunk()[0]
+    assert "\n.dotted" in bookworm.read_sink()[0]
 
 
 @pytest.mark.host

@@ -18,7 +18,7 @@ from console.errors import Refused
 from console.options import read_text
 from inventory import validators
 from inventory.domains import ascii_form
-from inventory.schema import write_schemas
+from inventory.json_schema import write_schemas
 from inventory.sources import Source
 from templates import render
 

@@ -6,19 +6,17 @@ import inventory
 from common import exit_codes
 from console import terminal
 from console.errors import Refused
-from inventory import schema as inventory_schema
+from inventory import json_schema
 
 
 def schema(name: str, write: bool) -> int:
     """Print the schema of one kind of file, or write all into the inventory. Raises InventoryError, Refused."""
-    known = inventory_schema.schemas()
+    known = json_schema.schemas()
     if write:
         where = inventory.inventory_path()
         inventory.relay_names(where)  # that there is an inventory
-        written = inventory_schema.write_schemas(where)
-        terminal.say(
-            f"{where / inventory_schema.FOLDER}: {len(written)} files written" if written else "nothing to change"
-        )
+        written = json_schema.write_schemas(where)
+        terminal.say(f"{where / json_schema.FOLDER}: {len(written)} files written" if written else "nothing to change")
         return exit_codes.DONE
     if (name or "customer") not in known:
         raise Refused(f"no schema '{name}'{inventory.near(name, known)}; there are {', '.join(known)}")

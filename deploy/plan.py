@@ -139,10 +139,7 @@ class Plan:
         return cls(host, wanted, tuple(changes))
 
     def removals(self) -> tuple[str, ...]:
-        """Return what would be removed: `NOUN:WORD` for each protected line, a name for each value that would fall.
-
-        `NOUN:WORD` for each protected line, a name for each value that would fall.
-        """
+        """Return what would be removed: `NOUN:WORD` for each protected line, a name for each value that would fall."""
         return tuple(dict.fromkeys(name for change in self.changes for name in change.removals()))
 
     def text(self, brief: bool = False) -> str:

@@ -124,10 +124,7 @@ class Session:
         self._ask({"make": made, "lock": self._lock}, MAKE)
 
     def _ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """Send a question and return the answer. The first question goes with the program, which saves a round trip.
-
-        The first one is sent together with the program, which saves a round trip.
-        """
+        """Send a question and return the answer. The first question goes with the program, which saves a round trip."""
         if self._over:
             raise HostError("the line to it was given up after the failure before")
         self._over = True

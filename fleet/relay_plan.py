@@ -32,9 +32,9 @@ class RelayPlan(NamedTuple):
     blockers: tuple[str, ...]
     givers: tuple[Customer, ...]  # who give a domain away to one of those who are provisioned
     seen: Mapping[str, frozenset[str]]  # customer: names of the keys that have been used there
-    lists: Mapping[str, int]  # customer: when the last good upload came, as postfix.lists_seen() tells it
+    lists: Mapping[str, int]  # customer: when the last good upload came, as spool_data.lists_seen() returns it
     warnings: tuple[str, ...]  # what holds for today and should be mended, changes or none
-    after: Facts  # as `now`, without who else closes domains whose lists are accepted by now
+    after: Facts  # as `facts`, without who else closes domains whose lists are accepted by now
     domains: tuple[str, ...]  # the first screen: a line for each domain that opens, closes, or is answered by another
     made: int = 0  # changes that were made before the trees
 

@@ -1,4 +1,4 @@
-"""What `inv status` shows of the rows it made: what needs somebody first. Pure: rows in, lines out."""
+"""What `inv status` shows of the rows it made: what needs somebody first. The sentences are `fleet/problems.py`'s."""
 
 from __future__ import annotations
 

@@ -72,8 +72,9 @@ def _run_all(
     watch, of_refusals = _watch_refusals(places, tables, run, seen, logs, now)
     found += of_refusals + _watch_adopted(tables, seen, watch, logs, now)
     totals = {name: each.refusals.totals for name, each in watch.customers.items()} if watch else {}
+    alarmed = [(alarm.customer, alarm.kind.partition(" ")[0]) for alarm in found]
     try:
-        metrics.write(relay.metrics, [each.status for each in seen], totals, now)
+        metrics.write(relay.metrics, [each.status for each in seen], totals, alarmed, now)
     except OSError as error:
         found.append(Alarm("", "metrics", f"metrics cannot be written: {error}"))
     told = alarms.raise_alarms(found, places, relay, now)

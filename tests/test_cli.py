@@ -22,7 +22,7 @@ import tasks
 from cli import GROUPS, Postern
 from common.release import RELEASE
 from console.options import read_text
-from inventory.schema import schemas
+from inventory.json_schema import schemas
 from inventory.sources import Source
 from lab import keys
 from lab.operators import MARK, REPO, AtOnce, Operator, export

@@ -171,10 +171,7 @@ class Windows:
         self._close_access(_windows(path), stat.S_ISDIR(there.st_mode or 0))
 
     def _access(self, path: str) -> State:
-        """Return a file's access list from icacls, saved to a file: that form is the same in every language of Windows.
-
-        That form is the same in every language of Windows.
-        """
+        """Return a file's access list as icacls saves it to a file: in the same form in every language of Windows."""
         saved = self._fresh("access")
         done = self.run("icacls", path, "/save", _windows(saved))
         state = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from receiver.monitoring.status import Status
@@ -14,6 +15,7 @@ _DRAFT = ".postern.new"  # the collector reads whatever ends in .prom
 
 
 Refused = Mapping[str, Mapping[str, int]]  # customer: kind of refusal: how many there were
+Alarmed = Sequence[tuple[str, str]]  # of each alarm: its customer, empty for the relay's own, and its kind's first word
 
 
 class Sample(NamedTuple):
@@ -28,36 +30,41 @@ _HELP = {
     "postern_recipients": "Recipients in the list in force.",
     "postern_last_good_upload_seconds": "When the last upload came that passed, by domain.",
     "postern_open": "1: nothing is rejected in this domain.",
-    "postern_last_run_seconds": "When the last upload or verb ended.",
-    "postern_last_run_code": "Its exit code: 0 done, 2 refused, 3 held, 4 failed.",
+    "postern_last_run_seconds": "When the last run began: an upload, or what a person decided.",
+    "postern_last_run_code": "Its exit code: 0 done, 2 refused, 3 held, 4 failed, 75 not now.",
     "postern_left_out": "Values of the last export that are no recipients, by reason.",
     "postern_held_since_seconds": "Since when lists are held; 0: none is.",
     "postern_pinned_since_seconds": "Since when uploads do not take effect; 0: they do.",
     "postern_unproven_since_seconds": "When the list came that is not in the tables yet; 0: all are.",
     "postern_key_seen_seconds": "When a key was last used.",
     "postern_refused_total": "Recipients refused or put off because no list has them, by kind.",
+    "postern_alarms": "Alarms of the timer's last run, by kind; without a customer: the relay's own.",
     "postern_unlisted_put_off": "1: the server refuses to be asked about unlisted addresses, which are deferred.",
     "postern_tick_seconds": "When these numbers were written.",
 }
 
 
-def write(directory: str, statuses: Iterable[Status], refused: Refused, now: int) -> None:
+def write(directory: str, statuses: Sequence[Status], refused: Refused, alarmed: Alarmed, now: int) -> None:
     """Replace the file. Raises OSError."""
     folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        atomic_files.write(folder, _DRAFT, text(statuses, refused, now).encode(), mode=0o644)
+        atomic_files.write(folder, _DRAFT, text(statuses, refused, alarmed, now).encode(), mode=0o644)
         atomic_files.rename(folder, _DRAFT, _FILE)
     finally:
         os.close(folder)
 
 
-def text(statuses: Iterable[Status], refused: Refused, now: int) -> str:
+def text(statuses: Sequence[Status], refused: Refused, alarmed: Alarmed, now: int) -> str:
     """Return the file's text: each metric's samples together, as the format wants them."""
     samples = [Sample("postern_tick_seconds", {}, now), *(each for status in statuses for each in _samples(status))]
     samples += [
         Sample("postern_refused_total", {"customer": customer, "kind": kind}, count)
         for customer, kinds in refused.items()
         for kind, count in kinds.items()
+    ]
+    samples += [
+        Sample("postern_alarms", {"customer": customer, "kind": kind}, count)
+        for (customer, kind), count in Counter(alarmed).items()
     ]
     lines = []
     for metric, help_ in _HELP.items():

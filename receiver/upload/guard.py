@@ -30,7 +30,7 @@ class ListsBefore(NamedTuple):
     accepted: Mapping[str, object]  # has a key for each domain with an accepted list
     counts: Mapping[str, int]  # by domain, of the list that passed or was accepted last
     brought_back: frozenset[str] = frozenset()  # addresses that stay until a person accepts that they go
-    base: Mapping[str, int] = {}  # by domain, how many were listed before those came who came of late
+    base: Mapping[str, int] = {}  # by domain, how many were listed when the counting of removals began
 
 
 def judge_list(
@@ -95,9 +95,10 @@ def count_inputs(
 
 
 def _reference(referred: int, gone: int, base: int, settings: Settings) -> int:
-    """Return what a loss is a share of.
+    """Return the number that a loss is divided by: all who are listed, or were of late.
 
-    Where it passes as a share of all, the many who came of late may be why: then no more count than before them.
+    Where that would let the loss pass, it is at most the number that was listed before the newcomers came, so that a
+    sudden growth cannot hide a loss.
     """
     return min(referred, base) if base and not _is_too_much(gone, referred, settings) else referred
 

@@ -1,4 +1,4 @@
-"""Runs on the relay: kind `main.cf`, our members in three lists, put there so that nobody else's mail notices.
+"""Runs on the relay: kind `main.cf`, our members in four lists, put there so that nobody else's mail notices.
 
 An edit is one step here, as the operator's connection may die: ask over SMTP, write a journal, edit, reload, ask
 again, and put back what changed an answer it should not have. A journal that is there is an edit nobody has proved

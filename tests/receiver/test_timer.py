@@ -382,6 +382,19 @@ def test_metrics_say_how_each_customer_stands(relay: SmallRelay) -> None:
         assert now - 60 < found[name] <= now
 
 
+def test_metrics_count_the_alarms_of_the_relay_and_of_each_customer(relay: SmallRelay) -> None:
+    assert not [name for name in metrics(relay) if name.startswith("postern_alarms")]
+    (relay.etc / "unnamed").write_text("relay_domains: names no table /etc/postern/tables/relay_domains\n")
+    relay.offer(people(20))
+    for _ in range(2):  # an alarm is told once a day, and stands for as long as what it says
+        run(relay)
+        found = {name: value for name, value in metrics(relay).items() if name.startswith("postern_alarms")}
+        assert found == {
+            'postern_alarms{customer="",kind="main.cf"}': 1,
+            'postern_alarms{customer="acme",kind="held"}': 1,
+        }
+
+
 def test_metrics_are_replaced_whole_and_readable_by_the_collector(relay: SmallRelay) -> None:
     path = relay.var / "metrics" / "postern.prom"
     before = path.stat().st_ino
@@ -390,7 +403,7 @@ def test_metrics_are_replaced_whole_and_readable_by_the_collector(relay: SmallRe
     assert path.stat().st_mode & 0o777 == 0o644
     assert [each.name for each in path.parent.iterdir()] == ["postern.prom"]
     blocks = re.findall(r"^# TYPE ([a-z_]+) gauge$", path.read_text(), re.MULTILINE)
-    assert len(blocks) == len(set(blocks)) == 12
+    assert len(blocks) == len(set(blocks)) == 13
 
 
 def test_metrics_that_cannot_be_written_are_told_and_do_not_stop_the_rest(relay: SmallRelay) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import inventory
-from inventory import schema
+from inventory import json_schema as schema
 from inventory.errors import keys_of
 from inventory.exchange import Exchange
 from inventory.model import Customer, Provider, Relay

@@ -1,4 +1,4 @@
-"""JSON Schema of the inventory's files, for editors: what docs/inventory.md says, as data."""
+"""JSON Schema of the inventory's files, for editors, made from `inventory/model.py`: a new key goes there."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Take(Table):
     """
 
     internal_only: bool = Field(
-        False, description="Those who accept mail from authenticated senders only, as most groups since 2007."
+        False, description="Recipients that accept mail from authenticated senders only, as most groups since 2007."
     )
     system_objects: bool = Field(False, description="Exchange's own: system and audit log mailboxes, role groups.")
     arbitration_mailboxes: bool = Field(False, description="Exchange's own, for moderation, migration, federation.")
@@ -69,7 +69,7 @@ class Take(Table):
     public_folder_mailboxes: bool = Field(
         False, description="Those that hold public folders; the folders with an address are always taken."
     )
-    hidden: bool = Field(True, description="Those in no address list. They get mail like all others.")
+    hidden: bool = Field(True, description="Recipients in no address list. They get mail like all others.")
     disabled: bool = Field(
         True,
         description="Those whose account nobody can log in to. Shared, room, equipment and linked mailboxes are never "
@@ -88,9 +88,9 @@ class Take(Table):
 class Ssh(Table):
     """How the server is reached over SSH: `[exchange.ssh]`."""
 
-    address: validators.Host | None = Field(None, description="Where we connect; ~/.ssh/config applies to it.")
+    address: validators.Host | None = Field(None, description="Where `inv` connects; ~/.ssh/config applies to it.")
     user: validators.WindowsUser | None = Field(
-        None, description=r"Who we log in as: an administrator there, `bob` or `ACME\bob`."
+        None, description=r"The user that `inv` logs in as: an administrator on that machine, `bob` or `ACME\bob`."
     )
     port: int | None = Field(None, ge=1, le=65535, description="Left out: ~/.ssh/config decides, then 22.")
 
@@ -110,7 +110,8 @@ class Exchange(Table):
     )
     directory: str = Field(
         r"C:\userexport",
-        description="Where our files go; a folder without blanks in its path. Left out on Linux: /opt/userexport.",
+        description="The folder of Postern's files on that machine; a path without blanks. "
+        "Left out on Linux: /opt/userexport.",
     )
     basepoint: str | None = Field(
         None,
@@ -122,7 +123,8 @@ class Exchange(Table):
     )
     reach: Reach = Field(
         "kit",
-        description="How files get there: `kit`, in a folder that somebody carries; `ssh`, to Windows' own OpenSSH, or "
+        description="How files get to that machine: `kit`, in a folder that somebody carries; `ssh`, "
+        "to Windows' own OpenSSH, or "
         "to the Linux host of ldap or exchange-online, with Python 3.9 or later.",
     )
     client: Client = Field("plink", description="The SSH client that uploads; docs/clients.md. On Linux: openssh.")

@@ -56,17 +56,17 @@ class Relay(Table):
     host_keys: tuple[str, ...] = ()  # "TYPE BLOB", from known_hosts
     store: StoreFiles | None = None  # from [store] of provider.toml
 
-    address: validators.Host = Field(description="Where we connect; ~/.ssh/config applies to it as `ssh -G` says.")
+    address: validators.Host = Field(description="Where `inv` connects; ~/.ssh/config applies to it as `ssh -G` says.")
     role: Literal["upload", "follower"] = Field(
         "upload",
         description="upload: customers' servers send to it. follower: it takes all lists from the store of "
         "provider.toml; no customer's key opens it, and no kit names it.",
     )
     user: validators.User | None = Field(
-        None, description="Who we log in as. Left out: ~/.ssh/config decides, then root."
+        None, description="The user that `inv` logs in as. Left out: ~/.ssh/config decides, then root."
     )
     port: int | None = Field(None, ge=1, le=65535, description="Left out: ~/.ssh/config decides, then 22.")
-    sudo: bool = Field(False, description="true: that user is not root and may run our program through `sudo -n`.")
+    sudo: bool = Field(False, description="true: that user is not root and may run `inv`'s program through `sudo -n`.")
     uploads: validators.HostPort | None = Field(
         None,
         validate_default=True,
@@ -76,7 +76,7 @@ class Relay(Table):
         None, description="Postfix's configuration directory. Must be named when the machine has several instances."
     )
     table_type: OurType | None = Field(
-        None, description="Type of our tables. Left out: what `postconf -hx default_database_type` says there."
+        None, description="Type of our tables. Left out: what `postconf -hx default_database_type` says on the relay."
     )
     reject: Literal["hard", "soft"] | None = Field(
         None,
@@ -135,7 +135,7 @@ class Guard(Table):
         le=100,
         description="Held when more than this share would go, over all or in one domain, and more than shrink_floor.",
     )
-    shrink_floor: int = Field(2, ge=0, description="So many may always go, whatever share that is.")
+    shrink_floor: int = Field(2, ge=0, description="So many recipients may always go, whatever share that is.")
     growth_factor: float = Field(
         3.0, ge=1, description="Held when it grows more than this many times and by more than 100."
     )
@@ -165,7 +165,7 @@ class Customer(Table):
         min_length=1, description="The customer's mail domains; an internationalised one in either form."
     )
     partial: tuple[validators.Domain, ...] = Field(
-        (), description="Those with mailboxes elsewhere too: they stay open, nothing in them is ever rejected."
+        (), description="Domains with mailboxes elsewhere too: they stay open, no mail for them is ever rejected."
     )
     relays: tuple[validators.RelayName, ...] = Field(min_length=1, description="The relays that take their mail.")
     next_hop: validators.NextHop | None = Field(
@@ -175,7 +175,8 @@ class Customer(Table):
     )
     exclude: tuple[validators.Pattern, ...] = Field(
         (),
-        description="Who must get no mail from outside: a local part in any domain, or a shell pattern on the address.",
+        description="Recipients that must get no mail from outside: a local part in any domain, "
+        "or a shell pattern on the address.",
     )
     include: tuple[validators.Recipient, ...] = Field(
         (), description="Listed whatever the export says; postmaster@ of every domain always is."
@@ -191,7 +192,9 @@ class Customer(Table):
         "and partial domains ignore it; docs/unlisted.md.",
     )
     canaries: tuple[validators.Recipient, ...] = Field((), description="A list that lacks one of these is held.")
-    open_after_days: Count = Field(30, description="A list nobody refreshed for so long opens its domains again.")
+    open_after_days: Count = Field(
+        30, description="Days after which a list that nobody refreshed opens its domains again."
+    )
     key_max_age_days: Count = Field(
         365, description="A key should get no older; a month before, `status` and `rotate-key --due` find it due."
     )

@@ -19,28 +19,29 @@ _HEAD = """# The inventory
 
 Written from `inventory/model.py` by `python -m inventory.reference > docs/inventory.md`.
 
-A directory, named by `POSTERN_INVENTORY` (left out: `inventory/` of this repository, the demo's). In it are:
+The inventory is a directory, named by `POSTERN_INVENTORY`. Without that variable it is `inventory/` of this repository,
+which belongs to the demo. It has these files:
 
 | file | what |
 |---|---|
 | `relays.toml` | the relays, a table each |
-| `provider.toml` | who you are, for what customers read, and the store; may be left out |
-| `templates/windows/README.txt.j2` | a kit's README of your own in place of ours, as `templates/posix/README.txt.j2` |
+| `provider.toml` | your name and contact, for pages that customers read, and the store; may be left out |
+| `templates/windows/README.txt.j2` | a README of your own for kits, as `templates/posix/README.txt.j2` |
 | `customers/ID.toml` | a customer each; ID is permanent: up to 31 of `a-z`, `0-9` and `-`, a letter first |
-| `customers/retired/` | files of customers that went |
+| `customers/retired/` | files of retired customers |
 | `keys/ID/k1.pub`, ... | public halves of the customer's keys, written by `provision` and `rotate-key` |
 | `opened/ID.json` | all domains of the customer are open, written and removed by `inv open` |
 | `kits/ID.json` | what is in the customer's kit: number, relays, keys, host keys; written by `provision` |
 | `schema/` | JSON Schemas of these files, for editors, written by `inv init` and `inv schema --write` |
-| `known_hosts` | host keys of the relays, and of the servers we reach over SSH, written by `inv trust NAME` |
+| `known_hosts` | host keys of the relays, and of the servers that `inv` reaches over SSH, written by `inv trust NAME` |
 
 The files are TOML in UTF-8. A key that is not named here is refused, and so is a value that would break the file into
-which it is written (a batch file, a line of `authorized_keys`). `inv check` says every fault of every file. No secret
-belongs here: keep the directory in git.
+which it is written (a batch file, a line of `authorized_keys`). `inv check` names every fault of every file. The
+directory must hold no secret: keep it in git.
 """
 _TABLES: tuple[tuple[str, str, type[Table]], ...] = (
     ("relays.toml: `[NAME]`", "The table's name is the relay's name, spelled as a customer's ID.", Relay),
-    ("provider.toml: `[provider]`", 'A kit\'s README.txt says then who "we" are.', Provider),
+    ("provider.toml: `[provider]`", 'A kit\'s README.txt speaks of "us": these keys say who that is.', Provider),
     ("provider.toml: `[store]`", "Must be given where a relay is a follower; see [store.md](store.md).", Store),
     ("customers/ID.toml", "", Customer),
     ("customers/ID.toml: `[exchange]`", "", Exchange),

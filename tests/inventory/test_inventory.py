@@ -384,7 +384,7 @@ def test_a_fault_across_keys_is_told_whatever_their_order_in_the_file(write: Wri
         ("", "mx1' is not in relays.toml"),
         ("[MX1]\naddress = 'a.example'\n", "relays.toml: MX1.name: 'MX1' must be a letter a-z"),
         ("address = 'a.example'\n", "relays.toml: address: stands outside a table"),
-        ("[mx1]\n", "relays.toml: mx1.address: must be given. Where we connect"),
+        ("[mx1]\n", "relays.toml: mx1.address: must be given. Where `inv` connects"),
         ("[mx1]\naddress = 'mx1'\n", "relays.toml: mx1.uploads: must be given: customers' servers do not know 'mx1'"),
         ("[mx1]\naddress = 'a.example'\nalarm = ['mail']\n", "mx1.alarm: must begin with a program's full path"),
         ("[mx1]\naddress = 'a.example'\nalarm = '/bin/mail'\n", "relays.toml: mx1.alarm: '/bin/mail' must be a list"),

@@ -5,7 +5,7 @@ rem                                  17:48 18:48
 rem   schedule.bat DOMAIN\account    the same, as that account; asks for its password (on XP and
 rem                                  2003 for each time of day; on NT 4 and 2000 it is always the
 rem                                  account of the Schedule service)
-rem   schedule.bat remove            takes away what schedule.bat set up, and nothing else
+rem   schedule.bat remove            removes what schedule.bat set up, and nothing else
 rem
 rem May be run again: it replaces what it set up before.
 
@@ -18,7 +18,7 @@ goto failed
 :place
 if exist %SystemRoot%\System32\Tasks goto tasks
 
-rem NT 4 to 2003: jobs of at. Ours are those that run our batch file.
+rem NT 4 to 2003: jobs of at. Those that run our batch file are Postern's.
 at > schedule.tmp
 find "D:\userexport\runexport.bat" < schedule.tmp > schedule.our
 rem A job that failed has a word before its number: the first or the second is the number.
@@ -59,7 +59,7 @@ goto end
 echo The job was not taken: is the Schedule service running, and are you an administrator?
 goto failed
 
-rem XP and 2003: a task for each time of day, as theirs knows no XML. Ours are those with our name.
+rem XP and 2003: a task for each time of day, as their schtasks knows no XML. Tasks with our name are Postern's.
 :weekly
 schtasks /query /fo csv /nh > schedule.tmp
 find """Postern demo at " < schedule.tmp > schedule.our

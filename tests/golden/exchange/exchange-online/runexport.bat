@@ -4,9 +4,9 @@ rem
 rem   runexport.bat        exports the addresses and sends them to each relay
 rem   runexport.bat look   the same, but the relays only say what would change
 rem
-rem Ends with 0 when every relay took the list, else with the worst of these, worst first:
+rem Ends with 0 when every relay took the list, otherwise with the worst of these, worst first:
 rem 4 something failed, 5 a proof failed, 2 refused, 3 held until somebody looks at it, 75 busy.
-rem What happened is in runexport.log, and before that in runexport.old.
+rem runexport.log says what happened; older runs are in runexport.old.
 rem
 rem Written by Postern, which overwrites what is changed here by hand. Plain on purpose: the
 rem cmd.exe of Windows NT 4 must be able to run it.
@@ -55,13 +55,13 @@ echo Another run is at work: this one does nothing.
 set worst=75
 goto end
 
-rem The moment it began is the name of a run.
+rem The time at which a run began is its name.
 :locked
 for /f "tokens=*" %%d in ('date /t') do set began=%%d
 for /f "tokens=*" %%t in ('time /t') do set began=%began% %%t
 > runexport.lck\owner echo %began%
 if not exist runexport.run goto count
-rem The run before was cut short: what it said is kept.
+rem The run before was cut short: its messages are kept.
 type runexport.run >> runexport.log
 del runexport.run
 if not exist runexport.run goto count
@@ -114,7 +114,7 @@ if exist exchusers.txt goto exported
 goto failed
 :exported
 
-rem Whoever broke this run's lock has written over its export.
+rem The run that broke this run's lock has written over its export.
 set owner=
 if exist runexport.lck\owner for /f "tokens=*" %%o in (runexport.lck\owner) do set owner=%%o
 if "%owner%"=="%began%" goto endmark
@@ -122,7 +122,7 @@ if "%owner%"=="%began%" goto endmark
 set worst=4
 goto end
 
-rem The relays take a list only whole: with the mark at its end.
+rem The relays take a list only if it is whole: with the mark at its end.
 :endmark
 copy /b exchusers.txt+exchusers.end upload.txt > nul
 if errorlevel 1 goto nocopy
@@ -209,7 +209,7 @@ if exist runexport.lck\mark2 del runexport.lck\mark2
 del runexport.lck\owner
 rd runexport.lck
 
-rem NT 4's exit takes no number. There find sets 1 for all that is not 0.
+rem NT 4's exit takes no number. On NT 4 find sets 1 for every number but 0.
 :end
 cmd /c exit %worst%
 if errorlevel %worst% goto ended

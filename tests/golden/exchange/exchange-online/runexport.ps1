@@ -3,7 +3,7 @@
 # it has the list's rows and its SHA-256. It changes nothing there. What is wrong is said, and ends it with 1 and
 # without a list.
 #
-# A list can be cut without an error, so everybody is asked for twice, in two ways, and what differs is looked up.
+# A list can be cut without an error, so the script asks for all recipients in two ways, and looks up what differs.
 #
 # Written by Postern, which overwrites what is changed here by hand. For Windows PowerShell 5.1 and PowerShell 7.
 
@@ -25,7 +25,7 @@ $mark = Join-Path $folder "exchusers.end"
 $markDraft = Join-Path $folder "exchusers.mrk"
 
 # The second look: each sort of recipient by its own command, which alone says who gets mail from inside only.
-# Get-EXOMailbox does not, so the few mailboxes for which that holds are asked for besides.
+# Get-EXOMailbox does not, so a further command asks for the few mailboxes for which that holds.
 $insideOnly = "RequireAllSendersAreAuthenticated -eq `$true"
 $searches = @(
     @{ Name = "Get-EXOMailbox"; With = @{ PropertySets = "Minimum", "AddressList" } }
@@ -44,7 +44,7 @@ $optional = "Get-MailPublicFolder", "Get-UnifiedGroup"  # a tenant without such 
 
 $lacking = "the app's role in Exchange lacks this command; a new role takes up to an hour"
 
-# What the errors that mislead mean. The first that is found in one is said before it.
+# What misleading errors mean. The meaning of the first text that an error contains is written before the error.
 $meanings = @(
     @("AADSTS700027.*expired", "the certificate has expired, or the clock of this computer is wrong"),
     @("AADSTS700027|AADSTS700023", "the certificate is not one of the app registration's: upload it there"),
@@ -76,13 +76,13 @@ function Get-Text($fault) {
     $text
 }
 
-# The same of what Microsoft says, with what it means.
+# The same for Microsoft's errors, with their meaning.
 function Get-Reason($text) {
     foreach ($meaning in $meanings) { if ($text -match $meaning[0]) { return "$($meaning[1]) ($text)" } }
     $text
 }
 
-# Asks with one command, all of it, and hands each object to a block. Whatever it says of a failure is one.
+# Runs one command and hands each object to a block. Throws on any sign that the command failed or gave only a part.
 function Invoke-Search($name, $parameters, $take) {
     $failed = @()
     $warned = @()
@@ -140,7 +140,7 @@ function Format-Row($one) {
     ($type -replace '[\x00-\x1f]', ' ') + "`t" + ($flags -join ",") + "`t" + ($addresses -join ";")
 }
 
-# Notes a recipient of one of the two looks. Only a name that is there makes two rows the same recipient.
+# Notes a recipient of one of the two looks. Two rows are the same recipient only if both have the same name.
 function Add-Recipient($found, $look) {
     $counts[$look] += 1
     $types["$look $($found.RecipientTypeDetails)"] = $true
@@ -163,7 +163,7 @@ function Add-Recipient($found, $look) {
     }
 }
 
-# Whether an address is somebody's now, by either family of commands, asked for this one alone.
+# Whether some recipient has an address now: both families of commands are asked for this one address.
 function Test-Address($address) {
     $filter = @{ Filter = "EmailAddresses -eq '$($address -replace "'", "''")'"; ResultSize = "Unlimited" }
     $group = $filter + @{ RecipientTypeDetails = "GroupMailbox" }
@@ -227,7 +227,7 @@ function Connect-Tenant {
         $connect.EXOModuleBasePath = $folder  # a dollar in its path breaks the module
     }
     $script:connected = $true
-    # What it does inside may write errors that it gets over: whether it worked is seen afterwards.
+    # The command may write errors and still succeed: whether it did is checked afterwards.
     try { Connect-ExchangeOnline @connect -ErrorAction Stop 3>$null | Out-Null }
     catch { throw "Connect-ExchangeOnline: $(Get-Reason (Get-Text $_))" }
 
@@ -308,7 +308,7 @@ try {
     Invoke-Search "Get-Mailbox" $parameters { $internal["$($_.DistinguishedName)"] = $true }
     foreach ($name in $internal.Keys) { if ($recipients[$name]) { $recipients[$name].Internal = $true } }
 
-    # What is whole is the same both times, but for whom somebody made or removed meanwhile.
+    # Whole answers are the same both times, except for recipients that were made or removed meanwhile.
     if (-not $counts["1 addresses"]) { throw "Get-EXORecipient gave nobody in the domains of $organization" }
     if (-not $counts["2 addresses"]) { throw "the commands of each sort gave nobody in the domains of $organization" }
     $differing = @($looks.Keys | Where-Object { $looks[$_] -ne 3 })
@@ -371,7 +371,7 @@ catch {
     $code = 1
 }
 finally {
-    # Whatever becomes of one of these, the next is done: a full disk fails the first.
+    # Each of these is tried even if the one before fails: on a full disk the first fails.
     $last = { if ($writer) { $writer.Close() } },
         { if ($connected) { Disconnect-ExchangeOnline -Confirm:$false 3>$null | Out-Null } },
         { if (Test-Path -LiteralPath $draft) { Remove-Item -LiteralPath $draft } },

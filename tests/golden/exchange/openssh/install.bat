@@ -1,10 +1,10 @@
 @echo off
 rem   install.bat                    lets nobody but administrators and the system open D:\userexport
 rem                                  and the key in it
-rem   install.bat DOMAIN\account     and this account, which is to run runexport.bat
+rem   install.bat DOMAIN\account     the same, but this account, which is to run runexport.bat, may too
 rem
 rem May be run again. ssh.exe uses no key that others may open. The groups are named by number,
-rem since their names are other words in every language of Windows.
+rem because each language of Windows has other names for them.
 
 setlocal
 D:

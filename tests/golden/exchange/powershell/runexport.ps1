@@ -1,6 +1,6 @@
 # Writes who receives mail in this Exchange organisation, 2007 to Subscription Edition, into exchusers.txt, a line each,
 # and then exchusers.end, the line that makes the list complete: it has the list's rows and its SHA-256.
-# It changes nothing in Exchange. What is wrong is said, and ends it with 1 and without a list.
+# It changes nothing in Exchange. On an error it says what is wrong, and ends with 1 and without a list.
 #
 # Written by Postern, which overwrites what is changed here by hand. Plain on purpose: PowerShell 2.0 must be able to
 # run it.
@@ -30,14 +30,14 @@ function Get-Reason($fault) {
     ("$($reason.Message)" -replace '\s+', ' ').Trim()
 }
 
-# Exchange's own text, with what parts addresses and columns marked or gone.
+# Exchange's own text, in which characters that separate addresses and columns are marked or removed.
 function Format-Address($address) {
     $text = "$address"
     if ($address.ProxyAddressString) { $text = $address.ProxyAddressString }
     $text -replace '\\', '\\' -replace ';', '\;' -replace '[\x00-\x1f]', ' '
 }
 
-# None where Exchange gives none, or cannot read them itself.
+# No addresses where Exchange returns none, or cannot read them itself.
 function Get-Addresses($one) {
     try { $one.EmailAddresses | ForEach-Object { Format-Address $_ } | Where-Object { $_ -match ":" } } catch { return }
 }
@@ -145,7 +145,7 @@ catch {
     $code = 1
 }
 finally {
-    # Whatever becomes of one of these, the next is done: a full disk fails the first.
+    # Each of these is tried even if the one before fails: on a full disk the first fails.
     $last = { if ($writer) { $writer.Close() } }, { if ($session) { Remove-PSSession -Session $session } },
         { if (Test-Path $draft) { Remove-Item $draft } }, { if (Test-Path $markdraft) { Remove-Item $markdraft } }
     foreach ($step in $last) { try { & $step } catch { $code = 1 } }

@@ -17,7 +17,7 @@ from remote.postfix.instance import Postfix, Service
 from remote.postfix.listeners import answering_services
 from remote.postfix.outsider import find_way
 from remote.postfix.references import references
-from remote.postfix.relay_domains import taken_out
+from remote.postfix.relay_domains import find_taken_out
 from remote.postfix.restrictions import RECIPIENT, is_asked, refusals
 from remote.postfix.trivial_rewrite import Resolved, resolve
 from remote.postfix.unlisted import find_obstacles
@@ -54,7 +54,8 @@ def _preflight(postfix: Postfix, wanted: State) -> State:
         "ground": faults(postfix.directory, wanted["homes"]),
     }
     if wanted["accounts"]:
-        options = {one: _lists(one, wanted["port"]) for one in wanted["accounts"]}
+        port = local_port(wanted["port"])
+        options = {one: _lists(one, port) for one in wanted["accounts"]}
         found["uploads"] = {"include": reads_pieces(), "options": options}
     if not postfix.is_there():
         return found
@@ -80,7 +81,7 @@ def _preflight(postfix: Postfix, wanted: State) -> State:
 
 def _refused_domains(postfix: Postfix, domains: Iterable[str], unreadable: list[str]) -> State:
     try:
-        return {"refused": refusals(postfix, domains), "taken out": taken_out(postfix, domains)}
+        return {"refused": refusals(postfix, domains), "taken out": find_taken_out(postfix, domains)}
     except Failed as error:
         return {"unreadable": [*unreadable, f"relay domains or access restrictions: {error}"]}
 
@@ -102,9 +103,9 @@ def _sshd(sources: Iterable[str], port: int) -> dict[str, Any]:
     sshd = find_tool("sshd")
     if sshd is None:
         return {"fault": "sshd is not in any system directory"}
-    found = {}
+    found, listening = {}, local_port(port)
     for address in sorted({_one_of(source) for source in sources})[:MOST]:
-        ran = _ask_sshd(sshd, ACCOUNT, address, port)
+        ran = _ask_sshd(sshd, ACCOUNT, address, listening)
         if ran.code:
             return {"fault": f"sshd -T ended {ran.code}: {last_lines(ran.err)}"}
         found[address] = _options(ran.out)
@@ -112,7 +113,7 @@ def _sshd(sources: Iterable[str], port: int) -> dict[str, Any]:
 
 
 def _ask_sshd(sshd: str, account: str, address: str, port: int) -> CommandResult:
-    asked = (sshd, "-T", "-C", f"user={account},host={address},addr={address},lport={local_port(port)}")
+    asked = (sshd, "-T", "-C", f"user={account},host={address},addr={address},lport={port}")
     with as_if_made(account) as before:
         ran = run_command(*before, *asked)
     return run_command(*asked) if ran.code and before else ran

@@ -52,7 +52,7 @@ def delivered_domains(postfix: Postfix) -> list[str]:
     return sorted(found - set(our_domains()))
 
 
-def taken_out(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
+def find_taken_out(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
     """Return by domain the member, as `!acme.example`, by which it is none of the relay's before ours is asked."""
     values = postfix.values(DOMAINS, PARENTS)
     with_parents = DOMAINS in members(values.get(PARENTS, ""))

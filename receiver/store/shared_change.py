@@ -46,7 +46,7 @@ class HeadChanged(Busy):
     """Another relay has written the customer's head since this one took it."""
 
     def __init__(self) -> None:
-        """Say what to do."""
+        """Set the sentence that the operator reads."""
         super().__init__("the list in force has changed just now; look again and ask again")
 
 

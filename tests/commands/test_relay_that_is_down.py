@@ -23,7 +23,7 @@ DOWN = HostError("no connection to 127.0.0.9 port 22: Connection refused")
 
 
 @pytest.fixture(autouse=True)
-def place(monkeypatch: pytest.MonkeyPatch) -> None:
+def acme_on_two_relays(monkeypatch: pytest.MonkeyPatch) -> None:
     relays = (relay(), relay(name="mx2"))
     found = CustomerRelays(customer(relays=("mx1", "mx2")), relays)
     monkeypatch.setattr(CustomerRelays, "of", lambda *_: found)

@@ -17,7 +17,7 @@ def text(item: Item, before: State | None = None) -> str:
     return Plan(Blank(), (item,), (Change(item, before),)).text()
 
 
-def shown(expected: str) -> str:
+def dedent_plan(expected: str) -> str:
     return dedent(expected).lstrip("\n")
 
 
@@ -30,7 +30,7 @@ def test_a_plan_against_nothing_shows_all_that_the_items_are() -> None:
         derived("tables", "/usr/local/sbin/rebuild-relay-recips"),
         Item("main.cf", "/etc/postfix", {"relay_domains": "$mydestination"}),
     ]
-    assert Plan.of(Blank(), items).text() == shown("""
+    assert Plan.of(Blank(), items).text() == dedent_plan("""
         install package postfix
         create account postern (home /var/lib/postern, shell /bin/sh, password *)
         mode of /etc/cron.d/postern: 0644
@@ -56,7 +56,7 @@ def test_a_plan_without_changes_is_no_text() -> None:
 
 def test_a_changed_file_is_a_diff_of_the_lines_around_the_change() -> None:
     before = {"content": "a\nb\nc\n", "mode": "0644"}
-    assert text(file("/f", "a\nB\nc\n", mode="0600"), before) == shown("""
+    assert text(file("/f", "a\nB\nc\n", mode="0600"), before) == dedent_plan("""
         mode of /f: 0644 -> 0600
         --- /f
         +++ /f
@@ -73,7 +73,7 @@ def test_a_file_that_goes_is_shown_line_by_line() -> None:
 
 
 def test_a_missing_newline_at_the_end_is_seen() -> None:
-    assert text(file("/f", "a\n"), {"content": "a", "mode": "0644"}) == shown(r"""
+    assert text(file("/f", "a\n"), {"content": "a", "mode": "0644"}) == dedent_plan(r"""
         --- /f
         +++ /f
         @@ -1 +1 @@
@@ -90,7 +90,7 @@ def test_windows_line_ends_are_not_shown_unless_they_are_what_changes() -> None:
 
 def test_only_the_files_of_a_tree_that_differ_are_shown() -> None:
     before = {"files": {"a": "1\n", "b": "1\n", "gone": "x\n"}}
-    assert text(tree("/t", {"a": "1\n", "b": "2\n"}), before) == shown("""
+    assert text(tree("/t", {"a": "1\n", "b": "2\n"}), before) == dedent_plan("""
         --- /t/b
         +++ /t/b
         @@ -1 +1 @@
@@ -126,7 +126,7 @@ def test_what_is_to_be_built_says_why_in_one_line() -> None:
 def test_a_kind_of_a_role_is_shown_by_the_keys_that_differ() -> None:
     before = {"same": "x", "changed": "old", "goes": "y", "list": ["a"]}
     wanted = {"same": "x", "changed": "new", "list": ["a", "b"], "comes": "z"}
-    assert text(Item("main.cf", "/etc/postfix", wanted), before) == shown("""
+    assert text(Item("main.cf", "/etc/postfix", wanted), before) == dedent_plan("""
         main.cf /etc/postfix
         - changed = old
         + changed = new
@@ -139,7 +139,7 @@ def test_a_kind_of_a_role_is_shown_by_the_keys_that_differ() -> None:
 
 def test_a_value_of_several_lines_is_shown_as_such() -> None:
     piece = {"content": "Match User x\n    PermitTTY no\n", "in force": True}
-    assert text(Item("sshd", "/etc/ssh/x.conf", piece)) == shown("""
+    assert text(Item("sshd", "/etc/ssh/x.conf", piece)) == dedent_plan("""
         sshd /etc/ssh/x.conf
         + content = Match User x
         +         PermitTTY no

@@ -93,14 +93,14 @@ def test_a_click_sorts_a_table_and_another_turns_it_round(tab: Page, file: Path)
 def test_the_filter_hides_the_rows_and_the_sections_of_the_others(tab: Page, file: Path) -> None:
     tab.show(Screen())
     tab.open(file)
-    assert shown(tab) == ["acme", "bolt"]
+    assert read_visible_customers(tab) == ["acme", "bolt"]
     tab.evaluate("search.value = 'BOLT'; search.dispatchEvent(new Event('input'))")
-    assert shown(tab) == ["bolt"]
+    assert read_visible_customers(tab) == ["bolt"]
     tab.evaluate("search.value = ''; only.click()")
-    assert shown(tab) == ["acme"]
+    assert read_visible_customers(tab) == ["acme"]
 
 
-def shown(tab: Page) -> Any:
+def read_visible_customers(tab: Page) -> Any:
     sections = "[...document.querySelectorAll('.customer')]"
     return sorted(tab.evaluate(f"{sections}.filter(one => !one.hidden).map(one => one.id.slice(2))"))
 

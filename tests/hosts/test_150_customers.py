@@ -27,7 +27,7 @@ WIDTH = 80
 COLOURS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\r")
 
 
-class Place(NamedTuple):
+class Site(NamedTuple):
     """An operator with a table of customers, and relays that nobody has set up."""
 
     operator: AtOnce
@@ -55,7 +55,7 @@ def _until_closed(descriptor: int) -> Iterator[bytes]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("operator")
     operator = AtOnce(folder)
     with ExitStack() as running:
@@ -63,7 +63,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         for name, host in hosts.items():
             host.start_postfix()
             operator.relay(name, host, trusted=False)
-        yield Place(operator, hosts)
+        yield Site(operator, hosts)
 
 
 def lines_of(ran: Ran, most: int) -> list[str]:
@@ -73,37 +73,37 @@ def lines_of(ran: Ran, most: int) -> list[str]:
     return lines
 
 
-def test_a_table_becomes_150_files_and_six_relays_are_trusted(place: Place) -> None:
+def test_a_table_becomes_150_files_and_six_relays_are_trusted(site: Site) -> None:
     head = "id;name;domains;next_hop;source;server;basepoint;addresses;timezone"
     rows = [
         f"customer-{number:03};Customer {number};c{number:03}.example;relay:[203.0.113.25]:25;exchange-5.5;NTSERVER;"
         "/o=Demo;127.77.0.0/24;Europe/Berlin"
         for number in range(CUSTOMERS)
     ]
-    table = place.operator.home / "new.csv"
+    table = site.operator.home / "new.csv"
     table.write_text("\n".join([head, *rows]))
-    lines_of(place.operator.done(f"init --from {table}"), 1)
+    lines_of(site.operator.done(f"init --from {table}"), 1)
     for name in NAMES:
-        lines_of(place.operator.done(f"trust {name} --yes"), 5)
-    assert lines_of(place.operator.done("check"), 1)[0].endswith("150 customers, 150 domains, 6 relays: no fault")
+        lines_of(site.operator.done(f"trust {name} --yes"), 5)
+    assert lines_of(site.operator.done("check"), 1)[0].endswith("150 customers, 150 domains, 6 relays: no fault")
 
 
-def test_a_dry_run_of_all_is_a_few_lines_and_a_recap(place: Place) -> None:
-    lines = lines_of(place.operator.done("provision --all --dry-run", code=6), 40)
+def test_a_dry_run_of_all_is_a_few_lines_and_a_recap(site: Site) -> None:
+    lines = lines_of(site.operator.done("provision --all --dry-run", code=6), 40)
     assert lines[0].startswith("mx1, mx2, mx3, mx4, mx5, mx6: ")
     assert lines[-1] == "6 relays: 6 would change; kits and servers of 150 customers: 150 would change, 0 unchanged"
 
 
-def test_the_run_itself_is_as_short_and_the_next_one_shorter(place: Place) -> None:
-    lines = lines_of(place.operator.done("provision --all"), 60)
+def test_the_run_itself_is_as_short_and_the_next_one_shorter(site: Site) -> None:
+    lines = lines_of(site.operator.done("provision --all"), 60)
     assert lines[-1] == "6 relays: 6 changed; kits and servers of 150 customers: 150 changed, 0 unchanged"
-    again = lines_of(place.operator.done("provision --all"), 4)
+    again = lines_of(site.operator.done("provision --all"), 4)
     assert again[0].startswith("mx1, mx2, mx3, mx4, mx5, mx6: nothing to change")
     assert again[-1] == "6 relays: 6 unchanged; kits and servers of 150 customers: 0 changed, 150 unchanged"
 
 
-def test_status_of_150_new_customers_on_a_terminal_is_a_row_each_and_four_sentences(place: Place) -> None:
-    first, head, *rows = place.on_a_terminal("status")
+def test_status_of_150_new_customers_on_a_terminal_is_a_row_each_and_four_sentences(site: Site) -> None:
+    first, head, *rows = site.on_a_terminal("status")
     assert first == "900 lists of 150 customers on 6 relays; needs somebody: 900 lists of 150 customers"
     assert head.split() == ["customer", "relay", "listed", "good", "changed", "last", "run", "key", "problems"]
     assert rows[149] == "customer-149  on 6   0       never  never                   first list"
@@ -115,9 +115,9 @@ def test_status_of_150_new_customers_on_a_terminal_is_a_row_each_and_four_senten
     ]
 
 
-def test_what_needs_somebody_stands_before_149_who_are_well(place: Place) -> None:
+def test_what_needs_somebody_stands_before_149_who_are_well(site: Site) -> None:
     """Three have a list, one of them holds another, and a relay is down."""
-    operator = place.operator
+    operator = site.operator
     for number in range(3):
         domain = f"c00{number}.example"
         (operator.home / "export.txt").write_bytes(export(*people(20), domain=domain))
@@ -125,9 +125,9 @@ def test_what_needs_somebody_stands_before_149_who_are_well(place: Place) -> Non
         operator.accept(f"customer-00{number}", "--first 20")
     (operator.home / "export.txt").write_bytes(export(*people(4), domain="c001.example"))
     operator.done(f"sync customer-001 --export-file {operator.home / 'export.txt'}", code=3)
-    place.hosts["mx6"].run("sh", "-c", "kill $(cat /run/sshd.pid)")
+    site.hosts["mx6"].run("sh", "-c", "kill $(cat /run/sshd.pid)")
 
-    summary, _, *lines = place.on_a_terminal("status customer-000,customer-001,customer-002")
+    summary, _, *lines = site.on_a_terminal("status customer-000,customer-001,customer-002")
     assert summary == "15 lists of 3 customers on 6 relays; needs somebody: 5 lists of 1 customer and 1 relay (mx6)"
     assert [line.split()[:2] for line in lines[:4]] == [
         ["(relay)", "mx6"],
@@ -136,8 +136,8 @@ def test_what_needs_somebody_stands_before_149_who_are_well(place: Place) -> Non
         ["customer-002", "on"],
     ]
     assert len(lines) == 4 + 2
-    assert len(place.on_a_terminal("status")) <= 2 + 151 + 6
-    assert len(place.on_a_terminal("status customer-000,customer-001,customer-002 --problems")) == 2 + 2 + 2
+    assert len(site.on_a_terminal("status")) <= 2 + 151 + 6
+    assert len(site.on_a_terminal("status customer-000,customer-001,customer-002 --problems")) == 2 + 2 + 2
 
 
 @pytest.mark.parametrize(
@@ -156,5 +156,5 @@ def test_what_needs_somebody_stands_before_149_who_are_well(place: Place) -> Non
         ("status --nagios", 12, 2),
     ],
 )
-def test_with_a_relay_down_each_command_stays_short(place: Place, words: str, most: int, code: int) -> None:
-    lines_of(place.operator.done(words, code=code), most)
+def test_with_a_relay_down_each_command_stays_short(site: Site, words: str, most: int, code: int) -> None:
+    lines_of(site.operator.done(words, code=code), most)

@@ -21,7 +21,7 @@ EVERYBODY = people(40)
 SPOOL = "/var/lib/postern/customers/acme"
 
 
-class Place(NamedTuple):
+class Site(NamedTuple):
     """Three relays, the customer's server, and the operator."""
 
     hosts: dict[str, LabHost]
@@ -56,7 +56,7 @@ class Place(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=releases("bookworm", "trixie"))
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with LabHost("bookworm") as mx1, LabHost(request.param) as mx2, LabHost("bookworm") as mx3:
         operator, hosts = AtOnce(tmp_path_factory.mktemp("operator")), {"mx1": mx1, "mx2": mx2, "mx3": mx3}
         for name, host in hosts.items():
@@ -64,58 +64,58 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             operator.relay(name, host)
         operator.customer(relays=[*hosts])
         operator.done("provision acme")
-        yield Place(hosts, operator, Server(operator, "acme"))
+        yield Site(hosts, operator, Server(operator, "acme"))
 
 
-def test_one_relay_down_when_a_list_is_accepted_the_next_accept_completes(place: Place) -> None:
-    assert [place.upload(*EVERYBODY, to=number) for number in range(3)] == [3, 3, 3]
-    with place.down("mx3"):
-        ran = place.operator.accept("acme", "--first 40", code=4)
+def test_one_relay_down_when_a_list_is_accepted_the_next_accept_completes(site: Site) -> None:
+    assert [site.upload(*EVERYBODY, to=number) for number in range(3)] == [3, 3, 3]
+    with site.down("mx3"):
+        ran = site.operator.accept("acme", "--first 40", code=4)
         assert "mx3: " in ran.err
-        assert place.operator.done("verify acme", code=4).out.startswith("mx1, mx2: ")
-    assert place.ask("user0000", "x") == {"mx1": ["250", "550"], "mx2": ["250", "550"], "mx3": ["250", "250"]}
-    ran = place.operator.done("verify acme", code=5)
+        assert site.operator.done("verify acme", code=4).out.startswith("mx1, mx2: ")
+    assert site.ask("user0000", "x") == {"mx1": ["250", "550"], "mx2": ["250", "550"], "mx3": ["250", "250"]}
+    ran = site.operator.done("verify acme", code=5)
     assert "acme.example: its relays list different addresses (mx1 41, mx2 41, mx3 41); see `inv status`" in ran.err
-    assert [row["needs"][0]["kind"] for row in _rows(place)] == ["held"]
-    place.operator.accept("acme", "--first 40")
-    assert place.ask("user0000", "x") == {name: ["250", "550"] for name in place.hosts}
-    place.operator.done("verify acme")
-    place.operator.done("status")
+    assert [row["needs"][0]["kind"] for row in _rows(site)] == ["held"]
+    site.operator.accept("acme", "--first 40")
+    assert site.ask("user0000", "x") == {name: ["250", "550"] for name in site.hosts}
+    site.operator.done("verify acme")
+    site.operator.done("status")
 
 
-def _rows(place: Place) -> list[Any]:
-    said = json.loads(place.operator.done("status --json", code=1).out)
+def _rows(site: Site) -> list[Any]:
+    said = json.loads(site.operator.done("status --json", code=1).out)
     return [row for row in said["customers"] if row["needs"]]
 
 
-def test_a_rebuilt_relay_gets_the_newest_accepted_list_with_history_and_pin_from_its_sibling(place: Place) -> None:
-    assert [place.upload(*EVERYBODY, "anna", to=number) for number in range(3)] == [0, 0, 0]
+def test_a_rebuilt_relay_gets_the_newest_accepted_list_with_history_and_pin_from_its_sibling(site: Site) -> None:
+    assert [site.upload(*EVERYBODY, "anna", to=number) for number in range(3)] == [0, 0, 0]
     time.sleep(1)  # lists are dated by the second
-    assert place.upload(*EVERYBODY, "anna", to=1) == 0  # mx2 has seen it later than mx1
-    place.rebuild("mx3")
-    told = place.operator.done("provision acme --dry-run", code=6).out
+    assert site.upload(*EVERYBODY, "anna", to=1) == 0  # mx2 has seen it later than mx1
+    site.rebuild("mx3")
+    told = site.operator.done("provision acme --dry-run", code=6).out
     assert "mx3: acme's list would be taken over from mx2, beside mx1" in told
-    ran = place.operator.done("provision acme")
+    ran = site.operator.done("provision acme")
     assert "mx3: acme's list of " in ran.out
     assert ", with its history, taken over from mx2, beside mx1: 41 recipients (+41 -0)" in ran.out
-    assert place.history("mx3") == place.history("mx2")
-    assert place.ask("anna", "x")["mx3"] == ["250", "550"]
-    assert "taken over" not in place.operator.done("provision acme").out
+    assert site.history("mx3") == site.history("mx2")
+    assert site.ask("anna", "x")["mx3"] == ["250", "550"]
+    assert "taken over" not in site.operator.done("provision acme").out
 
-    assert [place.upload(*EVERYBODY, "bert", to=number) for number in range(3)] == [0, 0, 0]
-    assert [place.upload(*EVERYBODY, "cleo", to=number) for number in range(3)] == [0, 0, 0]
-    place.operator.done("rollback acme --to 1 --removing 1")
-    assert place.upload(*EVERYBODY, "dora", to=1) == 0  # and waits for resume
-    place.rebuild("mx1")
-    ran = place.operator.done("provision acme")
+    assert [site.upload(*EVERYBODY, "bert", to=number) for number in range(3)] == [0, 0, 0]
+    assert [site.upload(*EVERYBODY, "cleo", to=number) for number in range(3)] == [0, 0, 0]
+    site.operator.done("rollback acme --to 1 --removing 1")
+    assert site.upload(*EVERYBODY, "dora", to=1) == 0  # and waits for resume
+    site.rebuild("mx1")
+    ran = site.operator.done("provision acme")
     assert "mx1: acme's list of " in ran.out
-    assert place.ask("bert", "cleo", "dora", "x") == {name: ["250", "550", "550", "550"] for name in place.hosts}
-    pins = [json.loads(host.run("cat", f"{SPOOL}/pinned.json").stdout)["list"] for host in place.hosts.values()]
+    assert site.ask("bert", "cleo", "dora", "x") == {name: ["250", "550", "550", "550"] for name in site.hosts}
+    pins = [json.loads(host.run("cat", f"{SPOOL}/pinned.json").stdout)["list"] for host in site.hosts.values()]
     assert len(set(pins)) == 1
-    assert [place.upload(*EVERYBODY, "dora", to=number) for number in range(3)] == [0, 0, 0]
-    place.operator.done("resume acme")
-    place.operator.done("verify acme")
-    assert place.ask("bert", "dora") == {name: ["550", "250"] for name in place.hosts}
+    assert [site.upload(*EVERYBODY, "dora", to=number) for number in range(3)] == [0, 0, 0]
+    site.operator.done("resume acme")
+    site.operator.done("verify acme")
+    assert site.ask("bert", "dora") == {name: ["550", "250"] for name in site.hosts}
 
 
 TAKE_AWAY = """
@@ -131,40 +131,40 @@ with Spool(Places(), "acme") as spool:
 """
 
 
-def test_attack_a_relay_that_lists_less_since_tomorrow_takes_nobody_from_a_rebuilt_one(place: Place) -> None:
-    assert [place.upload(*EVERYBODY, "dora", to=number) for number in range(3)] == [0, 0, 0]
-    place.hosts["mx2"].run("python3", "-", stdin=TAKE_AWAY.encode(), user="postern")
-    place.rebuild("mx3")
-    ran = place.operator.done("provision acme", code=3)
+def test_attack_a_relay_that_lists_less_since_tomorrow_takes_nobody_from_a_rebuilt_one(site: Site) -> None:
+    assert [site.upload(*EVERYBODY, "dora", to=number) for number in range(3)] == [0, 0, 0]
+    site.hosts["mx2"].run("python3", "-", stdin=TAKE_AWAY.encode(), user="postern")
+    site.rebuild("mx3")
+    ran = site.operator.done("provision acme", code=3)
     assert "taken over from mx1, beside mx2: its relays list different addresses (41, 40)" in ran.out
-    assert place.ask("user0007", "dora")["mx3"] == ["250", "250"]
-    assert place.upload(*EVERYBODY, "dora", to=1) == 0
-    assert place.upload(*EVERYBODY, "dora", to=2) == 3, "nothing is closed before somebody has looked"
-    place.operator.accept("acme", "--first 41")
-    assert place.ask("user0007", "x")["mx3"] == ["250", "550"]
+    assert site.ask("user0007", "dora")["mx3"] == ["250", "250"]
+    assert site.upload(*EVERYBODY, "dora", to=1) == 0
+    assert site.upload(*EVERYBODY, "dora", to=2) == 3, "nothing is closed before somebody has looked"
+    site.operator.accept("acme", "--first 41")
+    assert site.ask("user0007", "x")["mx3"] == ["250", "550"]
 
 
-def test_without_a_sibling_that_can_be_reached_a_relay_is_open_until_the_next_run(place: Place) -> None:
-    place.operator.customer(relays=["mx1", "mx2"])
-    place.rebuild("mx2")
-    with place.down("mx1"):
-        ran = place.operator.done("provision acme", code=4)
+def test_without_a_sibling_that_can_be_reached_a_relay_is_open_until_the_next_run(site: Site) -> None:
+    site.operator.customer(relays=["mx1", "mx2"])
+    site.rebuild("mx2")
+    with site.down("mx1"):
+        ran = site.operator.done("provision acme", code=4)
         assert "taken over" not in ran.out
-        assert place.ask("anybody")["mx2"] == ["250"]
-    ran = place.operator.done("provision acme")
+        assert site.ask("anybody")["mx2"] == ["250"]
+    ran = site.operator.done("provision acme")
     assert "mx2: acme's list of " in ran.out
-    assert place.ask("anybody", "user0000")["mx2"] == ["550", "250"]
+    assert site.ask("anybody", "user0000")["mx2"] == ["550", "250"]
 
 
-def test_a_list_that_came_first_is_not_written_over(place: Place) -> None:
-    place.operator.customer(relays=["mx1", "mx2"])
-    place.rebuild("mx2")
-    with place.down("mx1"):
-        place.operator.done("provision acme", code=4)
-    assert place.upload("somebody", to=1) == 3
-    ran = place.operator.done("provision acme")
+def test_a_list_that_came_first_is_not_written_over(site: Site) -> None:
+    site.operator.customer(relays=["mx1", "mx2"])
+    site.rebuild("mx2")
+    with site.down("mx1"):
+        site.operator.done("provision acme", code=4)
+    assert site.upload("somebody", to=1) == 3
+    ran = site.operator.done("provision acme")
     assert "taken over" not in ran.out
-    assert place.ask("somebody", "anybody")["mx2"] == ["250", "250"]
-    given = place.hosts["mx1"].run("/usr/local/sbin/postern", "hand-over", "acme").stdout
-    done = place.hosts["mx2"].run("/usr/local/sbin/postern", "take-over", "acme", stdin=given.encode(), check=False)
+    assert site.ask("somebody", "anybody")["mx2"] == ["250", "250"]
+    given = site.hosts["mx1"].run("/usr/local/sbin/postern", "hand-over", "acme").stdout
+    done = site.hosts["mx2"].run("/usr/local/sbin/postern", "take-over", "acme", stdin=given.encode(), check=False)
     assert (done.returncode, "there is a list here already" in done.stdout) == (2, True)

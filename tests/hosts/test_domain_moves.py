@@ -20,7 +20,7 @@ SHARED = "shared.example"
 ROUTES = {"old": "relay:[203.0.113.25]:25", "new": "relay:[203.0.113.26]:25"}
 
 
-class Place(NamedTuple):
+class Site(NamedTuple):
     """A relay, and the operator."""
 
     mx1: LabHost
@@ -44,13 +44,13 @@ class Place(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Two customers, both with accepted lists; the first has the domain."""
     with LabHost("bookworm") as mx1:
         mx1.start_postfix()
         operator = AtOnce(tmp_path_factory.mktemp("operator"))
         operator.relay("mx1", mx1)
-        found = Place(mx1, operator, {})
+        found = Site(mx1, operator, {})
         found.has("old", SHARED)
         found.has("new")
         operator.done("provision --all")
@@ -61,17 +61,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield found
 
 
-def test_a_domain_moves_while_both_customers_upload_and_is_never_unlisted_or_refused(place: Place) -> None:
-    operator = place.operator
-    assert place.ask("bob", "carol", "anna", "nobody") == ["250", "250", "550", "550"]
-    assert place.route() == ROUTES["old"]
-    place.has("old")
-    place.has("new", SHARED)
+def test_a_domain_moves_while_both_customers_upload_and_is_never_unlisted_or_refused(site: Site) -> None:
+    operator = site.operator
+    assert site.ask("bob", "carol", "anna", "nobody") == ["250", "250", "550", "550"]
+    assert site.route() == ROUTES["old"]
+    site.has("old")
+    site.has("new", SHARED)
     listed = [f"{one}@{SHARED}" for one in ("bob", "carol")]
     with (
-        watching.asked(place.mx1, listed, OUTSIDE) as seen,
-        watching.again(lambda: place.upload("old", "bob", "carol")) as old,
-        watching.again(lambda: place.upload("new", "bob", "anna")) as new,
+        watching.asked(site.mx1, listed, OUTSIDE) as seen,
+        watching.again(lambda: site.upload("old", "bob", "carol")) as old,
+        watching.again(lambda: site.upload("new", "bob", "anna")) as new,
     ):
         refused = operator.done("provision old --removing domain:shared.example", code=2)
         assert "mx1: shared.example is new's now: `inv provision new` takes it from old, in one step" in refused.err
@@ -81,22 +81,22 @@ def test_a_domain_moves_while_both_customers_upload_and_is_never_unlisted_or_ref
         dry = operator.done("provision new --removing domain:shared.example --dry-run --diff", code=6)
         assert "+shared.example OK" in dry.out
         assert "-shared.example OK" in dry.out
-        assert place.ask("anna") == ["550"]
+        assert site.ask("anna") == ["550"]
         before = len(old), len(new)
         operator.done("provision new --removing domain:shared.example")
-        assert place.ask("bob", "carol", "anna", "nobody") == ["250"] * 4
-        assert place.route() == ROUTES["new"]
+        assert site.ask("bob", "carol", "anna", "nobody") == ["250"] * 4
+        assert site.route() == ROUTES["new"]
         _until_both_uploaded_again(old, new)
-        assert place.ask("bob", "carol", "anna", "nobody") == ["250"] * 4
+        assert site.ask("bob", "carol", "anna", "nobody") == ["250"] * 4
     assert seen == {one: {"250"} for one in listed}
     assert (set(old), set(new[: before[1]]), set(new)) == ({0}, {0}, {0, 3})
 
     held = json.loads(operator.done("review new --json").out)["mx1"]
     assert held["reasons"] == ["first list of shared.example (2)"]
     operator.accept("new", "--first 2")
-    assert place.ask("bob", "anna", "carol", "nobody") == ["250", "250", "550", "550"]
-    assert place.upload("old", "bob", "carol", "mallory") == 0
-    assert place.ask("carol", "mallory") == ["550", "550"]
+    assert site.ask("bob", "anna", "carol", "nobody") == ["250", "250", "550", "550"]
+    assert site.upload("old", "bob", "carol", "mallory") == 0
+    assert site.ask("carol", "mallory") == ["550", "550"]
     operator.done("status")
     assert operator.done("provision --all").out.startswith("mx1: nothing to change")
 
@@ -107,28 +107,28 @@ def _until_both_uploaded_again(*codes: list[int]) -> None:
         time.sleep(0.05)
 
 
-def test_a_domain_of_somebody_this_checkout_does_not_know_is_not_taken(place: Place) -> None:
-    old = place.operator.inventory / "customers" / "old.toml"
+def test_a_domain_of_somebody_this_checkout_does_not_know_is_not_taken(site: Site) -> None:
+    old = site.operator.inventory / "customers" / "old.toml"
     text = old.read_text()
-    keys = place.operator.inventory / "keys" / "old"
+    keys = site.operator.inventory / "keys" / "old"
     old.unlink()
-    keys.rename(place.operator.home / "keys-of-old")
-    place.has("new", SHARED, "old.example")
-    ran = place.operator.done("provision new", code=2)
+    keys.rename(site.operator.home / "keys-of-old")
+    site.has("new", SHARED, "old.example")
+    ran = site.operator.done("provision new", code=2)
     assert "old.example is still old's there, of whom this inventory has no file" in ran.err
     old.write_text(text)
-    (place.operator.home / "keys-of-old").rename(keys)
-    place.has("new", SHARED)
+    (site.operator.home / "keys-of-old").rename(keys)
+    site.has("new", SHARED)
 
 
-def test_two_customers_who_swap_domains_do_it_one_after_the_other(place: Place) -> None:
-    place.operator.customer("old", domains=["old.example", SHARED], next_hop=ROUTES["old"])
-    place.operator.customer("new", domains=["new.example", "more.example"], next_hop=ROUTES["new"])
-    place.operator.done("provision new", code=2)
-    place.operator.customer("old", domains=["more.example", SHARED], next_hop=ROUTES["old"])
-    place.operator.customer("new", domains=["new.example", "old.example"], next_hop=ROUTES["new"])
-    ran = place.operator.done("provision --all --removing domain:old.example --removing domain:shared.example", code=2)
+def test_two_customers_who_swap_domains_do_it_one_after_the_other(site: Site) -> None:
+    site.operator.customer("old", domains=["old.example", SHARED], next_hop=ROUTES["old"])
+    site.operator.customer("new", domains=["new.example", "more.example"], next_hop=ROUTES["new"])
+    site.operator.done("provision new", code=2)
+    site.operator.customer("old", domains=["more.example", SHARED], next_hop=ROUTES["old"])
+    site.operator.customer("new", domains=["new.example", "old.example"], next_hop=ROUTES["new"])
+    ran = site.operator.done("provision --all --removing domain:old.example --removing domain:shared.example", code=2)
     assert "new gains one domain and loses another in one change: provision in two steps" in ran.err
-    place.has("old")
-    place.has("new", SHARED)
-    place.operator.done("status", code=0)
+    site.has("old")
+    site.has("new", SHARED)
+    site.operator.done("status", code=0)

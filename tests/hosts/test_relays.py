@@ -59,7 +59,7 @@ def cases() -> list[object]:
     ]
 
 
-class Place(NamedTuple):
+class Site(NamedTuple):
     """The relay of a case, and an operator."""
 
     host: LabHost
@@ -79,14 +79,14 @@ class Place(NamedTuple):
 
 
 @pytest.fixture
-def place(lab_host: Callable[..., LabHost], tmp_path: Path) -> Callable[[str, Case], Place]:
-    def start(name: str, case: Case) -> Place:
+def site(lab_host: Callable[..., LabHost], tmp_path: Path) -> Callable[[str, Case], Site]:
+    def start(name: str, case: Case) -> Site:
         host = lab_host(case.release, sshd=case.sshd)
         prepare(host, RELAYS / name)
         operator = AtOnce(tmp_path)
         operator.customer("acme", next_hop=case.next_hop or None)
         operator.relay("mx1", host)
-        return Place(host, operator)
+        return Site(host, operator)
 
     return start
 
@@ -107,61 +107,61 @@ def prepare(host: LabHost, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", cases())
 def test_a_relay_as_it_is_found_is_taken_or_refused_with_the_reason(
-    place: Callable[[str, Case], Place], name: str
+    site: Callable[[str, Case], Site], name: str
 ) -> None:
     case = Case.read(name)
-    here = place(name, case)
+    here = site(name, case)
     OUTCOMES[case.outcome](here, case)
 
 
-def refused(place: Place, case: Case) -> None:
+def refused(site: Site, case: Case) -> None:
     """Nothing is written, and what stands in the way is named."""
-    there, at_home = everything(place.host.root), everything(place.operator.inventory.parent)
+    there, at_home = everything(site.host.root), everything(site.operator.inventory.parent)
     for words in ("provision acme --dry-run", "provision acme"):
-        _says(place.operator.done(words, code=2), case)
-    assert everything(place.host.root) == there
-    assert everything(place.operator.inventory.parent) == at_home
+        _says(site.operator.done(words, code=2), case)
+    assert everything(site.host.root) == there
+    assert everything(site.operator.inventory.parent) == at_home
 
 
-def expect_set_up(place: Place, case: Case) -> None:
+def expect_set_up(site: Site, case: Case) -> None:
     """A list is put in force as anywhere, others do not notice, and afterwards all is as before."""
-    before, others = place.configuration(), place.answers(*OTHERS)
-    place.operator.done("provision acme --dry-run", code=6)
-    assert place.configuration() == before
-    _says(place.operator.done("provision acme"), case)
-    assert place.operator.done("provision acme").out.startswith("mx1: nothing to change")
-    first_list(place)
-    assert place.answers(*OTHERS) == others
-    assert place.answers("bob@acme.example")["bob@acme.example"].startswith(case.listed)
-    assert place.answers("nobody@acme.example")["nobody@acme.example"].startswith(case.unlisted)
-    verified = place.operator.done("verify acme", code=case.verified)
+    before, others = site.configuration(), site.answers(*OTHERS)
+    site.operator.done("provision acme --dry-run", code=6)
+    assert site.configuration() == before
+    _says(site.operator.done("provision acme"), case)
+    assert site.operator.done("provision acme").out.startswith("mx1: nothing to change")
+    first_list(site)
+    assert site.answers(*OTHERS) == others
+    assert site.answers("bob@acme.example")["bob@acme.example"].startswith(case.listed)
+    assert site.answers("nobody@acme.example")["nobody@acme.example"].startswith(case.unlisted)
+    verified = site.operator.done("verify acme", code=case.verified)
     assert re.search(case.verify or "asked as an outsider", verified.text), verified.text
-    place.operator.done("retire acme --yes")
-    assert place.configuration() == before
-    assert place.answers(*OTHERS) == others
+    site.operator.done("retire acme --yes")
+    assert site.configuration() == before
+    assert site.answers(*OTHERS) == others
 
 
-def expect_failed_proof(place: Place, case: Case) -> None:
+def expect_failed_proof(site: Site, case: Case) -> None:
     """Only the edit shows it: main.cf is as before, what stays is named, and nobody is told to carry a kit."""
-    before, others = place.configuration(), place.answers(*OTHERS)
-    ran = place.operator.done("provision acme", code=5)
+    before, others = site.configuration(), site.answers(*OTHERS)
+    ran = site.operator.done("provision acme", code=5)
     _says(ran, case)
     assert "what was made before stays, and no mail uses it: account postern" in ran.err
     assert "carry" not in ran.text
-    assert not list(place.operator.kits.rglob("runexport.bat"))
-    assert place.configuration() == before
-    assert place.answers(*OTHERS) == others
-    place.operator.done("retire acme --yes")
-    assert place.configuration() == before
+    assert not list(site.operator.kits.rglob("runexport.bat"))
+    assert site.configuration() == before
+    assert site.answers(*OTHERS) == others
+    site.operator.done("retire acme --yes")
+    assert site.configuration() == before
 
 
-def first_list(place: Place) -> None:
+def first_list(site: Site) -> None:
     """Upload one and accept it by the very command that review prints."""
-    sent = place.operator.upload(export("bob", "ann"))
+    sent = site.operator.upload(export("bob", "ann"))
     assert sent.code == 3, sent.text
-    review = place.operator.run("review acme")
+    review = site.operator.run("review acme")
     (command,) = set(ACCEPT.findall(review.text))
-    place.operator.done(shlex.join(shlex.split(command)))
+    site.operator.done(shlex.join(shlex.split(command)))
 
 
 def _says(ran: Ran, case: Case) -> None:
@@ -170,7 +170,7 @@ def _says(ran: Ran, case: Case) -> None:
         assert re.search(words, text), f"{words!r} is not in:\n{ran.text}"
 
 
-OUTCOMES: dict[str, Callable[[Place, Case], Any]] = {
+OUTCOMES: dict[str, Callable[[Site, Case], Any]] = {
     "refused": refused,
     "taken": expect_set_up,
     "failed": expect_failed_proof,

@@ -25,7 +25,7 @@ OTHERS = "relay_domains=old.example\nrelay_recipient_maps=hash:/etc/postfix/list
 KEYS = "var/lib/postern/.ssh/authorized_keys"
 
 
-class Place(NamedTuple):
+class Site(NamedTuple):
     """Two relays, the first of which relays for somebody else as well, and the operator."""
 
     mx1: LabHost
@@ -53,7 +53,7 @@ class Place(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=releases("bookworm", "trixie"))
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with LabHost("bookworm") as mx1, LabHost(request.param) as mx2:
         operator = AtOnce(tmp_path_factory.mktemp("operator"))
         for name, host in (("mx1", mx1), ("mx2", mx2)):
@@ -63,7 +63,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             path.write_text(path.read_text() + OTHERS)
             host.start_postfix()
             operator.relay(name, host)
-        yield Place(mx1, mx2, operator, (mx1.root / "etc/postfix/main.cf").read_bytes())
+        yield Site(mx1, mx2, operator, (mx1.root / "etc/postfix/main.cf").read_bytes())
 
 
 class Seen(NamedTuple):
@@ -93,10 +93,10 @@ def _without(text: bytes, customer: str) -> bytes:
 OLD = {"good@old.example": "250", "nobody@old.example": "550"}
 
 
-def test_the_first_the_middle_and_the_last_of_three_go_and_nothing_else_does(place: Place) -> None:
-    host, operator = place.mx1, place.operator
-    place.serve("acme", "bolt", "cork")
-    assert (host.root / "etc/postfix/main.cf").read_bytes() != place.main_cf
+def test_the_first_the_middle_and_the_last_of_three_go_and_nothing_else_does(site: Site) -> None:
+    host, operator = site.mx1, site.operator
+    site.serve("acme", "bolt", "cork")
+    assert (host.root / "etc/postfix/main.cf").read_bytes() != site.main_cf
     for one in ("acme", "bolt"):
         seen, key = Seen.of(host), (operator.kits / one / "exchupdate-k1.ppk").read_bytes()
         with watching.asked(host, [f"bob@{one}.example"], host.address) as answered:
@@ -114,11 +114,11 @@ def test_the_first_the_middle_and_the_last_of_three_go_and_nothing_else_does(pla
         assert not (operator.kits / one).exists()
         assert operator.public_keys(one) == []
         assert (operator.inventory / "customers" / "retired" / f"{one}.toml").exists()
-        assert not _opens(place, host, key)
+        assert not _opens(site, host, key)
     seen = Seen.of(host)
     operator.done("retire cork --yes")
     assert Seen.of(host) == seen.without("cork")._replace(
-        main_cf=place.main_cf, tables={**seen.without("cork").tables, "others": b"/./ OK\n"}
+        main_cf=site.main_cf, tables={**seen.without("cork").tables, "others": b"/./ OK\n"}
     )
     assert answers(host, *OLD, "bob@cork.example") == {**OLD, "bob@cork.example": "454"}
     assert operator.done("check").out.endswith("0 customers, 0 domains, 2 relays: no fault\n")
@@ -128,43 +128,43 @@ def test_the_first_the_middle_and_the_last_of_three_go_and_nothing_else_does(pla
     assert operator.done("status").out.count("\n") == 1
 
 
-def _opens(place: Place, host: LabHost, key: bytes) -> bool:
-    file = place.operator.home / "gone.ppk"
+def _opens(site: Site, host: LabHost, key: bytes) -> bool:
+    file = site.operator.home / "gone.ppk"
     file.write_bytes(key)
     pinned = [word for key in host.host_keys for word in ("-hostkey", key.split()[1])]
-    ran = place.operator.call(["plink", "-batch", "-i", str(file), *pinned, f"postern@{host.address}"])
+    ran = site.operator.call(["plink", "-batch", "-i", str(file), *pinned, f"postern@{host.address}"])
     return ran.code == 0
 
 
-def test_nobody_goes_unasked_nor_while_mail_waits_for_them(place: Place) -> None:
-    place.serve("elm", "fern", next_hop=f"relay:[{OUTSIDE}]:9")
+def test_nobody_goes_unasked_nor_while_mail_waits_for_them(site: Site) -> None:
+    site.serve("elm", "fern", next_hop=f"relay:[{OUTSIDE}]:9")
     for recipient in ("bob@elm.example", "bob@fern.example"):
-        with smtp.Conversation(place.mx1.address, from_address=place.mx1.address) as session:
+        with smtp.Conversation(site.mx1.address, from_address=site.mx1.address) as session:
             session.send(recipient, "Subject: hello\n\nStill here.")
-    wait_until(lambda: place.mx1.run("postqueue", "-p").stdout.count("refused") == 2)
-    seen = Seen.of(place.mx1)
+    wait_until(lambda: site.mx1.run("postqueue", "-p").stdout.count("refused") == 2)
+    seen = Seen.of(site.mx1)
     for words in ("retire elm --yes", "retire elm --dry-run"):
-        ran = place.operator.done(words, code=2)
+        ran = site.operator.done(words, code=2)
         assert "mx1: mail waits in its queue (1 for elm.example)" in ran.err
-    assert "nothing is done; say --yes" in place.operator.done("retire elm --force", code=2).err
-    shown = place.operator.done("retire elm --force --dry-run", code=6)
+    assert "nothing is done; say --yes" in site.operator.done("retire elm --force", code=2).err
+    shown = site.operator.done("retire elm --force --dry-run", code=6)
     assert "key:k1, domain:elm.example" in shown.out
     assert "elm: " in shown.err
     assert "MX records" in shown.err  # what they are, or that nobody looked
-    assert "did you mean 'elm'" in place.operator.done("retire elmo --yes", code=2).err
-    assert "which customer" in place.operator.done("retire --yes", code=2).err
-    assert Seen.of(place.mx1) == seen
-    assert place.operator.public_keys("elm") == ["k1"]
-    place.operator.done("retire elm --yes --force")
-    assert place.gone("elm", place.mx1)
-    place.operator.done("retire fern --yes --force")
-    place.mx1.run("postsuper", "-d", "ALL")
+    assert "did you mean 'elm'" in site.operator.done("retire elmo --yes", code=2).err
+    assert "which customer" in site.operator.done("retire --yes", code=2).err
+    assert Seen.of(site.mx1) == seen
+    assert site.operator.public_keys("elm") == ["k1"]
+    site.operator.done("retire elm --yes --force")
+    assert site.gone("elm", site.mx1)
+    site.operator.done("retire fern --yes --force")
+    site.mx1.run("postsuper", "-d", "ALL")
 
 
-MOMENTS: dict[str, Callable[[Place, str], bool]] = {
-    "its file has moved": lambda place, one: not (place.operator.inventory / "customers" / f"{one}.toml").exists(),
-    "main.cf is being proved": lambda place, _: (place.mx1.root / "etc/postern/main.cf.pending").exists(),
-    "its kit goes": lambda place, one: not (place.operator.kits / one / "runexport.bat").exists(),
+MOMENTS: dict[str, Callable[[Site, str], bool]] = {
+    "its file has moved": lambda site, one: not (site.operator.inventory / "customers" / f"{one}.toml").exists(),
+    "main.cf is being proved": lambda site, _: (site.mx1.root / "etc/postern/main.cf.pending").exists(),
+    "its kit goes": lambda site, one: not (site.operator.kits / one / "runexport.bat").exists(),
 }
 
 
@@ -176,12 +176,12 @@ MOMENTS: dict[str, Callable[[Place, str], bool]] = {
         pytest.param("its kit goes", marks=pytest.mark.long),
     ],
 )
-def test_killed_at_any_moment_the_next_run_finishes_it(place: Place, moment: str) -> None:
+def test_killed_at_any_moment_the_next_run_finishes_it(site: Site, moment: str) -> None:
     for attempt in range(20):  # on a busy machine a moment may pass before it is seen
         one = f"gone{[*MOMENTS].index(moment)}{attempt}"
-        place.serve(one)
-        run = place.operator.start(f"retire {one} --yes")
-        while not MOMENTS[moment](place, one) and run.poll() is None:
+        site.serve(one)
+        run = site.operator.start(f"retire {one} --yes")
+        while not MOMENTS[moment](site, one) and run.poll() is None:
             time.sleep(0.001)
         run.kill()
         run.communicate()
@@ -189,62 +189,62 @@ def test_killed_at_any_moment_the_next_run_finishes_it(place: Place, moment: str
             break
     assert run.returncode == -signal.SIGKILL
 
-    place.operator.done(f"retire {one} --yes")
-    assert place.gone(one, place.mx1)
-    assert (place.mx1.root / "etc/postfix/main.cf").read_bytes() == place.main_cf
-    assert not (place.operator.kits / one).exists()
-    assert f"{one}: nothing to change" in place.operator.done(f"retire {one} --yes").out
+    site.operator.done(f"retire {one} --yes")
+    assert site.gone(one, site.mx1)
+    assert (site.mx1.root / "etc/postfix/main.cf").read_bytes() == site.main_cf
+    assert not (site.operator.kits / one).exists()
+    assert f"{one}: nothing to change" in site.operator.done(f"retire {one} --yes").out
 
 
 @pytest.mark.long
-def test_a_relay_that_is_down_is_told_the_other_proceeds_and_the_next_run_completes(place: Place) -> None:
-    place.serve("hill", relays=("mx1", "mx2"))
-    place.mx2.run("sh", "-c", "kill $(cat /run/sshd.pid)")
-    ran = place.operator.done("retire hill --yes", code=4)
+def test_a_relay_that_is_down_is_told_the_other_proceeds_and_the_next_run_completes(site: Site) -> None:
+    site.serve("hill", relays=("mx1", "mx2"))
+    site.mx2.run("sh", "-c", "kill $(cat /run/sshd.pid)")
+    ran = site.operator.done("retire hill --yes", code=4)
     assert "mx2: " in ran.err
-    assert place.gone("hill", place.mx1)
-    assert not place.gone("hill", place.mx2)
-    place.mx2.run("/usr/sbin/sshd")
-    told = json.loads(place.operator.done("status --json", code=1).out)["relays"]["mx2"][0]["text"]
+    assert site.gone("hill", site.mx1)
+    assert not site.gone("hill", site.mx2)
+    site.mx2.run("/usr/sbin/sshd")
+    told = json.loads(site.operator.done("status --json", code=1).out)["relays"]["mx2"][0]["text"]
     assert told == "has customers this inventory does not put on it: hill; `inv retire hill` finishes that"
-    place.operator.done("retire hill --yes")
-    assert place.gone("hill", place.mx2)
-    place.operator.done("status")
+    site.operator.done("retire hill --yes")
+    assert site.gone("hill", site.mx2)
+    site.operator.done("status")
 
 
 @pytest.mark.long
-def test_from_one_relay_only_a_customer_goes_once_its_file_says_so(place: Place) -> None:
-    place.serve("iris", relays=("mx1", "mx2"))
-    ran = place.operator.done("retire iris --relay mx2 --yes", code=2)
+def test_from_one_relay_only_a_customer_goes_once_its_file_says_so(site: Site) -> None:
+    site.serve("iris", relays=("mx1", "mx2"))
+    ran = site.operator.done("retire iris --relay mx2 --yes", code=2)
     assert "customers/iris.toml still has mx2 in relays" in ran.err
-    assert "did you mean 'mx" in place.operator.done("retire iris --relay mx3 --yes", code=2).err
-    place.operator.customer("iris", relays=["mx1"])
-    place.operator.done("provision iris")
-    told = json.loads(place.operator.done("status --json", code=1).out)["relays"]["mx2"][0]["text"]
+    assert "did you mean 'mx" in site.operator.done("retire iris --relay mx3 --yes", code=2).err
+    site.operator.customer("iris", relays=["mx1"])
+    site.operator.done("provision iris")
+    told = json.loads(site.operator.done("status --json", code=1).out)["relays"]["mx2"][0]["text"]
     assert told.endswith("iris; pull the inventory, or `inv retire iris --relay mx2`")
-    of_iris = place.operator.done("status iris", code=1).out
+    of_iris = site.operator.done("status iris", code=1).out
     assert "still has iris, which the inventory does not put there: `inv retire iris --relay mx2`" in of_iris
-    seen, kit = Seen.of(place.mx1), (place.operator.kits / "iris" / "runexport.bat").read_bytes()
-    ran = place.operator.done("retire iris --relay mx2 --yes")
-    assert place.gone("iris", place.mx2)
-    assert Seen.of(place.mx1) == seen
-    assert (place.operator.kits / "iris" / "runexport.bat").read_bytes() == kit
-    assert place.operator.public_keys("iris") == ["k1"]
-    assert answers(place.mx1, "bob@iris.example", "x@iris.example") == {
+    seen, kit = Seen.of(site.mx1), (site.operator.kits / "iris" / "runexport.bat").read_bytes()
+    ran = site.operator.done("retire iris --relay mx2 --yes")
+    assert site.gone("iris", site.mx2)
+    assert Seen.of(site.mx1) == seen
+    assert (site.operator.kits / "iris" / "runexport.bat").read_bytes() == kit
+    assert site.operator.public_keys("iris") == ["k1"]
+    assert answers(site.mx1, "bob@iris.example", "x@iris.example") == {
         "bob@iris.example": "250",
         "x@iris.example": "550",
     }
-    assert "iris: nothing to change" in place.operator.done("retire iris --relay mx2 --yes").out
-    place.operator.done("status")
+    assert "iris: nothing to change" in site.operator.done("retire iris --relay mx2 --yes").out
+    site.operator.done("status")
 
-    retired = place.operator.inventory / "customers" / "retired" / "iris.toml"
+    retired = site.operator.inventory / "customers" / "retired" / "iris.toml"
     retired.parent.mkdir(exist_ok=True)
-    retired.write_text((place.operator.inventory / "customers" / "iris.toml").read_text())
-    ran = place.operator.done("retire iris --yes", code=2)
+    retired.write_text((site.operator.inventory / "customers" / "iris.toml").read_text())
+    ran = site.operator.done("retire iris --yes", code=2)
     assert f"{retired} is there already: move it elsewhere first" in ran.err
     retired.unlink()
-    place.operator.done("retire iris --yes")
-    retired.rename(place.operator.inventory / "customers" / "iris.toml")
-    place.operator.done("provision iris")
-    assert place.operator.public_keys("iris") == ["k2"]  # a name it never had
-    place.operator.done("retire iris --yes")
+    site.operator.done("retire iris --yes")
+    retired.rename(site.operator.inventory / "customers" / "iris.toml")
+    site.operator.done("provision iris")
+    assert site.operator.public_keys("iris") == ["k2"]  # a name it never had
+    site.operator.done("retire iris --yes")

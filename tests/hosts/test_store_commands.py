@@ -26,7 +26,7 @@ NAMES = ("mx1", "mx2", "mx3")
 SHARED = "shared.example"
 
 
-class Place(NamedTuple):
+class Site(NamedTuple):
     """The relays, of which the last follows; the operator, the customers' servers, and the database."""
 
     hosts: dict[str, LabHost]
@@ -60,11 +60,11 @@ class Place(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     database = Postgres()
     with LabHost("bookworm") as one, LabHost("bookworm") as two, LabHost("bookworm") as three:
         operator = AtOnce(tmp_path_factory.mktemp("operator"))
-        found = Place(dict(zip(NAMES, (one, two, three), strict=True)), operator, {}, database)
+        found = Site(dict(zip(NAMES, (one, two, three), strict=True)), operator, {}, database)
         for name, host in found.hosts.items():
             host.start_postfix()
             operator.relay(name, host, role="follower" if name == "mx3" else "upload")
@@ -82,60 +82,60 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     database.remove()
 
 
-def test_accept_asks_all_upload_relays_and_ends_with_0(place: Place) -> None:
-    assert place.upload("old", "bob", "carol") == {3}
-    assert place.upload("new", "bob", "anna") == {3}
-    place.operator.accept("old", "--first 4")
-    place.operator.accept("new", "--first 2")
-    assert place.ask("bob@old.example", "anna@new.example", "stranger@old.example") == {"250 250 550"}
+def test_accept_asks_all_upload_relays_and_ends_with_0(site: Site) -> None:
+    assert site.upload("old", "bob", "carol") == {3}
+    assert site.upload("new", "bob", "anna") == {3}
+    site.operator.accept("old", "--first 4")
+    site.operator.accept("new", "--first 2")
+    assert site.ask("bob@old.example", "anna@new.example", "stranger@old.example") == {"250 250 550"}
 
 
-def test_explain_asks_upload_relays_and_followers(place: Place) -> None:
-    found: dict[str, Any] = json.loads(place.operator.done("explain carol@old.example --json").out)
+def test_explain_asks_upload_relays_and_followers(site: Site) -> None:
+    found: dict[str, Any] = json.loads(site.operator.done("explain carol@old.example --json").out)
     assert sorted(found["relays"]) == [*NAMES]
     said = [each["list"] for each in found["relays"].values()]
     assert all(each["listed"] for each in said), said
     assert {each["since"]["key"] for each in said} == {"k1"}, "each knows by which key, and since when at the least"
 
 
-def test_a_key_is_rotated_and_the_follower_has_none(place: Place) -> None:
-    place.operator.done("rotate-key old")
-    assert [place.keys_of(name, "old") for name in NAMES] == [["k1", "k2"], ["k1", "k2"], []]
-    place.servers["old"].carry()
-    assert place.upload("old", "bob", "carol") == {0}
-    said = place.operator.run("status old").out
+def test_a_key_is_rotated_and_the_follower_has_none(site: Site) -> None:
+    site.operator.done("rotate-key old")
+    assert [site.keys_of(name, "old") for name in NAMES] == [["k1", "k2"], ["k1", "k2"], []]
+    site.servers["old"].carry()
+    assert site.upload("old", "bob", "carol") == {0}
+    said = site.operator.run("status old").out
     assert "has not been used here yet" not in said, "of a follower, which no key opens"
-    place.operator.done("rotate-key old --finish")
-    assert [place.keys_of(name, "old") for name in NAMES] == [["k2"], ["k2"], []]
-    assert place.upload("old", "bob", "carol", "dora") == {0}
-    assert place.ask("dora@old.example", "stranger@old.example") == {"250 550"}
+    site.operator.done("rotate-key old --finish")
+    assert [site.keys_of(name, "old") for name in NAMES] == [["k2"], ["k2"], []]
+    assert site.upload("old", "bob", "carol", "dora") == {0}
+    assert site.ask("dora@old.example", "stranger@old.example") == {"250 550"}
 
 
-def test_a_domain_moves_and_nobody_in_it_is_refused_on_any_relay(place: Place) -> None:
-    place.has("old")
-    place.has("new", SHARED)
+def test_a_domain_moves_and_nobody_in_it_is_refused_on_any_relay(site: Site) -> None:
+    site.has("old")
+    site.has("new", SHARED)
     listed = [f"bob@{SHARED}", f"carol@{SHARED}"]
     with (
-        watching.asked(place.hosts["mx1"], listed, OUTSIDE) as at_first,
-        watching.asked(place.hosts["mx3"], listed, OUTSIDE) as at_follower,
+        watching.asked(site.hosts["mx1"], listed, OUTSIDE) as at_first,
+        watching.asked(site.hosts["mx3"], listed, OUTSIDE) as at_follower,
     ):
-        place.operator.done(f"provision new --removing domain:{SHARED}")
-        assert place.ask(*listed, f"nobody@{SHARED}") == {"250 250 250"}, "it is open until its first list is accepted"
-        assert place.upload("old", "bob", "carol", "dora") == {0}
-        assert place.upload("new", "bob", "anna") == {3}
-        assert place.ask(*listed, f"nobody@{SHARED}") == {"250 250 250"}
+        site.operator.done(f"provision new --removing domain:{SHARED}")
+        assert site.ask(*listed, f"nobody@{SHARED}") == {"250 250 250"}, "it is open until its first list is accepted"
+        assert site.upload("old", "bob", "carol", "dora") == {0}
+        assert site.upload("new", "bob", "anna") == {3}
+        assert site.ask(*listed, f"nobody@{SHARED}") == {"250 250 250"}
     assert at_first == at_follower == {one: {"250"} for one in listed}
-    place.operator.accept("new", "--first 2")
-    assert place.ask(f"bob@{SHARED}", f"carol@{SHARED}") == {"250 550"}
-    assert "nothing to change" in place.operator.done("provision --all").out
-    place.operator.done("status")
+    site.operator.accept("new", "--first 2")
+    assert site.ask(f"bob@{SHARED}", f"carol@{SHARED}") == {"250 550"}
+    assert "nothing to change" in site.operator.done("provision --all").out
+    site.operator.done("status")
 
 
-def test_retiring_writes_nothing_to_the_store(place: Place) -> None:
-    before = place.database.sql("SELECT head FROM postern.heads WHERE customer = 'new'")
-    place.operator.done("retire new --yes --force")
-    place.follow()
-    assert place.database.sql("SELECT head FROM postern.heads WHERE customer = 'new'") == before
-    assert not any((host.root / "etc/postern/customers/new").exists() for host in place.hosts.values())
-    assert place.upload("old", "bob", "carol", "dora", "emil") == {0}
-    assert place.ask("emil@old.example") == {"250"}
+def test_retiring_writes_nothing_to_the_store(site: Site) -> None:
+    before = site.database.sql("SELECT head FROM postern.heads WHERE customer = 'new'")
+    site.operator.done("retire new --yes --force")
+    site.follow()
+    assert site.database.sql("SELECT head FROM postern.heads WHERE customer = 'new'") == before
+    assert not any((host.root / "etc/postern/customers/new").exists() for host in site.hosts.values())
+    assert site.upload("old", "bob", "carol", "dora", "emil") == {0}
+    assert site.ask("emil@old.example") == {"250"}

@@ -26,7 +26,7 @@ EVERYBODY = people(20)
 LISTED, STRANGER, LATE = f"{EVERYBODY[0]}@acme.example", "stranger@acme.example", "late@acme.example"
 
 
-class Place(NamedTuple):
+class Site(NamedTuple):
     """Three relays, two of which take uploads; the operator, and the customer's server with the first kit."""
 
     hosts: dict[str, LabHost]
@@ -53,7 +53,7 @@ class Place(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     database = Postgres()
     with LabHost("bookworm") as one, LabHost("bookworm") as two, LabHost("bookworm") as three:
         operator = AtOnce(tmp_path_factory.mktemp("operator"))
@@ -68,74 +68,74 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             assert server.upload(export(*EVERYBODY), relay).code == 3
         operator.accept("acme", f"--first {len(EVERYBODY)}")
         assert server.upload(export(*EVERYBODY, "late"), 1).code == 0, "mx1 was down, say"
-        yield Place(hosts, operator, server, database)
+        yield Site(hosts, operator, server, database)
     database.remove()
 
 
 def test_a_store_comes_and_nobody_is_refused_nor_a_closed_domain_open(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place.relays("follower")
-    place.store()
-    place.operator.customer(relays=["mx1", "mx2", "mx3"])
+    site.relays("follower")
+    site.store()
+    site.operator.customer(relays=["mx1", "mx2", "mx3"])
     for name, secret in {"OWNER": "owner:o-secret", "WRITER": "w secret", "READER": "r secret"}.items():
         monkeypatch.setenv(f"POSTERN_STORE_{name}", secret)
-    first, second = place.hosts["mx1"], place.hosts["mx2"]
-    kit = place.kit()
+    first, second = site.hosts["mx1"], site.hosts["mx2"]
+    kit = site.kit()
     with (
         asked(first, [LISTED, STRANGER], OUTSIDE) as at_first,
         asked(second, [LISTED, STRANGER, LATE], OUTSIDE) as at_second,
-        again(lambda: place.server.upload(export(*EVERYBODY, "late"), 1).code) as codes,
+        again(lambda: site.server.upload(export(*EVERYBODY, "late"), 1).code) as codes,
     ):
-        shown = place.operator.run("provision acme --dry-run").text
+        shown = site.operator.run("provision acme --dry-run").text
         assert "acme: its first list in the store has 21 recipients, whom any of mx1, mx2 lists" in shown
         assert f"acme: mx1 lists 0 that not every relay lists, and lacks {LATE}" in shown
-        place.operator.done("provision acme")
+        site.operator.done("provision acme")
     assert at_first == {LISTED: {"250"}, STRANGER: {"550"}}
     assert at_second == {LISTED: {"250"}, STRANGER: {"550"}, LATE: {"250"}}
     assert {*codes} <= {0, 75}
-    assert place.kit() == kit, "none is carried for a follower"
-    for host in place.hosts.values():
+    assert site.kit() == kit, "none is carried for a follower"
+    for host in site.hosts.values():
         host.run("/usr/local/sbin/postern", "follow")
         assert answers(host, LISTED, LATE, STRANGER) == {LISTED: "250", LATE: "250", STRANGER: "550"}
-    shown = place.operator.done("store --json").out
+    shown = site.operator.done("store --json").out
     heads = [each["customers"]["acme"]["here"] for each in json.loads(shown).values()]
     assert len({head["point"] for here in heads for head in here}) == 1, "all have the same"
 
 
 def test_the_store_does_not_go_while_a_relay_has_heard_of_no_upload(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place.relays("upload")
+    site.relays("upload")
     monkeypatch.setenv("POSTERN_STORE_WRITER", "w secret")
-    place.operator.done("provision acme")
-    assert place.server.upload(export(*EVERYBODY, "late"), 0).code == 0
-    (place.operator.inventory / "provider.toml").unlink()
-    assert "would remove store" in place.operator.done("provision acme", code=2).text
-    refused = place.operator.done("provision acme --removing store", code=2).text
+    site.operator.done("provision acme")
+    assert site.server.upload(export(*EVERYBODY, "late"), 0).code == 0
+    (site.operator.inventory / "provider.toml").unlink()
+    assert "would remove store" in site.operator.done("provision acme", code=2).text
+    refused = site.operator.done("provision acme --removing store", code=2).text
     assert "acme's server has not sent to this relay" in refused
     assert "mx3: the store cannot go yet" in refused
-    assert (place.hosts["mx3"].root / "etc/postern/store/store.json").exists()
+    assert (site.hosts["mx3"].root / "etc/postern/store/store.json").exists()
 
 
-def test_the_store_goes_and_nobody_is_refused_nor_a_closed_domain_open(place: Place) -> None:
-    shutil.copytree(place.operator.kits / "acme", place.server.folder, dirs_exist_ok=True)
-    carried = place.server
-    place.store()
+def test_the_store_goes_and_nobody_is_refused_nor_a_closed_domain_open(site: Site) -> None:
+    shutil.copytree(site.operator.kits / "acme", site.server.folder, dirs_exist_ok=True)
+    carried = site.server
+    site.store()
     assert carried.upload(export(*EVERYBODY, "late"), 2).code == 0, "the new kit names it"
-    (place.operator.inventory / "provider.toml").unlink()
-    third = place.hosts["mx3"]
+    (site.operator.inventory / "provider.toml").unlink()
+    third = site.hosts["mx3"]
     with (
         asked(third, [LISTED, STRANGER, LATE], OUTSIDE) as at_third,
         again(lambda: carried.upload(export(*EVERYBODY, "late"), 2).code) as codes,
     ):
-        place.operator.done("provision acme --removing store")
+        site.operator.done("provision acme --removing store")
     assert at_third == {LISTED: {"250"}, STRANGER: {"550"}, LATE: {"250"}}
     assert {*codes} <= {0, 75}
-    place.database.stop()
-    for relay, host in enumerate(place.hosts.values()):
+    site.database.stop()
+    for relay, host in enumerate(site.hosts.values()):
         assert not (host.root / "etc/postern/store").exists()
         assert carried.upload(export(*EVERYBODY[1:], "late", "newcomer"), relay).code in (0, 3), "judged by itself"
         assert answers(host, "newcomer@acme.example", STRANGER) == {"newcomer@acme.example": "250", STRANGER: "550"}
-    assert "nothing to change" in place.operator.done("provision acme").out
-    place.database.start()
+    assert "nothing to change" in site.operator.done("provision acme").out
+    site.database.start()

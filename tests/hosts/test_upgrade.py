@@ -30,7 +30,7 @@ PARTS = (
 )
 
 
-class Place(NamedTuple):
+class Site(NamedTuple):
     """Two relays, a customer who uploads to both, and two checkouts: this one, and one that is a release ahead."""
 
     hosts: dict[str, LabHost]
@@ -47,7 +47,7 @@ class Place(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=releases("bookworm", "trixie"))
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("operator")
     with LabHost("bookworm") as mx1, LabHost(request.param) as mx2:
         operator, hosts = AtOnce(folder), {"mx1": mx1, "mx2": mx2}
@@ -56,7 +56,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             operator.relay(name, host)
         operator.customer(relays=[*hosts])
         operator.done("provision acme")
-        yield Place(hosts, operator, _checkout(folder / "newer"))
+        yield Site(hosts, operator, _checkout(folder / "newer"))
 
 
 def _checkout(folder: Path) -> Path:
@@ -147,41 +147,41 @@ def test_the_first_release_s_inv_is_told_what_a_relay_of_this_one_wants(old: Old
 
 
 @pytest.mark.long
-def test_an_upload_every_200_ms_notices_no_upgrade_and_no_downgrade(place: Place) -> None:
-    operator, plink = place.operator, Server(place.operator, "acme")
+def test_an_upload_every_200_ms_notices_no_upgrade_and_no_downgrade(site: Site) -> None:
+    operator, plink = site.operator, Server(site.operator, "acme")
     lists = [export(*people(40)), export(*people(40), "one-more")]
-    ssh = {name: operator.client("ssh", host) for name, host in place.hosts.items()}
+    ssh = {name: operator.client("ssh", host) for name, host in site.hosts.items()}
     for number in range(2):
         assert plink.upload(lists[0], number).code == 3
     operator.accept("acme", "--first 40")
 
     def by_ssh(name: str, export_: bytes) -> int:
-        host = place.hosts[name]
+        host = site.hosts[name]
         return operator.call([*ssh[name], f"postern@{host.address}", "receive"], stdin=export_ + MARK).code
 
     with ExitStack() as running:
         codes = []
-        for number, name in enumerate(place.hosts):
+        for number, name in enumerate(site.hosts):
             some, others = cycle(lists), cycle(lists)
             by_plink = watching.again(lambda n=number, s=some: plink.upload(next(s), n).code)  # type: ignore[misc]
             codes.append(running.enter_context(by_plink))
             by_other = watching.again(lambda n=name, s=others: by_ssh(n, next(s)))  # type: ignore[misc]
             codes.append(running.enter_context(by_other))
         wait_until(lambda: min(map(len, codes)) > 1)
-        place.newer_done("provision --all")
-        assert place.releases() == {NEWER}
+        site.newer_done("provision --all")
+        assert site.releases() == {NEWER}
 
         refused = operator.done("provision --all", code=2)
         help_ = "use the newer checkout, or say --downgrade"
         assert f"mx1, mx2: it has release {NEWER} of our receiver and this is {RELEASE}: {help_}" in refused.err
-        assert place.releases() == {NEWER}
+        assert site.releases() == {NEWER}
         told = json.loads(operator.done("status --json", code=1).out)["relays"]
         assert [need["text"] for need in told["mx2"]] == [f"has release {NEWER}, this is {RELEASE}"]
 
         operator.done("provision --all --downgrade")
-        assert place.releases() == {RELEASE}
-        place.newer_done("provision --all")
+        assert site.releases() == {RELEASE}
+        site.newer_done("provision --all")
         wait_until(lambda: min(map(len, codes)) > 5)
     assert [set(each) for each in codes] == [{0}] * 4
-    assert place.newer_done("provision --all").out.startswith("mx1, mx2: nothing to change")
+    assert site.newer_done("provision --all").out.startswith("mx1, mx2: nothing to change")
     operator.done("provision --all --downgrade")

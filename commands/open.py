@@ -116,7 +116,7 @@ def _end(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
 def _forget_accepted(host: RelayHost, customer: Customer) -> RelayAnswer:
     """Forget which lists were accepted on a relay; a follower takes that from the store. Raises HostError."""
     if host.name not in customer.followers:
-        return relay_cli.ask(host, customer.id, _VERB)
+        return relay_cli.ask(host, customer, _VERB)
     if why := store_access.follow(host):
         raise HostError(f"its marker stays until it has followed the store: {why}")
     return _answer(customer, f"no list of {', '.join(customer.domains)} counts as accepted any more")

@@ -139,7 +139,7 @@ def _put_back(scope: CustomerRelays, name: str, previews: Mapping[str, Preview])
         seen = previews[relay.name]
         number = ["--removing", str(len(seen.going))] if seen.is_asked else []
         with connect(relay) as host:
-            return relay_cli.ask(host, scope.customer.id, "rollback", "--list", name, *number)
+            return relay_cli.ask(host, scope.customer, "rollback", "--list", name, *number)
 
     return run_parallel(scope.relays, put_back_on, "rolling back on")
 

@@ -103,7 +103,7 @@ def _merge(
     def merge_on(relay: Relay) -> RelayAnswer:
         with connect(relay) as host:
             relay_cli.require_verb(host, scope.customer.id, _VERB)
-            return relay_cli.ask(host, scope.customer.id, _VERB, *exact, *words[relay.name], stdin=given)
+            return relay_cli.ask(host, scope.customer, _VERB, *exact, *words[relay.name], stdin=given)
 
     return run_parallel(scope.relays, merge_on, "comparing with" if request.dry_run else "bringing to")
 

@@ -27,7 +27,7 @@ _CHANGES = ("offer", "adopt", "accept", "rollback", "resume", "open", "take-over
 """Verbs that a relay records with the person who asked."""
 _SIDE_BY_SIDE = ("find",)  # reads no mail log: of those that do, the second would see less than the first
 _AT_ONCE = 4  # commands on one connection; sshd takes ten (MaxSessions)
-MOST = 64 << 20  # bytes of an answer: a review names everybody
+MOST = 64 << 20  # bytes of an answer, or twice the largest export of the customer: a review names everybody
 
 
 class RelayAnswer(NamedTuple):
@@ -76,7 +76,7 @@ def ask_relays(
         with connect(relay) as host:
             if needs and not knows_option(host, verb, needs):
                 raise Refused(_too_old(f"cannot {verb} yet by all that `inv` says", scope.customer.id))
-            return ask(host, scope.customer.id, verb, *words, stdin=stdin)
+            return ask(host, scope.customer, verb, *words, stdin=stdin)
 
     return run_parallel(scope.relays, ask_one, doing)
 
@@ -102,11 +102,11 @@ def ask_customers(
     relays = {relay.name: relay for scope in scopes for relay in scope.relays}
 
     def ask_one(relay: Relay) -> Answers:
-        theirs = [scope.customer.id for scope in scopes if relay in scope.relays]
+        theirs = [scope.customer for scope in scopes if relay in scope.relays]
         with connect(relay) as host:
 
-            def ask_about(id_: str) -> Answer:
-                return _ask_or_error(host, id_, verb, *words, stdin=stdin.get(id_, b""))
+            def ask_about(customer: Customer) -> Answer:
+                return _ask_or_error(host, customer, verb, *words, stdin=stdin.get(customer.id, b""))
 
             return _ask_about_each(theirs, ask_about, _AT_ONCE if verb in _SIDE_BY_SIDE else 1)
 
@@ -114,14 +114,15 @@ def ask_customers(
     return {scope.customer.id: _answers_about(scope, found) for scope in scopes}
 
 
-def _ask_about_each(customers: Sequence[str], ask_about: Callable[[str], Answer], at_once: int) -> Answers:
+def _ask_about_each(customers: Sequence[Customer], ask_about: Callable[[Customer], Answer], at_once: int) -> Answers:
     """Return the answer about each customer.
 
     The first question connects to the relay, then `at_once` run side by side.
     """
-    first = {id_: ask_about(id_) for id_ in customers[:1]}
+    answers = [ask_about(each) for each in customers[:1]]
     with ThreadPoolExecutor(at_once) as pool:
-        return {**first, **dict(zip(customers[1:], pool.map(ask_about, customers[1:]), strict=True))}
+        answers += pool.map(ask_about, customers[1:])
+    return {each.id: answer for each, answer in zip(customers, answers, strict=True)}
 
 
 def _answers_about(scope: CustomerRelays, found: Mapping[str, Answers | HostError | Refused]) -> Answers:
@@ -136,7 +137,7 @@ def customers_of(everything: Inventory, customers: Iterable[Customer], relay: st
     return [CustomerRelays(one, tuple(each for each in chosen if each.name in one.relays)) for one in every]
 
 
-def _ask_or_error(host: RelayHost, customer: str, verb: str, *words: str, stdin: bytes) -> Answer:
+def _ask_or_error(host: RelayHost, customer: Customer, verb: str, *words: str, stdin: bytes) -> Answer:
     try:
         return ask(host, customer, verb, *words, stdin=stdin)
     except HostError as error:  # of this customer; the others on the relay are asked all the same
@@ -150,14 +151,15 @@ def require_verb(host: RelayHost, customer: str, verb: str) -> None:
         raise HostError(_no_answer(done.code, done.err, customer))
 
 
-def ask(host: RelayHost, customer: str, verb: str, *words: str, stdin: bytes = b"") -> RelayAnswer:
+def ask(host: RelayHost, customer: Customer, verb: str, *words: str, stdin: bytes = b"") -> RelayAnswer:
     """Run `postern` on a relay for a customer; return its answer. Raises HostError where it gives none."""
     named = person_options(host, verb)
-    done = host.run(POSTERN, verb, customer, *words, *named, "--json", stdin=stdin, most=MOST)
+    most = max(MOST, customer.guard.max_megabytes << 21)
+    done = host.run(POSTERN, verb, customer.id, *words, *named, "--json", stdin=stdin, most=most)
     try:
         return RelayAnswer(done.code, check_shape(json.loads(done.out)))
     except (ValueError, RecursionError):
-        raise HostError(_no_answer(done.code, done.err, customer)) from None
+        raise HostError(_no_answer(done.code, done.err, customer.id)) from None
 
 
 def ask_figures(host: RelayHost) -> Mapping[str, Any]:

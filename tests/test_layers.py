@@ -117,11 +117,15 @@ ALLOWED: dict[str, set[str]] = {
         *("receiver.tables_client", "receiver.outcome", "receiver.formatting", "receiver.system.", "common."),
     },
     "receiver.admin_arguments": {"receiver.lists.review_record", "receiver.formatting"},
-    "receiver.admin_cli": {
-        *("receiver.admin_arguments", "receiver.store_cli", "receiver.store."),
-        *("receiver.timer", "receiver.actions.", "receiver.upload.", "receiver.monitoring.", "receiver.views."),
+    "receiver.admin_verbs": {
+        *("receiver.store.", "receiver.actions.", "receiver.upload.", "receiver.monitoring.", "receiver.views."),
         *("receiver.lists.", "receiver.tables_client"),
-        *("receiver.outcome", "receiver.formatting", "receiver.system.", "common."),
+        *("receiver.outcome", "receiver.system.", "common."),
+    },
+    "receiver.admin_cli": {
+        *("receiver.admin_arguments", "receiver.admin_verbs", "receiver.store_cli", "receiver.timer"),
+        *("receiver.actions.report", "receiver.monitoring.", "receiver.views.report", "receiver.lists.spool"),
+        *("receiver.tables_client", "receiver.outcome", "receiver.system.", "common."),
     },
     # for one release, what the launchers of the one before name
     "receiver.gate": {"receiver.forced_command"},

@@ -66,6 +66,12 @@ class RelaySettings(NamedTuple):
         return _text(self._asdict())
 
 
+def list_customers(places: Places) -> list[str]:
+    """Return the customers that have a tree here, sorted. Raises OSError."""
+    names = os.listdir(os.path.join(places.etc, "customers"))
+    return sorted(name for name in names if not name.startswith("."))  # with a dot: a tree that is being changed
+
+
 def load_settings(places: Places, customer: str) -> Settings:
     """Read one customer's tree. Raises BadSettings."""
     where = places.tree(customer)

@@ -14,7 +14,7 @@ from collections.abc import MutableMapping
 
 from common.exit_codes import DONE
 from common.paths import Places
-from common.settings import BadSettings, load_settings
+from common.settings import BadSettings, list_customers, load_settings
 from receiver import store_cli
 from receiver.actions import report
 from receiver.admin_arguments import parse_arguments
@@ -108,7 +108,7 @@ def _answer(call: AdminCall) -> Answer:
 
 
 def _check_customer(places: Places, customer: str) -> None:
-    there = sorted(name for name in os.listdir(os.path.join(places.etc, "customers")) if not name.startswith("."))
+    there = list_customers(places)
     if customer not in there:
         near = difflib.get_close_matches(customer, there, n=1)
         raise Refused("no such customer on this relay" + (f"; did you mean {near[0]!r}?" if near else ""))

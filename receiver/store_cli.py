@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import IO, Any
 
 from common.paths import Places
-from common.settings import BadSettings, load_relay
+from common.settings import BadSettings, list_customers, load_relay
 from receiver.formatting import escape
 from receiver.lists.spool import Spool
 from receiver.monitoring import alarms
@@ -89,7 +89,7 @@ def run_follow(places: Places, tables: Tables, seconds: float, now: int) -> Answ
     access, relay = load_access(places), load_relay(places)
     if access is None:
         return Answer.done([], followed=0, alarms=[])
-    customers = operator.customers_of(places)
+    customers = list_customers(places)
     looked = follow(access, customers, now, seconds)
     for name in looked.changed:
         with suppress(Stopped, OSError), Spool(places, name) as spool:

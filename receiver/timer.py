@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from common.paths import Places
-from common.settings import BadSettings, RelaySettings, Settings, load_relay, load_settings
+from common.settings import BadSettings, RelaySettings, Settings, list_customers, load_relay, load_settings
 from common.verifying_rules import VERIFYING
 from receiver.formatting import escape
 from receiver.lists import publishing
@@ -57,7 +57,7 @@ def run_timer(places: Places, tables: Tables, now: int, logs: OpenedLogs | None 
 def _run_all(
     places: Places, tables: Tables, relay: RelaySettings, run: int, now: int, logs: OpenedLogs | None
 ) -> Answer:
-    looked = [_check_customer(places, tables, customer, now) for customer in _customers(places)]
+    looked = [_check_customer(places, tables, customer, now) for customer in list_customers(places)]
     seen = [each for each in looked if isinstance(each, CheckedCustomer)]
     found = [each for each in looked if isinstance(each, Alarm)]
     adopted = _left_open(tables, seen)
@@ -80,10 +80,6 @@ def _run_all(
     told = alarms.raise_alarms(found, places, relay, now)
     lines, new = ([alarm.line for alarm in some] for some in (found, told))
     return Answer.done([], customers=len(seen), alarms=lines, told=new)  # without a word: cron would mail it
-
-
-def _customers(places: Places) -> list[str]:
-    return sorted(name for name in os.listdir(os.path.join(places.etc, "customers")) if not name.startswith("."))
 
 
 def _check_customer(places: Places, tables: Tables, customer: str, now: int) -> CheckedCustomer | Alarm:

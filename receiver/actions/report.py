@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from common.paths import Places
+from common.settings import list_customers
 from receiver.formatting import escape
 from receiver.lists import upload_log
 from receiver.lists.spool import Spool
@@ -16,8 +16,7 @@ from receiver.outcome import Stopped
 
 def report_customers(places: Places, now: int) -> dict[str, Any]:
     """Return, by customer, its figures as plain JSON, or why there are none. Raises OSError."""
-    names = sorted(name for name in os.listdir(os.path.join(places.etc, "customers")) if not name.startswith("."))
-    return {"window": DAYS, "customers": {name: _report(places, name, now) for name in names}}
+    return {"window": DAYS, "customers": {name: _report(places, name, now) for name in list_customers(places)}}
 
 
 def _report(places: Places, customer: str, now: int) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -10,7 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from common.paths import Places
-from common.settings import BadSettings, Settings, load_settings
+from common.settings import BadSettings, Settings, list_customers, load_settings
 from receiver.lists import history, judged_mail, list_file, removed_addresses
 from receiver.lists.review_record import MailSeen
 from receiver.lists.spool import DAY, Spool
@@ -116,9 +115,8 @@ def oldest_day(now: float) -> str:
 
 def all_settings(places: Places) -> list[Settings]:
     """Read the settings of every customer here; one whose are broken is told by the timer, and not counted."""
-    names = sorted(name for name in os.listdir(os.path.join(places.etc, "customers")) if not name.startswith("."))
     found = []
-    for name in names:
+    for name in list_customers(places):
         with suppress(BadSettings):
             found.append(load_settings(places, name))
     return found

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from common.paths import Places
-from common.settings import BadSettings, load_settings
+from common.settings import BadSettings, list_customers, load_settings
 from receiver.formatting import NAMED, escape, format_time
 from receiver.lists import list_file
 from receiver.lists.spool import Spool
 from receiver.outcome import Stopped
 from receiver.store.follow import BESIDE, FollowRecord
 from receiver.store.notes import read_notes
-from receiver.store.operator import customers_of
 from receiver.store.transaction import StoreAccess
 
 SILENT = 3_600  # seconds without the store after which it is an alarm
@@ -44,7 +43,7 @@ def find_alarms(access: StoreAccess, run: int, followed: FollowRecord, now: int)
 def _opening(places: Places, followed: FollowRecord, now: int) -> list[str]:
     """Return the domains that were closed when the store was reached last, and are not in an hour's time."""
     found: list[str] = []
-    for name in customers_of(places):
+    for name in list_customers(places):
         with suppress(Stopped, BadSettings, OSError), Spool(places, name) as spool:
             settings, accepted = load_settings(places, name), spool.accepted()
             already = accepted.opens(settings, followed.reached)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from common.paths import Places
-from common.settings import BadSettings, load_settings
+from common.settings import BadSettings, list_customers, load_settings
 from receiver.lists import list_file, upload_log
 from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
@@ -37,11 +37,6 @@ _RELAYS = (  # whoever can write heartbeats can write any number of names, of an
 )
 
 
-def customers_of(places: Places) -> list[str]:
-    """Return the customers that this relay has a tree of."""
-    return sorted(name for name in os.listdir(os.path.join(places.etc, "customers")) if not name.startswith("."))
-
-
 def write_id(access: StoreAccess) -> dict[str, Any]:
     """Write the store's id where it has none. Raises Unreached."""
     with access.connect() as connection:
@@ -62,7 +57,7 @@ def status(access: StoreAccess) -> dict[str, Any]:
         os.close(run)
     role = "upload" if access.settings.is_upload_relay else "follower"
     found: dict[str, Any] = {"reached": False, "why": "", "id": access.settings.id, "role": role, "relays": {}}
-    found["customers"] = {name: _own_status(access.places, name) for name in customers_of(access.places)}
+    found["customers"] = {name: _own_status(access.places, name) for name in list_customers(access.places)}
     try:
         _add_store(access, found)
     except (Unreached, BadSettings) as error:

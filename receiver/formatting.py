@@ -8,6 +8,7 @@ from itertools import islice
 
 from common.spool_files import LATEST
 
+DAY = 86_400  # seconds
 NAMED = 1_000  # names of each kind that a look lists
 _LEFT_OUT = 20  # values left out that are named to people
 _SOME = 10  # names in a sentence
@@ -58,7 +59,7 @@ def format_age(seconds: int) -> str:
         return "ahead"
     if seconds < 3600:
         return f"{seconds // 60} min"
-    return f"{seconds // 3600} h" if seconds < 2 * 86400 else f"{seconds // 86400} d"
+    return f"{seconds // 3600} h" if seconds < 2 * DAY else f"{seconds // DAY} d"
 
 
 def name_left_out(left_out: Sequence[Mapping[str, str]]) -> list[str]:

@@ -13,9 +13,10 @@ from receiver.actions.review import Review, review_held
 from receiver.addresses import domain_of
 from receiver.formatting import NAMED, escape, format_time, name_some
 from receiver.lists import judged_mail, list_file, publishing, review_record
+from receiver.lists.accepted import InForce
 from receiver.lists.publishing import Decision
 from receiver.lists.review_record import Numbers, ReviewRecord
-from receiver.lists.spool import InForce, Spool
+from receiver.lists.spool import Spool
 from receiver.monitoring.refusal_watch import SeenMail
 from receiver.outcome import Outcome, Refused
 from receiver.tables_client import Tables

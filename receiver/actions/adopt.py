@@ -9,8 +9,9 @@ from common.settings import Settings
 from receiver.addresses import OCTETS, domain_of, is_address
 from receiver.formatting import escape
 from receiver.lists import list_file, publishing
+from receiver.lists.held import Held
 from receiver.lists.publishing import Decision
-from receiver.lists.spool import Held, Spool
+from receiver.lists.spool import Spool
 from receiver.outcome import Origin, Outcome, Refused
 from receiver.tables_client import Tables
 from receiver.upload.judgement import log_entry

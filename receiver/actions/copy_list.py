@@ -18,9 +18,11 @@ from common.settings import Settings
 from common.spool_files import PINNED
 from receiver.formatting import escape
 from receiver.lists import history, list_file, publishing, removed_addresses, upload_log
+from receiver.lists.accepted import Accepted
+from receiver.lists.held import Held
 from receiver.lists.list_file import ListRecord
 from receiver.lists.publishing import Publication, StagedFiles
-from receiver.lists.spool import Accepted, Held, Spool
+from receiver.lists.spool import Spool
 from receiver.outcome import AHEAD, FORMAT, Failed, Origin, Outcome, Refused
 from receiver.system import atomic_files
 from receiver.system.checked_json import decode_json

@@ -15,8 +15,9 @@ from receiver.actions.copy_list import ExportedLists
 from receiver.addresses import keep_domains
 from receiver.formatting import NAMED, format_time
 from receiver.lists import list_file, publishing, removed_addresses
+from receiver.lists.accepted import Accepted, InForce
 from receiver.lists.publishing import Decision
-from receiver.lists.spool import Accepted, InForce, Spool
+from receiver.lists.spool import Spool
 from receiver.outcome import Origin, Outcome, Refused
 from receiver.system.checked_json import decode_json
 from receiver.tables_client import Tables

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 from common.settings import UNLISTED, Settings
 from receiver.addresses import domain_of, keep_domains
 from receiver.lists import review_record
+from receiver.lists.accepted import InForce
+from receiver.lists.held import Held, ListFreeze
 from receiver.lists.review_record import ListEffect, MailSeen, ReviewRecord
-from receiver.lists.spool import Held, InForce, ListFreeze, Spool
+from receiver.lists.spool import Spool
 from receiver.monitoring.refusal_watch import SeenMail
 from receiver.monitoring.refusals import DAYS
 from receiver.outcome import Refused, records

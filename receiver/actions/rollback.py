@@ -8,9 +8,11 @@ from common.settings import Settings, load_settings
 from receiver.addresses import domain_of, keep_domains
 from receiver.formatting import escape, format_time, name_some
 from receiver.lists import history, list_file, publishing
+from receiver.lists.accepted import Accepted
+from receiver.lists.held import ListFreeze
 from receiver.lists.history import Entry
 from receiver.lists.publishing import Decision
-from receiver.lists.spool import Accepted, ListFreeze, Spool
+from receiver.lists.spool import Spool
 from receiver.outcome import Origin, Outcome, Refused
 from receiver.tables_client import Tables
 from receiver.upload.guard import count_by_domain

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from receiver.formatting import DAY
 from receiver.lists import list_file
 from receiver.lists.list_file import ListRecord
 from receiver.outcome import Failed, Refused
@@ -17,7 +18,6 @@ KEEPS = 10  # lists, the one in force among them
 DAYS = 7  # for which the first release kept a list for its guard after the day on which it was replaced
 NUMBERS = range(100_000_000)  # that a list of history may have: its file's name has eight digits; 0: of none
 ENTRY = 12  # hexadecimal digits of the id of a log entry
-_DAY = 86_400
 _NUMBERED = re.compile(r"[0-9]{8}\.gz")
 _DATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.gz")
 
@@ -71,8 +71,8 @@ def read_references(folder: int, now: int) -> list[tuple[int, frozenset[str]]]:
     """
     found = []
     for name in _names(folder, "reference", _DATED):
-        ended = calendar.timegm(time.strptime(name, "%Y-%m-%d.gz")) + _DAY - 1
-        if now - (DAYS + 1) * _DAY <= ended <= now + _DAY:
+        ended = calendar.timegm(time.strptime(name, "%Y-%m-%d.gz")) + DAY - 1
+        if now - (DAYS + 1) * DAY <= ended <= now + DAY:
             with suppress(Failed, ValueError):  # a damaged one is passed over
                 content = _content(folder, "reference", name)
                 found.append((min(ended, now), list_file.decode_recipients(content)))

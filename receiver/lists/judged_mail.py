@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from receiver.formatting import is_time
+from receiver.formatting import DAY, is_time
 from receiver.outcome import Failed
 from receiver.system import atomic_files
 from receiver.system.checked_json import decode_json
 
 _FILE = "judged-mail.json"
 _LIMIT = 64 << 20  # bytes
-_KEPT = 14 * 86_400  # seconds
+_KEPT = 14 * DAY  # seconds
 
 
 def add_judged(folder: int, names: Iterable[str], now: int) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from receiver.formatting import is_time
 from receiver.outcome import Failed, Origin
-from receiver.system.checked_json import decode_json
+from receiver.system.checked_json import check_types, decode_json
 
 LIMIT = 400 << 20  # bytes of a list as text: a million of the longest addresses
 PACKED = LIMIT // 2  # bytes of it in gzip
@@ -77,8 +77,8 @@ def _check_types(kept: ListRecord) -> ListRecord:
     origin = kept.origin
     words = (kept.list, kept.accepted_by, kept.entry, origin.key, origin.client, origin.by, *kept.domains)
     numbers = (kept.total, kept.added, kept.removed, kept.accepted_when, origin.when)
-    if not (all(isinstance(word, str) for word in words) and all(isinstance(number, int) for number in numbers)):
-        raise TypeError("its label has a word or a number of another kind")
+    check_types(str, *words)
+    check_types(int, *numbers)
     if not (is_time(kept.accepted_when) and is_time(origin.when)):
         raise TypeError("its label has a date that cannot be")
     return kept

@@ -15,9 +15,11 @@ from common.settings import Settings, load_settings
 from common.spool_files import BEGUN, UNVERIFIED
 from receiver.formatting import is_time
 from receiver.lists import history, list_file, removed_addresses, upload_log
+from receiver.lists.accepted import Accepted, InForce
+from receiver.lists.held import ListFreeze
 from receiver.lists.list_file import ListRecord
 from receiver.lists.removed_addresses import Removal
-from receiver.lists.spool import Accepted, InForce, ListFreeze, Spool
+from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Origin
 from receiver.system import atomic_files, locks

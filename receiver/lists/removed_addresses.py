@@ -12,6 +12,7 @@ from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
+from receiver.formatting import DAY
 from receiver.lists import history, list_file
 from receiver.lists.history import Entry
 from receiver.outcome import AHEAD, Failed
@@ -20,7 +21,6 @@ from receiver.system import atomic_files
 NAME = "gone"
 DAYS = 90
 LIMIT = 64 << 20  # bytes: a million removed addresses
-_DAY = 86_400
 _LINE = re.compile(rb"([0-9]{1,12}) ([0-9a-f]{8,64}) ([upr]) ([^\x00-\x1f\x7f]{3,400})")
 _BY_UPLOAD, _BY_PERSON, _BROUGHT_BACK = b"u", b"p", b"r"
 
@@ -133,7 +133,7 @@ def _encode_removal(name: str, each: Removal) -> bytes:
 
 
 def _is_kept(each: Removal, now: int) -> bool:
-    return each.is_brought_back or now - DAYS * _DAY <= each.when <= now + AHEAD
+    return each.is_brought_back or now - DAYS * DAY <= each.when <= now + AHEAD
 
 
 def _removals_of_history(folder: int, now: int) -> dict[str, Removal]:

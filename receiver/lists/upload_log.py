@@ -17,7 +17,7 @@ from receiver.lists import history, list_file
 from receiver.lists.list_file import ListRecord
 from receiver.outcome import AHEAD, Failed, Origin
 from receiver.system import atomic_files
-from receiver.system.checked_json import decode_json
+from receiver.system.checked_json import check_types, decode_json
 
 NAME = "log"
 LINES = 10_000  # entries that are kept
@@ -213,8 +213,8 @@ def decode_entry(fields: Mapping[str, Any]) -> LogEntry:
     entry = LogEntry(**{**known, "inputs": _decode_inputs(known["inputs"]) if known.get("inputs") else None})
     words = (entry.entry, entry.did, entry.list, entry.before, entry.key, entry.client, entry.by, entry.accepted_by)
     numbers = (entry.when, entry.total, entry.added, entry.removed, entry.times, entry.last)
-    if not (all(isinstance(word, str) for word in words) and all(isinstance(number, int) for number in numbers)):
-        raise TypeError("an entry has a word or a number of another kind")
+    check_types(str, *words)
+    check_types(int, *numbers)
     if not (is_time(entry.when) and is_time(entry.last)):
         raise TypeError("an entry has a date that cannot be")
     return entry
@@ -224,8 +224,7 @@ def _decode_inputs(fields: Mapping[str, Any]) -> GuardInputs:
     known = {name: value for name, value in fields.items() if name in GuardInputs._fields}
     domains = {str(name): _decode_counts(counts) for name, counts in known["domains"].items()}
     inputs = GuardInputs(**{**known, "domains": domains, "missing": tuple(map(str, known["missing"]))})
-    if not all(isinstance(number, int) for number in inputs[2:]):
-        raise TypeError("an entry has a number of another kind")
+    check_types(int, *inputs[2:])
     return inputs
 
 

@@ -15,8 +15,7 @@ from typing import NamedTuple
 from common.exit_codes import DONE
 from common.paths import Places
 from common.settings import RelaySettings, Settings
-from receiver.formatting import escape, format_time, printable
-from receiver.lists.spool import DAY
+from receiver.formatting import DAY, escape, format_time, printable
 from receiver.monitoring import schedule
 from receiver.monitoring.status import Status
 from receiver.outcome import AHEAD, Failed

@@ -8,6 +8,7 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import NamedTuple
 
+from receiver.formatting import DAY
 from receiver.monitoring.collector import Collector
 from receiver.monitoring.log_content import DAMAGED, OpenedFile, content
 from receiver.monitoring.log_head import read_head
@@ -18,7 +19,7 @@ from receiver.monitoring.mail_log import Losses, MailLog, cut_lengths
 _BEGIN = 4_096  # octets by which two files are known to be the same log
 _LONG = 16 << 20  # octets of a file, more of which is not read twice
 _STEP, _SAMPLE = 256 << 10, 8 << 10  # octets: a line is looked at each step; in a long file none spans a year
-_AGO = 86_400  # seconds that an archive may be older than the reading before, and still hold the place where it ended
+_AGO = DAY  # seconds that an archive may be older than the reading before, and still hold the place where it ended
 
 
 class Position(NamedTuple):

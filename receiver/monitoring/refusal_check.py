@@ -10,9 +10,10 @@ from common import next_hop_probe
 from common.next_hop_probe import Answers, Sender, Server
 from common.settings import Settings
 from receiver.addresses import domain_of
+from receiver.formatting import DAY
 from receiver.lists import removed_addresses
 from receiver.lists.removed_addresses import Removal
-from receiver.lists.spool import DAY, Spool
+from receiver.lists.spool import Spool
 from receiver.monitoring import refusal_watch
 from receiver.monitoring.alarms import Alarm
 from receiver.monitoring.refusal_alarms import (

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from common.paths import Places
 from common.settings import BadSettings, Settings, list_customers, load_settings
+from receiver.formatting import DAY
 from receiver.lists import history, judged_mail, list_file, removed_addresses
 from receiver.lists.review_record import MailSeen
-from receiver.lists.spool import DAY, Spool
+from receiver.lists.spool import Spool
 from receiver.monitoring import log_state, refusals_file
 from receiver.monitoring.collector import Collector, owners
 from receiver.monitoring.journal import read_journal

@@ -10,13 +10,13 @@ from datetime import date, datetime, timedelta, timezone, tzinfo
 from itertools import islice
 
 from common.settings import Settings
-from receiver.formatting import format_time
+from receiver.formatting import DAY, format_time
 
 DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 MISSED = 2  # exports in a row that may not have come before anybody is told
 MOST = 3  # customers at least whose lateness at once is one outage, if that is most of them
 _RUN = 1800  # seconds that an export may take to come
-_STRANGE = 86_400  # seconds of patience more where the time zone is not known here: no zone is further off
+_STRANGE = DAY  # seconds of patience more where the time zone is not known here: no zone is further off
 
 
 def describe_lateness(settings: Settings, heard: int, now: int) -> str:

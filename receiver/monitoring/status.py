@@ -8,7 +8,9 @@ from common.opened import Opened, find_marker
 from common.release import RELEASE
 from common.settings import UNLISTED, Settings
 from receiver.lists import publishing, upload_log
-from receiver.lists.spool import Held, ListFreeze, Spool, Summary
+from receiver.lists.accepted import Summary
+from receiver.lists.held import Held, ListFreeze
+from receiver.lists.spool import Spool
 from receiver.outcome import Outcome
 
 ASK = UNLISTED[-1]

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from common.paths import Places
 from common.settings import BadSettings, list_customers, load_settings
-from receiver.formatting import NAMED, escape, format_time
+from receiver.formatting import DAY, NAMED, escape, format_time
 from receiver.lists import list_file
 from receiver.lists.spool import Spool
 from receiver.outcome import Stopped
@@ -16,7 +16,6 @@ from receiver.store.notes import read_notes
 from receiver.store.transaction import StoreAccess
 
 SILENT = 3_600  # seconds without the store after which it is an alarm
-_DAY = 86_400
 
 
 def find_alarms(access: StoreAccess, run: int, followed: FollowRecord, now: int) -> Iterator[tuple[str, str, str]]:
@@ -36,7 +35,7 @@ def find_alarms(access: StoreAccess, run: int, followed: FollowRecord, now: int)
         if now - since >= BESIDE and not access.settings.is_upload_relay:
             text = "this relay and the store have lists that do not know each other, and both are in force"
             yield name, f"beside {since}", f"{text}; an upload relay, or `inv store {name}`, makes one of them"
-    for note in read_notes(run, now - _DAY):
+    for note in read_notes(run, now - DAY):
         yield note.customer, f"store {note.when} {list_file.digest(note.text.encode())[:8]}", note.text
 
 

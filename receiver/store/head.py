@@ -10,9 +10,12 @@ from typing import Any, NamedTuple
 from common.spool_files import LATEST
 from receiver.formatting import escape
 from receiver.lists import list_file
-from receiver.lists.spool import Accepted, Held, LastExport
+from receiver.lists.accepted import Accepted
+from receiver.lists.held import Held
+from receiver.lists.spool import LastExport
 from receiver.outcome import Busy
 from receiver.system import atomic_files
+from receiver.system.checked_json import check_types
 
 FORMAT = 1  # of a head as JSON; a newer one is neither taken nor written
 BOUND = 1_000  # points that a head remembers
@@ -160,23 +163,18 @@ def decode_head(text: str) -> Head:
 def _check(head: Head) -> Head:
     frozen, export = head.frozen, head.export
     held = Held.read(head.held) if head.held is not None else None
-    _check_kind(str, head.point, head.list, head.kind, head.by, head.settings.hash, *head.settings.holds)
-    _check_kind(str, *head.kept, *head.kept.values(), *export.open_domains)
-    _check_kind(str, *(word for each in head.past for word in (each.point, each.kind, each.by)))
-    _check_kind(int, head.settings.number)
-    _check_kind((bool, type(None)), export.plus_addresses)
-    _check_kind((Mapping, type(None)), head.review)
+    check_types(str, head.point, head.list, head.kind, head.by, head.settings.hash, *head.settings.holds)
+    check_types(str, *head.kept, *head.kept.values(), *export.open_domains)
+    check_types(str, *(word for each in head.past for word in (each.point, each.kind, each.by)))
+    check_types(int, head.settings.number)
+    check_types((bool, type(None)), export.plus_addresses)
+    check_types((Mapping, type(None)), head.review)
     dates = [head.date, *(each.date for each in head.past), *head.accepted.domains.values()]
     if frozen:
-        _check_kind(str, frozen.by, frozen.to, frozen.seen)
-        _check_kind(bool, frozen.is_merged)
+        check_types(str, frozen.by, frozen.to, frozen.seen)
+        check_types(bool, frozen.is_merged)
         dates.append(frozen.since)
-    _check_kind(int, *dates)
+    check_types(int, *dates)
     if not all(0 <= date <= LATEST for date in (*dates, *([held.since, held.origin.when] if held else []))):
         raise TypeError("a date is none")
     return head
-
-
-def _check_kind(kind: type | tuple[type, ...], *values: object) -> None:
-    if not all(isinstance(value, kind) for value in values):
-        raise TypeError("a word or a number is of another kind")

@@ -15,10 +15,11 @@ from common.settings import Settings
 from common.spool_files import HEADS_IN_FORCE
 from receiver.addresses import keep_domains
 from receiver.lists import list_file, publishing, removed_addresses, upload_log
+from receiver.lists.held import Held, ListFreeze
 from receiver.lists.publishing import Decision
 from receiver.lists.removed_addresses import Removal
 from receiver.lists.review_record import BadRecord, decode_record, load_record, store_record
-from receiver.lists.spool import Held, ListFreeze, Spool
+from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Origin
 from receiver.store.head import Head, Tip

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 
 from receiver.formatting import escape
 from receiver.lists import list_file
-from receiver.lists.spool import Accepted, LastExport
+from receiver.lists.accepted import Accepted
+from receiver.lists.spool import LastExport
 from receiver.store.head import Behind, Freeze, Head, Revision, Tip, name_given
 
 NOTHING = Tip(Head("", 0, list_file.digest(b""), Accepted()), b"")

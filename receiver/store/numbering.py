@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from receiver.addresses import domain_of
 from receiver.lists import list_file, upload_log
-from receiver.lists.spool import Accepted, Spool
+from receiver.lists.accepted import Accepted
+from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Refused
 from receiver.store import rows

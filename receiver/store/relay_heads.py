@@ -16,7 +16,8 @@ from typing import Any
 from common.spool_files import HEADS_IN_FORCE, LATEST
 from receiver.formatting import escape
 from receiver.lists import history, list_file, removed_addresses
-from receiver.lists.spool import Accepted, Spool
+from receiver.lists.accepted import Accepted
+from receiver.lists.spool import Spool
 from receiver.outcome import Failed
 from receiver.store.head import Freeze, Head, Tip, decode_head, encode_head, new_point
 from receiver.store.settings import load_revision

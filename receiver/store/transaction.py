@@ -14,9 +14,11 @@ from typing import NamedTuple, TypeVar
 
 from common.paths import Places
 from common.settings import load_settings
+from receiver.formatting import DAY
 from receiver.lists import history, list_file, removed_addresses, upload_log
+from receiver.lists.accepted import Accepted
 from receiver.lists.removed_addresses import Removal
-from receiver.lists.spool import DAY, Accepted, Spool
+from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Failed, Refused
 from receiver.store import rows

@@ -23,6 +23,17 @@ def decode_json(content: bytes) -> Any:
     return found
 
 
+def whole_numbers(found: object) -> dict[str, int]:
+    """Return the members of an object that are whole numbers; nothing where it is no object."""
+    return {str(name): n for name, n in found.items() if isinstance(n, int)} if isinstance(found, dict) else {}
+
+
+def check_types(kind: type | tuple[type, ...], *values: object) -> None:
+    """Raise TypeError unless all values are of a type, or of one of several."""
+    if not all(isinstance(value, kind) for value in values):
+        raise TypeError("a word or a number is of another kind")
+
+
 def _decode_number(digits: str) -> int:
     if len(digits) > _LONGEST:
         raise ValueError("a number is too long")

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from common.names import CUSTOMER
 from common.paths import Places
+from receiver.formatting import DAY
 from receiver.outcome import Failed
 from receiver.system.account import Owner
 
@@ -123,7 +124,7 @@ def delete_retired(places: Places, now: float) -> None:
     By rm, which no depth of directories and no link laid meanwhile leads astray. subprocess costs 5 ms to load, so that
     is done only for something that must go.
     """
-    last = _day(now - KEPT_DAYS * 86400)
+    last = _day(now - KEPT_DAYS * DAY)
     found = ((name, _RETIRED.fullmatch(name)) for name in os.listdir(_retired_path(places)))
     if old := [os.path.join(_retired_path(places), name) for name, retired in found if retired and retired[1] < last]:
         import subprocess

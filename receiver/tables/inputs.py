@@ -19,12 +19,12 @@ from common.opened import find_marker
 from common.paths import Places
 from common.settings import UNLISTED
 from common.spool_files import ACCEPTED, ASKING, LAST_EXPORT, RECIPIENTS, SMALL, most_bytes
+from receiver.formatting import DAY
 from receiver.system import atomic_files
 from receiver.system.account import Owner
 from receiver.tables import customer_tree, directories
 from receiver.tables.customer_tree import CustomerTree, Damaged
 
-_DAY = 86400
 _, DEFER, ASK = UNLISTED
 _PLUS = "plus"  # in root's copy: it stays yes, whatever later exports say
 
@@ -56,8 +56,8 @@ class CustomerInput(NamedTuple):
         """
         if self.is_opened:
             return frozenset(self.tree.domains)
-        oldest = now - self.tree.open_after_days * _DAY
-        return frozenset(name for name in self.tree.domains if not oldest <= self.pair.when.get(name, 0) <= now + _DAY)
+        oldest = now - self.tree.open_after_days * DAY
+        return frozenset(name for name in self.tree.domains if not oldest <= self.pair.when.get(name, 0) <= now + DAY)
 
     def as_adopted(self, opened: frozenset[str]) -> frozenset[str]:
         """Return the domains that are listed whole, of those that would be, where some are being adopted.

@@ -8,11 +8,13 @@ from typing import NamedTuple
 
 from common.settings import Settings
 from receiver.addresses import domain_of
-from receiver.formatting import format_time
+from receiver.formatting import DAY, format_time
 from receiver.lists import history, list_file, removed_addresses, upload_log
+from receiver.lists.accepted import Accepted, InForce
+from receiver.lists.held import Held, ListFreeze
 from receiver.lists.publishing import Decision
 from receiver.lists.removed_addresses import Removal
-from receiver.lists.spool import DAY, Accepted, Held, InForce, ListFreeze, Spool
+from receiver.lists.spool import Spool
 from receiver.lists.upload_log import GuardInputs, LastAccept, LogEntry
 from receiver.outcome import Failed, Origin, Outcome
 from receiver.upload.guard import ListsBefore, Verdict, count_by_domain, describe_earlier_losses, judge_list

@@ -9,7 +9,8 @@ from contextlib import suppress
 from common.settings import Settings, load_settings
 from receiver.formatting import NAMED
 from receiver.lists import left_out, list_file, publishing, upload_log
-from receiver.lists.spool import LastExport, ListFreeze, Spool
+from receiver.lists.held import ListFreeze
+from receiver.lists.spool import LastExport, Spool
 from receiver.outcome import Busy, Origin, Outcome
 from receiver.store.settings import uses_store
 from receiver.store.transaction import StoreAccess, load_access

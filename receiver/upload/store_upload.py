@@ -8,8 +8,10 @@ from functools import partial
 from common.settings import BadSettings, Settings, load_settings
 from receiver.formatting import escape
 from receiver.lists import list_file, removed_addresses
+from receiver.lists.accepted import InForce
+from receiver.lists.held import ListFreeze
 from receiver.lists.removed_addresses import Removal
-from receiver.lists.spool import InForce, LastExport, ListFreeze, Spool
+from receiver.lists.spool import LastExport, Spool
 from receiver.outcome import Busy, Origin, Outcome, Refused
 from receiver.store.head import Head, Tip
 from receiver.store.in_force import News

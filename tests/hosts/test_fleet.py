@@ -37,7 +37,9 @@ from receiver.lists import list_file
 from receiver.outcome import Origin
 from receiver.outcome import Outcome
 from common.settings import Places
-from receiver.lists.spool import Accepted, Held, Spool
+from receiver.lists.accepted import Accepted
+from receiver.lists.held import Held
+from receiver.lists.spool import Spool
 from receiver.system import atomic_files
 when = int(sys.argv[1])
 for customer in sys.argv[2:]:

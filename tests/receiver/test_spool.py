@@ -19,7 +19,8 @@ from common.paths import Places
 from receiver.actions.resume import resume_uploads
 from receiver.actions.rollback import ListChoice, roll_back
 from receiver.lists import history, list_file, publishing, removed_addresses, upload_log
-from receiver.lists.spool import Accepted, Spool
+from receiver.lists.accepted import Accepted
+from receiver.lists.spool import Spool
 from receiver.outcome import Busy, Failed, Origin, Outcome, Refused
 from receiver.system import locks
 from receiver.timer import run_timer

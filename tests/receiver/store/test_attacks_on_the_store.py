@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from receiver.lists import list_file
-from receiver.lists.spool import Held
+from receiver.lists.held import Held
 from receiver.outcome import Origin
 from receiver.store.connection import load_driver
 from receiver.store.head import digest, new_point

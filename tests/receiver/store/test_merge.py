@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import pytest
 
 from receiver.lists import list_file
-from receiver.lists.spool import Accepted, LastExport
+from receiver.lists.accepted import Accepted
+from receiver.lists.spool import LastExport
 from receiver.store.head import (
     BOUND,
     SPARE,

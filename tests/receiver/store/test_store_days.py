@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from receiver.lists.spool import DAY
+from receiver.formatting import DAY
 from receiver.store.connection import load_driver
 from receiver.store.head import digest
 from receiver.timer import run_timer

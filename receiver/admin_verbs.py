@@ -30,8 +30,8 @@ from receiver.monitoring.log_files import OpenedLogs
 from receiver.monitoring.next_hop import NextHop
 from receiver.monitoring.status import Status
 from receiver.outcome import Answer, Busy, Origin, Outcome, Refused, log_outcome
+from receiver.store.access import load_access
 from receiver.store.shared_change import PersonDecision, done_check, hold_shared, run_anyway, run_shared, share_review
-from receiver.store.transaction import load_access
 from receiver.system import process_limits
 from receiver.tables_client import Tables
 from receiver.upload import receive

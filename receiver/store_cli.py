@@ -20,12 +20,12 @@ from receiver.lists.spool import Spool
 from receiver.monitoring import alarms
 from receiver.outcome import Answer, Failed, Refused, Stopped
 from receiver.store import operator, schema
+from receiver.store.access import StoreAccess, load_access
 from receiver.store.alarms import find_alarms
 from receiver.store.connection import FORMAT, connect_as_owner
 from receiver.store.follow import follow, read_followed
 from receiver.store.numbering import NewSettings, RefusedWith, number_settings
 from receiver.store.schema import Role
-from receiver.store.transaction import StoreAccess, load_access
 from receiver.system import atomic_files
 from receiver.tables_client import Tables
 from receiver.upload.pipeline import recover

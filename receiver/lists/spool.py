@@ -19,7 +19,8 @@ refusal-alarms.json    what the timer raised about refusals
 judged-mail.json       who had mail, and is refused since a person accepted a list that lacks them
 heads.json, heads/     with a store: this relay's heads, and their lists
 heads-in-force.json    with a store: which heads the list in force was made from
-upload-, call-, parse-NUMBER   empty: locked by an upload, a call through a key, an export that is parsed or waits for it
+upload-, call-NUMBER   empty: locked while an export is received, while a call through a key is answered
+parse-NUMBER           empty: locked while an export is parsed or waits for that
 reference/             what the first release kept for its guard; gone takes its place
 """
 

@@ -11,9 +11,9 @@ from receiver.formatting import DAY, NAMED, escape, format_time
 from receiver.lists import list_file
 from receiver.lists.spool import Spool
 from receiver.outcome import Stopped
+from receiver.store.access import StoreAccess
 from receiver.store.follow import BESIDE, FollowRecord
 from receiver.store.notes import read_notes
-from receiver.store.transaction import StoreAccess
 
 SILENT = 3_600  # seconds without the store after which it is an alarm
 

@@ -20,6 +20,7 @@ from receiver.lists import publishing
 from receiver.lists.spool import Spool
 from receiver.outcome import Stopped
 from receiver.store import rows
+from receiver.store.access import StoreAccess
 from receiver.store.connection import Connection, Unclear, Unreached
 from receiver.store.head import Tip
 from receiver.store.heartbeat import beat
@@ -28,7 +29,7 @@ from receiver.store.merge import is_settled, reconcile
 from receiver.store.notes import read_notes
 from receiver.store.relay_heads import find_list, read_heads
 from receiver.store.settings import load_upload_relays
-from receiver.store.transaction import StoreAccess, missing_lists, prepare, publish, write
+from receiver.store.transaction import missing_lists, prepare, publish, write
 from receiver.system import atomic_files, locks
 
 ALL = 600  # seconds after which every customer is looked at

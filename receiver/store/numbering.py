@@ -19,10 +19,11 @@ from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Refused
 from receiver.store import rows
+from receiver.store.access import StoreAccess
 from receiver.store.connection import Connection, Unreached
 from receiver.store.head import Head, Revision, Tip, date_on_top, new_point, past_of
 from receiver.store.merge import NOTHING
-from receiver.store.transaction import Change, StoreAccess, prepare, publish, repeat_while_locked, write
+from receiver.store.transaction import Change, prepare, publish, write
 
 _KIND = "settings"
 
@@ -60,7 +61,7 @@ def number_settings(access: StoreAccess, customer: str, wanted: NewSettings, by:
     """
     access.check_upload_relay()
     if not os.path.isdir(access.places.tree(customer)):
-        return repeat_while_locked(access, partial(_write_without_tree, customer, wanted, by))
+        return access.repeat_while_locked(partial(_write_without_tree, customer, wanted, by))
     with Spool(access.places, customer) as spool:
         prepare(spool, int(time.time()))
         written = write(access, spool, partial(_with_settings, wanted, by))

@@ -18,6 +18,7 @@ from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Busy, Refused, Stopped
 from receiver.store import rows
+from receiver.store.access import StoreAccess
 from receiver.store.connection import FORMAT, Unreached
 from receiver.store.follow import read_followed
 from receiver.store.head import Head, Tip, decode_head, encode_head
@@ -26,7 +27,7 @@ from receiver.store.merge import find_unknown, take_given, unite
 from receiver.store.numbering import RefusedWith
 from receiver.store.relay_heads import find_list, read_heads
 from receiver.store.settings import load_revision
-from receiver.store.transaction import Change, StoreAccess, WriteResult, prepare, publish, write
+from receiver.store.transaction import Change, WriteResult, prepare, publish, write
 from receiver.system import atomic_files, locks
 
 _HEADS = 100  # that another relay may hand over

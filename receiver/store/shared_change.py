@@ -19,12 +19,13 @@ from receiver.lists.removed_addresses import Removal
 from receiver.lists.review_record import ReviewRecord, encode_record
 from receiver.lists.spool import Spool
 from receiver.outcome import Busy, Origin, Outcome, Refused
+from receiver.store.access import StoreAccess
 from receiver.store.connection import Unreached
 from receiver.store.follow import follow_customer
 from receiver.store.head import Freeze, Head, Tip
 from receiver.store.merge import unite
 from receiver.store.relay_heads import read_heads, write_heads
-from receiver.store.transaction import Change, StoreAccess, make_spare, prepare, publish, write
+from receiver.store.transaction import Change, make_spare, prepare, publish, write
 
 _TRIES = 3  # where another relay writes in between
 DONE_ALREADY = "done already"

@@ -6,35 +6,29 @@ spare is published: what is in force here, and what the upload adds and opens on
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from common.paths import Places
 from common.settings import load_settings
-from receiver.formatting import DAY
 from receiver.lists import history, list_file, removed_addresses, upload_log
 from receiver.lists.accepted import Accepted
 from receiver.lists.removed_addresses import Removal
 from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
-from receiver.outcome import Failed, Refused
+from receiver.outcome import Failed
 from receiver.store import rows
-from receiver.store.connection import Connection, Locked, Step, Unreached
+from receiver.store.access import StoreAccess
+from receiver.store.connection import Connection, Unreached
 from receiver.store.head import GIVEN, SPARE, Head, Tip, date_on_top, new_point, past_of
 from receiver.store.in_force import News, Published, publish_heads
 from receiver.store.merge import describe_merge, find_unknown, is_settled, reconcile, rename_given, unite
-from receiver.store.notes import Note, add_note, read_notes
 from receiver.store.relay_heads import adopt_list, find_list, read_heads, read_texts
-from receiver.store.settings import StoreSettings, load_revision, load_store
-from receiver.store.watchdog import SECONDS
-from receiver.system import atomic_files, locks
+from receiver.store.settings import load_revision
+from receiver.system import locks
 
-PATIENCE = 60.0  # seconds for which a locked row is tried
 _REFRESH = 3_600  # seconds after which the date of the last good upload is written anew
-_PAUSE = 0.2  # seconds between two tries
 
 
 class Change(NamedTuple):
@@ -76,54 +70,7 @@ class PreparedWrite(NamedTuple):
     parts: tuple[bytes, ...] = ()  # of its list
 
 
-class StoreAccess(NamedTuple):
-    """How this relay uses the store."""
-
-    places: Places
-    settings: StoreSettings
-    step: Step = lambda _: None
-    patience: float = PATIENCE
-    seconds: float = SECONDS  # without progress, after which a connection is ended
-
-    def connect(self) -> Connection:
-        """Connect. Raises Unreached, BadSettings."""
-        return Connection(self.places, self.settings, self.step, self.seconds)
-
-    def check_upload_relay(self) -> None:
-        """Raise Refused on a follower: what a person decides is written by upload relays alone."""
-        if not self.settings.is_upload_relay:
-            raise Refused("this relay follows the store; ask one of the upload relays")
-
-    def note_damage(self, tables: Iterable[str]) -> None:
-        """Record, once a day, tables of which the database cannot read or write something."""
-        run = atomic_files.open_directory(self.places.run)
-        now = int(time.time())
-        try:
-            known = {note.text for note in read_notes(run, now - DAY)}
-            for table in sorted(tables):
-                text = f"the database cannot read a page of its table {table}; lists go on, docs/store.md says the cure"
-                if text not in known:
-                    add_note(run, Note(now, "", text))
-        finally:
-            os.close(run)
-
-    def note(self, customer: str, text: str) -> None:
-        """Record something that a person must hear of."""
-        run = atomic_files.open_directory(self.places.run)
-        try:
-            add_note(run, Note(int(time.time()), customer, text))
-        finally:
-            os.close(run)
-
-
 Act = Callable[[Tip], "Change | None"]
-T = TypeVar("T")
-
-
-def load_access(places: Places) -> StoreAccess | None:
-    """Return how this relay uses the store; None: there is none. Raises BadSettings."""
-    settings = load_store(places)
-    return settings and StoreAccess(places, settings)
 
 
 def prepare(spool: Spool, now: int) -> tuple[Tip, ...]:
@@ -146,18 +93,7 @@ def write(
 
     `given`: what another relay handed over; it stands beside what this relay and the store have, and replaces nothing.
     """
-    return repeat_while_locked(access, lambda connection: _write_once(access, connection, spool, act, spare, given))
-
-
-def repeat_while_locked(access: StoreAccess, run: Callable[[Connection], T]) -> T:
-    """Run a transaction until no other relay holds the customer's row. Raises Locked once patience has ended."""
-    until = time.monotonic() + access.patience
-    while True:
-        with suppress(Locked), access.connect() as connection:
-            return run(connection)
-        if time.monotonic() >= until:
-            raise Locked(f"another relay has been writing this customer's list for {access.patience:g} s")
-        time.sleep(_PAUSE)
+    return access.repeat_while_locked(lambda connection: _write_once(access, connection, spool, act, spare, given))
 
 
 def publish(access: StoreAccess, spool: Spool, tip: Tip | None, news: News) -> Published:

@@ -12,8 +12,8 @@ from receiver.lists import left_out, list_file, publishing, upload_log
 from receiver.lists.held import ListFreeze
 from receiver.lists.spool import LastExport, Spool
 from receiver.outcome import Busy, Origin, Outcome
+from receiver.store.access import StoreAccess, load_access
 from receiver.store.settings import uses_store
-from receiver.store.transaction import StoreAccess, load_access
 from receiver.system import locks
 from receiver.tables_client import Tables
 from receiver.upload import formats

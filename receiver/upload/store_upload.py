@@ -13,10 +13,11 @@ from receiver.lists.held import ListFreeze
 from receiver.lists.removed_addresses import Removal
 from receiver.lists.spool import LastExport, Spool
 from receiver.outcome import Busy, Origin, Outcome, Refused
+from receiver.store.access import StoreAccess
 from receiver.store.head import Head, Tip
 from receiver.store.in_force import News
 from receiver.store.merge import unite
-from receiver.store.transaction import Change, StoreAccess, make_spare, prepare, publish, write
+from receiver.store.transaction import Change, make_spare, prepare, publish, write
 from receiver.upload import judgement
 from receiver.upload.judgement import Before, Judgement, judge_export
 from receiver.upload.recipient_filter import FilteredExport

@@ -24,13 +24,13 @@ from receiver.lists import list_file
 from receiver.lists.spool import Spool
 from receiver.outcome import Origin, Outcome, Stopped, outcome_of_error
 from receiver.store import operator
+from receiver.store.access import StoreAccess, load_access
 from receiver.store.connection import Unclear
 from receiver.store.follow import follow
 from receiver.store.head import Head, Tip, decode_head
 from receiver.store.notes import read_notes
 from receiver.store.relay_heads import find_list, read_heads
 from receiver.store.shared_change import PersonDecision, run_shared
-from receiver.store.transaction import StoreAccess, load_access
 from receiver.system import atomic_files
 from receiver.upload.pipeline import process_export, recover
 from tests.support.postgres import TABLES, Postgres, join

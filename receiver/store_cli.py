@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -94,11 +93,8 @@ def run_follow(places: Places, tables: Tables, seconds: float, now: int) -> Answ
     for name in looked.changed:
         with suppress(Stopped, OSError), Spool(places, name) as spool:
             recover(spool, tables)
-    run = atomic_files.open_directory(places.run)
-    try:
+    with atomic_files.hold_directory(places.run) as run:
         found = [alarms.Alarm(*each) for each in find_alarms(access, run, read_followed(run), now)]
-    finally:
-        os.close(run)
     told = alarms.raise_alarms(found, places, relay, now)
     return Answer.done(
         [], followed=looked.followed.reached, why=looked.followed.why, alarms=[each.line for each in told]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Container
 from contextlib import suppress
 from typing import NamedTuple
@@ -46,12 +45,9 @@ def run_timer(places: Places, tables: Tables, now: int, logs: OpenedLogs | None 
 
     Raises Busy while another run is at it, BadSettings, OSError.
     """
-    relay, run = load_relay(places), atomic_files.open_directory(places.run)
-    try:
-        with locks.hold_lock(run, fcntl.LOCK_EX, 0, "the timer's last run has not ended yet"):
-            return _run_all(places, tables, relay, run, now, logs)
-    finally:
-        os.close(run)
+    relay, busy = load_relay(places), "the timer's last run has not ended yet"
+    with atomic_files.hold_directory(places.run) as run, locks.hold_lock(run, fcntl.LOCK_EX, 0, busy):
+        return _run_all(places, tables, relay, run, now, logs)
 
 
 def _run_all(

@@ -186,7 +186,7 @@ def _freezes(givens: Sequence[ExportedLists]) -> Iterator[SpoolFile]:
 def _fill(spool: Spool, files: Iterable[SpoolFile]) -> None:
     for file in files:
         atomic_files.make(spool.folder, file.folder)
-        with atomic_files.open_subdirectory(spool.folder, file.folder) as directory:
+        with atomic_files.hold_directory(file.folder, spool.folder) as directory:
             atomic_files.replace(directory, file.name, file.content)
 
 
@@ -211,7 +211,7 @@ def _files(spool: Spool) -> Iterator[SpoolFile]:
         for name in filter(form.fullmatch, reversed(atomic_files.list_names(spool.folder, folder))):
             if name in (upload_log.NAME, removed_addresses.NAME):
                 continue
-            with atomic_files.open_subdirectory(spool.folder, folder) as directory, suppress(Failed):
+            with atomic_files.hold_directory(folder, spool.folder) as directory, suppress(Failed):
                 if name.endswith(".gz"):
                     list_file.read_record(atomic_files.read_start(directory, name, list_file.LABEL) or b"")
                 content = atomic_files.read(directory, name, room) or b""

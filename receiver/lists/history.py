@@ -57,7 +57,7 @@ def difference(folder: int, back: int) -> dict[str, Any]:
 def add_list(folder: int, staged: str, number: int) -> None:
     """Move a staged file into history, and delete the oldest list. A file that is not there was moved already."""
     atomic_files.make(folder, "history")
-    with atomic_files.open_subdirectory(folder, "history") as directory:
+    with atomic_files.hold_directory("history", folder) as directory:
         if atomic_files.read_start(folder, staged, 1) is not None:
             atomic_files.rename(folder, staged, _number_name(number), directory)
         for name in _names(folder, "history", _NUMBERED)[:-KEEPS]:
@@ -82,7 +82,7 @@ def read_references(folder: int, now: int) -> list[tuple[int, frozenset[str]]]:
 def forget_references(folder: int) -> None:
     """Remove the lists that the first release kept for its guard."""
     for name in _names(folder, "reference", _DATED):
-        with atomic_files.open_subdirectory(folder, "reference") as directory:
+        with atomic_files.hold_directory("reference", folder) as directory:
             atomic_files.remove(directory, name)
 
 
@@ -108,7 +108,7 @@ def _names(folder: int, within: str, form: re.Pattern[str]) -> list[str]:
 def _labels(folder: int, within: str, form: re.Pattern[str]) -> dict[str, ListRecord]:
     found = {}
     for name in _names(folder, within, form):
-        with atomic_files.open_subdirectory(folder, within) as directory:
+        with atomic_files.hold_directory(within, folder) as directory:
             label = _label(directory, name)
         if label:
             found[name] = label
@@ -124,7 +124,7 @@ def _label(directory: int, name: str) -> ListRecord | None:
 
 
 def _content(folder: int, within: str, name: str) -> bytes:
-    with atomic_files.open_subdirectory(folder, within) as directory:
+    with atomic_files.hold_directory(within, folder) as directory:
         file = atomic_files.read(directory, name, list_file.PACKED)
     if file is None:
         raise Failed(f"{within}/{name}: is gone")

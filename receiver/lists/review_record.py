@@ -131,7 +131,7 @@ def decode_record(content: bytes) -> ReviewRecord:
 def load_record(folder: int) -> ReviewRecord | None:
     """Return the last review in a spool. None: there is none, or it is damaged, and somebody has to look again."""
     try:
-        with atomic_files.open_subdirectory(folder, "held") as directory:
+        with atomic_files.hold_directory("held", folder) as directory:
             content = atomic_files.read(directory, NAME, LIMIT)
         return None if content is None else decode_record(content)
     except (FileNotFoundError, Failed, BadRecord):
@@ -141,7 +141,7 @@ def load_record(folder: int) -> ReviewRecord | None:
 def store_record(folder: int, record: ReviewRecord) -> None:
     """Replace the last review in a spool, also while no list is held."""
     atomic_files.make(folder, "held")
-    with atomic_files.open_subdirectory(folder, "held") as directory:
+    with atomic_files.hold_directory("held", folder) as directory:
         atomic_files.replace(directory, NAME, atomic_files.encode_json(encode_record(record)))
 
 

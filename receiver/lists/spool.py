@@ -115,7 +115,7 @@ class Spool:
     def held(self) -> Held | None:
         """Read the list that waits. None: there is none, or it is damaged; the next upload is judged again."""
         try:
-            with atomic_files.open_subdirectory(self.folder, "held") as directory:
+            with atomic_files.hold_directory("held", self.folder) as directory:
                 why, text = (
                     atomic_files.load_json(directory, "why.json"),
                     atomic_files.read(directory, spool_files.RECIPIENTS, list_file.LIMIT),
@@ -129,7 +129,7 @@ class Spool:
     def waits(self) -> Held | None:
         """Read what is told of the list that waits, without its recipients."""
         try:
-            with atomic_files.open_subdirectory(self.folder, "held") as directory:
+            with atomic_files.hold_directory("held", self.folder) as directory:
                 why = atomic_files.load_json(directory, "why.json")
             return None if why is None else Held.read(why)
         except (FileNotFoundError, KeyError, TypeError):
@@ -141,13 +141,13 @@ class Spool:
         since = before.since if before and before.reasons else held.since
         why = {**held.fields(), "since": since}
         atomic_files.make(self.folder, "held")
-        with atomic_files.open_subdirectory(self.folder, "held") as directory:
+        with atomic_files.hold_directory("held", self.folder) as directory:
             atomic_files.replace(directory, spool_files.RECIPIENTS, text)
             atomic_files.store_json(directory, "why.json", why)
 
     def unhold(self) -> None:
         """Delete the list that waits."""
-        with suppress(FileNotFoundError), atomic_files.open_subdirectory(self.folder, "held") as directory:
+        with suppress(FileNotFoundError), atomic_files.hold_directory("held", self.folder) as directory:
             for name in ("why.json", "recipients", "review.json", "reviewed.json"):
                 atomic_files.remove(directory, name)
 

@@ -84,8 +84,7 @@ def raise_alarms(alarms: Iterable[Alarm], places: Places, relay: RelaySettings, 
     into one call of the operator's program: a hundred customers with one trouble do not ring a hundred times.
     """
     today = time.strftime("%Y-%m-%d", time.gmtime(now))
-    run = atomic_files.open_directory(places.run)
-    try:
+    with atomic_files.hold_directory(places.run) as run:
         told = {name: day for name, day in (atomic_files.load_json(run, _TOLD) or {}).items() if day == today}
         every = {alarm.name: alarm for alarm in (*_untold(run), *alarms)}
         new = [alarm for name, alarm in every.items() if name not in told]
@@ -97,8 +96,6 @@ def raise_alarms(alarms: Iterable[Alarm], places: Places, relay: RelaySettings, 
         else:
             new_untold = new[:_MOST_UNTOLD]
         atomic_files.store_json(run, _UNTOLD, {"alarms": new_untold})
-    finally:
-        os.close(run)
     return new
 
 

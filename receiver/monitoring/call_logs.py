@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import time
 from contextlib import suppress
 
@@ -18,22 +17,16 @@ from receiver.system import atomic_files, locks
 
 def open_logs(places: Places) -> OpenedLogs:
     """Open the logs of this relay, as root. Raises BadSettings, OSError."""
-    run = atomic_files.open_directory(places.run)
-    try:
+    with atomic_files.hold_directory(places.run) as run:
         cursor = log_state.load(run).cursor
-        return log_files.open_logs(load_relay(places).config_directory, time.time(), cursor, last_resort=log_files.ELSE)
-    finally:
-        os.close(run)
+    return log_files.open_logs(load_relay(places).config_directory, time.time(), cursor, last_resort=log_files.ELSE)
 
 
 def read_on(places: Places, logs: OpenedLogs | None, now: int) -> Watch:
     """Read on in opened logs; while the timer is at it, or nobody has opened any, take what it has read so far."""
     customers = refusal_watch.all_settings(places)
-    run = atomic_files.open_directory(places.run)
-    try:
+    with atomic_files.hold_directory(places.run) as run:
         if logs is not None:
             with suppress(Busy), locks.hold_lock(run, fcntl.LOCK_EX, 0, "the timer reads them"):
                 return refusal_watch.update(places, run, customers, logs, now)
         return refusal_watch.load(places, run, customers)
-    finally:
-        os.close(run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -42,24 +41,18 @@ class StoreAccess(NamedTuple):
 
     def note_damage(self, tables: Iterable[str]) -> None:
         """Record, once a day, tables of which the database cannot read or write something."""
-        run = atomic_files.open_directory(self.places.run)
         now = int(time.time())
-        try:
+        with atomic_files.hold_directory(self.places.run) as run:
             known = {note.text for note in read_notes(run, now - DAY)}
             for table in sorted(tables):
                 text = f"the database cannot read a page of its table {table}; lists go on, docs/store.md says the cure"
                 if text not in known:
                     add_note(run, Note(now, "", text))
-        finally:
-            os.close(run)
 
     def note(self, customer: str, text: str) -> None:
         """Record something that a person must hear of."""
-        run = atomic_files.open_directory(self.places.run)
-        try:
+        with atomic_files.hold_directory(self.places.run) as run:
             add_note(run, Note(int(time.time()), customer, text))
-        finally:
-            os.close(run)
 
     def repeat_while_locked(self, run: Callable[[Connection], T]) -> T:
         """Run a transaction until no other relay holds the customer's row. Raises Locked once patience has ended."""

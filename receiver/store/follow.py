@@ -65,16 +65,15 @@ def read_followed(run: int) -> FollowRecord:
 
 def follow(access: StoreAccess, customers: Sequence[str], now: int, seconds: float = 3_600.0) -> FollowResult:
     """Read the store once, for at most so many seconds. Raises Busy while another run is at it."""
-    run = atomic_files.open_directory(access.places.run)
-    lock = os.open("follow.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=run)
-    try:
-        with locks.hold_lock(lock, fcntl.LOCK_EX, 0, "the last run of follow has not ended yet"):
-            looked = _look(access, customers, run, now, time.monotonic() + seconds)
-            atomic_files.store_json(run, FOLLOW, looked.followed._asdict())
-            return looked
-    finally:
-        os.close(lock)
-        os.close(run)
+    with atomic_files.hold_directory(access.places.run) as run:
+        lock = os.open("follow.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=run)
+        try:
+            with locks.hold_lock(lock, fcntl.LOCK_EX, 0, "the last run of follow has not ended yet"):
+                looked = _look(access, customers, run, now, time.monotonic() + seconds)
+                atomic_files.store_json(run, FOLLOW, looked.followed._asdict())
+                return looked
+        finally:
+            os.close(lock)
 
 
 def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, until: float) -> FollowResult:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import time
 import zlib
 from collections.abc import Iterable, Mapping
@@ -51,11 +50,8 @@ def write_id(access: StoreAccess) -> dict[str, Any]:
 
 def status(access: StoreAccess) -> dict[str, Any]:
     """Return what the store and this relay have of every customer; the store may be out of reach."""
-    run = atomic_files.open_directory(access.places.run)
-    try:
+    with atomic_files.hold_directory(access.places.run) as run:
         followed = read_followed(run).reached
-    finally:
-        os.close(run)
     role = "upload" if access.settings.is_upload_relay else "follower"
     found: dict[str, Any] = {"reached": False, "why": "", "id": access.settings.id, "role": role, "relays": {}}
     found["customers"] = {name: _own_status(access.places, name) for name in list_customers(access.places)}

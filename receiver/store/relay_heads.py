@@ -88,13 +88,13 @@ def _read_tip(spool: Spool, text: str) -> Tip | None:
 def write_heads(spool: Spool, tips: Sequence[Tip]) -> None:
     """Replace this relay's heads. The caller holds the customer's lock."""
     atomic_files.make(spool.folder, _FOLDER)
-    with atomic_files.open_subdirectory(spool.folder, _FOLDER) as directory:
+    with atomic_files.hold_directory(_FOLDER, spool.folder) as directory:
         for tip in tips:
             if _read_packed(directory, tip.head.list) is None:
                 atomic_files.replace(directory, tip.head.list, zlib.compress(tip.text, 1))
     texts = [encode_head(tip.head) for tip in tips]
     atomic_files.replace(spool.folder, _NAME, atomic_files.encode_json({"postern": 1, "heads": texts}))
-    with atomic_files.open_subdirectory(spool.folder, _FOLDER) as directory:
+    with atomic_files.hold_directory(_FOLDER, spool.folder) as directory:
         for name in set(atomic_files.list_names(spool.folder, _FOLDER)) - {tip.head.list for tip in tips}:
             atomic_files.remove(directory, name)
 
@@ -105,10 +105,10 @@ def find_list(spool: Spool, name: str) -> bytes | None:
 
 
 def _copies(spool: Spool, name: str) -> Iterator[bytes]:
-    with suppress(FileNotFoundError), atomic_files.open_subdirectory(spool.folder, _FOLDER) as directory:
+    with suppress(FileNotFoundError), atomic_files.hold_directory(_FOLDER, spool.folder) as directory:
         yield _read_packed(directory, name) or b""
     yield spool.text()
-    with suppress(FileNotFoundError, Failed), atomic_files.open_subdirectory(spool.folder, "held") as directory:
+    with suppress(FileNotFoundError, Failed), atomic_files.hold_directory("held", spool.folder) as directory:
         yield atomic_files.read(directory, "recipients", list_file.LIMIT) or b""
     for entry in history.entries(spool.folder):
         if entry.kept.list == name:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -27,11 +26,8 @@ def watched_elsewhere(places: Places, customers: Iterable[str], now: int) -> fro
             return frozenset()
         if not store.is_upload_relay:
             return frozenset(customers)
-        run = atomic_files.open_directory(places.run)
-        try:
+        with atomic_files.hold_directory(places.run) as run:
             followed = read_followed(run)
-        finally:
-            os.close(run)
         if _knows_others(followed, now):
             return frozenset(one for one in customers if _first(places, one, followed) not in ("", store.name))
     return frozenset()

@@ -23,9 +23,9 @@ def open_directory(path: str, within: int | None = None) -> int:
 
 
 @contextmanager
-def open_subdirectory(directory: int, name: str) -> Iterator[int]:
-    """Open a directory of ours for a while. Raises FileNotFoundError while nothing has been written there."""
-    descriptor = open_directory(name, directory)
+def hold_directory(path: str, within: int | None = None) -> Iterator[int]:
+    """Open a directory that is no link, and close it at the end. Raises OSError."""
+    descriptor = open_directory(path, within)
     try:
         yield descriptor
     finally:
@@ -35,7 +35,7 @@ def open_subdirectory(directory: int, name: str) -> Iterator[int]:
 def list_names(directory: int, folder: str) -> list[str]:
     """Return what lies in a directory of ours, sorted; nothing while it has not been made."""
     try:
-        with open_subdirectory(directory, folder) as descriptor:
+        with hold_directory(folder, directory) as descriptor:
             return sorted(os.listdir(descriptor))
     except FileNotFoundError:
         return []

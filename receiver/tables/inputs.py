@@ -189,15 +189,12 @@ def _tree(places: Places, customer: str, copy: GoodCopy) -> tuple[CustomerTree |
 def _pair(places: Places, source: CustomerInput, theirs: Owner) -> SpoolFiles:
     tree = source.tree
     try:
-        spool = atomic_files.open_directory(places.spool(tree.customer))
-        try:
+        with atomic_files.hold_directory(places.spool(tree.customer)) as spool:
             # Dates first: what comes in between is listed in a domain still open, and none closes without its list.
             accepted = _content(spool, ACCEPTED, theirs, SMALL)
             plus = source.copy.has_plus() or _says_plus(spool, theirs)
             is_put_off = _is_put_off(spool, theirs)
             recipients = _content(spool, RECIPIENTS, theirs, most_bytes(tree.max_recipients))
-        finally:
-            os.close(spool)
     except OSError as error:
         raise Damaged(f"its spool: {error.strerror}") from error
     when = {} if accepted is None else _read_accepted(accepted)

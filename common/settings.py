@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from common.paths import Places
@@ -82,6 +83,15 @@ def load_settings(places: Places, customer: str) -> Settings:
     except (OSError, ValueError) as error:
         raise BadSettings(f"{where}/exclude-users.txt: {error}") from error
     return Settings(**{**fields, "exclude": patterns})
+
+
+def load_all_settings(places: Places) -> list[Settings]:
+    """Return every customer's settings, without those that are damaged: the timer raises an alarm for each of these."""
+    found = []
+    for name in list_customers(places):
+        with suppress(BadSettings):
+            found.append(load_settings(places, name))
+    return found
 
 
 def load_relay(places: Places) -> RelaySettings:

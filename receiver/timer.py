@@ -13,11 +13,11 @@ from common.verifying_rules import VERIFYING
 from receiver.formatting import escape
 from receiver.lists import publishing
 from receiver.lists.spool import Spool
-from receiver.monitoring import adopted_maps, alarms, asking, metrics, refusal_watch
+from receiver.monitoring import adopted_maps, alarms, asking, metrics, next_hop, refusal_watch
 from receiver.monitoring.alarms import Alarm
 from receiver.monitoring.log_files import OpenedLogs
+from receiver.monitoring.log_findings import Watch
 from receiver.monitoring.refusal_check import RefusalCheck
-from receiver.monitoring.refusal_watch import Watch
 from receiver.monitoring.status import Status
 from receiver.outcome import Answer, Busy, Failed, Stopped
 from receiver.store.relay_heads import forget_heads
@@ -170,7 +170,7 @@ def _watch_refusals(
             return refusal_watch.load(places, run, customers), []
         blind = [] if logs.logs or logs.journal else [Alarm("", "mail log", _NO_LOG)]
         watch = refusal_watch.update(places, run, customers, logs, now)
-        routes = refusal_watch.read_routes(places, watch.customers)
+        routes = next_hop.read_routes(places, watch.customers)
         check = RefusalCheck(tables, routes, logs.postfix, now)
         found = check.raise_alarms(watch)
         refusal_watch.save(places, watch)

@@ -17,7 +17,7 @@ from receiver.lists.accepted import InForce
 from receiver.lists.publishing import Decision
 from receiver.lists.review_record import Numbers, ReviewRecord
 from receiver.lists.spool import Spool
-from receiver.monitoring.refusal_watch import SeenMail
+from receiver.monitoring.log_findings import SeenMail
 from receiver.outcome import Outcome, Refused
 from receiver.tables_client import Tables
 from receiver.upload.guard import GROWTH_FLOOR

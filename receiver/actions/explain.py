@@ -13,7 +13,7 @@ from receiver.addresses import domain_of
 from receiver.lists import history, left_out, removed_addresses, upload_log
 from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
-from receiver.monitoring.refusal_watch import WatchedCustomer
+from receiver.monitoring.log_findings import WatchedCustomer
 from receiver.outcome import Failed, Refused
 from receiver.tables_client import Tables
 from receiver.upload.recipient_filter import EXCLUDED, listed_form, reason_left_out

@@ -12,7 +12,7 @@ from receiver.lists.accepted import InForce
 from receiver.lists.held import Held, ListFreeze
 from receiver.lists.review_record import ListEffect, MailSeen, ReviewRecord
 from receiver.lists.spool import Spool
-from receiver.monitoring.refusal_watch import SeenMail
+from receiver.monitoring.log_findings import SeenMail
 from receiver.monitoring.refusals import DAYS
 from receiver.outcome import Refused, records
 

@@ -19,7 +19,7 @@ from common.spool_files import ASKING
 from receiver.addresses import domain_of
 from receiver.formatting import escape
 from receiver.lists.spool import Spool
-from receiver.monitoring import refusal_watch
+from receiver.monitoring import next_hop
 from receiver.monitoring.alarms import Alarm
 from receiver.outcome import Stopped
 from receiver.system import atomic_files
@@ -81,7 +81,7 @@ def check_servers(places: Places, customers: Iterable[Settings], postfix: Mappin
     """
     asked = [settings for settings in customers if settings.unlisted == ASK]
     asked.sort(key=lambda settings: -_read_unasked(places, settings.customer))
-    routes = refusal_watch.read_routes(places, (settings.customer for settings in asked))
+    routes = next_hop.read_routes(places, (settings.customer for settings in asked))
     sender = next_hop_probe.verify_sender(postfix)
     end, found = time.monotonic() + _SECONDS, list[Alarm]()
     for number, settings in enumerate(asked):

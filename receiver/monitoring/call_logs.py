@@ -7,10 +7,10 @@ import time
 from contextlib import suppress
 
 from common.paths import Places
-from common.settings import load_relay
+from common.settings import load_all_settings, load_relay
 from receiver.monitoring import log_files, log_state, refusal_watch
 from receiver.monitoring.log_files import OpenedLogs
-from receiver.monitoring.refusal_watch import Watch
+from receiver.monitoring.log_findings import Watch
 from receiver.outcome import Busy
 from receiver.system import atomic_files, locks
 
@@ -24,7 +24,7 @@ def open_logs(places: Places) -> OpenedLogs:
 
 def read_on(places: Places, logs: OpenedLogs | None, now: int) -> Watch:
     """Read on in opened logs; while the timer is at it, or nobody has opened any, take what it has read so far."""
-    customers = refusal_watch.all_settings(places)
+    customers = load_all_settings(places)
     with atomic_files.hold_directory(places.run) as run:
         if logs is not None:
             with suppress(Busy), locks.hold_lock(run, fcntl.LOCK_EX, 0, "the timer reads them"):

@@ -14,8 +14,8 @@ from receiver.formatting import DAY
 from receiver.lists import removed_addresses
 from receiver.lists.removed_addresses import Removal
 from receiver.lists.spool import Spool
-from receiver.monitoring import refusal_watch
 from receiver.monitoring.alarms import Alarm
+from receiver.monitoring.log_findings import Watch, WatchedCustomer, local_day
 from receiver.monitoring.refusal_alarms import (
     DAILY,
     ListSnapshot,
@@ -27,7 +27,6 @@ from receiver.monitoring.refusal_alarms import (
     judge,
     suspects,
 )
-from receiver.monitoring.refusal_watch import Watch, WatchedCustomer
 from receiver.monitoring.refusals import DAYS, RaisedAlarm, alarm_day, raised_today
 from receiver.outcome import Failed
 from receiver.tables_client import Tables
@@ -45,7 +44,7 @@ class RefusalCheck:
     def __init__(self, tables: Tables, routes: Mapping[str, str], postfix: Mapping[str, str], now: int) -> None:
         """Go by where mail for each domain goes, and by settings of main.cf."""
         self._tables, self._routes, self._postfix = tables, routes, postfix
-        self._now, self._today = now, refusal_watch.day(now)
+        self._now, self._today = now, local_day(now)
         self._end = time.monotonic() + _SECONDS
 
     def raise_alarms(self, watch: Watch) -> list[Alarm]:
@@ -158,4 +157,4 @@ def _sources(host: str) -> list[str]:
 
 
 def _describe_removal(removal: Removal) -> RecentRemoval:
-    return RecentRemoval(removal.entry, removal.is_by_person, refusal_watch.day(removal.when - DAY))
+    return RecentRemoval(removal.entry, removal.is_by_person, local_day(removal.when - DAY))

@@ -6,121 +6,27 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
 
 from common.paths import Places
-from common.settings import BadSettings, Settings, list_customers, load_settings
-from receiver.formatting import DAY
+from common.settings import Settings
 from receiver.lists import history, judged_mail, list_file, removed_addresses
-from receiver.lists.review_record import MailSeen
 from receiver.lists.spool import Spool
 from receiver.monitoring import log_state, refusals_file
 from receiver.monitoring.collector import Collector, owners
 from receiver.monitoring.journal import read_journal
 from receiver.monitoring.last_hop import LastHops
 from receiver.monitoring.log_files import OpenedLogs
+from receiver.monitoring.log_findings import Watch, WatchedCustomer, local_day, oldest_day
 from receiver.monitoring.log_reading import Part, Reading, begin, distinct, known_cuts, parts
 from receiver.monitoring.log_state import LogState
 from receiver.monitoring.mail_log import Losses, MailLog
-from receiver.monitoring.refusals import DAYS, Refusals
+from receiver.monitoring.next_hop import read_routes
+from receiver.monitoring.refusals import Refusals
 from receiver.monitoring.refusals_file import StoredRefusals
 from receiver.outcome import Failed
 
 SECONDS = 20.0  # for one reading; what is left is read by the next one
 _LINES = 1_000_000_000  # that one reading has at most: lines of a later one have higher numbers
-
-
-class WatchedCustomer(NamedTuple):
-    """One customer's refusals."""
-
-    settings: Settings
-    refusals: Refusals
-    since: str  # the day since which they count
-    domains: tuple[str, ...] = ()  # those for which they count; of others the days before are read once more
-
-    @property
-    def counted(self) -> Settings:
-        """Return the customer's settings with those domains alone."""
-        return self.settings._replace(domains=tuple(name for name in self.settings.domains if name in self.domains))
-
-    @property
-    def new_domains(self) -> tuple[str, ...]:
-        """Return the domains of which nothing has been counted yet."""
-        return tuple(name for name in self.settings.domains if name not in self.domains)
-
-
-class SeenMail(NamedTuple):
-    """Who had mail in the last days, and why there may have been more."""
-
-    mail: Mapping[str, MailSeen] = {}
-    unseen: tuple[str, ...] = ()  # in words; empty: all was seen
-
-
-class Watch(NamedTuple):
-    """What is known after a reading."""
-
-    customers: Mapping[str, WatchedCustomer]
-    state: LogState
-
-    def record(self, customer: str, now: float) -> dict[str, Any]:
-        """Return what `refusals` says of a customer, as plain JSON."""
-        refusals, oldest = self.customers[customer].refusals, oldest_day(now)
-        return {
-            "customer": customer,
-            **refusals.document,
-            "gaps": self.has_gaps(oldest),
-            "unread": self.state.unread,
-            "seen": {name: each.record for name, each in refusals.of_strangers.items()},
-            "mail_days": {name: mail.days for name, mail in refusals.mail.items()},
-            "days": DAYS,
-            "incomplete": self._incomplete(customer, oldest),
-        }
-
-    def seen_mail(self, customer: str, now: float) -> SeenMail:
-        """Return the mail that reached a customer's addresses lately, or waits for them.
-
-        Mail that waits counts: while a server is down it is the only sign.
-        """
-        why = self._incomplete(customer, oldest_day(now))
-        if customer not in self.customers:
-            return SeenMail(unseen=(why,))
-        return SeenMail(self.customers[customer].refusals.mail, (why,) if why else ())
-
-    def _incomplete(self, customer: str, oldest: str) -> str:
-        """Return why there may have been more; nothing: all was seen."""
-        if not self.state.read:
-            return "the mail log has not been read yet; the timer does that as root, every five minutes"
-        if self.state.is_behind:
-            return "the mail log is longer than what could be read so far"
-        if self.has_gaps(oldest):
-            return f"the mail log cannot be read, or lines of it are missing or damaged, the last on {self.state.gap}"
-        if customer not in self.customers:
-            return "the customer's settings or files cannot be read"
-        since = self.customers[customer].since
-        return "" if since <= oldest else f"the mail log is known since {since}"
-
-    def has_gaps(self, oldest: str) -> bool:
-        """Return whether lines since a day are missing, or not read yet."""
-        return self.state.gap >= oldest or self.state.is_behind
-
-
-def day(now: float) -> str:
-    """Return a day as log lines print it, in the relay's own time."""
-    return time.strftime("%Y-%m-%d", time.localtime(now))
-
-
-def oldest_day(now: float) -> str:
-    """Return the first day that is remembered."""
-    return day(now - DAYS * DAY)
-
-
-def all_settings(places: Places) -> list[Settings]:
-    """Read the settings of every customer here; one whose are broken is told by the timer, and not counted."""
-    found = []
-    for name in list_customers(places):
-        with suppress(BadSettings):
-            found.append(load_settings(places, name))
-    return found
 
 
 def load(places: Places, run: int, customers: Iterable[Settings]) -> Watch:
@@ -133,7 +39,7 @@ def load(places: Places, run: int, customers: Iterable[Settings]) -> Watch:
             counted = found.domains if found else ()
             refusals, since = (found.refusals, found.since) if found else (Refusals(), "")
             for name, when in judged_mail.read_judged(spool.folder, state.read).items():
-                refusals.named[name] = day(when)
+                refusals.named[name] = local_day(when)
             watched[settings.customer] = WatchedCustomer(settings, refusals, since, counted)
     return Watch(watched, state)
 
@@ -211,7 +117,7 @@ def _read_on(
             positions[opened.path] = reading.position
     cursor = _read_journal(logs, log, losses, collector, is_over) or state.cursor
     collector.settle(hops.settle(earlier))
-    unread, gap = state.unread + losses.unread, day(now) if losses.gaps else state.gap
+    unread, gap = state.unread + losses.unread, local_day(now) if losses.gaps else state.gap
     return LogState(int(now), positions, tuple(log.cut), tuple(hops.held_back), cursor, unread, gap, not is_whole)
 
 
@@ -247,7 +153,7 @@ def _read_past_days(
         domains = watched.new_domains if watched.since else watched.settings.domains
         found, is_whole = read_history(watched.settings._replace(domains=domains), logs, routes, is_over)
         refusals.add(found)
-        since = since if is_whole else day(now)
+        since = since if is_whole else local_day(now)
     since = max(watched.since, oldest_day(now), since)
     return watched._replace(refusals=refusals, since=since, domains=watched.settings.domains)
 
@@ -268,17 +174,7 @@ def read_history(
 
 def first_day(logs: OpenedLogs, now: float) -> str:
     """Return the day on which the logs begin; today where that cannot be told."""
-    return min((begins for opened in logs.logs if (begins := begin(Part(opened.files[0])))), default=day(now))
-
-
-def read_routes(places: Places, customers: Iterable[str]) -> dict[str, str]:
-    """Return where Postfix routes each domain, as TRANSPORT:NEXTHOP; what goes by MX records has none."""
-    routes: dict[str, str] = {}
-    for customer in customers:
-        with suppress(OSError, ValueError), open(f"{places.tree(customer)}/transport", encoding="utf-8") as lines:
-            pairs = (line.partition(" ") for line in lines)
-            routes.update((domain, route.strip()) for domain, blank, route in pairs if blank)
-    return routes
+    return min((begins for opened in logs.logs if (begins := begin(Part(opened.files[0])))), default=local_day(now))
 
 
 def _known_addresses(places: Places, customer: str, now: int) -> Collection[str]:

@@ -12,7 +12,7 @@ from receiver.actions.resume import resume_uploads
 from receiver.actions.review import Review, review_held
 from receiver.actions.rollback import ListChoice
 from receiver.lists.review_record import Numbers
-from receiver.monitoring.refusal_watch import SeenMail
+from receiver.monitoring.log_findings import SeenMail
 from receiver.outcome import Origin, Refused
 from tests.support.small_relay import SmallRelay, people
 

@@ -18,7 +18,7 @@ from receiver.actions.review import Review
 from receiver.actions.rollback import ListChoice, roll_back
 from receiver.lists import history, publishing
 from receiver.lists.review_record import Numbers
-from receiver.monitoring.refusal_watch import SeenMail
+from receiver.monitoring.log_findings import SeenMail
 from receiver.outcome import Answer, Busy, Origin, Outcome, Refused
 from receiver.system import locks
 from receiver.upload.pipeline import process_export, recover

@@ -28,7 +28,7 @@ from receiver.lists.review_record import Numbers
 from receiver.lists.spool import Spool
 from receiver.monitoring import log_files
 from receiver.monitoring.log_files import OpenedLogs
-from receiver.monitoring.refusal_watch import SeenMail
+from receiver.monitoring.log_findings import SeenMail
 from receiver.outcome import Origin, Outcome
 from receiver.tables_client import Tables
 from receiver.upload.pipeline import process_export, recover

@@ -16,7 +16,7 @@ from receiver.lists.upload_log import LogEntry
 from receiver.monitoring.log_findings import WatchedCustomer
 from receiver.outcome import Failed, Refused
 from receiver.tables_client import Tables
-from receiver.upload.recipient_filter import EXCLUDED, listed_form, reason_left_out
+from receiver.upload.address_rules import EXCLUDED, listed_form, reason_left_out
 
 MOST_FOUND = 1_000  # addresses that a pattern finds
 

@@ -15,8 +15,9 @@ from contextlib import suppress
 
 from common.paths import PLACES
 from remote.files import read_text, replace, tidy
-from remote.main import Failed, Kind, Request, State, find_tool, last_lines, run_command
+from remote.main import Failed, Kind, Request, State, last_lines
 from remote.postfix.gather_facts import SYSTEMD
+from remote.programs import find_tool, run_command
 
 CONFIG = "/etc/ssh/sshd_config"
 INCLUDE = re.compile(r"^\s*Include\s+(.*\s)?\"?(/etc/ssh/)?sshd_config\.d/\*(\.conf)?\"?(\s|$)", re.IGNORECASE)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pwd
 
-from remote.main import CommandResult, Failed, Kind, Request, State, find_tool, last_lines, run_command
+from remote.main import Failed, Kind, Request, State, last_lines
+from remote.programs import CommandResult, find_tool, run_command
 
 QUESTION = "--look-up"  # starts postmap, as a build does, and changes nothing
 

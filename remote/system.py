@@ -6,7 +6,8 @@ import grp
 import os
 import pwd
 
-from remote.main import Failed, Kind, Request, State, find_tool, last_lines, run_command
+from remote.main import Failed, Kind, Request, State, last_lines
+from remote.programs import find_tool, run_command
 
 DPKG = "/var/lib/dpkg/status"
 ROOT_AGAIN = "is root under another name"

@@ -16,10 +16,11 @@ from common.spool_files import FOLLOW, HEADS_IN_FORCE
 from common.table_types import BUILT_IN
 from remote.account_files import open_directory, read_json
 from remote.files import read_text
-from remote.main import Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
+from remote.main import Failed, Kind, Request, State, last_lines, refuse_making
 from remote.postfix.customer_trees import customers, tree_settings
 from remote.postfix.instance import Postfix
 from remote.postfix.relay_domains import foreign_domains
+from remote.programs import find_tool, run_command
 
 PIECES = ("/etc/ssh/sshd_config.d", "/etc/security/limits.d")
 RECORD = f"{PLACES.etc}/main.cf.before"

@@ -11,7 +11,7 @@ from typing import Any
 from common.main_cf_params import RECIPIENTS, REJECT, ROUTES, TABLE_OF, members, without_ours_members
 from remote.account_to_come import as_if_made
 from remote.files import read_text
-from remote.main import CommandResult, Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
+from remote.main import Failed, Kind, Request, State, last_lines, refuse_making
 from remote.postfix.catch_all import find_catch_alls
 from remote.postfix.instance import Postfix, Service
 from remote.postfix.listeners import answering_services
@@ -21,6 +21,7 @@ from remote.postfix.relay_domains import find_taken_out
 from remote.postfix.restrictions import RECIPIENT, is_asked, refusals
 from remote.postfix.trivial_rewrite import Resolved, resolve
 from remote.postfix.unlisted import find_obstacles
+from remote.programs import CommandResult, find_tool, run_command
 from remote.sshd import local_port, reads_pieces
 from remote.writable import faults
 

@@ -10,8 +10,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from common.main_cf_params import PARAMETERS, Setting
-from remote.main import CommandResult, Failed, find_tool, last_lines, run_command
+from remote.main import Failed, last_lines
 from remote.postfix.main_cf_file import main_cf_copy
+from remote.programs import CommandResult, find_tool, run_command
 
 ANSWERING = ("smtpd", "postscreen", "trivial-rewrite")  # who is asked, and must have read a new main.cf before it is
 OFTEN = frozenset((*PARAMETERS, "default_database_type", "queue_directory"))

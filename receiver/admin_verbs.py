@@ -99,14 +99,16 @@ def _adopt(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
 
 
 def _review(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
-    if spool.held() is None:
+    if spool.read_held() is None:
         return print_record(review.nothing_held(spool.customer), review_lines)
     found = review.review_held(spool, settings, call.origin.when)
     seen = call_logs.read_on(call.places, call.logs, call.origin.when).seen_mail(spool.customer, call.origin.when)
-    with spool.locked(_NOTE):  # what cannot be noted cannot be accepted
+    with spool.hold_lock(_NOTE):  # what cannot be noted cannot be accepted
         record = review.note_review(spool, found, seen)
     next_hop = NextHop.of(call.places, settings, call.logs).describe() if found.mail_refused(seen.mail) else ""
-    return print_record({**found.as_json(spool.customer, spool.frozen(), record), "next_hop": next_hop}, review_lines)
+    return print_record(
+        {**found.as_json(spool.customer, spool.read_freeze(), record), "next_hop": next_hop}, review_lines
+    )
 
 
 def _record_review(call: AdminCall, _: Settings, spool: Spool) -> Answer:
@@ -114,7 +116,7 @@ def _record_review(call: AdminCall, _: Settings, spool: Spool) -> Answer:
         record = review_record.decode_record(sys.stdin.buffer.read(review_record.LIMIT))
     except BadRecord as error:
         raise Refused(str(error)) from error
-    with spool.locked(_NOTE):
+    with spool.hold_lock(_NOTE):
         review_record.store_record(spool.folder, record)
     access, unshared = load_access(call.places), ""
     if access and access.settings.is_upload_relay:
@@ -177,7 +179,7 @@ def _history(call: AdminCall, _: Settings, spool: Spool) -> Answer:
     if call.asked.diff is not None:
         found = {"customer": spool.customer, **history.difference(spool.folder, call.asked.diff)}
         return print_record(found, difference_lines)
-    frozen = spool.frozen()
+    frozen = spool.read_freeze()
     found = {"history": history.records(spool.folder), "pinned": frozen and frozen._asdict()}
     found["log"] = upload_log.removal_records(spool.folder)
     return print_record({"customer": spool.customer, **found}, history_lines)

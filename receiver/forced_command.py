@@ -86,7 +86,7 @@ def _answer(places: Places, tables: Tables, call: UploadCall) -> Answer:
         settings = load_settings(places, call.customer)
         with Spool(places, call.customer) as spool, locks.hold_call_slot(places, call.customer):
             process_limits.limit_resources(settings)
-            with suppress(Busy, OSError), spool.locked(_NOTE):
+            with suppress(Busy, OSError), spool.hold_lock(_NOTE):
                 kit = None if call.verb in ("status", "") else call.kit
                 spool.note_key(call.origin.key, call.origin.when, kit)
             return _run_verb(settings, spool, tables, call)

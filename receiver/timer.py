@@ -110,10 +110,10 @@ def _forget(spool: Spool, closing: Container[str]) -> None:
 
     One that went and comes back is open, as a new one is; and one that a person opened, until a list of it is accepted.
     """
-    with suppress(Busy), spool.locked(0):
-        accepted = spool.accepted()
+    with suppress(Busy), spool.hold_lock(0):
+        accepted = spool.read_accepted()
         staying = {name: when for name, when in accepted.domains.items() if name in closing}
-        spool.accept(accepted._replace(domains=staying))
+        spool.store_accepted(accepted._replace(domains=staying))
 
 
 def _left_open(tables: Tables, seen: list[CheckedCustomer]) -> list[Alarm]:

@@ -55,7 +55,7 @@ def accept_held(spool: Spool, order: AcceptOrder, witness: Witness, tables: Tabl
     with publishing.transaction(spool) as settings:
         _check_not_frozen(spool)
         now = int(time.time())
-        in_force, found = spool.in_force(), review_held(spool, settings, now)
+        in_force, found = spool.read_in_force(), review_held(spool, settings, now)
         record = _read_record(spool, order, witness)
         _check_against_record(spool.customer, found, record, settings)
         late_mail.check_late_mail(spool, found, witness.seen.mail, late)
@@ -66,7 +66,7 @@ def accept_held(spool: Spool, order: AcceptOrder, witness: Witness, tables: Tabl
             return _as_look(outcome, found, in_force)
         _publish(spool, settings, in_force, found, outcome, now)
         judged_mail.add_judged(spool.folder, record.mail.keys() - found.recipients, now)
-        spool.record(outcome)
+        spool.store_last_run(outcome)
     return verify_tables(spool, tables, outcome, found.recipients - in_force.recipients)
 
 
@@ -81,7 +81,7 @@ def _publish(spool: Spool, settings: Settings, in_force: InForce, found: Review,
 
 
 def _check_not_frozen(spool: Spool) -> None:
-    frozen = spool.frozen()
+    frozen = spool.read_freeze()
     if frozen:
         raise Refused(f"frozen since {format_time(frozen.since)}; `resume {spool.customer}` comes first")
 

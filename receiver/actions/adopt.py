@@ -39,9 +39,9 @@ def hold_adopted(settings: Settings, spool: Spool, given: frozenset[str], origin
 
     Raises Refused where each of their domains has an accepted list, which they would only be held against.
     """
-    with spool.locked():
+    with spool.hold_lock():
         publishing.complete(spool)
-        in_force, waiting = spool.in_force(), spool.held()
+        in_force, waiting = spool.read_in_force(), spool.read_held()
         first = sorted({*map(domain_of, given)} - in_force.accepted.domains.keys())
         if not first:
             raise Refused("its domains have accepted lists already: there is nothing to adopt")
@@ -52,7 +52,7 @@ def hold_adopted(settings: Settings, spool: Spool, given: frozenset[str], origin
         name = list_file.digest(text)
         reasons = (f"first list of {', '.join(first)} ({len(recipients)}), of whom this relay takes mail for today",)
         open_domains = waiting.open_domains if waiting else ()
-        spool.hold(Held(name, recipients, origin, origin.when, reasons, {}, open_domains=open_domains), text)
+        spool.store_held(Held(name, recipients, origin, origin.when, reasons, {}, open_domains=open_domains), text)
         both = in_force.recipients | given
         outcome = Outcome(spool.customer, "held", origin, total=len(both), reasons=reasons, offered=name)
         outcome = outcome._replace(added=len(both) - len(in_force.recipients))
@@ -60,7 +60,7 @@ def hold_adopted(settings: Settings, spool: Spool, given: frozenset[str], origin
             text, logged = list_file.encode_recipients(both), log_entry(outcome, in_force, None)
             decision = Decision(both, text, in_force.accepted, origin, clears=False, entry=logged)
             publishing.publish(spool, settings, in_force, decision, origin.when)
-        spool.record(outcome)
+        spool.store_last_run(outcome)
     return verify_tables(spool, tables, outcome, given - in_force.recipients)
 
 

@@ -21,7 +21,7 @@ def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables, look: b
     where that entry removed nobody who is known and not listed again.
     """
     with publishing.transaction(spool) as settings:
-        in_force = spool.in_force()
+        in_force = spool.read_in_force()
         removals = removed_addresses.read_removals(spool.folder, origin.when)
         back = keep_domains(removed_addresses.removed_by(removals, entry), settings.domains)
         if not back:
@@ -39,7 +39,7 @@ def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables, look: b
             logged = log_entry(offered, in_force, None)._replace(did="brought back")
             decision = Decision(recipients, text, accepted, origin, clears=False, entry=logged, brings_back=back)
             publishing.publish(spool, settings, in_force, decision, origin.when)
-        spool.record(outcome)
+        spool.store_last_run(outcome)
     return verify_tables(spool, tables, outcome, back - in_force.recipients)
 
 

@@ -104,9 +104,9 @@ def read(text: bytes, customer: str, now: int, most: int) -> tuple[ExportedLists
 
 def export_lists(spool: Spool) -> dict[str, Any]:
     """Return what take_over() takes, as plain JSON."""
-    with spool.locked():
+    with spool.hold_lock():
         publishing.complete(spool)
-        in_force, newest = spool.in_force(), next(iter(history.entries(spool.folder)), None)
+        in_force, newest = spool.read_in_force(), next(iter(history.entries(spool.folder)), None)
         name = list_file.digest(in_force.text)
         label = ListRecord(name, len(in_force.recipients), 0, 0, Origin(0), tuple(in_force.accepted.domains))
         if newest and newest.kept.list == name:
@@ -124,7 +124,7 @@ def export_lists(spool: Spool) -> dict[str, Any]:
 def import_lists(spool: Spool, givens: Sequence[ExportedLists], origin: Origin, tables: Tables) -> Outcome:
     """Fill an empty spool with the lists of its siblings. Raises Refused where there is a list already."""
     with publishing.transaction(spool) as settings:
-        if spool.in_force().text or spool.accepted().domains:
+        if spool.read_in_force().text or spool.read_accepted().domains:
             raise Refused("there is a list here already; only an empty spool takes one over")
         some = [given for given in givens if given.packed] or [givens[0]]
         why = _differ(some)
@@ -140,7 +140,7 @@ def import_lists(spool: Spool, givens: Sequence[ExportedLists], origin: Origin, 
             publishing.begin(spool, begun, StagedFiles(label, given.text))
             outcome = outcome._replace(did="held" if why else "published", total=label.total, added=label.total)
         outcome = outcome._replace(reasons=(why,) if why else ())
-        spool.record(outcome)
+        spool.store_last_run(outcome)
     return verify_tables(spool, tables, outcome, ())
 
 
@@ -193,7 +193,7 @@ def _fill(spool: Spool, files: Iterable[SpoolFile]) -> None:
 def _hold(spool: Spool, newest: ExportedLists, origin: Origin, why: str) -> None:
     label = list_file.read_record(newest.packed)
     held = Held(label.list, list_file.decode_recipients(newest.text), origin, origin.when, (why,), {})
-    spool.hold(held, newest.text)
+    spool.store_held(held, newest.text)
 
 
 def _files(spool: Spool) -> Iterator[SpoolFile]:

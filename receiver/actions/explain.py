@@ -32,9 +32,9 @@ def explain(
     if not name:
         reason = reason_left_out(f"smtp:{address}", settings)
         raise Refused(f"{reason}: an address in {', '.join(settings.domains)} is wanted")
-    in_force, held = spool.in_force(), spool.held()
+    in_force, held = spool.read_in_force(), spool.read_held()
     log = {entry.entry: entry for entry in upload_log.read_entries(spool.folder)}
-    frozen, domain = spool.frozen(), domain_of(name)
+    frozen, domain = spool.read_freeze(), domain_of(name)
     return {
         "address": name,
         "domain": domain,
@@ -62,7 +62,7 @@ def find_addresses(spool: Spool, settings: Settings, pattern: str) -> dict[str, 
 
     A pattern is a part of an address, or has `*` and `?` for any letters and any one letter and is a whole address.
     """
-    listed = spool.in_force().recipients | frozenset(settings.include)
+    listed = spool.read_in_force().recipients | frozenset(settings.include)
     found = sorted(find_matching(listed, pattern))
     return {"pattern": pattern, "found": found[:MOST_FOUND], "total": len(found), "listed": len(listed)}
 
@@ -117,7 +117,7 @@ def _plus(spool: Spool, settings: Settings, name: str, in_force: frozenset[str])
     base = f"{local.partition('+')[0]}@{domain}"
     if "+" not in local[1:]:
         return None
-    said = spool.last_export().plus_addresses if settings.plus_addresses is None else settings.plus_addresses
+    said = spool.read_last_export().plus_addresses if settings.plus_addresses is None else settings.plus_addresses
     return {"base": base, "is_listed": base in in_force, "is_taken": bool(said)}
 
 

@@ -31,7 +31,7 @@ def find_late_mail(
     It takes time, and so no lock.
     """
     record = review_record.load_record(spool.folder)
-    if record is None or spool.waits() is None:
+    if record is None or spool.summarize_held() is None:
         return LateMail()
     names = _late(review_held(spool, settings, int(time.time())), record, mail)
     if not names:

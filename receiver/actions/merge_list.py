@@ -86,20 +86,20 @@ def merge_list(spool: Spool, given: ExportedLists, options: MergeOptions, origin
         if len(merge.going) != options.removing:
             raise Refused(f"{len(merge.going)} would go, and --removing says {options.removing}; nothing is changed")
         outcome = merge.outcome(spool.customer, origin, look=False)
-        if _takes_plus(given) and spool.last_export().plus_addresses is None:
-            spool.record_export(spool.last_export()._replace(plus_addresses=True))
+        if _takes_plus(given) and spool.read_last_export().plus_addresses is None:
+            spool.store_last_export(spool.read_last_export()._replace(plus_addresses=True))
         if outcome.did == "published":
             publishing.publish(spool, settings, merge.in_force, _decide(spool, merge, given, outcome), origin.when)
-        spool.record(outcome)
+        spool.store_last_run(outcome)
     return verify_tables(spool, tables, outcome, merge.recipients - merge.in_force.recipients)
 
 
 def _merge(spool: Spool, settings: Settings, given: ExportedLists, options: MergeOptions) -> Merge:
     if not given.packed:
         raise Refused("the other relay has no list; nothing is changed")
-    if frozen := spool.frozen():
+    if frozen := spool.read_freeze():
         raise Refused(f"frozen since {format_time(frozen.since)}; `inv resume {spool.customer}` ends that first")
-    in_force = spool.in_force()
+    in_force = spool.read_in_force()
     theirs = keep_domains(list_file.decode_recipients(given.text), settings.domains)
     recipients = theirs if options.is_exact else in_force.recipients | theirs
     domains = _closed_by_both(in_force.accepted.domains, given.accepted.domains)

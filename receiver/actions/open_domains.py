@@ -14,13 +14,13 @@ from receiver.upload.pipeline import verify_tables
 def open_domains(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
     """Forget that any list was accepted; recipients stay listed. A second call changes nothing."""
     with publishing.transaction(spool) as settings:
-        in_force = spool.in_force()
+        in_force = spool.read_in_force()
         why = f"{', '.join(settings.domains)}, until a list is accepted again; {len(in_force.recipients)} recipients"
         outcome = Outcome(spool.customer, "opened", origin, total=len(in_force.recipients), why=why)
         accepted = in_force.accepted._replace(domains={}, list="")
-        if spool.accepted().domains or spool.commit:  # the store may count what the timer forgot here already
+        if spool.read_accepted().domains or spool.commit:  # the store may count what the timer forgot here already
             logged = log_entry(outcome, in_force, None)
             decision = Decision(in_force.recipients, in_force.text, accepted, origin, clears=False, entry=logged)
             publishing.publish(spool, settings, in_force, decision, origin.when)
-        spool.record(outcome)
+        spool.store_last_run(outcome)
     return verify_tables(spool, tables, outcome, ())

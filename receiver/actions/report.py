@@ -25,6 +25,6 @@ def _report(places: Places, customer: str, now: int) -> dict[str, Any]:
         with Spool(places, customer) as spool:
             refused = refusals_file.load_refused(spool.folder)
             record = figures_record(sum_days(upload_log.read_entries(spool.folder, with_inputs=False), now), refused)
-            return {**record, "keys": {name: seen["last"] for name, seen in spool.keys().items()}}
+            return {**record, "keys": {name: seen["last"] for name, seen in spool.read_keys().items()}}
     except (Stopped, OSError) as error:
         return {"fault": escape(str(error))}

@@ -14,9 +14,9 @@ from receiver.upload.recipient_filter import FilteredExport
 def resume_uploads(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
     """End the freeze, and judge the list that waits at once."""
     with publishing.transaction(spool) as settings:
-        if spool.frozen() is None:
+        if spool.read_freeze() is None:
             raise Refused("not frozen: uploads take effect")
-        waiting = spool.held()
+        waiting = spool.read_held()
         if waiting:
             opened = frozenset(waiting.open_domains)
             choice = FilteredExport(
@@ -25,8 +25,8 @@ def resume_uploads(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
             outcome, added = apply_list(settings, choice, spool, waiting.origin, None)
             outcome = outcome._replace(origin=waiting.origin._replace(by=origin.by))
         else:
-            total, added = len(spool.in_force().recipients), frozenset()
+            total, added = len(spool.read_in_force().recipients), frozenset()
             outcome = Outcome(spool.customer, "resumed", origin, total=total, why="no list waits")
-        spool.unfreeze()  # last: killed before it, a second resume does the same again
-        spool.record(outcome)
+        spool.delete_freeze()  # last: killed before it, a second resume does the same again
+        spool.store_last_run(outcome)
     return verify_tables(spool, tables, outcome, added)

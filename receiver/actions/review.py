@@ -111,13 +111,13 @@ def nothing_held(customer: str) -> dict[str, Any]:
 
 def review_held(spool: Spool, settings: Settings, now: int) -> Review:
     """Read what waits: held, or because the list is frozen. Raises Refused when nothing does."""
-    held = spool.held()
+    held = spool.read_held()
     if held is None:
         raise Refused("nothing is held")
     takes_plus = settings.plus_addresses
     if takes_plus is None:
-        takes_plus = bool(spool.last_export().plus_addresses)
-    return Review.of(held, spool.in_force(), settings, takes_plus, now)
+        takes_plus = bool(spool.read_last_export().plus_addresses)
+    return Review.of(held, spool.read_in_force(), settings, takes_plus, now)
 
 
 def note_review(spool: Spool, found: Review, seen: SeenMail) -> ReviewRecord:

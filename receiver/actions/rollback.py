@@ -30,8 +30,8 @@ class ListChoice(NamedTuple):
 def preview_rollback(spool: Spool, which: ListChoice) -> dict[str, Any]:
     """Return, as plain JSON, which list a rollback would put back, and who would come and go. Raises Refused."""
     settings = load_settings(spool.places, spool.customer)
-    entry = _find_entry(history.entries(spool.folder), which, spool.frozen())
-    before, after = spool.in_force().recipients, _recipients(spool, entry, settings)
+    entry = _find_entry(history.entries(spool.folder), which, spool.read_freeze())
+    before, after = spool.read_in_force().recipients, _recipients(spool, entry, settings)
     found = {"customer": spool.customer, "list": entry.kept.list, "of": entry.kept.origin.when, "total": len(after)}
     return {**found, "coming": sorted(after - before), "going": sorted(before - after)}
 
@@ -42,14 +42,14 @@ def roll_back(spool: Spool, which: ListChoice, removing: int, origin: Origin, ta
     Domains that had no accepted list while it was in force are open again. What is held stays, for resume.
     """
     with publishing.transaction(spool) as settings:
-        in_force = spool.in_force()
-        entry = _find_entry(history.entries(spool.folder), which, spool.frozen())
+        in_force = spool.read_in_force()
+        entry = _find_entry(history.entries(spool.folder), which, spool.read_freeze())
         recipients = _recipients(spool, entry, settings)
         _check_number(in_force.recipients - recipients, removing)
         text = list_file.encode_recipients(recipients)
         domains = _still_accepted(in_force.accepted, entry, recipients, settings)
         accepted = Accepted(domains, list_file.digest(text), count_by_domain(recipients, settings))
-        accepted = accepted.without(spool.last_export().open_domains)
+        accepted = accepted.without(spool.read_last_export().open_domains)
         frozen = ListFreeze(origin.when, origin.by, entry.kept.list)
         why = f"{format_time(origin.when)} to list {entry.kept.list[:12]} of {format_time(entry.kept.origin.when)}"
         outcome = Outcome(spool.customer, "pinned", origin, total=len(recipients), why=why)
@@ -59,7 +59,7 @@ def roll_back(spool: Spool, which: ListChoice, removing: int, origin: Origin, ta
         logged = log_entry(offered, in_force, None, f"{origin.by}, rolling back")._replace(did="rolled back")
         decision = Decision(recipients, text, accepted, origin, logged.accepted_by, frozen, clears=False, entry=logged)
         publishing.publish(spool, settings, in_force, decision, origin.when)
-        spool.record(outcome)
+        spool.store_last_run(outcome)
     return verify_tables(spool, tables, outcome, added)
 
 

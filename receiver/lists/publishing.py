@@ -71,7 +71,7 @@ def transaction(spool: Spool) -> Iterator[Settings]:
 
     Raises Busy and BadSettings.
     """
-    with spool.locked(), locks.hold_settings(spool.places):
+    with spool.hold_lock(), locks.hold_settings(spool.places):
         settings = load_settings(spool.places, spool.customer)
         complete(spool)
         yield settings
@@ -100,7 +100,7 @@ def publish(spool: Spool, settings: Settings, in_force: InForce, decision: Decis
             name = history.entry_name(newest.kept)
             label = newest.kept._replace(domains=label.domains, accepted_by=decision.by, accepted_when=now, entry=name)
         begin(spool, begun._replace(number=max(number, 1)), StagedFiles(label, text))
-    elif decision.takes_more or spool.accepted().opens(settings, now) != decision.accepted.opens(settings, now):
+    elif decision.takes_more or spool.read_accepted().opens(settings, now) != decision.accepted.opens(settings, now):
         begin(spool, begun)
     else:
         _refresh(spool, decision)
@@ -126,10 +126,10 @@ def _label(decision: Decision, before: frozenset[str], begun: Publication) -> Li
 
 def _refresh(spool: Spool, decision: Decision) -> None:
     """Record that the list in force was confirmed; the tables need no build for that."""
-    if decision.accepted != spool.accepted():
-        spool.accept(decision.accepted)
+    if decision.accepted != spool.read_accepted():
+        spool.store_accepted(decision.accepted)
     if decision.clears:
-        spool.unhold()
+        spool.delete_held()
     if decision.entry:
         upload_log.add_entry(spool.folder, decision.entry)
 
@@ -165,18 +165,18 @@ def complete(spool: Spool) -> None:
     begun = _read(spool, BEGUN)
     if begun is None:
         return
-    there = spool.accepted()
+    there = spool.read_accepted()
     staying = {name: when for name, when in there.domains.items() if name in begun.accepted.domains}
     if staying != there.domains:  # domains open before their addresses go, and close after theirs have come
-        spool.accept(there._replace(domains=staying))
+        spool.store_accepted(there._replace(domains=staying))
     if atomic_files.read_start(spool.folder, _LIST, 1) is not None and begun.number:
         atomic_files.rename(spool.folder, _LIST, "recipients")
     _remember(spool, begun)
     if begun.frozen:
-        spool.freeze(begun.frozen)
-    spool.accept(begun.accepted)
+        spool.store_freeze(begun.frozen)
+    spool.store_accepted(begun.accepted)
     if begun.clears:
-        spool.unhold()
+        spool.delete_held()
     atomic_files.rename(spool.folder, BEGUN, UNVERIFIED)
     os.fsync(spool.folder)
 

@@ -75,44 +75,44 @@ class Spool:
         os.close(self.folder)
 
     @contextmanager
-    def locked(self, seconds: float = locks.CUSTOMER) -> Iterator[None]:
+    def hold_lock(self, seconds: float = locks.CUSTOMER) -> Iterator[None]:
         """Hold the customer's lock, without which nobody writes here. Raises Busy."""
         busy = f"another run is publishing for {self.customer}; try again in a minute"
         with locks.hold_lock(self.folder, fcntl.LOCK_EX, seconds, busy):
             yield
 
-    def in_force(self) -> InForce:
+    def read_in_force(self) -> InForce:
         """Read the list in force and what has been accepted of it."""
-        text = self.text()
+        text = self.read_text()
         try:
-            return InForce(text, list_file.decode_recipients(text), self.accepted()) if text else InForce()
+            return InForce(text, list_file.decode_recipients(text), self.read_accepted()) if text else InForce()
         except ValueError:
             return InForce()
 
-    def summary(self) -> Summary:
+    def summarize_in_force(self) -> Summary:
         """Count the list in force and name it, a piece at a time: who asks for it holds no list in memory."""
         total, name = 0, hashlib.sha256()
         with suppress(Failed):
             for piece in atomic_files.pieces(self.folder, spool_files.RECIPIENTS, list_file.LIMIT):
                 total += piece.count(b"\n")
                 name.update(piece)
-        return Summary(total, name.hexdigest(), self.accepted()) if total else Summary()
+        return Summary(total, name.hexdigest(), self.read_accepted()) if total else Summary()
 
-    def text(self) -> bytes:
+    def read_text(self) -> bytes:
         """Read the list in force as it is written; nothing where there is none."""
         with suppress(Failed):
             return atomic_files.read(self.folder, spool_files.RECIPIENTS, list_file.LIMIT) or b""
         return b""
 
-    def accepted(self) -> Accepted:
+    def read_accepted(self) -> Accepted:
         """Read accepted.json alone, as the build does."""
         return Accepted.read(atomic_files.load_json(self.folder, spool_files.ACCEPTED) or {})
 
-    def accept(self, accepted: Accepted) -> None:
+    def store_accepted(self, accepted: Accepted) -> None:
         """Replace accepted.json."""
         atomic_files.store_json(self.folder, spool_files.ACCEPTED, accepted._asdict())
 
-    def held(self) -> Held | None:
+    def read_held(self) -> Held | None:
         """Read the list that waits. None: there is none, or it is damaged; the next upload is judged again."""
         try:
             with atomic_files.hold_directory("held", self.folder) as directory:
@@ -126,7 +126,7 @@ class Spool:
         except (FileNotFoundError, Failed, ValueError, KeyError, TypeError):
             return None
 
-    def waits(self) -> Held | None:
+    def summarize_held(self) -> Held | None:
         """Read what is told of the list that waits, without its recipients."""
         try:
             with atomic_files.hold_directory("held", self.folder) as directory:
@@ -135,9 +135,9 @@ class Spool:
         except (FileNotFoundError, KeyError, TypeError):
             return None
 
-    def hold(self, held: Held, text: bytes) -> None:
+    def store_held(self, held: Held, text: bytes) -> None:
         """Store a list, written as `text`, as the one that waits, with the time since when it does."""
-        before = self.held()
+        before = self.read_held()
         since = before.since if before and before.reasons else held.since
         why = {**held.fields(), "since": since}
         atomic_files.make(self.folder, "held")
@@ -145,28 +145,28 @@ class Spool:
             atomic_files.replace(directory, spool_files.RECIPIENTS, text)
             atomic_files.store_json(directory, "why.json", why)
 
-    def unhold(self) -> None:
+    def delete_held(self) -> None:
         """Delete the list that waits."""
         with suppress(FileNotFoundError), atomic_files.hold_directory("held", self.folder) as directory:
             for name in ("why.json", "recipients", "review.json", "reviewed.json"):
                 atomic_files.remove(directory, name)
 
-    def frozen(self) -> ListFreeze | None:
+    def read_freeze(self) -> ListFreeze | None:
         """Return why uploads do not take effect; a damaged file still freezes."""
         fields = atomic_files.load_json(self.folder, spool_files.PINNED)
         if fields is None:
             return ListFreeze(0, "", "") if spool_files.PINNED in os.listdir(self.folder) else None
         return ListFreeze.read(fields)
 
-    def freeze(self, freeze: ListFreeze) -> None:
+    def store_freeze(self, freeze: ListFreeze) -> None:
         """Freeze the list: no upload takes effect."""
         atomic_files.store_json(self.folder, spool_files.PINNED, freeze._asdict())
 
-    def unfreeze(self) -> None:
+    def delete_freeze(self) -> None:
         """End the freeze: uploads take effect again."""
         atomic_files.remove(self.folder, spool_files.PINNED)
 
-    def keys(self) -> dict[str, dict[str, int]]:
+    def read_keys(self) -> dict[str, dict[str, int]]:
         """Return when each key was seen first and last, and the number of the kit that used it last, if known.
 
         What is no key, or does not say both times, is passed over.
@@ -183,7 +183,7 @@ class Spool:
 
         `kit`: 0 for an export whose kit has no number; None: no export was sent, so nothing is known of a kit.
         """
-        keys = self.keys()
+        keys = self.read_keys()
         before = keys.get(key, {})
         number = before.get("kit", 0) if kit is None else kit
         keys[key] = {"first": before.get("first", now), "last": now, **({"kit": number} if number else {})}
@@ -192,23 +192,23 @@ class Spool:
             self.folder, spool_files.KEYS, atomic_files.encode_json({name: keys[name] for name in sorted(latest)})
         )
 
-    def last_export(self) -> LastExport:
+    def read_last_export(self) -> LastExport:
         """Read last-export.json; a damaged one says nothing."""
         fields = atomic_files.load_json(self.folder, spool_files.LAST_EXPORT) or {}
         domains, plus = fields.get("open_domains"), fields.get("plus_addresses")
         opened = tuple(map(str, domains)) if isinstance(domains, list) else ()
         return LastExport(opened, plus if isinstance(plus, bool) else None)
 
-    def record_export(self, export: LastExport) -> None:
+    def store_last_export(self, export: LastExport) -> None:
         """Replace last-export.json, where its content changes."""
-        if export != self.last_export():
+        if export != self.read_last_export():
             atomic_files.store_json(self.folder, spool_files.LAST_EXPORT, export._asdict())
 
     def is_put_off(self) -> bool:
         """Return whether the timer found that the server refuses to be asked about unlisted addresses."""
         return (atomic_files.load_json(self.folder, spool_files.ASKING) or {}).get("put_off") is True
 
-    def last_run(self) -> Outcome | None:
+    def read_last_run(self) -> Outcome | None:
         """Read what the last run came to."""
         with suppress(Failed, ValueError, TypeError, AttributeError):
             return Outcome.read(
@@ -216,6 +216,6 @@ class Spool:
             )
         return None
 
-    def record(self, outcome: Outcome) -> None:
+    def store_last_run(self, outcome: Outcome) -> None:
         """Write what this run came to."""
         atomic_files.replace(self.folder, spool_files.LAST_RUN, atomic_files.encode_json(outcome.record()))

@@ -49,12 +49,12 @@ def check_sample(spool: Spool, settings: Settings, had_mail: Sequence[str], ask:
     And where the relay answers no question, for then nobody looks. `had_mail`: people who had mail, of whom the sample
     is filled first, and then of the list that is held.
     """
-    domains = watched_domains(settings, spool.accepted().domains)
+    domains = watched_domains(settings, spool.read_accepted().domains)
     if not domains:
         return []
     before = read_sample(spool)
     known = [name for name in before.addresses if domain_of(name) in domains]
-    held = spool.held()
+    held = spool.read_held()
     people = dict.fromkeys([*had_mail, *sorted(held.recipients if held else ())])
     new = (name for name in people if domain_of(name) in domains and name not in known)
     asked = [*known, *islice(new, MOST if len(known) < MOST else 0)]

@@ -138,7 +138,9 @@ def _find_question(spool: Spool, settings: Settings, routes: Mapping[str, str]) 
     domain = next((name for name in settings.domains if name in routes and name not in settings.partial), "")
     where = next_hop_probe.server(routes.get(domain, ""))
     never = {*settings.include, f"postmaster@{domain}"}
-    people = sorted(name for name in spool.in_force().recipients if domain_of(name) == domain and name not in never)
+    people = sorted(
+        name for name in spool.read_in_force().recipients if domain_of(name) == domain and name not in never
+    )
     if where is None or not people:
         return None
     return Question(where, people[:: len(people) // PEOPLE or 1][:PEOPLE], domain)

@@ -68,7 +68,7 @@ class RefusalCheck:
     def _read_known(self, settings: Settings) -> ListSnapshot:
         """Read a customer's list, the one that waits, and who left of late."""
         with Spool(self._tables.places, settings.customer) as spool:
-            held, recipients = spool.held(), spool.in_force().recipients
+            held, recipients = spool.read_held(), spool.read_in_force().recipients
             removals = removed_addresses.find_gone(spool.folder, self._now)
         return ListSnapshot(
             settings.customer,

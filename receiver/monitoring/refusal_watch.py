@@ -180,15 +180,15 @@ def first_day(logs: OpenedLogs, now: float) -> str:
 def _known_addresses(places: Places, customer: str, now: int) -> Collection[str]:
     """Return who is on a customer's list or on the one that waits, or left in the last 90 days."""
     with Spool(places, customer) as spool:
-        held, gone = spool.held(), removed_addresses.find_gone(spool.folder, now)
-        return spool.in_force().recipients | gone.keys() | (held.recipients if held else frozenset())
+        held, gone = spool.read_held(), removed_addresses.find_gone(spool.folder, now)
+        return spool.read_in_force().recipients | gone.keys() | (held.recipients if held else frozenset())
 
 
 def _mark_listed(spool: Spool, refusals: Refusals, known: Collection[str], now: int) -> None:
     """Note who of the refused is on the list in force, and of those who are new here, who was on an earlier one."""
     unlisted = {name for name, each in refusals.refused.items() if not each.was_listed}
     if unlisted:
-        refusals.mark_listed(spool.in_force().recipients)
+        refusals.mark_listed(spool.read_in_force().recipients)
     if unlisted - set(known):
         refusals.mark_listed(removed_addresses.find_gone(spool.folder, now).keys())
         for entry in history.entries(spool.folder):

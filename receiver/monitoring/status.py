@@ -36,10 +36,10 @@ class Status(NamedTuple):
     @classmethod
     def of(cls, spool: Spool, settings: Settings, now: int) -> Status:
         """Read it, without a lock: a run that is going on may be half seen. No list is read into memory."""
-        in_force, begun = spool.summary(), publishing.read_unfinished(spool)
+        in_force, begun = spool.summarize_in_force(), publishing.read_unfinished(spool)
         opened = find_marker(spool.places, spool.customer)
         opens = settings.domains if opened else in_force.accepted.opens(settings, now)
-        state = (spool.waits(), spool.frozen(), spool.keys(), spool.last_run())
+        state = (spool.summarize_held(), spool.read_freeze(), spool.read_keys(), spool.read_last_run())
         gained = upload_log.find_last_addition(spool.folder) if settings.no_additions_days else 0
         return cls(
             spool.customer,

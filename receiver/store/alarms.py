@@ -44,7 +44,7 @@ def _opening(places: Places, followed: FollowRecord, now: int) -> list[str]:
     found: list[str] = []
     for name in list_customers(places):
         with suppress(Stopped, BadSettings, OSError), Spool(places, name) as spool:
-            settings, accepted = load_settings(places, name), spool.accepted()
+            settings, accepted = load_settings(places, name), spool.read_accepted()
             already = accepted.opens(settings, followed.reached)
             found += (domain for domain in accepted.opens(settings, now + SILENT) if domain not in already)
     return found

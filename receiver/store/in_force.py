@@ -52,7 +52,7 @@ def publish_heads(spool: Spool, settings: Settings, tips: Sequence[Tip], news: N
     wanted["settings"] = list(newest_settings(tip.head for tip in tips)[:2]) if tips else [0, ""]
     base = unite(tips)
     made = atomic_files.load_json(spool.folder, HEADS_IN_FORCE)
-    if made == wanted and (spool.text() or not keep_domains(base.recipients, settings.domains)):
+    if made == wanted and (spool.read_text() or not keep_domains(base.recipients, settings.domains)):
         return Published()
     write_heads(spool, tips)
     done = _put_into_force(spool, settings, base, news, now)
@@ -67,14 +67,14 @@ def _digest_dates(head: Head) -> str:
 
 
 def _put_into_force(spool: Spool, settings: Settings, base: Tip, news: News, now: int) -> Published:
-    in_force = spool.in_force()
+    in_force = spool.read_in_force()
     recipients = keep_domains(base.recipients, settings.domains)
     text = list_file.encode_recipients(recipients)
     domains = {name: when for name, when in base.head.accepted.domains.items() if name in settings.domains}
     accepted = base.head.accepted._replace(domains=domains)
     added, removed = recipients - in_force.recipients, in_force.recipients - recipients
     entry = _entry(base, news, in_force.text, Published(added, removed), now)
-    takes_more = bool(base.head.export.plus_addresses) and not spool.last_export().plus_addresses
+    takes_more = bool(base.head.export.plus_addresses) and not spool.read_last_export().plus_addresses
     origin = Origin(entry.when, entry.key, entry.client, entry.by)
     is_logged = bool(added or removed or base.head.point in news.log)  # else newer dates, or a review, of the same list
     logged = entry if is_logged else None
@@ -83,7 +83,7 @@ def _put_into_force(spool: Spool, settings: Settings, base: Tip, news: News, now
     decision = decision._replace(brings_back=_brought_back(spool, base.head, now))
     _log_others(spool, news, entry)
     publishing.publish(spool, settings, in_force, decision, now)
-    spool.record_export(base.head.export)
+    spool.store_last_export(base.head.export)
     _freeze(spool, base.head)
     _hold(spool, base.head, news)
     return Published(added, removed)
@@ -125,21 +125,21 @@ def _brought_back(spool: Spool, head: Head, now: int) -> frozenset[str]:
 
 def _freeze(spool: Spool, head: Head) -> None:
     if head.frozen is None:
-        spool.unfreeze()
-    elif spool.frozen() != ListFreeze(head.frozen.since, head.frozen.by, head.frozen.to):
-        spool.freeze(ListFreeze(head.frozen.since, head.frozen.by, head.frozen.to))
+        spool.delete_freeze()
+    elif spool.read_freeze() != ListFreeze(head.frozen.since, head.frozen.by, head.frozen.to):
+        spool.store_freeze(ListFreeze(head.frozen.since, head.frozen.by, head.frozen.to))
 
 
 def _hold(spool: Spool, head: Head, news: News) -> None:
     """Hold the list that is held in the store. A follower that has not received that list holds none."""
     if not head.held:
-        spool.unhold()
+        spool.delete_held()
         return
     with suppress(KeyError, TypeError, ValueError):
-        held, waits = Held.read(head.held), spool.waits()
+        held, waits = Held.read(head.held), spool.summarize_held()
         text = news.held or find_list(spool, held.list) or b""
         if text and (waits is None or waits.fields() != held.fields()):
-            spool.hold(held._replace(recipients=list_file.decode_recipients(text)), text)
+            spool.store_held(held._replace(recipients=list_file.decode_recipients(text)), text)
     _record_review(spool, head)
 
 

@@ -112,10 +112,10 @@ def merge_heads(access: StoreAccess, spool: Spool, given: Mapping[str, Any]) -> 
     prepare(spool, now)
     if access.settings.is_upload_relay:
         return _publish(access, spool, write(access, spool, None, given=taken))
-    with spool.locked(), locks.hold_settings(spool.places):
+    with spool.hold_lock(), locks.hold_settings(spool.places):
         own, settings = read_heads(spool), load_settings(spool.places, spool.customer)
         publish_heads(spool, settings, [*own, *find_unknown(own, taken)], News(), now)
-    return {"point": "", "total": spool.summary().total}
+    return {"point": "", "total": spool.summarize_in_force().total}
 
 
 def forget_heads(access: StoreAccess, spool: Spool, removing: int | None) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def forget_heads(access: StoreAccess, spool: Spool, removing: int | None) -> dic
     going = sorted(unite(own).recipients - store.recipients)
     if removing != len(going):
         raise RefusedWith(f"{len(going)} would be removed by it: --removing {len(going)}", {"going": going})
-    with spool.locked(), locks.hold_settings(spool.places):
+    with spool.hold_lock(), locks.hold_settings(spool.places):
         if _points(read_heads(spool)) != _points(own):  # others would go than those who were counted
             raise Busy("this relay's list has changed just now; look again and ask again")
         publish_heads(spool, load_settings(spool.places, spool.customer), [store], news, int(time.time()))

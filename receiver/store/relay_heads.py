@@ -46,7 +46,7 @@ def adopt_list(spool: Spool, now: int) -> None:
     """
     known = _load(spool)
     tips = read_heads(spool)
-    if (known is None or len(tips) < len(known)) and spool.text():
+    if (known is None or len(tips) < len(known)) and spool.read_text():
         write_heads(spool, (*tips, _head_of_spool(spool, now)))
 
 
@@ -57,16 +57,16 @@ def forget_heads(spool: Spool) -> None:
 
 
 def _head_of_spool(spool: Spool, now: int) -> Tip:
-    text, waits, freeze = spool.text(), spool.waits(), spool.frozen()
+    text, waits, freeze = spool.read_text(), spool.summarize_held(), spool.read_freeze()
     frozen = Freeze(escape(freeze.by), max(0, min(freeze.since, now)), escape(freeze.list), "") if freeze else None
     back = removed_addresses.read_removals(spool.folder, now)
     kept = {name: back[name].entry for name in removed_addresses.brought_back(back)}
-    accepted = spool.accepted()
+    accepted = spool.read_accepted()
     dates = {name: when for name, when in accepted.domains.items() if 0 <= when <= LATEST}
     head = Head(new_point(), now, list_file.digest(text), Accepted())
     head = head._replace(settings=load_revision(spool.places, spool.customer))
     parts = {"accepted": accepted._replace(domains=dates), "held": waits and waits.fields(), "kept": kept}
-    return Tip(_with_sound_parts(head, {**parts, "frozen": frozen, "export": spool.last_export()}), text)
+    return Tip(_with_sound_parts(head, {**parts, "frozen": frozen, "export": spool.read_last_export()}), text)
 
 
 def _with_sound_parts(head: Head, parts: Mapping[str, Any]) -> Head:
@@ -107,7 +107,7 @@ def find_list(spool: Spool, name: str) -> bytes | None:
 def _copies(spool: Spool, name: str) -> Iterator[bytes]:
     with suppress(FileNotFoundError), atomic_files.hold_directory(_FOLDER, spool.folder) as directory:
         yield _read_packed(directory, name) or b""
-    yield spool.text()
+    yield spool.read_text()
     with suppress(FileNotFoundError, Failed), atomic_files.hold_directory("held", spool.folder) as directory:
         yield atomic_files.read(directory, "recipients", list_file.LIMIT) or b""
     for entry in history.entries(spool.folder):

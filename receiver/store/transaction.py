@@ -75,7 +75,7 @@ Act = Callable[[Tip], "Change | None"]
 
 def prepare(spool: Spool, now: int) -> tuple[Tip, ...]:
     """Return this relay's heads, after making one of a list that none stands for. Raises Busy."""
-    with spool.locked():
+    with spool.hold_lock():
         adopt_list(spool, now)
         return read_heads(spool)
 
@@ -99,7 +99,7 @@ def write(
 def publish(access: StoreAccess, spool: Spool, tip: Tip | None, news: News) -> Published:
     """Merge the store's head, or the spare, with this relay's own heads and put the result into force. Raises Busy."""
     access.step("before-publish")
-    with spool.locked(), locks.hold_settings(spool.places):
+    with spool.hold_lock(), locks.hold_settings(spool.places):
         settings, now = load_settings(spool.places, spool.customer), int(time.time())
         adopt_list(spool, now)
         done = publish_heads(spool, settings, reconcile(read_heads(spool), tip), news, now)

@@ -49,9 +49,9 @@ class Judgement(NamedTuple):
 
 def read_before(settings: Settings, spool: Spool, frozen: ListFreeze | None, now: int) -> Before:
     """Return what this relay's own spool has to judge a list beside."""
-    in_force = spool.in_force()
+    in_force = spool.read_in_force()
     removals = removed_addresses.read_removals(spool.folder, now)
-    counts, plus = _counts(settings, in_force, spool), bool(spool.last_export().plus_addresses)
+    counts, plus = _counts(settings, in_force, spool), bool(spool.read_last_export().plus_addresses)
     return Before(in_force, counts, removals, find_last_accept(spool, now), frozen, takes_plus=plus)
 
 

@@ -53,7 +53,7 @@ def process_export(
                 settings, choice = current, _read_export(current, export)
             outcome, added = take_export(store, settings, choice, spool, origin)
             return _verify_recorded(spool, tables, choice, outcome, added)
-        with spool.locked(), locks.hold_settings(spool.places):
+        with spool.hold_lock(), locks.hold_settings(spool.places):
             if uses_store(spool.places):
                 raise Busy("this relay has come to use a store meanwhile; try again")
             current = load_settings(spool.places, spool.customer)
@@ -61,9 +61,9 @@ def process_export(
                 choice = _read_export(current, export)
             publishing.complete(spool)
             left_out.write_left_out(spool.folder, choice.own_left_out)
-            outcome, added = apply_list(current, choice, spool, origin, spool.frozen())
-            spool.record_export(LastExport(tuple(sorted(choice.open_domains)), choice.plus_addresses))
-            spool.record(outcome)
+            outcome, added = apply_list(current, choice, spool, origin, spool.read_freeze())
+            spool.store_last_export(LastExport(tuple(sorted(choice.open_domains)), choice.plus_addresses))
+            spool.store_last_run(outcome)
     except BadExport as error:
         return record_refusal(spool, origin, error, look)
     return verify_tables(spool, tables, outcome, added)
@@ -72,9 +72,9 @@ def process_export(
 def _verify_recorded(
     spool: Spool, tables: Tables, choice: FilteredExport, outcome: Outcome, added: Iterable[str]
 ) -> Outcome:
-    with spool.locked():
+    with spool.hold_lock():
         left_out.write_left_out(spool.folder, choice.own_left_out)
-        spool.record(outcome)
+        spool.store_last_run(outcome)
     return verify_tables(spool, tables, outcome, added)
 
 
@@ -82,8 +82,8 @@ def record_refusal(spool: Spool, origin: Origin, error: BadExport, look: bool = 
     """Return why an export cannot be read, and record it unless it was only a look."""
     outcome = Outcome(spool.customer, "refused", origin, why=f"{error}; the list in force stays")
     if not look:
-        with suppress(Busy), spool.locked():
-            spool.record(outcome)
+        with suppress(Busy), spool.hold_lock():
+            spool.store_last_run(outcome)
     return outcome
 
 
@@ -98,11 +98,11 @@ def apply_list(
     before = read_before(settings, spool, frozen, now)
     judged = judge_export(settings, choice, before, origin, now)
     if judged.held:
-        spool.hold(judged.held, judged.text)
+        spool.store_held(judged.held, judged.text)
     if judged.decision:
         publishing.publish(spool, settings, before.in_force, judged.decision, now)
     else:
-        spool.accept(judged.accepted)
+        spool.store_accepted(judged.accepted)
         upload_log.add_entry(spool.folder, judged.entry)
     return judged.outcome, judged.added
 
@@ -112,13 +112,13 @@ def verify_tables(spool: Spool, tables: Tables, outcome: Outcome, added: Iterabl
     begun = publishing.read_unverified(spool)
     if begun is None:
         return outcome
-    trouble = tables.rebuild_and_verify(spool.customer, added, spool.text())
+    trouble = tables.rebuild_and_verify(spool.customer, added, spool.read_text())
     if trouble and publishing.read_unverified(spool) != begun:
         return outcome  # another run has published meanwhile, and answers for it
     outcome = outcome._replace(trouble=trouble)
-    with suppress(Busy), spool.locked():
+    with suppress(Busy), spool.hold_lock():
         if trouble:
-            spool.record(outcome)
+            spool.store_last_run(outcome)
         else:
             publishing.mark_verified(spool, begun)
     return outcome
@@ -127,15 +127,15 @@ def verify_tables(spool: Spool, tables: Tables, outcome: Outcome, added: Iterabl
 def recover(spool: Spool, tables: Tables) -> None:
     """Finish what a killed or failed run left to be done. A run that is still working is left alone."""
     try:
-        with spool.locked(0):
+        with spool.hold_lock(0):
             publishing.complete(spool)
     except Busy:
         return
-    last = spool.last_run() or Outcome(spool.customer, "unchanged")
+    last = spool.read_last_run() or Outcome(spool.customer, "unchanged")
     after = verify_tables(spool, tables, last._replace(trouble=""), ())
     if after != last:
-        with suppress(Busy), spool.locked():
-            spool.record(after)
+        with suppress(Busy), spool.hold_lock():
+            spool.store_last_run(after)
 
 
 def _read_export(settings: Settings, export: bytes) -> FilteredExport:

@@ -43,6 +43,6 @@ def run_recorded(spool: Spool, origin: Origin, run: Callable[[], Outcome]) -> Ou
     except (Stopped, BadSettings, OSError, MemoryError) as error:
         ended = outcome_of_error(spool.customer, origin, error)
     if ended.did == "failed":
-        with suppress(Busy, OSError), spool.locked():
-            spool.record(ended)
+        with suppress(Busy, OSError), spool.hold_lock():
+            spool.store_last_run(ended)
     return ended

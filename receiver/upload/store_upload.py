@@ -53,7 +53,7 @@ def _fall_back(
     added = frozenset[str]()
     if spare:
         added = publish(access, spool, spare, News()).added
-    total = spool.summary().total
+    total = spool.summarize_in_force().total
     told = f"{why}; {len(added)} added on this relay, nobody removed; try again later"
     return Outcome(spool.customer, "busy", origin, total=total, added=len(added), why=told), added
 

@@ -126,9 +126,9 @@ from common.settings import Places
 from receiver.lists.accepted import Accepted
 from receiver.lists.spool import Spool
 with Spool(Places(), "acme") as spool:
-    text = list_file.encode_recipients(spool.in_force().recipients - {"user0007@acme.example"})
+    text = list_file.encode_recipients(spool.read_in_force().recipients - {"user0007@acme.example"})
     atomic_files.replace(spool.folder, "recipients", text)
-    spool.accept(Accepted({"acme.example": int(time.time()) + 86000}, list_file.digest(text)))
+    spool.store_accepted(Accepted({"acme.example": int(time.time()) + 86000}, list_file.digest(text)))
 """
 
 

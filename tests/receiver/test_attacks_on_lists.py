@@ -89,7 +89,7 @@ def test_attack_a_first_list_too_long_to_be_in_force_is_reviewed_and_another_acc
     with pytest.raises(Refused, match=r"the list held now lacks .* of the reviewed list"):
         take(relay, found)
     with relay.spool() as spool:
-        assert spool.accepted().opens(relay.settings, int(time.time())) == ("acme.example",)
+        assert spool.read_accepted().opens(relay.settings, int(time.time())) == ("acme.example",)
 
 
 def test_attack_a_new_domain_s_list_is_swapped_where_another_domain_grows_too_much(tmp_path: Path) -> None:

@@ -74,12 +74,12 @@ class Whole(NamedTuple):
 
 def whole(relay: SmallRelay) -> Whole:
     with relay.spool() as spool:
-        held, in_force = spool.held(), spool.in_force()
+        held, in_force = spool.read_held(), spool.read_in_force()
         return Whole(
             in_force.recipients,
-            frozenset(spool.accepted().domains),
+            frozenset(spool.read_accepted().domains),
             held.list if held else "",
-            spool.frozen() is not None,
+            spool.read_freeze() is not None,
             tuple(entry.kept.list for entry in history.entries(spool.folder)),
             frozenset(relay.in_tables()),
             publishing.read_unfinished(spool) is not None,
@@ -243,8 +243,8 @@ def test_an_attack_by_a_link_in_place_of_the_list_reads_nothing_behind_it(relay:
     (relay.folder / "recipients").unlink()
     (relay.folder / "recipients").symlink_to(stranger)
     with relay.spool() as spool:
-        assert spool.in_force().recipients == frozenset()
-        assert spool.in_force().accepted == Accepted(), "and its domains count as open"
+        assert spool.read_in_force().recipients == frozenset()
+        assert spool.read_in_force().accepted == Accepted(), "and its domains count as open"
     assert relay.offer(people(10)).did == "held"
     assert stranger.read_text() == "root@acme.example\n"
     assert not (relay.folder / "recipients").is_symlink()
@@ -254,10 +254,10 @@ def test_an_attack_by_a_pipe_in_place_of_a_file_makes_nobody_wait(relay: SmallRe
     for name in ("recipients", "accepted.json", "last-run.json", "keys.json"):
         os.mkfifo(relay.folder / name)
     with relay.spool() as spool:
-        assert spool.in_force().recipients == frozenset()
-        assert spool.last_run() is None
+        assert spool.read_in_force().recipients == frozenset()
+        assert spool.read_last_run() is None
         spool.note_key("k1", 1)
-        assert spool.keys() == {"k1": {"first": 1, "last": 1}}
+        assert spool.read_keys() == {"k1": {"first": 1, "last": 1}}
 
 
 def test_an_attack_by_a_link_in_place_of_a_customers_folder_is_refused(relay: SmallRelay, tmp_path: Path) -> None:
@@ -513,8 +513,8 @@ def test_a_second_run_for_the_same_customer_is_told_to_come_again(
     relay: SmallRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "_STEP", 0.01)
-    with relay.spool() as first, relay.spool() as other, first.locked(), pytest.raises(Busy, match="try again"):
-        other.locked(0.05).__enter__()
+    with relay.spool() as first, relay.spool() as other, first.hold_lock(), pytest.raises(Busy, match="try again"):
+        other.hold_lock(0.05).__enter__()
 
 
 def test_two_exports_are_parsed_at_once_and_the_third_waits(relay: SmallRelay) -> None:
@@ -551,5 +551,5 @@ def test_only_so_many_keys_are_remembered(relay: SmallRelay) -> None:
         for number in range(1, 30):
             spool.note_key(f"k{number}", number)
         spool.note_key("k15", 100)
-        assert len(spool.keys()) == 20
-        assert spool.keys()["k15"] == {"first": 15, "last": 100}
+        assert len(spool.read_keys()) == 20
+        assert spool.read_keys()["k15"] == {"first": 15, "last": 100}

@@ -103,7 +103,7 @@ class World:
         if not relay.folder.exists():
             return
         with relay.spool() as spool:
-            in_force, heads = spool.in_force(), read_heads(spool)
+            in_force, heads = spool.read_in_force(), read_heads(spool)
         now = Seen(in_force.recipients, frozenset(in_force.accepted.domains), heads)
         told = "\n".join(self.events)
         assert not before.names or set(STAFF) <= now.names, f"somebody of the staff is gone\n{told}"
@@ -397,7 +397,7 @@ def _step(fault: str) -> Callable[[str], None]:
 
 def _review_and_accept(spool: Spool, relay: SmallRelay) -> Outcome:
     found = review.review_held(spool, relay.settings, int(time.time()))
-    with spool.locked():
+    with spool.hold_lock():
         record = review.note_review(spool, found, NO_MAIL)
     order = AcceptOrder(record.numbers, record.list, "anna", log_incomplete=True)
     return accept_held(spool, order, Witness(NO_MAIL, lambda _: NOT_ASKED), relay.tables)

@@ -169,7 +169,7 @@ class SmallRelay:
 
     def accepted(self) -> dict[str, int]:
         with self.spool() as spool:
-            return dict(spool.accepted().domains)
+            return dict(spool.read_accepted().domains)
 
     def builds(self) -> int:
         return (self.var / "builds").read_text().count("built") if (self.var / "builds").exists() else 0

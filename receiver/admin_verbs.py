@@ -100,7 +100,7 @@ def _adopt(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
 
 def _review(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
     if spool.read_held() is None:
-        return print_record(review.nothing_held(spool.customer), review_lines)
+        return print_record(review.make_empty_record(spool.customer), review_lines)
     found = review.review_held(spool, settings, call.origin.when)
     seen = call_logs.read_on(call.places, call.logs, call.origin.when).seen_mail(spool.customer, call.origin.when)
     with spool.hold_lock(_NOTE):  # what cannot be noted cannot be accepted
@@ -177,10 +177,10 @@ def _open(call: AdminCall, _: Settings, spool: Spool) -> Answer:
 
 def _history(call: AdminCall, _: Settings, spool: Spool) -> Answer:
     if call.asked.diff is not None:
-        found = {"customer": spool.customer, **history.difference(spool.folder, call.asked.diff)}
+        found = {"customer": spool.customer, **history.read_difference(spool.folder, call.asked.diff)}
         return print_record(found, difference_lines)
     frozen = spool.read_freeze()
-    found = {"history": history.records(spool.folder), "pinned": frozen and frozen._asdict()}
+    found = {"history": history.read_records(spool.folder), "pinned": frozen and frozen._asdict()}
     found["log"] = upload_log.removal_records(spool.folder)
     return print_record({"customer": spool.customer, **found}, history_lines)
 
@@ -200,7 +200,7 @@ def _hand_over(_: AdminCall, __: Settings, spool: Spool) -> Answer:
 
 def _read_given(call: AdminCall, settings: Settings, spool: Spool) -> tuple[ExportedLists, ...]:
     most = most_bytes(settings.max_recipients)
-    return copy_list.read(sys.stdin.buffer.read(copy_list.LIMIT + 1), spool.customer, call.origin.when, most)
+    return copy_list.read_exported(sys.stdin.buffer.read(copy_list.LIMIT + 1), spool.customer, call.origin.when, most)
 
 
 def _take_over(call: AdminCall, settings: Settings, spool: Spool) -> Answer:

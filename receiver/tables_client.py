@@ -37,9 +37,9 @@ class Tables(NamedTuple):
             raise Failed(f"rebuild-relay-recips ended {code}: {said}")
         return {name: why for name, colon, why in (line.partition(": ") for line in out.splitlines()) if colon}
 
-    def left_out(self) -> Mapping[str, str]:
+    def find_faulty_customers(self) -> Mapping[str, str]:
         """Return for whom the last build did not take the files as they stand, mostly root's copy instead, and why."""
-        return Manifest.read(self.places.tables).left_out
+        return Manifest.read(self.places.tables).faulty_customers
 
     def is_modified(self) -> bool:
         """Return whether somebody has changed or removed what was built: Postfix then has no answer, or a wrong one."""
@@ -65,7 +65,7 @@ class Tables(NamedTuple):
         """Return the parameters of Postfix that no longer name our tables, as `PARAMETER: why`. Raises Failed."""
         return self._ask_root("--main-cf").splitlines()
 
-    def left_open(self) -> list[str]:
+    def find_left_open(self) -> list[str]:
         """Return a line for each domain being adopted that nobody closes any more: `CUSTOMER: why`. Raises Failed."""
         return self._ask_root("--adopted").splitlines()
 
@@ -96,9 +96,9 @@ class Tables(NamedTuple):
     def rebuild_and_verify(self, customer: str, added: Iterable[str], text: bytes) -> str:
         """Build, and look up the new recipients and some of the rest; return what is wrong, or an empty text."""
         try:
-            left_out = self.build().get(customer)
-            if left_out is not None:
-                return f"left out of the tables: {escape(left_out)}"
+            fault = self.build().get(customer)
+            if fault is not None:
+                return f"left out of the tables: {escape(fault)}"
             missing = self.find_missing({*islice(added, ADDED), *_sample_evenly(text)})
         except Failed as error:
             return str(error)

@@ -22,7 +22,7 @@ from receiver.monitoring.status import Status
 from receiver.outcome import Answer, Busy, Failed, Stopped
 from receiver.store.relay_heads import forget_heads
 from receiver.store.settings import uses_store
-from receiver.store.upload_watch import watched_elsewhere
+from receiver.store.upload_watch import find_watched_elsewhere
 from receiver.system import atomic_files, locks
 from receiver.tables_client import Tables
 from receiver.upload.pipeline import recover
@@ -56,13 +56,13 @@ def _run_all(
     looked = [_check_customer(places, tables, customer, now) for customer in list_customers(places)]
     seen = [each for each in looked if isinstance(each, CheckedCustomer)]
     found = [each for each in looked if isinstance(each, Alarm)]
-    adopted = _left_open(tables, seen)
+    adopted = _check_adopted_domains(tables, seen)
     found += _check_servers(places, seen, logs)
     found += _rebuild_if_due(tables, seen, run, [alarm.text for alarm in adopted])
     found += adopted
-    found += [*_repair(tables), *_check_main_cf(tables)] if looked else []
+    found += [*_repair_tables(tables), *_check_main_cf(tables)] if looked else []
     every = (alarm for each in seen for alarm in each.alarms)
-    others = watched_elsewhere(places, [each.settings.customer for each in seen], now)
+    others = find_watched_elsewhere(places, [each.settings.customer for each in seen], now)
     every = (alarm for alarm in every if not (alarm.customer in others and alarm.kind.startswith(_OF_UPLOADS)))
     found += alarms.merge_outage(every, sum(1 for each in seen if each.status.heard))
     watch, of_refusals = _watch_refusals(places, tables, run, seen, logs, now)
@@ -93,7 +93,7 @@ def _check_customer(places: Places, tables: Tables, customer: str, now: int) -> 
             status = Status.of(spool, settings, now)
             closing = frozenset() if status.opened else frozenset(settings.domains)
             if status.in_force.accepted.domains.keys() - closing:
-                _forget(spool, closing)
+                _forget_accepted(spool, closing)
             return CheckedCustomer(settings, status, tuple(alarms.find_alarms(status, settings, now)))
     except (Stopped, BadSettings, OSError) as error:
         return Alarm(customer, "broken", str(error))
@@ -105,7 +105,7 @@ def _describe(error: Exception) -> str:
     return f"its files cannot be read: {type(error).__name__}: {escape(str(error))}"
 
 
-def _forget(spool: Spool, closing: Container[str]) -> None:
+def _forget_accepted(spool: Spool, closing: Container[str]) -> None:
     """Forget that lists were accepted in other domains than these.
 
     One that went and comes back is open, as a new one is; and one that a person opened, until a list of it is accepted.
@@ -116,12 +116,12 @@ def _forget(spool: Spool, closing: Container[str]) -> None:
         spool.store_accepted(accepted._replace(domains=staying))
 
 
-def _left_open(tables: Tables, seen: list[CheckedCustomer]) -> list[Alarm]:
+def _check_adopted_domains(tables: Tables, seen: list[CheckedCustomer]) -> list[Alarm]:
     """Find domains being adopted of which the tables that closed them are asked no more."""
     if not any(each.settings.closed_by for each in seen):
         return []
     try:
-        lines = [line.partition(": ") for line in tables.left_open()]
+        lines = [line.partition(": ") for line in tables.find_left_open()]
     except Failed as error:
         return [Alarm("", "adopted", f"whether domains that are adopted are still closed cannot be told: {error}")]
     return [Alarm(customer, "adopted", escape(text, 500)) for customer, _, text in lines]
@@ -138,17 +138,17 @@ def _rebuild_if_due(tables: Tables, seen: list[CheckedCustomer], run: int, adopt
     opens.update({"": adopted} if adopted else {})
     wanted = {"open": opens, "put_off": asking.find_put_off(tables.places, [each.settings for each in seen])}
     before = {"open": {}, "put_off": [], **(atomic_files.load_json(run, _OPENED) or {})}
-    left_out: dict[str, str] = {}
+    faulty: dict[str, str] = {}
     if wanted != before or tables.is_modified():
         try:
-            left_out = tables.build()
+            faulty = tables.build()
         except Failed as error:
             return [Alarm("", "build", f"the tables are out of date, and cannot be built: {error}")]
         atomic_files.store_json(run, _OPENED, wanted)
-    return [Alarm(name, "left-out", f"left out of the tables: {escape(why)}") for name, why in left_out.items()]
+    return [Alarm(name, "left-out", f"left out of the tables: {escape(why)}") for name, why in faulty.items()]
 
 
-def _repair(tables: Tables) -> list[Alarm]:
+def _repair_tables(tables: Tables) -> list[Alarm]:
     """Rebuild tables in which Postfix could not look a key up: it defers all mail that it asks them about."""
     try:
         broken = tables.repair()

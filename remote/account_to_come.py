@@ -36,7 +36,7 @@ def as_if_made(account: str) -> Iterator[tuple[str, ...]]:
 
     There are none where it is there already. Where no mounts can be had, the program is not run and the code is 1.
     """
-    if is_there(account):
+    if has_account(account):
         yield ()
         return
     folder = f"/var/tmp/postern-{os.urandom(8).hex()}"  # noqa: S108  # mkdir takes nothing that is there already
@@ -52,7 +52,7 @@ def as_if_made(account: str) -> Iterator[tuple[str, ...]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def is_there(account: str) -> bool:
+def has_account(account: str) -> bool:
     """Return whether there is an account of that name."""
     try:
         pwd.getpwnam(account)

@@ -22,7 +22,7 @@ from receiver.outcome import Outcome, Refused
 from receiver.tables_client import Tables
 from receiver.upload.guard import GROWTH_FLOOR
 from receiver.upload.judgement import accepted_domains, log_entry
-from receiver.upload.pipeline import verify_tables
+from receiver.upload.pipeline import build_and_verify_tables
 
 
 class AcceptOrder(NamedTuple):
@@ -67,7 +67,7 @@ def accept_held(spool: Spool, order: AcceptOrder, witness: Witness, tables: Tabl
         _publish(spool, settings, in_force, found, outcome, now)
         judged_mail.add_judged(spool.folder, record.mail.keys() - found.recipients, now)
         spool.store_last_run(outcome)
-    return verify_tables(spool, tables, outcome, found.recipients - in_force.recipients)
+    return build_and_verify_tables(spool, tables, outcome, found.recipients - in_force.recipients)
 
 
 def _publish(spool: Spool, settings: Settings, in_force: InForce, found: Review, outcome: Outcome, now: int) -> None:

@@ -15,7 +15,7 @@ from receiver.lists.spool import Spool
 from receiver.outcome import Origin, Outcome, Refused
 from receiver.tables_client import Tables
 from receiver.upload.judgement import log_entry
-from receiver.upload.pipeline import verify_tables
+from receiver.upload.pipeline import build_and_verify_tables
 
 LIMIT = 512 << 20  # bytes of JSON
 
@@ -40,7 +40,7 @@ def hold_adopted(settings: Settings, spool: Spool, given: frozenset[str], origin
     Raises Refused where each of their domains has an accepted list, which they would only be held against.
     """
     with spool.hold_lock():
-        publishing.complete(spool)
+        publishing.complete_publication(spool)
         in_force, waiting = spool.read_in_force(), spool.read_held()
         first = sorted({*map(domain_of, given)} - in_force.accepted.domains.keys())
         if not first:
@@ -61,7 +61,7 @@ def hold_adopted(settings: Settings, spool: Spool, given: frozenset[str], origin
             decision = Decision(both, text, in_force.accepted, origin, clears=False, entry=logged)
             publishing.publish(spool, settings, in_force, decision, origin.when)
         spool.store_last_run(outcome)
-    return verify_tables(spool, tables, outcome, given - in_force.recipients)
+    return build_and_verify_tables(spool, tables, outcome, given - in_force.recipients)
 
 
 def _is_listed(one: Any, settings: Settings) -> bool:

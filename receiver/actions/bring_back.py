@@ -11,7 +11,7 @@ from receiver.outcome import Origin, Outcome, Refused
 from receiver.tables_client import Tables
 from receiver.upload.guard import count_by_domain
 from receiver.upload.judgement import log_entry
-from receiver.upload.pipeline import verify_tables
+from receiver.upload.pipeline import build_and_verify_tables
 
 
 def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables, look: bool = False) -> Outcome:
@@ -23,7 +23,7 @@ def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables, look: b
     with publishing.transaction(spool) as settings:
         in_force = spool.read_in_force()
         removals = removed_addresses.read_removals(spool.folder, origin.when)
-        back = keep_domains(removed_addresses.removed_by(removals, entry), settings.domains)
+        back = keep_domains(removed_addresses.find_removed_by(removals, entry), settings.domains)
         if not back:
             raise Refused(_describe_nobody(entry))
         recipients = in_force.recipients | back
@@ -31,7 +31,7 @@ def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables, look: b
         outcome = Outcome(spool.customer, "unchanged", origin, total=len(recipients))
         if look:
             return outcome._replace(did="looked", added=len(back - in_force.recipients), coming=coming)
-        if not back <= removed_addresses.brought_back(removals) & in_force.recipients:
+        if not back <= removed_addresses.find_brought_back(removals) & in_force.recipients:
             outcome = outcome._replace(did="published", added=len(back - in_force.recipients))
             text = list_file.encode_recipients(recipients)
             accepted = in_force.accepted._replace(counts=count_by_domain(recipients, settings))
@@ -40,7 +40,7 @@ def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables, look: b
             decision = Decision(recipients, text, accepted, origin, clears=False, entry=logged, brings_back=back)
             publishing.publish(spool, settings, in_force, decision, origin.when)
         spool.store_last_run(outcome)
-    return verify_tables(spool, tables, outcome, back - in_force.recipients)
+    return build_and_verify_tables(spool, tables, outcome, back - in_force.recipients)
 
 
 def _describe_nobody(entry: str) -> str:

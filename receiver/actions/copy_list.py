@@ -28,7 +28,7 @@ from receiver.system import atomic_files
 from receiver.system.checked_json import decode_json
 from receiver.tables_client import Tables
 from receiver.upload.guard import count_by_domain
-from receiver.upload.pipeline import verify_tables
+from receiver.upload.pipeline import build_and_verify_tables
 
 LIMIT = 512 << 20  # bytes of JSON
 _ROOM = LIMIT // 2  # bytes of files, which are longer in JSON: eighteen lists of a million, and a held one
@@ -87,12 +87,12 @@ class ExportedLists(NamedTuple):
         return next((file.content for file in self.files if (file.folder, file.name) == (".", name)), b"")
 
     @property
-    def says(self) -> tuple[bytes, frozenset[str]]:
+    def agreement(self) -> tuple[bytes, frozenset[str]]:
         """Return in what relays must agree: who is listed, and which domains have an accepted list."""
         return self.text, frozenset(self.accepted.domains)
 
 
-def read(text: bytes, customer: str, now: int, most: int) -> tuple[ExportedLists, ...]:
+def read_exported(text: bytes, customer: str, now: int, most: int) -> tuple[ExportedLists, ...]:
     """Read what the relays of a customer handed over, a line each, that with the newest list first.
 
     Each list has `most` bytes at most. Raises Refused.
@@ -105,8 +105,8 @@ def read(text: bytes, customer: str, now: int, most: int) -> tuple[ExportedLists
 def export_lists(spool: Spool) -> dict[str, Any]:
     """Return what take_over() takes, as plain JSON."""
     with spool.hold_lock():
-        publishing.complete(spool)
-        in_force, newest = spool.read_in_force(), next(iter(history.entries(spool.folder)), None)
+        publishing.complete_publication(spool)
+        in_force, newest = spool.read_in_force(), next(iter(history.read_entries(spool.folder)), None)
         name = list_file.digest(in_force.text)
         label = ListRecord(name, len(in_force.recipients), 0, 0, Origin(0), tuple(in_force.accepted.domains))
         if newest and newest.kept.list == name:
@@ -127,9 +127,9 @@ def import_lists(spool: Spool, givens: Sequence[ExportedLists], origin: Origin, 
         if spool.read_in_force().text or spool.read_accepted().domains:
             raise Refused("there is a list here already; only an empty spool takes one over")
         some = [given for given in givens if given.packed] or [givens[0]]
-        why = _differ(some)
+        why = _describe_difference(some)
         given = _unite_in_force(some, settings, origin) if why else some[0]
-        _fill(spool, (*given.files, *_freezes(some)))
+        _fill(spool, (*given.files, *_find_freeze(some)))
         outcome = Outcome(spool.customer, "unchanged", origin)
         if why:
             _hold(spool, some[0], origin, why)
@@ -137,20 +137,20 @@ def import_lists(spool: Spool, givens: Sequence[ExportedLists], origin: Origin, 
             label = list_file.read_record(given.packed)
             accepted = given.accepted.only_listed(given.text)
             begun = Publication(origin.when, label.list, accepted, number=given.number)
-            publishing.begin(spool, begun, StagedFiles(label, given.text))
+            publishing.begin_publication(spool, begun, StagedFiles(label, given.text))
             outcome = outcome._replace(did="held" if why else "published", total=label.total, added=label.total)
         outcome = outcome._replace(reasons=(why,) if why else ())
         spool.store_last_run(outcome)
-    return verify_tables(spool, tables, outcome, ())
+    return build_and_verify_tables(spool, tables, outcome, ())
 
 
-def _differ(givens: Sequence[ExportedLists]) -> str:
+def _describe_difference(givens: Sequence[ExportedLists]) -> str:
     """Return the points on which the siblings do not agree; empty: there are none."""
-    lists = {given.says[0] for given in givens}
+    lists = {given.agreement[0] for given in givens}
     if len(lists) > 1:
         counts = ", ".join(str(text.count(b"\n")) for text in sorted(lists, key=len, reverse=True))
         return f"its relays list different addresses ({counts}): every address that any of them lists stays listed"
-    if len({given.says[1] for given in givens}) > 1:
+    if len({given.agreement[1] for given in givens}) > 1:
         return "its relays do not agree on which domains have an accepted list"
     return ""
 
@@ -159,7 +159,7 @@ def _unite_in_force(givens: Sequence[ExportedLists], settings: Settings, origin:
     """Return what is in force where siblings disagree. No list counts as the one accepted last."""
     newest = givens[0]
     recipients = frozenset[str]().union(*(list_file.decode_recipients(given.text) for given in givens))
-    closed = frozenset.intersection(*(given.says[1] for given in givens))
+    closed = frozenset.intersection(*(given.agreement[1] for given in givens))
     domains = {name: when for name, when in newest.accepted.domains.items() if name in closed}
     text = list_file.encode_recipients(recipients)
     label = ListRecord(list_file.digest(text), len(recipients), 0, 0, origin, tuple(domains))
@@ -177,7 +177,7 @@ def _past_of_all(givens: Sequence[ExportedLists], recipients: frozenset[str]) ->
     yield SpoolFile(".", removed_addresses.NAME, removed_addresses.encode_removals(removals))
 
 
-def _freezes(givens: Sequence[ExportedLists]) -> Iterator[SpoolFile]:
+def _find_freeze(givens: Sequence[ExportedLists]) -> Iterator[SpoolFile]:
     """Yield what says that uploads do not take effect: a person said so, even on one relay alone."""
     pins = [file for given in givens for file in given.files if file.name == PINNED]
     yield from pins[:1]
@@ -202,8 +202,8 @@ def _files(spool: Spool) -> Iterator[SpoolFile]:
     Whoever took over the account may have put anything there: what is no kept list is passed over.
     """
     past = (
-        SpoolFile(".", removed_addresses.NAME, removed_addresses.read_file(spool.folder, int(time.time()))),
-        SpoolFile(".", upload_log.NAME, upload_log.read_log(spool.folder)),
+        SpoolFile(".", removed_addresses.NAME, removed_addresses.export_removals(spool.folder, int(time.time()))),
+        SpoolFile(".", upload_log.NAME, upload_log.export_log(spool.folder)),
     )
     yield from past
     room = _ROOM - sum(len(file.content) for file in past)

@@ -41,7 +41,7 @@ def explain(
         "domain_is": _domain_state(domain, settings, in_force.accepted.opens(settings, now)),
         "unlisted": settings.unlisted or UNLISTED[0],
         "put_off": settings.unlisted == UNLISTED[-1] and spool.is_put_off(),
-        "left_out_of_tables": tables.left_out().get(spool.customer, ""),
+        "left_out_of_tables": tables.find_faulty_customers().get(spool.customer, ""),
         "last_good": in_force.accepted.domains.get(domain, 0),
         "listed": _why_listed(name, settings, in_force.recipients),
         "since": _listed_since(spool, name) if name in in_force.recipients else None,
@@ -92,7 +92,7 @@ def _listed_since(spool: Spool, name: str) -> dict[str, Any] | None:
     """Return by which of the kept lists an address came; `at_least`: it is on all of them, and came before that one."""
     line = f"\n{name}\n".encode()
     since: dict[str, Any] | None = None
-    for entry in history.entries(spool.folder):
+    for entry in history.read_entries(spool.folder):
         with suppress(Failed):  # a list that is damaged says nothing
             if line not in b"\n" + history.read_list(spool.folder, entry.number):
                 return since and {**since, "at_least": False}

@@ -22,7 +22,7 @@ from receiver.outcome import Origin, Outcome, Refused
 from receiver.system.checked_json import decode_json
 from receiver.tables_client import Tables
 from receiver.upload.judgement import log_entry
-from receiver.upload.pipeline import verify_tables
+from receiver.upload.pipeline import build_and_verify_tables
 
 
 class MergeOptions(NamedTuple):
@@ -91,7 +91,7 @@ def merge_list(spool: Spool, given: ExportedLists, options: MergeOptions, origin
         if outcome.did == "published":
             publishing.publish(spool, settings, merge.in_force, _decide(spool, merge, given, outcome), origin.when)
         spool.store_last_run(outcome)
-    return verify_tables(spool, tables, outcome, merge.recipients - merge.in_force.recipients)
+    return build_and_verify_tables(spool, tables, outcome, merge.recipients - merge.in_force.recipients)
 
 
 def _merge(spool: Spool, settings: Settings, given: ExportedLists, options: MergeOptions) -> Merge:
@@ -117,7 +117,7 @@ def _decide(spool: Spool, merge: Merge, given: ExportedLists, outcome: Outcome) 
     by = f"{origin.by}, from another relay" if merge.going else ""
     logged = log_entry(outcome, merge.in_force, None, by)._replace(did="merged")
     removals = removed_addresses.read_removals(spool.folder, origin.when)
-    back = _brought_back(given) & merge.recipients & removals.keys() - removed_addresses.brought_back(removals)
+    back = _brought_back(given) & merge.recipients & removals.keys() - removed_addresses.find_brought_back(removals)
     return Decision(
         merge.recipients, text, merge.accepted, origin, by, clears=False, entry=logged, brings_back=frozenset(back)
     )
@@ -126,7 +126,7 @@ def _decide(spool: Spool, merge: Merge, given: ExportedLists, outcome: Outcome) 
 def _brought_back(given: ExportedLists) -> frozenset[str]:
     """Return who stays listed on the other relay until a person accepts that they go."""
     content = _file(given, removed_addresses.NAME)
-    return removed_addresses.brought_back(removed_addresses.decode_removals(content))
+    return removed_addresses.find_brought_back(removed_addresses.decode_removals(content))
 
 
 def _takes_plus(given: ExportedLists) -> bool:

@@ -8,7 +8,7 @@ from receiver.lists.spool import Spool
 from receiver.outcome import Origin, Outcome
 from receiver.tables_client import Tables
 from receiver.upload.judgement import log_entry
-from receiver.upload.pipeline import verify_tables
+from receiver.upload.pipeline import build_and_verify_tables
 
 
 def open_domains(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
@@ -23,4 +23,4 @@ def open_domains(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
             decision = Decision(in_force.recipients, in_force.text, accepted, origin, clears=False, entry=logged)
             publishing.publish(spool, settings, in_force, decision, origin.when)
         spool.store_last_run(outcome)
-    return verify_tables(spool, tables, outcome, ())
+    return build_and_verify_tables(spool, tables, outcome, ())

@@ -104,7 +104,7 @@ def describe_record(record: ReviewRecord) -> dict[str, Any]:
     }
 
 
-def nothing_held(customer: str) -> dict[str, Any]:
+def make_empty_record(customer: str) -> dict[str, Any]:
     """Return the record of a customer of whom nothing is held."""
     return {"customer": customer, "list": "", "mail": None, "numbers": None, "command": ""}
 

@@ -17,7 +17,7 @@ from receiver.outcome import Origin, Outcome, Refused
 from receiver.tables_client import Tables
 from receiver.upload.guard import count_by_domain
 from receiver.upload.judgement import log_entry
-from receiver.upload.pipeline import verify_tables
+from receiver.upload.pipeline import build_and_verify_tables
 
 
 class ListChoice(NamedTuple):
@@ -30,7 +30,7 @@ class ListChoice(NamedTuple):
 def preview_rollback(spool: Spool, which: ListChoice) -> dict[str, Any]:
     """Return, as plain JSON, which list a rollback would put back, and who would come and go. Raises Refused."""
     settings = load_settings(spool.places, spool.customer)
-    entry = _find_entry(history.entries(spool.folder), which, spool.read_freeze())
+    entry = _find_entry(history.read_entries(spool.folder), which, spool.read_freeze())
     before, after = spool.read_in_force().recipients, _recipients(spool, entry, settings)
     found = {"customer": spool.customer, "list": entry.kept.list, "of": entry.kept.origin.when, "total": len(after)}
     return {**found, "coming": sorted(after - before), "going": sorted(before - after)}
@@ -43,7 +43,7 @@ def roll_back(spool: Spool, which: ListChoice, removing: int, origin: Origin, ta
     """
     with publishing.transaction(spool) as settings:
         in_force = spool.read_in_force()
-        entry = _find_entry(history.entries(spool.folder), which, spool.read_freeze())
+        entry = _find_entry(history.read_entries(spool.folder), which, spool.read_freeze())
         recipients = _recipients(spool, entry, settings)
         _check_number(in_force.recipients - recipients, removing)
         text = list_file.encode_recipients(recipients)
@@ -60,7 +60,7 @@ def roll_back(spool: Spool, which: ListChoice, removing: int, origin: Origin, ta
         decision = Decision(recipients, text, accepted, origin, logged.accepted_by, frozen, clears=False, entry=logged)
         publishing.publish(spool, settings, in_force, decision, origin.when)
         spool.store_last_run(outcome)
-    return verify_tables(spool, tables, outcome, added)
+    return build_and_verify_tables(spool, tables, outcome, added)
 
 
 def _recipients(spool: Spool, entry: Entry, settings: Settings) -> frozenset[str]:

@@ -29,7 +29,7 @@ class Entry(NamedTuple):
     kept: ListRecord
 
 
-def entries(folder: int) -> list[Entry]:
+def read_entries(folder: int) -> list[Entry]:
     """Return the lists kept, the one in force first. A damaged one is passed over."""
     found = _labels(folder, "history", _NUMBERED)
     return [Entry(int(name[:-3]), found[name]) for name in sorted(found, reverse=True)]
@@ -40,14 +40,14 @@ def read_list(folder: int, number: int) -> bytes:
     return _content(folder, "history", _number_name(number))
 
 
-def records(folder: int) -> list[dict[str, Any]]:
+def read_records(folder: int) -> list[dict[str, Any]]:
     """Return the lists kept as plain JSON, the one in force first: `back` is how many lists ago each was in force."""
-    return [_record(back, entry) for back, entry in enumerate(entries(folder))]
+    return [_record(back, entry) for back, entry in enumerate(read_entries(folder))]
 
 
-def difference(folder: int, back: int) -> dict[str, Any]:
+def read_difference(folder: int, back: int) -> dict[str, Any]:
     """Return one list as plain JSON, with who came and who went with it. Raises Refused."""
-    known = entries(folder)
+    known = read_entries(folder)
     if back + 1 >= len(known):
         raise Refused(f"the list before number {back} is not kept; history goes {max(0, len(known) - 1)} back")
     after, before = (list_file.decode_recipients(read_list(folder, known[at].number)) for at in (back, back + 1))

@@ -73,7 +73,7 @@ def transaction(spool: Spool) -> Iterator[Settings]:
     """
     with spool.hold_lock(), locks.hold_settings(spool.places):
         settings = load_settings(spool.places, spool.customer)
-        complete(spool)
+        complete_publication(spool)
         yield settings
 
 
@@ -89,19 +89,19 @@ def publish(spool: Spool, settings: Settings, in_force: InForce, decision: Decis
     decision = decision._replace(accepted=decision.accepted.only_listed(text))
     begun = Publication(now, list_file.digest(text), decision.accepted, frozen=decision.frozen, clears=decision.clears)
     begun = begun._replace(entry=decision.entry)
-    newest = next(iter(history.entries(spool.folder)), None)
+    newest = next(iter(history.read_entries(spool.folder)), None)
     number = newest.number if newest else 0
     label = _label(decision, in_force.recipients, begun)
     if text != in_force.text or decision.brings_back:
         removals = _removals(spool, in_force, decision, now)
-        begin(spool, begun._replace(number=number + 1), StagedFiles(label, text, removals))
+        begin_publication(spool, begun._replace(number=number + 1), StagedFiles(label, text, removals))
     elif decision.by:  # the same list, and now a person stands for it
         if newest:
             name = history.entry_name(newest.kept)
             label = newest.kept._replace(domains=label.domains, accepted_by=decision.by, accepted_when=now, entry=name)
-        begin(spool, begun._replace(number=max(number, 1)), StagedFiles(label, text))
+        begin_publication(spool, begun._replace(number=max(number, 1)), StagedFiles(label, text))
     elif decision.takes_more or spool.read_accepted().opens(settings, now) != decision.accepted.opens(settings, now):
-        begin(spool, begun)
+        begin_publication(spool, begun)
     else:
         _refresh(spool, decision)
 
@@ -110,7 +110,7 @@ def _removals(spool: Spool, in_force: InForce, decision: Decision, now: int) -> 
     removals = {**removed_addresses.read_removals(spool.folder, now), **decision.removals}
     entry = decision.entry.entry if decision.entry else upload_log.new_id()
     removal = Removal(now, entry, bool(decision.by))
-    removals = removed_addresses.bring_back(removals, decision.brings_back)
+    removals = removed_addresses.mark_brought_back(removals, decision.brings_back)
     removals = removed_addresses.update_removals(removals, in_force.recipients, decision.recipients, removal)
     gone = {name: each for name, each in decision.removals.items() if name not in decision.recipients}
     return removed_addresses.encode_removals({**removals, **gone})
@@ -134,7 +134,7 @@ def _refresh(spool: Spool, decision: Decision) -> None:
         upload_log.add_entry(spool.folder, decision.entry)
 
 
-def begin(spool: Spool, begun: Publication, staged: StagedFiles | None = None) -> None:
+def begin_publication(spool: Spool, begun: Publication, staged: StagedFiles | None = None) -> None:
     """Put the staged files in force: the list, its label for history, and the removals, where begun.number says so.
 
     Raises OSError. What needs room on the disk comes first, so a full one leaves the old list.
@@ -148,7 +148,7 @@ def begin(spool: Spool, begun: Publication, staged: StagedFiles | None = None) -
             atomic_files.remove(spool.folder, name)
         raise
     os.fsync(spool.folder)
-    complete(spool)
+    complete_publication(spool)
 
 
 def _stage(spool: Spool, staged: StagedFiles) -> None:
@@ -160,7 +160,7 @@ def _stage(spool: Spool, staged: StagedFiles) -> None:
     os.fsync(spool.folder)
 
 
-def complete(spool: Spool) -> None:
+def complete_publication(spool: Spool) -> None:
     """Finish a publication that was begun; every run that writes calls this first."""
     begun = _read(spool, BEGUN)
     if begun is None:

@@ -100,7 +100,7 @@ def read_entries(folder: int, with_inputs: bool = True) -> Iterator[LogEntry]:
     """
     content = _read_tail(folder)
     if content is None:
-        yield from (_of_label(entry.kept) for entry in history.entries(folder))
+        yield from (_of_label(entry.kept) for entry in history.read_entries(folder))
         return
     for line in reversed(content.splitlines()[-LINES:]):
         with suppress(*_DAMAGED):
@@ -111,7 +111,7 @@ def add_entry(folder: int, entry: LogEntry) -> None:
     """Write an entry at the end, unless it is there already. The oldest lines go where there are too many."""
     content = _read_tail(folder)
     if content is None:
-        labels = [each.kept for each in history.entries(folder) if history.entry_name(each.kept) != entry.entry]
+        labels = [each.kept for each in history.read_entries(folder) if history.entry_name(each.kept) != entry.entry]
         lines = [_encode_entry(_of_label(label)) for label in reversed(labels)]
     else:
         lines = content.splitlines()
@@ -173,7 +173,7 @@ def removal_records(folder: int) -> list[dict[str, Any]]:
     return [{name: value for name, value in entry._asdict().items() if name != "inputs"} for entry in found]
 
 
-def read_log(folder: int) -> bytes:
+def export_log(folder: int) -> bytes:
     """Return the whole log as it is handed to a sibling: the lines that can be read, the newest last."""
     return b"".join(_encode_entry(entry) + b"\n" for entry in reversed(list(read_entries(folder))))
 

@@ -34,7 +34,7 @@ class Sample(NamedTuple):
     unasked_runs: int = 0  # in a row, in which nobody could be asked about
 
 
-def watched_domains(settings: Settings, accepted: Iterable[str]) -> dict[str, list[str]]:
+def find_watched_domains(settings: Settings, accepted: Iterable[str]) -> dict[str, list[str]]:
     """Return the domains that other tables alone close, each with those tables."""
     return {
         name: closing_tables(closer)
@@ -49,7 +49,7 @@ def check_sample(spool: Spool, settings: Settings, had_mail: Sequence[str], ask:
     And where the relay answers no question, for then nobody looks. `had_mail`: people who had mail, of whom the sample
     is filled first, and then of the list that is held.
     """
-    domains = watched_domains(settings, spool.read_accepted().domains)
+    domains = find_watched_domains(settings, spool.read_accepted().domains)
     if not domains:
         return []
     before = read_sample(spool)
@@ -60,7 +60,7 @@ def check_sample(spool: Spool, settings: Settings, had_mail: Sequence[str], ask:
     asked = [*known, *islice(new, MOST if len(known) < MOST else 0)]
     answers = ask(asked)
     replies = answers.replies
-    after = judge_sample(before._replace(addresses=tuple(known)), replies)
+    after = update_sample(before._replace(addresses=tuple(known)), replies)
     after = after._replace(unasked_runs=min(before.unasked_runs + 1, RUNS) if asked and not replies else 0)
     if after != before:
         atomic_files.store_json(spool.folder, _KEPT, after._asdict())
@@ -75,7 +75,7 @@ def check_sample(spool: Spool, settings: Settings, had_mail: Sequence[str], ask:
     return [_alarm(settings.customer, domains, lost, replies[lost[0]])]
 
 
-def judge_sample(sample: Sample, replies: Mapping[str, Reply]) -> Sample:
+def update_sample(sample: Sample, replies: Mapping[str, Reply]) -> Sample:
     """Return the sample after a run: filled with who is taken, or with one more run in which most were not."""
     asked = [name for name in sample.addresses if name in replies]
     if 2 * len(_find_lost(asked, replies)) > len(asked):

@@ -86,7 +86,7 @@ def raise_alarms(alarms: Iterable[Alarm], places: Places, relay: RelaySettings, 
     today = time.strftime("%Y-%m-%d", time.gmtime(now))
     with atomic_files.hold_directory(places.run) as run:
         told = {name: day for name, day in (atomic_files.load_json(run, _TOLD) or {}).items() if day == today}
-        every = {alarm.name: alarm for alarm in (*_untold(run), *alarms)}
+        every = {alarm.name: alarm for alarm in (*_read_untold(run), *alarms)}
         new = [alarm for name, alarm in every.items() if name not in told]
         if not new:
             return []
@@ -99,7 +99,7 @@ def raise_alarms(alarms: Iterable[Alarm], places: Places, relay: RelaySettings, 
     return new
 
 
-def _untold(run: int) -> list[Alarm]:
+def _read_untold(run: int) -> list[Alarm]:
     """Return the alarms of earlier runs that could not be told; a damaged file has none."""
     found = (atomic_files.load_json(run, _UNTOLD) or {}).get("alarms")
     fields = found if isinstance(found, list) else []

@@ -46,7 +46,7 @@ class Part(NamedTuple):
     offset: int = 0
 
 
-def parts(files: Sequence[OpenedFile], position: Position | None, read_last: float) -> tuple[list[Part], bool]:
+def find_parts(files: Sequence[OpenedFile], position: Position | None, read_last: float) -> tuple[list[Part], bool]:
     """Return what follows a position, and whether it was found; where it was not, what was written since then.
 
     The files are the oldest first. A file that was renamed, copied or packed meanwhile is known by what it holds.
@@ -122,7 +122,7 @@ def distinct(files: Iterable[OpenedFile]) -> list[OpenedFile]:
     return sorted(found, key=lambda file: file.written)
 
 
-def known_cuts(some: Sequence[Part]) -> frozenset[int]:
+def find_cut_lengths(some: Sequence[Part]) -> frozenset[int]:
     """Return the lengths at which lines of these files are cut, before any of them is read."""
     lengths: frozenset[int] = frozenset()
     for part in some:
@@ -132,7 +132,7 @@ def known_cuts(some: Sequence[Part]) -> frozenset[int]:
     return lengths
 
 
-def begin(part: Part) -> str:
+def read_first_day(part: Part) -> str:
     """Return the day of the first line; nothing: it has none."""
     with suppress(*DAMAGED):
         lines = (line for some in _slices(part) for line in some.lines)

@@ -1,7 +1,8 @@
 """Which refusals look wrong, and what a person is told of them. Pure: data in, questions and alarms out.
 
-Two steps. suspects() says which addresses are to be asked about; judge() tells what the answers mean. Strangers make
-true refusals too: bounces and call-outs (from=<>), and a client that tries many names, raise nothing alone.
+There are two steps. find_suspects() returns the addresses that must be asked about; find_refusal_alarms() returns what
+the answers mean. A refusal may be right: bounces and call-outs (from=<>), and a client that tries many names, raise no
+alarm by themselves.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class RefusalAlarm(NamedTuple):
         return DAILY if self.is_daily else f"refusal {sha256(repr(sorted(self.addresses)).encode()).hexdigest()[:12]}"
 
 
-def suspects(refusals: Refusals, known: ListSnapshot, today: str) -> Suspects:
+def find_suspects(refusals: Refusals, known: ListSnapshot, today: str) -> Suspects:
     """Return the addresses that look wrong: none that was told before, none asked twice on a day."""
     asked = frozenset(name for name, day in refusals.asked.items() if day == today)
     new = {name: each for name, each in _refused_with_sender(refusals) if _is_new(name, refusals, known)}
@@ -109,7 +110,7 @@ def suspects(refusals: Refusals, known: ListSnapshot, today: str) -> Suspects:
     return Suspects(removed, tuple(broken), tuple(unlisted), tuple(overruled), asked, guessed)
 
 
-def judge(known: ListSnapshot, asked: Suspects, answered: SuspectAnswers) -> list[RefusalAlarm]:
+def find_refusal_alarms(known: ListSnapshot, asked: Suspects, answered: SuspectAnswers) -> list[RefusalAlarm]:
     """Return the alarms that the answers bear out."""
     return [
         *_alarm_removed(known, asked, answered),

@@ -24,8 +24,8 @@ from receiver.monitoring.refusal_alarms import (
     SuspectAnswers,
     Suspects,
     daily_line,
-    judge,
-    suspects,
+    find_refusal_alarms,
+    find_suspects,
 )
 from receiver.monitoring.refusals import DAYS, RaisedAlarm, alarm_day, raised_today
 from receiver.outcome import Failed
@@ -56,9 +56,9 @@ class RefusalCheck:
         if refusals.refused or refusals.faults:
             known = self._read_known(watched.settings)
             refusals.forget_named(known.listed)
-            asked = suspects(refusals, known, self._today)
+            asked = find_suspects(refusals, known, self._today)
             answered = self._ask(asked, watched.settings)
-            for alarm in judge(known, asked, answered):
+            for alarm in find_refusal_alarms(known, asked, answered):
                 self._raise(watched, alarm)
             if not self._is_raised(watched, DAILY) and (line := daily_line(refusals, known)):
                 self._raise(watched, line)

@@ -17,7 +17,7 @@ from receiver.monitoring.journal import read_journal
 from receiver.monitoring.last_hop import LastHops
 from receiver.monitoring.log_files import OpenedLogs
 from receiver.monitoring.log_findings import Watch, WatchedCustomer, local_day, oldest_day
-from receiver.monitoring.log_reading import Part, Reading, begin, distinct, known_cuts, parts
+from receiver.monitoring.log_reading import Part, Reading, distinct, find_cut_lengths, find_parts, read_first_day
 from receiver.monitoring.log_state import LogState
 from receiver.monitoring.mail_log import Losses, MailLog
 from receiver.monitoring.next_hop import read_routes
@@ -109,7 +109,7 @@ def _read_on(
     log = MailLog(losses, state.cuts)
     positions, is_whole = dict(state.positions), True
     for opened in logs.logs:
-        some, is_found = parts(opened.files, state.positions.get(opened.path), state.read)
+        some, is_found = find_parts(opened.files, state.positions.get(opened.path), state.read)
         losses.gaps |= not is_found
         reading = Reading(log, losses, collector, is_over)
         is_whole &= reading.read(some)
@@ -167,14 +167,16 @@ def read_history(
     is_whole = True
     for opened in logs.logs:
         some = [Part(file) for file in distinct(opened.files)]
-        is_whole &= Reading(MailLog(losses, known_cuts(some)), losses, collector, is_over).read(some)
+        is_whole &= Reading(MailLog(losses, find_cut_lengths(some)), losses, collector, is_over).read(some)
     collector.settle(hops.settle())
     return refusals, is_whole and not losses.gaps
 
 
 def first_day(logs: OpenedLogs, now: float) -> str:
     """Return the day on which the logs begin; today where that cannot be told."""
-    return min((begins for opened in logs.logs if (begins := begin(Part(opened.files[0])))), default=local_day(now))
+    return min(
+        (begins for opened in logs.logs if (begins := read_first_day(Part(opened.files[0])))), default=local_day(now)
+    )
 
 
 def _known_addresses(places: Places, customer: str, now: int) -> Collection[str]:
@@ -191,6 +193,6 @@ def _mark_listed(spool: Spool, refusals: Refusals, known: Collection[str], now: 
         refusals.mark_listed(spool.read_in_force().recipients)
     if unlisted - set(known):
         refusals.mark_listed(removed_addresses.find_gone(spool.folder, now).keys())
-        for entry in history.entries(spool.folder):
+        for entry in history.read_entries(spool.folder):
             with suppress(Failed, ValueError):  # a list that is damaged says nothing
                 refusals.mark_listed(list_file.decode_recipients(history.read_list(spool.folder, entry.number)))

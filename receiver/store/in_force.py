@@ -47,7 +47,7 @@ class Published(NamedTuple):
 
 def publish_heads(spool: Spool, settings: Settings, tips: Sequence[Tip], news: News, now: int) -> Published:
     """Make these the relay's heads, and put what they come to into force. The caller holds the customer's lock."""
-    publishing.complete(spool)
+    publishing.complete_publication(spool)
     wanted = {"heads": [[tip.head.point, _digest_dates(tip.head)] for tip in tips], "domains": list(settings.domains)}
     wanted["settings"] = list(newest_settings(tip.head for tip in tips)[:2]) if tips else [0, ""]
     base = unite(tips)
@@ -114,12 +114,12 @@ def _removals(spool: Spool, head: Head, news: News, now: int) -> dict[str, Remov
         name: known.get(name, Removal(now, entry))._replace(entry=entry, is_brought_back=True)
         for name, entry in head.kept.items()
     }
-    ended = {name: known[name]._replace(is_brought_back=False) for name in removed_addresses.brought_back(known)}
+    ended = {name: known[name]._replace(is_brought_back=False) for name in removed_addresses.find_brought_back(known)}
     return {**ended, **news.removals, **kept}
 
 
 def _brought_back(spool: Spool, head: Head, now: int) -> frozenset[str]:
-    known = removed_addresses.brought_back(removed_addresses.read_removals(spool.folder, now))
+    known = removed_addresses.find_brought_back(removed_addresses.read_removals(spool.folder, now))
     return frozenset(head.kept) if head.kept.keys() - known else frozenset()
 
 

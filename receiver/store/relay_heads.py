@@ -60,7 +60,7 @@ def _head_of_spool(spool: Spool, now: int) -> Tip:
     text, waits, freeze = spool.read_text(), spool.summarize_held(), spool.read_freeze()
     frozen = Freeze(escape(freeze.by), max(0, min(freeze.since, now)), escape(freeze.list), "") if freeze else None
     back = removed_addresses.read_removals(spool.folder, now)
-    kept = {name: back[name].entry for name in removed_addresses.brought_back(back)}
+    kept = {name: back[name].entry for name in removed_addresses.find_brought_back(back)}
     accepted = spool.read_accepted()
     dates = {name: when for name, when in accepted.domains.items() if 0 <= when <= LATEST}
     head = Head(new_point(), now, list_file.digest(text), Accepted())
@@ -110,7 +110,7 @@ def _copies(spool: Spool, name: str) -> Iterator[bytes]:
     yield spool.read_text()
     with suppress(FileNotFoundError, Failed), atomic_files.hold_directory("held", spool.folder) as directory:
         yield atomic_files.read(directory, "recipients", list_file.LIMIT) or b""
-    for entry in history.entries(spool.folder):
+    for entry in history.read_entries(spool.folder):
         if entry.kept.list == name:
             with suppress(Failed):
                 yield history.read_list(spool.folder, entry.number)

@@ -244,7 +244,7 @@ def _write_rows(connection: Connection, spool: Spool, made: Tip, ready: Prepared
 def _write_past(connection: Connection, spool: Spool) -> None:
     """Write again what the store may have lost: the lists of history, the log of them, and who left."""
     customer = spool.customer
-    for entry in reversed(history.entries(spool.folder)):
+    for entry in reversed(history.read_entries(spool.folder)):
         with suppress(Failed):
             text = history.read_list(spool.folder, entry.number)
             rows.write_list(connection, customer, entry.kept.list, rows.pack_text(text))

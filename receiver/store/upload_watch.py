@@ -14,7 +14,7 @@ from receiver.system import atomic_files
 RECENT = 600  # seconds since the last heartbeat of this relay's own, in which it goes by those of others
 
 
-def watched_elsewhere(places: Places, customers: Iterable[str], now: int) -> frozenset[str]:
+def find_watched_elsewhere(places: Places, customers: Iterable[str], now: int) -> frozenset[str]:
     """Return the customers of whom another relay tells: the first of their upload relays that has a heartbeat.
 
     A follower leaves all of them to those. An upload relay that cannot read or write heartbeats counts itself first,

@@ -11,7 +11,7 @@ from receiver.tables.inputs import SpoolFiles
 Refusal = Callable[[Sequence[CustomerRecipients]], str]  # why no tables can be built of these parts; nothing: they can
 
 
-def parts(
+def replace_refused(
     found: Sequence[CustomerRecipients], now: float, in_force: Container[str], refusal: Refusal
 ) -> list[CustomerRecipients]:
     """Return the parts of which tables can be built. Raises Failed where the fault is not one customer's.
@@ -47,7 +47,7 @@ def _refused_parts(some: Sequence[CustomerRecipients], refusal: Refusal) -> Iter
 
 def _replace_part(part: CustomerRecipients, why: str, now: float, refusal: Refusal) -> CustomerRecipients | None:
     source = part.source.with_good_copy(f"postmap refuses its list: {why}")
-    copies = (check_recipients(source._replace(pair=pair), now) for pair in (source.pair, SpoolFiles()))
+    copies = (check_recipients(source._replace(files=files), now) for files in (source.files, SpoolFiles()))
     return next((copy for copy in copies if not refusal([copy])), None)
 
 

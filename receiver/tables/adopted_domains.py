@@ -61,7 +61,7 @@ def _waiting_domains(source: CustomerInput) -> dict[str, str]:
     return {
         name: closer
         for name, closer in source.tree.closed_by.items()
-        if is_closed_by_maps(closer) and name not in source.pair.when
+        if is_closed_by_maps(closer) and name not in source.files.when
     }
 
 

@@ -43,8 +43,8 @@ def check_recipients(source: CustomerInput, now: float) -> CustomerRecipients:
         try:
             own, left = _split_addresses(source)
         except Damaged:
-            source, own, left = source._replace(pair=SpoolFiles()), (), ()
-    empty = {domain for domain in source.tree.domains if f"@{domain}\n".encode() not in source.pair.recipients}
+            source, own, left = source._replace(files=SpoolFiles()), (), ()
+    empty = {domain for domain in source.tree.domains if f"@{domain}\n".encode() not in source.files.recipients}
     opened = source.open_domains(now).union(empty)
     part = CustomerRecipients(source, _keys(own), _keys(left), source.as_adopted(opened).union(source.tree.partial))
     return _with_long(part, _too_long(part))
@@ -84,7 +84,7 @@ def _with_long(part: CustomerRecipients, long: Sequence[str]) -> CustomerRecipie
 
 def _split_addresses(source: CustomerInput) -> tuple[Sequence[bytes], Sequence[bytes]]:
     """Return the addresses in its own domains, and those in domains that were. Raises Damaged."""
-    lines = _lines(source.pair.recipients)
+    lines = _lines(source.files.recipients)
     own = _endings(source.tree.domains)
     if all(map(bytes.endswith, lines, repeat(own))):
         return lines, ()
@@ -125,5 +125,5 @@ def _endings(domains: Iterable[str]) -> tuple[bytes, ...]:
 
 def _former_domains(source: CustomerInput) -> set[str]:
     """Return the domains that were the customer's own in root's last copy, or in which that copy has addresses."""
-    tree, lines = source.copy.tree(), source.copy.pair().recipients.decode(errors="replace").split("\n")
+    tree, lines = source.copy.read_tree(), source.copy.read_files().recipients.decode(errors="replace").split("\n")
     return {line.rpartition("@")[2] for line in lines if line}.union(tree.domains if tree else ())

@@ -28,7 +28,7 @@ LISTS = {"relay_domains": "relay_domains", "transport_maps": "transport", "relay
 _OTHERS = "others"  # the table that takes the recipients of everybody else, where no list of them was there before us
 
 
-def find(places: Places, addresses: bytes) -> list[str]:
+def find_listed(places: Places, addresses: bytes) -> list[str]:
     """Return those of the addresses (a line each) that the built table has. Raises Failed and BadSettings."""
     relay = load_relay(places)
     table = f"{relay.table_type}:{places.tables}/exchange_recipients"

@@ -33,7 +33,7 @@ class Manifest(NamedTuple):
 
     sources: str = ""  # digest of all they were made of, if nobody was left out: while it holds, nothing is to be done
     tables: Mapping[str, BuiltTable] = {}
-    left_out: Mapping[str, str] = {}  # customers whose files were not taken as they stand, each with the reason
+    faulty_customers: Mapping[str, str] = {}  # customers whose files were not taken as they stand, each with the reason
 
     @classmethod
     def read(cls, tables: str) -> Manifest:
@@ -52,7 +52,7 @@ class Manifest(NamedTuple):
     def write(self, tables: str) -> None:
         """Write it: the last step of a build."""
         known = {name: built._asdict() for name, built in self.tables.items()}
-        fields = {"postern": _FORMAT, "sources": self.sources, "tables": known, "left_out": dict(self.left_out)}
+        fields = {"postern": _FORMAT, "sources": self.sources, "tables": known, "left_out": dict(self.faulty_customers)}
         text = json.dumps(fields, indent=2)
         write_file(os.path.join(tables, "built.json"), text.encode() + b"\n")
 

@@ -33,7 +33,7 @@ class ListsBefore(NamedTuple):
     base: Mapping[str, int] = {}  # by domain, how many were listed when the counting of removals began
 
 
-def judge_list(
+def compute_verdict(
     before: ListsBefore, offered: frozenset[str], open_domains: frozenset[str], settings: Settings
 ) -> tuple[Verdict, GuardInputs]:
     """Return what an upload comes to, and what it was judged by.

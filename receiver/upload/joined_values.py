@@ -34,7 +34,7 @@ def check_lines(lines: str, inner: re.Pattern[str]) -> None:
     if lines.count("smtp:") > lines.count("\nsmtp:"):
         second = _SECOND.search(lines) or inner.search(lines)
         if second:
-            raise refusal(lines[lines.rfind("\n", 0, second.end()) + 1 : lines.find("\n", second.end())])
+            raise error_of_joined_value(lines[lines.rfind("\n", 0, second.end()) + 1 : lines.find("\n", second.end())])
 
 
 def domain_before_type(address: str) -> str:
@@ -43,7 +43,7 @@ def domain_before_type(address: str) -> str:
     return found[1] if found else ""
 
 
-def refusal(value: str) -> BadExport:
+def error_of_joined_value(value: str) -> BadExport:
     """Return the refusal of a value in lower case, by which it can be found in the directory."""
     return BadExport(
         None,

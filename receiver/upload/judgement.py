@@ -17,7 +17,7 @@ from receiver.lists.removed_addresses import Removal
 from receiver.lists.spool import Spool
 from receiver.lists.upload_log import GuardInputs, LastAccept, LogEntry
 from receiver.outcome import Failed, Origin, Outcome
-from receiver.upload.guard import ListsBefore, Verdict, count_by_domain, describe_earlier_losses, judge_list
+from receiver.upload.guard import ListsBefore, Verdict, compute_verdict, count_by_domain, describe_earlier_losses
 from receiver.upload.recipient_filter import FilteredExport
 
 REFERENCE_DAYS = 7  # for which the guard counts an address that left, unless a person has accepted a list since
@@ -63,50 +63,52 @@ def find_last_accept(spool: Spool, now: int) -> LastAccept:
     return upload_log.find_last_accept(spool.folder, now - REFERENCE_DAYS * DAY, now)
 
 
-def judge_export(settings: Settings, choice: FilteredExport, before: Before, origin: Origin, now: int) -> Judgement:
+def judge_export(settings: Settings, filtered: FilteredExport, before: Before, origin: Origin, now: int) -> Judgement:
     """Return what becomes of a list: it passes, is held and only adds, or waits while the list in force is frozen."""
-    text, in_force = list_file.encode_recipients(choice.recipients), before.in_force
+    text, in_force = list_file.encode_recipients(filtered.recipients), before.in_force
     name = list_file.digest(text)
-    verdict, inputs = judge(settings, choice, before, name, now)
+    verdict, inputs = find_verdict(settings, filtered, before, name, now)
     outcome = Outcome(settings.customer, "pinned", origin, total=len(in_force.recipients), offered=name)
-    notes = (*choice.notes, *describe_earlier_losses(inputs, settings))
-    outcome = outcome._replace(left_out=choice.left_out, named=choice.named, notes=notes, reasons=verdict.reasons)
+    notes = (*filtered.notes, *describe_earlier_losses(inputs, settings))
+    outcome = outcome._replace(left_out=filtered.left_out, named=filtered.named, notes=notes, reasons=verdict.reasons)
     held = None
     if before.frozen or verdict.reasons:
-        held = Held(name, choice.recipients, origin, origin.when, verdict.reasons, choice.left_out, named=choice.named)
-        held = held._replace(open_domains=tuple(sorted(choice.open_domains)))
+        held = Held(
+            name, filtered.recipients, origin, origin.when, verdict.reasons, filtered.left_out, named=filtered.named
+        )
+        held = held._replace(open_domains=tuple(sorted(filtered.open_domains)))
     if before.frozen:
         entry = log_entry(outcome, in_force, inputs)
-        accepted = _refresh_accepted(settings, choice, in_force.accepted, origin, now)
+        accepted = _refresh_accepted(settings, filtered, in_force.accepted, origin, now)
         outcome = outcome._replace(why=format_time(before.frozen.since))
         return Judgement(outcome, entry, accepted=accepted, held=held, text=text)
     after, added = _outcome_of(outcome, in_force.recipients, verdict)
     entry = log_entry(after, in_force, inputs)
     in_force = in_force._replace(accepted=in_force.accepted.unexpired(settings, now))
-    decision = _decide(settings, choice, before._replace(in_force=in_force), verdict, after)
-    takes_more = bool(choice.plus_addresses) and not before.takes_plus
+    decision = _decide(settings, filtered, before._replace(in_force=in_force), verdict, after)
+    takes_more = bool(filtered.plus_addresses) and not before.takes_plus
     decision = decision._replace(entry=entry, takes_more=takes_more)
     return Judgement(after, entry, added, decision, held=held, text=text)
 
 
-def judge(
-    settings: Settings, choice: FilteredExport, before: Before, name: str, now: int
+def find_verdict(
+    settings: Settings, filtered: FilteredExport, before: Before, name: str, now: int
 ) -> tuple[Verdict, GuardInputs]:
     """Judge a list. The one accepted last passes where nobody goes by it: it is not held again every hour.
 
     A domain that opened for its age closes again by a review alone: its list is a first one.
     """
-    accepted, offered = before.in_force.accepted.unexpired(settings, now), choice.recipients
+    accepted, offered = before.in_force.accepted.unexpired(settings, now), filtered.recipients
     lists = ListsBefore(
         before.in_force.recipients,
-        removed_addresses.gone_since(before.removals, before.last.when, before.last.later),
+        removed_addresses.find_gone_since(before.removals, before.last.when, before.last.later),
         accepted.domains,
         before.counts,
-        removed_addresses.brought_back(before.removals),
+        removed_addresses.find_brought_back(before.removals),
         before.last.counts,
     )
-    verdict, inputs = judge_list(lists, offered, choice.open_domains, settings)
-    served = _domains_of(offered) - choice.open_domains
+    verdict, inputs = compute_verdict(lists, offered, filtered.open_domains, settings)
+    served = _domains_of(offered) - filtered.open_domains
     if name == accepted.list and not inputs.leaving and accepted.domains.keys() >= served:
         verdict = Verdict(offered, frozenset(), ())
     if before.reasons and not verdict.reasons:
@@ -126,15 +128,17 @@ def log_entry(outcome: Outcome, in_force: InForce, inputs: GuardInputs | None, a
     return entry._replace(key=origin.key, client=origin.client, by=origin.by)
 
 
-def _decide(settings: Settings, choice: FilteredExport, before: Before, verdict: Verdict, outcome: Outcome) -> Decision:
+def _decide(
+    settings: Settings, filtered: FilteredExport, before: Before, verdict: Verdict, outcome: Outcome
+) -> Decision:
     """Return what is published of an upload: a held one only adds, and opens what it opens."""
     in_force = before.in_force
-    accepted = in_force.accepted.without(choice.open_domains)
+    accepted = in_force.accepted.without(filtered.open_domains)
     if verdict.reasons:
         accepted = accepted._replace(counts=before.counts)
     else:
-        accepted = accepted_domains(settings, choice.recipients, outcome.origin, outcome.offered)
-        accepted = accepted.without(choice.open_domains)
+        accepted = accepted_domains(settings, filtered.recipients, outcome.origin, outcome.offered)
+        accepted = accepted.without(filtered.open_domains)
     unchanged = verdict.published == in_force.recipients
     text = in_force.text if unchanged else list_file.encode_recipients(verdict.published)
     return Decision(verdict.published, text, accepted, outcome.origin, clears=not verdict.reasons)
@@ -148,15 +152,15 @@ def accepted_domains(settings: Settings, recipients: frozenset[str], origin: Ori
 
 
 def _refresh_accepted(
-    settings: Settings, choice: FilteredExport, accepted: Accepted, origin: Origin, now: int
+    settings: Settings, filtered: FilteredExport, accepted: Accepted, origin: Origin, now: int
 ) -> Accepted:
     """Return what is accepted after an upload that was judged while the list is frozen.
 
     Whom it has is heard of: a domain does not open for its age because somebody has frozen its list.
     """
     closed, there = (
-        accepted.unexpired(settings, now).without(choice.open_domains).domains,
-        _domains_of(choice.recipients),
+        accepted.unexpired(settings, now).without(filtered.open_domains).domains,
+        _domains_of(filtered.recipients),
     )
     heard = {name: max(when, origin.when) for name, when in closed.items() if name in there}
     return accepted._replace(domains={**accepted.domains, **heard})
@@ -174,7 +178,7 @@ def _counts(settings: Settings, in_force: InForce, spool: Spool) -> Mapping[str,
     accepted, text = in_force.accepted, in_force.text
     if accepted.counts or not accepted.domains:
         return accepted.counts
-    for entry in history.entries(spool.folder):
+    for entry in history.read_entries(spool.folder):
         with suppress(Failed):
             if entry.kept.list == accepted.list:
                 text = history.read_list(spool.folder, entry.number)

@@ -184,7 +184,7 @@ def _filter_unclear(block: str, unclear: Iterable[str], untyped: Set[str], rules
             continue
         tally.counts[reason] += 1
         if reason in (OTHER_DOMAIN, NOT_AN_ADDRESS) and has_another_behind(address, rules):
-            raise joined_values.refusal(f"smtp:{address}")
+            raise joined_values.error_of_joined_value(f"smtp:{address}")
         is_wanted = reason in UNINTENDED or (reason != OTHER_DOMAIN and tally.has_room)
         if is_wanted and is_own(address, rules):
             to_name[address] = reason

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 from common.main_cf_params import RECIPIENTS, ROUTES
 from remote.main import Failed, Kind, Request, State, last_lines, refuse_making
-from remote.postfix.closing import CLOSED, OPEN, Closing, access_tables, find_closings, list_tables
+from remote.postfix.closing import CLOSED, OPEN, Closing, find_access_tables, find_closings, list_tables
 from remote.postfix.instance import Postfix
 from remote.postfix.listed_keys import Candidate, ListedKeys, Names, source_keys, split_listing
 from remote.postfix.map_tables import MapTable
 from remote.postfix.outsider import Way, find_way
-from remote.postfix.relay_domains import delivered_domains, foreign_domains
+from remote.postfix.relay_domains import find_delivered_domains, find_foreign_domains
 from remote.postfix.smtp import TAKEN, UNKNOWN, ask_once, is_temporary
 from remote.postfix.table_sources import find_feeds, read_source
 
@@ -78,7 +78,7 @@ def _names(postfix: Postfix, forms: Mapping[str, str]) -> Names:
         with open(origin, encoding="utf-8", errors="replace") as file:
             origin = file.readline().strip()
     bare = tuple(dict.fromkeys(name for form, name in forms.items() if form == origin.casefold()))
-    return Names(forms, bare, frozenset([*foreign_domains(postfix), *delivered_domains(postfix)]))
+    return Names(forms, bare, frozenset([*find_foreign_domains(postfix), *find_delivered_domains(postfix)]))
 
 
 def _listings(postfix: Postfix, standing: Mapping[str, Closing], names: Names) -> Iterator[Listing]:
@@ -89,7 +89,7 @@ def _listings(postfix: Postfix, standing: Mapping[str, Closing], names: Names) -
     if ROUTES in closers:
         some += [(table, ROUTES, "routes") for table in list_tables(postfix, ROUTES)]
     if closers - {RECIPIENTS, ROUTES}:
-        some += [(table, stage, "access") for table, stage in access_tables(postfix).items()]
+        some += [(table, stage, "access") for table, stage in find_access_tables(postfix).items()]
     for table, parameter, uses in some:
         if table not in seen:
             seen.add(table)

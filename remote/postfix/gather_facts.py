@@ -17,9 +17,9 @@ from common.table_types import BUILT_IN
 from remote.account_files import open_directory, read_json
 from remote.files import read_text
 from remote.main import Failed, Kind, Request, State, last_lines, refuse_making
-from remote.postfix.customer_trees import customers, tree_settings
+from remote.postfix.customer_trees import list_customers, read_tree_settings
 from remote.postfix.instance import Postfix
-from remote.postfix.relay_domains import foreign_domains
+from remote.postfix.relay_domains import find_foreign_domains
 from remote.programs import find_tool, run_command
 
 PIECES = ("/etc/ssh/sshd_config.d", "/etc/security/limits.d")
@@ -37,17 +37,17 @@ def _facts(postfix: Postfix, relay: State) -> State:
         "python": sys.executable,
         "manager": os.path.basename(find_tool("apt-get", "dnf", "yum") or ""),
         "systemd": os.path.isdir(SYSTEMD) and find_tool("systemctl") is not None,
-        "customers": customers(),
-        "others": others(relay["domains"]),
-        "closed_by": closed_by(),
-        "unlisted": unlisted(),
-        "revisions": revisions(),
-        "drops": drops(),
+        "customers": list_customers(),
+        "others": find_other_owners(relay["domains"]),
+        "closed_by": read_closers(),
+        "unlisted": read_unlisted(),
+        "revisions": read_revisions(),
+        "drops": find_upload_accounts(),
         "release": read_text(f"{LIBRARY}/release").strip(),
         "has_store": os.path.exists(f"{PLACES.store}/store.json"),
-        "followed": followed(),
+        "followed": read_followed(),
         "clock": int(time.time()),
-        "record": record(),
+        "record": read_record(),
     }
     if not postfix.is_there():
         return state
@@ -63,34 +63,34 @@ def _facts(postfix: Postfix, relay: State) -> State:
         "types": [] if (relay["table_type"] or table_type) in BUILT_IN else postfix.types(),
         "settings": settings,
         "delimiter": postfix.value("recipient_delimiter"),
-        "foreign": foreign_domains(postfix) if is_changing else [],
+        "foreign": find_foreign_domains(postfix) if is_changing else [],
     }
 
 
-def others(domains: Mapping[str, str]) -> dict[str, str]:
+def find_other_owners(domains: Mapping[str, str]) -> dict[str, str]:
     """Find those of these domains that a tree has whose they are not to be, and whose that is."""
     found = {}
-    for customer in customers() if domains else ():
+    for customer in list_customers() if domains else ():
         lines = read_text(f"{PLACES.tree(customer)}/relay_domains").splitlines()
         names = {line.partition(" ")[0] for line in lines}
         found.update({name: customer for name in names if domains.get(name, customer) != customer})
     return found
 
 
-def closed_by() -> dict[str, dict[str, str]]:
+def read_closers() -> dict[str, dict[str, str]]:
     """Read by customer who else closes its domains while their lists are adopted."""
-    found = {name: tree_settings(name).get("closed_by") for name in customers()}
+    found = {name: read_tree_settings(name).get("closed_by") for name in list_customers()}
     return {name: closers for name, closers in found.items() if isinstance(closers, dict) and closers}
 
 
-def unlisted() -> dict[str, str]:
+def read_unlisted() -> dict[str, str]:
     """Return by customer what unlisted addresses get as the tree says; empty: it does not say."""
-    return {name: str(tree_settings(name).get("unlisted") or "") for name in customers()}
+    return {name: str(read_tree_settings(name).get("unlisted") or "") for name in list_customers()}
 
 
-def revisions() -> dict[str, Any]:
+def read_revisions() -> dict[str, Any]:
     """Read by customer which settings its tree has, and which the store's list that is in force here was judged by."""
-    names = customers() if os.path.exists(PLACES.store) else []
+    names = list_customers() if os.path.exists(PLACES.store) else []
     found = {
         name: (_json(f"{PLACES.tree(name)}/store.json"), _account_json(PLACES.spool(name), HEADS_IN_FORCE))
         for name in names
@@ -102,7 +102,7 @@ def revisions() -> dict[str, Any]:
     }
 
 
-def followed() -> dict[str, Any]:
+def read_followed() -> dict[str, Any]:
     """Return when the relay reached the store last, when it tried, and why it did not; nothing: it never has."""
     found = _account_json(PLACES.run, FOLLOW)
     why, reached, tried = found.get("why"), found.get("reached"), found.get("tried")
@@ -132,7 +132,7 @@ def _json(path: str) -> dict[str, Any]:
         return {}
 
 
-def drops() -> list[str]:
+def find_upload_accounts() -> list[str]:
     """List who has an upload account, or a part of one that a killed run left."""
     accounts = [line.partition(":")[0] for line in read_text("/etc/passwd").splitlines() if f":{PLACES.drops}/" in line]
     pieces = [name for folder in PIECES if os.path.isdir(folder) for name in os.listdir(folder)]
@@ -140,7 +140,7 @@ def drops() -> list[str]:
     return sorted({name[len(ACCOUNT_PREFIX) :] for name in names if name.startswith(ACCOUNT_PREFIX)})
 
 
-def record() -> dict[str, Any]:
+def read_record() -> dict[str, Any]:
     """Read how parameters were before our first edit: name, whether it was set, value."""
     written = read_text(RECORD)
     return dict(json.loads(written)) if written else {}

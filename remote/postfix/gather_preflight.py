@@ -14,16 +14,16 @@ from remote.files import read_text
 from remote.main import Failed, Kind, Request, State, last_lines, refuse_making
 from remote.postfix.catch_all import find_catch_alls
 from remote.postfix.instance import Postfix, Service
-from remote.postfix.listeners import answering_services
+from remote.postfix.listeners import find_answering_services
 from remote.postfix.outsider import find_way
-from remote.postfix.references import references
+from remote.postfix.references import find_references
 from remote.postfix.relay_domains import find_taken_out
 from remote.postfix.restrictions import RECIPIENT, is_asked, refusals
 from remote.postfix.trivial_rewrite import Resolved, resolve
 from remote.postfix.unlisted import find_obstacles
 from remote.programs import CommandResult, find_tool, run_command
 from remote.sshd import local_port, reads_pieces
-from remote.writable import faults
+from remote.writable import find_faults
 
 ACCOUNT = "postern"
 SUDOERS = "/etc/sudoers"
@@ -52,7 +52,7 @@ def _preflight(postfix: Postfix, wanted: State) -> State:
         "sshd": _sshd(wanted["addresses"], wanted["port"]),
         "groups": _groups(),
         "sudoers.d": _reads_sudoers_d(),
-        "ground": faults(postfix.directory, wanted["homes"]),
+        "ground": find_faults(postfix.directory, wanted["homes"]),
     }
     if wanted["accounts"]:
         port = local_port(wanted["port"])
@@ -68,7 +68,7 @@ def _preflight(postfix: Postfix, wanted: State) -> State:
         senders=[*_describe_services(postfix, SENDERS, [one for one in postfix.services() if one.command == "smtpd"])],
         parents=[*_describe_services(postfix, PARENTS, ())],
         nothing=_is_nothing(postfix),
-        references=references(postfix),
+        references=find_references(postfix),
     )
     if found["running"]:
         found.update(smtp=_why_not_asked(postfix), **_domains(postfix, wanted["domains"]))
@@ -193,7 +193,7 @@ def _scratch_in(folder: str, postfix: Postfix, table_type: str) -> str:
 
 def _overrides(postfix: Postfix) -> list[str]:
     """Find where strangers' mail is taken for unknown recipients, or looked up elsewhere than where we edit."""
-    strangers = answering_services(postfix)
+    strangers = find_answering_services(postfix)
     rewriting = [one for one in postfix.services() if (one.type, one.command) == ("unix", "trivial-rewrite")]
     elsewhere = [
         _override(service, name)

@@ -10,7 +10,13 @@ from common.main_cf_params import RECIPIENTS, REJECT, RESTRICTIONS, TABLE_OF, is
 from remote.main import Failed, State
 from remote.postfix.instance import Postfix
 from remote.postfix.outsider import Way, ask_inside, is_counting
-from remote.postfix.relay_domains import adopted_ours, delivered_domains, foreign_domains, open_ours, our_domains
+from remote.postfix.relay_domains import (
+    find_adopted_domains,
+    find_delivered_domains,
+    find_foreign_domains,
+    find_open_domains,
+    read_our_domains,
+)
 from remote.postfix.smtp import TAKEN, UNKNOWN, is_temporary
 from remote.postfix.trivial_rewrite import RELAY, resolve
 from remote.postfix.unlisted import ASK, find_relayed, find_words, our_table
@@ -39,9 +45,9 @@ def ask_domains(postfix: Postfix, way: Way) -> Answers:
     Its own are those it delivers itself: what we add may be part of their lists. Raises Failed.
     """
     word = f"q{os.urandom(12).hex()}"
-    others = [f"{word}{domain}" if domain.startswith(".") else domain for domain in foreign_domains(postfix)]
-    domains = [*others, *(f"{word}.{domain}" for domain in our_domains()), *delivered_domains(postfix)]
-    mine = [domain for domain in our_domains() if domain not in domains]
+    others = [f"{word}{domain}" if domain.startswith(".") else domain for domain in find_foreign_domains(postfix)]
+    domains = [*others, *(f"{word}.{domain}" for domain in read_our_domains()), *find_delivered_domains(postfix)]
+    mine = [domain for domain in read_our_domains() if domain not in domains]
     few = [*domains[:: len(domains) // MOST + 1], *mine[:: len(mine) // MOST + 1]]
     return _ask(postfix, way, [f"{word}@{domain}" for domain in dict.fromkeys(few)])
 
@@ -51,7 +57,7 @@ def check_tables(postfix: Postfix, before: Answers, had_none: bool, wanted: Stat
 
     `had_none`: there was no recipient map, and so every address of other relay domains was taken. Raises Failed.
     """
-    here = {*our_domains()}
+    here = {*read_our_domains()}
     theirs = [address for address, one in before.items() if one.kind == RELAY and _domain(address) not in here]
     asked = our_table(wanted.get(RESTRICTIONS, ""))
     if asked and (answered := postfix.lookup(asked, theirs or ["postmaster"])):
@@ -70,10 +76,10 @@ def check_tables(postfix: Postfix, before: Answers, had_none: bool, wanted: Stat
 
 def find_faults(postfix: Postfix, way: Way, before: Answers) -> Iterator[str]:
     """Ask again; yield each answer that is not as it should be now."""
-    here, words, adopted = {*our_domains()}, find_words(postfix, our_domains()), adopted_ours()
+    here, words, adopted = {*read_our_domains()}, find_words(postfix, read_our_domains()), find_adopted_domains()
     asked = {domain for domain, word in words.items() if word == ASK}
     codes = {**dict.fromkeys(here, postfix.value(REJECT)), **dict.fromkeys(words, PUT_OFF)}
-    codes.update(dict.fromkeys(open_ours() - asked, TAKEN))
+    codes.update(dict.fromkeys(find_open_domains() - asked, TAKEN))
     for address, after in _ask_again(postfix, way, [*before], here).items():
         domain, was = _domain(address), before[address]
         if domain in adopted or domain not in here:
@@ -109,7 +115,7 @@ def _ask(postfix: Postfix, way: Way, addresses: list[str]) -> Answers:
 
     Where smtpd counts clients' requests, a stranger asks about our domains alone: others may be hundreds.
     """
-    here, found = {*our_domains()}, resolve(postfix, addresses)
+    here, found = {*read_our_domains()}, resolve(postfix, addresses)
     mine = [address for address in addresses if _domain(address) in here]
     rest = ask_inside(way, "") if is_counting(postfix) else way
     replies = {**way.ask(mine), **rest.ask([address for address in addresses if _domain(address) not in here])}

@@ -24,7 +24,7 @@ from common.main_cf_params import (
 from common.paths import PLACES
 from remote.files import replace, tidy
 from remote.main import Failed, Kind, ProofFailed, Request, State
-from remote.postfix.gather_facts import RECORD, record
+from remote.postfix.gather_facts import RECORD, read_record
 from remote.postfix.instance import Postfix
 from remote.postfix.main_cf_backup import keep_original, restore_original
 from remote.postfix.main_cf_check import Answer, Answers, ask_domains, check_tables, find_faults
@@ -97,7 +97,7 @@ def _start(postfix: Postfix, edit: State) -> Journal:
 
 def _remember(postfix: Postfix, journal: Journal, edit: State) -> None:
     """Record what the edit changes for the first time."""
-    known = record()
+    known = read_record()
     now = format_setting(journal.before)
     first = {name: journal.before[name] for name in PARAMETERS if name not in known and now.get(name) != edit.get(name)}
     if first and not known:
@@ -109,7 +109,7 @@ def _remember(postfix: Postfix, journal: Journal, edit: State) -> None:
 def _forget(postfix: Postfix) -> None:
     """Remove from the record what no longer has anything of ours: it is its owner's again."""
     now = postfix.settings()
-    known = {name: setting for name, setting in record().items() if _is_edited(name, now[name], Setting(*setting))}
+    known = {name: setting for name, setting in read_record().items() if _is_edited(name, now[name], Setting(*setting))}
     if known:
         _keep(RECORD, known)
     elif os.path.exists(RECORD):

@@ -21,7 +21,7 @@ DECIDING = re.compile(
 _NAME = re.compile(r"\$[{(]?\s*(\w+)")
 
 
-def references(postfix: Postfix) -> list[Reference]:
+def find_references(postfix: Postfix) -> list[Reference]:
     """Return all of them, in main.cf and in services of master.cf."""
     given = postfix.main_cf()
     values = {f"main.cf: {name}": (name, value) for name, value in given.items()}

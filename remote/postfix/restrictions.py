@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from common.main_cf_params import members, without_unlisted
 from remote.postfix.instance import Postfix
-from remote.postfix.listeners import answering_services
+from remote.postfix.listeners import find_answering_services
 
 STAGES = [f"smtpd_{stage}_restrictions" for stage in ("client", "helo", "sender", "relay", "recipient", "data")]
 RECIPIENT = ("smtpd_relay_restrictions", "smtpd_recipient_restrictions")
@@ -44,7 +44,7 @@ def refusals(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
     values = postfix.values(*STAGES)
     lists = [
         (stage, members(without_unlisted(service.overrides.get(stage, values.get(stage, "")))))
-        for service in answering_services(postfix)
+        for service in find_answering_services(postfix)
         for stage in STAGES
     ]
     found = {domain: _first_refusal(rules, lists, domain) for domain in domains}
@@ -63,13 +63,13 @@ def is_asked(restrictions: Sequence[str], name: str) -> bool:
 
 def _first_refusal(rules: Rules, lists: Sequence[tuple[str, list[str]]], domain: str) -> str:
     for stage, restrictions in lists:
-        why = _judge(rules._replace(stage=stage), restrictions, f"q{os.urandom(8).hex()}@{domain}", DEPTH)
+        why = _find_verdict(rules._replace(stage=stage), restrictions, f"q{os.urandom(8).hex()}@{domain}", DEPTH)
         if why and why != PERMITTED:
             return f"{stage}: {why}"
     return ""
 
 
-def _judge(rules: Rules, restrictions: Sequence[str], address: str, depth: int) -> str:
+def _find_verdict(rules: Rules, restrictions: Sequence[str], address: str, depth: int) -> str:
     """Return why an address is refused, PERMITTED, or nothing where the list goes on."""
     asked: list[str] = []  # tables that might have let it pass
     for name, argument in pairs(restrictions, rules.stage in RECIPIENT):
@@ -84,7 +84,7 @@ def _judge(rules: Rules, restrictions: Sequence[str], address: str, depth: int) 
             asked.append(argument)
             verdict = _look_up(rules, argument, address, depth)
         else:
-            verdict = _judge(rules, members(rules.classes.get(name, "")), address, depth - 1) if depth else ""
+            verdict = _find_verdict(rules, members(rules.classes.get(name, "")), address, depth - 1) if depth else ""
         if verdict:
             return verdict
     return ""
@@ -121,7 +121,7 @@ def _look_up(rules: Rules, table: str, address: str, depth: int) -> str:
         return PERMITTED
     if first in REFUSING or re.match(r"[45][0-9][0-9]\b", first):
         return f"{table} says {action!r} of {'everybody in it' if key == address else key}"
-    return _judge(rules, members(action), address, depth - 1) if depth else ""
+    return _find_verdict(rules, members(action), address, depth - 1) if depth else ""
 
 
 def _keys(rules: Rules, address: str) -> list[str]:

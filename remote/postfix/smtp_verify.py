@@ -11,7 +11,7 @@ from common.main_cf_params import REJECT, TABLES
 from remote.main import Kind, Request, State, refuse_making
 from remote.postfix.instance import Postfix
 from remote.postfix.outsider import ask_outside
-from remote.postfix.relay_domains import adopted_ours
+from remote.postfix.relay_domains import find_adopted_domains
 from remote.postfix.restrictions import refusals
 from remote.postfix.smtp import TAKEN
 from remote.postfix.unlisted import ASK, find_words
@@ -60,7 +60,7 @@ def _answers(postfix: Postfix, domains: Iterable[str]) -> State:
     And what is listed of each domain; as whom it was asked, why not as an outsider, and then what by its restrictions
     an outsider is refused for.
     """
-    people = samples(domains)
+    people = read_samples(domains)
     codes = _codes(postfix, people)
     expected = {
         domain: {
@@ -86,7 +86,7 @@ def _codes(postfix: Postfix, people: Mapping[str, Sample]) -> dict[str, str]:
     """Return by domain with what code the answer to an unlisted address begins."""
     open_to_all = [domain for domain, sample in people.items() if sample.everybody]
     codes = {**dict.fromkeys(people, _unknown(postfix)), **dict.fromkeys(open_to_all, TAKEN)}
-    return {**codes, **_put_off(postfix, people), **dict.fromkeys(adopted_ours() & people.keys(), REFUSED)}
+    return {**codes, **_put_off(postfix, people), **dict.fromkeys(find_adopted_domains() & people.keys(), REFUSED)}
 
 
 def _unknown(postfix: Postfix) -> str:
@@ -105,7 +105,7 @@ def _put_off(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
     return {domain: NO if word == ASK else deferred for domain, word in words.items()}
 
 
-def samples(domains: Iterable[str]) -> dict[str, Sample]:
+def read_samples(domains: Iterable[str]) -> dict[str, Sample]:
     """Return a sample for each domain, from the text that our table was built from."""
     found = {domain: Sample() for domain in domains}
     with open(os.path.join(TABLES, "exchange_recipients"), encoding="utf-8", errors="replace") as lines:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from common.main_cf_params import RESTRICTIONS, TABLES, members, without_unlisted
 from remote.postfix.asking import find_unaskable
 from remote.postfix.instance import Postfix, Service
-from remote.postfix.listeners import answering_services
+from remote.postfix.listeners import find_answering_services
 from remote.postfix.outsider import Way, find_way
 from remote.postfix.restrictions import is_asked
 from remote.postfix.smtp import DENIED
@@ -60,7 +60,9 @@ def find_obstacles(postfix: Postfix, wanted: Mapping[str, str], hops: Mapping[st
     values = postfix.values(RESTRICTIONS, RELAY, FIRST, DELAYED, UNTRUSTED, *EARLIER)
     found = [f"main.cf: {UNTRUSTED} = yes: {AT_ONCE}"] if values.get(UNTRUSTED) == "yes" else []
     found += [
-        fault for one in answering_services(postfix) for fault in _of_service(one, values, DEFER in wanted.values())
+        fault
+        for one in find_answering_services(postfix)
+        for fault in _of_service(one, values, DEFER in wanted.values())
     ]
     asked = [domain for domain, word in wanted.items() if word == ASK]
     found += find_unaskable(postfix, asked, hops) if asked else []

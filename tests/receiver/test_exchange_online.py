@@ -204,7 +204,9 @@ def test_the_spool_remembers_the_last_export_s_word_and_hands_it_on(relay: Small
     send(relay, RELAYED, plus="plus\tno\r\n")
     with relay.spool() as spool:
         assert spool.read_last_export() == LastExport(("acme.example",), False)
-        given = copy_list.read(json.dumps(copy_list.export_lists(spool)).encode(), "acme", 1_790_000_000, 1 << 20)
+        given = copy_list.read_exported(
+            json.dumps(copy_list.export_lists(spool)).encode(), "acme", 1_790_000_000, 1 << 20
+        )
     other = SmallRelay(tmp_path / "other", format="exchange-online", domains=("acme.example", "bolt.example"))
     with other.spool() as spool:
         copy_list.import_lists(spool, given, Origin(1_790_000_000), other.tables)

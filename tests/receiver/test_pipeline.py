@@ -420,7 +420,7 @@ def test_a_rollback_names_its_list_by_number_or_hash_and_refuses_what_is_not_kep
     settled.offer([*people(40), NEW])
     settled.offer([*people(41), NEW])
     with settled.spool() as spool:
-        names = [entry.kept.list for entry in history.entries(spool.folder)]
+        names = [entry.kept.list for entry in history.read_entries(spool.folder)]
     with pytest.raises(Refused, match="history goes 2 back, not 3"):
         rollback(settled, back=3)
     with pytest.raises(Refused, match="no kept list is named"):
@@ -505,7 +505,7 @@ def test_a_run_that_was_overtaken_leaves_the_answer_to_the_later_one(settled: Sm
     rebuild = f"#!/bin/sh\ncp {settled.etc.parent}/begun.json {settled.folder}/unproven.json\n"
     settled.program("rebuild", rebuild)
     with settled.spool() as spool:
-        publishing.begin(spool, publishing.Publication(1, "later", spool.read_accepted()))
+        publishing.begin_publication(spool, publishing.Publication(1, "later", spool.read_accepted()))
     (settled.folder / "unproven.json").rename(settled.etc.parent / "begun.json")
     outcome = settled.offer(late)
     assert (outcome.code, outcome.trouble) == (DONE, "")

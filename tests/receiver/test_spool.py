@@ -80,7 +80,7 @@ def whole(relay: SmallRelay) -> Whole:
             frozenset(spool.read_accepted().domains),
             held.list if held else "",
             spool.read_freeze() is not None,
-            tuple(entry.kept.list for entry in history.entries(spool.folder)),
+            tuple(entry.kept.list for entry in history.read_entries(spool.folder)),
             frozenset(relay.in_tables()),
             publishing.read_unfinished(spool) is not None,
         )
@@ -143,7 +143,7 @@ def _accept(relay: SmallRelay) -> None:
 
 def _rollback(relay: SmallRelay) -> None:
     with relay.spool() as spool:
-        first = history.entries(spool.folder)[-1].kept.list
+        first = history.read_entries(spool.folder)[-1].kept.list
     relay.roll_back(ListChoice(list=first), OPERATOR)
 
 
@@ -304,7 +304,7 @@ def test_history_keeps_the_last_ten_lists_with_where_each_came_from(relay: Small
     for count in range(101, 115):
         relay.offer(people(count))
     with relay.spool() as spool:
-        entries = history.entries(spool.folder)
+        entries = history.read_entries(spool.folder)
         assert [entry.kept.total for entry in entries] == list(range(114, 104, -1))
         newest = entries[0].kept
         assert (newest.added, newest.removed) == (1, 0)
@@ -316,7 +316,7 @@ def test_history_keeps_the_last_ten_lists_with_where_each_came_from(relay: Small
 def test_history_says_who_accepted_a_list_though_it_was_in_force_already(relay: SmallRelay) -> None:
     accepted(relay, people(10))
     with relay.spool() as spool:
-        entry = history.entries(spool.folder)[0].kept
+        entry = history.read_entries(spool.folder)[0].kept
     assert (entry.accepted_by, entry.total, entry.domains) == ("olga", 10, ("acme.example",))
     assert len(list((relay.folder / "history").iterdir())) == 1
 
@@ -339,7 +339,7 @@ def test_a_kept_list_that_is_damaged_is_passed_over_and_not_rolled_back_to(relay
         with pytest.raises(Failed, match="damaged"):
             roll_back(spool, ListChoice(back=1), 0, OPERATOR, relay.tables)
         path.write_bytes(b"nothing")
-        assert len(history.entries(spool.folder)) == 1
+        assert len(history.read_entries(spool.folder)) == 1
 
 
 # ---- the reference
@@ -402,7 +402,7 @@ def test_who_leaves_is_gone_by_an_entry_of_the_log_and_who_returns_is_not(relay:
     with relay.spool() as spool:
         newest = next(upload_log.read_entries(spool.folder))
         removals = removed_addresses.find_gone(spool.folder, int(now))
-        assert history.records(spool.folder)[0]["entry"] == newest.entry
+        assert history.read_records(spool.folder)[0]["entry"] == newest.entry
     assert set(removals) == set(people(100)[98:])
     assert {(each.entry, each.is_by_person) for each in removals.values()} == {(newest.entry, False)}
     relay.offer(people(99))
@@ -489,12 +489,12 @@ def test_what_history_and_reference_of_the_first_release_have_is_kept(relay: Sma
     assert gone(relay, now) == set(people(100)[96:])
     with relay.spool() as spool:
         assert [entry.accepted_by for entry in upload_log.read_entries(spool.folder)] == ["", "olga"]
-        named = [record["entry"] for record in history.records(spool.folder)]
+        named = [record["entry"] for record in history.read_records(spool.folder)]
     relay.offer([*people(96), "new@acme.example"])
     assert gone(relay, now) == set(people(100)[96:])
     assert not list((relay.folder / "reference").iterdir())
     with relay.spool() as spool:
-        assert [record["entry"] for record in history.records(spool.folder)][1:] == named
+        assert [record["entry"] for record in history.read_records(spool.folder)][1:] == named
         assert [entry.entry for entry in upload_log.read_entries(spool.folder)][1:] == named
 
 

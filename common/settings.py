@@ -37,9 +37,9 @@ class Settings(NamedTuple):
     growth_factor: float = 3.0
     max_recipients: int = 100_000
     max_megabytes: int = 64  # of an export, 1 MB = 1,048,576 bytes
-    no_additions_days: int = 0  # without a new address after which somebody is told; 0: nobody is
+    no_additions_days: int = 0  # without a new address, after which an alarm is raised; 0: never
     drop: bool = False  # its client only copies files: verb `collect` takes the list from the customer's SFTP inbox
-    days: str = ""  # of the customer's schedule, as MON TUE; this and the next in words, to be short lines of a plan
+    days: str = ""  # of the customer's schedule, as MON TUE; in words, as the next, so that a plan shows short lines
     starts: str = ""  # of its exports on each of them, as 07:05 08:05
     timezone: str = "UTC"  # of both
     ldap_attributes: tuple[str, ...] = ()  # of source ldap: those that hold addresses
@@ -50,7 +50,7 @@ class Settings(NamedTuple):
     plus_addresses: bool | None = None  # user+tag@ is taken where user@ is; None: from the first export that says so
 
     def text(self) -> str:
-        """The content of settings.json. Exclusions are not in it: their only place is exclude-users.txt."""
+        """Return the content of settings.json, without the exclusions: exclude-users.txt alone has them."""
         return _text({key: value for key, value in self._asdict().items() if key != "exclude"})
 
 
@@ -63,7 +63,7 @@ class RelaySettings(NamedTuple):
     metrics: str = "/var/lib/postern/metrics"
 
     def text(self) -> str:
-        """The content of relay.json."""
+        """Return the content of relay.json."""
         return _text(self._asdict())
 
 

@@ -16,8 +16,8 @@ from receiver.outcome import Failed
 from receiver.system import subprocesses
 from receiver.tables.manifest import Manifest
 
-ADDED = 1_000  # of the addresses that came are looked up
-SAMPLE = 200  # of the whole list are, evenly spread
+ADDED = 1_000  # new addresses that are looked up
+SAMPLE = 200  # addresses of the whole list that are, evenly spread
 _BUILD_SECONDS = 600
 _LOOK_SECONDS = 60
 
@@ -38,7 +38,7 @@ class Tables(NamedTuple):
         return {name: why for name, colon, why in (line.partition(": ") for line in out.splitlines()) if colon}
 
     def find_faulty_customers(self) -> Mapping[str, str]:
-        """Return for whom the last build did not take the files as they stand, mostly root's copy instead, and why."""
+        """Return by customer why the last build did not use its files; it mostly used root's copy of them instead."""
         return Manifest.read(self.places.tables).faulty_customers
 
     def is_modified(self) -> bool:
@@ -48,8 +48,8 @@ class Tables(NamedTuple):
     def find_missing(self, recipients: Iterable[str]) -> list[str]:
         """Return those that Postfix would not find. Raises Failed when the table cannot be read.
 
-        Those too long for a key are in no table of keys, and are not looked up.
-        Root looks where the account is not let in: Postfix's directory, or main.cf, may be closed to others.
+        Addresses too long for a key are in no table of keys, and are not looked up. Where the account may not read
+        Postfix's directory or main.cf, root looks.
         """
         keys = {table_key(recipient): recipient for recipient in recipients}
         asked = {key: recipient for key, recipient in keys.items() if len(key.encode()) <= KEY_OCTETS}
@@ -66,7 +66,7 @@ class Tables(NamedTuple):
         return self._ask_root("--main-cf").splitlines()
 
     def find_left_open(self) -> list[str]:
-        """Return a line for each domain being adopted that nobody closes any more: `CUSTOMER: why`. Raises Failed."""
+        """Return a line for each domain being adopted that nothing closes any more: `CUSTOMER: why`. Raises Failed."""
         return self._ask_root("--adopted").splitlines()
 
     def repair(self) -> dict[str, str]:

@@ -75,13 +75,13 @@ def _run_all(
         found.append(Alarm("", "metrics", f"metrics cannot be written: {error}"))
     told = alarms.raise_alarms(found, places, relay, now)
     lines, new = ([alarm.line for alarm in some] for some in (found, told))
-    return Answer.done([], customers=len(seen), alarms=lines, told=new)  # without a word: cron would mail it
+    return Answer.done([], customers=len(seen), alarms=lines, told=new)  # it prints nothing, as cron would mail it
 
 
 def _check_customer(places: Places, tables: Tables, customer: str, now: int) -> CheckedCustomer | Alarm:
     """Finish one customer's interrupted runs, and check it; a broken spool does not keep the other customers from it.
 
-    Whoever took over the account wrote the files: whatever reading them ends with, this customer is broken.
+    An attacker who has the account may have written the files, so every error counts as a fault of this customer's.
     """
     try:
         settings = load_settings(places, customer)
@@ -106,9 +106,10 @@ def _describe(error: Exception) -> str:
 
 
 def _forget_accepted(spool: Spool, closing: Container[str]) -> None:
-    """Forget that lists were accepted in other domains than these.
+    """Remove the accepted dates of all other domains than these.
 
-    One that went and comes back is open, as a new one is; and one that a person opened, until a list of it is accepted.
+    A domain that left the customer and comes back is then open, as a new one is; a domain that a person opened stays
+    open until a list of it is accepted.
     """
     with suppress(Busy), spool.hold_lock(0):
         accepted = spool.read_accepted()
@@ -117,7 +118,7 @@ def _forget_accepted(spool: Spool, closing: Container[str]) -> None:
 
 
 def _check_adopted_domains(tables: Tables, seen: list[CheckedCustomer]) -> list[Alarm]:
-    """Find domains being adopted of which the tables that closed them are asked no more."""
+    """Return alarms for domains being adopted whose closing tables Postfix no longer asks."""
     if not any(each.settings.closed_by for each in seen):
         return []
     try:
@@ -128,11 +129,11 @@ def _check_adopted_domains(tables: Tables, seen: list[CheckedCustomer]) -> list[
 
 
 def _rebuild_if_due(tables: Tables, seen: list[CheckedCustomer], run: int, adopted: list[str]) -> list[Alarm]:
-    """Rebuild the tables when a domain has opened by its age, or a clock that was put right has closed it.
+    """Rebuild the tables where no upload does: return an alarm for each customer whose files could not be used.
 
-    And when a server refuses to be asked, or does so no more; and when somebody has removed or changed the tables: an
-    upload that changes nothing builds nothing. `adopted`: what was found of domains that other tables close. What they
-    were built for is written down after it, so that a build that fails is tried again.
+    That is so when a domain has opened by its age or a corrected clock has closed it, when a server begins or ceases to
+    refuse being asked, and when somebody has changed or removed the tables. What the tables were built for is recorded
+    after the build, so that a failed one is tried again. `adopted`: what was found of domains that other tables close.
     """
     opens = {each.status.customer: list(each.status.opens) for each in seen}
     opens.update({"": adopted} if adopted else {})
@@ -163,7 +164,7 @@ def _repair_tables(tables: Tables) -> list[Alarm]:
 def _watch_refusals(
     places: Places, tables: Tables, run: int, seen: list[CheckedCustomer], logs: OpenedLogs | None, now: int
 ) -> tuple[Watch | None, list[Alarm]]:
-    """Read on in the mail logs and ask about what looks wrong. What fails here keeps nothing else from being done."""
+    """Read what is new in the mail logs and ask about what looks wrong. A failure here stops nothing else."""
     customers = [each.settings for each in seen]
     try:
         if logs is None:
@@ -186,7 +187,7 @@ def _watch_adopted(
 ) -> list[Alarm]:
     """Return alarms where another list, which alone closes a domain that is being adopted, stops accepting its people.
 
-    Also where the mail log cannot be read, which keeps nobody from being asked about.
+    It needs no mail log.
     """
     adopted = [each.settings for each in seen if each.settings.closed_by and logs]
     check = RefusalCheck(tables, {}, logs.postfix if logs else {}, now)
@@ -216,9 +217,9 @@ def _check_servers(places: Places, seen: list[CheckedCustomer], logs: OpenedLogs
 
 
 def _check_main_cf(tables: Tables) -> list[Alarm]:
-    """Find that Postfix no longer asks our tables: somebody, or configuration management, has put main.cf back.
+    """Return an alarm where Postfix no longer asks our tables: somebody, or a program, has put main.cf back.
 
-    And that somebody else has recipients verified where a customer's server is asked.
+    Also one where others have recipients verified on a relay that asks a customer's server.
     """
     try:
         found = tables.find_unnamed()

@@ -1,7 +1,7 @@
 """Runs on the machine itself, sent over the connection and never installed: answers a line of JSON with a line of JSON.
 
 Other modules are sent with it, each with kinds of its own in `KINDS`. Standard library of Python 3.9 only. Every making
-is safe to kill at any point: what was begun is finished by the next run.
+may be killed at any point: the next run finishes what was begun.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Failed(Exception):
 
 
 class ProofFailed(Failed):
-    """A change did not stand its test and was put back."""
+    """A change failed its proof and was taken back."""
 
     kind = "proof"
 
@@ -53,7 +53,7 @@ class Request(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """How items of one kind are read (all at once) and made (one). All may raise Failed or OSError."""
+    """How items of one kind are read (all at once) and made (one at a time). All may raise Failed or OSError."""
 
     read: Callable[[list[Request]], list[State | None]]
     make: Callable[[str, State | None], None]
@@ -61,7 +61,7 @@ class Kind(NamedTuple):
 
 
 def digest(state: Mapping[str, Any] | None) -> str:
-    """Return what two machines compare instead of a state. Nothing has a digest too."""
+    """Return the digest by which two machines compare a state; None has one as well."""
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
@@ -71,9 +71,9 @@ def last_lines(text: str, lines: int = 12, chars: int = 1500) -> str:
 
 
 def serve(requests: BinaryIO) -> None:
-    """Answer lines until there are no more. A line without an end is a dead connection's last and is not acted on.
+    """Answer lines until there are no more. A line without an end comes from a lost connection, and is ignored.
 
-    What the programs we start print must not get between the answers, nor may they read the questions.
+    The programs that are started here must not print between the answers, nor read the questions.
     """
     answers = os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -81,8 +81,8 @@ def serve(requests: BinaryIO) -> None:
     os.dup2(nothing, 1)
     os.umask(0o022)
     os.chdir("/")
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the operator's hanging up is no reason to stop half-way
-    answers.write(b"\n")  # ends what a login script may have begun
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a lost connection must not stop a change half-way
+    answers.write(b"\n")  # ends a line that a login script may have begun
     kinds: dict[str, Kind] = {}
     for line in requests:
         if not line.endswith(b"\n"):
@@ -112,7 +112,7 @@ def _answer(request: Mapping[str, Any], kinds: dict[str, Kind]) -> State:
 
 
 def _load(name: str, source: str) -> Mapping[str, Kind]:
-    """Load a module that was sent, under its own name, so that the next one can import it."""
+    """Load a module that was sent under its own name, so that later ones can import it; return its kinds."""
     module = types.ModuleType(name)
     sys.modules[name] = module
     exec(compile(source, name, "exec"), module.__dict__)  # noqa: S102 it comes from where this very program came from
@@ -121,7 +121,7 @@ def _load(name: str, source: str) -> Mapping[str, Kind]:
 
 
 def _compare_states(asked: Sequence[Any], kinds: Mapping[str, Kind]) -> list[Any]:
-    """Answer "same" where the state has the digest of what is wanted: most of what is here need not travel."""
+    """Return each state, or "same" where it has the wanted digest: most states then need not be sent."""
     states = _read([(kind, name, wanted) for kind, name, wanted, _ in asked], kinds)
     return ["same" if digest(state) == one[3] else state for one, state in zip(asked, states)]
 
@@ -146,9 +146,9 @@ def _kind_of(kinds: Mapping[str, Kind], kind: str) -> Kind:
 
 
 def _make_all(changes: Sequence[Any], kinds: Mapping[str, Kind], lock: Mapping[str, Any]) -> int:
-    """Make packages first and without the lock: an installation is long, and uploads must not wait for it.
+    """Make packages first, without the lock: an installation takes long, and uploads must not wait for it.
 
-    What an installation brings with it, such as a service, is no change of someone else's.
+    What an installation brings, such as a service, does not count as somebody else's change.
     """
     packages = [change for change in changes if change[0] == "package"]
     others = [change for change in changes if change[0] != "package"]
@@ -187,7 +187,7 @@ def _make_one(kind: Kind, name: str, wanted: State | None, what: str, so_far: st
 def _still_to_do(changes: Sequence[Any], kinds: Mapping[str, Kind]) -> list[tuple[str, str, State | None]]:
     """Return the changes that are still to be made; raise Changed if an item has neither the old nor the wanted state.
 
-    What is derived is not compared: nobody's hand work is in it, and an upload may have changed it meanwhile.
+    Derived items are not compared: nobody edits them by hand, and an upload may have changed them meanwhile.
     """
     todo = []
     states = _read([(kind, name, wanted) for kind, name, wanted, _ in changes], kinds)
@@ -246,7 +246,7 @@ class _Lock:
         return text.strip()
 
     def _process(self) -> str:
-        """Return the process that the kernel says holds the lock: whoever can read a directory can lock it for ever."""
+        """Return which process holds the lock, as the kernel says: any user who can read the directory may lock it."""
         there = os.fstat(self.descriptor)
         name = f"{os.major(there.st_dev):02x}:{os.minor(there.st_dev):02x}:{there.st_ino}"
         with suppress(OSError, ValueError), open("/proc/locks", encoding="ascii", errors="replace") as locks:

@@ -53,7 +53,7 @@ def run_command(*argv: str, stdin: bytes = b"", seconds: float = 300) -> Command
 def _start(argv: Sequence[str], streams: Sequence[int]) -> int:
     """Start a program in a session of its own. Not by subprocess, which takes 5 ms to load on every relay."""
     redirected = [(os.POSIX_SPAWN_DUP2, stream, number) for number, stream in enumerate(streams)]
-    heard = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP]  # ignored here, not there
+    heard = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP]  # this program ignores them, the started one must not
     try:
         return os.posix_spawn(argv[0], list(argv), ENVIRONMENT, file_actions=redirected, setsid=True, setsigdef=heard)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Runs on the relay: kind `sudo`, whether the account can have root build the tables, tried as an upload does it."""
+"""Runs on the relay: kind `sudo`, whether the account can have root build the tables, tried as by an upload."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def _known_to_dpkg(names: list[str]) -> set[str]:
 
 
 def _make_package(name: str, wanted: State | None) -> None:
-    """Install it without what it merely recommends: a relay gets what is needed and no more."""
+    """Install it without what it only recommends: a relay gets what is needed and no more."""
     if wanted is None:
         raise Failed("packages are not removed: others may have come to need it")
     if manager := find_tool("apt-get"):
@@ -118,7 +118,7 @@ def _read_derived(asked: list[Request]) -> list[State | None]:
 
 
 def _check(argv: list[str]) -> State | None:
-    """Return what is not in order. A program that cannot answer is not in order, and may be about to be replaced."""
+    """Return what is not in order; a program that cannot answer is not, and a later change may replace it."""
     if not os.path.exists(argv[0]):
         return None
     try:

@@ -1,4 +1,4 @@
-"""A list that the relay's own tables had before this customer was ours, held for a person like any first list."""
+"""Holds the list that the relay's own tables had before Postern, for a person to accept like any first list."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIMIT = 512 << 20  # bytes of JSON
 
 
 def read_adopted(text: bytes, settings: Settings) -> frozenset[str]:
-    """Read the addresses that `inv adopt` brings, a JSON array of them as a list has them. Raises Refused."""
+    """Return the addresses that `inv adopt` sends, as a JSON array, each in the form of a list. Raises Refused."""
     try:
         given = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -37,7 +37,7 @@ def read_adopted(text: bytes, settings: Settings) -> frozenset[str]:
 def hold_adopted(settings: Settings, spool: Spool, given: frozenset[str], origin: Origin, tables: Tables) -> Outcome:
     """Hold and list these addresses, together with those that uploads have brought meanwhile; no domain closes.
 
-    Raises Refused where each of their domains has an accepted list, which they would only be held against.
+    Raises Refused where all of their domains have an accepted list already.
     """
     with spool.hold_lock():
         publishing.complete_publication(spool)
@@ -56,7 +56,7 @@ def hold_adopted(settings: Settings, spool: Spool, given: frozenset[str], origin
         both = in_force.recipients | given
         outcome = Outcome(spool.customer, "held", origin, total=len(both), reasons=reasons, offered=name)
         outcome = outcome._replace(added=len(both) - len(in_force.recipients))
-        if outcome.added:  # as of any held list: an upload that lacks somebody of it then shows who would go
+        if outcome.added:  # as those of any held list are, so that a later upload without them shows who would go
             text, logged = list_file.encode_recipients(both), log_entry(outcome, in_force, None)
             decision = Decision(both, text, in_force.accepted, origin, clears=False, entry=logged)
             publishing.publish(spool, settings, in_force, decision, origin.when)

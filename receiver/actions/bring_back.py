@@ -1,4 +1,4 @@
-"""A wrong removal mended: whoever an entry of the log removed is listed again, until a person accepts that they go."""
+"""Mends a wrong removal: lists again whom an entry of the log removed, until a person accepts that they go."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from receiver.upload.pipeline import build_and_verify_tables
 
 
 def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables, look: bool = False) -> Outcome:
-    """List again whom an entry of the log removed. Nothing is frozen, and asked again it changes nothing.
+    """List again whom an entry of the log removed. Nothing is frozen, and a second call changes nothing.
 
     An upload that lacks them is held until a person accepts that they go. `look`: nothing is written. Raises Refused
     where that entry removed nobody who is known and not listed again.

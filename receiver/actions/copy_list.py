@@ -1,8 +1,8 @@
-"""A list handed over to a relay that has none yet, with all that judging and rolling back the next ones needs.
+"""Hands a list over to a relay that has none yet, with all that is needed to judge and to roll back later lists.
 
-Where several relays hand over and do not say the same, nobody knows who is right: what any of them lists is listed, a
-domain closes only where all close it, and the list of the newest is held. When keys were seen is not handed over: this
-relay has seen none yet.
+If several relays hand over different lists, nobody knows which is right: every address that any of them lists is
+listed, a domain closes only where all close it, and the newest list is held. When keys were seen is not handed over,
+because the new relay has seen none.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ExportedLists(NamedTuple):
 
     @classmethod
     def read(cls, text: bytes, customer: str, now: int, most: int) -> ExportedLists:
-        """Read what hand_over() gave, a list of `most` bytes at most. A date to come is none. Raises Refused."""
+        """Read what export_lists() returned, a list of `most` bytes at most, without dates to come. Raises Refused."""
         try:
             record = decode_json(text)
             if (record["postern"], record["customer"]) != (FORMAT, customer):
@@ -83,12 +83,12 @@ class ExportedLists(NamedTuple):
         return list_file.read_content(self.packed) if self.packed else b""
 
     def content_of(self, name: str) -> bytes:
-        """Return a file of the spool itself; empty: it was not handed over."""
+        """Return a file of the spool's own folder; empty where it was not handed over."""
         return next((file.content for file in self.files if (file.folder, file.name) == (".", name)), b"")
 
     @property
     def agreement(self) -> tuple[bytes, frozenset[str]]:
-        """Return in what relays must agree: who is listed, and which domains have an accepted list."""
+        """Return what relays must agree on: who is listed, and which domains have an accepted list."""
         return self.text, frozenset(self.accepted.domains)
 
 
@@ -103,7 +103,7 @@ def read_exported(text: bytes, customer: str, now: int, most: int) -> tuple[Expo
 
 
 def export_lists(spool: Spool) -> dict[str, Any]:
-    """Return what take_over() takes, as plain JSON."""
+    """Return as plain JSON what import_lists() needs."""
     with spool.hold_lock():
         publishing.complete_publication(spool)
         in_force, newest = spool.read_in_force(), next(iter(history.read_entries(spool.folder)), None)
@@ -145,7 +145,7 @@ def import_lists(spool: Spool, givens: Sequence[ExportedLists], origin: Origin, 
 
 
 def _describe_difference(givens: Sequence[ExportedLists]) -> str:
-    """Return the points on which the siblings do not agree; empty: there are none."""
+    """Return in words what the siblings do not agree on; empty where they agree."""
     lists = {given.agreement[0] for given in givens}
     if len(lists) > 1:
         counts = ", ".join(str(text.count(b"\n")) for text in sorted(lists, key=len, reverse=True))
@@ -178,7 +178,7 @@ def _past_of_all(givens: Sequence[ExportedLists], recipients: frozenset[str]) ->
 
 
 def _find_freeze(givens: Sequence[ExportedLists]) -> Iterator[SpoolFile]:
-    """Yield what says that uploads do not take effect: a person said so, even on one relay alone."""
+    """Yield the file that freezes the list where any sibling has one: a person froze it there."""
     pins = [file for given in givens for file in given.files if file.name == PINNED]
     yield from pins[:1]
 
@@ -197,9 +197,9 @@ def _hold(spool: Spool, newest: ExportedLists, origin: Origin, why: str) -> None
 
 
 def _files(spool: Spool) -> Iterator[SpoolFile]:
-    """Yield what is handed over, as much as there is room for, the newest lists first.
+    """Yield the files to hand over, as many as there is room for, the newest lists first.
 
-    Whoever took over the account may have put anything there: what is no kept list is passed over.
+    An attacker who has the account may have put anything there, so a file that is no kept list is skipped.
     """
     past = (
         SpoolFile(".", removed_addresses.NAME, removed_addresses.export_removals(spool.folder, int(time.time()))),

@@ -1,4 +1,4 @@
-"""All that this relay knows of one address of a customer's, as plain JSON: for the helpdesk. Nothing is changed."""
+"""Finds all that this relay knows about one address of a customer, for the helpdesk. Changes nothing."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _why_listed(name: str, settings: Settings, in_force: frozenset[str]) -> str:
 
 
 def _listed_since(spool: Spool, name: str) -> dict[str, Any] | None:
-    """Return by which of the kept lists an address came; `at_least`: it is on all of them, and came before that one."""
+    """Return the kept list with which an address came; `at_least`: all kept lists have it, so it may be older."""
     line = f"\n{name}\n".encode()
     since: dict[str, Any] | None = None
     for entry in history.read_entries(spool.folder):

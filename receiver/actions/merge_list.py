@@ -1,6 +1,6 @@
-"""The list of another relay beside the one here: what that relay lists is listed, and a domain closes where both do.
+"""Merges another relay's list with this relay's: both lists count, and a domain closes where both close it.
 
-Nobody goes by it, unless it is to be exactly that relay's list; then whoever asks names how many go.
+It removes nobody, unless the result must be exactly the other relay's list; then the caller names how many go.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from receiver.upload.pipeline import build_and_verify_tables
 class MergeOptions(NamedTuple):
     """How the other relay's list is merged."""
 
-    is_exact: bool = False  # whom that relay does not list goes
-    removing: int = 0  # how many go, which must be right
+    is_exact: bool = False  # recipients that the other relay does not list are removed
+    removing: int = 0  # how many are removed; another number is refused
     look: bool = False
 
 
@@ -57,7 +57,7 @@ class Merge(NamedTuple):
         return self.recipients != self.in_force.recipients or bool(self.opening)
 
     def outcome(self, customer: str, origin: Origin, look: bool) -> Outcome:
-        """Return what it comes to, in numbers and, for a look, in names."""
+        """Return the result in numbers and, for a dry run, in names."""
         coming = self.recipients - self.in_force.recipients
         did = "looked" if look else "published" if self.changes else "unchanged"
         notes = [f"{', '.join(sorted(self.opening))} open, as there"] if self.opening else []
@@ -72,7 +72,7 @@ class Merge(NamedTuple):
 
 
 def look_at_merge(spool: Spool, given: ExportedLists, options: MergeOptions) -> Merge:
-    """Return what merging another relay's list would come to; nothing is written. Raises Refused."""
+    """Return what merging another relay's list would change; write nothing. Raises Refused."""
     return _merge(spool, load_settings(spool.places, spool.customer), given, options)
 
 
@@ -125,16 +125,12 @@ def _decide(spool: Spool, merge: Merge, given: ExportedLists, outcome: Outcome) 
 
 def _brought_back(given: ExportedLists) -> frozenset[str]:
     """Return who stays listed on the other relay until a person accepts that they go."""
-    content = _file(given, removed_addresses.NAME)
+    content = given.content_of(removed_addresses.NAME)
     return removed_addresses.find_brought_back(removed_addresses.decode_removals(content))
 
 
 def _takes_plus(given: ExportedLists) -> bool:
     """Return whether the last export on the other relay said that user+tag@ is taken where user@ is."""
     with suppress(ValueError, TypeError, AttributeError):
-        return decode_json(_file(given, LAST_EXPORT) or b"{}").get("plus_addresses") is True
+        return decode_json(given.content_of(LAST_EXPORT) or b"{}").get("plus_addresses") is True
     return False
-
-
-def _file(given: ExportedLists, name: str) -> bytes:
-    return next((file.content for file in given.files if (file.folder, file.name) == (".", name)), b"")

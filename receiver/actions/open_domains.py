@@ -1,4 +1,4 @@
-"""A customer's domains, open: no list of them counts as accepted any more, so each closes by a first list alone."""
+"""Opens a customer's domains: no list counts as accepted any more, and each waits for a first list again."""
 
 from __future__ import annotations
 

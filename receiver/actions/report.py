@@ -1,4 +1,4 @@
-"""The last days of every customer of this relay in numbers, for the operator's report."""
+"""Counts the last days of every customer of this relay, for the operator's report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uploads take effect again after a rollback, first the list that waits."""
+"""Ends a freeze: uploads take effect again, first the list that waits."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ def resume_uploads(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
         else:
             total, added = len(spool.read_in_force().recipients), frozenset()
             outcome = Outcome(spool.customer, "resumed", origin, total=total, why="no list waits")
-        spool.delete_freeze()  # last: killed before it, a second resume does the same again
+        spool.delete_freeze()  # last, so that after a killed run a second resume does the same again
         spool.store_last_run(outcome)
     return build_and_verify_tables(spool, tables, outcome, added)

@@ -1,4 +1,4 @@
-"""What is held, name by name, beside who had mail; and the record of it that `accept` goes by."""
+"""Shows a held list name by name, with who had mail, and records what was shown: `accept` checks that record."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class Review(NamedTuple):
         )
 
     def mail_refused(self, mail: Mapping[str, MailSeen]) -> dict[str, MailSeen]:
-        """Return those of some mail whom the list refuses."""
+        """Return the addresses with mail that the list refuses."""
         return {name: seen for name, seen in mail.items() if self.effect.refuses(name)}
 
     def record(self, seen: SeenMail) -> ReviewRecord:
-        """Return what a person on this relay has been shown of it."""
+        """Return the record of what a person on this relay has been shown."""
         return ReviewRecord(
             self.held.list,
             len(self.recipients),
@@ -110,7 +110,7 @@ def make_empty_record(customer: str) -> dict[str, Any]:
 
 
 def review_held(spool: Spool, settings: Settings, now: int) -> Review:
-    """Read what waits: held, or because the list is frozen. Raises Refused when nothing does."""
+    """Return the review of the list that waits: it is held, or the list in force is frozen. Raises Refused for none."""
     held = spool.read_held()
     if held is None:
         raise Refused("nothing is held")
@@ -121,9 +121,9 @@ def review_held(spool: Spool, settings: Settings, now: int) -> Review:
 
 
 def note_review(spool: Spool, found: Review, seen: SeenMail) -> ReviewRecord:
-    """Return the record of a review by a person on this relay, and keep it for accept.
+    """Return the record of a review by a person on this relay, after storing it for accept.
 
-    One that covers all this and is of the same list stays: it was made by asking every relay.
+    A record of the same list that covers all this, and was made by asking every relay, is returned and kept instead.
     """
     before = review_record.load_record(spool.folder)
     effect = found.effect

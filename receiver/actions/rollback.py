@@ -1,4 +1,4 @@
-"""An earlier list back in force, and frozen there until uploads are to take effect again."""
+"""Puts an earlier list back in force, and freezes it until a person resumes uploads."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ def _recipients(spool: Spool, entry: Entry, settings: Settings) -> frozenset[str
 
 
 def _check_number(going: frozenset[str], removing: int) -> None:
-    if going and len(going) != removing:  # nobody goes where it is done already: it may be asked again
+    if going and len(going) != removing:  # a second call removes nobody, whatever number it names
         what = f"{len(going)} of those in force would be removed by it"
-        named = f": {name_some(sorted(going))}; if that is meant, say --removing {len(going)}" if going else ""
-        raise Refused(f"{what}, not {removing}{named}")
+        named = f"{name_some(sorted(going))}; if that is meant, say --removing {len(going)}"
+        raise Refused(f"{what}, not {removing}: {named}")
 
 
 def _find_entry(entries: list[Entry], which: ListChoice, frozen: ListFreeze | None) -> Entry:

@@ -26,7 +26,7 @@ class Accepted(NamedTuple):
         return cls(whole_numbers(fields["domains"]), str(fields.get("list", "")), whole_numbers(fields.get("counts")))
 
     def without(self, open_domains: Container[str]) -> Accepted:
-        """Return it without domains in which everybody gets mail: they open, and have a first list when that ends."""
+        """Return it without domains in which everybody gets mail: each needs a first list once that has ended."""
         return self._replace(domains={name: when for name, when in self.domains.items() if name not in open_domains})
 
     def unexpired(self, settings: Settings, now: int) -> Accepted:
@@ -35,14 +35,14 @@ class Accepted(NamedTuple):
         return self._replace(domains={name: when for name, when in self.domains.items() if when >= oldest})
 
     def only_listed(self, text: bytes) -> Accepted:
-        """Return it without the domains of which a list, as it is written, has nobody: they are open."""
+        """Return it without the domains in which a list, given as it is written, has nobody: these are open."""
         return self.without([name for name in self.domains if f"@{name}\n".encode() not in text])
 
     def opens(self, settings: Settings, now: int) -> tuple[str, ...]:
-        """Return the domains the build keeps open: partial, or without an accepted list as young as is wanted.
+        """Return the domains that the build keeps open: partial ones, and those without a recent accepted list.
 
-        A date to come is no date, but for a day that clocks may differ by. What the relay closed by a list of somebody
-        else stays closed by that while it is adopted.
+        A date more than a day in the future does not count. A domain that another list on the relay closes stays
+        closed while it is adopted.
         """
         oldest = now - settings.open_after_days * DAY
         closed = {name for name, when in self.domains.items() if oldest <= when <= now + DAY}

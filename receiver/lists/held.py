@@ -21,17 +21,17 @@ class Held(NamedTuple):
     left_out: Mapping[str, int]
     total: int = 0  # of its recipients, where they are not read
     open_domains: tuple[str, ...] = ()  # in which everybody gets mail, so that it closes none of them
-    named: tuple[LeftOut, ...] = ()  # values that were left out by nobody's options
+    named: tuple[LeftOut, ...] = ()  # values that were left out though no option says so
 
     def fields(self) -> dict[str, Any]:
-        """Return what why.json says: all of it as plain JSON, but who the recipients are."""
+        """Return the content of why.json: all fields as plain JSON, but the recipients as their number."""
         count = len(self.recipients) or self.total
         fields = {**self._asdict(), "recipients": count, "total": count, "origin": self.origin._asdict()}
         return {**fields, "named": records(self.named)}
 
     @classmethod
     def read(cls, why: Mapping[str, Any]) -> Held:
-        """Return what why.json says, without the recipients. Raises KeyError, TypeError: it may be anybody's work."""
+        """Return what why.json says, without the recipients. Raises KeyError, TypeError where it is damaged."""
         origin, reasons, total = Origin(**why["origin"]), tuple(why["reasons"]), why["recipients"]
         check_types(str, why["list"], origin.key, origin.client, origin.by, *reasons)
         check_types(int, origin.when, why["since"], total, *whole_numbers(why["left_out"]).values())
@@ -52,6 +52,6 @@ class ListFreeze(NamedTuple):
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> ListFreeze:
-        """Return what _asdict() gave; what is damaged of it says nothing, and it still holds."""
+        """Return what _asdict() gave; a damaged field is empty, and the list is frozen all the same."""
         since = fields.get("since", 0)
         return cls(since if is_time(since) else 0, str(fields.get("by", "")), str(fields.get("list", "")))

@@ -16,7 +16,7 @@ from receiver.system import atomic_files
 
 KEEPS = 10  # lists, the one in force among them
 DAYS = 7  # for which the first release kept a list for its guard after the day on which it was replaced
-NUMBERS = range(100_000_000)  # that a list of history may have: its file's name has eight digits; 0: of none
+NUMBERS = range(100_000_000)  # of a list in history: its file's name has eight digits; 0: it has no place there
 ENTRY = 12  # hexadecimal digits of the id of a log entry
 _NUMBERED = re.compile(r"[0-9]{8}\.gz")
 _DATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.gz")
@@ -46,7 +46,7 @@ def read_records(folder: int) -> list[dict[str, Any]]:
 
 
 def read_difference(folder: int, back: int) -> dict[str, Any]:
-    """Return one list as plain JSON, with who came and who went with it. Raises Refused."""
+    """Return one list as plain JSON, with whom it added and removed. Raises Refused."""
     known = read_entries(folder)
     if back + 1 >= len(known):
         raise Refused(f"the list before number {back} is not kept; history goes {max(0, len(known) - 1)} back")

@@ -1,4 +1,4 @@
-"""Addresses that had mail and that an accepted review refuses: a person has named their number, so no alarm names them.
+"""Addresses with mail that an accepted list refuses: a person confirmed their number, so they raise no alarm.
 
 `judged-mail.json` has each with the time of the accept, for as long as mail is remembered.
 """

@@ -1,7 +1,7 @@
-"""Publishing, step by step: killed at any of them it leaves the old list or the new one, and the next run finishes.
+"""Publishes a list step by step: a run that is killed leaves the old list or the new one, and the next run finishes.
 
-What is to come is staged beside what is; `begun.json` says what to do with it and is the point of no return; each step
-after it can be done again. `unproven.json` then stays until the tables have been seen to hold the list.
+The new files are staged beside the old ones. `begun.json` says what to do with them and is the point of no return;
+every later step can be repeated. `unproven.json` then stays until the list was found in the built tables.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Decision(NamedTuple):
     origin: Origin
     by: str = ""  # the person who decided; empty: the guard
     frozen: ListFreeze | None = None
-    clears: bool = True  # what was held is no longer
+    clears: bool = True  # the held list is deleted
     entry: LogEntry | None = None  # of the log; None: nothing is written there
     brings_back: frozenset[str] = frozenset()  # addresses that stay until a person accepts that they go
-    takes_more: bool = False  # than the list says (plus addresses), which tables say once they are built
-    removals: Mapping[str, Removal] = {}  # of the other relays: who left by an upload that this one did not see
+    takes_more: bool = False  # than before with the same list: user+tag@ as well, so the tables must be built
+    removals: Mapping[str, Removal] = {}  # by uploads to other relays, which this one did not see
 
 
 class Publication(NamedTuple):
@@ -80,8 +80,8 @@ def transaction(spool: Spool) -> Iterator[Settings]:
 def publish(spool: Spool, settings: Settings, in_force: InForce, decision: Decision, now: int) -> None:
     """Publish a decision. Raises OSError; a full disk leaves the list in force as it was.
 
-    A domain of which the list has nobody is open, whatever the decision says. Where a store keeps the list, the
-    decision is committed there first, and stays without effect where that fails.
+    A domain in which the list has nobody is open, whatever the decision says. With a store the decision is committed
+    there first, and has no effect if that fails.
     """
     if spool.commit:
         spool.commit(decision)
@@ -95,7 +95,7 @@ def publish(spool: Spool, settings: Settings, in_force: InForce, decision: Decis
     if text != in_force.text or decision.brings_back:
         removals = _removals(spool, in_force, decision, now)
         begin_publication(spool, begun._replace(number=number + 1), StagedFiles(label, text, removals))
-    elif decision.by:  # the same list, and now a person stands for it
+    elif decision.by:  # the same list, which a person has accepted now
         if newest:
             name = history.entry_name(newest.kept)
             label = newest.kept._replace(domains=label.domains, accepted_by=decision.by, accepted_when=now, entry=name)
@@ -118,10 +118,10 @@ def _removals(spool: Spool, in_force: InForce, decision: Decision, now: int) -> 
 
 def _label(decision: Decision, before: frozenset[str], begun: Publication) -> ListRecord:
     after = decision.recipients
-    kept_ = ListRecord(begun.list, len(after), len(after - before), len(before - after), decision.origin, ())
+    label = ListRecord(begun.list, len(after), len(after - before), len(before - after), decision.origin, ())
     entry = decision.entry.entry if decision.entry else ""
-    kept_ = kept_._replace(domains=tuple(decision.accepted.domains), entry=entry)
-    return kept_._replace(accepted_by=decision.by, accepted_when=begun.when) if decision.by else kept_
+    label = label._replace(domains=tuple(decision.accepted.domains), entry=entry)
+    return label._replace(accepted_by=decision.by, accepted_when=begun.when) if decision.by else label
 
 
 def _refresh(spool: Spool, decision: Decision) -> None:
@@ -167,7 +167,7 @@ def complete_publication(spool: Spool) -> None:
         return
     there = spool.read_accepted()
     staying = {name: when for name, when in there.domains.items() if name in begun.accepted.domains}
-    if staying != there.domains:  # domains open before their addresses go, and close after theirs have come
+    if staying != there.domains:  # a domain opens before its addresses go, and closes after its addresses have come
         spool.store_accepted(there._replace(domains=staying))
     if atomic_files.read_start(spool.folder, _LIST, 1) is not None and begun.number:
         atomic_files.rename(spool.folder, _LIST, "recipients")
@@ -182,7 +182,7 @@ def complete_publication(spool: Spool) -> None:
 
 
 def _remember(spool: Spool, begun: Publication) -> None:
-    """Write what the past has of it; each step may have been done before."""
+    """Update removals, log and history; every step can be repeated."""
     if begun.number and atomic_files.read_start(spool.folder, _GONE, 1) is not None:
         atomic_files.rename(spool.folder, _GONE, removed_addresses.NAME)
     if atomic_files.read_start(spool.folder, removed_addresses.NAME, 1) is not None:
@@ -194,7 +194,7 @@ def _remember(spool: Spool, begun: Publication) -> None:
 
 
 def read_unfinished(spool: Spool) -> Publication | None:
-    """Return the publication that a run has still to finish or to prove, or is at just now."""
+    """Return the publication that is not finished or not verified yet; another run may be working on it."""
     return _read(spool, BEGUN) or _read(spool, UNVERIFIED)
 
 

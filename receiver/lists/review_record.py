@@ -1,4 +1,4 @@
-"""What a person has been shown of a held list: who goes by it, what it closes, who had mail. `accept` goes by it.
+"""What a person has been shown of a held list: whom it removes, what it closes, who had mail. `accept` checks it.
 
 It lies in `held/review.json`, on every relay of the customer the same, and stays until a list passes. What the first
 release noted there (`reviewed.json`) has no names, and counts for nothing.
@@ -53,7 +53,7 @@ class ListEffect(NamedTuple):
     takes_plus: bool = False  # user+tag@ is taken where user@ is
 
     def refuses(self, address: str) -> bool:
-        """Return whether mail for an address is refused by it that is taken now."""
+        """Return whether the list refuses mail for an address that is accepted now."""
         if address in self.always:
             return False
         if address in self.going:

@@ -76,7 +76,7 @@ class Spool:
 
     @contextmanager
     def hold_lock(self, seconds: float = locks.CUSTOMER) -> Iterator[None]:
-        """Hold the customer's lock, without which nobody writes here. Raises Busy."""
+        """Hold the customer's lock, which every writer needs. Raises Busy."""
         busy = f"another run is publishing for {self.customer}; try again in a minute"
         with locks.hold_lock(self.folder, fcntl.LOCK_EX, seconds, busy):
             yield
@@ -90,7 +90,7 @@ class Spool:
             return InForce()
 
     def summarize_in_force(self) -> Summary:
-        """Count the list in force and name it, a piece at a time: who asks for it holds no list in memory."""
+        """Return the list in force as its number and its SHA-256, read a piece at a time to save memory."""
         total, name = 0, hashlib.sha256()
         with suppress(Failed):
             for piece in atomic_files.pieces(self.folder, spool_files.RECIPIENTS, list_file.LIMIT):
@@ -105,7 +105,7 @@ class Spool:
         return b""
 
     def read_accepted(self) -> Accepted:
-        """Read accepted.json alone, as the build does."""
+        """Read accepted.json, whether or not the list is sound."""
         return Accepted.read(atomic_files.load_json(self.folder, spool_files.ACCEPTED) or {})
 
     def store_accepted(self, accepted: Accepted) -> None:
@@ -127,7 +127,7 @@ class Spool:
             return None
 
     def summarize_held(self) -> Held | None:
-        """Read what is told of the list that waits, without its recipients."""
+        """Read the list that waits without its recipients."""
         try:
             with atomic_files.hold_directory("held", self.folder) as directory:
                 why = atomic_files.load_json(directory, "why.json")
@@ -136,7 +136,7 @@ class Spool:
             return None
 
     def store_held(self, held: Held, text: bytes) -> None:
-        """Store a list, written as `text`, as the one that waits, with the time since when it does."""
+        """Store a list, written as `text`, as the one that waits; it waits since the first of those held in a row."""
         before = self.read_held()
         since = before.since if before and before.reasons else held.since
         why = {**held.fields(), "since": since}
@@ -169,7 +169,7 @@ class Spool:
     def read_keys(self) -> dict[str, dict[str, int]]:
         """Return when each key was seen first and last, and the number of the kit that used it last, if known.
 
-        What is no key, or does not say both times, is passed over.
+        An entry that is no key, or lacks one of the two times, is skipped.
         """
         with suppress(Failed, ValueError, AttributeError):
             seen = decode_json(atomic_files.read(self.folder, spool_files.KEYS, spool_files.SMALL) or b"{}")
@@ -193,7 +193,7 @@ class Spool:
         )
 
     def read_last_export(self) -> LastExport:
-        """Read last-export.json; a damaged one says nothing."""
+        """Read last-export.json; a damaged file counts as empty."""
         fields = atomic_files.load_json(self.folder, spool_files.LAST_EXPORT) or {}
         domains, plus = fields.get("open_domains"), fields.get("plus_addresses")
         opened = tuple(map(str, domains)) if isinstance(domains, list) else ()
@@ -209,7 +209,7 @@ class Spool:
         return (atomic_files.load_json(self.folder, spool_files.ASKING) or {}).get("put_off") is True
 
     def read_last_run(self) -> Outcome | None:
-        """Read what the last run came to."""
+        """Read the outcome of the last run."""
         with suppress(Failed, ValueError, TypeError, AttributeError):
             return Outcome.read(
                 decode_json(atomic_files.read(self.folder, spool_files.LAST_RUN, spool_files.SMALL) or b"{}")
@@ -217,5 +217,5 @@ class Spool:
         return None
 
     def store_last_run(self, outcome: Outcome) -> None:
-        """Write what this run came to."""
+        """Write the outcome of this run."""
         atomic_files.replace(self.folder, spool_files.LAST_RUN, atomic_files.encode_json(outcome.record()))

@@ -81,7 +81,7 @@ class LastAccept(NamedTuple):
 
 
 def new_id() -> str:
-    """Return an id by chance for an entry that changes no list: 12 hexadecimal digits."""
+    """Return a random id for an entry that changes no list: 12 hexadecimal digits."""
     return os.urandom(history.ENTRY // 2).hex()
 
 

@@ -1,4 +1,4 @@
-"""The mail logs as a person's call needs them: opened by root, read on up to now by the account."""
+"""The mail logs for a person's call: root opens them, and the account reads what is new in them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def open_logs(places: Places) -> OpenedLogs:
 
 
 def read_on(places: Places, logs: OpenedLogs | None, now: int) -> Watch:
-    """Read on in opened logs; while the timer is at it, or nobody has opened any, take what it has read so far."""
+    """Read what is new in opened logs; return the findings so far where the timer is reading, or no log is opened."""
     customers = load_all_settings(places)
     with atomic_files.hold_directory(places.run) as run:
         if logs is not None:

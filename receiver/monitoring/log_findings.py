@@ -19,7 +19,7 @@ class WatchedCustomer(NamedTuple):
     settings: Settings
     refusals: Refusals
     since: str  # the day since which they count
-    domains: tuple[str, ...] = ()  # those for which they count; of others the days before are read once more
+    domains: tuple[str, ...] = ()  # for which they count; for other domains the days before are read again
 
     @property
     def counted(self) -> Settings:
@@ -70,7 +70,7 @@ class Watch(NamedTuple):
         return SeenMail(self.customers[customer].refusals.mail, (why,) if why else ())
 
     def _incomplete(self, customer: str, oldest: str) -> str:
-        """Return why there may have been more; nothing: all was seen."""
+        """Return why there may have been more; empty where all was seen."""
         if not self.state.read:
             return "the mail log has not been read yet; the timer does that as root, every five minutes"
         if self.state.is_behind:

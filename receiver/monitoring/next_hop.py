@@ -40,7 +40,7 @@ class NextHop(NamedTuple):
         return next_hop_probe.ask(where, next_hop_probe.verify_sender(self.postfix), addresses, self.domain, SECONDS)
 
     def describe(self) -> str:
-        """Return what keeps mail that was taken from being a proof, in words; empty: random names are refused."""
+        """Return in words why an accepted mail proves nothing; empty where the server refuses random names."""
         answers = self.ask([])
         if answers.takes_everybody:
             return "the customer's server takes everybody: that it took mail for an address proves nothing"

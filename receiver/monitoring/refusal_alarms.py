@@ -21,9 +21,9 @@ from receiver.monitoring.refusals import Refusals, RefusedAddress, without_tag
 DAILY = "refused-today"  # the kind of the line of the day
 MOST = 20  # addresses of each kind that are asked about in one run
 _NAMED = 5  # addresses that a line names
-_MANY = 10  # names that nobody ever had and one network tries, after which it is a dictionary
+_MANY = 10  # invented names that one network tries, after which it counts as guessing
 _ENTRIES = 3  # removals that a line names
-_OFTEN = 3  # days, and networks, after which an address that was never listed is told
+_OFTEN = 3  # days, and networks, after which an address that was never listed is named
 _STRANGE = re.compile(r'.*[%!"@].*@')  # local parts to which Postfix denies relaying, whoever asks
 _REJECTED = "Recipient address rejected"
 
@@ -96,7 +96,7 @@ class RefusalAlarm(NamedTuple):
 
 
 def find_suspects(refusals: Refusals, known: ListSnapshot, today: str) -> Suspects:
-    """Return the addresses that look wrong: none that was told before, none asked twice on a day."""
+    """Return the addresses whose refusal looks wrong, without those named before or asked about today."""
     asked = frozenset(name for name, day in refusals.asked.items() if day == today)
     new = {name: each for name, each in _refused_with_sender(refusals) if _is_new(name, refusals, known)}
     failed = {name: each for name, each in refusals.faults.items() if name not in asked}
@@ -111,7 +111,7 @@ def find_suspects(refusals: Refusals, known: ListSnapshot, today: str) -> Suspec
 
 
 def find_refusal_alarms(known: ListSnapshot, asked: Suspects, answered: SuspectAnswers) -> list[RefusalAlarm]:
-    """Return the alarms that the answers bear out."""
+    """Return the alarms that the answers confirm."""
     return [
         *_alarm_removed(known, asked, answered),
         *_alarm_broken(known, asked, answered),
@@ -165,13 +165,13 @@ def _is_real(name: str, refused: RefusedAddress, refusals: Refusals, known: List
 
 
 def _is_new(name: str, refusals: Refusals, known: ListSnapshot) -> bool:
-    """Return whether nobody was told of an address, and Postern has not made it up itself: nobody ever had that."""
+    """Return whether an address was not named yet, and is no random one that Postern itself made up."""
     is_real = _is_real(name, refusals.refused.get(name, RefusedAddress({}, ())), refusals, known)
     return name not in refusals.named and (is_real or not RANDOM.fullmatch(name))
 
 
 def _is_removed(name: str, refused: RefusedAddress, known: ListSnapshot) -> bool:
-    """Return whether an upload removed an address that nobody let go, and it was refused since."""
+    """Return whether an upload removed an address, no person accepted that, and it was refused since."""
     gone = known.gone.get(name)
     return gone is not None and not gone.by_person and refused.days[-1] >= gone.since
 
@@ -184,7 +184,7 @@ def _is_missed(name: str, refused: RefusedAddress, refusals: Refusals, known: Li
 
 
 def _alarm_removed(known: ListSnapshot, asked: Suspects, answered: SuspectAnswers) -> Iterator[RefusalAlarm]:
-    """Yield one line: whom the server takes, or where that proves nothing, more than a few of one upload."""
+    """Yield one line: those that the server takes; if that proves nothing, uploads that removed more than a few."""
     names = [name for name in asked.removed if name in answered.missing]
     proves_nothing = answered.next_hop.takes_everybody or not known.may_be_asked
     by_entry: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Asks about refusals that look wrong, the customer's server and this relay itself, and raises what is borne out."""
+"""Asks the customer's server and this relay about refusals that look wrong, and raises those that are confirmed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from receiver.tables_client import Tables
 
 _SECONDS = 60.0  # for all questions of one run; what was not asked then is asked in the next one
 _EVERYWHERE = ("", "all", "loopback-only")
-_FOREIGN = "postern.invalid"  # a domain that no relay takes mail for: who may send there is no stranger to it
+_FOREIGN = "postern.invalid"  # a domain that no relay takes mail for: a client that may send there is no stranger
 _LOOPBACK = "127.81.67.1"  # this machine's as well, and in fewer mynetworks than 127.0.0.1
 _MOST_SOURCES = 4
 
@@ -92,7 +92,7 @@ class RefusalCheck:
         return SuspectAnswers(next_hop, self.ask_relay(asked.for_relay).replies, missing)
 
     def _missing_in_tables(self, names: list[str]) -> frozenset[str]:
-        """Return those that Postfix does not find in our tables; none where they cannot be read, which is told.
+        """Return those that Postfix does not find in our tables; none where they cannot be read, an alarm by itself.
 
         Nobody is missing in a domain that is open.
         """
@@ -113,7 +113,7 @@ class RefusalCheck:
     def ask_relay(self, names: list[str]) -> Answers:
         """Return what this relay says about addresses; who is not asked has no reply.
 
-        It is asked as by a stranger where it has an address that is none of mynetworks: those are let by.
+        It is asked from an address outside mynetworks where it has one, because clients in mynetworks are let through.
         """
         found = Answers()
         for source in _sources(self._relay.host) if names else ():

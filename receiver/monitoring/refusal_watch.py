@@ -1,4 +1,4 @@
-"""Keeps every customer's refusals up to date from the relay's logs. One run at a time, under the timer's lock."""
+"""Keeps every customer's refusals up to date from the relay's logs; one run at a time, under the timer's lock."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LINES = 1_000_000_000  # that one reading has at most: lines of a later one hav
 
 
 def load(places: Places, run: int, customers: Iterable[Settings]) -> Watch:
-    """Read what the last reading left. A customer whose files are damaged, or who is new, has none since then."""
+    """Return the findings of the last reading; a customer who is new, or whose files are damaged, has none."""
     state = log_state.load(run)
     watched = {}
     for settings in customers:
@@ -45,7 +45,7 @@ def load(places: Places, run: int, customers: Iterable[Settings]) -> Watch:
 
 
 def update(places: Places, run: int, customers: Sequence[Settings], logs: OpenedLogs, now: float) -> Watch:
-    """Read on in the logs and write what they say."""
+    """Read what is new in the logs; write and return the findings."""
     before, is_over = load(places, run, customers), deadline(SECONDS)
     watch = before if before.state.read else before._replace(customers=_customers_to_recount(before.customers))
     routes = read_routes(places, watch.customers)
@@ -68,20 +68,20 @@ def update(places: Places, run: int, customers: Sequence[Settings], logs: Opened
 
 
 def save(places: Places, watch: Watch) -> None:
-    """Write what was noted of customers besides what the log says."""
+    """Write the findings again, with what was noted about them since."""
     for name, each in watch.customers.items():
         with Spool(places, name) as spool:
             refusals_file.save(spool.folder, StoredRefusals(each.refusals, each.since, each.domains))
 
 
 def deadline(seconds: float) -> Callable[[], bool]:
-    """Return what tells whether so much time has gone by."""
+    """Return a function that tells whether so much time has passed."""
     end = time.monotonic() + seconds
     return lambda: time.monotonic() > end
 
 
 def _customers_to_recount(customers: Mapping[str, WatchedCustomer]) -> dict[str, WatchedCustomer]:
-    """Return customers whose days are counted once more, because nobody knows how far that was done."""
+    """Return customers whose days are counted from the beginning, because the place where counting ended is lost."""
     anew = {
         name: WatchedCustomer(each.settings, Refusals(), "", each.settings.domains) for name, each in customers.items()
     }
@@ -91,7 +91,7 @@ def _customers_to_recount(customers: Mapping[str, WatchedCustomer]) -> dict[str,
 
 
 def _keep_totals(before: Mapping[str, WatchedCustomer], anew: Mapping[str, WatchedCustomer]) -> None:
-    """Copy the totals, which only grow, to records whose days are counted once more."""
+    """Copy the totals, which only grow, to customers whose days are counted from the beginning."""
     for name, each in before.items():
         if any(each.refusals.totals.values()):
             anew[name].refusals.totals = each.refusals.totals
@@ -100,7 +100,7 @@ def _keep_totals(before: Mapping[str, WatchedCustomer], anew: Mapping[str, Watch
 def _read_on(
     watch: Watch, logs: OpenedLogs, routes: Mapping[str, str], now: float, is_over: Callable[[], bool]
 ) -> LogState:
-    """Count in what came since the last reading; return where this one ended."""
+    """Count what came since the last reading; return where this one ended."""
     state, losses = watch.state, Losses()
     hops, earlier = LastHops(routes, state.held_back), [queue_id for queue_id, _ in state.held_back]
     counted = [each for each in watch.customers.values() if each.since or not state.read]
@@ -124,7 +124,7 @@ def _read_on(
 def _read_journal(
     logs: OpenedLogs, log: MailLog, losses: Losses, collector: Collector, is_over: Callable[[], bool]
 ) -> str:
-    """Count in what the journal says; return its cursor."""
+    """Count what the journal says; return its cursor."""
     last = ""
     for event, cursor in read_journal(logs.journal.stream, log, losses) if logs.journal else ():
         collector.collect([event] if event else [])
@@ -144,7 +144,7 @@ def _read_past_days(
 ) -> WatchedCustomer:
     """Return a customer with the day since which it counts.
 
-    For one who is new, and for a domain that is, the days before are read for them alone.
+    For a new customer, and for a new domain, the days before are read for these alone.
     """
     if watched.since and not watched.new_domains:
         return watched._replace(domains=watched.settings.domains)
@@ -161,7 +161,7 @@ def _read_past_days(
 def read_history(
     settings: Settings, logs: OpenedLogs, routes: Mapping[str, str], is_over: Callable[[], bool]
 ) -> tuple[Refusals, bool]:
-    """Count the days of some domains from the log files alone, and tell whether all that is there could be read."""
+    """Return the counts of some domains from the log files alone, and whether all of these could be read."""
     refusals, losses, hops = Refusals(), Losses(), LastHops(routes)
     collector = Collector(owners([(settings, refusals)]), hops)
     is_whole = True
@@ -187,7 +187,7 @@ def _known_addresses(places: Places, customer: str, now: int) -> Collection[str]
 
 
 def _mark_listed(spool: Spool, refusals: Refusals, known: Collection[str], now: int) -> None:
-    """Note who of the refused is on the list in force, and of those who are new here, who was on an earlier one."""
+    """Mark the refused addresses that are listed now, and the newly refused that were on an earlier list."""
     unlisted = {name for name, each in refusals.refused.items() if not each.was_listed}
     if unlisted:
         refusals.mark_listed(spool.read_in_force().recipients)

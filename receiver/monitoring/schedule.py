@@ -28,7 +28,7 @@ def describe_lateness(settings: Settings, heard: int, now: int) -> str:
 
 
 def find_due(settings: Settings, now: int) -> int:
-    """Return since when there must have been an export; 0: the settings, of an older release, tell no schedule."""
+    """Return since when there must have been an export; 0 where settings of an older release have no schedule."""
     if not (settings.days and settings.starts):
         return 0
     zone, patience = _zone(settings.timezone)
@@ -37,7 +37,7 @@ def find_due(settings: Settings, now: int) -> int:
 
 
 def describe_outage(stale: Sequence[str], watched: int) -> str:
-    """Return in one sentence that most of a relay's customers are stale at once; nothing: they are not."""
+    """Return in one sentence that most of a relay's customers are stale at once; empty where they are not."""
     if len(stale) < MOST or 2 * len(stale) <= watched:
         return ""
     names = ", ".join(stale[:5]) + (" ..." if len(stale) > 5 else "")

@@ -1,4 +1,4 @@
-"""How a customer's list stands, for the customer's own `status` and for the operator's."""
+"""The state of a customer's list, for the customer's own `status` and for the operator's."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Status(NamedTuple):
 
     @classmethod
     def of(cls, spool: Spool, settings: Settings, now: int) -> Status:
-        """Read it, without a lock: a run that is going on may be half seen. No list is read into memory."""
+        """Read it without a lock, so that a run at work may be half visible, and without loading a list."""
         in_force, begun = spool.summarize_in_force(), publishing.read_unfinished(spool)
         opened = find_marker(spool.places, spool.customer)
         opens = settings.domains if opened else in_force.accepted.opens(settings, now)

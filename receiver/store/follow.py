@@ -1,7 +1,7 @@
-"""A relay follows: what the store says of its own customers comes into force here, customer by customer.
+"""Follows the store: puts its heads of this relay's customers in force here, customer by customer.
 
-Each run looks at the heads that changed since the last one, and every ten minutes at all. A follower never writes a
-head. An upload relay whose heads are not the store's alone writes them.
+Each run reads the heads that changed since the last run, and all of them every ten minutes. A follower never writes a
+head. An upload relay writes one where it has heads that the store lacks.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from receiver.system.checked_json import check_types
 
 FORMAT = 1  # of a head as JSON; a newer one is neither taken nor written
 BOUND = 1_000  # points that a head remembers
-SPARE = "~"  # ends the point of what an upload falls back on: its upload's point, marked
+FALLBACK = "~"  # the end of a fallback's point; what stands before it is the point of the upload
 GIVEN = "="  # in the past, between the point and the list of a state as another relay handed it over
 DECISIONS = ("accept", "rollback", "bring back", "resume", "open", "settings")  # what a person did
 
@@ -79,14 +79,14 @@ class Head(NamedTuple):
         return Behind(self.point, self.date, self.kind if decided else "", self.by if decided else "")
 
     def knows(self, point: str) -> bool:
-        """Return whether a state lies behind this one; who is or knows an upload knows what it falls back on."""
-        plain = point.rstrip(SPARE)
-        if point.endswith(SPARE) and plain == self.point:
+        """Return whether a state lies behind this one. A head that is or knows an upload knows its fallback too."""
+        plain = point.rstrip(FALLBACK)
+        if point.endswith(FALLBACK) and plain == self.point:
             return True
         return any(each.point in (point, plain) for each in self.past)
 
     def follows(self, other: Head) -> bool:
-        """Return whether another state lies behind this one; one that was handed over does with its list alone."""
+        """Return whether another state lies behind this one; one that was handed over counts with its list alone."""
         return self.knows(other.point) or self.knows(name_given(other))
 
 
@@ -103,12 +103,12 @@ class Tip(NamedTuple):
 
 
 def new_point() -> str:
-    """Return an id by chance, which no other state anywhere has: 32 hexadecimal digits."""
+    """Return a random id, which no other state anywhere has: 32 hexadecimal digits."""
     return os.urandom(16).hex()
 
 
 def name_given(head: Head) -> str:
-    """Return what names a state that another relay handed over: that relay may say the point of any list."""
+    """Return the name of a state that another relay handed over: that relay may claim any point for any list."""
     return f"{head.point}{GIVEN}{head.list}"
 
 
@@ -128,7 +128,7 @@ def date_on_top(tips: Iterable[Tip], now: int) -> int:
 
 
 def digest(store: str, customer: str, text: str) -> str:
-    """Return what a row says of its head: a damaged one, another customer's or another store's does not fit."""
+    """Return the digest of a head in its row, which no damaged head, other customer or other store has."""
     return list_file.digest("\n".join((store, customer, text)).encode())
 
 
@@ -142,7 +142,7 @@ def encode_head(head: Head) -> str:
 
 
 def decode_head(text: str) -> Head:
-    """Return what encode_head() gave. Raises NewerFormat, and ValueError for what is none: it may be anybody's work."""
+    """Return what encode_head() gave. Raises NewerFormat, and ValueError for what is no head."""
     try:
         fields = json.loads(text)
         if fields["format"] > FORMAT:

@@ -1,6 +1,6 @@
-"""From a relay's heads to what is in force there: the list that Postfix's tables are built from, and what goes with it.
+"""Puts a relay's heads in force: the list from which Postfix's tables are built, and what belongs to it.
 
-Heads keep every address; a relay cuts to its tree's domains here. All of it may be done again.
+A head keeps every address; here the list is cut to the domains of the relay's tree. Every step can be repeated.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Published(NamedTuple):
 
 
 def publish_heads(spool: Spool, settings: Settings, tips: Sequence[Tip], news: News, now: int) -> Published:
-    """Make these the relay's heads, and put what they come to into force. The caller holds the customer's lock."""
+    """Make these the relay's heads, and put their union in force. The caller holds the customer's lock."""
     publishing.complete_publication(spool)
     wanted = {"heads": [[tip.head.point, _digest_dates(tip.head)] for tip in tips], "domains": list(settings.domains)}
     wanted["settings"] = list(newest_settings(tip.head for tip in tips)[:2]) if tips else [0, ""]
@@ -61,7 +61,7 @@ def publish_heads(spool: Spool, settings: Settings, tips: Sequence[Tip], news: N
 
 
 def _digest_dates(head: Head) -> str:
-    """Return what names all of a head that may change while its point stays."""
+    """Return a digest of all in a head that may change while its point stays."""
     words = [f"{name} {when}" for name, when in sorted(head.accepted.domains.items())]
     return list_file.digest("\n".join((*words, str(head.held), str(head.review), str(head.settings))).encode())
 

@@ -1,7 +1,7 @@
-"""What a person decides on an upload relay: made beside the store's state, and committed there before it is in force.
+"""A person's decision on an upload relay: made on top of the store's state, and committed there before it takes effect.
 
-The decision is made by the same code as without a store. This relay takes the store's head first; the customer's row is
-locked when the decision is to be published, and where another head has come meanwhile, nothing is changed.
+The decision is made by the same code as without a store. This relay takes the store's head first. The customer's row is
+locked when the decision is published, and if another head has come meanwhile, nothing is changed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from receiver.store.follow import follow_customer
 from receiver.store.head import Freeze, Head, Tip
 from receiver.store.merge import unite
 from receiver.store.relay_heads import read_heads, write_heads
-from receiver.store.transaction import Change, make_spare, prepare, publish, write
+from receiver.store.transaction import Change, make_fallback, prepare, publish, write
 
 _TRIES = 3  # where another relay writes in between
 DONE_ALREADY = "done already"
@@ -97,15 +97,15 @@ def run_anyway(access: StoreAccess, spool: Spool, decided: PersonDecision, run: 
     recipients = base.recipients | spool.read_in_force().recipients
     if opened or recipients != base.recipients:
         head = base.head._replace(accepted=base.head.accepted.without(opened))
-        spare = make_spare(own, head, list_file.encode_recipients(recipients), now)
+        fallback = make_fallback(own, head, list_file.encode_recipients(recipients), now)
         with spool.hold_lock():
-            write_heads(spool, [spare])
+            write_heads(spool, [fallback])
         access.note(spool.customer, f"{decided.kind} by {escape(decided.by)} could not be written to the store yet")
     return outcome
 
 
 def hold_shared(access: StoreAccess, spool: Spool, by: str, run: Callable[[], Outcome]) -> Outcome:
-    """Run what lets a list wait, and let it wait in the store. Raises Busy, Refused on a follower."""
+    """Run an action that holds a list, and hold it in the store too. Raises Busy, Refused on a follower."""
     access.check_upload_relay()
     prepare(spool, int(time.time()))
     outcome = run()
@@ -152,9 +152,10 @@ def take_head(access: StoreAccess, spool: Spool) -> Tip:
 
 
 def done_check(spool: Spool, verb: str, name: str) -> Callable[[], bool]:
-    """Return what tells, once this relay has the store's list, that another relay took the same decision.
+    """Return a function that tells, once this relay has the store's list, whether another took the same decision.
 
-    It is called for before that: what this relay holds now is what the person has seen. `name`: the list asked for.
+    This is called before that, because what this relay holds now is what the person has seen. `name`: the list asked
+    for.
     """
     waits = spool.summarize_held()
     if verb == "accept":
@@ -182,7 +183,7 @@ def _was_rolled_back(spool: Spool, name: str) -> bool:
 
 
 def write_spool_state(access: StoreAccess, spool: Spool, decided: PersonDecision) -> None:
-    """Write what resuming left in the spool beside the list: nothing is frozen, and what waits. Raises Busy."""
+    """Write the spool's state after a resume: nothing is frozen, and which list waits. Raises Busy."""
     written = write(access, spool, partial(_change_of_spool, spool, decided))
     if written.tip:
         with spool.hold_lock():

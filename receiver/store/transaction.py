@@ -1,7 +1,7 @@
 """An upload relay's one transaction: lock the customer's row, reconcile, act, write, commit; then publish it.
 
-Whoever acts is given what would be in force, and says what is to be instead. Where the store does not take part, the
-spare is published: what is in force here, and what the upload adds and opens on top of it. That removes nobody.
+`act` is given what would be in force, and returns what is to be in force instead. Where the store does not take part,
+the fallback is published: what is in force here, with what the upload adds and opens. That removes nobody.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from receiver.outcome import Failed
 from receiver.store import rows
 from receiver.store.access import StoreAccess
 from receiver.store.connection import Connection, Unreached
-from receiver.store.head import GIVEN, SPARE, Head, Tip, date_on_top, new_point, past_of
+from receiver.store.head import FALLBACK, GIVEN, Head, Tip, date_on_top, new_point, past_of
 from receiver.store.in_force import News, Published, publish_heads
 from receiver.store.merge import describe_merge, find_unknown, is_settled, reconcile, rename_given, unite
 from receiver.store.relay_heads import adopt_list, find_list, read_heads, read_texts
@@ -80,24 +80,24 @@ def prepare(spool: Spool, now: int) -> tuple[Tip, ...]:
         return read_heads(spool)
 
 
-def make_spare(own: Sequence[Tip], head: Head, text: bytes, now: int) -> Tip:
-    """Return what an upload falls back on, under its own point, marked."""
-    made = head._replace(list=list_file.digest(text), kind="own", by="", point=new_point() + SPARE)
+def make_fallback(own: Sequence[Tip], head: Head, text: bytes, now: int) -> Tip:
+    """Return the fallback of an upload, under a new point that ends in its mark."""
+    made = head._replace(list=list_file.digest(text), kind="own", by="", point=new_point() + FALLBACK)
     return Tip(made._replace(past=past_of(own), date=date_on_top(own, now)), text)
 
 
 def write(
-    access: StoreAccess, spool: Spool, act: Act | None, spare: Tip | None = None, given: Sequence[Tip] = ()
+    access: StoreAccess, spool: Spool, act: Act | None, fallback: Tip | None = None, given: Sequence[Tip] = ()
 ) -> WriteResult:
     """Run the transaction; again while the row is locked, within the access's patience. Raises Unreached, Unclear.
 
-    `given`: what another relay handed over; it stands beside what this relay and the store have, and replaces nothing.
+    `given`: heads that another relay handed over; they are merged with the others and replace nothing.
     """
-    return access.repeat_while_locked(lambda connection: _write_once(access, connection, spool, act, spare, given))
+    return access.repeat_while_locked(lambda connection: _write_once(access, connection, spool, act, fallback, given))
 
 
 def publish(access: StoreAccess, spool: Spool, tip: Tip | None, news: News) -> Published:
-    """Merge the store's head, or the spare, with this relay's own heads and put the result into force. Raises Busy."""
+    """Merge the store's head, or the fallback, with this relay's own heads and put the result in force. Raises Busy."""
     access.step("before-publish")
     with spool.hold_lock(), locks.hold_settings(spool.places):
         settings, now = load_settings(spool.places, spool.customer), int(time.time())
@@ -112,18 +112,18 @@ def _write_once(
     connection: Connection,
     spool: Spool,
     act: Act | None,
-    spare: Tip | None,
+    fallback: Tip | None,
     given: Sequence[Tip],
 ) -> WriteResult:
     customer = spool.customer
     with connection.reading():
         seen = _look(connection, spool)
-    ready = _work_out(spool, seen, act, spare, given)
+    ready = _work_out(spool, seen, act, fallback, given)
     with connection.writing():
         rows.lock_row(connection, customer)
         if rows.read_head(connection, customer) != seen.found or read_texts(spool) != seen.own:
             seen = _look(connection, spool)
-            ready = _work_out(spool, seen, act, spare, given)
+            ready = _work_out(spool, seen, act, fallback, given)
         found, store, tips, base, change = seen.found, seen.store, ready.tips, ready.base, ready.change
         for name in missing_lists(connection, spool, found.head):
             rows.write_list(connection, customer, name, rows.pack_text(find_list(spool, name) or b""))
@@ -148,7 +148,7 @@ def _look(connection: Connection, spool: Spool) -> StoreSnapshot:
 
 
 def _work_out(
-    spool: Spool, seen: StoreSnapshot, act: Act | None, spare: Tip | None, given: Sequence[Tip]
+    spool: Spool, seen: StoreSnapshot, act: Act | None, fallback: Tip | None, given: Sequence[Tip]
 ) -> PreparedWrite:
     """Return what is to be written. It takes a while where a list is long, so it is done before the row is locked."""
     tips = reconcile(read_heads(spool), seen.store)
@@ -157,7 +157,7 @@ def _work_out(
     change = act(base) if act else None
     if change is None and is_settled(tips, seen.store):
         return PreparedWrite(tips, base)
-    made = _next_tip(spool, change, tips, base, spare, int(time.time()))
+    made = _next_tip(spool, change, tips, base, fallback, int(time.time()))
     if made.head == base.head and is_settled(tips, seen.store):
         return PreparedWrite(tips, base, change)
     return PreparedWrite(tips, base, change, made, rows.pack_text(made.text))
@@ -187,7 +187,7 @@ def _next_tip(
     change: Change | None,
     tips: Sequence[Tip],
     base: Tip,
-    spare: Tip | None,
+    fallback: Tip | None,
     now: int,
 ) -> Tip:
     """Return the head to be written: the same one where it is one state, else one on top of all."""
@@ -201,8 +201,8 @@ def _next_tip(
         made = made._replace(settings=load_revision(spool.places, spool.customer))
     if len(tips) == 1 and GIVEN not in base.head.point and _state(made) == _state(base.head):
         return Tip(_refresh(base.head, made), text)
-    parents = [*([spare] if spare else []), *tips]
-    point = spare.head.point.rstrip(SPARE) if spare else new_point()
+    parents = [*([fallback] if fallback else []), *tips]
+    point = fallback.head.point.rstrip(FALLBACK) if fallback else new_point()
     made = made._replace(point=point, kind=kind, by=by, past=past_of(tips), date=date_on_top(parents, now))
     return Tip(made, text)
 

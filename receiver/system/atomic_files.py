@@ -56,7 +56,7 @@ def read(directory: int, name: str, limit: int) -> bytes | None:
 
 
 def pieces(directory: int, name: str, limit: int) -> Iterator[bytes]:
-    """Yield a file a piece at a time; nothing where there is none. Raises Failed as start(), and beyond the limit."""
+    """Yield a file a piece at a time; nothing where there is none. Raises Failed, also beyond `limit`."""
     descriptor = _plain(directory, name)
     if descriptor is None:
         return
@@ -74,7 +74,7 @@ def read_start(directory: int, name: str, size: int) -> bytes | None:
     if descriptor is None:
         return None
     with open(descriptor, "rb") as file:
-        return file.read(min(size, os.fstat(descriptor).st_size))  # which makes room for as many at once
+        return file.read(min(size, os.fstat(descriptor).st_size))  # read() allocates that much at once
 
 
 def read_end(directory: int, name: str, size: int) -> bytes | None:

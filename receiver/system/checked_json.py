@@ -1,6 +1,6 @@
-"""JSON that may be anybody's work: whoever holds the account, or hands a list over, can write anything.
+"""Reads JSON that an attacker may have written: one who has the account, or who hands a list over.
 
-What comes out can be printed, written as UTF-8 again and reckoned with. No file of ours holds fractions.
+What it returns can be printed, written again as UTF-8 and calculated with. No file of ours holds fractions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a program of root's takes from nobody: it may have been started by an account in an attacker's hands."""
+"""Resets what root's programs inherit: an attacker who has the account may have started them."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class CommandResult(NamedTuple):
 
 
 def run_command(argv: Sequence[str], stdin: str = "", seconds: float = 60) -> CommandResult:
-    """Run it. Raises Failed when it cannot be started or does not end; what it says then is for nobody.
+    """Run it. Raises Failed when it cannot be started or does not end in time; its output is then lost.
 
     subprocess is imported here: most uploads run nothing, and it costs 8 ms.
     """

@@ -47,7 +47,7 @@ from receiver.tables.postmap import Postmap, Refused
 from receiver.tables.table import Table
 
 OPTIONS = ("--check", "--look-up", "--main-cf", "--adopted", "--repair")
-WAIT = 30.0  # seconds for the build that runs
+WAIT = 30.0  # seconds to wait for another build
 _OUT = "postmap refuses its domains, so it is in no table"
 
 
@@ -60,7 +60,7 @@ class Inputs(NamedTuple):
     now: float
 
     def parts(self) -> list[CustomerRecipients]:
-        """Check every address."""
+        """Return the customers' parts, every address checked."""
         return [customer_recipients.check_recipients(source, self.now) for source in self.sources]
 
     def digest(self) -> str:
@@ -85,7 +85,7 @@ def main() -> int:
         return _end(error.code, str(error))
     except (OSError, BadSettings) as error:
         return _end(FAILED, str(error))
-    _say(1, lines)  # no sooner than here: a reader who does not read keeps no lock
+    _say(1, lines)  # after the lock is free: a caller that does not read must not hold it
     return DONE
 
 
@@ -210,7 +210,7 @@ def _install(places: Places, relay: RelaySettings, found: Inputs, record: Manife
 
 
 def _why_copy(part: CustomerRecipients) -> str:
-    """Return why root's copy stands in for a customer's; where it does not, take one. Nothing: all is well."""
+    """Return why root's copy replaces a customer's files; else replace that copy. Empty where all is well."""
     source = part.source
     return source.why or source.copy.keep(source.tree, source.files) or part.told
 
@@ -220,7 +220,7 @@ def _compose(places: Places, parts: Sequence[CustomerRecipients]) -> Sequence[Ta
 
 
 def _tidy(places: Places, relay: RelaySettings, found: Inputs) -> None:
-    """Remove what nothing needs any more; what cannot be removed now, the next run removes."""
+    """Remove what is no longer needed; the next run removes what cannot be removed now."""
     with suppress(OSError):
         for customer, copy in inputs.find_copies(places).items():
             if customer not in found.customers:

@@ -24,7 +24,7 @@ class CustomerRecipients(NamedTuple):
     left: Sequence[bytes]  # addresses in domains that were its own until its tree changed
     open: frozenset[str]  # A-labels of the domains in which every address is listed
     long: Sequence[str] = ()  # of own and include, those too long for the key of a table
-    told: str = ""  # what somebody should hear of though all is as it should be
+    told: str = ""  # a notice for a person; it is no fault
 
     def forms(self) -> Iterator[tuple[str, str]]:
         """Yield every form of each of its domains, beside its A-label."""
@@ -32,7 +32,7 @@ class CustomerRecipients(NamedTuple):
 
 
 def check_recipients(source: CustomerInput, now: float) -> CustomerRecipients:
-    """Check one customer's addresses; where they are damaged take root's copy, and without one, none.
+    """Check one customer's addresses; use root's copy where they are damaged, and no address without a copy.
 
     A domain without any address is never closed, whatever its date says.
     """
@@ -71,7 +71,7 @@ def _too_long(part: CustomerRecipients) -> list[str]:
 
 
 def _with_long(part: CustomerRecipients, long: Sequence[str]) -> CustomerRecipients:
-    """Open the domains of more such addresses than a regular expression each is right for, and say so."""
+    """Give each too long address a regular expression; where these are too many, open their domains and say so."""
     beyond = frozenset(address.rpartition("@")[2] for address in long[LONG:])
     told = ""
     if beyond:
@@ -96,7 +96,7 @@ def _split_addresses(source: CustomerInput) -> tuple[Sequence[bytes], Sequence[b
 
 
 def _lines(recipients: bytes) -> list[bytes]:
-    """Split a list that Postfix reads as we do: addresses, each once, whole and folded. Raises Damaged."""
+    """Return the lines of a list: addresses, each once, whole and folded, as Postfix reads them. Raises Damaged."""
     try:
         text = recipients.decode()
     except UnicodeDecodeError as error:
@@ -115,7 +115,7 @@ def _lines(recipients: bytes) -> list[bytes]:
 
 
 def _in_no_address(character: str) -> bool:
-    """Return whether it is a control, an odd blank, or unknown to our Unicode; Postfix may fold that into another."""
+    """Return whether it is a control, a blank, or unknown to our Unicode: Postfix may fold that into another."""
     return character.isspace() or unicodedata.category(character) in ("Cc", "Cn")
 
 

@@ -1,7 +1,7 @@
-"""What a build takes of a customer: root's tree, the account's spool, and root's own last good copy of both.
+"""What a build reads of a customer: root's tree, the account's spool, and root's own last good copy of both.
 
-Whatever lies in a spool may have been put there by somebody who took over account `postern`: it is read through open
-directories, without following or waiting for anything, and never more of it than the customer may have.
+An attacker who has account `postern` may have put anything into a spool: so it is read through open directories,
+without following links or waiting for a pipe, and never more of it than the customer may have.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from receiver.tables import customer_tree, directories
 from receiver.tables.customer_tree import CustomerTree, Damaged
 
 _, DEFER, ASK = UNLISTED
-_PLUS = "plus"  # in root's copy: it stays yes, whatever later exports say
+_PLUS = "plus"  # in root's copy: once an export has said so, later exports do not change it
 
 
 class SpoolFiles(NamedTuple):
@@ -50,9 +50,9 @@ class CustomerInput(NamedTuple):
     is_opened: bool = False  # a person had all of its domains opened
 
     def open_domains(self, now: float) -> frozenset[str]:
-        """Return the domains without an accepted list that is young enough. A date in the future counts as none.
+        """Return the domains without a recent accepted list; all of them where a person had them opened.
 
-        All of them where a person had them opened.
+        A date more than a day in the future does not count.
         """
         if self.is_opened:
             return frozenset(self.tree.domains)
@@ -60,11 +60,10 @@ class CustomerInput(NamedTuple):
         return frozenset(name for name in self.tree.domains if not oldest <= self.files.when.get(name, 0) <= now + DAY)
 
     def as_adopted(self, opened: frozenset[str]) -> frozenset[str]:
-        """Return the domains that are listed whole, of those that would be, where some are being adopted.
+        """Return the domains that our table lists whole, of those that would be open, where some are being adopted.
 
-        While the relay's own tables close one, ours lists nobody else until a first list of it is accepted; where
-        something else closes one, ours takes everybody and leaves it to that. A person who had them opened has the last
-        word.
+        While other tables of the relay close a domain, ours does not list it whole; where another parameter closes it,
+        ours does, and leaves refusing to that. Where a person had the domains opened, all are listed whole.
         """
         if self.is_opened:
             return opened
@@ -84,7 +83,7 @@ class CustomerInput(NamedTuple):
         return DEFER if self.tree.unlisted == ASK and self.files.is_put_off else self.tree.unlisted
 
     def with_good_copy(self, why: str) -> CustomerInput:
-        """Return the customer with root's copy of the list; where there is no copy, the domains are open."""
+        """Return the customer with root's copy of the list; without a copy the domains are open."""
         files = self.copy.read_files()._replace(is_put_off=True)  # not known: so unlisted addresses are deferred
         return self._replace(files=files, why="; ".join(filter(None, (self.why, why))))
 
@@ -92,7 +91,7 @@ class CustomerInput(NamedTuple):
 class GoodCopy(NamedTuple):
     """Root's copy of what the tables were last built from: `tables/good/ID`.
 
-    It is not flushed to the disk: one that a power cut tore is none, and none is read but when something is damaged.
+    It is not flushed to the disk: after a power cut it may be damaged, and it is read only when something else is.
     """
 
     path: str
@@ -146,13 +145,13 @@ class GoodCopy(NamedTuple):
 
 
 def find_copies(places: Places) -> dict[str, GoodCopy]:
-    """Find every copy there is."""
+    """Return every copy by customer."""
     good = os.path.join(places.tables, "good")
     return {name: GoodCopy(os.path.join(good, name)) for name in os.listdir(good)}
 
 
 def read_customer(places: Places, customer: str, theirs: Owner) -> tuple[CustomerInput | None, str]:
-    """Read one customer, root's copy standing in for what is damaged, and say what that is.
+    """Return one customer's files, with root's copy in place of what is damaged, and what that is.
 
     None: its tree is damaged and there is no copy of it.
     """
@@ -190,7 +189,7 @@ def _read_spool(places: Places, source: CustomerInput, theirs: Owner) -> SpoolFi
     tree = source.tree
     try:
         with atomic_files.hold_directory(places.spool(tree.customer)) as spool:
-            # Dates first: what comes in between is listed in a domain still open, and none closes without its list.
+            # Dates first: a list that is published in between finds its domains still open.
             accepted = _content(spool, ACCEPTED, theirs, SMALL)
             plus = source.copy.has_plus() or _says_plus(spool, theirs)
             is_put_off = _is_put_off(spool, theirs)
@@ -207,7 +206,7 @@ def _read_spool(places: Places, source: CustomerInput, theirs: Owner) -> SpoolFi
 
 
 def _content(spool: int, name: str, theirs: Owner, bound: int) -> bytes | None:
-    """Read a file of the account's; one that is replaced meanwhile has no name left, and is the old one whole.
+    """Read a file of the account's; one that is replaced meanwhile is read whole, as it was.
 
     None: there is none. Raises Damaged and OSError.
     """

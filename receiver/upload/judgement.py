@@ -1,4 +1,4 @@
-"""What becomes of a list that is offered, judged beside what is in force. Nothing is written here."""
+"""Judges an offered list against the list in force. Writes nothing."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class Judgement(NamedTuple):
     entry: LogEntry
     added: frozenset[str] = frozenset()
     decision: Decision | None = None  # None: the list in force is frozen
-    accepted: Accepted = Accepted()  # of a frozen one: whom the upload has is heard of
+    accepted: Accepted = Accepted()  # while the list is frozen: the dates after this upload
     held: Held | None = None  # the list waits
     text: bytes = b""  # the list that was offered, as it is written
 
 
 def read_before(settings: Settings, spool: Spool, frozen: ListFreeze | None, now: int) -> Before:
-    """Return what this relay's own spool has to judge a list beside."""
+    """Return what this relay's own spool has to judge a list against."""
     in_force = spool.read_in_force()
     removals = removed_addresses.read_removals(spool.folder, now)
     counts, plus = _counts(settings, in_force, spool), bool(spool.read_last_export().plus_addresses)
@@ -58,7 +58,7 @@ def read_before(settings: Settings, spool: Spool, frozen: ListFreeze | None, now
 def find_last_accept(spool: Spool, now: int) -> LastAccept:
     """Return since when the guard counts an address that left, and how many were listed then.
 
-    Who came since makes no loss a smaller part.
+    Later additions must not make a loss look small.
     """
     return upload_log.find_last_accept(spool.folder, now - REFERENCE_DAYS * DAY, now)
 
@@ -94,9 +94,10 @@ def judge_export(settings: Settings, filtered: FilteredExport, before: Before, o
 def find_verdict(
     settings: Settings, filtered: FilteredExport, before: Before, name: str, now: int
 ) -> tuple[Verdict, GuardInputs]:
-    """Judge a list. The one accepted last passes where nobody goes by it: it is not held again every hour.
+    """Return the guard's verdict, but let the list that was accepted last pass where it removes nobody.
 
-    A domain that opened for its age closes again by a review alone: its list is a first one.
+    Otherwise that list would be held again every hour. A domain that opened by its age closes only by a review: its
+    list is a first one.
     """
     accepted, offered = before.in_force.accepted.unexpired(settings, now), filtered.recipients
     lists = ListsBefore(
@@ -118,7 +119,7 @@ def find_verdict(
 
 
 def log_entry(outcome: Outcome, in_force: InForce, inputs: GuardInputs | None, accepted_by: str = "") -> LogEntry:
-    """Return what the log says of a run that replaces, or keeps, the list in force."""
+    """Return the log entry of a run that replaces, or keeps, the list in force."""
     before = list_file.digest(in_force.text) if in_force.text else ""
     changed = outcome.added or outcome.removed
     name = upload_log.name_step(before, outcome.offered) if changed else upload_log.new_id()
@@ -131,7 +132,7 @@ def log_entry(outcome: Outcome, in_force: InForce, inputs: GuardInputs | None, a
 def _decide(
     settings: Settings, filtered: FilteredExport, before: Before, verdict: Verdict, outcome: Outcome
 ) -> Decision:
-    """Return what is published of an upload: a held one only adds, and opens what it opens."""
+    """Return what is published of an upload; a held upload only adds recipients and opens domains."""
     in_force = before.in_force
     accepted = in_force.accepted.without(filtered.open_domains)
     if verdict.reasons:
@@ -156,7 +157,7 @@ def _refresh_accepted(
 ) -> Accepted:
     """Return what is accepted after an upload that was judged while the list is frozen.
 
-    Whom it has is heard of: a domain does not open for its age because somebody has frozen its list.
+    Domains in which it has recipients get its date, so that none opens by its age because its list is frozen.
     """
     closed, there = (
         accepted.unexpired(settings, now).without(filtered.open_domains).domains,
@@ -173,7 +174,7 @@ def _domains_of(recipients: frozenset[str]) -> frozenset[str]:
 def _counts(settings: Settings, in_force: InForce, spool: Spool) -> Mapping[str, int]:
     """Return the counts of the list that passed or was accepted last. The first release did not write them down.
 
-    Where that list has left history, and held ones have taken its place, the list in force has to do, this once.
+    If that list is no longer in history, those of the list in force are used, this once.
     """
     accepted, text = in_force.accepted, in_force.text
     if accepted.counts or not accepted.domains:

@@ -1,4 +1,4 @@
-"""From the bytes of an export to a list in force: the order of things, once, for a key's call and for `postern`."""
+"""From the bytes of an export to a list in force: the order of all steps, for a key's call and for `postern`."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _record_and_build(
 
 
 def record_refusal(spool: Spool, origin: Origin, error: BadExport, look: bool = False) -> Outcome:
-    """Return why an export cannot be read, and record it unless it was only a look."""
+    """Return the outcome of an export that cannot be read, after recording it unless `look` is set."""
     outcome = Outcome(spool.customer, "refused", origin, why=f"{error}; the list in force stays")
     if not look:
         with suppress(Busy), spool.hold_lock():

@@ -28,8 +28,8 @@ from receiver.upload.address_rules import (
 )
 from receiver.upload.formats import BadExport, Block, Values
 
-NAMED = 100  # values left out in domains of the customer's are named; the rest is counted
-KEPT = 10_000  # are kept for `explain`, whoever wished that they are left out
+NAMED = 100  # values left out in the customer's domains that are named; the rest is counted
+KEPT = 10_000  # values left out there that are kept for `explain`, whatever the reason
 
 _BATCH = 1 << 12  # values taken at once where a format has no blocks
 _EMPTY_LINE = re.compile("\n\n")  # where there is a match at every step, `re` is faster than `in`
@@ -41,9 +41,9 @@ class FilteredExport(NamedTuple):
     recipients: frozenset[str]
     left_out: Mapping[str, int]
     open_domains: frozenset[str] = frozenset()  # in which everybody gets mail, whoever is listed
-    notes: tuple[str, ...] = ()  # what else somebody should hear of
+    notes: tuple[str, ...] = ()  # for a person
     plus_addresses: bool | None = None  # whether the server takes user+tag@ too; None: the export does not say
-    named: tuple[LeftOut, ...] = ()  # whom nobody meant to leave out, in the order of the export, at most NAMED
+    named: tuple[LeftOut, ...] = ()  # left out though no option says so, in the order of the export, at most NAMED
     own_left_out: tuple[LeftOut, ...] = ()  # all in domains of the customer's, whatever the reason, at most KEPT
 
 
@@ -140,7 +140,7 @@ def _take_block(block: Block, leave_out: Container[str], rules: Rules, tally: Ta
 
 
 def _with_line(error: BadExport, block: Block, rules: Rules) -> BadExport:
-    """Return a refusal of a block's values as that of the first row that must be refused, if its rows are known."""
+    """Return the error of the first row of a block that must be refused, or the block's where rows are not known."""
     faults = ((line, _fault(values, rules)) for line, values in block.rows())
     return next((BadExport(line, fault.why) for line, fault in faults if fault), error)
 

@@ -17,7 +17,7 @@ from receiver.store.access import StoreAccess
 from receiver.store.head import Head, Tip
 from receiver.store.in_force import News
 from receiver.store.merge import unite
-from receiver.store.transaction import Change, make_spare, prepare, publish, write
+from receiver.store.transaction import Change, make_fallback, prepare, publish, write
 from receiver.upload import judgement
 from receiver.upload.judgement import Before, Judgement, judge_export
 from receiver.upload.recipient_filter import FilteredExport
@@ -28,31 +28,31 @@ def take_export(
 ) -> tuple[Outcome, frozenset[str]]:
     """Judge a list in the store and publish the result; return the outcome and whom it added here.
 
-    Where the store does not take part, or it is unclear whether it did, what the list adds and opens is in force here,
-    nobody is removed, and the outcome is that of a busy relay. Raises Refused on a follower.
+    If the store does not take part, or it is unclear whether it did, this relay adds and opens what the list adds and
+    opens, removes nobody, and returns the outcome of a busy relay. Raises Refused on a follower.
     """
     if not access.settings.is_upload_relay:
         raise Refused("this relay follows the store and takes no uploads; send to the upload relays")
     own = prepare(spool, origin.when)
-    spare = _find_fallback(settings, filtered, spool, own, origin)
+    fallback = _find_fallback(settings, filtered, spool, own, origin)
     made: list[Judgement] = []
     try:
-        written = write(access, spool, partial(_act, settings, filtered, spool, origin, made), spare)
+        written = write(access, spool, partial(_act, settings, filtered, spool, origin, made), fallback)
     except (Busy, BadSettings) as error:
-        return _fall_back(access, spool, origin, spare, str(error))
+        return _fall_back(access, spool, origin, fallback, str(error))
     done = publish(access, spool, written.tip, written.news)
     outcome = made[-1].outcome
     return outcome, done.added
 
 
 def _fall_back(
-    access: StoreAccess, spool: Spool, origin: Origin, spare: Tip | None, why: str
+    access: StoreAccess, spool: Spool, origin: Origin, fallback: Tip | None, why: str
 ) -> tuple[Outcome, frozenset[str]]:
     access.step("own-add")
     access.note(spool.customer, f"an upload could not be judged: {why}; what it adds is in force on this relay alone")
     added = frozenset[str]()
-    if spare:
-        added = publish(access, spool, spare, News()).added
+    if fallback:
+        added = publish(access, spool, fallback, News()).added
     total = spool.summarize_in_force().total
     told = f"{why}; {len(added)} added on this relay, nobody removed; try again later"
     return Outcome(spool.customer, "busy", origin, total=total, added=len(added), why=told), added
@@ -69,7 +69,7 @@ def _act(
 
 
 def before_of(spool: Spool, base: Tip, now: int) -> Before:
-    """Return what a list is judged beside, where the store keeps what is in force."""
+    """Return what a list is judged against, where the store keeps what is in force."""
     head = base.head
     in_force = InForce(base.text, base.recipients, head.accepted)
     known = removed_addresses.read_removals(spool.folder, now)
@@ -109,7 +109,7 @@ def change_of(base: Tip, judged: Judgement, filtered: FilteredExport, origin: Or
 def _find_fallback(
     settings: Settings, filtered: FilteredExport, spool: Spool, own: tuple[Tip, ...], origin: Origin
 ) -> Tip | None:
-    """Return what this relay falls back on; None: the upload adds and opens nothing here, or nothing is here yet."""
+    """Return this relay's fallback; None where the upload adds and opens nothing here, or there is no list here yet."""
     if not own:
         return None
     base = unite(own)
@@ -120,7 +120,7 @@ def _find_fallback(
     if recipients == base.recipients and head == base.head:
         return None
     text = base.text if recipients == base.recipients else list_file.encode_recipients(recipients)
-    return make_spare(own, head, text, int(time.time()))
+    return make_fallback(own, head, text, int(time.time()))
 
 
 def _with_open_domains(head: Head, filtered: FilteredExport) -> Head:

@@ -1,4 +1,4 @@
-"""What a customer's server sends on stdin: taken within limits, and complete only with its end mark."""
+"""Reads what a customer's server sends on stdin, within limits; it is complete only with its end mark."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Runs on the relay: what a stranger is told about a name that nobody has in a domain, and what tells it.
+"""Runs on the relay: kind `closing`, how it answers strangers about a name that nobody has, and what decides that.
 
-Kind `closing`. A domain is closed where such a name is refused for good, open where it is taken; where it is put off
-(451) nobody knows: a table cannot be read.
+A domain is closed where such a name is refused for good, and open where it is accepted. Where it is put off (451), a
+table cannot be read, and nobody knows.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class Closing(NamedTuple):
     """How one domain stands."""
 
     state: str  # CLOSED, OPEN, PUT_OFF, or DENIED_THERE: the relay takes no mail for the domain
-    by: str  # the parameter that closes or opens it; nothing: nothing that is known
+    by: str  # the parameter that closes or opens it; empty where that is not known
     reply: str  # to a name that nobody has
     kind: str  # the class of the domain, as trivial_rewrite names it
     tables: tuple[str, ...] = ()  # of `by`; those that cannot be read where it is PUT_OFF
     entry: str = ""  # what opens the domain
-    is_outside: bool = True  # a stranger was told so, and not a client in mynetworks
+    is_outside: bool = True  # the reply was to a stranger, not to a client in mynetworks
 
 
 def find_closings(postfix: Postfix, domains: Iterable[str]) -> dict[str, Closing]:
@@ -45,7 +45,7 @@ def find_closings(postfix: Postfix, domains: Iterable[str]) -> dict[str, Closing
     names = {domain: f"q{os.urandom(12).hex()}@{domain}" for domain in domains}
     try:
         way = find_way(postfix)
-    except Failed as error:  # so it is where a table cannot be read: nobody is answered about recipients
+    except Failed as error:  # that is so where a table cannot be read: no recipient gets an answer
         return _without_answers(postfix, names, error)
     replies, resolved = way.ask([*names.values()]), resolve(postfix, names.values())
     opening = _find_opening(postfix, [name for name, address in names.items() if replies[address].startswith("2")])

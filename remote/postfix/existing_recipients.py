@@ -1,6 +1,6 @@
-"""Runs on the relay: whom it takes today in a customer's domains, by lists that somebody else keeps; kind `existing`.
+"""Runs on the relay: kind `existing`, whom it accepts today in a customer's domains, by other lists than ours.
 
-The keys that the lists have are candidates, as many as the time allows are asked over SMTP: the relay's own answer
+The keys of those lists are candidates. As many as the time allows are asked over SMTP, because only the relay's answer
 tells who is a recipient. Only a refusal by those very lists drops a candidate.
 """
 
@@ -24,7 +24,7 @@ from remote.postfix.table_sources import find_feeds, read_source
 AT_ONCE = 500  # addresses of one conversation
 NAMED = 20  # of each kind
 _ERROR = "error:"
-_THEIR_WORDS = "Recipient address rejected"  # what every refusal that is about the recipient says
+_THEIR_WORDS = "Recipient address rejected"  # in every refusal that is about the recipient
 
 
 class Listing(NamedTuple):
@@ -38,7 +38,7 @@ class Listing(NamedTuple):
 
 
 def read_existing(postfix: Postfix, forms: Mapping[str, str], seconds: float, texts: Iterable[str] = ()) -> State:
-    """Return all that is to be known before a list is taken over. Raises Failed where the relay cannot be asked.
+    """Return all that must be known before a list is adopted. Raises Failed where the relay cannot be asked.
 
     `texts`: tables' texts that the operator gives, of which the people in these domains are returned as they are.
     """
@@ -72,7 +72,7 @@ def read_existing(postfix: Postfix, forms: Mapping[str, str], seconds: float, te
 
 
 def _names(postfix: Postfix, forms: Mapping[str, str]) -> Names:
-    """Return how keys are to be read here."""
+    """Return how keys of tables are read on this relay."""
     origin = postfix.value("myorigin")
     if origin.startswith("/"):
         with open(origin, encoding="utf-8", errors="replace") as file:

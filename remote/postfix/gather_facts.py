@@ -68,7 +68,7 @@ def _facts(postfix: Postfix, relay: State) -> State:
 
 
 def find_other_owners(domains: Mapping[str, str]) -> dict[str, str]:
-    """Find those of these domains that a tree has whose they are not to be, and whose that is."""
+    """Return those of these domains that another customer's tree has, with that customer; `domains`: wanted owners."""
     found = {}
     for customer in list_customers() if domains else ():
         lines = read_text(f"{PLACES.tree(customer)}/relay_domains").splitlines()
@@ -78,18 +78,18 @@ def find_other_owners(domains: Mapping[str, str]) -> dict[str, str]:
 
 
 def read_closers() -> dict[str, dict[str, str]]:
-    """Read by customer who else closes its domains while their lists are adopted."""
+    """Return by customer what else closes its domains while their lists are adopted."""
     found = {name: read_tree_settings(name).get("closed_by") for name in list_customers()}
     return {name: closers for name, closers in found.items() if isinstance(closers, dict) and closers}
 
 
 def read_unlisted() -> dict[str, str]:
-    """Return by customer what unlisted addresses get as the tree says; empty: it does not say."""
+    """Return by customer what unlisted addresses get, as its tree says; empty where it does not say."""
     return {name: str(read_tree_settings(name).get("unlisted") or "") for name in list_customers()}
 
 
 def read_revisions() -> dict[str, Any]:
-    """Read by customer which settings its tree has, and which the store's list that is in force here was judged by."""
+    """Return by customer the settings of its tree, and those by which the store's list in force here was judged."""
     names = list_customers() if os.path.exists(PLACES.store) else []
     found = {
         name: (_json(f"{PLACES.tree(name)}/store.json"), _account_json(PLACES.spool(name), HEADS_IN_FORCE))
@@ -103,7 +103,7 @@ def read_revisions() -> dict[str, Any]:
 
 
 def read_followed() -> dict[str, Any]:
-    """Return when the relay reached the store last, when it tried, and why it did not; nothing: it never has."""
+    """Return when the relay reached the store last, when it tried, and why that failed; empty where it never tried."""
     found = _account_json(PLACES.run, FOLLOW)
     why, reached, tried = found.get("why"), found.get("reached"), found.get("tried")
     if not (isinstance(why, str) and isinstance(reached, int) and isinstance(tried, int)):
@@ -133,7 +133,7 @@ def _json(path: str) -> dict[str, Any]:
 
 
 def find_upload_accounts() -> list[str]:
-    """List who has an upload account, or a part of one that a killed run left."""
+    """Return the customers with an upload account, or with a part of one that a killed run left."""
     accounts = [line.partition(":")[0] for line in read_text("/etc/passwd").splitlines() if f":{PLACES.drops}/" in line]
     pieces = [name for folder in PIECES if os.path.isdir(folder) for name in os.listdir(folder)]
     names = [*accounts, *(name[: -len(".conf")] for name in pieces if name.endswith(".conf"))]
@@ -141,7 +141,7 @@ def find_upload_accounts() -> list[str]:
 
 
 def read_record() -> dict[str, Any]:
-    """Read how parameters were before our first edit: name, whether it was set, value."""
+    """Return the parameters as they were before our first edit: by name, whether it was set, and its value."""
     written = read_text(RECORD)
     return dict(json.loads(written)) if written else {}
 
@@ -167,7 +167,7 @@ def _is_enabled(name: str) -> bool:
 
 
 def _make_service(name: str, _wanted: State | None) -> None:
-    """Start it as the machine does. Its own `start` would leave out what a distribution does before."""
+    """Start it as the machine does; its own `start` would omit what the distribution does before."""
     systemctl, service = find_tool("systemctl"), find_tool("service")
     if systemctl and os.path.isdir(SYSTEMD):
         ran = run_command(systemctl, "enable", "--now", name)

@@ -30,9 +30,9 @@ def _make(name: str, wanted: State | None) -> None:
 
 
 def _faults(postfix: Postfix, domains: Iterable[str]) -> Iterator[str]:
-    """Yield what is not as a list in force makes it: by our own tables first, and then as strangers are told.
+    """Yield what shows that our list is not in force: first in our own tables, then in the answers to strangers.
 
-    Whom our list alone has, whoever closes the domain still may refuse yet, so that only our tables tell of them.
+    Something else may still refuse people whom only our list has, so these are looked up in our tables alone.
     """
     tables = [one for one in members(postfix.value(RECIPIENTS)) if is_ours(RECIPIENTS, one) or is_others(one)]
     people = read_samples(domains)

@@ -30,7 +30,7 @@ class Listener(NamedTuple):
 
 
 def find_public_services(postfix: Postfix) -> list[Service]:
-    """Return the services that strangers reach: port 25 and what stands behind a proxy, or else what comes nearest."""
+    """Return the services that strangers reach: port 25 and those behind a proxy, or else the most likely one."""
     found = [one for one in postfix.services() if one.type == "inet" and one.command in PROXIED]
     if not found:
         raise Failed(f"master.cf in {postfix.directory} has no smtpd that listens: this Postfix takes no mail")

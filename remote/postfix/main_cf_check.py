@@ -42,7 +42,7 @@ Answers = Mapping[str, Answer]
 def ask_domains(postfix: Postfix, way: Way) -> Answers:
     """Return the answers about addresses that nobody has: in relay domains of others, in ours, below ours, in its own.
 
-    Its own are those it delivers itself: what we add may be part of their lists. Raises Failed.
+    Its own domains are those that it delivers itself: their lists may contain what we add. Raises Failed.
     """
     word = f"q{os.urandom(12).hex()}"
     others = [f"{word}{domain}" if domain.startswith(".") else domain for domain in find_foreign_domains(postfix)]
@@ -53,9 +53,9 @@ def ask_domains(postfix: Postfix, way: Way) -> Answers:
 
 
 def check_tables(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -> None:
-    """Raise an error unless our tables can be read and pass whom they must, before any mail uses them.
+    """Raise Failed unless our tables can be read and accept whom they must, before any mail uses them.
 
-    `had_none`: there was no recipient map, and so every address of other relay domains was taken. Raises Failed.
+    `had_none`: there was no recipient map, so that every address of other relay domains was accepted.
     """
     here = {*read_our_domains()}
     theirs = [address for address, one in before.items() if one.kind == RELAY and _domain(address) not in here]
@@ -101,7 +101,7 @@ def find_faults(postfix: Postfix, way: Way, before: Answers) -> Iterator[str]:
 def _ask_again(postfix: Postfix, way: Way, addresses: list[str], here: set[str]) -> Answers:
     """Return the answers to the same questions.
 
-    About ours also as a client in mynetworks, where strangers are deferred.
+    Where strangers are deferred, our domains are asked about again as by a client in mynetworks.
     """
     found = dict(_ask(postfix, way, addresses))
     put_off = [one for one, answer in found.items() if _domain(one) in here and is_temporary(answer.reply)]
@@ -127,14 +127,14 @@ def _domain(address: str) -> str:
 
 
 def _is_same(before: Answer, after: Answer) -> bool:
-    """Return whether others notice nothing. A moment's trouble may be over; saying unknown in another code is meant."""
+    """Return whether others notice no change. A temporary fault may be over, and `unknown` may get another code."""
     over = is_temporary(before.reply) and after.reply.startswith(TAKEN)
     unknown = UNKNOWN in before.reply and UNKNOWN in after.reply
     return before.kind == after.kind and (over or unknown or before.reply[:9] == after.reply[:9])
 
 
 def _is_still_refused(before: Answer, after: Answer) -> bool:
-    """Return whether a rule of somebody else, as a last `reject`, refused everybody unlisted before and goes on."""
+    """Return whether another rule, such as a last `reject`, refuses all unlisted addresses as it did before."""
     return after.reply.startswith("5") and after.kind == RELAY and _is_same(before, after)
 
 

@@ -1,7 +1,7 @@
-"""Runs on the relay: from where to ask it so that it answers as it answers the world.
+"""Runs on the relay: from which address to ask it so that it answers as it answers strangers.
 
-Clients in mynetworks get by much that strangers do not. An outsider is an address of this machine that is not in
-mynetworks, or one that smtpd is told by XCLIENT or by a proxy's line, where it takes that from us.
+Clients in mynetworks pass restrictions that stop strangers. An outsider is an address of this machine that is not in
+mynetworks, or one that smtpd is told by XCLIENT or by a proxy's line, where it accepts these from us.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from remote.postfix.listeners import Listener, find_listener
 from remote.postfix.relay_domains import find_delivered_domains, find_foreign_domains
 from remote.postfix.smtp import Caller, ask, is_about_recipient, is_temporary
 
-STRANGERS = ("203.0.113.77", "198.51.100.77", "192.0.2.77")  # nobody's (RFC 5737): what smtpd is told
+STRANGERS = ("203.0.113.77", "198.51.100.77", "192.0.2.77")  # what smtpd is told; no host has them (RFC 5737)
 LOOPBACK = "127.81.67.1"  # this machine's as well, and in fewer mynetworks than 127.0.0.1
 RATES = [f"smtpd_client_{what}_rate_limit" for what in ("connection", "recipient", "message", "new_tls_session")]
-POSTMASTER = "postmaster"  # whom Postfix takes whatever the restrictions say, but for its name's sake alone
+POSTMASTER = "postmaster"  # which Postfix accepts for its name, whatever the restrictions say
 
 
 class Way(NamedTuple):
@@ -38,7 +38,7 @@ class Way(NamedTuple):
 
 
 def find_way(postfix: Postfix) -> Way:
-    """Return the first way on which the relay talks: as an outsider if there is any. Raises Failed if there is none."""
+    """Return the first way on which the relay answers, an outsider's if possible. Raises Failed if there is none."""
     where = find_listener(postfix)
     why: list[str] = []
     probes = _probes(postfix)
@@ -51,7 +51,7 @@ def find_way(postfix: Postfix) -> Way:
 
 
 def _fault(where: Listener, caller: Caller, probes: Sequence[str]) -> str:
-    """Return why the answers to a caller are not about recipients but about the caller, or put off; empty: they are."""
+    """Return why the answers to a caller are about the caller or temporary; empty if they are about recipients."""
     try:
         answers = ask(where, caller, probes)
     except Failed as error:
@@ -61,7 +61,7 @@ def _fault(where: Listener, caller: Caller, probes: Sequence[str]) -> str:
 
 
 def _probes(postfix: Postfix) -> list[str]:
-    """Return addresses that the relay takes mail for, or refuses for their own sake alone."""
+    """Return addresses that the relay accepts, or refuses only because of the address itself."""
     domains = [*find_delivered_domains(postfix)[:1], *find_foreign_domains(postfix)[:1]]
     return [POSTMASTER, *(f"{POSTMASTER}@{domain.lstrip('.')}" for domain in domains)]
 
@@ -88,12 +88,12 @@ def ask_outside(postfix: Postfix, addresses: Sequence[str]) -> tuple[Way, dict[s
 
 
 def is_counting(postfix: Postfix) -> bool:
-    """Return whether strangers are put off who call too often, or name too many recipients: anvil(8)."""
+    """Return whether strangers who call too often, or name too many recipients, are put off: anvil(8)."""
     return any(value not in ("", "0") for value in postfix.values(*RATES).values())
 
 
 def find_callers(postfix: Postfix, where: Listener) -> Iterator[Caller]:
-    """Yield as whom it can be asked, outsiders first."""
+    """Yield the callers as whom the relay can be asked, outsiders first."""
     values = postfix.values("mynetworks", "smtpd_authorized_xclient_hosts")
     networks, trusted = values.get("mynetworks", ""), values.get("smtpd_authorized_xclient_hosts", "")
     stranger = next((one for one in STRANGERS if not has_address(postfix, networks, one)), STRANGERS[0])

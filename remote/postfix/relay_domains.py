@@ -20,7 +20,7 @@ def read_our_domains() -> list[str]:
 
 
 def find_adopted_domains() -> set[str]:
-    """Return those of them that something of somebody else still closes, while their lists are adopted."""
+    """Return those of our domains that something else still closes, while their lists are adopted."""
     found: set[str] = set()
     for customer in list_customers():
         settings = read_tree_settings(customer)
@@ -30,12 +30,12 @@ def find_adopted_domains() -> set[str]:
 
 
 def find_open_domains() -> set[str]:
-    """Return those of them in which every address is listed."""
+    """Return those of our domains in which every address is listed."""
     return {word[1:] for word in first_words(os.path.join(TABLES, "exchange_recipients")) if word.startswith("@")}
 
 
 def find_foreign_domains(postfix: Postfix) -> list[str]:
-    """List relay domains that are not ours. One that stands for what is below it keeps its dot: `.old.example`."""
+    """Return relay domains that are not ours. One that stands for its subdomains keeps its dot: `.old.example`."""
     found: set[str] = set()
     for member in members(postfix.value("relay_domains")):
         if not is_ours(DOMAINS, member):
@@ -53,7 +53,7 @@ def find_delivered_domains(postfix: Postfix) -> list[str]:
 
 
 def find_taken_out(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
-    """Return by domain the member, as `!acme.example`, by which it is none of the relay's before ours is asked."""
+    """Return by domain the member, as `!acme.example`, that excludes it before our table is asked."""
     values = postfix.values(DOMAINS, PARENTS)
     with_parents = DOMAINS in members(values.get(PARENTS, ""))
     found = {}
@@ -83,7 +83,7 @@ def _has(postfix: Postfix, member: str, keys: list[str]) -> bool:
 
 
 def _names(postfix: Postfix, member: str) -> list[str]:
-    """List the domains a member of relay_domains stands for: none of a pattern, or of a database that lists nothing."""
+    """Return the domains that a member of relay_domains stands for; none for a pattern or an unlistable database."""
     table = member.removeprefix("proxy:")
     kind, colon, _ = table.partition(":")
     if member.startswith("!"):

@@ -1,7 +1,7 @@
-"""Runs on the relay: what its access restrictions say of a whole domain, before any list of recipients is asked.
+"""Runs on the relay: what its access restrictions say about a whole domain, before any list of recipients is asked.
 
-Read as for a stranger who writes to somebody in the domain of whom no table knows: what a restriction says of clients
-is not looked at, and those that let only known clients pass do not. Format: access(5), postconf(5).
+They are read as for a stranger who writes to an address in the domain that no table has. Restrictions about clients are
+ignored, and those that let only known clients pass do not apply. Format: access(5), postconf(5).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Rules(NamedTuple):
 
 
 def refusals(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
-    """Return by domain what refuses its people whatever the list of recipients says; nothing where nothing does."""
+    """Return by domain what refuses its recipients whatever our list says, for the domains where something does."""
     names = postfix.values(CLASSES, PARENTS)
     classes = postfix.values(*members(names.get(CLASSES, ""))) if members(names.get(CLASSES, "")) else {}
     rules = Rules(postfix, classes, "smtpd_access_maps" in members(names.get(PARENTS, "")))
@@ -70,7 +70,7 @@ def _first_refusal(rules: Rules, lists: Sequence[tuple[str, list[str]]], domain:
 
 
 def _find_verdict(rules: Rules, restrictions: Sequence[str], address: str, depth: int) -> str:
-    """Return why an address is refused, PERMITTED, or nothing where the list goes on."""
+    """Return why an address is refused, PERMITTED, or an empty text where the list goes on."""
     asked: list[str] = []  # tables that might have let it pass
     for name, argument in pairs(restrictions, rules.stage in RECIPIENT):
         if name in PASSING:
@@ -97,7 +97,7 @@ def pairs(restrictions: Sequence[str], is_recipient: bool) -> Iterator[tuple[str
         name = word.lower()
         if name == "warn_if_reject":
             _argument(next(words, "").lower(), words)
-        elif ":" in word and "{" not in name.partition(":")[0]:  # a table by itself, as long ago
+        elif ":" in word and "{" not in name.partition(":")[0]:  # a table without check_..., as old releases have it
             yield ("check_recipient_access", word) if is_recipient else ("", "")
         else:
             yield name, _argument(name, words)

@@ -1,4 +1,4 @@
-"""Runs on the relay: kind `smtp_verify`, which asks it over SMTP whether it takes whom it should, and nobody else."""
+"""Runs on the relay: kind `smtp_verify`, which asks it over SMTP whether it accepts listed addresses and no others."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Sample:
 
     @property
     def listed(self) -> list[Any]:
-        """How many addresses, and their name: the same on every relay that has the same, in the same order."""
+        """Return how many addresses there are and their SHA-256, the same on every relay with the same list."""
         return [self._seen, self.all.hexdigest()]
 
     def add(self, address: str) -> None:
@@ -57,8 +57,8 @@ def _read(asked: list[Request]) -> list[State | None]:
 def _answers(postfix: Postfix, domains: Iterable[str]) -> State:
     """Return by domain, for some listed addresses and one that is not: address, code it should get, answer it got.
 
-    And what is listed of each domain; as whom it was asked, why not as an outsider, and then what by its restrictions
-    an outsider is refused for.
+    Also what is listed in each domain and as whom it was asked; if not as an outsider, why not, and what its
+    restrictions refuse outsiders.
     """
     people = read_samples(domains)
     codes = _codes(postfix, people)
@@ -98,7 +98,7 @@ def _unknown(postfix: Postfix) -> str:
 def _put_off(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
     """Return the code for an unknown recipient by domain, where unlisted addresses are not refused for good.
 
-    Where the customer's own server is asked it says 5xx, or cannot be asked just now: both are no.
+    Where the customer's own server is asked, 5xx and that it cannot be asked now both count as a refusal.
     """
     words = find_words(postfix, domains)
     deferred = postfix.value(DEFER_CODE) if words else ""

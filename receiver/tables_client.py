@@ -55,7 +55,7 @@ class Tables(NamedTuple):
         asked = {key: recipient for key, recipient in keys.items() if len(key.encode()) <= KEY_OCTETS}
         text = list_file.encode_recipients(asked).decode()
         try:
-            out = self._found(text)
+            out = self._look_up(text)
         except Failed:
             out = self._ask_root("--look-up", text)
         found = {line.partition("\t")[0] for line in out.split("\n")}
@@ -74,7 +74,7 @@ class Tables(NamedTuple):
         lines = self._ask_root("--repair", seconds=_BUILD_SECONDS).splitlines()
         return {name: why for name, colon, why in (line.partition(": ") for line in lines) if colon}
 
-    def _found(self, addresses: str) -> str:
+    def _look_up(self, addresses: str) -> str:
         try:
             relay = load_relay(self.places)
         except BadSettings as error:

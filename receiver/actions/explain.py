@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from common.settings import UNLISTED, Settings
-from receiver.addresses import domain_of
+from receiver.addresses import domain_of, without_tag
 from receiver.lists import history, left_out, removed_addresses, upload_log
 from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
@@ -113,9 +113,8 @@ def _removal(spool: Spool, name: str, log: dict[str, LogEntry], now: int) -> dic
 
 def _plus(spool: Spool, settings: Settings, name: str, in_force: frozenset[str]) -> dict[str, Any] | None:
     """Return of user+tag@ what is known of user@; None: the address has no tag."""
-    local, _, domain = name.rpartition("@")
-    base = f"{local.partition('+')[0]}@{domain}"
-    if "+" not in local[1:]:
+    base = without_tag(name)
+    if not base:
         return None
     said = spool.read_last_export().plus_addresses if settings.plus_addresses is None else settings.plus_addresses
     return {"base": base, "is_listed": base in in_force, "is_taken": bool(said)}

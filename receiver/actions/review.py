@@ -15,6 +15,7 @@ from receiver.lists.spool import Spool
 from receiver.monitoring.log_findings import SeenMail
 from receiver.monitoring.refusals import DAYS
 from receiver.outcome import Refused, records
+from receiver.upload.guard import always_listed
 
 ALONE = "only this relay was asked, and other relays of the customer may have seen mail"
 
@@ -38,9 +39,8 @@ class Review(NamedTuple):
         known = {*accepted, *held.open_domains}
         first = frozenset(name for name in ours if domain_of(name) not in known)
         closing = frozenset(map(domain_of, first)).difference(settings.partial)
-        always = frozenset((*settings.include, *(f"postmaster@{name}" for name in settings.domains)))
         going, coming = in_force.recipients - ours, sorted(ours - in_force.recipients - first)
-        effect = ListEffect(going, closing, first, always, takes_plus)
+        effect = ListEffect(going, closing, first, always_listed(settings), takes_plus)
         return cls(
             held,
             ours,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from receiver.addresses import domain_of
+from receiver.addresses import domain_of, without_tag
 from receiver.outcome import FORMAT, Failed
 from receiver.system import atomic_files
 from receiver.system.checked_json import decode_json
@@ -58,7 +58,7 @@ class ListEffect(NamedTuple):
             return False
         if address in self.going:
             return True
-        known = {address, _without_tag(address)} if self.takes_plus else {address}
+        known = {address, without_tag(address)} if self.takes_plus else {address}
         return domain_of(address) in self.closing and not known & self.listed
 
 
@@ -158,11 +158,6 @@ def unite_mail(seen: Collection[Mapping[str, MailSeen]]) -> dict[str, MailSeen]:
 def sort_by_days(mail: Mapping[str, MailSeen]) -> list[str]:
     """Return addresses that had mail, those with mail on most days first."""
     return sorted(mail, key=lambda name: (-mail[name].days, name))
-
-
-def _without_tag(address: str) -> str:
-    local, _, domain = address.rpartition("@")
-    return f"{local.partition('+')[0]}@{domain}"
 
 
 def _texts(values: Any) -> list[str]:

@@ -117,8 +117,12 @@ def _check(
         with Spool(places, settings.customer) as spool:
             question = _find_question(spool, settings, routes)
             before = Asking.read(atomic_files.load_json(spool.folder, ASKING))
-            answers = _ask(question, sender, seconds) if question and seconds else None
-            after = before.after(answers) if answers else before._replace(unasked=_count_unasked(before, question))
+            answers = None
+            if question and seconds:
+                where, people, domain = question
+                answers = next_hop_probe.ask(where, sender, people, domain, seconds)
+            unasked = min(before.unasked + 1, UNASKED_RUNS) if question else 0
+            after = before.after(answers) if answers else before._replace(unasked=unasked)
             if after != before:
                 atomic_files.store_json(spool.folder, ASKING, after._asdict())
     except (Stopped, OSError) as error:
@@ -127,10 +131,6 @@ def _check(
         text = f"there was no time to ask its server in {UNASKED_RUNS} runs of the timer: other servers are slow"
         return [Alarm(settings.customer, "asking", text)]
     return [*_alarms(settings.customer, answers)] if answers else []
-
-
-def _count_unasked(before: Asking, question: Question | None) -> int:
-    return min(before.unasked + 1, UNASKED_RUNS) if question else 0
 
 
 def _find_question(spool: Spool, settings: Settings, routes: Mapping[str, str]) -> Question | None:
@@ -144,10 +144,6 @@ def _find_question(spool: Spool, settings: Settings, routes: Mapping[str, str]) 
     if where is None or not people:
         return None
     return Question(where, people[:: len(people) // PEOPLE or 1][:PEOPLE], domain)
-
-
-def _ask(question: Question, sender: Sender, seconds: float) -> Answers:
-    return next_hop_probe.ask(question.server, sender, question.people, question.domain, seconds)
 
 
 def _alarms(customer: str, found: Answers) -> Iterator[Alarm]:

@@ -14,9 +14,10 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from common.next_hop_probe import RANDOM, Answers, Reply
+from receiver.addresses import without_tag
 from receiver.formatting import escape, name_some
 from receiver.monitoring.postfix_message import DEFERRED, UNLISTED
-from receiver.monitoring.refusals import Refusals, RefusedAddress, without_tag
+from receiver.monitoring.refusals import Refusals, RefusedAddress
 
 DAILY = "refused-today"  # the kind of the line of the day
 MOST = 20  # addresses of each kind that are asked about in one run

@@ -60,7 +60,7 @@ class RefusalCheck:
             answered = self._ask(asked, watched.settings)
             for alarm in find_refusal_alarms(known, asked, answered):
                 self._raise(watched, alarm)
-            if not self._is_raised(watched, DAILY) and (line := daily_line(refusals, known)):
+            if DAILY not in dict(raised_today(refusals.raised, self._now)) and (line := daily_line(refusals, known)):
                 self._raise(watched, line)
             refusals.asked.update(dict.fromkeys((*answered.next_hop.replies, *answered.relay), self._today))
         return [Alarm(customer, kind, text) for kind, text in raised_today(refusals.raised, self._now)]
@@ -83,9 +83,6 @@ class RefusalCheck:
         watched.refusals.raised[alarm.kind] = RaisedAlarm(alarm_day(self._now), alarm.text)
         watched.refusals.named.update(dict.fromkeys(alarm.addresses, self._today))
 
-    def _is_raised(self, watched: WatchedCustomer, kind: str) -> bool:
-        return any(kind == each for each, _ in raised_today(watched.refusals.raised, self._now))
-
     def _ask(self, asked: Suspects, settings: Settings) -> SuspectAnswers:
         missing = self._missing_in_tables(asked.for_tables)
         next_hop = self._ask_next_hop([name for name in asked.for_next_hop if name in missing], settings)
@@ -107,8 +104,8 @@ class RefusalCheck:
         where = self._next_hop(settings)
         if not names or where is None:
             return Answers()
-        domain = names[0].rpartition("@")[2]
-        return next_hop_probe.ask(where, next_hop_probe.verify_sender(self._postfix), names, domain, self._left)
+        sender = next_hop_probe.verify_sender(self._postfix)
+        return next_hop_probe.ask(where, sender, names, domain_of(names[0]), self._left)
 
     def ask_relay(self, names: list[str]) -> Answers:
         """Return what this relay says about addresses; who is not asked has no reply.
@@ -117,7 +114,7 @@ class RefusalCheck:
         """
         found = Answers()
         for source in _sources(self._relay.host) if names else ():
-            sender = Sender(self._name, source=source)
+            sender = Sender(self._postfix.get("myhostname", "") or "localhost", source=source)
             found = next_hop_probe.ask(self._relay, sender, names, _FOREIGN, self._left)
             if found.random and not found.random.is_taken:  # 454 of some releases is 554 of others
                 break
@@ -131,10 +128,6 @@ class RefusalCheck:
     @property
     def _left(self) -> float:
         return min(next_hop_probe.SECONDS, self._end - time.monotonic())
-
-    @property
-    def _name(self) -> str:
-        return self._postfix.get("myhostname", "") or "localhost"
 
     @property
     def _relay(self) -> Server:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from common.next_hop_probe import RANDOM
+from receiver.addresses import without_tag
 from receiver.lists.review_record import MailSeen
 from receiver.monitoring.last_hop import SENT, Trace
 from receiver.monitoring.postfix_message import KINDS, Breakage, OtherRefusal, Refusal
@@ -106,8 +107,9 @@ class Refusals:
         """Count a refusal."""
         self.totals[refusal.kind] += count
         before = self.refused.get(address, RefusedAddress({}, ()))
+        seen = RefusalDay(day, network(refusal.client), refusal.has_sender)
         kinds = {**before.kinds, refusal.kind: before.kinds.get(refusal.kind, 0) + count}
-        self.refused[address] = before._replace(kinds=kinds, seen=_add_seen(before.seen, _seen_of(refusal, day)))
+        self.refused[address] = before._replace(kinds=kinds, seen=_add_seen(before.seen, seen))
         if len(self.refused) > 2 * self._most:
             self._evict()
 
@@ -212,12 +214,6 @@ class Refusals:
         }
 
 
-def without_tag(name: str) -> str:
-    """Return user@ of user+tag@; empty: it has no tag."""
-    local, _, domain = name.rpartition("@")
-    return f"{local.partition('+')[0]}@{domain}" if "+" in local else ""
-
-
 def alarm_day(now: float) -> str:
     """Return the day on which an alarm is told once."""
     return time.strftime("%Y-%m-%d", time.gmtime(now))
@@ -236,10 +232,6 @@ def network(client: str) -> str:
     except ValueError:
         return "unknown"
     return str(ipaddress.ip_network(f"{address}/{24 if address.version == 4 else 48}", strict=False))
-
-
-def _seen_of(refusal: Refusal, day: str) -> RefusalDay:
-    return RefusalDay(day, network(refusal.client), refusal.has_sender)
 
 
 def _add_seen(seen: tuple[RefusalDay, ...], new: RefusalDay) -> tuple[RefusalDay, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -49,7 +49,9 @@ class NewSettings(NamedTuple):
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> NewSettings:
         """Read it from JSON."""
-        holds, removing, domains = (_words(given.get(name, ())) for name in ("holds", "removing", "domains"))
+        holds, removing, domains = (
+            tuple(sorted(map(str, given.get(name, ())))) for name in ("holds", "removing", "domains")
+        )
         revision = Revision(int(given.get("number", 0)), str(given.get("hash", "")), holds)
         return cls(revision, removing, domains, bool(given.get("anew")), bool(given.get("confirmed")))
 
@@ -125,7 +127,3 @@ def _is_named(word: str, wanted: NewSettings) -> bool:
 
 def _answer(head: Head) -> dict[str, Any]:
     return {"point": head.point, "number": head.settings.number}
-
-
-def _words(given: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(sorted(map(str, given)))

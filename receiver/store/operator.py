@@ -101,7 +101,9 @@ def summary(head: Head, text: bytes) -> dict[str, Any]:
 def export_heads(spool: Spool) -> dict[str, Any]:
     """Return what this relay has of a customer, with the lists."""
     tips = prepare(spool, int(time.time()))
-    every = [{"head": encode_head(tip.head), "list": _pack(tip.text)} for tip in tips]
+    every = [
+        {"head": encode_head(tip.head), "list": base64.b64encode(zlib.compress(tip.text, 1)).decode()} for tip in tips
+    ]
     return {"customer": spool.customer, "heads": every}
 
 
@@ -184,7 +186,3 @@ def _read_tip(given: Mapping[str, str]) -> Tip:
         raise ValueError("a list is not what its head says")
     list_file.decode_recipients(text)  # ValueError for what is no list
     return Tip(head, text)
-
-
-def _pack(text: bytes) -> str:
-    return base64.b64encode(zlib.compress(text, 1)).decode()

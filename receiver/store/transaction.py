@@ -130,7 +130,7 @@ def _write_once(
         if change and change.is_judgement:
             _check_settings(spool, tips, base)
         if ready.made is None:
-            return WriteResult(store, _news_of(connection, spool, store))
+            return WriteResult(store, rows.read_news(connection, spool, store.head) if store else News())
         is_known = is_settled(tips, store) and store is not None
         _write_rows(connection, spool, ready.made, ready, store if is_known else None)
         if not is_settled(tips, store):
@@ -168,10 +168,6 @@ def missing_lists(connection: Connection, spool: Spool, head: Head | None) -> li
     names = [head.list, *([str(head.held["list"])] if head.held else [])] if head else []
     lost = [name for name in names if not rows.has_list(connection, spool.customer, name)]
     return [name for name in lost if find_list(spool, name) is not None]
-
-
-def _news_of(connection: Connection, spool: Spool, store: Tip | None) -> News:
-    return rows.read_news(connection, spool, store.head) if store else News()
 
 
 def _check_settings(spool: Spool, tips: Sequence[Tip], base: Tip) -> None:

@@ -28,13 +28,9 @@ def find_watched_elsewhere(places: Places, customers: Iterable[str], now: int) -
             return frozenset(customers)
         with atomic_files.hold_directory(places.run) as run:
             followed = read_followed(run)
-        if _knows_others(followed, now):
+        if not followed.why and abs(now - followed.reached) <= RECENT:
             return frozenset(one for one in customers if _first(places, one, followed) not in ("", store.name))
     return frozenset()
-
-
-def _knows_others(followed: FollowRecord, now: int) -> bool:
-    return not followed.why and abs(now - followed.reached) <= RECENT
 
 
 def _first(places: Places, customer: str, followed: FollowRecord) -> str:

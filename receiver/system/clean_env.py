@@ -7,6 +7,8 @@ import resource
 import signal
 from contextlib import suppress
 
+from receiver.system.subprocesses import ENVIRONMENT
+
 _LIMITS = ("AS", "CPU", "DATA", "FSIZE", "NPROC", "STACK")
 _FILES = 4096  # open at once; a build needs some ten
 
@@ -35,6 +37,3 @@ def _own_limits() -> None:
     for limit, values in {**limits, resource.RLIMIT_NOFILE: (_FILES, _FILES)}.items():
         with suppress(OSError, ValueError):
             resource.setrlimit(limit, values)
-
-
-ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from common.table_types import EDITABLE
 from receiver.formatting import escape
 from receiver.outcome import Failed
-from receiver.system.clean_env import ENVIRONMENT
+from receiver.system.subprocesses import ENVIRONMENT
 from receiver.tables import directories
 from receiver.tables.line_diff import diff_lines
 from receiver.tables.table import Draft, InstalledTable, Table, flush, write_file

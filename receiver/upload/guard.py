@@ -63,7 +63,7 @@ def count_inputs(
 ) -> GuardInputs:
     """Return what the guard counts, without the addresses that are always listed (postmaster, `include`)."""
     ours = keep_domains(before.in_force, settings.domains)
-    always = _always_listed(settings)
+    always = always_listed(settings)
     reference, combined = (before.in_force | before.gone) - always, ours | offered
     passed, referred, gone, people, listed, together = (
         Counter(before.counts),
@@ -104,17 +104,13 @@ def _reference(referred: int, gone: int, base: int, settings: Settings) -> int:
 
 def count_by_domain(recipients: frozenset[str], settings: Settings) -> dict[str, int]:
     """Return how many recipients of a list each domain has, without those that are always listed."""
-    found = _count(recipients - _always_listed(settings), set(settings.domains))
+    found = Counter(map(domain_of, recipients - always_listed(settings)))
     return {name: found[name] for name in settings.domains}
 
 
-def _always_listed(settings: Settings) -> set[str]:
-    return {*settings.include, *(f"postmaster@{name}" for name in settings.domains)}
-
-
-def _count(recipients: Iterable[str], domains: set[str]) -> Counter[str]:
-    every = Counter(map(domain_of, recipients))
-    return Counter({name: every[name] for name in sorted(domains) if every[name]})
+def always_listed(settings: Settings) -> frozenset[str]:
+    """Return the addresses that are listed whatever an export says: `include`, and postmaster@ of each domain."""
+    return frozenset((*settings.include, *(f"postmaster@{name}" for name in settings.domains)))
 
 
 def _losses(inputs: GuardInputs, settings: Settings) -> Iterator[str]:

@@ -138,7 +138,7 @@ class Postfix(NamedTuple):
         return ran
 
     def _as_daemons_find(self, table: str) -> str:
-        """Return a table's name for postmap, which does not start in the queue directory, where relative sockets lie."""
+        """Return a table's name for postmap: the path of a relative socket starts at the queue directory."""
         queue = self.value("queue_directory") if "socketmap:unix:" in table else ""
         return re.sub(r"\bsocketmap:unix:(?=[^/])", lambda found: f"{found[0]}{queue}/", table)
 

@@ -22,6 +22,7 @@ from remote.postfix.smtp import Caller, ask, is_about_recipient, is_temporary
 STRANGERS = ("203.0.113.77", "198.51.100.77", "192.0.2.77")  # what smtpd is told; no host has them (RFC 5737)
 LOOPBACK = "127.81.67.1"  # this machine's as well, and in fewer mynetworks than 127.0.0.1
 RATES = [f"smtpd_client_{what}_rate_limit" for what in ("connection", "recipient", "message", "new_tls_session")]
+NO_OUTSIDER = "no address of this machine is outside mynetworks"
 POSTMASTER = "postmaster"  # which Postfix accepts for its name, whatever the restrictions say
 
 
@@ -45,7 +46,7 @@ def find_way(postfix: Postfix) -> Way:
     for caller in find_callers(postfix, where):
         fault = _fault(where, caller, probes)
         if not fault:
-            return Way(where, caller, "" if caller.is_outside else why[0] if why else _no_address())
+            return Way(where, caller, "" if caller.is_outside else why[0] if why else NO_OUTSIDER)
         why.append(fault)
     raise Failed("\n".join(why))
 
@@ -134,7 +135,3 @@ def find_own_addresses(ipv6: bool) -> list[str]:
         return [str(ipaddress.ip_address(bytes.fromhex(row[0]))) for row in rows if row[3] == "00"]
     found = re.findall(r"\|-- (\S+)\n\s*/32 host LOCAL", read_text("/proc/net/fib_trie"))
     return [*dict.fromkeys(one for one in found if not one.startswith("127.")), LOOPBACK]
-
-
-def _no_address() -> str:
-    return "no address of this machine is outside mynetworks"

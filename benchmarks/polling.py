@@ -20,7 +20,7 @@ from zlib import crc32
 
 from common.paths import Places
 from receiver.lists import list_file
-from receiver.lists.spool import Accepted
+from receiver.lists.accepted import Accepted
 from receiver.store import rows
 from receiver.store.connection import Connection
 from receiver.store.follow import find_changed

@@ -17,7 +17,7 @@ from receiver.formatting import escape
 from receiver.monitoring.collector import Collector, owners
 from receiver.monitoring.last_hop import LastHops
 from receiver.monitoring.log_content import OpenedFile, open_log
-from receiver.monitoring.log_reading import Part, Reading, distinct, known_cuts
+from receiver.monitoring.log_reading import Part, Reading, distinct, find_cut_lengths
 from receiver.monitoring.mail_log import Losses, MailLog
 from receiver.monitoring.refusals import Refusals
 from receiver.views.refusals import file_lines
@@ -79,7 +79,7 @@ def _read_files(customer: Customer, files: Sequence[OpenedFile]) -> dict[str, An
     hops = LastHops(dict.fromkeys(settings.domains, customer.next_hop or ""))
     collector = Collector(owners([(settings, refused)]), hops)
     some = [Part(file) for file in distinct(files)]
-    Reading(MailLog(losses, known_cuts(some)), losses, collector, lambda: False).read(some)
+    Reading(MailLog(losses, find_cut_lengths(some)), losses, collector, lambda: False).read(some)
     collector.settle(hops.settle())
     return {**refused.document, "gaps": losses.gaps, "unread": losses.unread}
 

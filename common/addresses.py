@@ -22,26 +22,26 @@ AROUND = "".join(
         ),
     )
 )
-"""What is no part of an address at its ends: blanks, line ends, controls, and characters that nobody sees."""
+"""Characters that are no part of an address at its ends: blanks, line ends, controls and invisible characters."""
 
 _ATOM = r'[^\x00-\x20\x7f"(),.:;<>@\[\\\]]+'
 _DOT_ATOM = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _OTHER_NOTATION = re.compile(r'["<>@()\[\]:;,\\]')
-_NEVER = re.compile("[^\\S ]|[\x00-\x1f\x7f-\x9f\ufffd\ud800-\udfff]")  # controls, odd blanks, what a decoder gave up
+_NEVER = re.compile("[^\\S ]|[\x00-\x1f\x7f-\x9f\ufffd\ud800-\udfff]")  # controls, other blanks, undecodable bytes
 
 
 def has_unlisted_characters(text: str) -> bool:
-    """Return whether a text holds a control, a blank other than the usual one, or what a decoder could not read."""
+    """Return whether a text holds a control, a blank other than the usual one, or a mark for undecodable bytes."""
     return bool(_NEVER.search(text))
 
 
 def listed_local_part(local: str) -> str | None:
     r"""Return a folded local part as a list has it; None where it is none.
 
-    `john..doe` is `"john..doe"`. `"joe.smith"` is `joe.smith`: a table with the former would never be asked for it.
-    None is also what has a character outside of quotes that means something there, such as `<` or `:`: the remains of
-    another notation, or of a name with its address.
+    `john..doe` is `"john..doe"`. `"joe.smith"` is `joe.smith`: Postfix never looks up the quoted form of that one.
+    None is also returned for an unquoted character that has a meaning in addresses, such as `<` or `:`: the value is in
+    another notation, or is a name together with an address.
     """
     if has_unlisted_characters(local):
         return None

@@ -1,7 +1,7 @@
-"""Domains that a relay closed by a list of somebody else before they were ours, until our own list is in force there.
+"""Domains that another list on the relay closed before Postern had them, until our own list is in force there.
 
-A tree says of each who closes it: a parameter of main.cf and, behind it, the tables that it names, with blanks between.
-An empty text says that our list closes it by now, and that its route still waits for the proof of that.
+The customer's tree names what closes each domain: a parameter of main.cf, then the tables that it names, with blanks
+between. An empty text means that our list closes the domain now, and that its route still waits for the proof.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def closing_tables(closer: str) -> list[str]:
 
 
 def is_closed_by_maps(closer: str) -> bool:
-    """Return whether the list of recipients closes the domain; our table beside theirs then leaves it closed.
+    """Return whether the relay's list of recipients closes the domain: it stays closed while our table is added there.
 
-    Where something else closes it, an empty list of ours would refuse everybody, so that ours takes everybody instead.
+    Where another parameter closes it, an empty table of ours would refuse everybody; so ours lists the whole domain.
     """
     return closing_parameter(closer) == RECIPIENTS

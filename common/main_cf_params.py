@@ -1,4 +1,4 @@
-"""Runs here and on the relay: lists of main.cf as Postfix cuts them, and which members of them are ours. Pure."""
+"""Runs here and on the relay: lists of main.cf as Postfix splits them, and which members of them are ours. Pure."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ ASKING = {
     "unverified_recipient_reject_reason": "the recipient's mail server does not confirm this address",
     "address_verify_negative_refresh_time": "15m",
 }
-"""What a relay is set to whose customers' servers are asked. Without the reason Postfix tells a server's words."""
+"""Parameters of a relay that asks customers' servers. Without the reason Postfix would pass on the server's words."""
 PARAMETERS = (*LISTS, REJECT, *ASKING)
 _UNLISTED = re.compile(rf"check_recipient_access[,\s]+(?=pipemap:\{{\s*regexp:{TABLES}/asked\b)")
-FIRST = (ROUTES, RECIPIENTS)  # where our table stands first: behind one that cannot be read nobody of ours is found
+FIRST = (ROUTES, RECIPIENTS)  # where our table stands first: behind one that cannot be read it is never asked
 
 
 class Setting(NamedTuple):
@@ -63,10 +63,10 @@ def our_member(parameter: str, table_type: str) -> str:
 
 
 def our_members(parameter: str, table_type: str) -> list[str]:
-    """Return our table, and behind it what asks it for another key than the address itself, as members of a list.
+    """Return our table, and the two pipes that look it up by another key than the address, as members of a list.
 
-    `odd` turns #sales@... into "#sales"@..., as no line of a table may begin with #; `plus` turns user+tag@ into user@
-    and stands there always, as an export may be the first to say that it is wanted.
+    `odd` turns #sales@... into "#sales"@..., as no line of a table may begin with #. `plus` turns user+tag@ into user@;
+    it is always there, because any export may be the first that wants it.
     """
     table = our_member(parameter, table_type)
     if parameter != RECIPIENTS:
@@ -77,9 +77,9 @@ def our_members(parameter: str, table_type: str) -> list[str]:
 def unlisted_member(table_type: str) -> str:
     """Return what has unlisted addresses deferred or asked about, as members of smtpd_recipient_restrictions.
 
-    `asked` lets through the domains alone where that is wanted: whatever becomes of the tables behind it costs no other
-    domain anything. A union whose first table is a regexp is asked the whole address alone, never the domain, which
-    would stand for what is below it.
+    `asked` passes on only the domains where that is wanted, so a fault in the tables behind it affects no other domain.
+    A union whose first table is a regexp is looked up by the whole address alone, never by the domain, which would
+    match its subdomains as well.
     """
     table = our_member(RECIPIENTS, table_type)
     ways = ", ".join(f"pipemap:{{regexp:{TABLES}/{name}, {table}}}" for name in ("plus", "odd"))
@@ -153,7 +153,7 @@ def with_ours(parameter: str, value: str, table_type: str, others: bool = False)
 
 
 def without_ours(parameter: str, now: Setting, record: Setting | None) -> Setting:
-    """Return the list as it is to be when nobody is left: as recorded if the rest is the same, else the rest."""
+    """Return the list for a relay without customers: as recorded if its other members are the same."""
     rest = without_ours_members(parameter, now.value)
     if rest == members(now.value):
         return now

@@ -10,5 +10,5 @@ ACCOUNT_PREFIX = "postern-"
 
 
 def upload_account(customer: str) -> str:
-    """Return the name of the account that a customer's files are copied in by, where its client only copies files."""
+    """Return the account by which a client that can only copy files uploads a customer's export."""
     return ACCOUNT_PREFIX + customer

@@ -16,7 +16,7 @@ MOST = 50  # addresses asked in one conversation
 SECONDS = 30.0  # for all of it
 _LINE = 4_096  # octets of a reply's line
 _LINES = 50  # of a reply
-RANDOM = re.compile(r"q[0-9a-f]{24}@.*")  # names that nobody has: this module asks about them, and inv does
+RANDOM = re.compile(r"q[0-9a-f]{24}@.*")  # addresses that nobody has: this module and `inv` ask about them
 _ADDRESS = re.compile(r"[^\x00-\x20\x7f<>]{1,320}|\"[^\x00-\x1f\x7f<>]{1,310}\"@[^\x00-\x20\x7f<>]+")
 _ROUTE = re.compile(r"[a-z][a-z0-9_-]*:(?:inet:)?(?P<host>\[[^\[\]]+\]|[\d.]+)(?::(?P<port>\d{1,5}))?")
 
@@ -62,7 +62,7 @@ class Answers(NamedTuple):
 
     @property
     def is_refused(self) -> bool:
-        """Return whether the server refuses the question itself for good, as one may a sender that it does not like."""
+        """Return whether the server refuses the question itself for good, for example because of the sender."""
         return bool(re.match(r"it (?:greets|answers [^ ]+ [^ ]+) with 5\d\d ", self.problem))
 
     @property
@@ -155,7 +155,7 @@ class _Conversation:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         self._socket = context.wrap_socket(self._socket)
-        self._unread = b""  # what came before TLS is nobody's word: it could be anybody's
+        self._unread = b""  # what came before TLS may have been sent by anybody
         self.say(f"EHLO {sender.name}")
 
     def _reply(self) -> Reply:
@@ -168,7 +168,7 @@ class _Conversation:
         raise OSError("its reply does not end")
 
     def _line(self) -> str:
-        """Return the next line. The time that is left is looked at octet by octet, if that is how they come."""
+        """Return the next line. The time limit holds even for a server that sends octet by octet."""
         while b"\n" not in self._unread:
             if len(self._unread) > _LINE:
                 raise OSError("its line does not end")

@@ -19,41 +19,41 @@ class Places(NamedTuple):
     var: str = "/var/lib/postern"
 
     def tree(self, customer: str) -> str:
-        """Where root keeps what the customer may do."""
+        """Return root's directory of a customer: settings, keys, domains and routes."""
         return os.path.join(self.etc, "customers", customer)
 
     def spool(self, customer: str) -> str:
-        """Where account `postern` keeps the customer's lists."""
+        """Return the directory in which account `postern` keeps a customer's lists."""
         return os.path.join(self.var, "customers", customer)
 
     def drop(self, customer: str) -> str:
-        """Where a client that only copies files puts the customer's list."""
+        """Return the directory of a customer's SFTP inbox."""
         return os.path.join(self.drops, customer)
 
     @property
     def drops(self) -> str:
-        """Where the SFTP inboxes of all customers are."""
+        """Return the directory of the SFTP inboxes of all customers."""
         return os.path.join(self.var, "drop")
 
     def opened(self, customer: str) -> str:
-        """Where root marks that all of the customer's domains are open, whatever lists and dates say."""
+        """Return the marker by which root holds all of a customer's domains open, whatever lists and dates say."""
         return os.path.join(self.etc, "opened", f"{customer}.json")
 
     @property
     def tables(self) -> str:
-        """Where root builds what Postfix looks up."""
+        """Return the directory in which root builds what Postfix looks up."""
         return os.path.join(self.etc, "tables")
 
     @property
     def store(self) -> str:
-        """Where root keeps how this relay reaches the store; it is not there where there is none."""
+        """Return root's directory of how this relay reaches the store; a relay without a store has none."""
         return os.path.join(self.etc, "store")
 
     @property
     def run(self) -> str:
-        """The account's own small things that belong to no customer: parse slots, alarms already raised."""
+        """Return the account's directory of what belongs to no customer: slots for parsing, alarms already raised."""
         return os.path.join(self.var, "run")
 
 
 PLACES = Places()
-"""On every relay; only tests have others."""
+"""The places on every relay; tests use others."""

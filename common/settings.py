@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from common.paths import Places
@@ -36,9 +37,9 @@ class Settings(NamedTuple):
     growth_factor: float = 3.0
     max_recipients: int = 100_000
     max_megabytes: int = 64  # of an export, 1 MB = 1,048,576 bytes
-    no_additions_days: int = 0  # without a new address after which somebody is told; 0: nobody is
+    no_additions_days: int = 0  # without a new address, after which an alarm is raised; 0: never
     drop: bool = False  # its client only copies files: verb `collect` takes the list from the customer's SFTP inbox
-    days: str = ""  # of the customer's schedule, as MON TUE; this and the next in words, to be short lines of a plan
+    days: str = ""  # of the customer's schedule, as MON TUE; in words, as the next, so that a plan shows short lines
     starts: str = ""  # of its exports on each of them, as 07:05 08:05
     timezone: str = "UTC"  # of both
     ldap_attributes: tuple[str, ...] = ()  # of source ldap: those that hold addresses
@@ -49,7 +50,7 @@ class Settings(NamedTuple):
     plus_addresses: bool | None = None  # user+tag@ is taken where user@ is; None: from the first export that says so
 
     def text(self) -> str:
-        """The content of settings.json. Exclusions are not in it: their only place is exclude-users.txt."""
+        """Return the content of settings.json, without the exclusions: exclude-users.txt alone has them."""
         return _text({key: value for key, value in self._asdict().items() if key != "exclude"})
 
 
@@ -62,8 +63,14 @@ class RelaySettings(NamedTuple):
     metrics: str = "/var/lib/postern/metrics"
 
     def text(self) -> str:
-        """The content of relay.json."""
+        """Return the content of relay.json."""
         return _text(self._asdict())
+
+
+def list_customers(places: Places) -> list[str]:
+    """Return the customers that have a tree here, sorted. Raises OSError."""
+    names = os.listdir(os.path.join(places.etc, "customers"))
+    return sorted(name for name in names if not name.startswith("."))  # with a dot: a tree that is being changed
 
 
 def load_settings(places: Places, customer: str) -> Settings:
@@ -76,6 +83,15 @@ def load_settings(places: Places, customer: str) -> Settings:
     except (OSError, ValueError) as error:
         raise BadSettings(f"{where}/exclude-users.txt: {error}") from error
     return Settings(**{**fields, "exclude": patterns})
+
+
+def load_all_settings(places: Places) -> list[Settings]:
+    """Return every customer's settings, without those that are damaged: the timer raises an alarm for each of these."""
+    found = []
+    for name in list_customers(places):
+        with suppress(BadSettings):
+            found.append(load_settings(places, name))
+    return found
 
 
 def load_relay(places: Places) -> RelaySettings:

@@ -1,4 +1,4 @@
-"""The files of a customer's spool that more than the receiver reads: by its name, each; and how large a list may be."""
+"""Names of the files of a customer's spool that not only the receiver reads, and how large a list may be."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BEGUN = "begun.json"
 UNVERIFIED = "unproven.json"
 REFUSAL_ALARMS = "refusal-alarms.json"
 HEADS_IN_FORCE = "heads-in-force.json"
-FOLLOW = "follow.json"  # of no customer: in the folder of what runs note
+FOLLOW = "follow.json"  # of no customer: it lies in Places.run
 
 SMALL = 1 << 20  # bytes of a JSON file of a spool that are read
 LATEST = 253_402_300_799  # epoch seconds: the end of year 9999, after which nothing can be printed as a date

@@ -16,7 +16,7 @@ BUILT_SUFFIX = {"hash": ".db", "btree": ".db", "lmdb": ".lmdb", "cdb": ".cdb", "
 BY_NAME = (*BUILT_SUFFIX, "texthash")
 """Types whose keys are names, not patterns, and lie in a file or two."""
 LISTABLE = (*BY_NAME, "inline")
-"""Types whose keys `postmap -s` lists whole. That of memcache ends well with an empty list, which is none."""
+"""Types whose keys `postmap -s` lists whole. memcache is none of them: its list is empty, and postmap exits 0."""
 
 
 def package_of(table_type: str) -> str:

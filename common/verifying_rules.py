@@ -13,7 +13,7 @@ from typing import NamedTuple
 from common.main_cf_params import RESTRICTIONS, members, without_unlisted
 from common.table_types import BUILT_SUFFIX, LISTABLE
 
-VERIFYING = "verifying"  # what root says of such a rule begins so
+VERIFYING = "verifying"  # how root's line about such a rule begins
 VERIFIED = "reject_unverified_recipient"
 _SAID = re.compile(rf"(?i)(?<![\w./-]){VERIFIED}(?![\w./-])")  # not within the name of a file
 _TABLE = re.compile(r"\b([a-z]+):([^\s,:{}]+)(?![^\s,{}]*:)")  # wherever it stands: behind proxy:, within a union
@@ -31,9 +31,9 @@ class _Place(NamedTuple):
 
 
 def find_verifying(run: Run) -> Iterator[str]:
-    """Yield what of main.cf and master.cf has recipients verified besides us, and tables that cannot be read.
+    """Yield the settings of main.cf and master.cf by which others have recipients verified, and unreadable tables.
 
-    What we set for a customer whose server is asked holds for the whole relay, and would change their answers.
+    Our settings for asking a customer's server hold for the whole relay, so they would change the answers of those too.
     """
     classes = members(run("postconf", "-hx", "smtpd_restriction_classes").strip())
     queue = run("postconf", "-hx", "queue_directory").strip()

@@ -15,7 +15,7 @@ from fleet.adoption import CLOSED, OPEN, Standing
 from fleet.spool_data import accepted_of
 from inventory.model import Customer
 from receiver.formatting import escape
-from receiver.lists.spool import Accepted
+from receiver.lists.accepted import Accepted
 from roles import relay as relay_role
 from roles.relay import Facts
 

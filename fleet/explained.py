@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from inventory.lines import find_line
 from inventory.model import Customer
 from receiver.formatting import escape
-from receiver.upload.recipient_filter import EXCLUDED, listed_form, reason_left_out
+from receiver.upload.address_rules import EXCLUDED, listed_form, reason_left_out
 from receiver.upload.recipient_types import KINDS
 from receiver.views.explain import explain_lines
 from roles import relay as relay_role

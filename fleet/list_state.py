@@ -9,7 +9,8 @@ from common.opened import Opened
 from common.settings import UNLISTED, Settings
 from common.spool_files import LATEST
 from receiver.formatting import escape
-from receiver.lists.spool import Accepted, Held, ListFreeze, Summary
+from receiver.lists.accepted import Accepted, Summary
+from receiver.lists.held import Held, ListFreeze
 from receiver.monitoring import alarms, refusals_file
 from receiver.monitoring.alarms import Alarm
 from receiver.monitoring.refusals import raised_today

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from common.spool_files import LATEST
 from deploy.items import State
-from receiver.lists.spool import Accepted
+from receiver.lists.accepted import Accepted
 
 
 def accepted_of(state: State | None, customer: str) -> Accepted:

@@ -25,6 +25,13 @@ def keep_domains(recipients: Iterable[str], domains: Container[str]) -> frozense
     return frozenset(recipient for recipient in recipients if domain_of(recipient) in domains)
 
 
+def without_tag(address: str) -> str:
+    """Return user@ of user+tag@; empty where there is no tag. A name that begins with + has none."""
+    local, _, domain = address.rpartition("@")
+    user, plus, _ = local.partition("+")
+    return f"{user}@{domain}" if user and plus else ""
+
+
 def table_key(address: str) -> str:
     """Return the key under which a listed address stands in a table.
 

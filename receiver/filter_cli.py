@@ -1,6 +1,7 @@
-"""What a relay would choose from an export, chosen anywhere and within a relay's bounds of memory and time.
+"""Filters an export as a relay would, on any machine and within a relay's bounds of memory and time.
 
-A line of settings as JSON, then the export, on stdin; a choice as JSON on stdout, or `why` there is none.
+It reads a line of settings as JSON and then the export from stdin. It prints one JSON object: the recipients and what
+was left out, or under `why` what is wrong with the export.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ def _filter_stdin(settings: Settings) -> FilteredExport:
     return filter_export(formats.read(export, settings), settings)
 
 
-def _answer(choice: FilteredExport) -> dict[str, Any]:
-    recipients = sorted(choice.recipients)
+def _answer(filtered: FilteredExport) -> dict[str, Any]:
+    recipients = sorted(filtered.recipients)
     return {
         "recipients": recipients,
-        "left_out": choice.left_out,
-        "named": records(choice.named),
-        "notes": choice.notes,
+        "left_out": filtered.left_out,
+        "named": records(filtered.named),
+        "notes": filtered.notes,
     }
 
 

@@ -1,7 +1,7 @@
 """postern-receive: all that a customer's key can start, by `command="postern-receive CUSTOMER KEYNAME"` in its line.
 
-Who calls is known from that line alone. What the client says is one of a few words, at most with a kit's number behind
-it, or refused: it is never a path, an option or a name.
+That line alone says who calls. The client may say one of a few words, with or without a kit's number behind it, and
+is refused otherwise: no path, option or name is ever taken from it.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _answer(places: Places, tables: Tables, call: UploadCall) -> Answer:
         settings = load_settings(places, call.customer)
         with Spool(places, call.customer) as spool, locks.hold_call_slot(places, call.customer):
             process_limits.limit_resources(settings)
-            with suppress(Busy, OSError), spool.locked(_NOTE):
+            with suppress(Busy, OSError), spool.hold_lock(_NOTE):
                 kit = None if call.verb in ("status", "") else call.kit
                 spool.note_key(call.origin.key, call.origin.when, kit)
             return _run_verb(settings, spool, tables, call)

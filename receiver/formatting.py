@@ -8,6 +8,7 @@ from itertools import islice
 
 from common.spool_files import LATEST
 
+DAY = 86_400  # seconds
 NAMED = 1_000  # names of each kind that a look lists
 _LEFT_OUT = 20  # values left out that are named to people
 _SOME = 10  # names in a sentence
@@ -16,8 +17,8 @@ _SOME = 10  # names in a sentence
 def escape(text: str, limit: int = 200) -> str:
     """Return text from outside, fit for a terminal and a log: printable characters, the rest as escapes, bounded.
 
-    It stays on one line and cannot move a cursor, turn the writing round or colour anything. It is still plain text:
-    who prints it through something with a markup of its own switches that off.
+    It stays on one line and cannot move a cursor, reverse the direction of writing or colour anything. It is plain
+    text: whoever prints it through a program with markup must switch the markup off.
     """
     kept = text[:limit]
     safe = kept if kept.isprintable() else "".join(c if c.isprintable() else _escape_character(c) for c in kept)
@@ -41,7 +42,7 @@ def format_actor(key: str, client: str, by: str) -> str:
 
 
 def format_time(when: int) -> str:
-    """Return a time as people read it, the same on every machine; a number that is none is said to be none."""
+    """Return a time in UTC as people read it; for a number that is no date, words that say so."""
     if not is_time(when):
         return "a time that cannot be"
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(when))
@@ -53,12 +54,12 @@ def is_time(when: object) -> bool:
 
 
 def format_age(seconds: int) -> str:
-    """Return an age in its largest unit, as `3 min`, `5 h` or `12 d`; one to come (a clock is wrong) is `ahead`."""
+    """Return an age in its largest unit, as `3 min`, `5 h` or `12 d`; a negative one, of a wrong clock, is `ahead`."""
     if seconds < 0:
         return "ahead"
     if seconds < 3600:
         return f"{seconds // 60} min"
-    return f"{seconds // 3600} h" if seconds < 2 * 86400 else f"{seconds // 86400} d"
+    return f"{seconds // 3600} h" if seconds < 2 * DAY else f"{seconds // DAY} d"
 
 
 def name_left_out(left_out: Sequence[Mapping[str, str]]) -> list[str]:

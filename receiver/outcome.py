@@ -1,4 +1,4 @@
-"""What a run came to: exit codes, the line for people, the record for programs; and how outside text is shown."""
+"""The result of a run: its exit code, its line for people, its record for programs; and how these are written out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from receiver.formatting import escape, format_actor, is_time, name_left_out, pr
 
 FORMAT = 1  # of Outcome as JSON; the format of the release before is read as well
 AHEAD = 300  # seconds that another machine's clock may be ahead
-_ANSWER = 60  # seconds for the other side to take a piece of the answer
+_ANSWER = 60  # seconds for the caller to take a piece of the answer
 _PIECE = 1 << 16  # bytes
 _SHOWN = 100  # names of each kind that people are shown; --json has more
 VALUE = 200  # characters of a value that was left out
@@ -96,7 +96,7 @@ class Outcome(NamedTuple):
 
     @property
     def code(self) -> int:
-        """The exit code."""
+        """Return the exit code."""
         if self.trouble:
             return FAILED
         if self.did == "looked":
@@ -105,7 +105,7 @@ class Outcome(NamedTuple):
 
     @property
     def line(self) -> str:
-        """One line for people and logs."""
+        """Return one line for people and logs."""
         parts = [self._summary()]
         if self.trouble:
             parts.append(f"NOT IN THE TABLES YET: {self.trouble}")
@@ -171,18 +171,18 @@ class Answer(NamedTuple):
 
     @classmethod
     def to(cls, outcome: Outcome) -> Answer:
-        """Return the answer on a run; of a look with the names, and the summary again behind them, where it is seen."""
+        """Return the answer to a run; a dry run's has the names too, with the summary before and after them."""
         names = [*_shown_names("+", outcome.coming), *_shown_names("-", outcome.going)]
         lines = [outcome.line, *name_left_out(records(outcome.named)), *names, *([outcome.line] if names else [])]
         return cls(outcome.code, lines, {**outcome.record(), "lines": lines})
 
     @classmethod
     def done(cls, lines: list[str], **record: Any) -> Answer:
-        """Return what was asked for."""
+        """Return the answer to a call that has succeeded."""
         return cls(DONE, lines, {"postern": FORMAT, "code": DONE, "lines": lines, **record})
 
     def write(self, as_json: bool) -> int:
-        """Write it to the other side; the exit code."""
+        """Write it to the caller; return the exit code."""
         if as_json:
             write_json(self.record)
         else:
@@ -197,7 +197,7 @@ def _shown_names(sign: str, names: Sequence[str]) -> list[str]:
 
 
 def outcome_of_error(customer: str, origin: Origin, error: BaseException) -> Outcome:
-    """Return what stopped a run."""
+    """Return the outcome of a run that an error stopped."""
     why = str(error)
     if isinstance(error, MemoryError):
         why = "this export needs more memory than max_megabytes allows for"
@@ -214,23 +214,23 @@ def log_outcome(outcome: Outcome) -> None:
 
 
 def write_lines(lines: Iterable[str]) -> None:
-    """Write lines to the other side, which may be root's terminal: no value in them makes a line or moves a cursor."""
+    """Write lines to the caller, who may be root at a terminal: no value in them makes a line or moves a cursor."""
     _write("".join(f"{printable(line)}\n" for line in lines))
 
 
 def write_json(record: Mapping[str, Any]) -> None:
-    """Write one object to the other side, in ASCII."""
+    """Write one object to the caller, in ASCII."""
     _write(json.dumps(record) + "\n")
 
 
 def _write(text: str) -> None:
-    """Write to the other side, if it is still there. What was done stays done without it."""
+    """Write to the caller if it is still there; that it is gone is no error, as the work is done."""
     answer = text.encode("utf-8", "backslashreplace")
     with suppress(OSError):
         for start in range(0, len(answer), _PIECE):
             rest = answer[start : start + _PIECE]
             while rest:
-                signal.alarm(_ANSWER)  # ends a process whose other side takes nothing and does not go either
+                signal.alarm(_ANSWER)  # ends a process whose caller neither reads nor hangs up
                 rest = rest[os.write(1, rest) :]
     signal.alarm(0)
 

@@ -29,7 +29,7 @@ writes nothing to stdout and exits 2."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run as a filter."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # in front of `head` it ends without a word
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # so that `| head` ends it quietly
     asked = _parser().parse_args(arguments)
     tally = Tally()
     try:
@@ -118,7 +118,7 @@ def _group_values(recipients: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _write(alike: dict[str, list[str]]) -> int:
-    """Write the table in order; give how many recipients it has."""
+    """Write the table in order; return how many recipients it has."""
     total = 0
     with open(sys.stdout.fileno(), "wb", closefd=False) as table:
         for beginning in sorted(alike):

@@ -7,25 +7,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
 from common.paths import Places
-from common.settings import BadSettings, load_relay
+from common.settings import BadSettings, list_customers, load_relay
 from receiver.formatting import escape
 from receiver.lists.spool import Spool
 from receiver.monitoring import alarms
 from receiver.outcome import Answer, Failed, Refused, Stopped
 from receiver.store import operator, schema
+from receiver.store.access import StoreAccess, load_access
 from receiver.store.alarms import find_alarms
 from receiver.store.connection import FORMAT, connect_as_owner
 from receiver.store.follow import follow, read_followed
 from receiver.store.numbering import NewSettings, RefusedWith, number_settings
 from receiver.store.schema import Role
-from receiver.store.transaction import StoreAccess, load_access
 from receiver.system import atomic_files
 from receiver.tables_client import Tables
 from receiver.upload.pipeline import recover
@@ -89,16 +88,13 @@ def run_follow(places: Places, tables: Tables, seconds: float, now: int) -> Answ
     access, relay = load_access(places), load_relay(places)
     if access is None:
         return Answer.done([], followed=0, alarms=[])
-    customers = operator.customers_of(places)
+    customers = list_customers(places)
     looked = follow(access, customers, now, seconds)
     for name in looked.changed:
         with suppress(Stopped, OSError), Spool(places, name) as spool:
             recover(spool, tables)
-    run = atomic_files.open_directory(places.run)
-    try:
+    with atomic_files.hold_directory(places.run) as run:
         found = [alarms.Alarm(*each) for each in find_alarms(access, run, read_followed(run), now)]
-    finally:
-        os.close(run)
     told = alarms.raise_alarms(found, places, relay, now)
     return Answer.done(
         [], followed=looked.followed.reached, why=looked.followed.why, alarms=[each.line for each in told]

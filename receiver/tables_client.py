@@ -16,8 +16,8 @@ from receiver.outcome import Failed
 from receiver.system import subprocesses
 from receiver.tables.manifest import Manifest
 
-ADDED = 1_000  # of the addresses that came are looked up
-SAMPLE = 200  # of the whole list are, evenly spread
+ADDED = 1_000  # new addresses that are looked up
+SAMPLE = 200  # addresses of the whole list that are, evenly spread
 _BUILD_SECONDS = 600
 _LOOK_SECONDS = 60
 
@@ -37,9 +37,9 @@ class Tables(NamedTuple):
             raise Failed(f"rebuild-relay-recips ended {code}: {said}")
         return {name: why for name, colon, why in (line.partition(": ") for line in out.splitlines()) if colon}
 
-    def left_out(self) -> Mapping[str, str]:
-        """Return for whom the last build did not take the files as they stand, mostly root's copy instead, and why."""
-        return Manifest.read(self.places.tables).left_out
+    def find_faulty_customers(self) -> Mapping[str, str]:
+        """Return by customer why the last build did not use its files; it mostly used root's copy of them instead."""
+        return Manifest.read(self.places.tables).faulty_customers
 
     def is_modified(self) -> bool:
         """Return whether somebody has changed or removed what was built: Postfix then has no answer, or a wrong one."""
@@ -48,14 +48,14 @@ class Tables(NamedTuple):
     def find_missing(self, recipients: Iterable[str]) -> list[str]:
         """Return those that Postfix would not find. Raises Failed when the table cannot be read.
 
-        Those too long for a key are in no table of keys, and are not looked up.
-        Root looks where the account is not let in: Postfix's directory, or main.cf, may be closed to others.
+        Addresses too long for a key are in no table of keys, and are not looked up. Where the account may not read
+        Postfix's directory or main.cf, root looks.
         """
         keys = {table_key(recipient): recipient for recipient in recipients}
         asked = {key: recipient for key, recipient in keys.items() if len(key.encode()) <= KEY_OCTETS}
         text = list_file.encode_recipients(asked).decode()
         try:
-            out = self._found(text)
+            out = self._look_up(text)
         except Failed:
             out = self._ask_root("--look-up", text)
         found = {line.partition("\t")[0] for line in out.split("\n")}
@@ -65,8 +65,8 @@ class Tables(NamedTuple):
         """Return the parameters of Postfix that no longer name our tables, as `PARAMETER: why`. Raises Failed."""
         return self._ask_root("--main-cf").splitlines()
 
-    def left_open(self) -> list[str]:
-        """Return a line for each domain being adopted that nobody closes any more: `CUSTOMER: why`. Raises Failed."""
+    def find_left_open(self) -> list[str]:
+        """Return a line for each domain being adopted that nothing closes any more: `CUSTOMER: why`. Raises Failed."""
         return self._ask_root("--adopted").splitlines()
 
     def repair(self) -> dict[str, str]:
@@ -74,7 +74,7 @@ class Tables(NamedTuple):
         lines = self._ask_root("--repair", seconds=_BUILD_SECONDS).splitlines()
         return {name: why for name, colon, why in (line.partition(": ") for line in lines) if colon}
 
-    def _found(self, addresses: str) -> str:
+    def _look_up(self, addresses: str) -> str:
         try:
             relay = load_relay(self.places)
         except BadSettings as error:
@@ -96,9 +96,9 @@ class Tables(NamedTuple):
     def rebuild_and_verify(self, customer: str, added: Iterable[str], text: bytes) -> str:
         """Build, and look up the new recipients and some of the rest; return what is wrong, or an empty text."""
         try:
-            left_out = self.build().get(customer)
-            if left_out is not None:
-                return f"left out of the tables: {escape(left_out)}"
+            fault = self.build().get(customer)
+            if fault is not None:
+                return f"left out of the tables: {escape(fault)}"
             missing = self.find_missing({*islice(added, ADDED), *_sample_evenly(text)})
         except Failed as error:
             return str(error)

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Container
 from contextlib import suppress
 from typing import NamedTuple
 
 from common.paths import Places
-from common.settings import BadSettings, RelaySettings, Settings, load_relay, load_settings
+from common.settings import BadSettings, RelaySettings, Settings, list_customers, load_relay, load_settings
 from common.verifying_rules import VERIFYING
 from receiver.formatting import escape
 from receiver.lists import publishing
 from receiver.lists.spool import Spool
-from receiver.monitoring import adopted_maps, alarms, asking, metrics, refusal_watch
+from receiver.monitoring import adopted_maps, alarms, asking, metrics, next_hop, refusal_watch
 from receiver.monitoring.alarms import Alarm
 from receiver.monitoring.log_files import OpenedLogs
+from receiver.monitoring.log_findings import Watch
 from receiver.monitoring.refusal_check import RefusalCheck
-from receiver.monitoring.refusal_watch import Watch
 from receiver.monitoring.status import Status
 from receiver.outcome import Answer, Busy, Failed, Stopped
 from receiver.store.relay_heads import forget_heads
 from receiver.store.settings import uses_store
-from receiver.store.upload_watch import watched_elsewhere
+from receiver.store.upload_watch import find_watched_elsewhere
 from receiver.system import atomic_files, locks
 from receiver.tables_client import Tables
 from receiver.upload.pipeline import recover
@@ -46,27 +45,24 @@ def run_timer(places: Places, tables: Tables, now: int, logs: OpenedLogs | None 
 
     Raises Busy while another run is at it, BadSettings, OSError.
     """
-    relay, run = load_relay(places), atomic_files.open_directory(places.run)
-    try:
-        with locks.hold_lock(run, fcntl.LOCK_EX, 0, "the timer's last run has not ended yet"):
-            return _run_all(places, tables, relay, run, now, logs)
-    finally:
-        os.close(run)
+    relay, busy = load_relay(places), "the timer's last run has not ended yet"
+    with atomic_files.hold_directory(places.run) as run, locks.hold_lock(run, fcntl.LOCK_EX, 0, busy):
+        return _run_all(places, tables, relay, run, now, logs)
 
 
 def _run_all(
     places: Places, tables: Tables, relay: RelaySettings, run: int, now: int, logs: OpenedLogs | None
 ) -> Answer:
-    looked = [_check_customer(places, tables, customer, now) for customer in _customers(places)]
+    looked = [_check_customer(places, tables, customer, now) for customer in list_customers(places)]
     seen = [each for each in looked if isinstance(each, CheckedCustomer)]
     found = [each for each in looked if isinstance(each, Alarm)]
-    adopted = _left_open(tables, seen)
+    adopted = _check_adopted_domains(tables, seen)
     found += _check_servers(places, seen, logs)
     found += _rebuild_if_due(tables, seen, run, [alarm.text for alarm in adopted])
     found += adopted
-    found += [*_repair(tables), *_check_main_cf(tables)] if looked else []
+    found += [*_repair_tables(tables), *_check_main_cf(tables)] if looked else []
     every = (alarm for each in seen for alarm in each.alarms)
-    others = watched_elsewhere(places, [each.settings.customer for each in seen], now)
+    others = find_watched_elsewhere(places, [each.settings.customer for each in seen], now)
     every = (alarm for alarm in every if not (alarm.customer in others and alarm.kind.startswith(_OF_UPLOADS)))
     found += alarms.merge_outage(every, sum(1 for each in seen if each.status.heard))
     watch, of_refusals = _watch_refusals(places, tables, run, seen, logs, now)
@@ -79,17 +75,13 @@ def _run_all(
         found.append(Alarm("", "metrics", f"metrics cannot be written: {error}"))
     told = alarms.raise_alarms(found, places, relay, now)
     lines, new = ([alarm.line for alarm in some] for some in (found, told))
-    return Answer.done([], customers=len(seen), alarms=lines, told=new)  # without a word: cron would mail it
-
-
-def _customers(places: Places) -> list[str]:
-    return sorted(name for name in os.listdir(os.path.join(places.etc, "customers")) if not name.startswith("."))
+    return Answer.done([], customers=len(seen), alarms=lines, told=new)  # it prints nothing, as cron would mail it
 
 
 def _check_customer(places: Places, tables: Tables, customer: str, now: int) -> CheckedCustomer | Alarm:
     """Finish one customer's interrupted runs, and check it; a broken spool does not keep the other customers from it.
 
-    Whoever took over the account wrote the files: whatever reading them ends with, this customer is broken.
+    An attacker who has the account may have written the files, so every error counts as a fault of this customer's.
     """
     try:
         settings = load_settings(places, customer)
@@ -101,7 +93,7 @@ def _check_customer(places: Places, tables: Tables, customer: str, now: int) -> 
             status = Status.of(spool, settings, now)
             closing = frozenset() if status.opened else frozenset(settings.domains)
             if status.in_force.accepted.domains.keys() - closing:
-                _forget(spool, closing)
+                _forget_accepted(spool, closing)
             return CheckedCustomer(settings, status, tuple(alarms.find_alarms(status, settings, now)))
     except (Stopped, BadSettings, OSError) as error:
         return Alarm(customer, "broken", str(error))
@@ -113,50 +105,51 @@ def _describe(error: Exception) -> str:
     return f"its files cannot be read: {type(error).__name__}: {escape(str(error))}"
 
 
-def _forget(spool: Spool, closing: Container[str]) -> None:
-    """Forget that lists were accepted in other domains than these.
+def _forget_accepted(spool: Spool, closing: Container[str]) -> None:
+    """Remove the accepted dates of all other domains than these.
 
-    One that went and comes back is open, as a new one is; and one that a person opened, until a list of it is accepted.
+    A domain that left the customer and comes back is then open, as a new one is; a domain that a person opened stays
+    open until a list of it is accepted.
     """
-    with suppress(Busy), spool.locked(0):
-        accepted = spool.accepted()
+    with suppress(Busy), spool.hold_lock(0):
+        accepted = spool.read_accepted()
         staying = {name: when for name, when in accepted.domains.items() if name in closing}
-        spool.accept(accepted._replace(domains=staying))
+        spool.store_accepted(accepted._replace(domains=staying))
 
 
-def _left_open(tables: Tables, seen: list[CheckedCustomer]) -> list[Alarm]:
-    """Find domains being adopted of which the tables that closed them are asked no more."""
+def _check_adopted_domains(tables: Tables, seen: list[CheckedCustomer]) -> list[Alarm]:
+    """Return alarms for domains being adopted whose closing tables Postfix no longer asks."""
     if not any(each.settings.closed_by for each in seen):
         return []
     try:
-        lines = [line.partition(": ") for line in tables.left_open()]
+        lines = [line.partition(": ") for line in tables.find_left_open()]
     except Failed as error:
         return [Alarm("", "adopted", f"whether domains that are adopted are still closed cannot be told: {error}")]
     return [Alarm(customer, "adopted", escape(text, 500)) for customer, _, text in lines]
 
 
 def _rebuild_if_due(tables: Tables, seen: list[CheckedCustomer], run: int, adopted: list[str]) -> list[Alarm]:
-    """Rebuild the tables when a domain has opened by its age, or a clock that was put right has closed it.
+    """Rebuild the tables where no upload does: return an alarm for each customer whose files could not be used.
 
-    And when a server refuses to be asked, or does so no more; and when somebody has removed or changed the tables: an
-    upload that changes nothing builds nothing. `adopted`: what was found of domains that other tables close. What they
-    were built for is written down after it, so that a build that fails is tried again.
+    That is so when a domain has opened by its age or a corrected clock has closed it, when a server begins or ceases to
+    refuse being asked, and when somebody has changed or removed the tables. What the tables were built for is recorded
+    after the build, so that a failed one is tried again. `adopted`: what was found of domains that other tables close.
     """
     opens = {each.status.customer: list(each.status.opens) for each in seen}
     opens.update({"": adopted} if adopted else {})
     wanted = {"open": opens, "put_off": asking.find_put_off(tables.places, [each.settings for each in seen])}
     before = {"open": {}, "put_off": [], **(atomic_files.load_json(run, _OPENED) or {})}
-    left_out: dict[str, str] = {}
+    faulty: dict[str, str] = {}
     if wanted != before or tables.is_modified():
         try:
-            left_out = tables.build()
+            faulty = tables.build()
         except Failed as error:
             return [Alarm("", "build", f"the tables are out of date, and cannot be built: {error}")]
         atomic_files.store_json(run, _OPENED, wanted)
-    return [Alarm(name, "left-out", f"left out of the tables: {escape(why)}") for name, why in left_out.items()]
+    return [Alarm(name, "left-out", f"left out of the tables: {escape(why)}") for name, why in faulty.items()]
 
 
-def _repair(tables: Tables) -> list[Alarm]:
+def _repair_tables(tables: Tables) -> list[Alarm]:
     """Rebuild tables in which Postfix could not look a key up: it defers all mail that it asks them about."""
     try:
         broken = tables.repair()
@@ -171,14 +164,14 @@ def _repair(tables: Tables) -> list[Alarm]:
 def _watch_refusals(
     places: Places, tables: Tables, run: int, seen: list[CheckedCustomer], logs: OpenedLogs | None, now: int
 ) -> tuple[Watch | None, list[Alarm]]:
-    """Read on in the mail logs and ask about what looks wrong. What fails here keeps nothing else from being done."""
+    """Read what is new in the mail logs and ask about what looks wrong. A failure here stops nothing else."""
     customers = [each.settings for each in seen]
     try:
         if logs is None:
             return refusal_watch.load(places, run, customers), []
         blind = [] if logs.logs or logs.journal else [Alarm("", "mail log", _NO_LOG)]
         watch = refusal_watch.update(places, run, customers, logs, now)
-        routes = refusal_watch.read_routes(places, watch.customers)
+        routes = next_hop.read_routes(places, watch.customers)
         check = RefusalCheck(tables, routes, logs.postfix, now)
         found = check.raise_alarms(watch)
         refusal_watch.save(places, watch)
@@ -194,7 +187,7 @@ def _watch_adopted(
 ) -> list[Alarm]:
     """Return alarms where another list, which alone closes a domain that is being adopted, stops accepting its people.
 
-    Also where the mail log cannot be read, which keeps nobody from being asked about.
+    It needs no mail log.
     """
     adopted = [each.settings for each in seen if each.settings.closed_by and logs]
     check = RefusalCheck(tables, {}, logs.postfix if logs else {}, now)
@@ -224,9 +217,9 @@ def _check_servers(places: Places, seen: list[CheckedCustomer], logs: OpenedLogs
 
 
 def _check_main_cf(tables: Tables) -> list[Alarm]:
-    """Find that Postfix no longer asks our tables: somebody, or configuration management, has put main.cf back.
+    """Return an alarm where Postfix no longer asks our tables: somebody, or a program, has put main.cf back.
 
-    And that somebody else has recipients verified where a customer's server is asked.
+    Also one where others have recipients verified on a relay that asks a customer's server.
     """
     try:
         found = tables.find_unnamed()

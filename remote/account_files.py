@@ -1,6 +1,6 @@
-"""Runs on the relay: how root reads files of account `postern`, which may be anybody's work.
+"""Runs on the relay: reads files of account `postern` as root. An attacker may have written them.
 
-By descriptor, through no link, plain files alone and never more than a bound.
+It reads plain files by descriptor, follows no link, and never reads more than a bound.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DEPTH = 10  # objects and lists of a JSON file within each other
 
 
 def read_json(folder: int, path: str) -> Any:
-    """Return a JSON object in a folder or one below it: null where it is not there, a text where it cannot be read."""
+    """Return a JSON object in a folder or a folder below it; None where it is missing, a text where it is damaged."""
     first, _, rest = path.partition("/")
     try:
         if not rest:
@@ -46,7 +46,7 @@ def _json(folder: int, name: str) -> Any:
 
 
 def _is_deeper(value: Any, most: int) -> bool:
-    """Return whether it is nested deeper than that: what can be read here need not be where it is sent."""
+    """Return whether it is nested deeper than `most`: the program that gets it could not read it then."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return most == 0 or any(_is_deeper(each, most - 1) for each in inner if isinstance(each, (dict, list)))
 

@@ -1,6 +1,6 @@
-"""Runs on the relay: has a program find an account that is still to be made, as it will once it is there.
+"""Runs on the relay: lets a program find an account that does not exist yet, as it will once the account is made.
 
-sshd passes over `Match Group` for a user whom it does not find: what it says of one before would not hold afterwards.
+sshd ignores `Match Group` for a user that does not exist, so its answer would be another one afterwards.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ for name in (b"passwd", b"group"):
         sys.exit("nothing can be put over /etc/" + name.decode())
 os.execv(sys.argv[2], sys.argv[2:])
 """
-"""In mounts of its own, which end with it. Not by mount(8): a small Debian has none."""
+"""The mounts are its own and end with it. It does without mount(8), which a small Debian lacks."""
 
 
 @contextmanager
 def as_if_made(account: str) -> Iterator[tuple[str, ...]]:
     """Yield the words that go before a program, by its absolute path, so that it finds the account.
 
-    There are none where it is there already. Where no mounts can be had, the program is not run and the code is 1.
+    There are none if the account exists. If no mounts can be made, the program is not run and the exit code is 1.
     """
-    if is_there(account):
+    if has_account(account):
         yield ()
         return
     folder = f"/var/tmp/postern-{os.urandom(8).hex()}"  # noqa: S108  # mkdir takes nothing that is there already
@@ -52,7 +52,7 @@ def as_if_made(account: str) -> Iterator[tuple[str, ...]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def is_there(account: str) -> bool:
+def has_account(account: str) -> bool:
     """Return whether there is an account of that name."""
     try:
         pwd.getpwnam(account)

@@ -1,6 +1,6 @@
 """Runs on the machine itself, sent there: kinds `file` and `tree`. Standard library of Python 3.9 only.
 
-Both are made beside and switched by one rename: a name keeps what it has until the moment it has what is wanted.
+Both are made under another name and put in place by one rename: a reader finds the old content or the new.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DRAFT = re.compile(r"\.(?P<name>.+)\.postern-[0-9a-f]{12}(\.link)?\Z", re.DOTAL
 
 
 def read_file(path: str) -> State | None:
-    """Read content and mode, and under "odd" what no file of ours is. Bytes that are no UTF-8 become surrogates."""
+    """Read content and mode, and under "odd" what is wrong with it. Bytes that are no UTF-8 become surrogates."""
     info = _look(path)
     if info is None:
         return None
@@ -55,7 +55,7 @@ def replace(path: str, content: bytes, mode: int, owner: tuple[int, int] | None 
 
 
 def read_tree(path: str) -> State | None:
-    """Read every file below, and under "odd" all that a tree of ours never has."""
+    """Read every file below, and under "odd" what is wrong with the tree."""
     info = _look(path)
     if info is None:
         return None
@@ -67,7 +67,7 @@ def read_tree(path: str) -> State | None:
     place = os.path.join(os.path.dirname(path), target)
     if not _is_draft(path, target) or not os.path.isdir(place):
         return {"odd": [f"is a symbolic link to {target}"]}
-    # Not through the link, which may be switched meanwhile.
+    # The directory itself, because the link may be replaced meanwhile.
     return _contents(place, [f"is a directory that {fault}" for fault in _folder_faults(place, os.lstat(place))])
 
 
@@ -83,10 +83,10 @@ def _contents(place: str, odd: list[str]) -> State:
 
 
 def make_tree(path: str, wanted: State | None) -> None:
-    """Fill a fresh hidden directory beside, then make the name a link to it by one rename.
+    """Fill a new hidden directory beside it, then make the name a link to that by one rename.
 
-    What was replaced stays until the next make, since a program may have just begun to read it. A directory that
-    somebody made in its place cannot be renamed over: it is moved aside first, and the name is gone for a moment.
+    The replaced directory stays until the next make, since a program may have just begun to read it. A directory in the
+    place of the link cannot be renamed over: it is moved aside first, and the name is missing for a moment.
     """
     if wanted is None:
         _remove_tree(path)
@@ -108,7 +108,7 @@ def make_tree(path: str, wanted: State | None) -> None:
 
 
 def tidy(names: list[str]) -> None:
-    """Remove, beside these names, what killed runs left and what the last run replaced: drafts that no link names."""
+    """Remove the drafts beside these names that no link names: killed runs left them, or the last run replaced them."""
     for folder in sorted({os.path.dirname(name) for name in names}):
         for draft in os.listdir(folder) if os.path.isdir(folder) else ():
             match = _DRAFT.match(draft)
@@ -117,7 +117,7 @@ def tidy(names: list[str]) -> None:
 
 
 def _content(path: str) -> bytes:
-    """Read by descriptor: of 5,000 small files half the time goes into Python's file objects."""
+    """Read a file by descriptor: for 5,000 small files, Python's file objects would take half the time."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         content = b""
@@ -136,7 +136,7 @@ def _look(path: str) -> os.stat_result | None:
 
 
 def _faults(path: str, info: os.stat_result) -> Iterator[str]:
-    """Yield what is wrong with a thing that should be a file or a directory of whoever runs this: root."""
+    """Yield what is wrong with what should be a file or a directory of root, who runs this."""
     if stat.S_ISLNK(info.st_mode):
         yield f"is a symbolic link to {os.readlink(path)}"
     elif not stat.S_ISREG(info.st_mode) and not stat.S_ISDIR(info.st_mode):
@@ -160,13 +160,13 @@ def _walk(folder: str, prefix: str) -> Iterator[tuple[str, State]]:
                 yield name, read_file(entry.path) or {}
                 continue
             if entry.name == "__pycache__":
-                continue  # what Python made of what lies beside it
+                continue  # bytecode of the modules beside it
             yield f"{name}/", {"odd": list(_folder_faults(entry.path, entry.stat(follow_symlinks=False)))}
             yield from _walk(entry.path, f"{name}/")
 
 
 def _fresh(path: str) -> str:
-    """Make up a hidden name beside, never used before: a killed run's draft must not be taken for ours."""
+    """Return a hidden name beside a path that was never used: a killed run's draft must not be taken for ours."""
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name}.postern-{os.urandom(6).hex()}")
 

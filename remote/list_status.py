@@ -1,7 +1,4 @@
-"""Runs on the relay: kind `list_status`, how each customer's lists stand. A spool may be anybody's work.
-
-It is read as root: remote/account_files.py says how.
-"""
+"""Runs on the relay: kind `list_status`, the state of each customer's lists, read as root from the spools."""
 
 from __future__ import annotations
 
@@ -47,7 +44,7 @@ def _read(asked: list[Request]) -> list[State | None]:
 def _spools(home: str, customers: Mapping[str, int]) -> State | None:
     """Return each customer's files as the receiver wrote them: null for a missing file, a text for an unreadable one.
 
-    By customer, how many bytes its list may have; 0: it is not to be read.
+    `customers`: by customer, how many bytes its list may have; 0: it is not read.
     """
     try:
         folder = open_directory(os.path.join(home, "customers"), None)
@@ -75,7 +72,7 @@ def _spool(folder: int, customer: str, bound: int) -> dict[str, Any] | str | Non
 
 
 def _list(spool: int, bound: int) -> State | str | None:
-    """Return of the list in force when it changed and, within the bound, its SHA-256 and how many it has."""
+    """Return when the list in force changed and, unless the bound is 0, its SHA-256 and number of recipients."""
     try:
         descriptor = open_file(spool, RECIPIENTS)
     except FileNotFoundError:

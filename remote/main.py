@@ -1,7 +1,7 @@
 """Runs on the machine itself, sent over the connection and never installed: answers a line of JSON with a line of JSON.
 
 Other modules are sent with it, each with kinds of its own in `KINDS`. Standard library of Python 3.9 only. Every making
-is safe to kill at any point: what was begun is finished by the next run.
+may be killed at any point: the next run finishes what was begun.
 """
 
 from __future__ import annotations
@@ -20,13 +20,6 @@ from typing import Any, BinaryIO, Callable, ClassVar, NamedTuple
 
 State = dict[str, Any]
 
-ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "LC_ALL": "C",
-    "HOME": "/root",
-    "DEBIAN_FRONTEND": "noninteractive",
-}
-
 
 class Failed(Exception):
     """Something here could not be read or made. The text says what, why, and what would help."""
@@ -35,7 +28,7 @@ class Failed(Exception):
 
 
 class ProofFailed(Failed):
-    """A change did not stand its test and was put back."""
+    """A change failed its proof and was taken back."""
 
     kind = "proof"
 
@@ -60,73 +53,16 @@ class Request(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """How items of one kind are read (all at once) and made (one). All may raise Failed or OSError."""
+    """How items of one kind are read (all at once) and made (one at a time). All may raise Failed or OSError."""
 
     read: Callable[[list[Request]], list[State | None]]
     make: Callable[[str, State | None], None]
     tidy: Callable[[list[str]], None] | None = None  # before a make, under the lock: clear away what killed runs left
 
 
-class CommandResult(NamedTuple):
-    """How a program ended. Ended by a signal, its code is negative."""
-
-    code: int
-    out: str
-    err: str
-
-
 def digest(state: Mapping[str, Any] | None) -> str:
-    """Return what two machines compare instead of a state. Nothing has a digest too."""
+    """Return the digest by which two machines compare a state; None has one as well."""
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
-
-
-def find_tool(*names: str) -> str | None:
-    """Find the first of these programs that is here, in system directories only; its absolute path."""
-    for name in names:
-        for folder in ENVIRONMENT["PATH"].split(":"):
-            if os.access(os.path.join(folder, name), os.X_OK):
-                return os.path.join(folder, name)
-    return None
-
-
-def run_command(*argv: str, stdin: bytes = b"", seconds: float = 300) -> CommandResult:
-    """Run a program, named by its absolute path, in a clean environment. Raises Failed if it does not start or end.
-
-    Output goes to memory files, not pipes: a daemon it leaves behind would hold a pipe open and keep us waiting.
-    """
-    given, out, err = (os.fdopen(os.memfd_create(name), "w+b", 0) for name in ("in", "out", "err"))
-    with given, out, err:
-        given.write(stdin)
-        given.seek(0)
-        code = _wait(argv[0], _start(argv, [file.fileno() for file in (given, out, err)]), seconds)
-        out.seek(0)
-        err.seek(0)
-        return CommandResult(code, out.read().decode(errors="replace"), err.read().decode(errors="replace"))
-
-
-def _start(argv: Sequence[str], streams: Sequence[int]) -> int:
-    """Start a program in a session of its own. Not by subprocess, which takes 5 ms to load on every relay."""
-    redirected = [(os.POSIX_SPAWN_DUP2, stream, number) for number, stream in enumerate(streams)]
-    heard = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP]  # ignored here, not there
-    try:
-        return os.posix_spawn(argv[0], list(argv), ENVIRONMENT, file_actions=redirected, setsid=True, setsigdef=heard)
-    except OSError as error:
-        raise Failed(f"{argv[0]} cannot be started: {error.strerror}") from error
-
-
-def _wait(name: str, process: int, seconds: float) -> int:
-    """Wait for a program's end and return its exit code. One that takes too long is killed, and Failed raised."""
-    until = time.monotonic() + seconds
-    pause = 0.0005
-    while (ended := os.waitpid(process, os.WNOHANG))[0] == 0:
-        if time.monotonic() > until:
-            os.killpg(process, signal.SIGKILL)
-            os.waitpid(process, 0)
-            raise Failed(f"{name} did not end within {seconds:.0f} s and was killed")
-        time.sleep(pause)
-        pause = min(2 * pause, 0.02)
-    status = ended[1]
-    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
 
 
 def last_lines(text: str, lines: int = 12, chars: int = 1500) -> str:
@@ -135,9 +71,9 @@ def last_lines(text: str, lines: int = 12, chars: int = 1500) -> str:
 
 
 def serve(requests: BinaryIO) -> None:
-    """Answer lines until there are no more. A line without an end is a dead connection's last and is not acted on.
+    """Answer lines until there are no more. A line without an end comes from a lost connection, and is ignored.
 
-    What the programs we start print must not get between the answers, nor may they read the questions.
+    The programs that are started here must not print between the answers, nor read the questions.
     """
     answers = os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -145,8 +81,8 @@ def serve(requests: BinaryIO) -> None:
     os.dup2(nothing, 1)
     os.umask(0o022)
     os.chdir("/")
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the operator's hanging up is no reason to stop half-way
-    answers.write(b"\n")  # ends what a login script may have begun
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a lost connection must not stop a change half-way
+    answers.write(b"\n")  # ends a line that a login script may have begun
     kinds: dict[str, Kind] = {}
     for line in requests:
         if not line.endswith(b"\n"):
@@ -176,7 +112,7 @@ def _answer(request: Mapping[str, Any], kinds: dict[str, Kind]) -> State:
 
 
 def _load(name: str, source: str) -> Mapping[str, Kind]:
-    """Load a module that was sent, under its own name, so that the next one can import it."""
+    """Load a module that was sent under its own name, so that later ones can import it; return its kinds."""
     module = types.ModuleType(name)
     sys.modules[name] = module
     exec(compile(source, name, "exec"), module.__dict__)  # noqa: S102 it comes from where this very program came from
@@ -185,7 +121,7 @@ def _load(name: str, source: str) -> Mapping[str, Kind]:
 
 
 def _compare_states(asked: Sequence[Any], kinds: Mapping[str, Kind]) -> list[Any]:
-    """Answer "same" where the state has the digest of what is wanted: most of what is here need not travel."""
+    """Return each state, or "same" where it has the wanted digest: most states then need not be sent."""
     states = _read([(kind, name, wanted) for kind, name, wanted, _ in asked], kinds)
     return ["same" if digest(state) == one[3] else state for one, state in zip(asked, states)]
 
@@ -210,9 +146,9 @@ def _kind_of(kinds: Mapping[str, Kind], kind: str) -> Kind:
 
 
 def _make_all(changes: Sequence[Any], kinds: Mapping[str, Kind], lock: Mapping[str, Any]) -> int:
-    """Make packages first and without the lock: an installation is long, and uploads must not wait for it.
+    """Make packages first, without the lock: an installation takes long, and uploads must not wait for it.
 
-    What an installation brings with it, such as a service, is no change of someone else's.
+    What an installation brings, such as a service, does not count as somebody else's change.
     """
     packages = [change for change in changes if change[0] == "package"]
     others = [change for change in changes if change[0] != "package"]
@@ -251,7 +187,7 @@ def _make_one(kind: Kind, name: str, wanted: State | None, what: str, so_far: st
 def _still_to_do(changes: Sequence[Any], kinds: Mapping[str, Kind]) -> list[tuple[str, str, State | None]]:
     """Return the changes that are still to be made; raise Changed if an item has neither the old nor the wanted state.
 
-    What is derived is not compared: nobody's hand work is in it, and an upload may have changed it meanwhile.
+    Derived items are not compared: nobody edits them by hand, and an upload may have changed them meanwhile.
     """
     todo = []
     states = _read([(kind, name, wanted) for kind, name, wanted, _ in changes], kinds)
@@ -310,7 +246,7 @@ class _Lock:
         return text.strip()
 
     def _process(self) -> str:
-        """Return the process that the kernel says holds the lock: whoever can read a directory can lock it for ever."""
+        """Return which process holds the lock, as the kernel says: any user who can read the directory may lock it."""
         there = os.fstat(self.descriptor)
         name = f"{os.major(there.st_dev):02x}:{os.minor(there.st_dev):02x}:{there.st_ino}"
         with suppress(OSError, ValueError), open("/proc/locks", encoding="ascii", errors="replace") as locks:

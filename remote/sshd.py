@@ -1,7 +1,7 @@
-"""Runs on the relay: kind `sshd`, a file of sshd_config.d, put there so that sshd goes on taking logins.
+"""Runs on the relay: kind `sshd`, a file of sshd_config.d, edited so that sshd goes on accepting logins.
 
-An edit is one step here: note what was there, write, have sshd test it, put back what it would not take, reload. A note
-that is still there is an edit nobody has finished; the next run does.
+An edit is one step here: note the old content, write, have sshd test it, put the old content back if sshd refuses the
+new one, reload. A note that is still there means an unfinished edit, which the next run finishes.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from contextlib import suppress
 
 from common.paths import PLACES
 from remote.files import read_text, replace, tidy
-from remote.main import Failed, Kind, Request, State, find_tool, last_lines, run_command
+from remote.main import Failed, Kind, Request, State, last_lines
 from remote.postfix.gather_facts import SYSTEMD
+from remote.programs import find_tool, run_command
 
 CONFIG = "/etc/ssh/sshd_config"
 INCLUDE = re.compile(r"^\s*Include\s+(.*\s)?\"?(/etc/ssh/)?sshd_config\.d/\*(\.conf)?\"?(\s|$)", re.IGNORECASE)
@@ -53,7 +54,7 @@ def _make(path: str, wanted: State | None) -> None:
 
 
 def reads_pieces() -> bool:
-    """Return whether sshd reads what lies in sshd_config.d, for everybody: not only within a Match block."""
+    """Return whether sshd reads sshd_config.d for all users, not only within a Match block."""
     for line in read_text(CONFIG).splitlines():
         if INCLUDE.match(line):
             return True
@@ -78,7 +79,7 @@ def _must_be_sound() -> None:
 
 
 def _faults(content: str) -> Iterator[str]:
-    """Yield what sshd has against it: that it cannot read it, or that something else there overrules it."""
+    """Yield why sshd does not apply it: it cannot read it, or another setting overrules it."""
     ran = run_command(_sshd(), "-t")
     if ran.code:
         yield last_lines(ran.err)
@@ -111,9 +112,9 @@ def _reload() -> None:
 
 
 def local_port(wanted: int) -> int:
-    """Return a port as sshd knows it, which a connection to this one comes in at: another one where it is forwarded.
+    """Return the port of sshd at which connections to `wanted` arrive: another one where that port is forwarded.
 
-    Where there is a `Match LocalPort`, sshd -T -C says nothing without one.
+    With a `Match LocalPort` in its configuration, sshd -T -C needs a port.
     """
     ports = [int(value) for value in _main_options("port") if value.isdigit()]
     return wanted if wanted in ports or not ports else ports[0]

@@ -1,7 +1,7 @@
-"""Runs on the relay: kind `store`, what a relay logs in to the store with. Standard library of Python 3.9 only.
+"""Runs on the relay: kind `store`, the files with which a relay logs in to the store.
 
-The credential comes by another way, into a file that root alone reads: a password, or a certificate with its key in
-PEM. It is put into the service file, or beside it, here: no plan, diff or log has it.
+The credential, a password or a certificate with its key in PEM, is sent separately into a file that root alone reads.
+From there it is written into the service file or beside it, so that no plan, diff or log has it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _read(asked: list[Request]) -> list[State | None]:
 
 
 def _state(folder: str) -> State | None:
-    """Return what the files say, the credential left out but for whether it is the one that was sent last."""
+    """Return what the files say; of the credential only whether it is the one that was sent last."""
     if not os.path.isdir(folder):
         return None
     found: State = {name: read_text(os.path.join(folder, file)) for name, file in _FILES.items()}
@@ -67,7 +67,7 @@ def _credential(folder: str, sent: str) -> Credential:
 
 
 def _is_closed(path: str) -> bool:
-    """Return whether root alone writes a file, and none but root and the account read it."""
+    """Return whether only root may write a file, and only root and the account may read it."""
     try:
         info = os.lstat(path)
     except FileNotFoundError:

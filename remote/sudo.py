@@ -1,10 +1,11 @@
-"""Runs on the relay: kind `sudo`, whether the account can have root build the tables, tried as an upload does it."""
+"""Runs on the relay: kind `sudo`, whether the account can have root build the tables, tried as by an upload."""
 
 from __future__ import annotations
 
 import pwd
 
-from remote.main import CommandResult, Failed, Kind, Request, State, find_tool, last_lines, run_command
+from remote.main import Failed, Kind, Request, State, last_lines
+from remote.programs import CommandResult, find_tool, run_command
 
 QUESTION = "--look-up"  # starts postmap, as a build does, and changes nothing
 

@@ -6,7 +6,8 @@ import grp
 import os
 import pwd
 
-from remote.main import Failed, Kind, Request, State, find_tool, last_lines, run_command
+from remote.main import Failed, Kind, Request, State, last_lines
+from remote.programs import find_tool, run_command
 
 DPKG = "/var/lib/dpkg/status"
 ROOT_AGAIN = "is root under another name"
@@ -40,7 +41,7 @@ def _known_to_dpkg(names: list[str]) -> set[str]:
 
 
 def _make_package(name: str, wanted: State | None) -> None:
-    """Install it without what it merely recommends: a relay gets what is needed and no more."""
+    """Install it without what it only recommends: a relay gets what is needed and no more."""
     if wanted is None:
         raise Failed("packages are not removed: others may have come to need it")
     if manager := find_tool("apt-get"):
@@ -117,7 +118,7 @@ def _read_derived(asked: list[Request]) -> list[State | None]:
 
 
 def _check(argv: list[str]) -> State | None:
-    """Return what is not in order. A program that cannot answer is not in order, and may be about to be replaced."""
+    """Return what is not in order; a program that cannot answer is not, and a later change may replace it."""
     if not os.path.exists(argv[0]):
         return None
     try:

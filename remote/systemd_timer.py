@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 
 from remote.files import read_text, replace
-from remote.main import Failed, Kind, Request, State, find_tool, last_lines, run_command
+from remote.main import Failed, Kind, Request, State, last_lines
+from remote.programs import find_tool, run_command
 
 UNITS = "/etc/systemd/system"
 _ENDS = ("service", "timer")

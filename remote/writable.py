@@ -1,4 +1,4 @@
-"""Runs on the relay: whether what we need can be written and run there, and whether our accounts' names are free."""
+"""Runs on the relay: whether all paths that we need can be written and run, and our accounts' names are free."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import pwd
 from collections.abc import Iterable, Iterator, Mapping
 
-from remote.account_to_come import is_there
+from remote.account_to_come import has_account
 from remote.files import read_text
 
 WRITTEN = ("/usr/local/lib", "/usr/local/sbin", "/usr/local/bin", "/etc", "/etc/sudoers.d", "/etc/cron.d", "/var/lib")
@@ -14,12 +14,12 @@ RUN = ("/usr/local/sbin", "/usr/local/bin")
 CRONTABS = ("/var/spool/cron/crontabs", "/var/spool/cron", "/var/spool/cron/tabs")  # Debian's, Red Hat's, SUSE's
 ACCOUNT_FILES = ("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow")
 LOCKED_EVEN_FOR_ROOT = "cannot be changed even by root, and we have to: see lsattr (chattr -i), or how it is mounted"
-LOCKED = "!*"  # what the password field of an account begins with that has none
+LOCKED = "!*"  # how the password field of an account without a password begins
 
 
-def faults(config_directory: str, accounts: Mapping[str, str]) -> list[str]:
-    """Return what stands in the way, a sentence each. `accounts`: those that are to be, and their homes."""
-    replaced = [os.path.join(config_directory, "main.cf"), *(() if all(map(is_there, accounts)) else ACCOUNT_FILES)]
+def find_faults(config_directory: str, accounts: Mapping[str, str]) -> list[str]:
+    """Return what prevents a provision, a sentence each. `accounts`: the wanted ones, with their homes."""
+    replaced = [os.path.join(config_directory, "main.cf"), *(() if all(map(has_account, accounts)) else ACCOUNT_FILES)]
     return [*_mounts(config_directory), *_locked(replaced), *_accounts(accounts), *_crontabs(accounts)]
 
 
@@ -53,7 +53,7 @@ def _nearest(folder: str) -> str:
 def _accounts(accounts: Mapping[str, str]) -> Iterator[str]:
     passwords = dict(line.split(":")[:2] for line in read_text("/etc/shadow").splitlines() if ":" in line)
     for name, home in accounts.items():
-        if not is_there(name):
+        if not has_account(name):
             continue
         entry = pwd.getpwnam(name)
         signs = [f"its home is {entry.pw_dir}"] if entry.pw_dir.rstrip("/") != home else []

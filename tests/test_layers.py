@@ -66,22 +66,19 @@ ALLOWED: dict[str, set[str]] = {
     "receiver.upload.guard": {"receiver.lists.upload_log", "receiver.addresses", "receiver.formatting", "common."},
     "receiver.upload.joined_values": {"receiver.upload.formats.", "receiver.addresses", "receiver.formatting"},
     "receiver.upload.own_domains": set(),
+    "receiver.upload.address_rules": {
+        *("receiver.upload.joined_values", "receiver.upload.own_domains", "receiver.upload.recipient_types"),
+        *("receiver.addresses", "common."),
+    },
     "receiver.upload.recipient_filter": {
-        *(
-            "receiver.upload.joined_values",
-            "receiver.upload.own_domains",
-            "receiver.upload.formats.",
-            "receiver.upload.recipient_types",
-            "receiver.addresses",
-            "receiver.outcome",
-        ),
-        *("receiver.formatting", "common."),
+        *("receiver.upload.address_rules", "receiver.upload.joined_values", "receiver.upload.formats."),
+        *("receiver.outcome", "common."),
     },
     "receiver.upload.sftp_inbox": {"receiver.upload.stream", "receiver.outcome", "common."},
     "receiver.upload.stream": {"receiver.upload.formats.values", "receiver.outcome", "common."},
     "receiver.actions": {
-        *("receiver.upload.pipeline", "receiver.upload.recipient_filter", "receiver.upload.guard"),
-        *("receiver.upload.judgement", "receiver.upload.store_upload", "receiver.store."),
+        *("receiver.upload.pipeline", "receiver.upload.recipient_filter", "receiver.upload.address_rules"),
+        *("receiver.upload.guard", "receiver.upload.judgement", "receiver.upload.store_upload", "receiver.store."),
         *("receiver.monitoring.", "receiver.lists."),
         *(
             "receiver.tables_client",
@@ -117,11 +114,15 @@ ALLOWED: dict[str, set[str]] = {
         *("receiver.tables_client", "receiver.outcome", "receiver.formatting", "receiver.system.", "common."),
     },
     "receiver.admin_arguments": {"receiver.lists.review_record", "receiver.formatting"},
-    "receiver.admin_cli": {
-        *("receiver.admin_arguments", "receiver.store_cli", "receiver.store."),
-        *("receiver.timer", "receiver.actions.", "receiver.upload.", "receiver.monitoring.", "receiver.views."),
+    "receiver.admin_verbs": {
+        *("receiver.store.", "receiver.actions.", "receiver.upload.", "receiver.monitoring.", "receiver.views."),
         *("receiver.lists.", "receiver.tables_client"),
-        *("receiver.outcome", "receiver.formatting", "receiver.system.", "common."),
+        *("receiver.outcome", "receiver.system.", "common."),
+    },
+    "receiver.admin_cli": {
+        *("receiver.admin_arguments", "receiver.admin_verbs", "receiver.store_cli", "receiver.timer"),
+        *("receiver.actions.report", "receiver.monitoring.", "receiver.views.report", "receiver.lists.spool"),
+        *("receiver.tables_client", "receiver.outcome", "receiver.system.", "common."),
     },
     # for one release, what the launchers of the one before name
     "receiver.gate": {"receiver.forced_command"},

@@ -1,4 +1,4 @@
-"""The whole held list taken by a person, by the numbers of a review of all the customer's relays."""
+"""Accepts the whole held list, for a person who confirms the numbers of a review of all the customer's relays."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from receiver.actions.review import Review, review_held
 from receiver.addresses import domain_of
 from receiver.formatting import NAMED, escape, format_time, name_some
 from receiver.lists import judged_mail, list_file, publishing, review_record
+from receiver.lists.accepted import InForce
 from receiver.lists.publishing import Decision
 from receiver.lists.review_record import Numbers, ReviewRecord
-from receiver.lists.spool import InForce, Spool
-from receiver.monitoring.refusal_watch import SeenMail
+from receiver.lists.spool import Spool
+from receiver.monitoring.log_findings import SeenMail
 from receiver.outcome import Outcome, Refused
 from receiver.tables_client import Tables
 from receiver.upload.guard import GROWTH_FLOOR
 from receiver.upload.judgement import accepted_domains, log_entry
-from receiver.upload.pipeline import verify_tables
+from receiver.upload.pipeline import build_and_verify_tables
 
 
 class AcceptOrder(NamedTuple):
@@ -44,17 +45,17 @@ class Witness(NamedTuple):
 def accept_held(spool: Spool, order: AcceptOrder, witness: Witness, tables: Tables) -> Outcome:
     """Make the list in force exactly the one that is held now.
 
-    It may be another than the one that was reviewed, where everybody who goes by it and every domain that closes by
-    it was shown, and nobody who was listed there is missing. Raises Refused where that is not so, for other numbers
-    than the review's, for an address that had mail since and was not shown, and for a list that would leave a closed
-    domain without an address.
+    It may differ from the reviewed list if the review showed everybody whom it removes and every domain that it closes,
+    and if it lacks nobody whom the review showed as listed there. Raises Refused if it does not, for other numbers than
+    the review's, for an address that had mail since and was not shown, and for a list that would leave a closed domain
+    without an address.
     """
     settings = load_settings(spool.places, spool.customer)
     late = late_mail.find_late_mail(spool, settings, witness.seen.mail, witness.ask)  # a server may answer slowly
     with publishing.transaction(spool) as settings:
         _check_not_frozen(spool)
         now = int(time.time())
-        in_force, found = spool.in_force(), review_held(spool, settings, now)
+        in_force, found = spool.read_in_force(), review_held(spool, settings, now)
         record = _read_record(spool, order, witness)
         _check_against_record(spool.customer, found, record, settings)
         late_mail.check_late_mail(spool, found, witness.seen.mail, late)
@@ -65,8 +66,8 @@ def accept_held(spool: Spool, order: AcceptOrder, witness: Witness, tables: Tabl
             return _as_look(outcome, found, in_force)
         _publish(spool, settings, in_force, found, outcome, now)
         judged_mail.add_judged(spool.folder, record.mail.keys() - found.recipients, now)
-        spool.record(outcome)
-    return verify_tables(spool, tables, outcome, found.recipients - in_force.recipients)
+        spool.store_last_run(outcome)
+    return build_and_verify_tables(spool, tables, outcome, found.recipients - in_force.recipients)
 
 
 def _publish(spool: Spool, settings: Settings, in_force: InForce, found: Review, outcome: Outcome, now: int) -> None:
@@ -80,13 +81,13 @@ def _publish(spool: Spool, settings: Settings, in_force: InForce, found: Review,
 
 
 def _check_not_frozen(spool: Spool) -> None:
-    frozen = spool.frozen()
+    frozen = spool.read_freeze()
     if frozen:
         raise Refused(f"frozen since {format_time(frozen.since)}; `resume {spool.customer}` comes first")
 
 
 def _read_record(spool: Spool, order: AcceptOrder, witness: Witness) -> ReviewRecord:
-    """Return the review that a person goes by. Raises Refused where it is another, or says other numbers."""
+    """Return the review that the person confirms. Raises Refused for another, or other numbers."""
     record = review_record.load_record(spool.folder)
     if record is None:
         what = "the held list has not been reviewed here, or the record of its review is damaged"
@@ -120,7 +121,7 @@ def _check_against_record(customer: str, found: Review, record: ReviewRecord, se
             f"{name_some(sorted(closing))} would be closed by the list held now, which the review did not show; {again}"
         )
     gone = {name for name in record.listed - found.recipients if domain_of(name) in found.effect.closing}
-    if gone:  # a list that is held for its growth was never in force, so nobody of it "goes"
+    if gone:  # a list that is held for its growth was never in force, so `going` has nobody of it
         raise Refused(f"the list held now lacks {name_some(sorted(gone))} of the reviewed list; {again}")
     before, after = record.total, len(found.recipients)
     grows = after - before > GROWTH_FLOOR and after > settings.growth_factor * before

@@ -1,4 +1,4 @@
-"""A list that the relay's own tables had before this customer was ours, held for a person like any first list."""
+"""Holds the list that the relay's own tables had before Postern, for a person to accept like any first list."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from common.settings import Settings
 from receiver.addresses import OCTETS, domain_of, is_address
 from receiver.formatting import escape
 from receiver.lists import list_file, publishing
+from receiver.lists.held import Held
 from receiver.lists.publishing import Decision
-from receiver.lists.spool import Held, Spool
+from receiver.lists.spool import Spool
 from receiver.outcome import Origin, Outcome, Refused
 from receiver.tables_client import Tables
 from receiver.upload.judgement import log_entry
-from receiver.upload.pipeline import verify_tables
+from receiver.upload.pipeline import build_and_verify_tables
 
 LIMIT = 512 << 20  # bytes of JSON
 
 
 def read_adopted(text: bytes, settings: Settings) -> frozenset[str]:
-    """Read the addresses that `inv adopt` brings, a JSON array of them as a list has them. Raises Refused."""
+    """Return the addresses that `inv adopt` sends, as a JSON array, each in the form of a list. Raises Refused."""
     try:
         given = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -36,11 +37,11 @@ def read_adopted(text: bytes, settings: Settings) -> frozenset[str]:
 def hold_adopted(settings: Settings, spool: Spool, given: frozenset[str], origin: Origin, tables: Tables) -> Outcome:
     """Hold and list these addresses, together with those that uploads have brought meanwhile; no domain closes.
 
-    Raises Refused where each of their domains has an accepted list, which they would only be held against.
+    Raises Refused where all of their domains have an accepted list already.
     """
-    with spool.locked():
-        publishing.complete(spool)
-        in_force, waiting = spool.in_force(), spool.held()
+    with spool.hold_lock():
+        publishing.complete_publication(spool)
+        in_force, waiting = spool.read_in_force(), spool.read_held()
         first = sorted({*map(domain_of, given)} - in_force.accepted.domains.keys())
         if not first:
             raise Refused("its domains have accepted lists already: there is nothing to adopt")
@@ -51,16 +52,16 @@ def hold_adopted(settings: Settings, spool: Spool, given: frozenset[str], origin
         name = list_file.digest(text)
         reasons = (f"first list of {', '.join(first)} ({len(recipients)}), of whom this relay takes mail for today",)
         open_domains = waiting.open_domains if waiting else ()
-        spool.hold(Held(name, recipients, origin, origin.when, reasons, {}, open_domains=open_domains), text)
+        spool.store_held(Held(name, recipients, origin, origin.when, reasons, {}, open_domains=open_domains), text)
         both = in_force.recipients | given
         outcome = Outcome(spool.customer, "held", origin, total=len(both), reasons=reasons, offered=name)
         outcome = outcome._replace(added=len(both) - len(in_force.recipients))
-        if outcome.added:  # as of any held list: an upload that lacks somebody of it then shows who would go
+        if outcome.added:  # as those of any held list are, so that a later upload without them shows who would go
             text, logged = list_file.encode_recipients(both), log_entry(outcome, in_force, None)
             decision = Decision(both, text, in_force.accepted, origin, clears=False, entry=logged)
             publishing.publish(spool, settings, in_force, decision, origin.when)
-        spool.record(outcome)
-    return verify_tables(spool, tables, outcome, given - in_force.recipients)
+        spool.store_last_run(outcome)
+    return build_and_verify_tables(spool, tables, outcome, given - in_force.recipients)
 
 
 def _is_listed(one: Any, settings: Settings) -> bool:

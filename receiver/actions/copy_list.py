@@ -1,8 +1,8 @@
-"""A list handed over to a relay that has none yet, with all that judging and rolling back the next ones needs.
+"""Hands a list over to a relay that has none yet, with all that is needed to judge and to roll back later lists.
 
-Where several relays hand over and do not say the same, nobody knows who is right: what any of them lists is listed, a
-domain closes only where all close it, and the list of the newest is held. When keys were seen is not handed over: this
-relay has seen none yet.
+If several relays hand over different lists, nobody knows which is right: every address that any of them lists is
+listed, a domain closes only where all close it, and the newest list is held. When keys were seen is not handed over,
+because the new relay has seen none.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from common.settings import Settings
 from common.spool_files import PINNED
 from receiver.formatting import escape
 from receiver.lists import history, list_file, publishing, removed_addresses, upload_log
+from receiver.lists.accepted import Accepted
+from receiver.lists.held import Held
 from receiver.lists.list_file import ListRecord
 from receiver.lists.publishing import Publication, StagedFiles
-from receiver.lists.spool import Accepted, Held, Spool
+from receiver.lists.spool import Spool
 from receiver.outcome import AHEAD, FORMAT, Failed, Origin, Outcome, Refused
 from receiver.system import atomic_files
 from receiver.system.checked_json import decode_json
 from receiver.tables_client import Tables
 from receiver.upload.guard import count_by_domain
-from receiver.upload.pipeline import verify_tables
+from receiver.upload.pipeline import build_and_verify_tables
 
 LIMIT = 512 << 20  # bytes of JSON
 _ROOM = LIMIT // 2  # bytes of files, which are longer in JSON: eighteen lists of a million, and a held one
@@ -60,7 +62,7 @@ class ExportedLists(NamedTuple):
 
     @classmethod
     def read(cls, text: bytes, customer: str, now: int, most: int) -> ExportedLists:
-        """Read what hand_over() gave, a list of `most` bytes at most. A date to come is none. Raises Refused."""
+        """Read what export_lists() returned, a list of `most` bytes at most, without dates to come. Raises Refused."""
         try:
             record = decode_json(text)
             if (record["postern"], record["customer"]) != (FORMAT, customer):
@@ -81,16 +83,16 @@ class ExportedLists(NamedTuple):
         return list_file.read_content(self.packed) if self.packed else b""
 
     def content_of(self, name: str) -> bytes:
-        """Return a file of the spool itself; empty: it was not handed over."""
+        """Return a file of the spool's own folder; empty where it was not handed over."""
         return next((file.content for file in self.files if (file.folder, file.name) == (".", name)), b"")
 
     @property
-    def says(self) -> tuple[bytes, frozenset[str]]:
-        """Return in what relays must agree: who is listed, and which domains have an accepted list."""
+    def agreement(self) -> tuple[bytes, frozenset[str]]:
+        """Return what relays must agree on: who is listed, and which domains have an accepted list."""
         return self.text, frozenset(self.accepted.domains)
 
 
-def read(text: bytes, customer: str, now: int, most: int) -> tuple[ExportedLists, ...]:
+def read_exported(text: bytes, customer: str, now: int, most: int) -> tuple[ExportedLists, ...]:
     """Read what the relays of a customer handed over, a line each, that with the newest list first.
 
     Each list has `most` bytes at most. Raises Refused.
@@ -101,10 +103,10 @@ def read(text: bytes, customer: str, now: int, most: int) -> tuple[ExportedLists
 
 
 def export_lists(spool: Spool) -> dict[str, Any]:
-    """Return what take_over() takes, as plain JSON."""
-    with spool.locked():
-        publishing.complete(spool)
-        in_force, newest = spool.in_force(), next(iter(history.entries(spool.folder)), None)
+    """Return as plain JSON what import_lists() needs."""
+    with spool.hold_lock():
+        publishing.complete_publication(spool)
+        in_force, newest = spool.read_in_force(), next(iter(history.read_entries(spool.folder)), None)
         name = list_file.digest(in_force.text)
         label = ListRecord(name, len(in_force.recipients), 0, 0, Origin(0), tuple(in_force.accepted.domains))
         if newest and newest.kept.list == name:
@@ -122,12 +124,12 @@ def export_lists(spool: Spool) -> dict[str, Any]:
 def import_lists(spool: Spool, givens: Sequence[ExportedLists], origin: Origin, tables: Tables) -> Outcome:
     """Fill an empty spool with the lists of its siblings. Raises Refused where there is a list already."""
     with publishing.transaction(spool) as settings:
-        if spool.in_force().text or spool.accepted().domains:
+        if spool.read_in_force().text or spool.read_accepted().domains:
             raise Refused("there is a list here already; only an empty spool takes one over")
         some = [given for given in givens if given.packed] or [givens[0]]
-        why = _differ(some)
+        why = _describe_difference(some)
         given = _unite_in_force(some, settings, origin) if why else some[0]
-        _fill(spool, (*given.files, *_freezes(some)))
+        _fill(spool, (*given.files, *_find_freeze(some)))
         outcome = Outcome(spool.customer, "unchanged", origin)
         if why:
             _hold(spool, some[0], origin, why)
@@ -135,20 +137,20 @@ def import_lists(spool: Spool, givens: Sequence[ExportedLists], origin: Origin, 
             label = list_file.read_record(given.packed)
             accepted = given.accepted.only_listed(given.text)
             begun = Publication(origin.when, label.list, accepted, number=given.number)
-            publishing.begin(spool, begun, StagedFiles(label, given.text))
+            publishing.begin_publication(spool, begun, StagedFiles(label, given.text))
             outcome = outcome._replace(did="held" if why else "published", total=label.total, added=label.total)
         outcome = outcome._replace(reasons=(why,) if why else ())
-        spool.record(outcome)
-    return verify_tables(spool, tables, outcome, ())
+        spool.store_last_run(outcome)
+    return build_and_verify_tables(spool, tables, outcome, ())
 
 
-def _differ(givens: Sequence[ExportedLists]) -> str:
-    """Return the points on which the siblings do not agree; empty: there are none."""
-    lists = {given.says[0] for given in givens}
+def _describe_difference(givens: Sequence[ExportedLists]) -> str:
+    """Return in words what the siblings do not agree on; empty where they agree."""
+    lists = {given.agreement[0] for given in givens}
     if len(lists) > 1:
         counts = ", ".join(str(text.count(b"\n")) for text in sorted(lists, key=len, reverse=True))
         return f"its relays list different addresses ({counts}): every address that any of them lists stays listed"
-    if len({given.says[1] for given in givens}) > 1:
+    if len({given.agreement[1] for given in givens}) > 1:
         return "its relays do not agree on which domains have an accepted list"
     return ""
 
@@ -157,7 +159,7 @@ def _unite_in_force(givens: Sequence[ExportedLists], settings: Settings, origin:
     """Return what is in force where siblings disagree. No list counts as the one accepted last."""
     newest = givens[0]
     recipients = frozenset[str]().union(*(list_file.decode_recipients(given.text) for given in givens))
-    closed = frozenset.intersection(*(given.says[1] for given in givens))
+    closed = frozenset.intersection(*(given.agreement[1] for given in givens))
     domains = {name: when for name, when in newest.accepted.domains.items() if name in closed}
     text = list_file.encode_recipients(recipients)
     label = ListRecord(list_file.digest(text), len(recipients), 0, 0, origin, tuple(domains))
@@ -175,8 +177,8 @@ def _past_of_all(givens: Sequence[ExportedLists], recipients: frozenset[str]) ->
     yield SpoolFile(".", removed_addresses.NAME, removed_addresses.encode_removals(removals))
 
 
-def _freezes(givens: Sequence[ExportedLists]) -> Iterator[SpoolFile]:
-    """Yield what says that uploads do not take effect: a person said so, even on one relay alone."""
+def _find_freeze(givens: Sequence[ExportedLists]) -> Iterator[SpoolFile]:
+    """Yield the file that freezes the list where any sibling has one: a person froze it there."""
     pins = [file for given in givens for file in given.files if file.name == PINNED]
     yield from pins[:1]
 
@@ -184,24 +186,24 @@ def _freezes(givens: Sequence[ExportedLists]) -> Iterator[SpoolFile]:
 def _fill(spool: Spool, files: Iterable[SpoolFile]) -> None:
     for file in files:
         atomic_files.make(spool.folder, file.folder)
-        with atomic_files.open_subdirectory(spool.folder, file.folder) as directory:
+        with atomic_files.hold_directory(file.folder, spool.folder) as directory:
             atomic_files.replace(directory, file.name, file.content)
 
 
 def _hold(spool: Spool, newest: ExportedLists, origin: Origin, why: str) -> None:
     label = list_file.read_record(newest.packed)
     held = Held(label.list, list_file.decode_recipients(newest.text), origin, origin.when, (why,), {})
-    spool.hold(held, newest.text)
+    spool.store_held(held, newest.text)
 
 
 def _files(spool: Spool) -> Iterator[SpoolFile]:
-    """Yield what is handed over, as much as there is room for, the newest lists first.
+    """Yield the files to hand over, as many as there is room for, the newest lists first.
 
-    Whoever took over the account may have put anything there: what is no kept list is passed over.
+    An attacker who has the account may have put anything there, so a file that is no kept list is skipped.
     """
     past = (
-        SpoolFile(".", removed_addresses.NAME, removed_addresses.read_file(spool.folder, int(time.time()))),
-        SpoolFile(".", upload_log.NAME, upload_log.read_log(spool.folder)),
+        SpoolFile(".", removed_addresses.NAME, removed_addresses.export_removals(spool.folder, int(time.time()))),
+        SpoolFile(".", upload_log.NAME, upload_log.export_log(spool.folder)),
     )
     yield from past
     room = _ROOM - sum(len(file.content) for file in past)
@@ -209,7 +211,7 @@ def _files(spool: Spool) -> Iterator[SpoolFile]:
         for name in filter(form.fullmatch, reversed(atomic_files.list_names(spool.folder, folder))):
             if name in (upload_log.NAME, removed_addresses.NAME):
                 continue
-            with atomic_files.open_subdirectory(spool.folder, folder) as directory, suppress(Failed):
+            with atomic_files.hold_directory(folder, spool.folder) as directory, suppress(Failed):
                 if name.endswith(".gz"):
                     list_file.read_record(atomic_files.read_start(directory, name, list_file.LABEL) or b"")
                 content = atomic_files.read(directory, name, room) or b""

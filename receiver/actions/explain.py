@@ -1,4 +1,4 @@
-"""All that this relay knows of one address of a customer's, as plain JSON: for the helpdesk. Nothing is changed."""
+"""Finds all that this relay knows about one address of a customer, for the helpdesk. Changes nothing."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import suppress
 from typing import Any
 
 from common.settings import UNLISTED, Settings
-from receiver.addresses import domain_of
+from receiver.addresses import domain_of, without_tag
 from receiver.lists import history, left_out, removed_addresses, upload_log
 from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
-from receiver.monitoring.refusal_watch import WatchedCustomer
+from receiver.monitoring.log_findings import WatchedCustomer
 from receiver.outcome import Failed, Refused
 from receiver.tables_client import Tables
-from receiver.upload.recipient_filter import EXCLUDED, listed_form, reason_left_out
+from receiver.upload.address_rules import EXCLUDED, listed_form, reason_left_out
 
 MOST_FOUND = 1_000  # addresses that a pattern finds
 
@@ -32,16 +32,16 @@ def explain(
     if not name:
         reason = reason_left_out(f"smtp:{address}", settings)
         raise Refused(f"{reason}: an address in {', '.join(settings.domains)} is wanted")
-    in_force, held = spool.in_force(), spool.held()
+    in_force, held = spool.read_in_force(), spool.read_held()
     log = {entry.entry: entry for entry in upload_log.read_entries(spool.folder)}
-    frozen, domain = spool.frozen(), domain_of(name)
+    frozen, domain = spool.read_freeze(), domain_of(name)
     return {
         "address": name,
         "domain": domain,
         "domain_is": _domain_state(domain, settings, in_force.accepted.opens(settings, now)),
         "unlisted": settings.unlisted or UNLISTED[0],
         "put_off": settings.unlisted == UNLISTED[-1] and spool.is_put_off(),
-        "left_out_of_tables": tables.left_out().get(spool.customer, ""),
+        "left_out_of_tables": tables.find_faulty_customers().get(spool.customer, ""),
         "last_good": in_force.accepted.domains.get(domain, 0),
         "listed": _why_listed(name, settings, in_force.recipients),
         "since": _listed_since(spool, name) if name in in_force.recipients else None,
@@ -62,7 +62,7 @@ def find_addresses(spool: Spool, settings: Settings, pattern: str) -> dict[str, 
 
     A pattern is a part of an address, or has `*` and `?` for any letters and any one letter and is a whole address.
     """
-    listed = spool.in_force().recipients | frozenset(settings.include)
+    listed = spool.read_in_force().recipients | frozenset(settings.include)
     found = sorted(find_matching(listed, pattern))
     return {"pattern": pattern, "found": found[:MOST_FOUND], "total": len(found), "listed": len(listed)}
 
@@ -89,10 +89,10 @@ def _why_listed(name: str, settings: Settings, in_force: frozenset[str]) -> str:
 
 
 def _listed_since(spool: Spool, name: str) -> dict[str, Any] | None:
-    """Return by which of the kept lists an address came; `at_least`: it is on all of them, and came before that one."""
+    """Return the kept list with which an address came; `at_least`: all kept lists have it, so it may be older."""
     line = f"\n{name}\n".encode()
     since: dict[str, Any] | None = None
-    for entry in history.entries(spool.folder):
+    for entry in history.read_entries(spool.folder):
         with suppress(Failed):  # a list that is damaged says nothing
             if line not in b"\n" + history.read_list(spool.folder, entry.number):
                 return since and {**since, "at_least": False}
@@ -113,11 +113,10 @@ def _removal(spool: Spool, name: str, log: dict[str, LogEntry], now: int) -> dic
 
 def _plus(spool: Spool, settings: Settings, name: str, in_force: frozenset[str]) -> dict[str, Any] | None:
     """Return of user+tag@ what is known of user@; None: the address has no tag."""
-    local, _, domain = name.rpartition("@")
-    base = f"{local.partition('+')[0]}@{domain}"
-    if "+" not in local[1:]:
+    base = without_tag(name)
+    if not base:
         return None
-    said = spool.last_export().plus_addresses if settings.plus_addresses is None else settings.plus_addresses
+    said = spool.read_last_export().plus_addresses if settings.plus_addresses is None else settings.plus_addresses
     return {"base": base, "is_listed": base in in_force, "is_taken": bool(said)}
 
 

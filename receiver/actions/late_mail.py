@@ -20,7 +20,7 @@ class LateMail(NamedTuple):
     """The server's answers about recipients that had mail since the review."""
 
     harmless: frozenset[str] = frozenset()  # the server refuses the address itself, or takes everybody
-    note: str = ""  # that it takes everybody, so that what it took proves nothing
+    note: str = ""  # in words, that it takes everybody, so that an accepted mail proves nothing
 
 
 def find_late_mail(
@@ -28,10 +28,10 @@ def find_late_mail(
 ) -> LateMail:
     """Return what the customer's server answers about recipients that had mail since the review.
 
-    It takes time, and so no lock.
+    That takes time, so no lock is held.
     """
     record = review_record.load_record(spool.folder)
-    if record is None or spool.waits() is None:
+    if record is None or spool.summarize_held() is None:
         return LateMail()
     names = _late(review_held(spool, settings, int(time.time())), record, mail)
     if not names:
@@ -44,7 +44,7 @@ def find_late_mail(
 
 
 def check_late_mail(spool: Spool, found: Review, mail: Mapping[str, MailSeen], late: LateMail) -> None:
-    """Raise Refused where somebody had mail since the review whom the server takes, or may take: it was not asked."""
+    """Raise Refused where somebody had mail since the review whom the server accepts, or was not asked about."""
     record = review_record.load_record(spool.folder)
     names = [name for name in _late(found, record, mail) if name not in late.harmless] if record else []
     if names:

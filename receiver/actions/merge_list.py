@@ -1,6 +1,6 @@
-"""The list of another relay beside the one here: what that relay lists is listed, and a domain closes where both do.
+"""Merges another relay's list with this relay's: both lists count, and a domain closes where both close it.
 
-Nobody goes by it, unless it is to be exactly that relay's list; then whoever asks names how many go.
+It removes nobody, unless the result must be exactly the other relay's list; then the caller names how many go.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from receiver.actions.copy_list import ExportedLists
 from receiver.addresses import keep_domains
 from receiver.formatting import NAMED, format_time
 from receiver.lists import list_file, publishing, removed_addresses
+from receiver.lists.accepted import Accepted, InForce
 from receiver.lists.publishing import Decision
-from receiver.lists.spool import Accepted, InForce, Spool
+from receiver.lists.spool import Spool
 from receiver.outcome import Origin, Outcome, Refused
 from receiver.system.checked_json import decode_json
 from receiver.tables_client import Tables
 from receiver.upload.judgement import log_entry
-from receiver.upload.pipeline import verify_tables
+from receiver.upload.pipeline import build_and_verify_tables
 
 
 class MergeOptions(NamedTuple):
     """How the other relay's list is merged."""
 
-    is_exact: bool = False  # whom that relay does not list goes
-    removing: int = 0  # how many go, which must be right
+    is_exact: bool = False  # recipients that the other relay does not list are removed
+    removing: int = 0  # how many are removed; another number is refused
     look: bool = False
 
 
@@ -56,7 +57,7 @@ class Merge(NamedTuple):
         return self.recipients != self.in_force.recipients or bool(self.opening)
 
     def outcome(self, customer: str, origin: Origin, look: bool) -> Outcome:
-        """Return what it comes to, in numbers and, for a look, in names."""
+        """Return the result in numbers and, for a dry run, in names."""
         coming = self.recipients - self.in_force.recipients
         did = "looked" if look else "published" if self.changes else "unchanged"
         notes = [f"{', '.join(sorted(self.opening))} open, as there"] if self.opening else []
@@ -71,7 +72,7 @@ class Merge(NamedTuple):
 
 
 def look_at_merge(spool: Spool, given: ExportedLists, options: MergeOptions) -> Merge:
-    """Return what merging another relay's list would come to; nothing is written. Raises Refused."""
+    """Return what merging another relay's list would change; write nothing. Raises Refused."""
     return _merge(spool, load_settings(spool.places, spool.customer), given, options)
 
 
@@ -85,20 +86,20 @@ def merge_list(spool: Spool, given: ExportedLists, options: MergeOptions, origin
         if len(merge.going) != options.removing:
             raise Refused(f"{len(merge.going)} would go, and --removing says {options.removing}; nothing is changed")
         outcome = merge.outcome(spool.customer, origin, look=False)
-        if _takes_plus(given) and spool.last_export().plus_addresses is None:
-            spool.record_export(spool.last_export()._replace(plus_addresses=True))
+        if _takes_plus(given) and spool.read_last_export().plus_addresses is None:
+            spool.store_last_export(spool.read_last_export()._replace(plus_addresses=True))
         if outcome.did == "published":
             publishing.publish(spool, settings, merge.in_force, _decide(spool, merge, given, outcome), origin.when)
-        spool.record(outcome)
-    return verify_tables(spool, tables, outcome, merge.recipients - merge.in_force.recipients)
+        spool.store_last_run(outcome)
+    return build_and_verify_tables(spool, tables, outcome, merge.recipients - merge.in_force.recipients)
 
 
 def _merge(spool: Spool, settings: Settings, given: ExportedLists, options: MergeOptions) -> Merge:
     if not given.packed:
         raise Refused("the other relay has no list; nothing is changed")
-    if frozen := spool.frozen():
+    if frozen := spool.read_freeze():
         raise Refused(f"frozen since {format_time(frozen.since)}; `inv resume {spool.customer}` ends that first")
-    in_force = spool.in_force()
+    in_force = spool.read_in_force()
     theirs = keep_domains(list_file.decode_recipients(given.text), settings.domains)
     recipients = theirs if options.is_exact else in_force.recipients | theirs
     domains = _closed_by_both(in_force.accepted.domains, given.accepted.domains)
@@ -116,7 +117,7 @@ def _decide(spool: Spool, merge: Merge, given: ExportedLists, outcome: Outcome) 
     by = f"{origin.by}, from another relay" if merge.going else ""
     logged = log_entry(outcome, merge.in_force, None, by)._replace(did="merged")
     removals = removed_addresses.read_removals(spool.folder, origin.when)
-    back = _brought_back(given) & merge.recipients & removals.keys() - removed_addresses.brought_back(removals)
+    back = _brought_back(given) & merge.recipients & removals.keys() - removed_addresses.find_brought_back(removals)
     return Decision(
         merge.recipients, text, merge.accepted, origin, by, clears=False, entry=logged, brings_back=frozenset(back)
     )
@@ -124,16 +125,12 @@ def _decide(spool: Spool, merge: Merge, given: ExportedLists, outcome: Outcome) 
 
 def _brought_back(given: ExportedLists) -> frozenset[str]:
     """Return who stays listed on the other relay until a person accepts that they go."""
-    content = _file(given, removed_addresses.NAME)
-    return removed_addresses.brought_back(removed_addresses.decode_removals(content))
+    content = given.content_of(removed_addresses.NAME)
+    return removed_addresses.find_brought_back(removed_addresses.decode_removals(content))
 
 
 def _takes_plus(given: ExportedLists) -> bool:
     """Return whether the last export on the other relay said that user+tag@ is taken where user@ is."""
     with suppress(ValueError, TypeError, AttributeError):
-        return decode_json(_file(given, LAST_EXPORT) or b"{}").get("plus_addresses") is True
+        return decode_json(given.content_of(LAST_EXPORT) or b"{}").get("plus_addresses") is True
     return False
-
-
-def _file(given: ExportedLists, name: str) -> bytes:
-    return next((file.content for file in given.files if (file.folder, file.name) == (".", name)), b"")

@@ -1,4 +1,4 @@
-"""The logged uploads judged again under other limits, each alone."""
+"""Judges the logged uploads again under other limits, each by itself."""
 
 from __future__ import annotations
 

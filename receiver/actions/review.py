@@ -1,4 +1,4 @@
-"""What is held, name by name, beside who had mail; and the record of it that `accept` goes by."""
+"""Shows a held list name by name, with who had mail, and records what was shown: `accept` checks that record."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 from common.settings import UNLISTED, Settings
 from receiver.addresses import domain_of, keep_domains
 from receiver.lists import review_record
+from receiver.lists.accepted import InForce
+from receiver.lists.held import Held, ListFreeze
 from receiver.lists.review_record import ListEffect, MailSeen, ReviewRecord
-from receiver.lists.spool import Held, InForce, ListFreeze, Spool
-from receiver.monitoring.refusal_watch import SeenMail
+from receiver.lists.spool import Spool
+from receiver.monitoring.log_findings import SeenMail
 from receiver.monitoring.refusals import DAYS
 from receiver.outcome import Refused, records
+from receiver.upload.guard import always_listed
 
 ALONE = "only this relay was asked, and other relays of the customer may have seen mail"
 
@@ -36,9 +39,8 @@ class Review(NamedTuple):
         known = {*accepted, *held.open_domains}
         first = frozenset(name for name in ours if domain_of(name) not in known)
         closing = frozenset(map(domain_of, first)).difference(settings.partial)
-        always = frozenset((*settings.include, *(f"postmaster@{name}" for name in settings.domains)))
         going, coming = in_force.recipients - ours, sorted(ours - in_force.recipients - first)
-        effect = ListEffect(going, closing, first, always, takes_plus)
+        effect = ListEffect(going, closing, first, always_listed(settings), takes_plus)
         return cls(
             held,
             ours,
@@ -50,11 +52,11 @@ class Review(NamedTuple):
         )
 
     def mail_refused(self, mail: Mapping[str, MailSeen]) -> dict[str, MailSeen]:
-        """Return those of some mail whom the list refuses."""
+        """Return the addresses with mail that the list refuses."""
         return {name: seen for name, seen in mail.items() if self.effect.refuses(name)}
 
     def record(self, seen: SeenMail) -> ReviewRecord:
-        """Return what a person on this relay has been shown of it."""
+        """Return the record of what a person on this relay has been shown."""
         return ReviewRecord(
             self.held.list,
             len(self.recipients),
@@ -102,26 +104,26 @@ def describe_record(record: ReviewRecord) -> dict[str, Any]:
     }
 
 
-def nothing_held(customer: str) -> dict[str, Any]:
+def make_empty_record(customer: str) -> dict[str, Any]:
     """Return the record of a customer of whom nothing is held."""
     return {"customer": customer, "list": "", "mail": None, "numbers": None, "command": ""}
 
 
 def review_held(spool: Spool, settings: Settings, now: int) -> Review:
-    """Read what waits: held, or because the list is frozen. Raises Refused when nothing does."""
-    held = spool.held()
+    """Return the review of the list that waits: it is held, or the list in force is frozen. Raises Refused for none."""
+    held = spool.read_held()
     if held is None:
         raise Refused("nothing is held")
     takes_plus = settings.plus_addresses
     if takes_plus is None:
-        takes_plus = bool(spool.last_export().plus_addresses)
-    return Review.of(held, spool.in_force(), settings, takes_plus, now)
+        takes_plus = bool(spool.read_last_export().plus_addresses)
+    return Review.of(held, spool.read_in_force(), settings, takes_plus, now)
 
 
 def note_review(spool: Spool, found: Review, seen: SeenMail) -> ReviewRecord:
-    """Return the record of a review by a person on this relay, and keep it for accept.
+    """Return the record of a review by a person on this relay, after storing it for accept.
 
-    One that covers all this and is of the same list stays: it was made by asking every relay.
+    A record of the same list that covers all this, and was made by asking every relay, is returned and kept instead.
     """
     before = review_record.load_record(spool.folder)
     effect = found.effect

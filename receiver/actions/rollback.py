@@ -1,4 +1,4 @@
-"""An earlier list back in force, and frozen there until uploads are to take effect again."""
+"""Puts an earlier list back in force, and freezes it until a person resumes uploads."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from common.settings import Settings, load_settings
 from receiver.addresses import domain_of, keep_domains
 from receiver.formatting import escape, format_time, name_some
 from receiver.lists import history, list_file, publishing
+from receiver.lists.accepted import Accepted
+from receiver.lists.held import ListFreeze
 from receiver.lists.history import Entry
 from receiver.lists.publishing import Decision
-from receiver.lists.spool import Accepted, ListFreeze, Spool
+from receiver.lists.spool import Spool
 from receiver.outcome import Origin, Outcome, Refused
 from receiver.tables_client import Tables
 from receiver.upload.guard import count_by_domain
 from receiver.upload.judgement import log_entry
-from receiver.upload.pipeline import verify_tables
+from receiver.upload.pipeline import build_and_verify_tables
 
 
 class ListChoice(NamedTuple):
@@ -28,8 +30,8 @@ class ListChoice(NamedTuple):
 def preview_rollback(spool: Spool, which: ListChoice) -> dict[str, Any]:
     """Return, as plain JSON, which list a rollback would put back, and who would come and go. Raises Refused."""
     settings = load_settings(spool.places, spool.customer)
-    entry = _find_entry(history.entries(spool.folder), which, spool.frozen())
-    before, after = spool.in_force().recipients, _recipients(spool, entry, settings)
+    entry = _find_entry(history.read_entries(spool.folder), which, spool.read_freeze())
+    before, after = spool.read_in_force().recipients, _recipients(spool, entry, settings)
     found = {"customer": spool.customer, "list": entry.kept.list, "of": entry.kept.origin.when, "total": len(after)}
     return {**found, "coming": sorted(after - before), "going": sorted(before - after)}
 
@@ -40,14 +42,14 @@ def roll_back(spool: Spool, which: ListChoice, removing: int, origin: Origin, ta
     Domains that had no accepted list while it was in force are open again. What is held stays, for resume.
     """
     with publishing.transaction(spool) as settings:
-        in_force = spool.in_force()
-        entry = _find_entry(history.entries(spool.folder), which, spool.frozen())
+        in_force = spool.read_in_force()
+        entry = _find_entry(history.read_entries(spool.folder), which, spool.read_freeze())
         recipients = _recipients(spool, entry, settings)
         _check_number(in_force.recipients - recipients, removing)
         text = list_file.encode_recipients(recipients)
         domains = _still_accepted(in_force.accepted, entry, recipients, settings)
         accepted = Accepted(domains, list_file.digest(text), count_by_domain(recipients, settings))
-        accepted = accepted.without(spool.last_export().open_domains)
+        accepted = accepted.without(spool.read_last_export().open_domains)
         frozen = ListFreeze(origin.when, origin.by, entry.kept.list)
         why = f"{format_time(origin.when)} to list {entry.kept.list[:12]} of {format_time(entry.kept.origin.when)}"
         outcome = Outcome(spool.customer, "pinned", origin, total=len(recipients), why=why)
@@ -57,8 +59,8 @@ def roll_back(spool: Spool, which: ListChoice, removing: int, origin: Origin, ta
         logged = log_entry(offered, in_force, None, f"{origin.by}, rolling back")._replace(did="rolled back")
         decision = Decision(recipients, text, accepted, origin, logged.accepted_by, frozen, clears=False, entry=logged)
         publishing.publish(spool, settings, in_force, decision, origin.when)
-        spool.record(outcome)
-    return verify_tables(spool, tables, outcome, added)
+        spool.store_last_run(outcome)
+    return build_and_verify_tables(spool, tables, outcome, added)
 
 
 def _recipients(spool: Spool, entry: Entry, settings: Settings) -> frozenset[str]:
@@ -66,10 +68,10 @@ def _recipients(spool: Spool, entry: Entry, settings: Settings) -> frozenset[str
 
 
 def _check_number(going: frozenset[str], removing: int) -> None:
-    if going and len(going) != removing:  # nobody goes where it is done already: it may be asked again
+    if going and len(going) != removing:  # a second call removes nobody, whatever number it names
         what = f"{len(going)} of those in force would be removed by it"
-        named = f": {name_some(sorted(going))}; if that is meant, say --removing {len(going)}" if going else ""
-        raise Refused(f"{what}, not {removing}{named}")
+        named = f"{name_some(sorted(going))}; if that is meant, say --removing {len(going)}"
+        raise Refused(f"{what}, not {removing}: {named}")
 
 
 def _find_entry(entries: list[Entry], which: ListChoice, frozen: ListFreeze | None) -> Entry:

@@ -1,1 +1,1 @@
-"""What is kept of a customer's lists."""
+"""A customer's lists, as its spool keeps them."""

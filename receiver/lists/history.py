@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from receiver.formatting import DAY
 from receiver.lists import list_file
 from receiver.lists.list_file import ListRecord
 from receiver.outcome import Failed, Refused
@@ -15,9 +16,8 @@ from receiver.system import atomic_files
 
 KEEPS = 10  # lists, the one in force among them
 DAYS = 7  # for which the first release kept a list for its guard after the day on which it was replaced
-NUMBERS = range(100_000_000)  # that a list of history may have: its file's name has eight digits; 0: of none
+NUMBERS = range(100_000_000)  # of a list in history: its file's name has eight digits; 0: it has no place there
 ENTRY = 12  # hexadecimal digits of the id of a log entry
-_DAY = 86_400
 _NUMBERED = re.compile(r"[0-9]{8}\.gz")
 _DATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.gz")
 
@@ -29,7 +29,7 @@ class Entry(NamedTuple):
     kept: ListRecord
 
 
-def entries(folder: int) -> list[Entry]:
+def read_entries(folder: int) -> list[Entry]:
     """Return the lists kept, the one in force first. A damaged one is passed over."""
     found = _labels(folder, "history", _NUMBERED)
     return [Entry(int(name[:-3]), found[name]) for name in sorted(found, reverse=True)]
@@ -40,14 +40,14 @@ def read_list(folder: int, number: int) -> bytes:
     return _content(folder, "history", _number_name(number))
 
 
-def records(folder: int) -> list[dict[str, Any]]:
+def read_records(folder: int) -> list[dict[str, Any]]:
     """Return the lists kept as plain JSON, the one in force first: `back` is how many lists ago each was in force."""
-    return [_record(back, entry) for back, entry in enumerate(entries(folder))]
+    return [_record(back, entry) for back, entry in enumerate(read_entries(folder))]
 
 
-def difference(folder: int, back: int) -> dict[str, Any]:
-    """Return one list as plain JSON, with who came and who went with it. Raises Refused."""
-    known = entries(folder)
+def read_difference(folder: int, back: int) -> dict[str, Any]:
+    """Return one list as plain JSON, with whom it added and removed. Raises Refused."""
+    known = read_entries(folder)
     if back + 1 >= len(known):
         raise Refused(f"the list before number {back} is not kept; history goes {max(0, len(known) - 1)} back")
     after, before = (list_file.decode_recipients(read_list(folder, known[at].number)) for at in (back, back + 1))
@@ -57,7 +57,7 @@ def difference(folder: int, back: int) -> dict[str, Any]:
 def add_list(folder: int, staged: str, number: int) -> None:
     """Move a staged file into history, and delete the oldest list. A file that is not there was moved already."""
     atomic_files.make(folder, "history")
-    with atomic_files.open_subdirectory(folder, "history") as directory:
+    with atomic_files.hold_directory("history", folder) as directory:
         if atomic_files.read_start(folder, staged, 1) is not None:
             atomic_files.rename(folder, staged, _number_name(number), directory)
         for name in _names(folder, "history", _NUMBERED)[:-KEEPS]:
@@ -71,8 +71,8 @@ def read_references(folder: int, now: int) -> list[tuple[int, frozenset[str]]]:
     """
     found = []
     for name in _names(folder, "reference", _DATED):
-        ended = calendar.timegm(time.strptime(name, "%Y-%m-%d.gz")) + _DAY - 1
-        if now - (DAYS + 1) * _DAY <= ended <= now + _DAY:
+        ended = calendar.timegm(time.strptime(name, "%Y-%m-%d.gz")) + DAY - 1
+        if now - (DAYS + 1) * DAY <= ended <= now + DAY:
             with suppress(Failed, ValueError):  # a damaged one is passed over
                 content = _content(folder, "reference", name)
                 found.append((min(ended, now), list_file.decode_recipients(content)))
@@ -82,7 +82,7 @@ def read_references(folder: int, now: int) -> list[tuple[int, frozenset[str]]]:
 def forget_references(folder: int) -> None:
     """Remove the lists that the first release kept for its guard."""
     for name in _names(folder, "reference", _DATED):
-        with atomic_files.open_subdirectory(folder, "reference") as directory:
+        with atomic_files.hold_directory("reference", folder) as directory:
             atomic_files.remove(directory, name)
 
 
@@ -108,7 +108,7 @@ def _names(folder: int, within: str, form: re.Pattern[str]) -> list[str]:
 def _labels(folder: int, within: str, form: re.Pattern[str]) -> dict[str, ListRecord]:
     found = {}
     for name in _names(folder, within, form):
-        with atomic_files.open_subdirectory(folder, within) as directory:
+        with atomic_files.hold_directory(within, folder) as directory:
             label = _label(directory, name)
         if label:
             found[name] = label
@@ -124,7 +124,7 @@ def _label(directory: int, name: str) -> ListRecord | None:
 
 
 def _content(folder: int, within: str, name: str) -> bytes:
-    with atomic_files.open_subdirectory(folder, within) as directory:
+    with atomic_files.hold_directory(within, folder) as directory:
         file = atomic_files.read(directory, name, list_file.PACKED)
     if file is None:
         raise Failed(f"{within}/{name}: is gone")

@@ -1,4 +1,4 @@
-"""Addresses that had mail and that an accepted review refuses: a person has named their number, so no alarm names them.
+"""Addresses with mail that an accepted list refuses: a person confirmed their number, so they raise no alarm.
 
 `judged-mail.json` has each with the time of the accept, for as long as mail is remembered.
 """
@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from receiver.formatting import is_time
+from receiver.formatting import DAY, is_time
 from receiver.outcome import Failed
 from receiver.system import atomic_files
 from receiver.system.checked_json import decode_json
 
 _FILE = "judged-mail.json"
 _LIMIT = 64 << 20  # bytes
-_KEPT = 14 * 86_400  # seconds
+_KEPT = 14 * DAY  # seconds
 
 
 def add_judged(folder: int, names: Iterable[str], now: int) -> None:

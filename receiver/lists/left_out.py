@@ -14,14 +14,14 @@ _FORMAT = 1
 
 
 def write_left_out(folder: int, values: Sequence[LeftOut]) -> None:
-    """Write them in the place of those of the export before."""
+    """Replace the values of the export before."""
     if tuple(values) != read_left_out(folder):
         fields = {"postern": _FORMAT, "values": [list(each) for each in values]}
         atomic_files.replace(folder, _NAME, atomic_files.encode_json(fields))
 
 
 def read_left_out(folder: int) -> tuple[LeftOut, ...]:
-    """Return them, in the order of the export; a damaged file says nothing, nor does the first release."""
+    """Return the values in the order of the export; none where the file is damaged or not written yet."""
     try:
         fields = decode_json(atomic_files.read(folder, _NAME, _LIMIT) or b"{}")
         return tuple(LeftOut(str(value), str(reason)) for value, reason in fields["values"])

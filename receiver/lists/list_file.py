@@ -1,4 +1,4 @@
-"""A list that is kept: its addresses in gzip, one a line, behind one line that says where it came from."""
+"""A kept list as a file in gzip: one line that says where the list came from, then its addresses, one a line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from receiver.formatting import is_time
 from receiver.outcome import Failed, Origin
-from receiver.system.checked_json import decode_json
+from receiver.system.checked_json import check_types, decode_json
 
 LIMIT = 400 << 20  # bytes of a list as text: a million of the longest addresses
 PACKED = LIMIT // 2  # bytes of it in gzip
@@ -41,7 +41,7 @@ def encode_recipients(recipients: Iterable[str]) -> bytes:
 def decode_recipients(content: bytes) -> frozenset[str]:
     """Return the recipients of a list. Raises ValueError for no UTF-8, and for lines too short for addresses.
 
-    The lines are counted before they are taken apart: each costs twenty times as much as an empty one takes to write.
+    The lines are counted before they are split: a split line takes twenty times the memory of an empty line's byte.
     """
     if content.count(b"\n") * _SHORTEST > len(content):
         raise ValueError("a list has lines too short for an address")
@@ -61,7 +61,7 @@ def pack_list(kept: ListRecord, content: bytes) -> bytes:
 
 
 def read_record(file: bytes) -> ListRecord:
-    """Read the first line of packed() alone. Raises Failed."""
+    """Read only the first line of what pack_list() returned. Raises Failed."""
     try:
         line, end, _ = zlib.decompressobj(_GZIP).decompress(file, LABEL).partition(b"\n")
         found = decode_json(line if end else b"")
@@ -73,19 +73,19 @@ def read_record(file: bytes) -> ListRecord:
 
 
 def _check_types(kept: ListRecord) -> ListRecord:
-    """Return a label in which all is as it must be: it may be anybody's work. Raises TypeError."""
+    """Return a label whose fields have the right types: an attacker may have written it. Raises TypeError."""
     origin = kept.origin
     words = (kept.list, kept.accepted_by, kept.entry, origin.key, origin.client, origin.by, *kept.domains)
     numbers = (kept.total, kept.added, kept.removed, kept.accepted_when, origin.when)
-    if not (all(isinstance(word, str) for word in words) and all(isinstance(number, int) for number in numbers)):
-        raise TypeError("its label has a word or a number of another kind")
+    check_types(str, *words)
+    check_types(int, *numbers)
     if not (is_time(kept.accepted_when) and is_time(origin.when)):
         raise TypeError("its label has a date that cannot be")
     return kept
 
 
 def read_content(file: bytes, limit: int = LIMIT) -> bytes:
-    """Read all but the first line of packed(), and hold it to its name. Raises Failed, also beyond `limit` bytes."""
+    """Return the list in what pack_list() returned, checked by its SHA-256. Raises Failed, and beyond `limit` bytes."""
     name, unpack = read_record(file).list, zlib.decompressobj(_GZIP)
     found = unpack.decompress(file, limit + LABEL).partition(b"\n")[2]
     if unpack.unconsumed_tail or len(found) > limit:

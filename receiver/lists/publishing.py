@@ -1,7 +1,7 @@
-"""Publishing, step by step: killed at any of them it leaves the old list or the new one, and the next run finishes.
+"""Publishes a list step by step: a run that is killed leaves the old list or the new one, and the next run finishes.
 
-What is to come is staged beside what is; `begun.json` says what to do with it and is the point of no return; each step
-after it can be done again. `unproven.json` then stays until the tables have been seen to hold the list.
+The new files are staged beside the old ones. `begun.json` says what to do with them and is the point of no return;
+every later step can be repeated. `unproven.json` then stays until the list was found in the built tables.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from common.settings import Settings, load_settings
 from common.spool_files import BEGUN, UNVERIFIED
 from receiver.formatting import is_time
 from receiver.lists import history, list_file, removed_addresses, upload_log
+from receiver.lists.accepted import Accepted, InForce
+from receiver.lists.held import ListFreeze
 from receiver.lists.list_file import ListRecord
 from receiver.lists.removed_addresses import Removal
-from receiver.lists.spool import Accepted, InForce, ListFreeze, Spool
+from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Origin
 from receiver.system import atomic_files, locks
@@ -36,11 +38,11 @@ class Decision(NamedTuple):
     origin: Origin
     by: str = ""  # the person who decided; empty: the guard
     frozen: ListFreeze | None = None
-    clears: bool = True  # what was held is no longer
+    clears: bool = True  # the held list is deleted
     entry: LogEntry | None = None  # of the log; None: nothing is written there
     brings_back: frozenset[str] = frozenset()  # addresses that stay until a person accepts that they go
-    takes_more: bool = False  # than the list says (plus addresses), which tables say once they are built
-    removals: Mapping[str, Removal] = {}  # of the other relays: who left by an upload that this one did not see
+    takes_more: bool = False  # than before with the same list: user+tag@ as well, so the tables must be built
+    removals: Mapping[str, Removal] = {}  # by uploads to other relays, which this one did not see
 
 
 class Publication(NamedTuple):
@@ -69,17 +71,17 @@ def transaction(spool: Spool) -> Iterator[Settings]:
 
     Raises Busy and BadSettings.
     """
-    with spool.locked(), locks.hold_settings(spool.places):
+    with spool.hold_lock(), locks.hold_settings(spool.places):
         settings = load_settings(spool.places, spool.customer)
-        complete(spool)
+        complete_publication(spool)
         yield settings
 
 
 def publish(spool: Spool, settings: Settings, in_force: InForce, decision: Decision, now: int) -> None:
     """Publish a decision. Raises OSError; a full disk leaves the list in force as it was.
 
-    A domain of which the list has nobody is open, whatever the decision says. Where a store keeps the list, the
-    decision is committed there first, and stays without effect where that fails.
+    A domain in which the list has nobody is open, whatever the decision says. With a store the decision is committed
+    there first, and has no effect if that fails.
     """
     if spool.commit:
         spool.commit(decision)
@@ -87,19 +89,19 @@ def publish(spool: Spool, settings: Settings, in_force: InForce, decision: Decis
     decision = decision._replace(accepted=decision.accepted.only_listed(text))
     begun = Publication(now, list_file.digest(text), decision.accepted, frozen=decision.frozen, clears=decision.clears)
     begun = begun._replace(entry=decision.entry)
-    newest = next(iter(history.entries(spool.folder)), None)
+    newest = next(iter(history.read_entries(spool.folder)), None)
     number = newest.number if newest else 0
     label = _label(decision, in_force.recipients, begun)
     if text != in_force.text or decision.brings_back:
         removals = _removals(spool, in_force, decision, now)
-        begin(spool, begun._replace(number=number + 1), StagedFiles(label, text, removals))
-    elif decision.by:  # the same list, and now a person stands for it
+        begin_publication(spool, begun._replace(number=number + 1), StagedFiles(label, text, removals))
+    elif decision.by:  # the same list, which a person has accepted now
         if newest:
             name = history.entry_name(newest.kept)
             label = newest.kept._replace(domains=label.domains, accepted_by=decision.by, accepted_when=now, entry=name)
-        begin(spool, begun._replace(number=max(number, 1)), StagedFiles(label, text))
-    elif decision.takes_more or spool.accepted().opens(settings, now) != decision.accepted.opens(settings, now):
-        begin(spool, begun)
+        begin_publication(spool, begun._replace(number=max(number, 1)), StagedFiles(label, text))
+    elif decision.takes_more or spool.read_accepted().opens(settings, now) != decision.accepted.opens(settings, now):
+        begin_publication(spool, begun)
     else:
         _refresh(spool, decision)
 
@@ -108,7 +110,7 @@ def _removals(spool: Spool, in_force: InForce, decision: Decision, now: int) -> 
     removals = {**removed_addresses.read_removals(spool.folder, now), **decision.removals}
     entry = decision.entry.entry if decision.entry else upload_log.new_id()
     removal = Removal(now, entry, bool(decision.by))
-    removals = removed_addresses.bring_back(removals, decision.brings_back)
+    removals = removed_addresses.mark_brought_back(removals, decision.brings_back)
     removals = removed_addresses.update_removals(removals, in_force.recipients, decision.recipients, removal)
     gone = {name: each for name, each in decision.removals.items() if name not in decision.recipients}
     return removed_addresses.encode_removals({**removals, **gone})
@@ -116,23 +118,23 @@ def _removals(spool: Spool, in_force: InForce, decision: Decision, now: int) -> 
 
 def _label(decision: Decision, before: frozenset[str], begun: Publication) -> ListRecord:
     after = decision.recipients
-    kept_ = ListRecord(begun.list, len(after), len(after - before), len(before - after), decision.origin, ())
+    label = ListRecord(begun.list, len(after), len(after - before), len(before - after), decision.origin, ())
     entry = decision.entry.entry if decision.entry else ""
-    kept_ = kept_._replace(domains=tuple(decision.accepted.domains), entry=entry)
-    return kept_._replace(accepted_by=decision.by, accepted_when=begun.when) if decision.by else kept_
+    label = label._replace(domains=tuple(decision.accepted.domains), entry=entry)
+    return label._replace(accepted_by=decision.by, accepted_when=begun.when) if decision.by else label
 
 
 def _refresh(spool: Spool, decision: Decision) -> None:
     """Record that the list in force was confirmed; the tables need no build for that."""
-    if decision.accepted != spool.accepted():
-        spool.accept(decision.accepted)
+    if decision.accepted != spool.read_accepted():
+        spool.store_accepted(decision.accepted)
     if decision.clears:
-        spool.unhold()
+        spool.delete_held()
     if decision.entry:
         upload_log.add_entry(spool.folder, decision.entry)
 
 
-def begin(spool: Spool, begun: Publication, staged: StagedFiles | None = None) -> None:
+def begin_publication(spool: Spool, begun: Publication, staged: StagedFiles | None = None) -> None:
     """Put the staged files in force: the list, its label for history, and the removals, where begun.number says so.
 
     Raises OSError. What needs room on the disk comes first, so a full one leaves the old list.
@@ -146,7 +148,7 @@ def begin(spool: Spool, begun: Publication, staged: StagedFiles | None = None) -
             atomic_files.remove(spool.folder, name)
         raise
     os.fsync(spool.folder)
-    complete(spool)
+    complete_publication(spool)
 
 
 def _stage(spool: Spool, staged: StagedFiles) -> None:
@@ -158,29 +160,29 @@ def _stage(spool: Spool, staged: StagedFiles) -> None:
     os.fsync(spool.folder)
 
 
-def complete(spool: Spool) -> None:
+def complete_publication(spool: Spool) -> None:
     """Finish a publication that was begun; every run that writes calls this first."""
     begun = _read(spool, BEGUN)
     if begun is None:
         return
-    there = spool.accepted()
+    there = spool.read_accepted()
     staying = {name: when for name, when in there.domains.items() if name in begun.accepted.domains}
-    if staying != there.domains:  # domains open before their addresses go, and close after theirs have come
-        spool.accept(there._replace(domains=staying))
+    if staying != there.domains:  # a domain opens before its addresses go, and closes after its addresses have come
+        spool.store_accepted(there._replace(domains=staying))
     if atomic_files.read_start(spool.folder, _LIST, 1) is not None and begun.number:
         atomic_files.rename(spool.folder, _LIST, "recipients")
     _remember(spool, begun)
     if begun.frozen:
-        spool.freeze(begun.frozen)
-    spool.accept(begun.accepted)
+        spool.store_freeze(begun.frozen)
+    spool.store_accepted(begun.accepted)
     if begun.clears:
-        spool.unhold()
+        spool.delete_held()
     atomic_files.rename(spool.folder, BEGUN, UNVERIFIED)
     os.fsync(spool.folder)
 
 
 def _remember(spool: Spool, begun: Publication) -> None:
-    """Write what the past has of it; each step may have been done before."""
+    """Update removals, log and history; every step can be repeated."""
     if begun.number and atomic_files.read_start(spool.folder, _GONE, 1) is not None:
         atomic_files.rename(spool.folder, _GONE, removed_addresses.NAME)
     if atomic_files.read_start(spool.folder, removed_addresses.NAME, 1) is not None:
@@ -192,7 +194,7 @@ def _remember(spool: Spool, begun: Publication) -> None:
 
 
 def read_unfinished(spool: Spool) -> Publication | None:
-    """Return the publication that a run has still to finish or to prove, or is at just now."""
+    """Return the publication that is not finished or not verified yet; another run may be working on it."""
     return _read(spool, BEGUN) or _read(spool, UNVERIFIED)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
+from receiver.formatting import DAY
 from receiver.lists import history, list_file
 from receiver.lists.history import Entry
 from receiver.outcome import AHEAD, Failed
@@ -20,7 +21,6 @@ from receiver.system import atomic_files
 NAME = "gone"
 DAYS = 90
 LIMIT = 64 << 20  # bytes: a million removed addresses
-_DAY = 86_400
 _LINE = re.compile(rb"([0-9]{1,12}) ([0-9a-f]{8,64}) ([upr]) ([^\x00-\x1f\x7f]{3,400})")
 _BY_UPLOAD, _BY_PERSON, _BROUGHT_BACK = b"u", b"p", b"r"
 
@@ -48,7 +48,7 @@ def read_removals(folder: int, now: int) -> dict[str, Removal]:
     return {name: each for name, each in found.items() if _is_kept(each, now)}
 
 
-def read_file(folder: int, now: int) -> bytes:
+def export_removals(folder: int, now: int) -> bytes:
     """Return all of it as it is handed to a sibling: the lines that can be read."""
     return encode_removals(read_removals(folder, now))
 
@@ -58,7 +58,7 @@ def find_gone(folder: int, now: int) -> dict[str, Removal]:
     return {name: each for name, each in read_removals(folder, now).items() if not each.is_brought_back}
 
 
-def gone_since(removals: Mapping[str, Removal], when: int, entries: Container[str]) -> frozenset[str]:
+def find_gone_since(removals: Mapping[str, Removal], when: int, entries: Container[str]) -> frozenset[str]:
     """Return the addresses that left after `when`, epoch seconds, or by one of `entries`, and are not listed again."""
     return frozenset(
         name
@@ -67,12 +67,12 @@ def gone_since(removals: Mapping[str, Removal], when: int, entries: Container[st
     )
 
 
-def brought_back(removals: Mapping[str, Removal]) -> frozenset[str]:
+def find_brought_back(removals: Mapping[str, Removal]) -> frozenset[str]:
     """Return the addresses that stay listed until a person accepts that they go."""
     return frozenset(name for name, each in removals.items() if each.is_brought_back)
 
 
-def removed_by(removals: Mapping[str, Removal], entry: str) -> frozenset[str]:
+def find_removed_by(removals: Mapping[str, Removal], entry: str) -> frozenset[str]:
     """Return the addresses that an entry of the log removed, those that a rollback brought back among them."""
     return frozenset(name for name, each in removals.items() if each.entry == entry)
 
@@ -99,7 +99,7 @@ def unite_removals(some: Iterable[Mapping[str, Removal]], listed: frozenset[str]
     return united
 
 
-def bring_back(removals: Mapping[str, Removal], recipients: Iterable[str]) -> dict[str, Removal]:
+def mark_brought_back(removals: Mapping[str, Removal], recipients: Iterable[str]) -> dict[str, Removal]:
     """Return the removals with some addresses marked as brought back."""
     return {**removals, **{name: removals[name]._replace(is_brought_back=True) for name in recipients}}
 
@@ -133,7 +133,7 @@ def _encode_removal(name: str, each: Removal) -> bytes:
 
 
 def _is_kept(each: Removal, now: int) -> bool:
-    return each.is_brought_back or now - DAYS * _DAY <= each.when <= now + AHEAD
+    return each.is_brought_back or now - DAYS * DAY <= each.when <= now + AHEAD
 
 
 def _removals_of_history(folder: int, now: int) -> dict[str, Removal]:
@@ -141,7 +141,7 @@ def _removals_of_history(folder: int, now: int) -> dict[str, Removal]:
 
     By which list an address of its reference left is not known: that has the id of the oldest list of history.
     """
-    known = history.entries(folder)
+    known = history.read_entries(folder)
     lists = [_read_list(folder, entry) for entry in known]
     in_force = _read_in_force(folder)
     found: dict[str, Removal] = {}

@@ -1,4 +1,4 @@
-"""What a person has been shown of a held list: who goes by it, what it closes, who had mail. `accept` goes by it.
+"""What a person has been shown of a held list: whom it removes, what it closes, who had mail. `accept` checks it.
 
 It lies in `held/review.json`, on every relay of the customer the same, and stays until a list passes. What the first
 release noted there (`reviewed.json`) has no names, and counts for nothing.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from receiver.addresses import domain_of
+from receiver.addresses import domain_of, without_tag
 from receiver.outcome import FORMAT, Failed
 from receiver.system import atomic_files
 from receiver.system.checked_json import decode_json
@@ -53,12 +53,12 @@ class ListEffect(NamedTuple):
     takes_plus: bool = False  # user+tag@ is taken where user@ is
 
     def refuses(self, address: str) -> bool:
-        """Return whether mail for an address is refused by it that is taken now."""
+        """Return whether the list refuses mail for an address that is accepted now."""
         if address in self.always:
             return False
         if address in self.going:
             return True
-        known = {address, _without_tag(address)} if self.takes_plus else {address}
+        known = {address, without_tag(address)} if self.takes_plus else {address}
         return domain_of(address) in self.closing and not known & self.listed
 
 
@@ -131,7 +131,7 @@ def decode_record(content: bytes) -> ReviewRecord:
 def load_record(folder: int) -> ReviewRecord | None:
     """Return the last review in a spool. None: there is none, or it is damaged, and somebody has to look again."""
     try:
-        with atomic_files.open_subdirectory(folder, "held") as directory:
+        with atomic_files.hold_directory("held", folder) as directory:
             content = atomic_files.read(directory, NAME, LIMIT)
         return None if content is None else decode_record(content)
     except (FileNotFoundError, Failed, BadRecord):
@@ -141,7 +141,7 @@ def load_record(folder: int) -> ReviewRecord | None:
 def store_record(folder: int, record: ReviewRecord) -> None:
     """Replace the last review in a spool, also while no list is held."""
     atomic_files.make(folder, "held")
-    with atomic_files.open_subdirectory(folder, "held") as directory:
+    with atomic_files.hold_directory("held", folder) as directory:
         atomic_files.replace(directory, NAME, atomic_files.encode_json(encode_record(record)))
 
 
@@ -158,11 +158,6 @@ def unite_mail(seen: Collection[Mapping[str, MailSeen]]) -> dict[str, MailSeen]:
 def sort_by_days(mail: Mapping[str, MailSeen]) -> list[str]:
     """Return addresses that had mail, those with mail on most days first."""
     return sorted(mail, key=lambda name: (-mail[name].days, name))
-
-
-def _without_tag(address: str) -> str:
-    local, _, domain = address.rpartition("@")
-    return f"{local.partition('+')[0]}@{domain}"
 
 
 def _texts(values: Any) -> list[str]:

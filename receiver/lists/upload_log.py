@@ -17,7 +17,7 @@ from receiver.lists import history, list_file
 from receiver.lists.list_file import ListRecord
 from receiver.outcome import AHEAD, Failed, Origin
 from receiver.system import atomic_files
-from receiver.system.checked_json import decode_json
+from receiver.system.checked_json import check_types, decode_json
 
 NAME = "log"
 LINES = 10_000  # entries that are kept
@@ -81,7 +81,7 @@ class LastAccept(NamedTuple):
 
 
 def new_id() -> str:
-    """Return an id by chance for an entry that changes no list: 12 hexadecimal digits."""
+    """Return a random id for an entry that changes no list: 12 hexadecimal digits."""
     return os.urandom(history.ENTRY // 2).hex()
 
 
@@ -100,7 +100,7 @@ def read_entries(folder: int, with_inputs: bool = True) -> Iterator[LogEntry]:
     """
     content = _read_tail(folder)
     if content is None:
-        yield from (_of_label(entry.kept) for entry in history.entries(folder))
+        yield from (_of_label(entry.kept) for entry in history.read_entries(folder))
         return
     for line in reversed(content.splitlines()[-LINES:]):
         with suppress(*_DAMAGED):
@@ -111,7 +111,7 @@ def add_entry(folder: int, entry: LogEntry) -> None:
     """Write an entry at the end, unless it is there already. The oldest lines go where there are too many."""
     content = _read_tail(folder)
     if content is None:
-        labels = [each.kept for each in history.entries(folder) if history.entry_name(each.kept) != entry.entry]
+        labels = [each.kept for each in history.read_entries(folder) if history.entry_name(each.kept) != entry.entry]
         lines = [_encode_entry(_of_label(label)) for label in reversed(labels)]
     else:
         lines = content.splitlines()
@@ -173,7 +173,7 @@ def removal_records(folder: int) -> list[dict[str, Any]]:
     return [{name: value for name, value in entry._asdict().items() if name != "inputs"} for entry in found]
 
 
-def read_log(folder: int) -> bytes:
+def export_log(folder: int) -> bytes:
     """Return the whole log as it is handed to a sibling: the lines that can be read, the newest last."""
     return b"".join(_encode_entry(entry) + b"\n" for entry in reversed(list(read_entries(folder))))
 
@@ -213,8 +213,8 @@ def decode_entry(fields: Mapping[str, Any]) -> LogEntry:
     entry = LogEntry(**{**known, "inputs": _decode_inputs(known["inputs"]) if known.get("inputs") else None})
     words = (entry.entry, entry.did, entry.list, entry.before, entry.key, entry.client, entry.by, entry.accepted_by)
     numbers = (entry.when, entry.total, entry.added, entry.removed, entry.times, entry.last)
-    if not (all(isinstance(word, str) for word in words) and all(isinstance(number, int) for number in numbers)):
-        raise TypeError("an entry has a word or a number of another kind")
+    check_types(str, *words)
+    check_types(int, *numbers)
     if not (is_time(entry.when) and is_time(entry.last)):
         raise TypeError("an entry has a date that cannot be")
     return entry
@@ -224,8 +224,7 @@ def _decode_inputs(fields: Mapping[str, Any]) -> GuardInputs:
     known = {name: value for name, value in fields.items() if name in GuardInputs._fields}
     domains = {str(name): _decode_counts(counts) for name, counts in known["domains"].items()}
     inputs = GuardInputs(**{**known, "domains": domains, "missing": tuple(map(str, known["missing"]))})
-    if not all(isinstance(number, int) for number in inputs[2:]):
-        raise TypeError("an entry has a number of another kind")
+    check_types(int, *inputs[2:])
     return inputs
 
 

@@ -1,7 +1,7 @@
-"""Some people whom a table of somebody else takes, asked about until our own list closes their domain.
+"""Watches the other tables that close an adopted domain: asks about some people whom they accepted.
 
-A table that cannot be listed goes on closing a domain until a first list is accepted. Were it emptied or broken
-meanwhile, nothing of ours would see it: so people whom it took are asked about in each run of the timer.
+A table that cannot be listed goes on closing a domain until a first list is accepted. If it is emptied or breaks before
+that, nothing else of Postern notices; so each run of the timer asks about people whom it accepted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from receiver.monitoring.alarms import Alarm
 from receiver.system import atomic_files
 
 MOST = 20  # people of a customer
-RUNS = 2  # in a row after which somebody is told
+RUNS = 2  # in a row after which an alarm is raised
 _KEPT = "adopted-sample.json"
 
 Ask = Callable[[list[str]], Answers]
@@ -30,11 +30,11 @@ class Sample(NamedTuple):
     """People that a relay accepted, and the results of the last runs."""
 
     addresses: tuple[str, ...] = ()
-    failed_runs: int = 0  # in a row, in which most of them were not taken any more
+    failed_runs: int = 0  # in a row, in which most of them were no longer accepted
     unasked_runs: int = 0  # in a row, in which nobody could be asked about
 
 
-def watched_domains(settings: Settings, accepted: Iterable[str]) -> dict[str, list[str]]:
+def find_watched_domains(settings: Settings, accepted: Iterable[str]) -> dict[str, list[str]]:
     """Return the domains that other tables alone close, each with those tables."""
     return {
         name: closing_tables(closer)
@@ -44,23 +44,23 @@ def watched_domains(settings: Settings, accepted: Iterable[str]) -> dict[str, li
 
 
 def check_sample(spool: Spool, settings: Settings, had_mail: Sequence[str], ask: Ask) -> list[Alarm]:
-    """Probe the customer's sample and fill it; return an alarm where most of it is not accepted any more.
+    """Probe the customer's sample and fill it; return an alarm where most of it is no longer accepted.
 
-    And where the relay answers no question, for then nobody looks. `had_mail`: people who had mail, of whom the sample
-    is filled first, and then of the list that is held.
+    Also one where the relay answers no question. `had_mail`: people who had mail, with whom the sample is filled first,
+    before those of the held list.
     """
-    domains = watched_domains(settings, spool.accepted().domains)
+    domains = find_watched_domains(settings, spool.read_accepted().domains)
     if not domains:
         return []
     before = read_sample(spool)
     known = [name for name in before.addresses if domain_of(name) in domains]
-    held = spool.held()
+    held = spool.read_held()
     people = dict.fromkeys([*had_mail, *sorted(held.recipients if held else ())])
     new = (name for name in people if domain_of(name) in domains and name not in known)
     asked = [*known, *islice(new, MOST if len(known) < MOST else 0)]
     answers = ask(asked)
     replies = answers.replies
-    after = judge_sample(before._replace(addresses=tuple(known)), replies)
+    after = update_sample(before._replace(addresses=tuple(known)), replies)
     after = after._replace(unasked_runs=min(before.unasked_runs + 1, RUNS) if asked and not replies else 0)
     if after != before:
         atomic_files.store_json(spool.folder, _KEPT, after._asdict())
@@ -75,8 +75,8 @@ def check_sample(spool: Spool, settings: Settings, had_mail: Sequence[str], ask:
     return [_alarm(settings.customer, domains, lost, replies[lost[0]])]
 
 
-def judge_sample(sample: Sample, replies: Mapping[str, Reply]) -> Sample:
-    """Return the sample after a run: filled with who is taken, or with one more run in which most were not."""
+def update_sample(sample: Sample, replies: Mapping[str, Reply]) -> Sample:
+    """Return the sample after a run: with new people who were accepted, or with one more failed run."""
     asked = [name for name in sample.addresses if name in replies]
     if 2 * len(_find_lost(asked, replies)) > len(asked):
         return sample._replace(failed_runs=min(sample.failed_runs + 1, RUNS))
@@ -85,7 +85,7 @@ def judge_sample(sample: Sample, replies: Mapping[str, Reply]) -> Sample:
 
 
 def read_sample(spool: Spool) -> Sample:
-    """Read what the last run left; what is damaged is none."""
+    """Read the sample of the last run; an empty one where the file is damaged."""
     fields = atomic_files.load_json(spool.folder, _KEPT) or {}
     addresses, runs = fields.get("addresses"), (fields.get("failed_runs"), fields.get("unasked_runs", 0))
     if not isinstance(addresses, list) or not all(isinstance(number, int) for number in runs):
@@ -94,7 +94,7 @@ def read_sample(spool: Spool) -> Sample:
 
 
 def _find_lost(names: Iterable[str], replies: Mapping[str, Reply]) -> list[str]:
-    """Return who is refused, or put off because a table cannot be read (451); greylisting (450) says nothing."""
+    """Return who is refused, or put off because a table cannot be read (451); greylisting (450) does not count."""
     return [name for name in names if replies[name].is_refused or replies[name].code == 451]
 
 

@@ -1,6 +1,6 @@
 """What a person must hear of, each thing once a day.
 
-Each watch below looks at one customer for one thing. Another thing to look for is another watch.
+Each function `_alarm_...` looks for one thing at one customer. A new thing to look for gets a function of its own.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from typing import NamedTuple
 from common.exit_codes import DONE
 from common.paths import Places
 from common.settings import RelaySettings, Settings
-from receiver.formatting import escape, format_time, printable
-from receiver.lists.spool import DAY
+from receiver.formatting import DAY, escape, format_time, printable
 from receiver.monitoring import schedule
 from receiver.monitoring.status import Status
 from receiver.outcome import AHEAD, Failed
@@ -40,17 +39,17 @@ class Alarm(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What is told once a day."""
+        """Return what is raised once a day."""
         return f"{self.customer} {self.kind}"
 
     @property
     def line(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         return printable(f"{self.customer}: {self.text}" if self.customer else self.text)
 
 
 def find_alarms(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:
-    """Yield all there is to say of one customer."""
+    """Yield the alarms of one customer."""
     for watch in (
         _alarm_held,
         _alarm_frozen,
@@ -69,7 +68,7 @@ def find_alarms(status: Status, settings: Settings, now: int) -> Iterator[Alarm]
 
 
 def merge_outage(alarms: Iterable[Alarm], watched: int) -> list[Alarm]:
-    """Make one alarm of customers that are stale at once, if they are most of the `watched`: it is not their fault."""
+    """Return the alarms, with one for all stale customers if these are most of the `watched`: it is not their fault."""
     every = list(alarms)
     stale = [alarm.customer for alarm in every if alarm.kind.startswith(STALE)]
     text = schedule.describe_outage(stale, watched)
@@ -79,16 +78,15 @@ def merge_outage(alarms: Iterable[Alarm], watched: int) -> list[Alarm]:
 
 
 def raise_alarms(alarms: Iterable[Alarm], places: Places, relay: RelaySettings, now: int) -> list[Alarm]:
-    """Raise those that were not raised today, and return them. What could not be raised is left to the next run.
+    """Raise the alarms that were not raised today, and return them.
 
-    That run may not find it any more: a table that was mended, or an address that was named on the day before. All go
-    into one call of the operator's program: a hundred customers with one trouble do not ring a hundred times.
+    All go into one call of the operator's program, so that a hundred customers with one fault ring once. If that call
+    fails, they are kept for the next run, which may not find them again: a table may be mended by then.
     """
     today = time.strftime("%Y-%m-%d", time.gmtime(now))
-    run = atomic_files.open_directory(places.run)
-    try:
+    with atomic_files.hold_directory(places.run) as run:
         told = {name: day for name, day in (atomic_files.load_json(run, _TOLD) or {}).items() if day == today}
-        every = {alarm.name: alarm for alarm in (*_untold(run), *alarms)}
+        every = {alarm.name: alarm for alarm in (*_read_untold(run), *alarms)}
         new = [alarm for name, alarm in every.items() if name not in told]
         if not new:
             return []
@@ -98,13 +96,11 @@ def raise_alarms(alarms: Iterable[Alarm], places: Places, relay: RelaySettings, 
         else:
             new_untold = new[:_MOST_UNTOLD]
         atomic_files.store_json(run, _UNTOLD, {"alarms": new_untold})
-    finally:
-        os.close(run)
     return new
 
 
-def _untold(run: int) -> list[Alarm]:
-    """Return the alarms of earlier runs that could not be told; a damaged file has none."""
+def _read_untold(run: int) -> list[Alarm]:
+    """Return the alarms of earlier runs that could not be raised; none where the file is damaged."""
     found = (atomic_files.load_json(run, _UNTOLD) or {}).get("alarms")
     fields = found if isinstance(found, list) else []
     return [Alarm(*map(str, each)) for each in fields if isinstance(each, list) and len(each) == len(Alarm._fields)]
@@ -125,7 +121,7 @@ def _run_alarm_program(argv: tuple[str, ...], lines: list[str]) -> bool:
 
 
 def hide_urls(text: str) -> str:
-    """Return a text in which each URL ends behind its host: what a webhook's address goes on with is its secret."""
+    """Return a text in which each URL ends after its host: the rest of a webhook's address is its secret."""
     return _URL.sub(r"\1\2/...", text)
 
 
@@ -167,7 +163,7 @@ def _alarm_stale(status: Status, settings: Settings, now: int) -> Iterator[Alarm
 
 
 def _alarm_ageing(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:
-    """Warn every day, from half of the time on."""
+    """Yield a warning every day, from half of open_after_days on."""
     most = settings.open_after_days
     old = [name for name in _closing_domains(status, settings) if 2 * (now - _last_good(status, name)) > most * DAY]
     names = [name for name in old if name not in status.opens]
@@ -223,7 +219,7 @@ def _alarm_noted(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
 
 
 def _closing_domains(status: Status, settings: Settings) -> list[str]:
-    """Return the domains that close, and with time open again."""
+    """Return the domains that an accepted list closes, or closed until it was too old."""
     return [name for name in settings.domains if name not in settings.partial and _last_good(status, name)]
 
 

@@ -1,7 +1,7 @@
-"""Looks every few minutes whether the servers that have the last word about unlisted addresses can be asked.
+"""Checks every few minutes whether customers' servers can be asked about unlisted addresses.
 
-A server that refuses the question itself, or everybody who is listed, would have Postfix refuse whoever the list has
-forgotten; unlisted addresses are then deferred until it passes. Whatever else it says is an alarm and nothing else.
+While a server refuses the question itself, or everybody who is listed, Postfix would refuse people whom the list lacks;
+so unlisted addresses are deferred until the server passes the check again. Any other fault is only an alarm.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from common.spool_files import ASKING
 from receiver.addresses import domain_of
 from receiver.formatting import escape
 from receiver.lists.spool import Spool
-from receiver.monitoring import refusal_watch
+from receiver.monitoring import next_hop
 from receiver.monitoring.alarms import Alarm
 from receiver.outcome import Stopped
 from receiver.system import atomic_files
@@ -27,7 +27,7 @@ from receiver.system import atomic_files
 REFUSE, DEFER, ASK = UNLISTED
 PEOPLE = 3  # listed addresses that are asked about
 RUNS = 2  # in a row, in which a server must refuse them
-UNASKED_RUNS = 6  # in a row in which the time did not suffice for a server, after which it is told: half an hour
+UNASKED_RUNS = 6  # in a row in which there was no time for a server, after which an alarm is raised: half an hour
 _SECONDS = 60.0  # for all servers of one run
 _LEAST = 10.0  # of them, for one; where less is left it is asked in the next run, and then first
 
@@ -43,9 +43,9 @@ class Question(NamedTuple):
 class Asking(NamedTuple):
     """The results of the last probes of one customer's server."""
 
-    refused: int = 0  # looks in a row in which it refused the question, or all who are listed
+    refused: int = 0  # probes in a row in which it refused the question, or all who are listed
     put_off: bool = False  # unlisted addresses are deferred
-    unasked: int = 0  # looks in a row for which there was no time
+    unasked: int = 0  # probes in a row for which there was no time
 
     @classmethod
     def read(cls, fields: Mapping[str, Any] | None) -> Asking:
@@ -55,7 +55,7 @@ class Asking(NamedTuple):
         return cls(refused, said.get("put_off") is True, min(max(unasked, 0), UNASKED_RUNS))
 
     def after(self, found: Answers) -> Asking:
-        """Return it as of one more look."""
+        """Return the results after one more probe."""
         if is_refusing(found):
             return Asking(min(self.refused + 1, RUNS), self.put_off or self.refused + 1 >= RUNS)
         return Asking(0, self.put_off and not is_passing(found))
@@ -76,12 +76,12 @@ def is_passing(found: Answers) -> bool:
 def check_servers(places: Places, customers: Iterable[Settings], postfix: Mapping[str, str]) -> list[Alarm]:
     """Probe the servers of customers with unlisted = "ask" and store the results; return what is wrong.
 
-    Who was not asked for the longest comes first, and no server has more than its share of the time that is left, or
-    than _LEAST: slow ones keep nobody else's from being asked for long.
+    The server that was not asked for the longest time comes first, and none gets more than its share of the time that
+    is left, or than _LEAST: so slow servers do not keep others from being asked for long.
     """
     asked = [settings for settings in customers if settings.unlisted == ASK]
     asked.sort(key=lambda settings: -_read_unasked(places, settings.customer))
-    routes = refusal_watch.read_routes(places, (settings.customer for settings in asked))
+    routes = next_hop.read_routes(places, (settings.customer for settings in asked))
     sender = next_hop_probe.verify_sender(postfix)
     end, found = time.monotonic() + _SECONDS, list[Alarm]()
     for number, settings in enumerate(asked):
@@ -112,13 +112,17 @@ def find_put_off(places: Places, customers: Iterable[Settings]) -> list[str]:
 def _check(
     places: Places, settings: Settings, routes: Mapping[str, str], sender: Sender, seconds: float
 ) -> list[Alarm]:
-    """Ask one server, not at all in no seconds, and write down what came of it; it keeps no other from being asked."""
+    """Ask one server, unless `seconds` is 0, and record the result. A failure stops no other server's check."""
     try:
         with Spool(places, settings.customer) as spool:
             question = _find_question(spool, settings, routes)
             before = Asking.read(atomic_files.load_json(spool.folder, ASKING))
-            answers = _ask(question, sender, seconds) if question and seconds else None
-            after = before.after(answers) if answers else before._replace(unasked=_count_unasked(before, question))
+            answers = None
+            if question and seconds:
+                where, people, domain = question
+                answers = next_hop_probe.ask(where, sender, people, domain, seconds)
+            unasked = min(before.unasked + 1, UNASKED_RUNS) if question else 0
+            after = before.after(answers) if answers else before._replace(unasked=unasked)
             if after != before:
                 atomic_files.store_json(spool.folder, ASKING, after._asdict())
     except (Stopped, OSError) as error:
@@ -129,23 +133,17 @@ def _check(
     return [*_alarms(settings.customer, answers)] if answers else []
 
 
-def _count_unasked(before: Asking, question: Question | None) -> int:
-    return min(before.unasked + 1, UNASKED_RUNS) if question else 0
-
-
 def _find_question(spool: Spool, settings: Settings, routes: Mapping[str, str]) -> Question | None:
-    """Return what the server is to be asked; None: nobody is listed yet, or mail goes by MX records."""
+    """Return what to ask the server; None where nobody is listed yet, or mail goes by MX records."""
     domain = next((name for name in settings.domains if name in routes and name not in settings.partial), "")
     where = next_hop_probe.server(routes.get(domain, ""))
     never = {*settings.include, f"postmaster@{domain}"}
-    people = sorted(name for name in spool.in_force().recipients if domain_of(name) == domain and name not in never)
+    people = sorted(
+        name for name in spool.read_in_force().recipients if domain_of(name) == domain and name not in never
+    )
     if where is None or not people:
         return None
     return Question(where, people[:: len(people) // PEOPLE or 1][:PEOPLE], domain)
-
-
-def _ask(question: Question, sender: Sender, seconds: float) -> Answers:
-    return next_hop_probe.ask(question.server, sender, question.people, question.domain, seconds)
 
 
 def _alarms(customer: str, found: Answers) -> Iterator[Alarm]:

@@ -27,7 +27,7 @@ class Collector:
         self._owners, self._last_hops, self._order = owners, last_hops, first
 
     def collect(self, events: Iterable[Event]) -> None:
-        """Count some in."""
+        """Count events."""
         for event in events:
             self._order += 1
             self._count(event)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from receiver.lists.spool import DAY
+from receiver.formatting import DAY
 from receiver.lists.upload_log import LogEntry
 from receiver.monitoring.refusals import RefusedAddress
 

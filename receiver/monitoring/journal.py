@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple, cast
 
+from receiver.formatting import DAY
 from receiver.monitoring.journal_entry import read_entry
 from receiver.monitoring.mail_log import Event, Losses, MailLog
 from receiver.monitoring.refusals import DAYS
@@ -37,7 +38,7 @@ class Journal(NamedTuple):
 
 def open_journal(since: float, cursor: str, now: float) -> Journal | None:
     """Start reading after a cursor, or else what came after a time, at most DAYS ago. None: there is no journal."""
-    argv = command(max(since, now - DAYS * 86_400), cursor)
+    argv = command(max(since, now - DAYS * DAY), cursor)
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
     try:
         child = subprocess.Popen(

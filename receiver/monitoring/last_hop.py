@@ -1,7 +1,7 @@
-"""The last hop of a mail, which brought it to somebody, from a hop into a filter or a second instance.
+"""Tells a mail's last hop, which delivers it, from a hop into a filter or a second Postfix.
 
-A hop is the last one where Postfix routes the domain, or where no other line has the queue id that its reply names.
-What a filter on this machine takes without naming one, and what agent `discard` takes, reaches nobody.
+A hop is the last one if it goes where Postfix routes the domain, or if no other line has the queue id that its reply
+names. A mail that a filter on this machine accepts without naming one, or that agent `discard` takes, reaches nobody.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class LastHops:
             yield trace
 
     def settle(self, queue_ids: Iterable[str] | None = None) -> list[Trace]:
-        """Return what was held back for these queue ids, or all: no line took it up, so those hops were the last."""
+        """Return what was held back for these queue ids, or all: no line has them, so those hops were the last."""
         names = list(self._held_back if queue_ids is None else queue_ids)
         return [self._held_back.pop(name) for name in names if name in self._held_back]
 

@@ -1,4 +1,4 @@
-"""What an opened log file holds, unpacked: told by its first octets and not by its name."""
+"""The content of an opened log file, unpacked: its first octets tell how, not its name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ZSTD_PROGRAM = "/usr/bin/zstd"
 
 
 class OpenedFile(NamedTuple):
-    """A log file that is open. The descriptor's place is whoever's who reads."""
+    """A log file that is open. Reading moves the descriptor's position, which all readers share."""
 
     name: str  # its path, for people
     descriptor: int
@@ -33,7 +33,7 @@ class OpenedFile(NamedTuple):
 
 
 def open_log(path: str) -> OpenedFile:
-    """Open a log file. Raises OSError, which also what is no file gets."""
+    """Open a log file. Raises OSError, also for what is no plain file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     status = os.fstat(descriptor)
     if not os.path.isfile(f"/dev/fd/{descriptor}"):
@@ -44,7 +44,7 @@ def open_log(path: str) -> OpenedFile:
 
 @contextmanager
 def content(file: OpenedFile, offset: int = 0) -> Iterator[BinaryIO]:
-    """Open what a file holds, from a place on; of an archive the place counts in what was packed.
+    """Open a file's content from an offset on; an offset in an archive counts the octets that were packed.
 
     Raises what DAMAGED names, here and while it is read.
     """

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
+from receiver.formatting import DAY
 from receiver.monitoring import journal
 from receiver.monitoring.journal import Journal
 from receiver.monitoring.log_content import OpenedFile, open_log
@@ -17,7 +18,6 @@ from receiver.system import subprocesses
 
 SYSLOG_FILES = ("/var/log/mail.log", "/var/log/maillog")  # rsyslog's, on Debian and on RHEL
 ELSE = "/var/log/mail"  # on SUSE and as CIS has it; beside one of those it would have the same lines once more
-_DAY = 86_400
 _MOST_FILES = 100  # of one log
 _PACKED = r"\.(?:gz|xz|zst|bz2)"
 _ROTATED = re.compile(rf"(?:[.-]\d+|{_PACKED})*")
@@ -88,7 +88,7 @@ def _log(path: str, now: float) -> OpenedLog:
     for each in rotations(directory, name):
         with suppress(OSError):
             file = open_log(os.path.join(directory, each))
-            if file.written >= now - DAYS * _DAY and file.size:
+            if file.written >= now - DAYS * DAY and file.size:
                 files.append(file)
             else:
                 os.close(file.descriptor)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import NamedTuple
 
+from receiver.formatting import DAY
 from receiver.monitoring.collector import Collector
 from receiver.monitoring.log_content import DAMAGED, OpenedFile, content
 from receiver.monitoring.log_head import read_head
@@ -18,11 +19,11 @@ from receiver.monitoring.mail_log import Losses, MailLog, cut_lengths
 _BEGIN = 4_096  # octets by which two files are known to be the same log
 _LONG = 16 << 20  # octets of a file, more of which is not read twice
 _STEP, _SAMPLE = 256 << 10, 8 << 10  # octets: a line is looked at each step; in a long file none spans a year
-_AGO = 86_400  # seconds that an archive may be older than the reading before, and still hold the place where it ended
+_AGO = DAY  # seconds that an archive may be older than the last reading and still hold the place where that ended
 
 
 class Position(NamedTuple):
-    """Where a reading ended: a place in what a file holds, known again by the octets before it, whatever its name."""
+    """Where a reading ended: an offset in a file's content, which the octets before it identify, whatever its name."""
 
     offset: int
     length: int  # of those octets
@@ -45,10 +46,10 @@ class Part(NamedTuple):
     offset: int = 0
 
 
-def parts(files: Sequence[OpenedFile], position: Position | None, read_last: float) -> tuple[list[Part], bool]:
-    """Return what follows a position, and whether it was found; where it was not, what was written since then.
+def find_parts(files: Sequence[OpenedFile], position: Position | None, read_last: float) -> tuple[list[Part], bool]:
+    """Return what follows a position, and whether it was found; if not, the files written since the last reading.
 
-    The files are the oldest first. A file that was renamed, copied or packed meanwhile is known by what it holds.
+    The files come oldest first. A file that was renamed, copied or packed meanwhile is recognised by its content.
     """
     files = distinct(files)
     if position is None:
@@ -121,7 +122,7 @@ def distinct(files: Iterable[OpenedFile]) -> list[OpenedFile]:
     return sorted(found, key=lambda file: file.written)
 
 
-def known_cuts(some: Sequence[Part]) -> frozenset[int]:
+def find_cut_lengths(some: Sequence[Part]) -> frozenset[int]:
     """Return the lengths at which lines of these files are cut, before any of them is read."""
     lengths: frozenset[int] = frozenset()
     for part in some:
@@ -131,7 +132,7 @@ def known_cuts(some: Sequence[Part]) -> frozenset[int]:
     return lengths
 
 
-def begin(part: Part) -> str:
+def read_first_day(part: Part) -> str:
     """Return the day of the first line; nothing: it has none."""
     with suppress(*DAMAGED):
         lines = (line for some in _slices(part) for line in some.lines)

@@ -6,13 +6,14 @@ import calendar
 import re
 import time
 
+from receiver.formatting import DAY
 from receiver.monitoring.log_head import MONTHS, Stamp, read_head
 
 _MONTH = 31  # days as they are counted here: 31 in each month
 _BACK = _MONTH  # a day may be so much earlier than the line before in the same year: a clock was set back
 _YEAR = 12 * _MONTH
 _TWO_TIMES = re.compile(rb"\d{4}-\S+Z (?:std\w+ [FP] )?[A-Z][a-z]{2} ")  # docker's, and a line's own
-_AHEAD = 2 * 86_400  # seconds that a line may be later than the file, in another time zone
+_AHEAD = 2 * DAY  # seconds that a line may be later than the file, in another time zone
 
 
 class YearCounter:

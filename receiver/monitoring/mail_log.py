@@ -1,7 +1,7 @@
 """Reads a mail log of Postfix: who was refused, and where mail went, day by day.
 
-Each line is read whole; one that was cut, or may have been, proves nothing. Nothing in a line tells that a logger cut
-it in a place where it still looks whole, so the same lines are looked at before for the lengths at which it cuts.
+A line that was cut, or may have been, proves nothing. A cut line can still look whole; so the lengths at which the
+logger cuts are found in the same lines first.
 """
 
 from __future__ import annotations

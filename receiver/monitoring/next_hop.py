@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from common import next_hop_probe
 from common.next_hop_probe import Answers
 from common.paths import Places
 from common.settings import Settings
-from receiver.monitoring import refusal_watch
 from receiver.monitoring.log_files import OpenedLogs
 
 SECONDS = 20.0  # for all questions of a call that a person waits for
@@ -25,7 +25,7 @@ class NextHop(NamedTuple):
     @classmethod
     def of(cls, places: Places, settings: Settings, logs: OpenedLogs | None) -> NextHop:
         """Read the route; who asks is known where root has opened the logs."""
-        routes = refusal_watch.read_routes(places, [settings.customer])
+        routes = read_routes(places, [settings.customer])
         domain = next((name for name in settings.domains if name in routes), settings.domains[0])
         return cls(routes.get(domain, ""), domain, logs.postfix if logs else {})
 
@@ -40,7 +40,7 @@ class NextHop(NamedTuple):
         return next_hop_probe.ask(where, next_hop_probe.verify_sender(self.postfix), addresses, self.domain, SECONDS)
 
     def describe(self) -> str:
-        """Return what keeps mail that was taken from being a proof, in words; empty: random names are refused."""
+        """Return in words why an accepted mail proves nothing; empty where the server refuses random names."""
         answers = self.ask([])
         if answers.takes_everybody:
             return "the customer's server takes everybody: that it took mail for an address proves nothing"
@@ -49,3 +49,13 @@ class NextHop(NamedTuple):
         if not answers.random.is_refused:
             return f"the customer's server does not say whom it takes now: {answers.random.code} {answers.random.text}"
         return ""
+
+
+def read_routes(places: Places, customers: Iterable[str]) -> dict[str, str]:
+    """Return where Postfix routes each domain, as TRANSPORT:NEXTHOP; what goes by MX records has none."""
+    routes: dict[str, str] = {}
+    for customer in customers:
+        with suppress(OSError, ValueError), open(f"{places.tree(customer)}/transport", encoding="utf-8") as lines:
+            pairs = (line.partition(" ") for line in lines)
+            routes.update((domain, route.strip()) for domain, blank, route in pairs if blank)
+    return routes

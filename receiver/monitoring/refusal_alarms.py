@@ -1,7 +1,8 @@
 """Which refusals look wrong, and what a person is told of them. Pure: data in, questions and alarms out.
 
-Two steps. suspects() says which addresses are to be asked about; judge() tells what the answers mean. Strangers make
-true refusals too: bounces and call-outs (from=<>), and a client that tries many names, raise nothing alone.
+There are two steps. find_suspects() returns the addresses that must be asked about; find_refusal_alarms() returns what
+the answers mean. A refusal may be right: bounces and call-outs (from=<>), and a client that tries many names, raise no
+alarm by themselves.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from common.next_hop_probe import RANDOM, Answers, Reply
+from receiver.addresses import without_tag
 from receiver.formatting import escape, name_some
 from receiver.monitoring.postfix_message import DEFERRED, UNLISTED
-from receiver.monitoring.refusals import Refusals, RefusedAddress, without_tag
+from receiver.monitoring.refusals import Refusals, RefusedAddress
 
 DAILY = "refused-today"  # the kind of the line of the day
 MOST = 20  # addresses of each kind that are asked about in one run
 _NAMED = 5  # addresses that a line names
-_MANY = 10  # names that nobody ever had and one network tries, after which it is a dictionary
+_MANY = 10  # invented names that one network tries, after which it counts as guessing
 _ENTRIES = 3  # removals that a line names
-_OFTEN = 3  # days, and networks, after which an address that was never listed is told
+_OFTEN = 3  # days, and networks, after which an address that was never listed is named
 _STRANGE = re.compile(r'.*[%!"@].*@')  # local parts to which Postfix denies relaying, whoever asks
 _REJECTED = "Recipient address rejected"
 
@@ -94,8 +96,8 @@ class RefusalAlarm(NamedTuple):
         return DAILY if self.is_daily else f"refusal {sha256(repr(sorted(self.addresses)).encode()).hexdigest()[:12]}"
 
 
-def suspects(refusals: Refusals, known: ListSnapshot, today: str) -> Suspects:
-    """Return the addresses that look wrong: none that was told before, none asked twice on a day."""
+def find_suspects(refusals: Refusals, known: ListSnapshot, today: str) -> Suspects:
+    """Return the addresses whose refusal looks wrong, without those named before or asked about today."""
     asked = frozenset(name for name, day in refusals.asked.items() if day == today)
     new = {name: each for name, each in _refused_with_sender(refusals) if _is_new(name, refusals, known)}
     failed = {name: each for name, each in refusals.faults.items() if name not in asked}
@@ -109,8 +111,8 @@ def suspects(refusals: Refusals, known: ListSnapshot, today: str) -> Suspects:
     return Suspects(removed, tuple(broken), tuple(unlisted), tuple(overruled), asked, guessed)
 
 
-def judge(known: ListSnapshot, asked: Suspects, answered: SuspectAnswers) -> list[RefusalAlarm]:
-    """Return the alarms that the answers bear out."""
+def find_refusal_alarms(known: ListSnapshot, asked: Suspects, answered: SuspectAnswers) -> list[RefusalAlarm]:
+    """Return the alarms that the answers confirm."""
     return [
         *_alarm_removed(known, asked, answered),
         *_alarm_broken(known, asked, answered),
@@ -164,13 +166,13 @@ def _is_real(name: str, refused: RefusedAddress, refusals: Refusals, known: List
 
 
 def _is_new(name: str, refusals: Refusals, known: ListSnapshot) -> bool:
-    """Return whether nobody was told of an address, and Postern has not made it up itself: nobody ever had that."""
+    """Return whether an address was not named yet, and is no random one that Postern itself made up."""
     is_real = _is_real(name, refusals.refused.get(name, RefusedAddress({}, ())), refusals, known)
     return name not in refusals.named and (is_real or not RANDOM.fullmatch(name))
 
 
 def _is_removed(name: str, refused: RefusedAddress, known: ListSnapshot) -> bool:
-    """Return whether an upload removed an address that nobody let go, and it was refused since."""
+    """Return whether an upload removed an address, no person accepted that, and it was refused since."""
     gone = known.gone.get(name)
     return gone is not None and not gone.by_person and refused.days[-1] >= gone.since
 
@@ -183,7 +185,7 @@ def _is_missed(name: str, refused: RefusedAddress, refusals: Refusals, known: Li
 
 
 def _alarm_removed(known: ListSnapshot, asked: Suspects, answered: SuspectAnswers) -> Iterator[RefusalAlarm]:
-    """Yield one line: whom the server takes, or where that proves nothing, more than a few of one upload."""
+    """Yield one line: those that the server takes; if that proves nothing, uploads that removed more than a few."""
     names = [name for name in asked.removed if name in answered.missing]
     proves_nothing = answered.next_hop.takes_everybody or not known.may_be_asked
     by_entry: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Asks about refusals that look wrong, the customer's server and this relay itself, and raises what is borne out."""
+"""Asks the customer's server and this relay about refusals that look wrong, and raises those that are confirmed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from common import next_hop_probe
 from common.next_hop_probe import Answers, Sender, Server
 from common.settings import Settings
 from receiver.addresses import domain_of
+from receiver.formatting import DAY
 from receiver.lists import removed_addresses
 from receiver.lists.removed_addresses import Removal
-from receiver.lists.spool import DAY, Spool
-from receiver.monitoring import refusal_watch
+from receiver.lists.spool import Spool
 from receiver.monitoring.alarms import Alarm
+from receiver.monitoring.log_findings import Watch, WatchedCustomer, local_day
 from receiver.monitoring.refusal_alarms import (
     DAILY,
     ListSnapshot,
@@ -23,17 +24,16 @@ from receiver.monitoring.refusal_alarms import (
     SuspectAnswers,
     Suspects,
     daily_line,
-    judge,
-    suspects,
+    find_refusal_alarms,
+    find_suspects,
 )
-from receiver.monitoring.refusal_watch import Watch, WatchedCustomer
 from receiver.monitoring.refusals import DAYS, RaisedAlarm, alarm_day, raised_today
 from receiver.outcome import Failed
 from receiver.tables_client import Tables
 
 _SECONDS = 60.0  # for all questions of one run; what was not asked then is asked in the next one
 _EVERYWHERE = ("", "all", "loopback-only")
-_FOREIGN = "postern.invalid"  # a domain that no relay takes mail for: who may send there is no stranger to it
+_FOREIGN = "postern.invalid"  # a domain that no relay takes mail for: a client that may send there is no stranger
 _LOOPBACK = "127.81.67.1"  # this machine's as well, and in fewer mynetworks than 127.0.0.1
 _MOST_SOURCES = 4
 
@@ -44,7 +44,7 @@ class RefusalCheck:
     def __init__(self, tables: Tables, routes: Mapping[str, str], postfix: Mapping[str, str], now: int) -> None:
         """Go by where mail for each domain goes, and by settings of main.cf."""
         self._tables, self._routes, self._postfix = tables, routes, postfix
-        self._now, self._today = now, refusal_watch.day(now)
+        self._now, self._today = now, local_day(now)
         self._end = time.monotonic() + _SECONDS
 
     def raise_alarms(self, watch: Watch) -> list[Alarm]:
@@ -56,11 +56,11 @@ class RefusalCheck:
         if refusals.refused or refusals.faults:
             known = self._read_known(watched.settings)
             refusals.forget_named(known.listed)
-            asked = suspects(refusals, known, self._today)
+            asked = find_suspects(refusals, known, self._today)
             answered = self._ask(asked, watched.settings)
-            for alarm in judge(known, asked, answered):
+            for alarm in find_refusal_alarms(known, asked, answered):
                 self._raise(watched, alarm)
-            if not self._is_raised(watched, DAILY) and (line := daily_line(refusals, known)):
+            if DAILY not in dict(raised_today(refusals.raised, self._now)) and (line := daily_line(refusals, known)):
                 self._raise(watched, line)
             refusals.asked.update(dict.fromkeys((*answered.next_hop.replies, *answered.relay), self._today))
         return [Alarm(customer, kind, text) for kind, text in raised_today(refusals.raised, self._now)]
@@ -68,7 +68,7 @@ class RefusalCheck:
     def _read_known(self, settings: Settings) -> ListSnapshot:
         """Read a customer's list, the one that waits, and who left of late."""
         with Spool(self._tables.places, settings.customer) as spool:
-            held, recipients = spool.held(), spool.in_force().recipients
+            held, recipients = spool.read_held(), spool.read_in_force().recipients
             removals = removed_addresses.find_gone(spool.folder, self._now)
         return ListSnapshot(
             settings.customer,
@@ -83,16 +83,13 @@ class RefusalCheck:
         watched.refusals.raised[alarm.kind] = RaisedAlarm(alarm_day(self._now), alarm.text)
         watched.refusals.named.update(dict.fromkeys(alarm.addresses, self._today))
 
-    def _is_raised(self, watched: WatchedCustomer, kind: str) -> bool:
-        return any(kind == each for each, _ in raised_today(watched.refusals.raised, self._now))
-
     def _ask(self, asked: Suspects, settings: Settings) -> SuspectAnswers:
         missing = self._missing_in_tables(asked.for_tables)
         next_hop = self._ask_next_hop([name for name in asked.for_next_hop if name in missing], settings)
         return SuspectAnswers(next_hop, self.ask_relay(asked.for_relay).replies, missing)
 
     def _missing_in_tables(self, names: list[str]) -> frozenset[str]:
-        """Return those that Postfix does not find in our tables; none where they cannot be read, which is told.
+        """Return those that Postfix does not find in our tables; none where they cannot be read, an alarm by itself.
 
         Nobody is missing in a domain that is open.
         """
@@ -107,17 +104,17 @@ class RefusalCheck:
         where = self._next_hop(settings)
         if not names or where is None:
             return Answers()
-        domain = names[0].rpartition("@")[2]
-        return next_hop_probe.ask(where, next_hop_probe.verify_sender(self._postfix), names, domain, self._left)
+        sender = next_hop_probe.verify_sender(self._postfix)
+        return next_hop_probe.ask(where, sender, names, domain_of(names[0]), self._left)
 
     def ask_relay(self, names: list[str]) -> Answers:
         """Return what this relay says about addresses; who is not asked has no reply.
 
-        It is asked as by a stranger where it has an address that is none of mynetworks: those are let by.
+        It is asked from an address outside mynetworks where it has one, because clients in mynetworks are let through.
         """
         found = Answers()
         for source in _sources(self._relay.host) if names else ():
-            sender = Sender(self._name, source=source)
+            sender = Sender(self._postfix.get("myhostname", "") or "localhost", source=source)
             found = next_hop_probe.ask(self._relay, sender, names, _FOREIGN, self._left)
             if found.random and not found.random.is_taken:  # 454 of some releases is 554 of others
                 break
@@ -131,10 +128,6 @@ class RefusalCheck:
     @property
     def _left(self) -> float:
         return min(next_hop_probe.SECONDS, self._end - time.monotonic())
-
-    @property
-    def _name(self) -> str:
-        return self._postfix.get("myhostname", "") or "localhost"
 
     @property
     def _relay(self) -> Server:
@@ -157,4 +150,4 @@ def _sources(host: str) -> list[str]:
 
 
 def _describe_removal(removal: Removal) -> RecentRemoval:
-    return RecentRemoval(removal.entry, removal.is_by_person, refusal_watch.day(removal.when - DAY))
+    return RecentRemoval(removal.entry, removal.is_by_person, local_day(removal.when - DAY))

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from common.next_hop_probe import RANDOM
+from receiver.addresses import without_tag
 from receiver.lists.review_record import MailSeen
 from receiver.monitoring.last_hop import SENT, Trace
 from receiver.monitoring.postfix_message import KINDS, Breakage, OtherRefusal, Refusal
@@ -103,11 +104,12 @@ class Refusals:
         self._known: Callable[[], Collection[str]] = frozenset
 
     def refuse(self, address: str, refusal: Refusal, day: str, count: int) -> None:
-        """Count a refusal in."""
+        """Count a refusal."""
         self.totals[refusal.kind] += count
         before = self.refused.get(address, RefusedAddress({}, ()))
+        seen = RefusalDay(day, network(refusal.client), refusal.has_sender)
         kinds = {**before.kinds, refusal.kind: before.kinds.get(refusal.kind, 0) + count}
-        self.refused[address] = before._replace(kinds=kinds, seen=_add_seen(before.seen, _seen_of(refusal, day)))
+        self.refused[address] = before._replace(kinds=kinds, seen=_add_seen(before.seen, seen))
         if len(self.refused) > 2 * self._most:
             self._evict()
 
@@ -123,7 +125,7 @@ class Refusals:
             del self.waiting[address]
 
     def add(self, other: Refusals) -> None:
-        """Count in what is known of other domains."""
+        """Add the counts of other domains."""
         self.refused.update(other.refused)
         self.had_mail.update(other.had_mail)
         self.waiting.update(other.waiting)
@@ -140,7 +142,7 @@ class Refusals:
             del self.faults[next(iter(self.faults))]
 
     def keep_known(self, known: Callable[[], Collection[str]]) -> None:
-        """Keep, where somebody has to go, whom a list has or had; who that is is asked for only then."""
+        """Prefer what `known` returns when there are too many addresses; it is called only then."""
         self._known = known
 
     def mark_listed(self, listed: Collection[str]) -> None:
@@ -150,7 +152,7 @@ class Refusals:
                 self.refused[address] = refused._replace(was_listed=True)
 
     def forget_named(self, listed: Collection[str]) -> None:
-        """Let those who are listed again be named again, but for whom another rule refuses though they are listed."""
+        """Allow addresses that are listed again to be named again, except those that another rule refuses."""
         self.named = {name: day for name, day in self.named.items() if name in self.faults or name not in listed}
 
     def forget(self, oldest: str) -> None:
@@ -190,9 +192,9 @@ class Refusals:
 
     @property
     def of_strangers(self) -> dict[str, RefusedAddress]:
-        """Return who was refused, without the names that Postern itself makes up to ask about.
+        """Return who was refused, without the random names that Postern makes up to ask about.
 
-        A stranger may make up such a name too. Who was ever listed, has mail or waits for it is none.
+        An address of that form that was ever listed, had mail or waits for mail was not made up.
         """
         return {name: each for name, each in self.refused.items() if not self._is_made_up(name)}
 
@@ -212,12 +214,6 @@ class Refusals:
         }
 
 
-def without_tag(name: str) -> str:
-    """Return user@ of user+tag@; empty: it has no tag."""
-    local, _, domain = name.rpartition("@")
-    return f"{local.partition('+')[0]}@{domain}" if "+" in local else ""
-
-
 def alarm_day(now: float) -> str:
     """Return the day on which an alarm is told once."""
     return time.strftime("%Y-%m-%d", time.gmtime(now))
@@ -230,16 +226,12 @@ def raised_today(raised: Mapping[str, RaisedAlarm], now: float) -> list[tuple[st
 
 @lru_cache(maxsize=4_096)
 def network(client: str) -> str:
-    """Return the network of a client's address: one line to the world, as far as that can be told."""
+    """Return the network of a client's address, whose clients count as one."""
     try:
         address = ipaddress.ip_address(client)
     except ValueError:
         return "unknown"
     return str(ipaddress.ip_network(f"{address}/{24 if address.version == 4 else 48}", strict=False))
-
-
-def _seen_of(refusal: Refusal, day: str) -> RefusalDay:
-    return RefusalDay(day, network(refusal.client), refusal.has_sender)
 
 
 def _add_seen(seen: tuple[RefusalDay, ...], new: RefusalDay) -> tuple[RefusalDay, ...]:

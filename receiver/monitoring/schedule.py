@@ -10,13 +10,13 @@ from datetime import date, datetime, timedelta, timezone, tzinfo
 from itertools import islice
 
 from common.settings import Settings
-from receiver.formatting import format_time
+from receiver.formatting import DAY, format_time
 
 DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 MISSED = 2  # exports in a row that may not have come before anybody is told
 MOST = 3  # customers at least whose lateness at once is one outage, if that is most of them
 _RUN = 1800  # seconds that an export may take to come
-_STRANGE = 86_400  # seconds of patience more where the time zone is not known here: no zone is further off
+_STRANGE = DAY  # seconds of patience more where the time zone is not known here: no zone is further off
 
 
 def describe_lateness(settings: Settings, heard: int, now: int) -> str:
@@ -28,7 +28,7 @@ def describe_lateness(settings: Settings, heard: int, now: int) -> str:
 
 
 def find_due(settings: Settings, now: int) -> int:
-    """Return since when there must have been an export; 0: the settings, of an older release, tell no schedule."""
+    """Return since when there must have been an export; 0 where settings of an older release have no schedule."""
     if not (settings.days and settings.starts):
         return 0
     zone, patience = _zone(settings.timezone)
@@ -37,7 +37,7 @@ def find_due(settings: Settings, now: int) -> int:
 
 
 def describe_outage(stale: Sequence[str], watched: int) -> str:
-    """Return in one sentence that most of a relay's customers are stale at once; nothing: they are not."""
+    """Return in one sentence that most of a relay's customers are stale at once; empty where they are not."""
     if len(stale) < MOST or 2 * len(stale) <= watched:
         return ""
     names = ", ".join(stale[:5]) + (" ..." if len(stale) > 5 else "")

@@ -1,4 +1,4 @@
-"""How a customer's list stands, for the customer's own `status` and for the operator's."""
+"""The state of a customer's list, for the customer's own `status` and for the operator's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from common.opened import Opened, find_marker
 from common.release import RELEASE
 from common.settings import UNLISTED, Settings
 from receiver.lists import publishing, upload_log
-from receiver.lists.spool import Held, ListFreeze, Spool, Summary
+from receiver.lists.accepted import Summary
+from receiver.lists.held import Held, ListFreeze
+from receiver.lists.spool import Spool
 from receiver.outcome import Outcome
 
 ASK = UNLISTED[-1]
@@ -33,11 +35,11 @@ class Status(NamedTuple):
 
     @classmethod
     def of(cls, spool: Spool, settings: Settings, now: int) -> Status:
-        """Read it, without a lock: a run that is going on may be half seen. No list is read into memory."""
-        in_force, begun = spool.summary(), publishing.read_unfinished(spool)
+        """Read it without a lock, so that a run at work may be half visible, and without loading a list."""
+        in_force, begun = spool.summarize_in_force(), publishing.read_unfinished(spool)
         opened = find_marker(spool.places, spool.customer)
         opens = settings.domains if opened else in_force.accepted.opens(settings, now)
-        state = (spool.waits(), spool.frozen(), spool.keys(), spool.last_run())
+        state = (spool.summarize_held(), spool.read_freeze(), spool.read_keys(), spool.read_last_run())
         gained = upload_log.find_last_addition(spool.folder) if settings.no_additions_days else 0
         return cls(
             spool.customer,

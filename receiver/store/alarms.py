@@ -6,18 +6,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from common.paths import Places
-from common.settings import BadSettings, load_settings
-from receiver.formatting import NAMED, escape, format_time
+from common.settings import BadSettings, list_customers, load_settings
+from receiver.formatting import DAY, NAMED, escape, format_time
 from receiver.lists import list_file
 from receiver.lists.spool import Spool
 from receiver.outcome import Stopped
+from receiver.store.access import StoreAccess
 from receiver.store.follow import BESIDE, FollowRecord
 from receiver.store.notes import read_notes
-from receiver.store.operator import customers_of
-from receiver.store.transaction import StoreAccess
 
 SILENT = 3_600  # seconds without the store after which it is an alarm
-_DAY = 86_400
 
 
 def find_alarms(access: StoreAccess, run: int, followed: FollowRecord, now: int) -> Iterator[tuple[str, str, str]]:
@@ -37,16 +35,16 @@ def find_alarms(access: StoreAccess, run: int, followed: FollowRecord, now: int)
         if now - since >= BESIDE and not access.settings.is_upload_relay:
             text = "this relay and the store have lists that do not know each other, and both are in force"
             yield name, f"beside {since}", f"{text}; an upload relay, or `inv store {name}`, makes one of them"
-    for note in read_notes(run, now - _DAY):
+    for note in read_notes(run, now - DAY):
         yield note.customer, f"store {note.when} {list_file.digest(note.text.encode())[:8]}", note.text
 
 
 def _opening(places: Places, followed: FollowRecord, now: int) -> list[str]:
     """Return the domains that were closed when the store was reached last, and are not in an hour's time."""
     found: list[str] = []
-    for name in customers_of(places):
+    for name in list_customers(places):
         with suppress(Stopped, BadSettings, OSError), Spool(places, name) as spool:
-            settings, accepted = load_settings(places, name), spool.accepted()
+            settings, accepted = load_settings(places, name), spool.read_accepted()
             already = accepted.opens(settings, followed.reached)
             found += (domain for domain in accepted.opens(settings, now + SILENT) if domain not in already)
     return found

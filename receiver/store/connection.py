@@ -1,4 +1,4 @@
-"""One connection to the store, on which nothing waits for ever, and its transactions."""
+"""One connection to the store, on which every wait is bounded, and its transactions."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Session:
         self.ask(_BEGIN.format(level))
 
     def roll_back(self) -> None:
-        """End it without a trace, whether it is still there or not."""
+        """End the transaction without a change, also where the connection is lost."""
         with suppress(self.driver.Error):
             self.ask("ROLLBACK")
 

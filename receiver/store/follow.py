@@ -1,7 +1,7 @@
-"""A relay follows: what the store says of its own customers comes into force here, customer by customer.
+"""Follows the store: puts its heads of this relay's customers in force here, customer by customer.
 
-Each run looks at the heads that changed since the last one, and every ten minutes at all. A follower never writes a
-head. An upload relay whose heads are not the store's alone writes them.
+Each run reads the heads that changed since the last run, and all of them every ten minutes. A follower never writes a
+head. An upload relay writes one where it has heads that the store lacks.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from receiver.lists import publishing
 from receiver.lists.spool import Spool
 from receiver.outcome import Stopped
 from receiver.store import rows
+from receiver.store.access import StoreAccess
 from receiver.store.connection import Connection, Unclear, Unreached
 from receiver.store.head import Tip
 from receiver.store.heartbeat import beat
@@ -28,7 +29,7 @@ from receiver.store.merge import is_settled, reconcile
 from receiver.store.notes import read_notes
 from receiver.store.relay_heads import find_list, read_heads
 from receiver.store.settings import load_upload_relays
-from receiver.store.transaction import StoreAccess, missing_lists, prepare, publish, write
+from receiver.store.transaction import missing_lists, prepare, publish, write
 from receiver.system import atomic_files, locks
 
 ALL = 600  # seconds after which every customer is looked at
@@ -64,16 +65,15 @@ def read_followed(run: int) -> FollowRecord:
 
 def follow(access: StoreAccess, customers: Sequence[str], now: int, seconds: float = 3_600.0) -> FollowResult:
     """Read the store once, for at most so many seconds. Raises Busy while another run is at it."""
-    run = atomic_files.open_directory(access.places.run)
-    lock = os.open("follow.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=run)
-    try:
-        with locks.hold_lock(lock, fcntl.LOCK_EX, 0, "the last run of follow has not ended yet"):
-            looked = _look(access, customers, run, now, time.monotonic() + seconds)
-            atomic_files.store_json(run, FOLLOW, looked.followed._asdict())
-            return looked
-    finally:
-        os.close(lock)
-        os.close(run)
+    with atomic_files.hold_directory(access.places.run) as run:
+        lock = os.open("follow.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=run)
+        try:
+            with locks.hold_lock(lock, fcntl.LOCK_EX, 0, "the last run of follow has not ended yet"):
+                looked = _look(access, customers, run, now, time.monotonic() + seconds)
+                atomic_files.store_json(run, FOLLOW, looked.followed._asdict())
+                return looked
+        finally:
+            os.close(lock)
 
 
 def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, until: float) -> FollowResult:

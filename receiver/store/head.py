@@ -10,13 +10,16 @@ from typing import Any, NamedTuple
 from common.spool_files import LATEST
 from receiver.formatting import escape
 from receiver.lists import list_file
-from receiver.lists.spool import Accepted, Held, LastExport
+from receiver.lists.accepted import Accepted
+from receiver.lists.held import Held
+from receiver.lists.spool import LastExport
 from receiver.outcome import Busy
 from receiver.system import atomic_files
+from receiver.system.checked_json import check_types
 
 FORMAT = 1  # of a head as JSON; a newer one is neither taken nor written
 BOUND = 1_000  # points that a head remembers
-SPARE = "~"  # ends the point of what an upload falls back on: its upload's point, marked
+FALLBACK = "~"  # the end of a fallback's point; what stands before it is the point of the upload
 GIVEN = "="  # in the past, between the point and the list of a state as another relay handed it over
 DECISIONS = ("accept", "rollback", "bring back", "resume", "open", "settings")  # what a person did
 
@@ -76,14 +79,14 @@ class Head(NamedTuple):
         return Behind(self.point, self.date, self.kind if decided else "", self.by if decided else "")
 
     def knows(self, point: str) -> bool:
-        """Return whether a state lies behind this one; who is or knows an upload knows what it falls back on."""
-        plain = point.rstrip(SPARE)
-        if point.endswith(SPARE) and plain == self.point:
+        """Return whether a state lies behind this one. A head that is or knows an upload knows its fallback too."""
+        plain = point.rstrip(FALLBACK)
+        if point.endswith(FALLBACK) and plain == self.point:
             return True
         return any(each.point in (point, plain) for each in self.past)
 
     def follows(self, other: Head) -> bool:
-        """Return whether another state lies behind this one; one that was handed over does with its list alone."""
+        """Return whether another state lies behind this one; one that was handed over counts with its list alone."""
         return self.knows(other.point) or self.knows(name_given(other))
 
 
@@ -100,12 +103,12 @@ class Tip(NamedTuple):
 
 
 def new_point() -> str:
-    """Return an id by chance, which no other state anywhere has: 32 hexadecimal digits."""
+    """Return a random id, which no other state anywhere has: 32 hexadecimal digits."""
     return os.urandom(16).hex()
 
 
 def name_given(head: Head) -> str:
-    """Return what names a state that another relay handed over: that relay may say the point of any list."""
+    """Return the name of a state that another relay handed over: that relay may claim any point for any list."""
     return f"{head.point}{GIVEN}{head.list}"
 
 
@@ -125,7 +128,7 @@ def date_on_top(tips: Iterable[Tip], now: int) -> int:
 
 
 def digest(store: str, customer: str, text: str) -> str:
-    """Return what a row says of its head: a damaged one, another customer's or another store's does not fit."""
+    """Return the digest of a head in its row, which no damaged head, other customer or other store has."""
     return list_file.digest("\n".join((store, customer, text)).encode())
 
 
@@ -139,7 +142,7 @@ def encode_head(head: Head) -> str:
 
 
 def decode_head(text: str) -> Head:
-    """Return what encode_head() gave. Raises NewerFormat, and ValueError for what is none: it may be anybody's work."""
+    """Return what encode_head() gave. Raises NewerFormat, and ValueError for what is no head."""
     try:
         fields = json.loads(text)
         if fields["format"] > FORMAT:
@@ -160,23 +163,18 @@ def decode_head(text: str) -> Head:
 def _check(head: Head) -> Head:
     frozen, export = head.frozen, head.export
     held = Held.read(head.held) if head.held is not None else None
-    _check_kind(str, head.point, head.list, head.kind, head.by, head.settings.hash, *head.settings.holds)
-    _check_kind(str, *head.kept, *head.kept.values(), *export.open_domains)
-    _check_kind(str, *(word for each in head.past for word in (each.point, each.kind, each.by)))
-    _check_kind(int, head.settings.number)
-    _check_kind((bool, type(None)), export.plus_addresses)
-    _check_kind((Mapping, type(None)), head.review)
+    check_types(str, head.point, head.list, head.kind, head.by, head.settings.hash, *head.settings.holds)
+    check_types(str, *head.kept, *head.kept.values(), *export.open_domains)
+    check_types(str, *(word for each in head.past for word in (each.point, each.kind, each.by)))
+    check_types(int, head.settings.number)
+    check_types((bool, type(None)), export.plus_addresses)
+    check_types((Mapping, type(None)), head.review)
     dates = [head.date, *(each.date for each in head.past), *head.accepted.domains.values()]
     if frozen:
-        _check_kind(str, frozen.by, frozen.to, frozen.seen)
-        _check_kind(bool, frozen.is_merged)
+        check_types(str, frozen.by, frozen.to, frozen.seen)
+        check_types(bool, frozen.is_merged)
         dates.append(frozen.since)
-    _check_kind(int, *dates)
+    check_types(int, *dates)
     if not all(0 <= date <= LATEST for date in (*dates, *([held.since, held.origin.when] if held else []))):
         raise TypeError("a date is none")
     return head
-
-
-def _check_kind(kind: type | tuple[type, ...], *values: object) -> None:
-    if not all(isinstance(value, kind) for value in values):
-        raise TypeError("a word or a number is of another kind")

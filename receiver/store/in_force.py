@@ -1,6 +1,6 @@
-"""From a relay's heads to what is in force there: the list that Postfix's tables are built from, and what goes with it.
+"""Puts a relay's heads in force: the list from which Postfix's tables are built, and what belongs to it.
 
-Heads keep every address; a relay cuts to its tree's domains here. All of it may be done again.
+A head keeps every address; here the list is cut to the domains of the relay's tree. Every step can be repeated.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from common.settings import Settings
 from common.spool_files import HEADS_IN_FORCE
 from receiver.addresses import keep_domains
 from receiver.lists import list_file, publishing, removed_addresses, upload_log
+from receiver.lists.held import Held, ListFreeze
 from receiver.lists.publishing import Decision
 from receiver.lists.removed_addresses import Removal
 from receiver.lists.review_record import BadRecord, decode_record, load_record, store_record
-from receiver.lists.spool import Held, ListFreeze, Spool
+from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Origin
 from receiver.store.head import Head, Tip
@@ -45,13 +46,13 @@ class Published(NamedTuple):
 
 
 def publish_heads(spool: Spool, settings: Settings, tips: Sequence[Tip], news: News, now: int) -> Published:
-    """Make these the relay's heads, and put what they come to into force. The caller holds the customer's lock."""
-    publishing.complete(spool)
+    """Make these the relay's heads, and put their union in force. The caller holds the customer's lock."""
+    publishing.complete_publication(spool)
     wanted = {"heads": [[tip.head.point, _digest_dates(tip.head)] for tip in tips], "domains": list(settings.domains)}
     wanted["settings"] = list(newest_settings(tip.head for tip in tips)[:2]) if tips else [0, ""]
     base = unite(tips)
     made = atomic_files.load_json(spool.folder, HEADS_IN_FORCE)
-    if made == wanted and (spool.text() or not keep_domains(base.recipients, settings.domains)):
+    if made == wanted and (spool.read_text() or not keep_domains(base.recipients, settings.domains)):
         return Published()
     write_heads(spool, tips)
     done = _put_into_force(spool, settings, base, news, now)
@@ -60,20 +61,20 @@ def publish_heads(spool: Spool, settings: Settings, tips: Sequence[Tip], news: N
 
 
 def _digest_dates(head: Head) -> str:
-    """Return what names all of a head that may change while its point stays."""
+    """Return a digest of all in a head that may change while its point stays."""
     words = [f"{name} {when}" for name, when in sorted(head.accepted.domains.items())]
     return list_file.digest("\n".join((*words, str(head.held), str(head.review), str(head.settings))).encode())
 
 
 def _put_into_force(spool: Spool, settings: Settings, base: Tip, news: News, now: int) -> Published:
-    in_force = spool.in_force()
+    in_force = spool.read_in_force()
     recipients = keep_domains(base.recipients, settings.domains)
     text = list_file.encode_recipients(recipients)
     domains = {name: when for name, when in base.head.accepted.domains.items() if name in settings.domains}
     accepted = base.head.accepted._replace(domains=domains)
     added, removed = recipients - in_force.recipients, in_force.recipients - recipients
     entry = _entry(base, news, in_force.text, Published(added, removed), now)
-    takes_more = bool(base.head.export.plus_addresses) and not spool.last_export().plus_addresses
+    takes_more = bool(base.head.export.plus_addresses) and not spool.read_last_export().plus_addresses
     origin = Origin(entry.when, entry.key, entry.client, entry.by)
     is_logged = bool(added or removed or base.head.point in news.log)  # else newer dates, or a review, of the same list
     logged = entry if is_logged else None
@@ -82,7 +83,7 @@ def _put_into_force(spool: Spool, settings: Settings, base: Tip, news: News, now
     decision = decision._replace(brings_back=_brought_back(spool, base.head, now))
     _log_others(spool, news, entry)
     publishing.publish(spool, settings, in_force, decision, now)
-    spool.record_export(base.head.export)
+    spool.store_last_export(base.head.export)
     _freeze(spool, base.head)
     _hold(spool, base.head, news)
     return Published(added, removed)
@@ -113,32 +114,32 @@ def _removals(spool: Spool, head: Head, news: News, now: int) -> dict[str, Remov
         name: known.get(name, Removal(now, entry))._replace(entry=entry, is_brought_back=True)
         for name, entry in head.kept.items()
     }
-    ended = {name: known[name]._replace(is_brought_back=False) for name in removed_addresses.brought_back(known)}
+    ended = {name: known[name]._replace(is_brought_back=False) for name in removed_addresses.find_brought_back(known)}
     return {**ended, **news.removals, **kept}
 
 
 def _brought_back(spool: Spool, head: Head, now: int) -> frozenset[str]:
-    known = removed_addresses.brought_back(removed_addresses.read_removals(spool.folder, now))
+    known = removed_addresses.find_brought_back(removed_addresses.read_removals(spool.folder, now))
     return frozenset(head.kept) if head.kept.keys() - known else frozenset()
 
 
 def _freeze(spool: Spool, head: Head) -> None:
     if head.frozen is None:
-        spool.unfreeze()
-    elif spool.frozen() != ListFreeze(head.frozen.since, head.frozen.by, head.frozen.to):
-        spool.freeze(ListFreeze(head.frozen.since, head.frozen.by, head.frozen.to))
+        spool.delete_freeze()
+    elif spool.read_freeze() != ListFreeze(head.frozen.since, head.frozen.by, head.frozen.to):
+        spool.store_freeze(ListFreeze(head.frozen.since, head.frozen.by, head.frozen.to))
 
 
 def _hold(spool: Spool, head: Head, news: News) -> None:
     """Hold the list that is held in the store. A follower that has not received that list holds none."""
     if not head.held:
-        spool.unhold()
+        spool.delete_held()
         return
     with suppress(KeyError, TypeError, ValueError):
-        held, waits = Held.read(head.held), spool.waits()
+        held, waits = Held.read(head.held), spool.summarize_held()
         text = news.held or find_list(spool, held.list) or b""
         if text and (waits is None or waits.fields() != held.fields()):
-            spool.hold(held._replace(recipients=list_file.decode_recipients(text)), text)
+            spool.store_held(held._replace(recipients=list_file.decode_recipients(text)), text)
     _record_review(spool, head)
 
 

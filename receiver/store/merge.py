@@ -1,7 +1,7 @@
-"""What knows you replaces you; all else stands beside. Nothing here reads or writes anything.
+"""Merges heads. Pure.
 
-Where two heads do not know each other, both are in force: their lists are united, and a domain is closed only where
-both close it. No number, clock or log decides.
+A head replaces the heads that lie behind it. Where two heads do not know each other, both are in force: their lists are
+united, and a domain is closed only where both close it. No number, clock or log decides.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 
 from receiver.formatting import escape
 from receiver.lists import list_file
-from receiver.lists.spool import Accepted, LastExport
+from receiver.lists.accepted import Accepted
+from receiver.lists.spool import LastExport
 from receiver.store.head import Behind, Freeze, Head, Revision, Tip, name_given
 
 NOTHING = Tip(Head("", 0, list_file.digest(b""), Accepted()), b"")
@@ -24,7 +25,7 @@ def reconcile(own: Sequence[Tip], found: Tip | None) -> tuple[Tip, ...]:
         if tip.head.point == found.head.point:
             found = _with_later_dates(found, tip)
         elif tip.head.knows(found.head.point):
-            return tuple(own)  # the store went back
+            return tuple(own)  # the store was restored to an earlier state
     staying = (tip for tip in own if tip.head.point != found.head.point and not found.head.follows(tip.head))
     return (*staying, found)
 
@@ -32,8 +33,8 @@ def reconcile(own: Sequence[Tip], found: Tip | None) -> tuple[Tip, ...]:
 def take_given(given: Tip, mine: Revision, now: int) -> Tip:
     """Return what counts of a state that another relay handed over: whom it lists, keeps and opens, and its freeze.
 
-    What lies behind it, what it holds, what passed a guard there and what is to come are its word alone. Its settings
-    count where they are this relay's own.
+    Its past, its held list, what passed a guard there and dates in the future are only claims of that relay, and are
+    dropped. Its settings count where they are this relay's own.
     """
     head = given.head
     domains = {name: min(when, now) for name, when in head.accepted.domains.items()}
@@ -55,7 +56,7 @@ def find_unknown(own: Iterable[Tip], given: Iterable[Tip]) -> list[Tip]:
 
 
 def rename_given(given: Tip) -> Tip:
-    """Return a state that another relay handed over as a head on top of it remembers it."""
+    """Return a state that another relay handed over, under the name by which a later head remembers it."""
     return given._replace(head=given.head._replace(point=name_given(given.head)))
 
 
@@ -91,7 +92,7 @@ def find_lost_decisions(tips: Iterable[Tip], found: Tip | None) -> list[Behind]:
 
 
 def describe_merge(tips: Sequence[Tip], store: Tip | None, base: Tip, wrong: str) -> str:
-    """Return what a person must hear: how many only one side had, and whose decision the store had lost."""
+    """Return a note for a person: how many only one side had, and whose decision the store had lost."""
     theirs = store.recipients if store else frozenset[str]()
     mine = frozenset[str]().union(*(tip.recipients for tip in tips if store is None or tip is not store))
     what = "put back" if len(tips) == 1 else "merged"

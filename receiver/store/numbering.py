@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 from receiver.addresses import domain_of
 from receiver.lists import list_file, upload_log
-from receiver.lists.spool import Accepted, Spool
+from receiver.lists.accepted import Accepted
+from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Refused
 from receiver.store import rows
+from receiver.store.access import StoreAccess
 from receiver.store.connection import Connection, Unreached
 from receiver.store.head import Head, Revision, Tip, date_on_top, new_point, past_of
 from receiver.store.merge import NOTHING
-from receiver.store.transaction import Change, StoreAccess, prepare, publish, repeat_while_locked, write
+from receiver.store.transaction import Change, prepare, publish, write
 
 _KIND = "settings"
 
@@ -47,7 +49,9 @@ class NewSettings(NamedTuple):
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> NewSettings:
         """Read it from JSON."""
-        holds, removing, domains = (_words(given.get(name, ())) for name in ("holds", "removing", "domains"))
+        holds, removing, domains = (
+            tuple(sorted(map(str, given.get(name, ())))) for name in ("holds", "removing", "domains")
+        )
         revision = Revision(int(given.get("number", 0)), str(given.get("hash", "")), holds)
         return cls(revision, removing, domains, bool(given.get("anew")), bool(given.get("confirmed")))
 
@@ -59,7 +63,7 @@ def number_settings(access: StoreAccess, customer: str, wanted: NewSettings, by:
     """
     access.check_upload_relay()
     if not os.path.isdir(access.places.tree(customer)):
-        return repeat_while_locked(access, partial(_write_without_tree, customer, wanted, by))
+        return access.repeat_while_locked(partial(_write_without_tree, customer, wanted, by))
     with Spool(access.places, customer) as spool:
         prepare(spool, int(time.time()))
         written = write(access, spool, partial(_with_settings, wanted, by))
@@ -123,7 +127,3 @@ def _is_named(word: str, wanted: NewSettings) -> bool:
 
 def _answer(head: Head) -> dict[str, Any]:
     return {"point": head.point, "number": head.settings.number}
-
-
-def _words(given: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(sorted(map(str, given)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import time
 import zlib
 from collections.abc import Iterable, Mapping
@@ -12,12 +11,13 @@ from functools import partial
 from typing import Any
 
 from common.paths import Places
-from common.settings import BadSettings, load_settings
+from common.settings import BadSettings, list_customers, load_settings
 from receiver.lists import list_file, upload_log
 from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.outcome import Busy, Refused, Stopped
 from receiver.store import rows
+from receiver.store.access import StoreAccess
 from receiver.store.connection import FORMAT, Unreached
 from receiver.store.follow import read_followed
 from receiver.store.head import Head, Tip, decode_head, encode_head
@@ -26,7 +26,7 @@ from receiver.store.merge import find_unknown, take_given, unite
 from receiver.store.numbering import RefusedWith
 from receiver.store.relay_heads import find_list, read_heads
 from receiver.store.settings import load_revision
-from receiver.store.transaction import Change, StoreAccess, WriteResult, prepare, publish, write
+from receiver.store.transaction import Change, WriteResult, prepare, publish, write
 from receiver.system import atomic_files, locks
 
 _HEADS = 100  # that another relay may hand over
@@ -35,11 +35,6 @@ _RELAYS = (  # whoever can write heartbeats can write any number of names, of an
     "WHERE length(name || role || release) <= 300 AND seen > '2000-01-01' AND seen <= clock_timestamp() "
     "ORDER BY seen DESC LIMIT 1000"
 )
-
-
-def customers_of(places: Places) -> list[str]:
-    """Return the customers that this relay has a tree of."""
-    return sorted(name for name in os.listdir(os.path.join(places.etc, "customers")) if not name.startswith("."))
 
 
 def write_id(access: StoreAccess) -> dict[str, Any]:
@@ -55,14 +50,11 @@ def write_id(access: StoreAccess) -> dict[str, Any]:
 
 def status(access: StoreAccess) -> dict[str, Any]:
     """Return what the store and this relay have of every customer; the store may be out of reach."""
-    run = atomic_files.open_directory(access.places.run)
-    try:
+    with atomic_files.hold_directory(access.places.run) as run:
         followed = read_followed(run).reached
-    finally:
-        os.close(run)
     role = "upload" if access.settings.is_upload_relay else "follower"
     found: dict[str, Any] = {"reached": False, "why": "", "id": access.settings.id, "role": role, "relays": {}}
-    found["customers"] = {name: _own_status(access.places, name) for name in customers_of(access.places)}
+    found["customers"] = {name: _own_status(access.places, name) for name in list_customers(access.places)}
     try:
         _add_store(access, found)
     except (Unreached, BadSettings) as error:
@@ -109,7 +101,9 @@ def summary(head: Head, text: bytes) -> dict[str, Any]:
 def export_heads(spool: Spool) -> dict[str, Any]:
     """Return what this relay has of a customer, with the lists."""
     tips = prepare(spool, int(time.time()))
-    every = [{"head": encode_head(tip.head), "list": _pack(tip.text)} for tip in tips]
+    every = [
+        {"head": encode_head(tip.head), "list": base64.b64encode(zlib.compress(tip.text, 1)).decode()} for tip in tips
+    ]
     return {"customer": spool.customer, "heads": every}
 
 
@@ -120,10 +114,10 @@ def merge_heads(access: StoreAccess, spool: Spool, given: Mapping[str, Any]) -> 
     prepare(spool, now)
     if access.settings.is_upload_relay:
         return _publish(access, spool, write(access, spool, None, given=taken))
-    with spool.locked(), locks.hold_settings(spool.places):
+    with spool.hold_lock(), locks.hold_settings(spool.places):
         own, settings = read_heads(spool), load_settings(spool.places, spool.customer)
         publish_heads(spool, settings, [*own, *find_unknown(own, taken)], News(), now)
-    return {"point": "", "total": spool.summary().total}
+    return {"point": "", "total": spool.summarize_in_force().total}
 
 
 def forget_heads(access: StoreAccess, spool: Spool, removing: int | None) -> dict[str, Any]:
@@ -142,7 +136,7 @@ def forget_heads(access: StoreAccess, spool: Spool, removing: int | None) -> dic
     going = sorted(unite(own).recipients - store.recipients)
     if removing != len(going):
         raise RefusedWith(f"{len(going)} would be removed by it: --removing {len(going)}", {"going": going})
-    with spool.locked(), locks.hold_settings(spool.places):
+    with spool.hold_lock(), locks.hold_settings(spool.places):
         if _points(read_heads(spool)) != _points(own):  # others would go than those who were counted
             raise Busy("this relay's list has changed just now; look again and ask again")
         publish_heads(spool, load_settings(spool.places, spool.customer), [store], news, int(time.time()))
@@ -192,7 +186,3 @@ def _read_tip(given: Mapping[str, str]) -> Tip:
         raise ValueError("a list is not what its head says")
     list_file.decode_recipients(text)  # ValueError for what is no list
     return Tip(head, text)
-
-
-def _pack(text: bytes) -> str:
-    return base64.b64encode(zlib.compress(text, 1)).decode()

@@ -16,7 +16,8 @@ from typing import Any
 from common.spool_files import HEADS_IN_FORCE, LATEST
 from receiver.formatting import escape
 from receiver.lists import history, list_file, removed_addresses
-from receiver.lists.spool import Accepted, Spool
+from receiver.lists.accepted import Accepted
+from receiver.lists.spool import Spool
 from receiver.outcome import Failed
 from receiver.store.head import Freeze, Head, Tip, decode_head, encode_head, new_point
 from receiver.store.settings import load_revision
@@ -45,7 +46,7 @@ def adopt_list(spool: Spool, now: int) -> None:
     """
     known = _load(spool)
     tips = read_heads(spool)
-    if (known is None or len(tips) < len(known)) and spool.text():
+    if (known is None or len(tips) < len(known)) and spool.read_text():
         write_heads(spool, (*tips, _head_of_spool(spool, now)))
 
 
@@ -56,16 +57,16 @@ def forget_heads(spool: Spool) -> None:
 
 
 def _head_of_spool(spool: Spool, now: int) -> Tip:
-    text, waits, freeze = spool.text(), spool.waits(), spool.frozen()
+    text, waits, freeze = spool.read_text(), spool.summarize_held(), spool.read_freeze()
     frozen = Freeze(escape(freeze.by), max(0, min(freeze.since, now)), escape(freeze.list), "") if freeze else None
     back = removed_addresses.read_removals(spool.folder, now)
-    kept = {name: back[name].entry for name in removed_addresses.brought_back(back)}
-    accepted = spool.accepted()
+    kept = {name: back[name].entry for name in removed_addresses.find_brought_back(back)}
+    accepted = spool.read_accepted()
     dates = {name: when for name, when in accepted.domains.items() if 0 <= when <= LATEST}
     head = Head(new_point(), now, list_file.digest(text), Accepted())
     head = head._replace(settings=load_revision(spool.places, spool.customer))
     parts = {"accepted": accepted._replace(domains=dates), "held": waits and waits.fields(), "kept": kept}
-    return Tip(_with_sound_parts(head, {**parts, "frozen": frozen, "export": spool.last_export()}), text)
+    return Tip(_with_sound_parts(head, {**parts, "frozen": frozen, "export": spool.read_last_export()}), text)
 
 
 def _with_sound_parts(head: Head, parts: Mapping[str, Any]) -> Head:
@@ -87,13 +88,13 @@ def _read_tip(spool: Spool, text: str) -> Tip | None:
 def write_heads(spool: Spool, tips: Sequence[Tip]) -> None:
     """Replace this relay's heads. The caller holds the customer's lock."""
     atomic_files.make(spool.folder, _FOLDER)
-    with atomic_files.open_subdirectory(spool.folder, _FOLDER) as directory:
+    with atomic_files.hold_directory(_FOLDER, spool.folder) as directory:
         for tip in tips:
             if _read_packed(directory, tip.head.list) is None:
                 atomic_files.replace(directory, tip.head.list, zlib.compress(tip.text, 1))
     texts = [encode_head(tip.head) for tip in tips]
     atomic_files.replace(spool.folder, _NAME, atomic_files.encode_json({"postern": 1, "heads": texts}))
-    with atomic_files.open_subdirectory(spool.folder, _FOLDER) as directory:
+    with atomic_files.hold_directory(_FOLDER, spool.folder) as directory:
         for name in set(atomic_files.list_names(spool.folder, _FOLDER)) - {tip.head.list for tip in tips}:
             atomic_files.remove(directory, name)
 
@@ -104,12 +105,12 @@ def find_list(spool: Spool, name: str) -> bytes | None:
 
 
 def _copies(spool: Spool, name: str) -> Iterator[bytes]:
-    with suppress(FileNotFoundError), atomic_files.open_subdirectory(spool.folder, _FOLDER) as directory:
+    with suppress(FileNotFoundError), atomic_files.hold_directory(_FOLDER, spool.folder) as directory:
         yield _read_packed(directory, name) or b""
-    yield spool.text()
-    with suppress(FileNotFoundError, Failed), atomic_files.open_subdirectory(spool.folder, "held") as directory:
+    yield spool.read_text()
+    with suppress(FileNotFoundError, Failed), atomic_files.hold_directory("held", spool.folder) as directory:
         yield atomic_files.read(directory, "recipients", list_file.LIMIT) or b""
-    for entry in history.entries(spool.folder):
+    for entry in history.read_entries(spool.folder):
         if entry.kept.list == name:
             with suppress(Failed):
                 yield history.read_list(spool.folder, entry.number)

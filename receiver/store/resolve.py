@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from common.paths import Places
@@ -40,24 +39,14 @@ def resolve_hosts(hosts: str, ports: str, places: Places) -> tuple[Endpoint, ...
 
 
 def _read_known(places: Places) -> Mapping[str, list[str]]:
-    with suppress(FileNotFoundError), _run(places) as run:
+    with suppress(FileNotFoundError), atomic_files.hold_directory(places.run) as run:  # no tree yet: nothing was built
         return dict((atomic_files.load_json(run, _KNOWN) or {}).get("hosts", {}))
     return {}
 
 
 def _keep(places: Places, found: Mapping[str, list[str]]) -> None:
-    with suppress(FileNotFoundError), _run(places) as run:
+    with suppress(FileNotFoundError), atomic_files.hold_directory(places.run) as run:
         atomic_files.store_json(run, _KNOWN, {"hosts": found})
-
-
-@contextmanager
-def _run(places: Places) -> Iterator[int]:
-    """Open the folder of what runs note. Raises FileNotFoundError: the relay has no tree yet, so nothing was built."""
-    run = atomic_files.open_directory(places.run)
-    try:
-        yield run
-    finally:
-        os.close(run)
 
 
 def _look_up(name: str) -> list[str]:

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from receiver.formatting import DAY
 from receiver.lists import history, list_file, removed_addresses, upload_log
 from receiver.lists.removed_addresses import Removal
-from receiver.lists.spool import DAY, Spool
+from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
 from receiver.store.connection import Connection, Unreached
 from receiver.store.head import Head, Tip, decode_head, digest, encode_head

@@ -56,7 +56,7 @@ class Role(NamedTuple):
 
 
 def migrate(session: Session, store: str, writer: Role, reader: Role) -> list[str]:
-    """Make what lacks, as the owner; return it in words. Raises Unreached, Unclear, and Refused for another store."""
+    """Make what is missing, as the owner; return it in words. Raises Unreached, Unclear; Refused for another store."""
     with session.transaction():
         made = [*_make_tables(session), *_write_id(session, store)]
         _bound_heartbeats(session)

@@ -1,7 +1,7 @@
-"""What a person decides on an upload relay: made beside the store's state, and committed there before it is in force.
+"""A person's decision on an upload relay: made on top of the store's state, and committed there before it takes effect.
 
-The decision is made by the same code as without a store. This relay takes the store's head first; the customer's row is
-locked when the decision is to be published, and where another head has come meanwhile, nothing is changed.
+The decision is made by the same code as without a store. This relay takes the store's head first. The customer's row is
+locked when the decision is published, and if another head has come meanwhile, nothing is changed.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from receiver.lists.removed_addresses import Removal
 from receiver.lists.review_record import ReviewRecord, encode_record
 from receiver.lists.spool import Spool
 from receiver.outcome import Busy, Origin, Outcome, Refused
+from receiver.store.access import StoreAccess
 from receiver.store.connection import Unreached
 from receiver.store.follow import follow_customer
 from receiver.store.head import Freeze, Head, Tip
 from receiver.store.merge import unite
 from receiver.store.relay_heads import read_heads, write_heads
-from receiver.store.transaction import Change, StoreAccess, make_spare, prepare, publish, write
+from receiver.store.transaction import Change, make_fallback, prepare, publish, write
 
 _TRIES = 3  # where another relay writes in between
 DONE_ALREADY = "done already"
@@ -69,7 +70,9 @@ def _run_once(
 ) -> Outcome:
     tip = take_head(access, spool)
     if is_done():
-        return Outcome(spool.customer, "unchanged", decided.origin, total=spool.summary().total, notes=(DONE_ALREADY,))
+        return Outcome(
+            spool.customer, "unchanged", decided.origin, total=spool.summarize_in_force().total, notes=(DONE_ALREADY,)
+        )
     spool.commit = partial(_commit, access, spool, decided, tip)
     try:
         outcome = run()
@@ -90,19 +93,19 @@ def run_anyway(access: StoreAccess, spool: Spool, decided: PersonDecision, run: 
     outcome, now = run(), int(time.time())
     own = prepare(spool, now)
     base = unite(own)
-    opened = base.head.accepted.domains.keys() - spool.accepted().domains.keys()
-    recipients = base.recipients | spool.in_force().recipients
+    opened = base.head.accepted.domains.keys() - spool.read_accepted().domains.keys()
+    recipients = base.recipients | spool.read_in_force().recipients
     if opened or recipients != base.recipients:
         head = base.head._replace(accepted=base.head.accepted.without(opened))
-        spare = make_spare(own, head, list_file.encode_recipients(recipients), now)
-        with spool.locked():
-            write_heads(spool, [spare])
+        fallback = make_fallback(own, head, list_file.encode_recipients(recipients), now)
+        with spool.hold_lock():
+            write_heads(spool, [fallback])
         access.note(spool.customer, f"{decided.kind} by {escape(decided.by)} could not be written to the store yet")
     return outcome
 
 
 def hold_shared(access: StoreAccess, spool: Spool, by: str, run: Callable[[], Outcome]) -> Outcome:
-    """Run what lets a list wait, and let it wait in the store. Raises Busy, Refused on a follower."""
+    """Run an action that holds a list, and hold it in the store too. Raises Busy, Refused on a follower."""
     access.check_upload_relay()
     prepare(spool, int(time.time()))
     outcome = run()
@@ -112,12 +115,12 @@ def hold_shared(access: StoreAccess, spool: Spool, by: str, run: Callable[[], Ou
 
 
 def _with_held(spool: Spool, by: str, base: Tip) -> Change | None:
-    waits = spool.waits()
+    waits = spool.summarize_held()
     if waits is None:
         return None
     head = base.head._replace(held=waits.fields())
     entry = upload_log.LogEntry(upload_log.new_id(), int(time.time()), "held", waits.list, by=by)
-    text = list_file.encode_recipients(base.recipients | spool.in_force().recipients)
+    text = list_file.encode_recipients(base.recipients | spool.read_in_force().recipients)
     return Change(head, text, "held", entry, by, _held_text(spool, head))
 
 
@@ -149,38 +152,41 @@ def take_head(access: StoreAccess, spool: Spool) -> Tip:
 
 
 def done_check(spool: Spool, verb: str, name: str) -> Callable[[], bool]:
-    """Return what tells, once this relay has the store's list, that another relay took the same decision.
+    """Return a function that tells, once this relay has the store's list, whether another took the same decision.
 
-    It is called for before that: what this relay holds now is what the person has seen. `name`: the list asked for.
+    This is called before that, because what this relay holds now is what the person has seen. `name`: the list asked
+    for.
     """
-    waits = spool.waits()
+    waits = spool.summarize_held()
     if verb == "accept":
         return partial(_was_accepted, spool, {name, waits.list} if waits else {name})
     if verb == "rollback" and name:
         return partial(_was_rolled_back, spool, name)
-    if verb == "resume" and spool.frozen():
-        return lambda: spool.frozen() is None
+    if verb == "resume" and spool.read_freeze():
+        return lambda: spool.read_freeze() is None
     return lambda: False
 
 
 def _was_accepted(spool: Spool, names: Collection[str]) -> bool:
     """Return whether one of these lists is the one accepted last, or the log has that a person accepted it."""
     every = (entry.list for entry in upload_log.read_entries(spool.folder) if entry.accepted_by)
-    return spool.waits() is None and (spool.accepted().list in names or any(name in names for name in every))
+    return spool.summarize_held() is None and (
+        spool.read_accepted().list in names or any(name in names for name in every)
+    )
 
 
 def _was_rolled_back(spool: Spool, name: str) -> bool:
     """Return whether a list that was rolled back to is in force, and no merge alone keeps it there."""
     frozen = unite(read_heads(spool)).head.frozen
     is_named = frozen is not None and not frozen.is_merged and frozen.to.startswith(name)
-    return is_named and frozen is not None and spool.summary().list == frozen.to
+    return is_named and frozen is not None and spool.summarize_in_force().list == frozen.to
 
 
 def write_spool_state(access: StoreAccess, spool: Spool, decided: PersonDecision) -> None:
-    """Write what resuming left in the spool beside the list: nothing is frozen, and what waits. Raises Busy."""
+    """Write the spool's state after a resume: nothing is frozen, and which list waits. Raises Busy."""
     written = write(access, spool, partial(_change_of_spool, spool, decided))
     if written.tip:
-        with spool.locked():
+        with spool.hold_lock():
             write_heads(spool, [written.tip])
 
 
@@ -218,12 +224,12 @@ def _change_of_spool(spool: Spool, decided: PersonDecision, base: Tip) -> Change
 
 
 def _with_spool_state(spool: Spool, head: Head) -> Head:
-    waits = spool.waits()
+    waits = spool.summarize_held()
     return head._replace(held=waits and waits.fields(), review=head.review if waits else None)
 
 
 def _held_text(spool: Spool, head: Head) -> bytes:
-    held = spool.held() if head.held else None
+    held = spool.read_held() if head.held else None
     return list_file.encode_recipients(held.recipients) if held else b""
 
 

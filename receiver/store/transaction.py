@@ -1,38 +1,34 @@
 """An upload relay's one transaction: lock the customer's row, reconcile, act, write, commit; then publish it.
 
-Whoever acts is given what would be in force, and says what is to be instead. Where the store does not take part, the
-spare is published: what is in force here, and what the upload adds and opens on top of it. That removes nobody.
+`act` is given what would be in force, and returns what is to be in force instead. Where the store does not take part,
+the fallback is published: what is in force here, with what the upload adds and opens. That removes nobody.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from common.paths import Places
 from common.settings import load_settings
 from receiver.lists import history, list_file, removed_addresses, upload_log
+from receiver.lists.accepted import Accepted
 from receiver.lists.removed_addresses import Removal
-from receiver.lists.spool import DAY, Accepted, Spool
+from receiver.lists.spool import Spool
 from receiver.lists.upload_log import LogEntry
-from receiver.outcome import Failed, Refused
+from receiver.outcome import Failed
 from receiver.store import rows
-from receiver.store.connection import Connection, Locked, Step, Unreached
-from receiver.store.head import GIVEN, SPARE, Head, Tip, date_on_top, new_point, past_of
+from receiver.store.access import StoreAccess
+from receiver.store.connection import Connection, Unreached
+from receiver.store.head import FALLBACK, GIVEN, Head, Tip, date_on_top, new_point, past_of
 from receiver.store.in_force import News, Published, publish_heads
 from receiver.store.merge import describe_merge, find_unknown, is_settled, reconcile, rename_given, unite
-from receiver.store.notes import Note, add_note, read_notes
 from receiver.store.relay_heads import adopt_list, find_list, read_heads, read_texts
-from receiver.store.settings import StoreSettings, load_revision, load_store
-from receiver.store.watchdog import SECONDS
-from receiver.system import atomic_files, locks
+from receiver.store.settings import load_revision
+from receiver.system import locks
 
-PATIENCE = 60.0  # seconds for which a locked row is tried
 _REFRESH = 3_600  # seconds after which the date of the last good upload is written anew
-_PAUSE = 0.2  # seconds between two tries
 
 
 class Change(NamedTuple):
@@ -74,94 +70,36 @@ class PreparedWrite(NamedTuple):
     parts: tuple[bytes, ...] = ()  # of its list
 
 
-class StoreAccess(NamedTuple):
-    """How this relay uses the store."""
-
-    places: Places
-    settings: StoreSettings
-    step: Step = lambda _: None
-    patience: float = PATIENCE
-    seconds: float = SECONDS  # without progress, after which a connection is ended
-
-    def connect(self) -> Connection:
-        """Connect. Raises Unreached, BadSettings."""
-        return Connection(self.places, self.settings, self.step, self.seconds)
-
-    def check_upload_relay(self) -> None:
-        """Raise Refused on a follower: what a person decides is written by upload relays alone."""
-        if not self.settings.is_upload_relay:
-            raise Refused("this relay follows the store; ask one of the upload relays")
-
-    def note_damage(self, tables: Iterable[str]) -> None:
-        """Record, once a day, tables of which the database cannot read or write something."""
-        run = atomic_files.open_directory(self.places.run)
-        now = int(time.time())
-        try:
-            known = {note.text for note in read_notes(run, now - DAY)}
-            for table in sorted(tables):
-                text = f"the database cannot read a page of its table {table}; lists go on, docs/store.md says the cure"
-                if text not in known:
-                    add_note(run, Note(now, "", text))
-        finally:
-            os.close(run)
-
-    def note(self, customer: str, text: str) -> None:
-        """Record something that a person must hear of."""
-        run = atomic_files.open_directory(self.places.run)
-        try:
-            add_note(run, Note(int(time.time()), customer, text))
-        finally:
-            os.close(run)
-
-
 Act = Callable[[Tip], "Change | None"]
-T = TypeVar("T")
-
-
-def load_access(places: Places) -> StoreAccess | None:
-    """Return how this relay uses the store; None: there is none. Raises BadSettings."""
-    settings = load_store(places)
-    return settings and StoreAccess(places, settings)
 
 
 def prepare(spool: Spool, now: int) -> tuple[Tip, ...]:
     """Return this relay's heads, after making one of a list that none stands for. Raises Busy."""
-    with spool.locked():
+    with spool.hold_lock():
         adopt_list(spool, now)
         return read_heads(spool)
 
 
-def make_spare(own: Sequence[Tip], head: Head, text: bytes, now: int) -> Tip:
-    """Return what an upload falls back on, under its own point, marked."""
-    made = head._replace(list=list_file.digest(text), kind="own", by="", point=new_point() + SPARE)
+def make_fallback(own: Sequence[Tip], head: Head, text: bytes, now: int) -> Tip:
+    """Return the fallback of an upload, under a new point that ends in its mark."""
+    made = head._replace(list=list_file.digest(text), kind="own", by="", point=new_point() + FALLBACK)
     return Tip(made._replace(past=past_of(own), date=date_on_top(own, now)), text)
 
 
 def write(
-    access: StoreAccess, spool: Spool, act: Act | None, spare: Tip | None = None, given: Sequence[Tip] = ()
+    access: StoreAccess, spool: Spool, act: Act | None, fallback: Tip | None = None, given: Sequence[Tip] = ()
 ) -> WriteResult:
     """Run the transaction; again while the row is locked, within the access's patience. Raises Unreached, Unclear.
 
-    `given`: what another relay handed over; it stands beside what this relay and the store have, and replaces nothing.
+    `given`: heads that another relay handed over; they are merged with the others and replace nothing.
     """
-    return repeat_while_locked(access, lambda connection: _write_once(access, connection, spool, act, spare, given))
-
-
-def repeat_while_locked(access: StoreAccess, run: Callable[[Connection], T]) -> T:
-    """Run a transaction until no other relay holds the customer's row. Raises Locked once patience has ended."""
-    until = time.monotonic() + access.patience
-    while True:
-        with suppress(Locked), access.connect() as connection:
-            return run(connection)
-        if time.monotonic() >= until:
-            raise Locked(f"another relay has been writing this customer's list for {access.patience:g} s")
-        time.sleep(_PAUSE)
+    return access.repeat_while_locked(lambda connection: _write_once(access, connection, spool, act, fallback, given))
 
 
 def publish(access: StoreAccess, spool: Spool, tip: Tip | None, news: News) -> Published:
-    """Merge the store's head, or the spare, with this relay's own heads and put the result into force. Raises Busy."""
+    """Merge the store's head, or the fallback, with this relay's own heads and put the result in force. Raises Busy."""
     access.step("before-publish")
-    with spool.locked(), locks.hold_settings(spool.places):
+    with spool.hold_lock(), locks.hold_settings(spool.places):
         settings, now = load_settings(spool.places, spool.customer), int(time.time())
         adopt_list(spool, now)
         done = publish_heads(spool, settings, reconcile(read_heads(spool), tip), news, now)
@@ -174,25 +112,25 @@ def _write_once(
     connection: Connection,
     spool: Spool,
     act: Act | None,
-    spare: Tip | None,
+    fallback: Tip | None,
     given: Sequence[Tip],
 ) -> WriteResult:
     customer = spool.customer
     with connection.reading():
         seen = _look(connection, spool)
-    ready = _work_out(spool, seen, act, spare, given)
+    ready = _work_out(spool, seen, act, fallback, given)
     with connection.writing():
         rows.lock_row(connection, customer)
         if rows.read_head(connection, customer) != seen.found or read_texts(spool) != seen.own:
             seen = _look(connection, spool)
-            ready = _work_out(spool, seen, act, spare, given)
+            ready = _work_out(spool, seen, act, fallback, given)
         found, store, tips, base, change = seen.found, seen.store, ready.tips, ready.base, ready.change
         for name in missing_lists(connection, spool, found.head):
             rows.write_list(connection, customer, name, rows.pack_text(find_list(spool, name) or b""))
         if change and change.is_judgement:
             _check_settings(spool, tips, base)
         if ready.made is None:
-            return WriteResult(store, _news_of(connection, spool, store))
+            return WriteResult(store, rows.read_news(connection, spool, store.head) if store else News())
         is_known = is_settled(tips, store) and store is not None
         _write_rows(connection, spool, ready.made, ready, store if is_known else None)
         if not is_settled(tips, store):
@@ -210,7 +148,7 @@ def _look(connection: Connection, spool: Spool) -> StoreSnapshot:
 
 
 def _work_out(
-    spool: Spool, seen: StoreSnapshot, act: Act | None, spare: Tip | None, given: Sequence[Tip]
+    spool: Spool, seen: StoreSnapshot, act: Act | None, fallback: Tip | None, given: Sequence[Tip]
 ) -> PreparedWrite:
     """Return what is to be written. It takes a while where a list is long, so it is done before the row is locked."""
     tips = reconcile(read_heads(spool), seen.store)
@@ -219,7 +157,7 @@ def _work_out(
     change = act(base) if act else None
     if change is None and is_settled(tips, seen.store):
         return PreparedWrite(tips, base)
-    made = _next_tip(spool, change, tips, base, spare, int(time.time()))
+    made = _next_tip(spool, change, tips, base, fallback, int(time.time()))
     if made.head == base.head and is_settled(tips, seen.store):
         return PreparedWrite(tips, base, change)
     return PreparedWrite(tips, base, change, made, rows.pack_text(made.text))
@@ -230,10 +168,6 @@ def missing_lists(connection: Connection, spool: Spool, head: Head | None) -> li
     names = [head.list, *([str(head.held["list"])] if head.held else [])] if head else []
     lost = [name for name in names if not rows.has_list(connection, spool.customer, name)]
     return [name for name in lost if find_list(spool, name) is not None]
-
-
-def _news_of(connection: Connection, spool: Spool, store: Tip | None) -> News:
-    return rows.read_news(connection, spool, store.head) if store else News()
 
 
 def _check_settings(spool: Spool, tips: Sequence[Tip], base: Tip) -> None:
@@ -249,7 +183,7 @@ def _next_tip(
     change: Change | None,
     tips: Sequence[Tip],
     base: Tip,
-    spare: Tip | None,
+    fallback: Tip | None,
     now: int,
 ) -> Tip:
     """Return the head to be written: the same one where it is one state, else one on top of all."""
@@ -263,8 +197,8 @@ def _next_tip(
         made = made._replace(settings=load_revision(spool.places, spool.customer))
     if len(tips) == 1 and GIVEN not in base.head.point and _state(made) == _state(base.head):
         return Tip(_refresh(base.head, made), text)
-    parents = [*([spare] if spare else []), *tips]
-    point = spare.head.point.rstrip(SPARE) if spare else new_point()
+    parents = [*([fallback] if fallback else []), *tips]
+    point = fallback.head.point.rstrip(FALLBACK) if fallback else new_point()
     made = made._replace(point=point, kind=kind, by=by, past=past_of(tips), date=date_on_top(parents, now))
     return Tip(made, text)
 
@@ -306,7 +240,7 @@ def _write_rows(connection: Connection, spool: Spool, made: Tip, ready: Prepared
 def _write_past(connection: Connection, spool: Spool) -> None:
     """Write again what the store may have lost: the lists of history, the log of them, and who left."""
     customer = spool.customer
-    for entry in reversed(history.entries(spool.folder)):
+    for entry in reversed(history.read_entries(spool.folder)):
         with suppress(Failed):
             text = history.read_list(spool.folder, entry.number)
             rows.write_list(connection, customer, entry.kept.list, rows.pack_text(text))

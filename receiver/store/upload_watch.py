@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -15,7 +14,7 @@ from receiver.system import atomic_files
 RECENT = 600  # seconds since the last heartbeat of this relay's own, in which it goes by those of others
 
 
-def watched_elsewhere(places: Places, customers: Iterable[str], now: int) -> frozenset[str]:
+def find_watched_elsewhere(places: Places, customers: Iterable[str], now: int) -> frozenset[str]:
     """Return the customers of whom another relay tells: the first of their upload relays that has a heartbeat.
 
     A follower leaves all of them to those. An upload relay that cannot read or write heartbeats counts itself first,
@@ -27,18 +26,11 @@ def watched_elsewhere(places: Places, customers: Iterable[str], now: int) -> fro
             return frozenset()
         if not store.is_upload_relay:
             return frozenset(customers)
-        run = atomic_files.open_directory(places.run)
-        try:
+        with atomic_files.hold_directory(places.run) as run:
             followed = read_followed(run)
-        finally:
-            os.close(run)
-        if _knows_others(followed, now):
+        if not followed.why and abs(now - followed.reached) <= RECENT:
             return frozenset(one for one in customers if _first(places, one, followed) not in ("", store.name))
     return frozenset()
-
-
-def _knows_others(followed: FollowRecord, now: int) -> bool:
-    return not followed.why and abs(now - followed.reached) <= RECENT
 
 
 def _first(places: Places, customer: str, followed: FollowRecord) -> str:

@@ -31,7 +31,7 @@ class Watchdog:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Count: something is asked. What this relay works out between two questions is not the server's silence."""
+        """Measure the time of one answer; this relay's own work between two questions does not count."""
         self._since = time.monotonic()
         try:
             yield

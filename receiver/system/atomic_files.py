@@ -23,9 +23,9 @@ def open_directory(path: str, within: int | None = None) -> int:
 
 
 @contextmanager
-def open_subdirectory(directory: int, name: str) -> Iterator[int]:
-    """Open a directory of ours for a while. Raises FileNotFoundError while nothing has been written there."""
-    descriptor = open_directory(name, directory)
+def hold_directory(path: str, within: int | None = None) -> Iterator[int]:
+    """Open a directory that is no link, and close it at the end. Raises OSError."""
+    descriptor = open_directory(path, within)
     try:
         yield descriptor
     finally:
@@ -35,7 +35,7 @@ def open_subdirectory(directory: int, name: str) -> Iterator[int]:
 def list_names(directory: int, folder: str) -> list[str]:
     """Return what lies in a directory of ours, sorted; nothing while it has not been made."""
     try:
-        with open_subdirectory(directory, folder) as descriptor:
+        with hold_directory(folder, directory) as descriptor:
             return sorted(os.listdir(descriptor))
     except FileNotFoundError:
         return []
@@ -56,7 +56,7 @@ def read(directory: int, name: str, limit: int) -> bytes | None:
 
 
 def pieces(directory: int, name: str, limit: int) -> Iterator[bytes]:
-    """Yield a file a piece at a time; nothing where there is none. Raises Failed as start(), and beyond the limit."""
+    """Yield a file a piece at a time; nothing where there is none. Raises Failed, also beyond `limit`."""
     descriptor = _plain(directory, name)
     if descriptor is None:
         return
@@ -74,7 +74,7 @@ def read_start(directory: int, name: str, size: int) -> bytes | None:
     if descriptor is None:
         return None
     with open(descriptor, "rb") as file:
-        return file.read(min(size, os.fstat(descriptor).st_size))  # which makes room for as many at once
+        return file.read(min(size, os.fstat(descriptor).st_size))  # read() allocates that much at once
 
 
 def read_end(directory: int, name: str, size: int) -> bytes | None:

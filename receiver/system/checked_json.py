@@ -1,6 +1,6 @@
-"""JSON that may be anybody's work: whoever holds the account, or hands a list over, can write anything.
+"""Reads JSON that an attacker may have written: one who has the account, or who hands a list over.
 
-What comes out can be printed, written as UTF-8 again and reckoned with. No file of ours holds fractions.
+What it returns can be printed, written again as UTF-8 and calculated with. No file of ours holds fractions.
 """
 
 from __future__ import annotations
@@ -21,6 +21,17 @@ def decode_json(content: bytes) -> Any:
     if "\\u" in text:
         json.dumps(found, ensure_ascii=False).encode()  # UnicodeEncodeError, a ValueError, for half a surrogate
     return found
+
+
+def whole_numbers(found: object) -> dict[str, int]:
+    """Return the members of an object that are whole numbers; nothing where it is no object."""
+    return {str(name): n for name, n in found.items() if isinstance(n, int)} if isinstance(found, dict) else {}
+
+
+def check_types(kind: type | tuple[type, ...], *values: object) -> None:
+    """Raise TypeError unless all values are of a type, or of one of several."""
+    if not all(isinstance(value, kind) for value in values):
+        raise TypeError("a word or a number is of another kind")
 
 
 def _decode_number(digits: str) -> int:

@@ -1,4 +1,4 @@
-"""What a program of root's takes from nobody: it may have been started by an account in an attacker's hands."""
+"""Resets what root's programs inherit: an attacker who has the account may have started them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import resource
 import signal
 from contextlib import suppress
+
+from receiver.system.subprocesses import ENVIRONMENT
 
 _LIMITS = ("AS", "CPU", "DATA", "FSIZE", "NPROC", "STACK")
 _FILES = 4096  # open at once; a build needs some ten
@@ -35,6 +37,3 @@ def _own_limits() -> None:
     for limit, values in {**limits, resource.RLIMIT_NOFILE: (_FILES, _FILES)}.items():
         with suppress(OSError, ValueError):
             resource.setrlimit(limit, values)
-
-
-ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}

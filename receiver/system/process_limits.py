@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from common.settings import MEGABYTE, Settings
 from receiver.outcome import Failed
+from receiver.system.subprocesses import ENVIRONMENT
 
 CPU = 100  # seconds; well under the time that another customer waits for a place to parse in
 _BASE = 256 << 20  # bytes of memory without an export
@@ -22,7 +23,7 @@ _FILE = 4  # bytes of one file for each byte that an export may have
 def reset_environment(environ: MutableMapping[str, str]) -> None:
     """Reset the environment, umask and working directory that this process was started with."""
     environ.clear()
-    environ.update(PATH="/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL="C")
+    environ.update(ENVIRONMENT)
     os.umask(0o077)
     os.chdir("/")
     syslog.openlog("postern", syslog.LOG_PID, syslog.LOG_MAIL)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from receiver.outcome import Failed
 
-_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
 class CommandResult(NamedTuple):
@@ -20,14 +20,14 @@ class CommandResult(NamedTuple):
 
 
 def run_command(argv: Sequence[str], stdin: str = "", seconds: float = 60) -> CommandResult:
-    """Run it. Raises Failed when it cannot be started or does not end; what it says then is for nobody.
+    """Run it. Raises Failed when it cannot be started or does not end in time; its output is then lost.
 
     subprocess is imported here: most uploads run nothing, and it costs 8 ms.
     """
     from subprocess import PIPE, Popen, TimeoutExpired
 
     try:
-        child = Popen(argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=_ENVIRONMENT)
+        child = Popen(argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=ENVIRONMENT)
         out, err = child.communicate(stdin.encode(), seconds)
     except TimeoutExpired as error:
         with suppress(PermissionError):  # what sudo started is not ours to end, and is not waited for

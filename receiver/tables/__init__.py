@@ -1,1 +1,1 @@
-"""Root's half of the receiver: builds what all customers share, and takes nothing on trust that the account wrote."""
+"""Root's half of the receiver: builds what all customers share, and checks everything that the account wrote."""

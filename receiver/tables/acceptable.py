@@ -1,4 +1,4 @@
-"""Which customers' parts postmap can build tables of; where it refuses, the customer it is about, who alone waits."""
+"""Finds the customer whose addresses postmap refuses, so that the tables of all others are built."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from receiver.outcome import Failed
 from receiver.tables.customer_recipients import CustomerRecipients, check_recipients
 from receiver.tables.inputs import SpoolFiles
 
-Refusal = Callable[[Sequence[CustomerRecipients]], str]  # why no tables can be built of these parts; nothing: they can
+Refusal = Callable[[Sequence[CustomerRecipients]], str]
+"""Returns why no tables can be built of some parts; empty where they can."""
 
 
-def parts(
+def replace_refused(
     found: Sequence[CustomerRecipients], now: float, in_force: Container[str], refusal: Refusal
 ) -> list[CustomerRecipients]:
     """Return the parts of which tables can be built. Raises Failed where the fault is not one customer's.
 
-    Of who is refused root's last good copy counts; where that is refused too, nobody of the list, so that its domains
-    are open. Where even that is refused a customer is left out who has no domain among those `in_force`; the fault is
-    postmap's own where it refuses what it has built before.
+    A part that is refused is replaced by root's last good copy, or where that is refused too, by an empty list, which
+    opens the domains. If even that is refused, the customer is left out. One with a domain among those `in_force` was
+    built before, so that the fault must be postmap's own.
     """
     why = refusal(())
     refused = {} if why else dict(_refused_parts(found, refusal))
@@ -47,7 +48,7 @@ def _refused_parts(some: Sequence[CustomerRecipients], refusal: Refusal) -> Iter
 
 def _replace_part(part: CustomerRecipients, why: str, now: float, refusal: Refusal) -> CustomerRecipients | None:
     source = part.source.with_good_copy(f"postmap refuses its list: {why}")
-    copies = (check_recipients(source._replace(pair=pair), now) for pair in (source.pair, SpoolFiles()))
+    copies = (check_recipients(source._replace(files=files), now) for files in (source.files, SpoolFiles()))
     return next((copy for copy in copies if not refusal([copy])), None)
 
 

@@ -1,7 +1,7 @@
 """Domains that the relay's own tables close while their lists are adopted: whether Postfix still asks those tables.
 
-Where it does not, nobody would close such a domain but our list, which has not been accepted: everybody but who is on
-it would be refused. So the build opens it, and the timer says so.
+If it does not, only our list closes such a domain, and no person has accepted that list yet: everybody else would be
+refused. So the build opens the domain, and the timer raises an alarm.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from receiver.tables.postmap import run_postfix
 
 
 def find_left_open(relay: RelaySettings, sources: Iterable[CustomerInput], tables: str) -> list[CustomerInput]:
-    """Return the customers' inputs, each with the domains of which a closing table is asked no more.
+    """Return the customers' inputs, each with the domains whose closing table Postfix no longer asks.
 
-    Where Postfix does not say what it asks, those that are open in `tables`, our folder of them, stay open.
+    If Postfix does not say what it asks, those that are open in the tables in force, in folder `tables`, stay open.
     """
     found = list(sources)
     if not any(map(_waiting_domains, found)):
@@ -37,7 +37,7 @@ def find_left_open(relay: RelaySettings, sources: Iterable[CustomerInput], table
 
 
 def describe_left_open(relay: RelaySettings, sources: Iterable[CustomerInput]) -> Iterator[str]:
-    """Yield a line for each domain of which a closing table is asked no more: `CUSTOMER: why`.
+    """Yield a line for each domain whose closing table Postfix no longer asks: `CUSTOMER: why`.
 
     Raises Failed where Postfix does not say what it asks.
     """
@@ -57,11 +57,11 @@ def _open_in_force(tables: str) -> frozenset[str]:
 
 
 def _waiting_domains(source: CustomerInput) -> dict[str, str]:
-    """Return the domains that only other tables close, each with who does."""
+    """Return the domains that only other tables close, each with what closes it."""
     return {
         name: closer
         for name, closer in source.tree.closed_by.items()
-        if is_closed_by_maps(closer) and name not in source.pair.when
+        if is_closed_by_maps(closer) and name not in source.files.when
     }
 
 

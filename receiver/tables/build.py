@@ -47,7 +47,7 @@ from receiver.tables.postmap import Postmap, Refused
 from receiver.tables.table import Table
 
 OPTIONS = ("--check", "--look-up", "--main-cf", "--adopted", "--repair")
-WAIT = 30.0  # seconds for the build that runs
+WAIT = 30.0  # seconds to wait for another build
 _OUT = "postmap refuses its domains, so it is in no table"
 
 
@@ -56,11 +56,11 @@ class Inputs(NamedTuple):
 
     customers: Sequence[str]
     sources: Sequence[CustomerInput]
-    left_out: dict[str, str]  # customer: why
+    faulty: dict[str, str]  # customer: why
     now: float
 
     def parts(self) -> list[CustomerRecipients]:
-        """Check every address."""
+        """Return the customers' parts, every address checked."""
         return [customer_recipients.check_recipients(source, self.now) for source in self.sources]
 
     def digest(self) -> str:
@@ -68,7 +68,7 @@ class Inputs(NamedTuple):
 
         Empty while a customer is left out, as the sources do not say what is listed of it.
         """
-        return "" if self.left_out else inputs.digest_inputs(self.sources, self.now, RELEASE)
+        return "" if self.faulty else inputs.digest_inputs(self.sources, self.now, RELEASE)
 
 
 def main() -> int:
@@ -85,13 +85,13 @@ def main() -> int:
         return _end(error.code, str(error))
     except (OSError, BadSettings) as error:
         return _end(FAILED, str(error))
-    _say(1, lines)  # no sooner than here: a reader who does not read keeps no lock
+    _say(1, lines)  # after the lock is free: a caller that does not read must not hold it
     return DONE
 
 
 def _lines(places: Places, option: str) -> list[str]:
     if option == "--look-up":
-        return lookup.find(places, sys.stdin.buffer.read(lookup.LIMIT))
+        return lookup.find_listed(places, sys.stdin.buffer.read(lookup.LIMIT))
     if option == "--main-cf":
         return lookup.find_unnamed(places)
     if option == "--adopted":
@@ -127,17 +127,17 @@ def build(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
     os.makedirs(places.tables, exist_ok=True)
     with _hold_build_lock(places, fcntl.LOCK_EX, wait):
         customers = customer_tree.list_customers(places)
-        left_out = directories.make_directories(places, relay.metrics, customers, theirs, time.time())
+        faulty = directories.make_directories(places, relay.metrics, customers, theirs, time.time())
         found = _find(places, relay, customers, theirs)
-        left_out.update(found.left_out)
+        faulty.update(found.faulty)
         authorized_keys.write_authorized_keys(places, (source.tree for source in found.sources))
         sftp_inboxes.make_inboxes(places, (source.tree for source in found.sources), theirs)
         record = Manifest.read(places.tables)
         if not record.is_up_to_date(places.tables, found.digest(), relay.table_type):
-            left_out.update(_install(places, relay, found, record))
+            faulty.update(_install(places, relay, found, record))
         _tidy(places, relay, found)
         bytecode.compile_receiver()
-    return [f"{customer}: {why}" for customer, why in sorted(left_out.items())]
+    return [f"{customer}: {why}" for customer, why in sorted(faulty.items())]
 
 
 def check(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
@@ -180,9 +180,9 @@ def _hold_build_lock(places: Places, kind: int, wait: float) -> Iterator[None]:
 
 def _find(places: Places, relay: RelaySettings, customers: Sequence[str], theirs: Owner) -> Inputs:
     read = {customer: inputs.read_customer(places, customer, theirs) for customer in customers}
-    left_out = {customer: why for customer, (_, why) in read.items() if why}
+    faulty = {customer: why for customer, (_, why) in read.items() if why}
     sources = adopted_domains.find_left_open(relay, [source for source, _ in read.values() if source], places.tables)
-    return Inputs(customers, sources, left_out, time.time())
+    return Inputs(customers, sources, faulty, time.time())
 
 
 def _install(places: Places, relay: RelaySettings, found: Inputs, record: Manifest) -> dict[str, str]:
@@ -197,22 +197,22 @@ def _install(places: Places, relay: RelaySettings, found: Inputs, record: Manife
             return install.find_refusal(places.tables, _compose(places, some), maker)
 
         in_force = install.read_installed(places.tables, "relay_domains")
-        parts = acceptable.parts(parts, found.now, in_force, refusal)
+        parts = acceptable.replace_refused(parts, found.now, in_force, refusal)
         record = install.install_tables(places.tables, record, _compose(places, parts), maker)
     if words := table_contents.find_words(parts):
         lookup.check_answers(relay, words)
-    left_out = {each.source.tree.customer: _why_copy(each) for each in parts}
-    left_out.update((name, _OUT) for source in found.sources if (name := source.tree.customer) not in left_out)
-    left_out = {customer: why for customer, why in left_out.items() if why}
-    sources, every = "" if left_out else found.digest(), {**found.left_out, **left_out}
-    record._replace(sources=sources, left_out=every).write(places.tables)
-    return left_out
+    faulty = {each.source.tree.customer: _why_copy(each) for each in parts}
+    faulty.update((name, _OUT) for source in found.sources if (name := source.tree.customer) not in faulty)
+    faulty = {customer: why for customer, why in faulty.items() if why}
+    sources, every = "" if faulty else found.digest(), {**found.faulty, **faulty}
+    record._replace(sources=sources, faulty_customers=every).write(places.tables)
+    return faulty
 
 
 def _why_copy(part: CustomerRecipients) -> str:
-    """Return why root's copy stands in for a customer's; where it does not, take one. Nothing: all is well."""
+    """Return why root's copy replaces a customer's files; else replace that copy. Empty where all is well."""
     source = part.source
-    return source.why or source.copy.keep(source.tree, source.pair) or part.told
+    return source.why or source.copy.keep(source.tree, source.files) or part.told
 
 
 def _compose(places: Places, parts: Sequence[CustomerRecipients]) -> Sequence[Table]:
@@ -220,7 +220,7 @@ def _compose(places: Places, parts: Sequence[CustomerRecipients]) -> Sequence[Ta
 
 
 def _tidy(places: Places, relay: RelaySettings, found: Inputs) -> None:
-    """Remove what nothing needs any more; what cannot be removed now, the next run removes."""
+    """Remove what is no longer needed; the next run removes what cannot be removed now."""
     with suppress(OSError):
         for customer, copy in inputs.find_copies(places).items():
             if customer not in found.customers:

@@ -14,7 +14,7 @@ _LAST = os.path.join(RECEIVER, "__pycache__", f"timer.{sys.implementation.cache_
 
 
 def compile_receiver() -> None:
-    """Make what this version of Python has none of yet."""
+    """Compile the receiver where this version of Python has no bytecode of it yet."""
     if not os.path.exists(_LAST):
         import compileall  # once a release
 

@@ -24,7 +24,7 @@ class CustomerRecipients(NamedTuple):
     left: Sequence[bytes]  # addresses in domains that were its own until its tree changed
     open: frozenset[str]  # A-labels of the domains in which every address is listed
     long: Sequence[str] = ()  # of own and include, those too long for the key of a table
-    told: str = ""  # what somebody should hear of though all is as it should be
+    told: str = ""  # a notice for a person; it is no fault
 
     def forms(self) -> Iterator[tuple[str, str]]:
         """Yield every form of each of its domains, beside its A-label."""
@@ -32,7 +32,7 @@ class CustomerRecipients(NamedTuple):
 
 
 def check_recipients(source: CustomerInput, now: float) -> CustomerRecipients:
-    """Check one customer's addresses; where they are damaged take root's copy, and without one, none.
+    """Check one customer's addresses; use root's copy where they are damaged, and no address without a copy.
 
     A domain without any address is never closed, whatever its date says.
     """
@@ -43,8 +43,8 @@ def check_recipients(source: CustomerInput, now: float) -> CustomerRecipients:
         try:
             own, left = _split_addresses(source)
         except Damaged:
-            source, own, left = source._replace(pair=SpoolFiles()), (), ()
-    empty = {domain for domain in source.tree.domains if f"@{domain}\n".encode() not in source.pair.recipients}
+            source, own, left = source._replace(files=SpoolFiles()), (), ()
+    empty = {domain for domain in source.tree.domains if f"@{domain}\n".encode() not in source.files.recipients}
     opened = source.open_domains(now).union(empty)
     part = CustomerRecipients(source, _keys(own), _keys(left), source.as_adopted(opened).union(source.tree.partial))
     return _with_long(part, _too_long(part))
@@ -71,7 +71,7 @@ def _too_long(part: CustomerRecipients) -> list[str]:
 
 
 def _with_long(part: CustomerRecipients, long: Sequence[str]) -> CustomerRecipients:
-    """Open the domains of more such addresses than a regular expression each is right for, and say so."""
+    """Give each too long address a regular expression; where these are too many, open their domains and say so."""
     beyond = frozenset(address.rpartition("@")[2] for address in long[LONG:])
     told = ""
     if beyond:
@@ -84,7 +84,7 @@ def _with_long(part: CustomerRecipients, long: Sequence[str]) -> CustomerRecipie
 
 def _split_addresses(source: CustomerInput) -> tuple[Sequence[bytes], Sequence[bytes]]:
     """Return the addresses in its own domains, and those in domains that were. Raises Damaged."""
-    lines = _lines(source.pair.recipients)
+    lines = _lines(source.files.recipients)
     own = _endings(source.tree.domains)
     if all(map(bytes.endswith, lines, repeat(own))):
         return lines, ()
@@ -96,7 +96,7 @@ def _split_addresses(source: CustomerInput) -> tuple[Sequence[bytes], Sequence[b
 
 
 def _lines(recipients: bytes) -> list[bytes]:
-    """Split a list that Postfix reads as we do: addresses, each once, whole and folded. Raises Damaged."""
+    """Return the lines of a list: addresses, each once, whole and folded, as Postfix reads them. Raises Damaged."""
     try:
         text = recipients.decode()
     except UnicodeDecodeError as error:
@@ -115,7 +115,7 @@ def _lines(recipients: bytes) -> list[bytes]:
 
 
 def _in_no_address(character: str) -> bool:
-    """Return whether it is a control, an odd blank, or unknown to our Unicode; Postfix may fold that into another."""
+    """Return whether it is a control, a blank, or unknown to our Unicode: Postfix may fold that into another."""
     return character.isspace() or unicodedata.category(character) in ("Cc", "Cn")
 
 
@@ -125,5 +125,5 @@ def _endings(domains: Iterable[str]) -> tuple[bytes, ...]:
 
 def _former_domains(source: CustomerInput) -> set[str]:
     """Return the domains that were the customer's own in root's last copy, or in which that copy has addresses."""
-    tree, lines = source.copy.tree(), source.copy.pair().recipients.decode(errors="replace").split("\n")
+    tree, lines = source.copy.read_tree(), source.copy.read_files().recipients.decode(errors="replace").split("\n")
     return {line.rpartition("@")[2] for line in lines if line}.union(tree.domains if tree else ())

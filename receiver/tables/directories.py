@@ -1,4 +1,4 @@
-"""The directories that root makes for itself and for account `postern`, and where a customer's spool goes when it left.
+"""The directories that root makes for itself and for account `postern`, and where spools of former customers go.
 
 Every parent is root's, so the account can put nothing in the place of a directory; and still each is made beside an
 open parent, opened without following links, and given away by descriptor.
@@ -16,12 +16,13 @@ from typing import NamedTuple
 
 from common.names import CUSTOMER
 from common.paths import Places
+from receiver.formatting import DAY
 from receiver.outcome import Failed
 from receiver.system.account import Owner
 
-KEPT_DAYS = 30  # of a spool whose customer left
+KEPT_DAYS = 30  # of a former customer's spool
 _RETIRED = re.compile(r".+-([0-9]{4}-[0-9]{2}-[0-9]{2})(\.[0-9]+)?")
-_PLACES = 100  # that one customer may leave in a day
+_PLACES = 100  # spools of one customer that may be retired on a day
 
 
 class Directory(NamedTuple):
@@ -35,7 +36,7 @@ class Directory(NamedTuple):
 def shared_directories(places: Places, metrics: str, theirs: Owner) -> Iterator[Directory]:
     """Yield the directories that all customers share, parents first.
 
-    That of the metrics only below /var/lib/postern.
+    The metrics' directory is among them if it is in /var/lib/postern.
     """
     ours = Owner(os.geteuid(), os.getegid())
     yield Directory(places.tables, 0o755, ours)
@@ -54,21 +55,21 @@ def spool_directory(places: Places, customer: str, theirs: Owner) -> Directory:
     return Directory(places.spool(customer), 0o700, theirs)
 
 
-def check_directory(ground: Directory) -> str:
-    """Return what is wrong with a directory; nothing: it is as it must be."""
+def check_directory(wanted: Directory) -> str:
+    """Return what is wrong with a directory; empty where it is as it must be."""
     try:
-        there = os.lstat(ground.path)
+        there = os.lstat(wanted.path)
     except FileNotFoundError:
         return "is not there"
     if not stat.S_ISDIR(there.st_mode):
         return "is no directory"
-    right = (stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid) == (ground.mode, *ground.owner)
-    return "" if right else f"is not of mode {ground.mode:04o} and user {ground.owner.uid}"
+    right = (stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid) == (wanted.mode, *wanted.owner)
+    return "" if right else f"is not of mode {wanted.mode:04o} and user {wanted.owner.uid}"
 
 
-def make_directory(ground: Directory) -> None:
+def make_directory(wanted: Directory) -> None:
     """Make a directory, or put its owner and mode in order. Raises OSError."""
-    parent, name = os.path.split(ground.path)
+    parent, name = os.path.split(wanted.path)
     within = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with suppress(FileExistsError):
@@ -77,8 +78,8 @@ def make_directory(ground: Directory) -> None:
     finally:
         os.close(within)
     try:
-        os.fchown(directory, *ground.owner)
-        os.fchmod(directory, ground.mode)
+        os.fchown(directory, *wanted.owner)
+        os.fchmod(directory, wanted.mode)
     finally:
         os.close(directory)
 
@@ -86,13 +87,13 @@ def make_directory(ground: Directory) -> None:
 def make_directories(
     places: Places, metrics: str, customers: Sequence[str], theirs: Owner, now: float
 ) -> dict[str, str]:
-    """Make what lacks and move away the spools of who left; say of which customer that failed, and why.
+    """Make missing directories and move away the spools of former customers; return for whom that failed, and why.
 
-    Raises Failed for what is there for all.
+    Raises Failed for a directory that all customers share.
     """
-    for ground in shared_directories(places, metrics, theirs):
-        if why := _make_if_wrong(ground):
-            raise Failed(f"{ground.path}: {why}")
+    for wanted in shared_directories(places, metrics, theirs):
+        if why := _make_if_wrong(wanted):
+            raise Failed(f"{wanted.path}: {why}")
     failed = {customer: _make_if_wrong(spool_directory(places, customer, theirs)) for customer in customers}
     failed = {customer: f"its spool: {why}" for customer, why in failed.items() if why}
     failed.update((customer, _move_away(places, customer, now)) for customer in find_orphans(places, customers))
@@ -123,7 +124,7 @@ def delete_retired(places: Places, now: float) -> None:
     By rm, which no depth of directories and no link laid meanwhile leads astray. subprocess costs 5 ms to load, so that
     is done only for something that must go.
     """
-    last = _day(now - KEPT_DAYS * 86400)
+    last = _day(now - KEPT_DAYS * DAY)
     found = ((name, _RETIRED.fullmatch(name)) for name in os.listdir(_retired_path(places)))
     if old := [os.path.join(_retired_path(places), name) for name, retired in found if retired and retired[1] < last]:
         import subprocess
@@ -147,11 +148,11 @@ def _retired_path(places: Places) -> str:
     return os.path.join(places.var, "retired")
 
 
-def _make_if_wrong(ground: Directory) -> str:
-    """Make a directory that lacks, put right one that is not as it must be; say what failed."""
+def _make_if_wrong(wanted: Directory) -> str:
+    """Make a directory that is missing or not as it must be; return what failed."""
     try:
-        if check_directory(ground):
-            make_directory(ground)
+        if check_directory(wanted):
+            make_directory(wanted)
     except OSError as error:
         return str(error.strerror)
     return ""

@@ -1,4 +1,4 @@
-"""Room on the disk: what new tables take is asked for before it is taken, so that mail keeps what it needs.
+"""Checks before a build that new tables leave enough room on the disk for mail.
 
 Postfix answers 452 to all mail while its queue's disk has less room than queue_minfree or one and a half times
 message_size_limit (smtpd(8), postconf(5)).

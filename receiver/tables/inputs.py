@@ -1,7 +1,7 @@
-"""What a build takes of a customer: root's tree, the account's spool, and root's own last good copy of both.
+"""What a build reads of a customer: root's tree, the account's spool, and root's own last good copy of both.
 
-Whatever lies in a spool may have been put there by somebody who took over account `postern`: it is read through open
-directories, without following or waiting for anything, and never more of it than the customer may have.
+An attacker who has account `postern` may have put anything into a spool: so it is read through open directories,
+without following links or waiting for a pipe, and never more of it than the customer may have.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from common.opened import find_marker
 from common.paths import Places
 from common.settings import UNLISTED
 from common.spool_files import ACCEPTED, ASKING, LAST_EXPORT, RECIPIENTS, SMALL, most_bytes
+from receiver.formatting import DAY
 from receiver.system import atomic_files
 from receiver.system.account import Owner
 from receiver.tables import customer_tree, directories
 from receiver.tables.customer_tree import CustomerTree, Damaged
 
-_DAY = 86400
 _, DEFER, ASK = UNLISTED
-_PLUS = "plus"  # in root's copy: it stays yes, whatever later exports say
+_PLUS = "plus"  # in root's copy: once an export has said so, later exports do not change it
 
 
 class SpoolFiles(NamedTuple):
@@ -43,28 +43,27 @@ class CustomerInput(NamedTuple):
     """One customer's tree and list. The addresses are not checked yet."""
 
     tree: CustomerTree
-    pair: SpoolFiles
+    files: SpoolFiles
     copy: GoodCopy
     why: str = ""  # root's copy stands in for something; nothing: it does not
     left_open: frozenset[str] = frozenset()  # domains being adopted whose closing tables Postfix names no longer
     is_opened: bool = False  # a person had all of its domains opened
 
     def open_domains(self, now: float) -> frozenset[str]:
-        """Return the domains without an accepted list that is young enough. A date in the future counts as none.
+        """Return the domains without a recent accepted list; all of them where a person had them opened.
 
-        All of them where a person had them opened.
+        A date more than a day in the future does not count.
         """
         if self.is_opened:
             return frozenset(self.tree.domains)
-        oldest = now - self.tree.open_after_days * _DAY
-        return frozenset(name for name in self.tree.domains if not oldest <= self.pair.when.get(name, 0) <= now + _DAY)
+        oldest = now - self.tree.open_after_days * DAY
+        return frozenset(name for name in self.tree.domains if not oldest <= self.files.when.get(name, 0) <= now + DAY)
 
     def as_adopted(self, opened: frozenset[str]) -> frozenset[str]:
-        """Return the domains that are listed whole, of those that would be, where some are being adopted.
+        """Return the domains that our table lists whole, of those that would be open, where some are being adopted.
 
-        While the relay's own tables close one, ours lists nobody else until a first list of it is accepted; where
-        something else closes one, ours takes everybody and leaves it to that. A person who had them opened has the last
-        word.
+        While other tables of the relay close a domain, ours does not list it whole; where another parameter closes it,
+        ours does, and leaves refusing to that. Where a person had the domains opened, all are listed whole.
         """
         if self.is_opened:
             return opened
@@ -72,39 +71,39 @@ class CustomerInput(NamedTuple):
             name: closer for name, closer in self.tree.closed_by.items() if closer and name not in self.left_open
         }
         by_maps = {name for name, closer in closers.items() if is_closed_by_maps(closer)}
-        return opened.difference(by_maps - self.pair.when.keys()).union(closers.keys() - by_maps)
+        return opened.difference(by_maps - self.files.when.keys()).union(closers.keys() - by_maps)
 
     def takes_plus(self) -> bool:
         """Return whether user+tag@ is taken where user@ is: as the tree says, else as an export has said."""
-        return self.pair.plus if self.tree.plus_addresses is None else self.tree.plus_addresses
+        return self.files.plus if self.tree.plus_addresses is None else self.tree.plus_addresses
 
     @property
     def unlisted(self) -> str:
         """The answer to unlisted recipients, as the tree says and the customer's server permits."""
-        return DEFER if self.tree.unlisted == ASK and self.pair.is_put_off else self.tree.unlisted
+        return DEFER if self.tree.unlisted == ASK and self.files.is_put_off else self.tree.unlisted
 
     def with_good_copy(self, why: str) -> CustomerInput:
-        """Return the customer with root's copy of the list; where there is no copy, the domains are open."""
-        pair = self.copy.pair()._replace(is_put_off=True)  # not known: unlisted addresses are deferred, not refused
-        return self._replace(pair=pair, why="; ".join(filter(None, (self.why, why))))
+        """Return the customer with root's copy of the list; without a copy the domains are open."""
+        files = self.copy.read_files()._replace(is_put_off=True)  # not known: so unlisted addresses are deferred
+        return self._replace(files=files, why="; ".join(filter(None, (self.why, why))))
 
 
 class GoodCopy(NamedTuple):
     """Root's copy of what the tables were last built from: `tables/good/ID`.
 
-    It is not flushed to the disk: one that a power cut tore is none, and none is read but when something is damaged.
+    It is not flushed to the disk: after a power cut it may be damaged, and it is read only when something else is.
     """
 
     path: str
 
-    def tree(self) -> CustomerTree | None:
+    def read_tree(self) -> CustomerTree | None:
         """Return the tree. None: there is no copy, or it is damaged too."""
         with suppress(OSError, ValueError, TypeError):
             return CustomerTree(**json.loads(self._read("tree.json")))
         return None
 
-    def pair(self) -> SpoolFiles:
-        """Return the pair, an empty one when there is no copy or it is damaged too."""
+    def read_files(self) -> SpoolFiles:
+        """Return the list and its dates; empty ones where there is no copy, or it is damaged too."""
         with suppress(OSError, Damaged):
             recipients, accepted = self._read(RECIPIENTS), self._read(ACCEPTED)
             return SpoolFiles(recipients, accepted, _read_accepted(accepted) if accepted else {}, self.has_plus())
@@ -114,16 +113,16 @@ class GoodCopy(NamedTuple):
         """Return whether an export had said that user+tag@ is taken."""
         return os.path.exists(os.path.join(self.path, _PLUS))
 
-    def keep(self, tree: CustomerTree, pair: SpoolFiles) -> str:
+    def keep(self, tree: CustomerTree, files: SpoolFiles) -> str:
         """Replace the copy, addresses before dates: a crash between leaves domains open. Return what failed."""
         text = json.dumps(tree._asdict(), ensure_ascii=False).encode() + b"\n"
         try:
             os.makedirs(self.path, 0o700, exist_ok=True)
             self._write("tree.json", text)
-            if pair.plus:
+            if files.plus:
                 self._write(_PLUS, b"")
-            self._write(RECIPIENTS, pair.recipients)
-            self._write(ACCEPTED, pair.accepted)
+            self._write(RECIPIENTS, files.recipients)
+            self._write(ACCEPTED, files.accepted)
         except OSError as error:
             return f"is in the tables, but root could take no copy of it: {error.strerror}"
         return ""
@@ -146,13 +145,13 @@ class GoodCopy(NamedTuple):
 
 
 def find_copies(places: Places) -> dict[str, GoodCopy]:
-    """Find every copy there is."""
+    """Return every copy by customer."""
     good = os.path.join(places.tables, "good")
     return {name: GoodCopy(os.path.join(good, name)) for name in os.listdir(good)}
 
 
 def read_customer(places: Places, customer: str, theirs: Owner) -> tuple[CustomerInput | None, str]:
-    """Read one customer, root's copy standing in for what is damaged, and say what that is.
+    """Return one customer's files, with root's copy in place of what is damaged, and what that is.
 
     None: its tree is damaged and there is no copy of it.
     """
@@ -162,7 +161,7 @@ def read_customer(places: Places, customer: str, theirs: Owner) -> tuple[Custome
         return None, f"{why}; root has no copy of its tree, so it is in no table"
     source = CustomerInput(tree, SpoolFiles(), copy, why, is_opened=find_marker(places, customer) is not None)
     try:
-        source = source._replace(pair=_pair(places, source, theirs))
+        source = source._replace(files=_read_spool(places, source, theirs))
     except Damaged as error:
         source = source.with_good_copy(str(error))
     return source, source.why
@@ -173,9 +172,9 @@ def digest_inputs(sources: Iterable[CustomerInput], now: float, *more: str) -> s
     whole = hashlib.sha256(repr(more).encode())
     for source in sources:
         opened, plus = sorted(source.as_adopted(source.open_domains(now))), source.takes_plus()
-        whole.update(repr((source.tree, opened, plus, source.unlisted, len(source.pair.recipients))).encode())
-        whole.update(source.pair.recipients)
-        whole.update(source.pair.accepted)
+        whole.update(repr((source.tree, opened, plus, source.unlisted, len(source.files.recipients))).encode())
+        whole.update(source.files.recipients)
+        whole.update(source.files.accepted)
     return whole.hexdigest()
 
 
@@ -183,25 +182,22 @@ def _tree(places: Places, customer: str, copy: GoodCopy) -> tuple[CustomerTree |
     try:
         return customer_tree.read_tree(places, customer), ""
     except Damaged as error:
-        return copy.tree(), str(error)
+        return copy.read_tree(), str(error)
 
 
-def _pair(places: Places, source: CustomerInput, theirs: Owner) -> SpoolFiles:
+def _read_spool(places: Places, source: CustomerInput, theirs: Owner) -> SpoolFiles:
     tree = source.tree
     try:
-        spool = atomic_files.open_directory(places.spool(tree.customer))
-        try:
-            # Dates first: what comes in between is listed in a domain still open, and none closes without its list.
+        with atomic_files.hold_directory(places.spool(tree.customer)) as spool:
+            # Dates first: a list that is published in between finds its domains still open.
             accepted = _content(spool, ACCEPTED, theirs, SMALL)
             plus = source.copy.has_plus() or _says_plus(spool, theirs)
             is_put_off = _is_put_off(spool, theirs)
             recipients = _content(spool, RECIPIENTS, theirs, most_bytes(tree.max_recipients))
-        finally:
-            os.close(spool)
     except OSError as error:
         raise Damaged(f"its spool: {error.strerror}") from error
     when = {} if accepted is None else _read_accepted(accepted)
-    had = source.copy.pair() if recipients is None or accepted is None else SpoolFiles()
+    had = source.copy.read_files() if recipients is None or accepted is None else SpoolFiles()
     if recipients is None and (had.recipients or when):
         raise Damaged("recipients is gone")
     if accepted is None and had.when:
@@ -210,7 +206,7 @@ def _pair(places: Places, source: CustomerInput, theirs: Owner) -> SpoolFiles:
 
 
 def _content(spool: int, name: str, theirs: Owner, bound: int) -> bytes | None:
-    """Read a file of the account's; one that is replaced meanwhile has no name left, and is the old one whole.
+    """Read a file of the account's; one that is replaced meanwhile is read whole, as it was.
 
     None: there is none. Raises Damaged and OSError.
     """

@@ -18,7 +18,7 @@ _TURN = 0.5  # seconds after a reload until nobody new asks the old trivial-rewr
 
 
 def find_stale_tables(tables: str, record: Manifest, wanted: Sequence[Table], kind: str) -> dict[str, str]:
-    """Return why each table that has to be built must be."""
+    """Return the tables that must be built, each with the reason."""
     found = {table.name: record.fault(tables, table, kind) for table in wanted}
     return {name: why for name, why in found.items() if why}
 
@@ -53,7 +53,7 @@ def install_tables(tables: str, record: Manifest, wanted: Sequence[Table], maker
 
 
 def find_refusal(tables: str, wanted: Sequence[Table], maker: Postmap) -> str:
-    """Return why postmap refuses one of these tables; nothing: it builds them. What it builds is thrown away."""
+    """Return why postmap refuses one of these tables; empty where it builds them. The built files are removed."""
     try:
         for table in wanted:
             maker.draft(tables, table)
@@ -90,7 +90,7 @@ def order_renames(wanted: Sequence[Table], before: set[str], opens: bool = False
 
 
 def _opens(tables: str, wanted: Sequence[Table]) -> bool:
-    """Return whether everybody in a domain is going to be listed where not everybody is."""
+    """Return whether a domain is going to be listed whole that is not listed whole now."""
     coming = {key for table in wanted if table.name == "exchange_recipients" for key in table.keys if key[:1] == b"@"}
     with suppress(FileNotFoundError), open(os.path.join(tables, "exchange_recipients"), "rb") as file:
         coming -= {line.partition(b" ")[0] for line in file if line.startswith(b"@")}

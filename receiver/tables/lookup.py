@@ -1,4 +1,4 @@
-"""What root looks up, for the account too: addresses, whether main.cf names our tables, whether each can be read.
+"""Root's look-ups, for itself and for the account: addresses, whether main.cf names our tables, whether they work.
 
 The directory of Postfix's configuration, or main.cf alone, may be closed to everybody but root.
 """
@@ -25,10 +25,10 @@ LIMIT = 1 << 20  # bytes of addresses that are looked up at once; an upload asks
 LISTS = {"relay_domains": "relay_domains", "transport_maps": "transport", "relay_recipient_maps": "exchange_recipients"}
 """The parameters that must name a table of ours, and which."""
 
-_OTHERS = "others"  # the table that takes the recipients of everybody else, where no list of them was there before us
+_OTHERS = "others"  # the table that lists everybody in other domains, where the relay had no list before Postern
 
 
-def find(places: Places, addresses: bytes) -> list[str]:
+def find_listed(places: Places, addresses: bytes) -> list[str]:
     """Return those of the addresses (a line each) that the built table has. Raises Failed and BadSettings."""
     relay = load_relay(places)
     table = f"{relay.table_type}:{places.tables}/exchange_recipients"
@@ -45,7 +45,7 @@ def _look_up(relay: RelaySettings, table: str, keys: bytes) -> dict[str, str]:
 
 
 def find_broken(places: Places, record: Manifest) -> dict[str, str]:
-    """Return which of our tables Postfix could not look a key up in, or not that key, and why. Raises BadSettings."""
+    """Return the tables of ours in which Postfix finds no key, each with the reason. Raises BadSettings."""
     relay = load_relay(places)
     found = {
         name: _fault(relay, os.path.join(places.tables, name), built.type) for name, built in record.tables.items()
@@ -54,7 +54,7 @@ def find_broken(places: Places, record: Manifest) -> dict[str, str]:
 
 
 def _fault(relay: RelaySettings, path: str, kind: str) -> str:
-    """Return why a table cannot be looked up, or lacks the first key of its text; `kind`: empty, it is the text."""
+    """Return why a table cannot be looked up, or lacks the first key of its text; `kind` is empty for a text."""
     try:
         with open(path, "rb") as text:
             key = text.readline().rpartition(b" ")[0] if kind else b"postmaster"
@@ -78,8 +78,8 @@ def check_answers(relay: RelaySettings, words: Mapping[str, str]) -> None:
 def find_unnamed(places: Places) -> list[str]:
     """Return the parameters of Postfix that no longer name our tables, as `PARAMETER: why`.
 
-    And what else has recipients verified, as `verifying: why`, where a customer's server is asked about them. There are
-    none before the first edit of main.cf and while one is under way. Raises Failed and BadSettings.
+    Where a customer's server is asked about recipients, also what else has recipients verified, as `verifying: why`.
+    Returns nothing before the first edit of main.cf and during an edit. Raises Failed and BadSettings.
     """
     if not os.path.exists(f"{places.etc}/main.cf.before") or os.path.exists(f"{places.etc}/main.cf.pending"):
         return []
@@ -95,7 +95,7 @@ def find_unnamed(places: Places) -> list[str]:
 
 
 def _find_verifying(places: Places, where: str) -> Iterator[str]:
-    """Find who else has recipients verified, where a customer's server is asked about unlisted ones."""
+    """Yield what else has recipients verified, where a customer's server is asked about unlisted ones."""
     path = f"{places.tables}/unlisted_domains"
     with suppress(FileNotFoundError), open(path, "rb") as text:
         if any(line.rstrip().endswith(b" ask") for line in text):
@@ -113,7 +113,7 @@ def _lacks_our_table(places: Places, name: str, settings: dict[str, str], table:
 
 
 def _find_unreached(places: Places, where: str) -> Iterator[str]:
-    """Find that Postfix does not come to our member though there is a domain whose unlisted are not to be refused."""
+    """Yield that Postfix does not ask our member, though in some domain unlisted addresses must not be refused."""
     path = f"{places.tables}/asked"
     if (
         os.path.exists(path)
@@ -124,7 +124,7 @@ def _find_unreached(places: Places, where: str) -> Iterator[str]:
 
 
 def _find_opened(places: Places, lists: dict[str, str]) -> Iterator[str]:
-    """Find that our table stands alone, where everybody else's recipients were all taken before us."""
+    """Yield that our table stands alone, so that Postfix refuses the recipients of other domains, which it accepted."""
     name = "relay_recipient_maps"
     alone = re.split(r"[,\s]+", re.sub(r",?\s*pipemap:\{[^{}]*\}", "", lists.get(name, "")).strip())
     if len(alone) == 1 and not _lacks_our_table(places, name, lists):
@@ -132,7 +132,7 @@ def _find_opened(places: Places, lists: dict[str, str]) -> Iterator[str]:
 
 
 def _find_overridden(places: Places, where: str) -> Iterator[str]:
-    """Find services of master.cf that have a list of their own without us."""
+    """Yield services of master.cf that have a list of their own without our table."""
     for place, value in _settings(where, "-P").items():
         service, _, name = place.rpartition("/")
         if name in LISTS and _lacks_our_table(places, name, {name: value}) and f"${name}" not in value:

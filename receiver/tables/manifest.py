@@ -22,7 +22,7 @@ class BuiltTable(NamedTuple):
     files: Mapping[str, Sequence[int]]  # and what stat() says of them
 
     def intact(self, tables: str) -> bool:
-        """Return whether nobody has touched its files since."""
+        """Return whether its files are unchanged since."""
         with suppress(OSError):
             return all(_stamp(os.path.join(tables, name)) == stamp for name, stamp in self.files.items())
         return False
@@ -31,9 +31,11 @@ class BuiltTable(NamedTuple):
 class Manifest(NamedTuple):
     """All tables in force. A missing or damaged manifest has none, and all tables are built again."""
 
-    sources: str = ""  # digest of all they were made of, if nobody was left out: while it holds, nothing is to be done
+    sources: str = (
+        ""  # digest of all they were made of: while it is the same nothing is built; empty with a faulty customer
+    )
     tables: Mapping[str, BuiltTable] = {}
-    left_out: Mapping[str, str] = {}  # customers whose files were not taken as they stand, each with the reason
+    faulty_customers: Mapping[str, str] = {}  # customers whose files were not taken as they stand, each with the reason
 
     @classmethod
     def read(cls, tables: str) -> Manifest:
@@ -52,7 +54,7 @@ class Manifest(NamedTuple):
     def write(self, tables: str) -> None:
         """Write it: the last step of a build."""
         known = {name: built._asdict() for name, built in self.tables.items()}
-        fields = {"postern": _FORMAT, "sources": self.sources, "tables": known, "left_out": dict(self.left_out)}
+        fields = {"postern": _FORMAT, "sources": self.sources, "tables": known, "left_out": dict(self.faulty_customers)}
         text = json.dumps(fields, indent=2)
         write_file(os.path.join(tables, "built.json"), text.encode() + b"\n")
 
@@ -66,7 +68,7 @@ class Manifest(NamedTuple):
         return not all(built.intact(tables) for built in self.tables.values())
 
     def fault(self, tables: str, table: Table, kind: str) -> str:
-        """Return why a table has to be built; nothing: it is in force."""
+        """Return why a table must be built; empty where it is in force."""
         built = self.tables.get(table.name)
         if built is None:
             return "is not built yet"
@@ -77,7 +79,7 @@ class Manifest(NamedTuple):
         return "" if built.intact(tables) else "was changed since it was built"
 
     def installed_table(self, tables: str, table: Table, kind: str) -> InstalledTable | None:
-        """Return the table that is in force, where it is beyond doubt which text it was built from, as this type."""
+        """Return the table in force, where it is certain that it was built from its text as this type."""
         built = self.tables.get(table.name)
         if built and table.built and built.type == kind and built.intact(tables):
             with suppress(OSError), open(os.path.join(tables, table.name), "rb") as file:
@@ -88,12 +90,12 @@ class Manifest(NamedTuple):
         return None
 
     def without_tables(self, names: Iterable[str]) -> Manifest:
-        """Return a record by which these tables are not in force as they were built, so that they are built again."""
+        """Return a manifest in which these tables count as changed, so that they are built again."""
         doubted = {name: self.tables[name]._replace(files=dict.fromkeys(self.tables[name].files, ())) for name in names}
         return self._replace(sources="", tables={**self.tables, **doubted})
 
     def with_table(self, tables: str, table: Table, kind: str, draft: Draft) -> Manifest:
-        """Return a record that knows of a table put in force."""
+        """Return a manifest with a table that was put in force."""
         files = {name: _stamp(os.path.join(tables, name)) for name in draft.files}
         built = BuiltTable(table.digest, kind if table.built else "", files)
         return self._replace(tables={**self.tables, table.name: built})

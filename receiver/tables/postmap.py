@@ -11,7 +11,7 @@ from typing import NamedTuple
 from common.table_types import EDITABLE
 from receiver.formatting import escape
 from receiver.outcome import Failed
-from receiver.system.clean_env import ENVIRONMENT
+from receiver.system.subprocesses import ENVIRONMENT
 from receiver.tables import directories
 from receiver.tables.line_diff import diff_lines
 from receiver.tables.table import Draft, InstalledTable, Table, flush, write_file
@@ -69,7 +69,7 @@ class Postmap(NamedTuple):
             raise Refused(f"{table.name}: {len(lost)} of {len(table.keys)} keys cannot be looked up: {first}")
 
     def _edit_copy(self, standing: InstalledTable, directory: str, table: Table) -> bool:
-        """Make it of the one that stands, if they differ little; tell whether it has been made."""
+        """Build it from a copy of the one in force, if they differ little; return whether that was done."""
         gone, come = ([line.rpartition(b" ")[0] for line in lines] for lines in diff_lines(standing.text, table.text))
         if self.type not in EDITABLE or len(gone) + len(come) > _FEW:
             return False
@@ -86,7 +86,7 @@ class Postmap(NamedTuple):
     def _edit(self, path: str, table: Table, gone: Sequence[bytes], come: Sequence[bytes]) -> None:
         """Remove the old keys from a built table, add the new ones, and look all of them up.
 
-        And some of the rest; that all of it can be looked up was seen when it was built.
+        Some of the other keys are looked up as well; all of them were when that table was built.
         """
         name = f"{self.type}:{path}"
         if gone:

@@ -1,4 +1,4 @@
-"""The drops of a relay, as root makes them and takes them away."""
+"""The SFTP inboxes of a relay: root makes them and removes them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MODE = 0o660
 
 
 def make_inboxes(places: Places, trees: Iterable[CustomerTree], theirs: Owner) -> None:
-    """Make the inboxes that are missing, and remove those of nobody. What cannot be done now stays a fault."""
+    """Make missing inboxes, and remove those without a customer. What cannot be done now, the next run does."""
     wanted = [tree.customer for tree in trees if tree.drop]
     for customer in wanted:
         with suppress(OSError, KeyError):

@@ -1,4 +1,4 @@
-"""A table as text, the drafts of it, and the one that stands: what can be known of it without Postfix."""
+"""A table as text, its drafts, and the one in force: all that is known of it without Postfix."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def flush(path: str) -> None:
 
 
 def any_case(text: str) -> str:
-    """Write a text as a regular expression; Postfix ignores the case of ASCII there, and of nothing else."""
+    """Return a regular expression for a text; in it Postfix ignores the case of ASCII, and of nothing else."""
     return "".join(c if c in _PLAIN else _either_case(c) for c in text)
 
 

@@ -1,7 +1,8 @@
 """What the tables say of addresses that are not listed, where a customer wants something else than a refusal. Pure.
 
-Three texts of regular expressions that one member of smtpd_recipient_restrictions joins (common/main_cf_params): which
-addresses it is asked about at all, by which word those of a domain that are not listed go, and what Postfix is to do.
+One member of smtpd_recipient_restrictions joins three texts of regular expressions (common/main_cf_params). `asked`
+says which addresses are looked up at all, `unlisted_domains` has a word for each domain, and `unlisted_answers` says
+what Postfix does by that word.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ ANSWERS = {
 }
 """What Postfix does by a word. DEFER_IF_REJECT leaves it to its own lists, as aliases and other tables know more."""
 
-_LONG = "long"  # its verification dies of an address of more octets than its cache takes
+_LONG = "long"  # Postfix's verify(8) dies of an address that is longer than its cache takes
 _REFUSED = b"550 5.1.1 User unknown in relay recipient table"
 
 _ASKED = rb"/^(.+@%b)$/"

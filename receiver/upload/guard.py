@@ -15,7 +15,7 @@ GROWTH_FLOOR = 100  # a list may grow by this many, however small it was
 
 
 class Verdict(NamedTuple):
-    """The recipients in force from now on, those kept only by the guard, and the reasons; no reasons: not held."""
+    """The recipients in force from now on, those that only the guard keeps, and why it holds the list."""
 
     published: frozenset[str]
     kept_back: frozenset[str]
@@ -26,21 +26,20 @@ class ListsBefore(NamedTuple):
     """The lists that an upload is compared with."""
 
     in_force: frozenset[str]
-    gone: frozenset[str]  # addresses that left of late, so that many small removals add up
+    gone: frozenset[str]  # addresses that left recently, so that many small removals add up
     accepted: Mapping[str, object]  # has a key for each domain with an accepted list
     counts: Mapping[str, int]  # by domain, of the list that passed or was accepted last
     brought_back: frozenset[str] = frozenset()  # addresses that stay until a person accepts that they go
     base: Mapping[str, int] = {}  # by domain, how many were listed when the counting of removals began
 
 
-def judge_list(
+def compute_verdict(
     before: ListsBefore, offered: frozenset[str], open_domains: frozenset[str], settings: Settings
 ) -> tuple[Verdict, GuardInputs]:
-    """Return what an upload comes to, and what it was judged by.
+    """Return the guard's verdict on an upload, and the numbers it was judged by.
 
-    Held lists add to what is in force, and what they added is no measure for the next: growth is judged by `counts`.
-    Addresses in domains the customer no longer has are dropped without a word: provision has asked for
-    `--removing domain:D`.
+    A held list adds to the list in force, but growth is not measured against that: it is judged by `counts`. Addresses
+    in domains that the customer no longer has are dropped silently: provision has asked for `--removing domain:D`.
     """
     ours = keep_domains(before.in_force, settings.domains)
     inputs = count_inputs(before, offered, open_domains, settings)
@@ -52,7 +51,7 @@ def judge_list(
 
 
 def find_reasons(inputs: GuardInputs, settings: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return why an upload is held, in words, and why what it adds waits too: it grows too much."""
+    """Return why an upload is held, and why it is not even allowed to add: the list grows too much. Both in words."""
     reasons = (*_losses(inputs, settings), *_firsts(inputs))
     if not (reasons or inputs.offered):
         reasons = ("no recipient in any domain of the customer's",)
@@ -64,7 +63,7 @@ def count_inputs(
 ) -> GuardInputs:
     """Return what the guard counts, without the addresses that are always listed (postmaster, `include`)."""
     ours = keep_domains(before.in_force, settings.domains)
-    always = _always_listed(settings)
+    always = always_listed(settings)
     reference, combined = (before.in_force | before.gone) - always, ours | offered
     passed, referred, gone, people, listed, together = (
         Counter(before.counts),
@@ -95,31 +94,27 @@ def count_inputs(
 
 
 def _reference(referred: int, gone: int, base: int, settings: Settings) -> int:
-    """Return the number that a loss is divided by: all who are listed, or were of late.
+    """Return the number by which a loss is divided: all who are listed, or were recently.
 
-    Where that would let the loss pass, it is at most the number that was listed before the newcomers came, so that a
+    If the loss would pass by that number, it is at most the number that was listed before the last additions, so that a
     sudden growth cannot hide a loss.
     """
     return min(referred, base) if base and not _is_too_much(gone, referred, settings) else referred
 
 
 def count_by_domain(recipients: frozenset[str], settings: Settings) -> dict[str, int]:
-    """Return how many recipients of a list each domain has, without those that are always there."""
-    found = _count(recipients - _always_listed(settings), set(settings.domains))
+    """Return how many recipients of a list each domain has, without those that are always listed."""
+    found = Counter(map(domain_of, recipients - always_listed(settings)))
     return {name: found[name] for name in settings.domains}
 
 
-def _always_listed(settings: Settings) -> set[str]:
-    return {*settings.include, *(f"postmaster@{name}" for name in settings.domains)}
-
-
-def _count(recipients: Iterable[str], domains: set[str]) -> Counter[str]:
-    every = Counter(map(domain_of, recipients))
-    return Counter({name: every[name] for name in sorted(domains) if every[name]})
+def always_listed(settings: Settings) -> frozenset[str]:
+    """Return the addresses that are listed whatever an export says: `include`, and postmaster@ of each domain."""
+    return frozenset((*settings.include, *(f"postmaster@{name}" for name in settings.domains)))
 
 
 def _losses(inputs: GuardInputs, settings: Settings) -> Iterator[str]:
-    """Yield who would be missing. Only domains with an accepted list count: a first list is held anyway."""
+    """Yield reasons about missing recipients, of domains with an accepted list: a first list is held anyway."""
     watched = {name: each for name, each in sorted(inputs.domains.items()) if each.is_accepted and each.reference}
     if inputs.leaving:
         yield from _shrink_reason("", *_sum_losses(watched.values()), settings)
@@ -152,7 +147,7 @@ def _sum_losses(domains: Iterable[DomainCounts]) -> tuple[int, int]:
 
 
 def describe_earlier_losses(inputs: GuardInputs, settings: Settings) -> Iterator[str]:
-    """Yield by how much the list shrank of late, where an upload by which nobody goes is not held for it."""
+    """Yield by how much the list shrank recently, where an upload is not held for that because it removes nobody."""
     gone, reference = _sum_losses(each for each in inputs.domains.values() if each.is_accepted)
     if not inputs.leaving and any(_shrink_reason("", gone, reference, settings)):
         yield f"{gone} of {reference} went by earlier uploads; nobody goes by this one"
@@ -165,7 +160,7 @@ def _firsts(inputs: GuardInputs) -> Iterator[str]:
 
 
 def _growth_reason(inputs: GuardInputs, is_held: bool, settings: Settings) -> Iterator[str]:
-    """Yield by how much too many would be listed, those that are only kept back among them."""
+    """Yield by how much the list would grow too much, with those whom only the guard keeps."""
     before = sum(each.passed for each in inputs.domains.values() if each.is_accepted)
     after = sum(each.combined if is_held else each.offered for each in inputs.domains.values() if each.is_accepted)
     if after - before > GROWTH_FLOOR and after > settings.growth_factor * before:

@@ -1,7 +1,7 @@
-"""Values of an export that hold a second one, behind a character that was to part them and does not, or all of them.
+"""Finds values of an export that hold a second value, or stand for a whole list: the export must not be used then.
 
-ADMIN's MVSeparator was changed, or somebody typed two addresses as one: who is in the second would be lost unseen. And
-PowerShell writes the name of a type, `System.String[]`, where somebody exports a list without joining it.
+ADMIN's MVSeparator was changed, or somebody typed two addresses as one, and the second would be lost unnoticed.
+PowerShell writes the name of a type, `System.String[]`, where a list was exported without joining it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from receiver.addresses import OCTETS
 from receiver.formatting import escape
 from receiver.upload.formats import BadExport
 
-_SEPARATOR = r"[ !\"#$%&()*,;<>?@\[\\\]^`{|}~]"  # the ones that ADMIN offers, and what else somebody may think of
+_SEPARATOR = r"[ !\"#$%&()*,;<>?@\[\\\]^`{|}~]"  # those that ADMIN offers, and others that somebody may choose
 _SECOND = re.compile(rf"\S[^\S\n]*(?<!smtp:){_SEPARATOR}smtp:")
 _BEHIND = re.compile(r"@([^@]*?)(?:@|[^\w.@\r-])[a-z][a-z0-9-]*:")
 _TYPE_NAME = re.compile(r"\n((?:system|microsoft)\.[a-z0-9_.]+(?:\[\]|collection|`1\[[^\n]*\]))(?=\n)")
@@ -21,12 +21,12 @@ _INNER = r"\S[^\S\n\r]*(?<!\nsmtp:)(?<![a-z0-9])smtp:(?:(?!smtp:)[^\s@])+@(?:%s)
 
 
 def compile_inner(domains: Iterable[str]) -> re.Pattern[str]:
-    """Return what matches an address in one of some domains within another value, whatever parts the two."""
+    """Return a pattern of an address in one of some domains within another value, whatever separates the two."""
     return re.compile(_INNER % ("|".join(map(re.escape, domains)) or "(?!)"))
 
 
 def check_lines(lines: str, inner: re.Pattern[str]) -> None:
-    """Raise BadExport where one of some values in lower case, each between line ends, is two, or stands for a list."""
+    """Raise BadExport where one of some lower-case values, each between line ends, is two values or a whole list."""
     type_ = _TYPE_NAME.search(lines) if "system." in lines or "microsoft." in lines else None
     if type_:
         what = f"{escape(type_[1])} is what PowerShell writes in place of a list that was not joined"
@@ -34,17 +34,17 @@ def check_lines(lines: str, inner: re.Pattern[str]) -> None:
     if lines.count("smtp:") > lines.count("\nsmtp:"):
         second = _SECOND.search(lines) or inner.search(lines)
         if second:
-            raise refusal(lines[lines.rfind("\n", 0, second.end()) + 1 : lines.find("\n", second.end())])
+            raise error_of_joined_value(lines[lines.rfind("\n", 0, second.end()) + 1 : lines.find("\n", second.end())])
 
 
 def domain_before_type(address: str) -> str:
-    """Return the domain behind which, and behind something that could be a separator, another type begins."""
+    """Return the domain after which a possible separator and another type follow; empty where there is none."""
     found = _BEHIND.search(address) if len(address) <= OCTETS else None
     return found[1] if found else ""
 
 
-def refusal(value: str) -> BadExport:
-    """Return the refusal of a value in lower case, by which it can be found in the directory."""
+def error_of_joined_value(value: str) -> BadExport:
+    """Return the error about a value in lower case, by which the value can be found in the directory."""
     return BadExport(
         None,
         f"{escape(value)} holds the type of another value behind a character that does not part values: MVSeparator "

@@ -1,4 +1,4 @@
-"""What becomes of a list that is offered, judged beside what is in force. Nothing is written here."""
+"""Judges an offered list against the list in force. Writes nothing."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import NamedTuple
 
 from common.settings import Settings
 from receiver.addresses import domain_of
-from receiver.formatting import format_time
+from receiver.formatting import DAY, format_time
 from receiver.lists import history, list_file, removed_addresses, upload_log
+from receiver.lists.accepted import Accepted, InForce
+from receiver.lists.held import Held, ListFreeze
 from receiver.lists.publishing import Decision
 from receiver.lists.removed_addresses import Removal
-from receiver.lists.spool import DAY, Accepted, Held, InForce, ListFreeze, Spool
+from receiver.lists.spool import Spool
 from receiver.lists.upload_log import GuardInputs, LastAccept, LogEntry
 from receiver.outcome import Failed, Origin, Outcome
-from receiver.upload.guard import ListsBefore, Verdict, count_by_domain, describe_earlier_losses, judge_list
+from receiver.upload.guard import ListsBefore, Verdict, compute_verdict, count_by_domain, describe_earlier_losses
 from receiver.upload.recipient_filter import FilteredExport
 
 REFERENCE_DAYS = 7  # for which the guard counts an address that left, unless a person has accepted a list since
@@ -40,71 +42,74 @@ class Judgement(NamedTuple):
     entry: LogEntry
     added: frozenset[str] = frozenset()
     decision: Decision | None = None  # None: the list in force is frozen
-    accepted: Accepted = Accepted()  # of a frozen one: whom the upload has is heard of
+    accepted: Accepted = Accepted()  # while the list is frozen: the dates after this upload
     held: Held | None = None  # the list waits
     text: bytes = b""  # the list that was offered, as it is written
 
 
 def read_before(settings: Settings, spool: Spool, frozen: ListFreeze | None, now: int) -> Before:
-    """Return what this relay's own spool has to judge a list beside."""
-    in_force = spool.in_force()
+    """Return what this relay's own spool has to judge a list against."""
+    in_force = spool.read_in_force()
     removals = removed_addresses.read_removals(spool.folder, now)
-    counts, plus = _counts(settings, in_force, spool), bool(spool.last_export().plus_addresses)
+    counts, plus = _counts(settings, in_force, spool), bool(spool.read_last_export().plus_addresses)
     return Before(in_force, counts, removals, find_last_accept(spool, now), frozen, takes_plus=plus)
 
 
 def find_last_accept(spool: Spool, now: int) -> LastAccept:
     """Return since when the guard counts an address that left, and how many were listed then.
 
-    Who came since makes no loss a smaller part.
+    Later additions must not make a loss look small.
     """
     return upload_log.find_last_accept(spool.folder, now - REFERENCE_DAYS * DAY, now)
 
 
-def judge_export(settings: Settings, choice: FilteredExport, before: Before, origin: Origin, now: int) -> Judgement:
+def judge_export(settings: Settings, filtered: FilteredExport, before: Before, origin: Origin, now: int) -> Judgement:
     """Return what becomes of a list: it passes, is held and only adds, or waits while the list in force is frozen."""
-    text, in_force = list_file.encode_recipients(choice.recipients), before.in_force
+    text, in_force = list_file.encode_recipients(filtered.recipients), before.in_force
     name = list_file.digest(text)
-    verdict, inputs = judge(settings, choice, before, name, now)
+    verdict, inputs = find_verdict(settings, filtered, before, name, now)
     outcome = Outcome(settings.customer, "pinned", origin, total=len(in_force.recipients), offered=name)
-    notes = (*choice.notes, *describe_earlier_losses(inputs, settings))
-    outcome = outcome._replace(left_out=choice.left_out, named=choice.named, notes=notes, reasons=verdict.reasons)
+    notes = (*filtered.notes, *describe_earlier_losses(inputs, settings))
+    outcome = outcome._replace(left_out=filtered.left_out, named=filtered.named, notes=notes, reasons=verdict.reasons)
     held = None
     if before.frozen or verdict.reasons:
-        held = Held(name, choice.recipients, origin, origin.when, verdict.reasons, choice.left_out, named=choice.named)
-        held = held._replace(open_domains=tuple(sorted(choice.open_domains)))
+        held = Held(
+            name, filtered.recipients, origin, origin.when, verdict.reasons, filtered.left_out, named=filtered.named
+        )
+        held = held._replace(open_domains=tuple(sorted(filtered.open_domains)))
     if before.frozen:
         entry = log_entry(outcome, in_force, inputs)
-        accepted = _refresh_accepted(settings, choice, in_force.accepted, origin, now)
+        accepted = _refresh_accepted(settings, filtered, in_force.accepted, origin, now)
         outcome = outcome._replace(why=format_time(before.frozen.since))
         return Judgement(outcome, entry, accepted=accepted, held=held, text=text)
     after, added = _outcome_of(outcome, in_force.recipients, verdict)
     entry = log_entry(after, in_force, inputs)
     in_force = in_force._replace(accepted=in_force.accepted.unexpired(settings, now))
-    decision = _decide(settings, choice, before._replace(in_force=in_force), verdict, after)
-    takes_more = bool(choice.plus_addresses) and not before.takes_plus
+    decision = _decide(settings, filtered, before._replace(in_force=in_force), verdict, after)
+    takes_more = bool(filtered.plus_addresses) and not before.takes_plus
     decision = decision._replace(entry=entry, takes_more=takes_more)
     return Judgement(after, entry, added, decision, held=held, text=text)
 
 
-def judge(
-    settings: Settings, choice: FilteredExport, before: Before, name: str, now: int
+def find_verdict(
+    settings: Settings, filtered: FilteredExport, before: Before, name: str, now: int
 ) -> tuple[Verdict, GuardInputs]:
-    """Judge a list. The one accepted last passes where nobody goes by it: it is not held again every hour.
+    """Return the guard's verdict, but let the list that was accepted last pass where it removes nobody.
 
-    A domain that opened for its age closes again by a review alone: its list is a first one.
+    Otherwise that list would be held again every hour. A domain that opened by its age closes only by a review: its
+    list is a first one.
     """
-    accepted, offered = before.in_force.accepted.unexpired(settings, now), choice.recipients
+    accepted, offered = before.in_force.accepted.unexpired(settings, now), filtered.recipients
     lists = ListsBefore(
         before.in_force.recipients,
-        removed_addresses.gone_since(before.removals, before.last.when, before.last.later),
+        removed_addresses.find_gone_since(before.removals, before.last.when, before.last.later),
         accepted.domains,
         before.counts,
-        removed_addresses.brought_back(before.removals),
+        removed_addresses.find_brought_back(before.removals),
         before.last.counts,
     )
-    verdict, inputs = judge_list(lists, offered, choice.open_domains, settings)
-    served = _domains_of(offered) - choice.open_domains
+    verdict, inputs = compute_verdict(lists, offered, filtered.open_domains, settings)
+    served = _domains_of(offered) - filtered.open_domains
     if name == accepted.list and not inputs.leaving and accepted.domains.keys() >= served:
         verdict = Verdict(offered, frozenset(), ())
     if before.reasons and not verdict.reasons:
@@ -114,7 +119,7 @@ def judge(
 
 
 def log_entry(outcome: Outcome, in_force: InForce, inputs: GuardInputs | None, accepted_by: str = "") -> LogEntry:
-    """Return what the log says of a run that replaces, or keeps, the list in force."""
+    """Return the log entry of a run that replaces, or keeps, the list in force."""
     before = list_file.digest(in_force.text) if in_force.text else ""
     changed = outcome.added or outcome.removed
     name = upload_log.name_step(before, outcome.offered) if changed else upload_log.new_id()
@@ -124,15 +129,17 @@ def log_entry(outcome: Outcome, in_force: InForce, inputs: GuardInputs | None, a
     return entry._replace(key=origin.key, client=origin.client, by=origin.by)
 
 
-def _decide(settings: Settings, choice: FilteredExport, before: Before, verdict: Verdict, outcome: Outcome) -> Decision:
-    """Return what is published of an upload: a held one only adds, and opens what it opens."""
+def _decide(
+    settings: Settings, filtered: FilteredExport, before: Before, verdict: Verdict, outcome: Outcome
+) -> Decision:
+    """Return what is published of an upload; a held upload only adds recipients and opens domains."""
     in_force = before.in_force
-    accepted = in_force.accepted.without(choice.open_domains)
+    accepted = in_force.accepted.without(filtered.open_domains)
     if verdict.reasons:
         accepted = accepted._replace(counts=before.counts)
     else:
-        accepted = accepted_domains(settings, choice.recipients, outcome.origin, outcome.offered)
-        accepted = accepted.without(choice.open_domains)
+        accepted = accepted_domains(settings, filtered.recipients, outcome.origin, outcome.offered)
+        accepted = accepted.without(filtered.open_domains)
     unchanged = verdict.published == in_force.recipients
     text = in_force.text if unchanged else list_file.encode_recipients(verdict.published)
     return Decision(verdict.published, text, accepted, outcome.origin, clears=not verdict.reasons)
@@ -146,15 +153,15 @@ def accepted_domains(settings: Settings, recipients: frozenset[str], origin: Ori
 
 
 def _refresh_accepted(
-    settings: Settings, choice: FilteredExport, accepted: Accepted, origin: Origin, now: int
+    settings: Settings, filtered: FilteredExport, accepted: Accepted, origin: Origin, now: int
 ) -> Accepted:
     """Return what is accepted after an upload that was judged while the list is frozen.
 
-    Whom it has is heard of: a domain does not open for its age because somebody has frozen its list.
+    Domains in which it has recipients get its date, so that none opens by its age because its list is frozen.
     """
     closed, there = (
-        accepted.unexpired(settings, now).without(choice.open_domains).domains,
-        _domains_of(choice.recipients),
+        accepted.unexpired(settings, now).without(filtered.open_domains).domains,
+        _domains_of(filtered.recipients),
     )
     heard = {name: max(when, origin.when) for name, when in closed.items() if name in there}
     return accepted._replace(domains={**accepted.domains, **heard})
@@ -167,12 +174,12 @@ def _domains_of(recipients: frozenset[str]) -> frozenset[str]:
 def _counts(settings: Settings, in_force: InForce, spool: Spool) -> Mapping[str, int]:
     """Return the counts of the list that passed or was accepted last. The first release did not write them down.
 
-    Where that list has left history, and held ones have taken its place, the list in force has to do, this once.
+    If that list is no longer in history, those of the list in force are used, this once.
     """
     accepted, text = in_force.accepted, in_force.text
     if accepted.counts or not accepted.domains:
         return accepted.counts
-    for entry in history.entries(spool.folder):
+    for entry in history.read_entries(spool.folder):
         with suppress(Failed):
             if entry.kept.list == accepted.list:
                 text = history.read_list(spool.folder, entry.number)

@@ -1,4 +1,4 @@
-"""Which of the customer's domains an address is in, however somebody wrote it, and which values hold one of theirs.
+"""Finds the customer's domain of an address, however somebody wrote it, and values that hold such an address.
 
 Directories keep what was typed or pasted: a dot at the end, invisible characters, the full stops and letters of an East
 Asian keyboard, and addresses with brackets, quotes or a remark around them. PowerShell cuts what it shows, with `...`.
@@ -23,7 +23,7 @@ _BEHIND_AT = re.compile(r"@[\[ ]*([\w.-]+)(?=[^\w.@-])")
 
 
 def find(domain: str, domains: Mapping[str, str]) -> str | None:
-    """Return a domain in lower case as it is looked up; None: it is none of some, which are given in each form."""
+    """Return a lower-case domain as it is looked up; None where it is none of `domains`, which has each form."""
     return domains.get(domain) or domains.get(_plain(domain))
 
 
@@ -32,7 +32,7 @@ def holds_address(text: str, domains: Mapping[str, str]) -> bool:
     if len(text) > LONGEST:
         return False
     plain = _plain(text)
-    if plain.endswith(".."):  # what was meant to be read by a person was cut: it may have been one of theirs
+    if plain.endswith(".."):  # PowerShell cut it: it may have been an address of theirs
         begun = plain.rstrip(".").rpartition("@")[2] if "@" in plain else ""
         return any(domain.startswith(begun) for domain in domains)
     return any(

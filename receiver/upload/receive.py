@@ -1,4 +1,4 @@
-"""Take an export from stdin or from an SFTP inbox through the pipeline, and record what stopped that."""
+"""Takes an export from stdin or from an SFTP inbox through the pipeline, and records what stopped that."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def receive_inbox(
 
 
 def run_recorded(spool: Spool, origin: Origin, run: Callable[[], Outcome]) -> Outcome:
-    """Run; return what stopped it, if something did, and record a failure as the last run."""
+    """Run it and return its outcome, or that of the error which stopped it; record a failure as the last run."""
     try:
         return run()
     except (Stopped, BadSettings, OSError, MemoryError) as error:
         ended = outcome_of_error(spool.customer, origin, error)
     if ended.did == "failed":
-        with suppress(Busy, OSError), spool.locked():
-            spool.record(ended)
+        with suppress(Busy, OSError), spool.hold_lock():
+            spool.store_last_run(ended)
     return ended

@@ -1,6 +1,6 @@
-"""The kinds of recipients a customer may leave out, and how an Exchange since 2000 tells them.
+"""The kinds of recipients that a customer may leave out, and how Exchange since 2000 marks them.
 
-A kind is also the reason that the report counts. Whoever is of no kind is a recipient like any other.
+A kind is also the reason that is counted. A recipient of no kind is one like any other.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ _DETAILS: Mapping[str, tuple[int, str]] = {  # RecipientTypeDetails: its bit in 
     "AuditLogMailbox": (42, SYSTEM),
 }
 _LOG_IN = ("", "UserMailbox", "MailUser", "User", "DisabledUser", "RemoteUserMailbox")
-"""The types somebody logs in to with the account of that name, which is disabled when its person left. No type is
-Exchange 2000 and 2003. The accounts of all others are disabled from the start and get mail all the same: shared, room,
-equipment, linked, scheduling, legacy and team mailboxes, and whatever Exchange has thought of since.
+"""Types whose account a person logs in to: it is disabled when the person has left. The empty type is that of Exchange
+2000 and 2003. Accounts of all other types are always disabled and still get mail: shared, room, equipment, linked,
+scheduling, legacy and team mailboxes, and types that Exchange has added since.
 """
 _NUMBERED: Mapping[str, str] = {str(1 << bit): name for name, (bit, _) in _DETAILS.items()}
 
@@ -88,7 +88,7 @@ def kinds_of_type(type_: str, *, internal_only: bool, hidden: bool, disabled: bo
 
 @lru_cache(maxsize=4096)
 def owner_kinds(class_: str, number: str, internal_only: str, hidden: str, account: str) -> tuple[str, ...]:
-    """Return the kinds of somebody of whom Active Directory says this: the attributes of OWNER, as csvde writes them.
+    """Return the kinds by what Active Directory says: the attributes of OWNER, as csvde writes them.
 
     Of several classes, with `;` between, the last one counts.
     """
@@ -107,8 +107,9 @@ def may_tell_a_kind(text: str) -> bool:
 
 
 def kind_of_addresses(addresses: str) -> str:
-    """Return the kind of the one who has an address as only Exchange makes them; nothing: none has.
+    """Return the kind that an address tells which only Exchange itself makes; empty where there is none.
 
-    For whoever has no RecipientTypeDetails. `addresses` is a list as directories write it, `SMTP:a@b;smtp:c@d`.
+    It is used for recipients without RecipientTypeDetails. `addresses` is a list as directories
+    write it, `SMTP:a@b;smtp:c@d`.
     """
     return next((kind for pattern, kind in _NAMED if pattern.search(addresses)), "")

@@ -1,4 +1,4 @@
-"""A customer's SFTP inbox: the one file that a client may write which only copies files and cannot send to a command.
+"""A customer's SFTP inbox: one file, for a client that can only copy files and cannot send them to a command.
 
 `/var/lib/postern/drop/ID` is root's, and so is the only name in it, `exchusers.txt`. The file itself is the upload
 account's, which sees no other of this machine; account `postern` reads it, and empties it when a whole list is taken.
@@ -19,7 +19,7 @@ from receiver.upload import stream
 def read_inbox(places: Places, customer: str, megabytes: int) -> bytes:
     """Return the whole content of the inbox, and leave the file empty for the next upload.
 
-    Raises BadExport for what is not whole, which is left: it may still be coming. Raises Busy for a file that another
+    Raises BadExport for an incomplete export, which stays: the rest may still come. Raises Busy for a file that another
     upload writes meanwhile, Failed for what is no file of ours.
     """
     with _open_inbox(places, customer) as descriptor:

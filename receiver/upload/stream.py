@@ -1,4 +1,4 @@
-"""What a customer's server sends on stdin: taken within limits, and complete only with its end mark."""
+"""Reads what a customer's server sends on stdin, within limits; it is complete only with its end mark."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_upload(descriptor: int, folder: str, megabytes: int, seconds: float = S
     until = time.monotonic() + seconds
     with open(_open_nameless(folder), "w+b", buffering=0) as file:
         size = 0
-        while piece := _piece(descriptor, until, seconds):
+        while piece := _read_piece(descriptor, until, seconds):
             size += len(piece)
             if size > megabytes * MEGABYTE:
                 why = "which is max_megabytes in the customer's file"
@@ -71,7 +71,7 @@ def _open_nameless(folder: str) -> int:
     return descriptor
 
 
-def _piece(descriptor: int, until: float, seconds: float) -> bytes:
+def _read_piece(descriptor: int, until: float, seconds: float) -> bytes:
     """Read what is there, or wait for it; nothing: the other side has ended."""
     waiting = select.poll()
     waiting.register(descriptor, select.POLLIN)

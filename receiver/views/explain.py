@@ -1,4 +1,4 @@
-"""What `explain` and `find` print of what a relay knows of an address."""
+"""The lines that `explain` and `find` print."""
 
 from __future__ import annotations
 

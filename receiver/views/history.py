@@ -1,4 +1,4 @@
-"""What `history` prints of the records of the lists that were in force."""
+"""The lines that `history` prints."""
 
 from __future__ import annotations
 

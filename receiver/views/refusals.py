@@ -1,4 +1,4 @@
-"""What `refusals` prints of the record of a customer's refusals."""
+"""The lines that `refusals` prints."""
 
 from __future__ import annotations
 

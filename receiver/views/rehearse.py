@@ -1,4 +1,4 @@
-"""What `rehearse` prints of the logged uploads that other limits would have held."""
+"""The lines that `rehearse` prints."""
 
 from __future__ import annotations
 

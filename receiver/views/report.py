@@ -1,4 +1,4 @@
-"""What `report` prints of every customer's figures: a line each."""
+"""The lines that `report` prints, one for each customer."""
 
 from __future__ import annotations
 

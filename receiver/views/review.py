@@ -1,4 +1,4 @@
-"""What `review` prints of the record of a held list, of one relay or of all of a customer's."""
+"""The lines that `review` prints of a held list, on one relay or on all of the customer's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a rollback that is only looked at prints: who would come and go by it."""
+"""The lines that `rollback --dry-run` prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `status` prints of the record of a customer's list, to the operator and to the customer."""
+"""The lines that `status` prints, for the operator and for the customer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
 
 
 def customer_lines(status: Mapping[str, Any]) -> list[str]:
-    """Return how the list stands, for the customer, to whom our people and their addresses are nothing."""
+    """Return how the list stands, for the customer: without the names and addresses of operators."""
     last = status["last"]
     run = [f"  last run {format_time(last['when'])}: {last['line']}"] if last else []
     return [_summary_line(status), *_waiting_lines(status, ""), *run]

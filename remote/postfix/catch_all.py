@@ -1,4 +1,4 @@
-"""Runs on the relay: tables of its own in which everybody in a domain is, so that nobody there is unknown."""
+"""Runs on the relay: finds entries of its own tables that match every address in a domain."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Found(NamedTuple):
 
 
 def find_catch_alls(postfix: Postfix, domains: Iterable[str]) -> tuple[list[Found], list[str]]:
-    """Return such entries, and why a table could not be asked."""
+    """Return these entries, and why a table could not be asked."""
     names, word = list(domains), f"q{os.urandom(8).hex()}"
     found: list[Found] = []
     faults: list[str] = []

@@ -1,7 +1,7 @@
-"""Runs on the relay: what a stranger is told about a name that nobody has in a domain, and what tells it.
+"""Runs on the relay: kind `closing`, how it answers strangers about a name that nobody has, and what decides that.
 
-Kind `closing`. A domain is closed where such a name is refused for good, open where it is taken; where it is put off
-(451) nobody knows: a table cannot be read.
+A domain is closed where such a name is refused for good, and open where it is accepted. Where it is put off (451), a
+table cannot be read, and nobody knows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from common.main_cf_params import RECIPIENTS, ROUTES, members, without_ours_memb
 from remote.main import Failed, Kind, Request, State, last_lines, refuse_making
 from remote.postfix.catch_all import find_catch_alls
 from remote.postfix.instance import Postfix
-from remote.postfix.listeners import answering_services
+from remote.postfix.listeners import find_answering_services
 from remote.postfix.map_tables import MapTable, map_tables
 from remote.postfix.outsider import Way, find_way
 from remote.postfix.restrictions import CLASSES, STAGES, pairs
@@ -29,12 +29,12 @@ class Closing(NamedTuple):
     """How one domain stands."""
 
     state: str  # CLOSED, OPEN, PUT_OFF, or DENIED_THERE: the relay takes no mail for the domain
-    by: str  # the parameter that closes or opens it; nothing: nothing that is known
+    by: str  # the parameter that closes or opens it; empty where that is not known
     reply: str  # to a name that nobody has
     kind: str  # the class of the domain, as trivial_rewrite names it
     tables: tuple[str, ...] = ()  # of `by`; those that cannot be read where it is PUT_OFF
     entry: str = ""  # what opens the domain
-    is_outside: bool = True  # a stranger was told so, and not a client in mynetworks
+    is_outside: bool = True  # the reply was to a stranger, not to a client in mynetworks
 
 
 def find_closings(postfix: Postfix, domains: Iterable[str]) -> dict[str, Closing]:
@@ -45,7 +45,7 @@ def find_closings(postfix: Postfix, domains: Iterable[str]) -> dict[str, Closing
     names = {domain: f"q{os.urandom(12).hex()}@{domain}" for domain in domains}
     try:
         way = find_way(postfix)
-    except Failed as error:  # so it is where a table cannot be read: nobody is answered about recipients
+    except Failed as error:  # that is so where a table cannot be read: no recipient gets an answer
         return _without_answers(postfix, names, error)
     replies, resolved = way.ask([*names.values()]), resolve(postfix, names.values())
     opening = _find_opening(postfix, [name for name, address in names.items() if replies[address].startswith("2")])
@@ -76,7 +76,7 @@ def list_tables(postfix: Postfix, parameter: str) -> list[MapTable]:
     )
 
 
-def access_tables(postfix: Postfix) -> dict[MapTable, str]:
+def find_access_tables(postfix: Postfix) -> dict[MapTable, str]:
     """Return the tables that are asked about recipients in a restriction, and in which parameter each stands."""
     names = postfix.value(CLASSES)
     classes = postfix.values(*members(names)) if names else {}
@@ -92,7 +92,7 @@ def access_tables(postfix: Postfix) -> dict[MapTable, str]:
 
 def _overrides(postfix: Postfix, parameter: str) -> list[str]:
     """Return what services of master.cf that strangers reach have in a parameter's place, names expanded."""
-    services = {f"{one.name}/{one.type}" for one in answering_services(postfix) if parameter in one.overrides}
+    services = {f"{one.name}/{one.type}" for one in find_answering_services(postfix) if parameter in one.overrides}
     if not services:
         return []
     lines = (line.partition(" = ") for line in postfix.must("postconf", "-P", "-x").out.splitlines())
@@ -114,7 +114,7 @@ def _describe_closing(
         return found._replace(by=ROUTES, tables=_names(list_tables(postfix, ROUTES)))
     if UNKNOWN in reply and resolved.kind == RELAY:
         return found._replace(by=RECIPIENTS, tables=_names(list_tables(postfix, RECIPIENTS)))
-    tables = access_tables(postfix)
+    tables = find_access_tables(postfix)
     stage = next(iter(tables.values()), "smtpd_recipient_restrictions")
     return found._replace(by=stage, tables=_names(tables))
 
@@ -136,7 +136,7 @@ def _find_opening(postfix: Postfix, domains: list[str]) -> Mapping[str, tuple[st
 
 def _unreadable(postfix: Postfix, address: str) -> Iterator[str]:
     """Yield the tables that Postfix has no answer from, each with the reason."""
-    tables = [*list_tables(postfix, RECIPIENTS), *access_tables(postfix)]
+    tables = [*list_tables(postfix, RECIPIENTS), *find_access_tables(postfix)]
     tables += [table for name in _ASKED_FIRST for table in list_tables(postfix, name)]
     for table in dict.fromkeys([*tables, *list_tables(postfix, ROUTES)]):
         try:

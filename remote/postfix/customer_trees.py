@@ -10,7 +10,7 @@ from common.paths import PLACES
 from remote.files import read_text
 
 
-def customers() -> list[str]:
+def list_customers() -> list[str]:
     """List whose trees are here. What begins with a dot is a tree that is being changed."""
     try:
         return sorted(name for name in os.listdir(f"{PLACES.etc}/customers") if not name.startswith("."))
@@ -18,7 +18,7 @@ def customers() -> list[str]:
         return []
 
 
-def tree_settings(customer: str) -> dict[str, Any]:
+def read_tree_settings(customer: str) -> dict[str, Any]:
     """Read settings.json of a tree; a damaged one says nothing."""
     try:
         return dict(json.loads(read_text(f"{PLACES.tree(customer)}/settings.json") or "{}"))

@@ -1,6 +1,6 @@
-"""Runs on the relay: whom it takes today in a customer's domains, by lists that somebody else keeps; kind `existing`.
+"""Runs on the relay: kind `existing`, whom it accepts today in a customer's domains, by other lists than ours.
 
-The keys that the lists have are candidates, as many as the time allows are asked over SMTP: the relay's own answer
+The keys of those lists are candidates. As many as the time allows are asked over SMTP, because only the relay's answer
 tells who is a recipient. Only a refusal by those very lists drops a candidate.
 """
 
@@ -12,19 +12,19 @@ from typing import Any, NamedTuple
 
 from common.main_cf_params import RECIPIENTS, ROUTES
 from remote.main import Failed, Kind, Request, State, last_lines, refuse_making
-from remote.postfix.closing import CLOSED, OPEN, Closing, access_tables, find_closings, list_tables
+from remote.postfix.closing import CLOSED, OPEN, Closing, find_access_tables, find_closings, list_tables
 from remote.postfix.instance import Postfix
 from remote.postfix.listed_keys import Candidate, ListedKeys, Names, source_keys, split_listing
 from remote.postfix.map_tables import MapTable
 from remote.postfix.outsider import Way, find_way
-from remote.postfix.relay_domains import delivered_domains, foreign_domains
+from remote.postfix.relay_domains import find_delivered_domains, find_foreign_domains
 from remote.postfix.smtp import TAKEN, UNKNOWN, ask_once, is_temporary
 from remote.postfix.table_sources import find_feeds, read_source
 
 AT_ONCE = 500  # addresses of one conversation
 NAMED = 20  # of each kind
 _ERROR = "error:"
-_THEIR_WORDS = "Recipient address rejected"  # what every refusal that is about the recipient says
+_THEIR_WORDS = "Recipient address rejected"  # in every refusal that is about the recipient
 
 
 class Listing(NamedTuple):
@@ -38,7 +38,7 @@ class Listing(NamedTuple):
 
 
 def read_existing(postfix: Postfix, forms: Mapping[str, str], seconds: float, texts: Iterable[str] = ()) -> State:
-    """Return all that is to be known before a list is taken over. Raises Failed where the relay cannot be asked.
+    """Return all that must be known before a list is adopted. Raises Failed where the relay cannot be asked.
 
     `texts`: tables' texts that the operator gives, of which the people in these domains are returned as they are.
     """
@@ -72,13 +72,13 @@ def read_existing(postfix: Postfix, forms: Mapping[str, str], seconds: float, te
 
 
 def _names(postfix: Postfix, forms: Mapping[str, str]) -> Names:
-    """Return how keys are to be read here."""
+    """Return how keys of tables are read on this relay."""
     origin = postfix.value("myorigin")
     if origin.startswith("/"):
         with open(origin, encoding="utf-8", errors="replace") as file:
             origin = file.readline().strip()
     bare = tuple(dict.fromkeys(name for form, name in forms.items() if form == origin.casefold()))
-    return Names(forms, bare, frozenset([*foreign_domains(postfix), *delivered_domains(postfix)]))
+    return Names(forms, bare, frozenset([*find_foreign_domains(postfix), *find_delivered_domains(postfix)]))
 
 
 def _listings(postfix: Postfix, standing: Mapping[str, Closing], names: Names) -> Iterator[Listing]:
@@ -89,7 +89,7 @@ def _listings(postfix: Postfix, standing: Mapping[str, Closing], names: Names) -
     if ROUTES in closers:
         some += [(table, ROUTES, "routes") for table in list_tables(postfix, ROUTES)]
     if closers - {RECIPIENTS, ROUTES}:
-        some += [(table, stage, "access") for table, stage in access_tables(postfix).items()]
+        some += [(table, stage, "access") for table, stage in find_access_tables(postfix).items()]
     for table, parameter, uses in some:
         if table not in seen:
             seen.add(table)

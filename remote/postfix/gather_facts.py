@@ -16,10 +16,11 @@ from common.spool_files import FOLLOW, HEADS_IN_FORCE
 from common.table_types import BUILT_IN
 from remote.account_files import open_directory, read_json
 from remote.files import read_text
-from remote.main import Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
-from remote.postfix.customer_trees import customers, tree_settings
+from remote.main import Failed, Kind, Request, State, last_lines, refuse_making
+from remote.postfix.customer_trees import list_customers, read_tree_settings
 from remote.postfix.instance import Postfix
-from remote.postfix.relay_domains import foreign_domains
+from remote.postfix.relay_domains import find_foreign_domains
+from remote.programs import find_tool, run_command
 
 PIECES = ("/etc/ssh/sshd_config.d", "/etc/security/limits.d")
 RECORD = f"{PLACES.etc}/main.cf.before"
@@ -36,17 +37,17 @@ def _facts(postfix: Postfix, relay: State) -> State:
         "python": sys.executable,
         "manager": os.path.basename(find_tool("apt-get", "dnf", "yum") or ""),
         "systemd": os.path.isdir(SYSTEMD) and find_tool("systemctl") is not None,
-        "customers": customers(),
-        "others": others(relay["domains"]),
-        "closed_by": closed_by(),
-        "unlisted": unlisted(),
-        "revisions": revisions(),
-        "drops": drops(),
+        "customers": list_customers(),
+        "others": find_other_owners(relay["domains"]),
+        "closed_by": read_closers(),
+        "unlisted": read_unlisted(),
+        "revisions": read_revisions(),
+        "drops": find_upload_accounts(),
         "release": read_text(f"{LIBRARY}/release").strip(),
         "has_store": os.path.exists(f"{PLACES.store}/store.json"),
-        "followed": followed(),
+        "followed": read_followed(),
         "clock": int(time.time()),
-        "record": record(),
+        "record": read_record(),
     }
     if not postfix.is_there():
         return state
@@ -62,34 +63,34 @@ def _facts(postfix: Postfix, relay: State) -> State:
         "types": [] if (relay["table_type"] or table_type) in BUILT_IN else postfix.types(),
         "settings": settings,
         "delimiter": postfix.value("recipient_delimiter"),
-        "foreign": foreign_domains(postfix) if is_changing else [],
+        "foreign": find_foreign_domains(postfix) if is_changing else [],
     }
 
 
-def others(domains: Mapping[str, str]) -> dict[str, str]:
-    """Find those of these domains that a tree has whose they are not to be, and whose that is."""
+def find_other_owners(domains: Mapping[str, str]) -> dict[str, str]:
+    """Return those of these domains that another customer's tree has, with that customer; `domains`: wanted owners."""
     found = {}
-    for customer in customers() if domains else ():
+    for customer in list_customers() if domains else ():
         lines = read_text(f"{PLACES.tree(customer)}/relay_domains").splitlines()
         names = {line.partition(" ")[0] for line in lines}
         found.update({name: customer for name in names if domains.get(name, customer) != customer})
     return found
 
 
-def closed_by() -> dict[str, dict[str, str]]:
-    """Read by customer who else closes its domains while their lists are adopted."""
-    found = {name: tree_settings(name).get("closed_by") for name in customers()}
+def read_closers() -> dict[str, dict[str, str]]:
+    """Return by customer what else closes its domains while their lists are adopted."""
+    found = {name: read_tree_settings(name).get("closed_by") for name in list_customers()}
     return {name: closers for name, closers in found.items() if isinstance(closers, dict) and closers}
 
 
-def unlisted() -> dict[str, str]:
-    """Return by customer what unlisted addresses get as the tree says; empty: it does not say."""
-    return {name: str(tree_settings(name).get("unlisted") or "") for name in customers()}
+def read_unlisted() -> dict[str, str]:
+    """Return by customer what unlisted addresses get, as its tree says; empty where it does not say."""
+    return {name: str(read_tree_settings(name).get("unlisted") or "") for name in list_customers()}
 
 
-def revisions() -> dict[str, Any]:
-    """Read by customer which settings its tree has, and which the store's list that is in force here was judged by."""
-    names = customers() if os.path.exists(PLACES.store) else []
+def read_revisions() -> dict[str, Any]:
+    """Return by customer the settings of its tree, and those by which the store's list in force here was judged."""
+    names = list_customers() if os.path.exists(PLACES.store) else []
     found = {
         name: (_json(f"{PLACES.tree(name)}/store.json"), _account_json(PLACES.spool(name), HEADS_IN_FORCE))
         for name in names
@@ -101,8 +102,8 @@ def revisions() -> dict[str, Any]:
     }
 
 
-def followed() -> dict[str, Any]:
-    """Return when the relay reached the store last, when it tried, and why it did not; nothing: it never has."""
+def read_followed() -> dict[str, Any]:
+    """Return when the relay reached the store last, when it tried, and why that failed; empty where it never tried."""
     found = _account_json(PLACES.run, FOLLOW)
     why, reached, tried = found.get("why"), found.get("reached"), found.get("tried")
     if not (isinstance(why, str) and isinstance(reached, int) and isinstance(tried, int)):
@@ -131,16 +132,16 @@ def _json(path: str) -> dict[str, Any]:
         return {}
 
 
-def drops() -> list[str]:
-    """List who has an upload account, or a part of one that a killed run left."""
+def find_upload_accounts() -> list[str]:
+    """Return the customers with an upload account, or with a part of one that a killed run left."""
     accounts = [line.partition(":")[0] for line in read_text("/etc/passwd").splitlines() if f":{PLACES.drops}/" in line]
     pieces = [name for folder in PIECES if os.path.isdir(folder) for name in os.listdir(folder)]
     names = [*accounts, *(name[: -len(".conf")] for name in pieces if name.endswith(".conf"))]
     return sorted({name[len(ACCOUNT_PREFIX) :] for name in names if name.startswith(ACCOUNT_PREFIX)})
 
 
-def record() -> dict[str, Any]:
-    """Read how parameters were before our first edit: name, whether it was set, value."""
+def read_record() -> dict[str, Any]:
+    """Return the parameters as they were before our first edit: by name, whether it was set, and its value."""
     written = read_text(RECORD)
     return dict(json.loads(written)) if written else {}
 
@@ -166,7 +167,7 @@ def _is_enabled(name: str) -> bool:
 
 
 def _make_service(name: str, _wanted: State | None) -> None:
-    """Start it as the machine does. Its own `start` would leave out what a distribution does before."""
+    """Start it as the machine does; its own `start` would omit what the distribution does before."""
     systemctl, service = find_tool("systemctl"), find_tool("service")
     if systemctl and os.path.isdir(SYSTEMD):
         ran = run_command(systemctl, "enable", "--now", name)

@@ -1,4 +1,4 @@
-"""Runs on the relay: kind `preflight`, the costly look before anything is written; roles/relay/preflight.py judges."""
+"""Runs on the relay: kind `preflight`, the costly facts before anything is written; roles/relay/preflight.py judges."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from typing import Any
 from common.main_cf_params import RECIPIENTS, REJECT, ROUTES, TABLE_OF, members, without_ours_members
 from remote.account_to_come import as_if_made
 from remote.files import read_text
-from remote.main import CommandResult, Failed, Kind, Request, State, find_tool, last_lines, refuse_making, run_command
+from remote.main import Failed, Kind, Request, State, last_lines, refuse_making
 from remote.postfix.catch_all import find_catch_alls
 from remote.postfix.instance import Postfix, Service
-from remote.postfix.listeners import answering_services
+from remote.postfix.listeners import find_answering_services
 from remote.postfix.outsider import find_way
-from remote.postfix.references import references
+from remote.postfix.references import find_references
 from remote.postfix.relay_domains import find_taken_out
 from remote.postfix.restrictions import RECIPIENT, is_asked, refusals
 from remote.postfix.trivial_rewrite import Resolved, resolve
 from remote.postfix.unlisted import find_obstacles
+from remote.programs import CommandResult, find_tool, run_command
 from remote.sshd import local_port, reads_pieces
-from remote.writable import faults
+from remote.writable import find_faults
 
 ACCOUNT = "postern"
 SUDOERS = "/etc/sudoers"
@@ -46,12 +47,12 @@ def _read(asked: list[Request]) -> list[State | None]:
 
 
 def _preflight(postfix: Postfix, wanted: State) -> State:
-    """Return what needs no Postfix, and where there is one also the rest."""
+    """Return what can be known without Postfix, and where there is one also the rest."""
     found: dict[str, Any] = {
         "sshd": _sshd(wanted["addresses"], wanted["port"]),
         "groups": _groups(),
         "sudoers.d": _reads_sudoers_d(),
-        "ground": faults(postfix.directory, wanted["homes"]),
+        "ground": find_faults(postfix.directory, wanted["homes"]),
     }
     if wanted["accounts"]:
         port = local_port(wanted["port"])
@@ -67,7 +68,7 @@ def _preflight(postfix: Postfix, wanted: State) -> State:
         senders=[*_describe_services(postfix, SENDERS, [one for one in postfix.services() if one.command == "smtpd"])],
         parents=[*_describe_services(postfix, PARENTS, ())],
         nothing=_is_nothing(postfix),
-        references=references(postfix),
+        references=find_references(postfix),
     )
     if found["running"]:
         found.update(smtp=_why_not_asked(postfix), **_domains(postfix, wanted["domains"]))
@@ -87,7 +88,7 @@ def _refused_domains(postfix: Postfix, domains: Iterable[str], unreadable: list[
 
 
 def _why_not_asked(postfix: Postfix) -> str:
-    """Return why it cannot be asked over SMTP; nothing if it can."""
+    """Return why the relay cannot be asked over SMTP; empty if it can."""
     try:
         find_way(postfix)
     except Failed as error:
@@ -144,7 +145,7 @@ def _options(out: str) -> dict[str, list[str]]:
 
 
 def _groups() -> list[str]:
-    """List the account's groups, the one it is going to have included."""
+    """Return the account's groups, with the one that it will have."""
     return sorted({ACCOUNT, *(group.gr_name for group in grp.getgrall() if ACCOUNT in group.gr_mem)})
 
 
@@ -191,8 +192,8 @@ def _scratch_in(folder: str, postfix: Postfix, table_type: str) -> str:
 
 
 def _overrides(postfix: Postfix) -> list[str]:
-    """Find where strangers' mail is taken for unknown recipients, or looked up elsewhere than where we edit."""
-    strangers = answering_services(postfix)
+    """Return where strangers' mail for unknown recipients is accepted, or is looked up in other lists than we edit."""
+    strangers = find_answering_services(postfix)
     rewriting = [one for one in postfix.services() if (one.type, one.command) == ("unix", "trivial-rewrite")]
     elsewhere = [
         _override(service, name)
@@ -204,7 +205,7 @@ def _overrides(postfix: Postfix) -> list[str]:
 
 
 def _find_unchecked(postfix: Postfix, service: Service) -> Iterator[str]:
-    """Find what keeps a service from refusing unknown recipients, unless a restriction has it do so all the same."""
+    """Yield what keeps a service from refusing unknown recipients, unless one of its restrictions refuses them."""
     values = postfix.values(*UNLISTED, *RECIPIENT)
     lists = [members(service.overrides.get(name, values.get(name, "")).lower()) for name in RECIPIENT]
     for name, word in UNLISTED.items():
@@ -215,7 +216,7 @@ def _find_unchecked(postfix: Postfix, service: Service) -> Iterator[str]:
 
 
 def _describe_services(postfix: Postfix, words: Mapping[str, str], services: Iterable[Service]) -> Iterator[str]:
-    """Find parameters that have their word in main.cf, or in master.cf for one of these services."""
+    """Yield parameters that have their word in main.cf, or in master.cf for one of these services."""
     for name, value in postfix.values(*words).items():
         if words[name] in members(value):
             yield f"main.cf: {name} = {value}"
@@ -230,13 +231,13 @@ def _override(service: Service, name: str) -> str:
 
 
 def _is_nothing(postfix: Postfix) -> str:
-    """Return a list of recipients that is set and yet empty, as `$mine` is where nobody says what `mine` is."""
+    """Return a list of recipients that is set and expands to nothing, such as `$mine` where `mine` is not set."""
     written, meant = postfix.raw(RECIPIENTS)[RECIPIENTS], postfix.value(RECIPIENTS)
     return written if without_ours_members(RECIPIENTS, written) and not without_ours_members(RECIPIENTS, meant) else ""
 
 
 def _domains(postfix: Postfix, wanted: State) -> dict[str, Any]:
-    """Find the class of each domain, what redirects all of it, and what has no way on; `wanted`: next hops, or None."""
+    """Return the class of each domain, its catch-alls, and which have no next hop; `wanted`: next hops, or None."""
     found = {
         address.partition("@")[2]: one
         for address, one in resolve(postfix, [f"postmaster@{one}" for one in wanted]).items()
@@ -253,7 +254,7 @@ def _domains(postfix: Postfix, wanted: State) -> dict[str, Any]:
 
 
 def _is_by_mx(name: str, found: Resolved) -> bool:
-    """Return whether only DNS says where its mail goes. A U-label goes where its A-label does, which is told."""
+    """Return whether only DNS says where its mail goes; a U-label is not asked about, as its A-label is."""
     return name.isascii() and found.next_hop.lower() == name
 
 

@@ -10,12 +10,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from common.main_cf_params import PARAMETERS, Setting
-from remote.main import CommandResult, Failed, find_tool, last_lines, run_command
+from remote.main import Failed, last_lines
 from remote.postfix.main_cf_file import main_cf_copy
+from remote.programs import CommandResult, find_tool, run_command
 
-ANSWERING = ("smtpd", "postscreen", "trivial-rewrite")  # who is asked, and must have read a new main.cf before it is
+ANSWERING = ("smtpd", "postscreen", "trivial-rewrite")  # which must have read a new main.cf before they are asked
 OFTEN = frozenset((*PARAMETERS, "default_database_type", "queue_directory"))
-PATIENCE = 10.0  # seconds an old one of these may take to go; one that is in a session takes no other after it
+PATIENCE = 10.0  # seconds to wait for old ones to end; one in a session takes no other client afterwards
 
 
 class Service(NamedTuple):
@@ -24,11 +25,11 @@ class Service(NamedTuple):
     name: str
     type: str
     command: str
-    overrides: Mapping[str, str]  # what it has otherwise than main.cf
+    overrides: Mapping[str, str]  # its own values of parameters, in place of main.cf's
 
 
 class Postfix(NamedTuple):
-    """An instance: what it says and does."""
+    """An instance of Postfix."""
 
     directory: str  # its configuration
 
@@ -37,7 +38,7 @@ class Postfix(NamedTuple):
         return find_tool("postconf") is not None and os.path.exists(os.path.join(self.directory, "main.cf"))
 
     def values(self, *names: str) -> dict[str, str]:
-        """Return parameters as they are in force, names in them expanded; one it does not know is left out."""
+        """Return parameters as they are in force, names in them expanded, without those that Postfix does not know."""
         found = self.raw(*names)
         expandable = [name for name, value in found.items() if "$" in value]
         return {**found, **(_values(self.must("postconf", "-x", *expandable).out) if expandable else {})}
@@ -118,7 +119,7 @@ class Postfix(NamedTuple):
         return first_words(table.partition(":")[2])
 
     def remarks_about(self, said: str) -> str:
-        """Return what postmap said about this table alone, without what it says of any, e.g. of main.cf."""
+        """Return what postmap said about this table, without what it says about any, such as about main.cf."""
         of_any = self.run("postmap", "-q", "postern", "static:OK").err.splitlines() if said else []
         return "\n".join(line for line in said.splitlines() if line not in of_any)
 
@@ -137,7 +138,7 @@ class Postfix(NamedTuple):
         return ran
 
     def _as_daemons_find(self, table: str) -> str:
-        """Return a table for postmap: a socket without a / in front lies below the queue directory, where it is not."""
+        """Return a table's name for postmap: the path of a relative socket starts at the queue directory."""
         queue = self.value("queue_directory") if "socketmap:unix:" in table else ""
         return re.sub(r"\bsocketmap:unix:(?=[^/])", lambda found: f"{found[0]}{queue}/", table)
 

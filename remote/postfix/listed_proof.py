@@ -13,7 +13,7 @@ from remote.main import Kind, ProofFailed, Request, State
 from remote.postfix.instance import Postfix
 from remote.postfix.outsider import ask_outside
 from remote.postfix.smtp import TAKEN
-from remote.postfix.smtp_verify import samples
+from remote.postfix.smtp_verify import read_samples
 
 
 def _read(asked: list[Request]) -> list[State | None]:
@@ -30,12 +30,12 @@ def _make(name: str, wanted: State | None) -> None:
 
 
 def _faults(postfix: Postfix, domains: Iterable[str]) -> Iterator[str]:
-    """Yield what is not as a list in force makes it: by our own tables first, and then as strangers are told.
+    """Yield what shows that our list is not in force: first in our own tables, then in the answers to strangers.
 
-    Whom our list alone has, whoever closes the domain still may refuse yet, so that only our tables tell of them.
+    Something else may still refuse people whom only our list has, so these are looked up in our tables alone.
     """
     tables = [one for one in members(postfix.value(RECIPIENTS)) if is_ours(RECIPIENTS, one) or is_others(one)]
-    people = samples(domains)
+    people = read_samples(domains)
     random = {domain: f"q{os.urandom(12).hex()}@{domain}" for domain in domains}
     listed = [address for sample in people.values() for address in sample.addresses]
     keys = [*listed, *random.values(), *(f"@{domain}" for domain in domains)]

@@ -29,8 +29,8 @@ class Listener(NamedTuple):
         return f"smtpd on {self.host} port {self.port}"
 
 
-def public(postfix: Postfix) -> list[Service]:
-    """Return the services that strangers reach: port 25 and what stands behind a proxy, or else what comes nearest."""
+def find_public_services(postfix: Postfix) -> list[Service]:
+    """Return the services that strangers reach: port 25 and those behind a proxy, or else the most likely one."""
     found = [one for one in postfix.services() if one.type == "inet" and one.command in PROXIED]
     if not found:
         raise Failed(f"master.cf in {postfix.directory} has no smtpd that listens: this Postfix takes no mail")
@@ -41,17 +41,17 @@ def public(postfix: Postfix) -> list[Service]:
     return [*open_, *behind] or usual or others[:1] or found[:1]
 
 
-def answering_services(postfix: Postfix) -> list[Service]:
+def find_answering_services(postfix: Postfix) -> list[Service]:
     """Return the services that answer strangers' RCPT TO: of a postscreen, its smtpd as well."""
-    found = public(postfix)
+    found = find_public_services(postfix)
     if any(one.command == "postscreen" for one in found):
         found += [one for one in postfix.services() if (one.type, one.command) == ("pass", "smtpd")]
     return found
 
 
-def listener(postfix: Postfix) -> Listener:
+def find_listener(postfix: Postfix) -> Listener:
     """Return the first of them, at the first address it listens on. Raises Failed."""
-    service = public(postfix)[0]
+    service = find_public_services(postfix)[0]
     values = postfix.values("inet_interfaces", "inet_protocols", *LIMITS)
     host = _host(service)
     if not host:

@@ -23,7 +23,7 @@ def keep_original(directory: str) -> None:
 
 
 def restore_original(directory: str) -> None:
-    """Put back what was kept, if it says what main.cf says now and all else in it is as it was; keep it no longer."""
+    """Put the saved main.cf back if it says the same and all its other lines are the same; delete the saved file."""
     with suppress(FileNotFoundError):
         before, now = _read(ORIGINAL), _read(os.path.join(directory, "main.cf"))
         if before != now and (_values(before), _rest(before)) == (_values(now), _rest(now)):

@@ -10,7 +10,13 @@ from common.main_cf_params import RECIPIENTS, REJECT, RESTRICTIONS, TABLE_OF, is
 from remote.main import Failed, State
 from remote.postfix.instance import Postfix
 from remote.postfix.outsider import Way, ask_inside, is_counting
-from remote.postfix.relay_domains import adopted_ours, delivered_domains, foreign_domains, open_ours, our_domains
+from remote.postfix.relay_domains import (
+    find_adopted_domains,
+    find_delivered_domains,
+    find_foreign_domains,
+    find_open_domains,
+    read_our_domains,
+)
 from remote.postfix.smtp import TAKEN, UNKNOWN, is_temporary
 from remote.postfix.trivial_rewrite import RELAY, resolve
 from remote.postfix.unlisted import ASK, find_relayed, find_words, our_table
@@ -36,22 +42,22 @@ Answers = Mapping[str, Answer]
 def ask_domains(postfix: Postfix, way: Way) -> Answers:
     """Return the answers about addresses that nobody has: in relay domains of others, in ours, below ours, in its own.
 
-    Its own are those it delivers itself: what we add may be part of their lists. Raises Failed.
+    Its own domains are those that it delivers itself: their lists may contain what we add. Raises Failed.
     """
     word = f"q{os.urandom(12).hex()}"
-    others = [f"{word}{domain}" if domain.startswith(".") else domain for domain in foreign_domains(postfix)]
-    domains = [*others, *(f"{word}.{domain}" for domain in our_domains()), *delivered_domains(postfix)]
-    mine = [domain for domain in our_domains() if domain not in domains]
+    others = [f"{word}{domain}" if domain.startswith(".") else domain for domain in find_foreign_domains(postfix)]
+    domains = [*others, *(f"{word}.{domain}" for domain in read_our_domains()), *find_delivered_domains(postfix)]
+    mine = [domain for domain in read_our_domains() if domain not in domains]
     few = [*domains[:: len(domains) // MOST + 1], *mine[:: len(mine) // MOST + 1]]
     return _ask(postfix, way, [f"{word}@{domain}" for domain in dict.fromkeys(few)])
 
 
 def check_tables(postfix: Postfix, before: Answers, had_none: bool, wanted: State) -> None:
-    """Raise an error unless our tables can be read and pass whom they must, before any mail uses them.
+    """Raise Failed unless our tables can be read and accept whom they must, before any mail uses them.
 
-    `had_none`: there was no recipient map, and so every address of other relay domains was taken. Raises Failed.
+    `had_none`: there was no recipient map, so that every address of other relay domains was accepted.
     """
-    here = {*our_domains()}
+    here = {*read_our_domains()}
     theirs = [address for address, one in before.items() if one.kind == RELAY and _domain(address) not in here]
     asked = our_table(wanted.get(RESTRICTIONS, ""))
     if asked and (answered := postfix.lookup(asked, theirs or ["postmaster"])):
@@ -70,10 +76,10 @@ def check_tables(postfix: Postfix, before: Answers, had_none: bool, wanted: Stat
 
 def find_faults(postfix: Postfix, way: Way, before: Answers) -> Iterator[str]:
     """Ask again; yield each answer that is not as it should be now."""
-    here, words, adopted = {*our_domains()}, find_words(postfix, our_domains()), adopted_ours()
+    here, words, adopted = {*read_our_domains()}, find_words(postfix, read_our_domains()), find_adopted_domains()
     asked = {domain for domain, word in words.items() if word == ASK}
     codes = {**dict.fromkeys(here, postfix.value(REJECT)), **dict.fromkeys(words, PUT_OFF)}
-    codes.update(dict.fromkeys(open_ours() - asked, TAKEN))
+    codes.update(dict.fromkeys(find_open_domains() - asked, TAKEN))
     for address, after in _ask_again(postfix, way, [*before], here).items():
         domain, was = _domain(address), before[address]
         if domain in adopted or domain not in here:
@@ -95,7 +101,7 @@ def find_faults(postfix: Postfix, way: Way, before: Answers) -> Iterator[str]:
 def _ask_again(postfix: Postfix, way: Way, addresses: list[str], here: set[str]) -> Answers:
     """Return the answers to the same questions.
 
-    About ours also as a client in mynetworks, where strangers are deferred.
+    Where strangers are deferred, our domains are asked about again as by a client in mynetworks.
     """
     found = dict(_ask(postfix, way, addresses))
     put_off = [one for one, answer in found.items() if _domain(one) in here and is_temporary(answer.reply)]
@@ -109,7 +115,7 @@ def _ask(postfix: Postfix, way: Way, addresses: list[str]) -> Answers:
 
     Where smtpd counts clients' requests, a stranger asks about our domains alone: others may be hundreds.
     """
-    here, found = {*our_domains()}, resolve(postfix, addresses)
+    here, found = {*read_our_domains()}, resolve(postfix, addresses)
     mine = [address for address in addresses if _domain(address) in here]
     rest = ask_inside(way, "") if is_counting(postfix) else way
     replies = {**way.ask(mine), **rest.ask([address for address in addresses if _domain(address) not in here])}
@@ -121,14 +127,14 @@ def _domain(address: str) -> str:
 
 
 def _is_same(before: Answer, after: Answer) -> bool:
-    """Return whether others notice nothing. A moment's trouble may be over; saying unknown in another code is meant."""
+    """Return whether others notice no change. A temporary fault may be over, and `unknown` may get another code."""
     over = is_temporary(before.reply) and after.reply.startswith(TAKEN)
     unknown = UNKNOWN in before.reply and UNKNOWN in after.reply
     return before.kind == after.kind and (over or unknown or before.reply[:9] == after.reply[:9])
 
 
 def _is_still_refused(before: Answer, after: Answer) -> bool:
-    """Return whether a rule of somebody else, as a last `reject`, refused everybody unlisted before and goes on."""
+    """Return whether another rule, such as a last `reject`, refuses all unlisted addresses as it did before."""
     return after.reply.startswith("5") and after.kind == RELAY and _is_same(before, after)
 
 

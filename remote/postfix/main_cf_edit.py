@@ -1,8 +1,8 @@
-"""Runs on the relay: kind `main.cf`, our members in four lists, put there so that nobody else's mail notices.
+"""Runs on the relay: kind `main.cf`, our members in four lists, edited so that no other domain's mail is affected.
 
-An edit is one step here, as the operator's connection may die: ask over SMTP, write a journal, edit, reload, ask
-again, and put back what changed an answer it should not have. A journal that is there is an edit nobody has proved
-yet; the next run takes it up, whatever it was killed at.
+An edit is one step here, because the operator's connection may break: ask over SMTP, write a journal, edit, reload, ask
+again, and take the edit back if it changed an answer that it should not. A journal that is still there means an edit
+that is not proved yet; the next run goes on with it, wherever it was killed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from common.main_cf_params import (
 from common.paths import PLACES
 from remote.files import replace, tidy
 from remote.main import Failed, Kind, ProofFailed, Request, State
-from remote.postfix.gather_facts import RECORD, record
+from remote.postfix.gather_facts import RECORD, read_record
 from remote.postfix.instance import Postfix
 from remote.postfix.main_cf_backup import keep_original, restore_original
 from remote.postfix.main_cf_check import Answer, Answers, ask_domains, check_tables, find_faults
@@ -39,7 +39,7 @@ class Journal(NamedTuple):
 
     before: Mapping[str, Setting]
     answers: Answers
-    way: Way | None = None  # how they were asked for, where it was this very run that asked
+    way: Way | None = None  # how they were asked for, where this run asked
 
 
 def _read(asked: list[Request]) -> list[State | None]:
@@ -97,7 +97,7 @@ def _start(postfix: Postfix, edit: State) -> Journal:
 
 def _remember(postfix: Postfix, journal: Journal, edit: State) -> None:
     """Record what the edit changes for the first time."""
-    known = record()
+    known = read_record()
     now = format_setting(journal.before)
     first = {name: journal.before[name] for name in PARAMETERS if name not in known and now.get(name) != edit.get(name)}
     if first and not known:
@@ -107,9 +107,9 @@ def _remember(postfix: Postfix, journal: Journal, edit: State) -> None:
 
 
 def _forget(postfix: Postfix) -> None:
-    """Remove from the record what no longer has anything of ours: it is its owner's again."""
+    """Remove parameters from the record that have nothing of ours any more."""
     now = postfix.settings()
-    known = {name: setting for name, setting in record().items() if _is_edited(name, now[name], Setting(*setting))}
+    known = {name: setting for name, setting in read_record().items() if _is_edited(name, now[name], Setting(*setting))}
     if known:
         _keep(RECORD, known)
     elif os.path.exists(RECORD):
@@ -135,7 +135,7 @@ def _tidy(names: list[str]) -> None:
 
 
 def _edit(postfix: Postfix, wanted: State) -> None:
-    """Make main.cf so, and in force. Parameters not named are unset."""
+    """Edit main.cf and reload Postfix. Parameters that are not named are unset."""
     now = format_setting(postfix.settings())
     postfix.edit({name: wanted.get(name) for name in PARAMETERS if now.get(name) != wanted.get(name)})
     postfix.reload()

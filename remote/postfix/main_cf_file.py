@@ -1,6 +1,6 @@
-"""Runs on the relay: main.cf as a file. Whoever edits it, it stays the link it is, with its mode and owner.
+"""Runs on the relay: main.cf as a file. An edit keeps its link, mode and owner.
 
-postconf would make a plain file of it that everybody may read, be there passwords in it or not.
+postconf would make a plain file of it that everybody may read, even if there are passwords in it.
 """
 
 from __future__ import annotations

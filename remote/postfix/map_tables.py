@@ -1,4 +1,4 @@
-"""Runs on the relay: the tables a list of maps comes to, taken apart as far as Postfix asks each by itself. Pure."""
+"""Runs on the relay: splits a list of maps into its tables, as far as Postfix asks each by itself. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from common.main_cf_params import members
 from common.table_types import BUILT_SUFFIX, LISTABLE
 
-_AROUND = ("proxy:", "debug:")  # the same table, asked through something: postmap -s may be refused there
+_AROUND = ("proxy:", "debug:")  # the same table, asked indirectly: there postmap -s may be refused
 
 
 class MapTable(NamedTuple):
@@ -25,7 +25,7 @@ class MapTable(NamedTuple):
 
     @property
     def built(self) -> str:
-        """Return the file that Postfix reads; nothing where that is the text itself, or no file."""
+        """Return the file that Postfix reads; empty where that is the text itself, or no file."""
         return self.path + BUILT_SUFFIX[self.kind] if self.kind in BUILT_SUFFIX else ""
 
 

@@ -15,7 +15,7 @@ def _read(asked: list[Request]) -> list[State | None]:
 
 
 def _queue(postfix: Postfix, domains: Iterable[str]) -> State | None:
-    """Count messages by domain; one for two domains is one of each. Held, deferred and on its way are all waiting."""
+    """Return how many messages wait by domain; one for two domains counts for each. Held and deferred ones wait too."""
     if not postfix.is_there():
         return None
     ran = postfix.run("postqueue", "-j")

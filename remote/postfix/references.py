@@ -16,12 +16,12 @@ DECIDING = re.compile(
     r"(mydestination|virtual_(alias|mailbox)_(domains|maps)|local_recipient_maps|relay_domains|transport_maps"
     r"|relay_recipient_maps|(\w+_)?canonical_maps|relocated_maps|smtpd_\w+_restrictions|\w*_login_maps)"
 )
-"""What decides who is written to, whither, and who may: the rest may take in our lists, as proxy_read_maps does."""
+"""The parameters that decide who gets mail, where it goes and who may send; others, as proxy_read_maps, do no harm."""
 
 _NAME = re.compile(r"\$[{(]?\s*(\w+)")
 
 
-def references(postfix: Postfix) -> list[Reference]:
+def find_references(postfix: Postfix) -> list[Reference]:
     """Return all of them, in main.cf and in services of master.cf."""
     given = postfix.main_cf()
     values = {f"main.cf: {name}": (name, value) for name, value in given.items()}

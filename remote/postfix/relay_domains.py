@@ -7,60 +7,60 @@ from collections.abc import Iterable
 
 from common.main_cf_params import DOMAINS, TABLES, is_ours, members
 from common.table_types import BY_NAME
-from remote.postfix.customer_trees import customers, tree_settings
+from remote.postfix.customer_trees import list_customers, read_tree_settings
 from remote.postfix.instance import Postfix, first_words
 
 OWN = ("mydestination", "virtual_mailbox_domains", "virtual_alias_domains")
 PARENTS = "parent_domain_matches_subdomains"
 
 
-def our_domains() -> list[str]:
+def read_our_domains() -> list[str]:
     """Return the domains of all customers, from the text our table was built from."""
     return first_words(os.path.join(TABLES, "relay_domains"))
 
 
-def adopted_ours() -> set[str]:
-    """Return those of them that something of somebody else still closes, while their lists are adopted."""
+def find_adopted_domains() -> set[str]:
+    """Return those of our domains that something else still closes, while their lists are adopted."""
     found: set[str] = set()
-    for customer in customers():
-        settings = tree_settings(customer)
+    for customer in list_customers():
+        settings = read_tree_settings(customer)
         names = [name for name, closer in (settings.get("closed_by") or {}).items() if closer]
         found.update(form for name in names for form in (name, (settings.get("unicode") or {}).get(name, name)))
     return found
 
 
-def open_ours() -> set[str]:
-    """Return those of them in which every address is listed."""
+def find_open_domains() -> set[str]:
+    """Return those of our domains in which every address is listed."""
     return {word[1:] for word in first_words(os.path.join(TABLES, "exchange_recipients")) if word.startswith("@")}
 
 
-def foreign_domains(postfix: Postfix) -> list[str]:
-    """List relay domains that are not ours. One that stands for what is below it keeps its dot: `.old.example`."""
+def find_foreign_domains(postfix: Postfix) -> list[str]:
+    """Return relay domains that are not ours. One that stands for its subdomains keeps its dot: `.old.example`."""
     found: set[str] = set()
     for member in members(postfix.value("relay_domains")):
         if not is_ours(DOMAINS, member):
             found.update(_names(postfix, member))
-    return sorted(found - set(our_domains()))
+    return sorted(found - set(read_our_domains()))
 
 
-def delivered_domains(postfix: Postfix) -> list[str]:
+def find_delivered_domains(postfix: Postfix) -> list[str]:
     """List the domains that the relay delivers itself, as far as they can be listed and are not ours."""
     found: set[str] = set()
     for name in OWN:
         for member in members(postfix.value(name)):
             found.update(_names(postfix, member))
-    return sorted(found - set(our_domains()))
+    return sorted(found - set(read_our_domains()))
 
 
 def find_taken_out(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
-    """Return by domain the member, as `!acme.example`, by which it is none of the relay's before ours is asked."""
+    """Return by domain the member, as `!acme.example`, that excludes it before our table is asked."""
     values = postfix.values(DOMAINS, PARENTS)
     with_parents = DOMAINS in members(values.get(PARENTS, ""))
     found = {}
     for domain in domains:
         keys = _keys(domain, with_parents)
         for member in members(values[DOMAINS]):
-            if is_ours(DOMAINS, member) and domain in our_domains():
+            if is_ours(DOMAINS, member) and domain in read_our_domains():
                 break
             if not is_ours(DOMAINS, member) and _has(postfix, member.lstrip("!"), keys):
                 if member.startswith("!"):
@@ -83,7 +83,7 @@ def _has(postfix: Postfix, member: str, keys: list[str]) -> bool:
 
 
 def _names(postfix: Postfix, member: str) -> list[str]:
-    """List the domains a member of relay_domains stands for: none of a pattern, or of a database that lists nothing."""
+    """Return the domains that a member of relay_domains stands for; none for a pattern or an unlistable database."""
     table = member.removeprefix("proxy:")
     kind, colon, _ = table.partition(":")
     if member.startswith("!"):

@@ -1,7 +1,7 @@
-"""Runs on the relay: what its access restrictions say of a whole domain, before any list of recipients is asked.
+"""Runs on the relay: what its access restrictions say about a whole domain, before any list of recipients is asked.
 
-Read as for a stranger who writes to somebody in the domain of whom no table knows: what a restriction says of clients
-is not looked at, and those that let only known clients pass do not. Format: access(5), postconf(5).
+They are read as for a stranger who writes to an address in the domain that no table has. Restrictions about clients are
+ignored, and those that let only known clients pass do not apply. Format: access(5), postconf(5).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from common.main_cf_params import members, without_unlisted
 from remote.postfix.instance import Postfix
-from remote.postfix.listeners import answering_services
+from remote.postfix.listeners import find_answering_services
 
 STAGES = [f"smtpd_{stage}_restrictions" for stage in ("client", "helo", "sender", "relay", "recipient", "data")]
 RECIPIENT = ("smtpd_relay_restrictions", "smtpd_recipient_restrictions")
@@ -37,14 +37,14 @@ class Rules(NamedTuple):
 
 
 def refusals(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
-    """Return by domain what refuses its people whatever the list of recipients says; nothing where nothing does."""
+    """Return by domain what refuses its recipients whatever our list says, for the domains where something does."""
     names = postfix.values(CLASSES, PARENTS)
     classes = postfix.values(*members(names.get(CLASSES, ""))) if members(names.get(CLASSES, "")) else {}
     rules = Rules(postfix, classes, "smtpd_access_maps" in members(names.get(PARENTS, "")))
     values = postfix.values(*STAGES)
     lists = [
         (stage, members(without_unlisted(service.overrides.get(stage, values.get(stage, "")))))
-        for service in answering_services(postfix)
+        for service in find_answering_services(postfix)
         for stage in STAGES
     ]
     found = {domain: _first_refusal(rules, lists, domain) for domain in domains}
@@ -63,14 +63,14 @@ def is_asked(restrictions: Sequence[str], name: str) -> bool:
 
 def _first_refusal(rules: Rules, lists: Sequence[tuple[str, list[str]]], domain: str) -> str:
     for stage, restrictions in lists:
-        why = _judge(rules._replace(stage=stage), restrictions, f"q{os.urandom(8).hex()}@{domain}", DEPTH)
+        why = _find_verdict(rules._replace(stage=stage), restrictions, f"q{os.urandom(8).hex()}@{domain}", DEPTH)
         if why and why != PERMITTED:
             return f"{stage}: {why}"
     return ""
 
 
-def _judge(rules: Rules, restrictions: Sequence[str], address: str, depth: int) -> str:
-    """Return why an address is refused, PERMITTED, or nothing where the list goes on."""
+def _find_verdict(rules: Rules, restrictions: Sequence[str], address: str, depth: int) -> str:
+    """Return why an address is refused, PERMITTED, or an empty text where the list goes on."""
     asked: list[str] = []  # tables that might have let it pass
     for name, argument in pairs(restrictions, rules.stage in RECIPIENT):
         if name in PASSING:
@@ -84,7 +84,7 @@ def _judge(rules: Rules, restrictions: Sequence[str], address: str, depth: int) 
             asked.append(argument)
             verdict = _look_up(rules, argument, address, depth)
         else:
-            verdict = _judge(rules, members(rules.classes.get(name, "")), address, depth - 1) if depth else ""
+            verdict = _find_verdict(rules, members(rules.classes.get(name, "")), address, depth - 1) if depth else ""
         if verdict:
             return verdict
     return ""
@@ -97,7 +97,7 @@ def pairs(restrictions: Sequence[str], is_recipient: bool) -> Iterator[tuple[str
         name = word.lower()
         if name == "warn_if_reject":
             _argument(next(words, "").lower(), words)
-        elif ":" in word and "{" not in name.partition(":")[0]:  # a table by itself, as long ago
+        elif ":" in word and "{" not in name.partition(":")[0]:  # a table without check_..., as old releases have it
             yield ("check_recipient_access", word) if is_recipient else ("", "")
         else:
             yield name, _argument(name, words)
@@ -121,7 +121,7 @@ def _look_up(rules: Rules, table: str, address: str, depth: int) -> str:
         return PERMITTED
     if first in REFUSING or re.match(r"[45][0-9][0-9]\b", first):
         return f"{table} says {action!r} of {'everybody in it' if key == address else key}"
-    return _judge(rules, members(action), address, depth - 1) if depth else ""
+    return _find_verdict(rules, members(action), address, depth - 1) if depth else ""
 
 
 def _keys(rules: Rules, address: str) -> list[str]:

@@ -27,7 +27,7 @@ class Caller(NamedTuple):
 
     @property
     def address(self) -> str:
-        """The address by which smtpd knows the client."""
+        """Return the address by which smtpd knows the client."""
         return self.claims or self.source
 
     def __str__(self) -> str:
@@ -151,7 +151,7 @@ def is_temporary(answer: str) -> bool:
 
 
 def is_about_recipient(answer: str) -> bool:
-    """Return whether an answer takes or refuses the recipient for good, and does not refuse whoever asks."""
+    """Return whether an answer accepts or refuses the recipient for good, and is not about the client."""
     if answer.startswith("2") or UNKNOWN in answer or DENIED in answer:
         return True
     return answer.startswith("5") and "Recipient address rejected" in answer

@@ -1,4 +1,4 @@
-"""Runs on the relay: kind `smtp_verify`, which asks it over SMTP whether it takes whom it should, and nobody else."""
+"""Runs on the relay: kind `smtp_verify`, which asks it over SMTP whether it accepts listed addresses and no others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from common.main_cf_params import REJECT, TABLES
 from remote.main import Kind, Request, State, refuse_making
 from remote.postfix.instance import Postfix
 from remote.postfix.outsider import ask_outside
-from remote.postfix.relay_domains import adopted_ours
+from remote.postfix.relay_domains import find_adopted_domains
 from remote.postfix.restrictions import refusals
 from remote.postfix.smtp import TAKEN
 from remote.postfix.unlisted import ASK, find_words
@@ -34,7 +34,7 @@ class Sample:
 
     @property
     def listed(self) -> list[Any]:
-        """How many addresses, and their name: the same on every relay that has the same, in the same order."""
+        """Return how many addresses there are and their SHA-256, the same on every relay with the same list."""
         return [self._seen, self.all.hexdigest()]
 
     def add(self, address: str) -> None:
@@ -57,10 +57,10 @@ def _read(asked: list[Request]) -> list[State | None]:
 def _answers(postfix: Postfix, domains: Iterable[str]) -> State:
     """Return by domain, for some listed addresses and one that is not: address, code it should get, answer it got.
 
-    And what is listed of each domain; as whom it was asked, why not as an outsider, and then what by its restrictions
-    an outsider is refused for.
+    Also what is listed in each domain and as whom it was asked; if not as an outsider, why not, and what its
+    restrictions refuse outsiders.
     """
-    people = samples(domains)
+    people = read_samples(domains)
     codes = _codes(postfix, people)
     expected = {
         domain: {
@@ -86,7 +86,7 @@ def _codes(postfix: Postfix, people: Mapping[str, Sample]) -> dict[str, str]:
     """Return by domain with what code the answer to an unlisted address begins."""
     open_to_all = [domain for domain, sample in people.items() if sample.everybody]
     codes = {**dict.fromkeys(people, _unknown(postfix)), **dict.fromkeys(open_to_all, TAKEN)}
-    return {**codes, **_put_off(postfix, people), **dict.fromkeys(adopted_ours() & people.keys(), REFUSED)}
+    return {**codes, **_put_off(postfix, people), **dict.fromkeys(find_adopted_domains() & people.keys(), REFUSED)}
 
 
 def _unknown(postfix: Postfix) -> str:
@@ -98,14 +98,14 @@ def _unknown(postfix: Postfix) -> str:
 def _put_off(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
     """Return the code for an unknown recipient by domain, where unlisted addresses are not refused for good.
 
-    Where the customer's own server is asked it says 5xx, or cannot be asked just now: both are no.
+    Where the customer's own server is asked, 5xx and that it cannot be asked now both count as a refusal.
     """
     words = find_words(postfix, domains)
     deferred = postfix.value(DEFER_CODE) if words else ""
     return {domain: NO if word == ASK else deferred for domain, word in words.items()}
 
 
-def samples(domains: Iterable[str]) -> dict[str, Sample]:
+def read_samples(domains: Iterable[str]) -> dict[str, Sample]:
     """Return a sample for each domain, from the text that our table was built from."""
     found = {domain: Sample() for domain in domains}
     with open(os.path.join(TABLES, "exchange_recipients"), encoding="utf-8", errors="replace") as lines:

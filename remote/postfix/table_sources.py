@@ -1,4 +1,4 @@
-"""Runs on the relay: the text a built table was made from, and what keeps it fed. Postfix asks the built file alone."""
+"""Runs on the relay: the text that a table was built from, and what updates it. Postfix reads only the built file."""
 
 from __future__ import annotations
 

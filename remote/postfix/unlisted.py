@@ -1,7 +1,7 @@
 """Runs on the relay: whether unlisted addresses can be deferred or asked about here, and of which domains they are.
 
-Our member stands first in smtpd_recipient_restrictions. What refuses strangers as a relay attempt must come before it:
-of two addresses in one, as `"a@b"@acme.example` has them, it would say our 450 to anybody who asks.
+Our member stands first in smtpd_recipient_restrictions. What refuses a stranger's attempt to relay must come before it:
+otherwise our 450 would answer for an address within an address, such as `"a@b"@acme.example`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from common.main_cf_params import RESTRICTIONS, TABLES, members, without_unlisted
 from remote.postfix.asking import find_unaskable
 from remote.postfix.instance import Postfix, Service
-from remote.postfix.listeners import answering_services
+from remote.postfix.listeners import find_answering_services
 from remote.postfix.outsider import Way, find_way
 from remote.postfix.restrictions import is_asked
 from remote.postfix.smtp import DENIED
@@ -28,7 +28,7 @@ ELSEWHERE = '"postern@postern.invalid"'  # an address within the address: who as
 
 
 def our_table(restrictions: str) -> str:
-    """Return the table that our member asks, where it stands first; empty: it does not."""
+    """Return the table that our member asks, where that stands first; otherwise empty."""
     words = members(restrictions)
     return words[1] if words[:2] != members(without_unlisted(restrictions))[:2] else ""
 
@@ -53,14 +53,16 @@ def find_relayed(way: Way, domains: Iterable[str]) -> Iterator[str]:
 
 
 def find_obstacles(postfix: Postfix, wanted: Mapping[str, str], hops: Mapping[str, str | None]) -> list[str]:
-    """Return why unlisted addresses in these domains cannot have what they are to.
+    """Return why unlisted addresses in these domains cannot be deferred or asked about.
 
-    `wanted`: the word by domain; `hops`: where its mail goes on, None: as Postfix has it.
+    `wanted`: the word by domain; `hops`: its next hop, None: as Postfix has it.
     """
     values = postfix.values(RESTRICTIONS, RELAY, FIRST, DELAYED, UNTRUSTED, *EARLIER)
     found = [f"main.cf: {UNTRUSTED} = yes: {AT_ONCE}"] if values.get(UNTRUSTED) == "yes" else []
     found += [
-        fault for one in answering_services(postfix) for fault in _of_service(one, values, DEFER in wanted.values())
+        fault
+        for one in find_answering_services(postfix)
+        for fault in _of_service(one, values, DEFER in wanted.values())
     ]
     asked = [domain for domain, word in wanted.items() if word == ASK]
     found += find_unaskable(postfix, asked, hops) if asked else []

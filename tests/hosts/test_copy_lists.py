@@ -123,11 +123,12 @@ import sys, time; sys.path.insert(0, "/usr/local/lib/postern")
 from receiver.lists import list_file
 from receiver.system import atomic_files
 from common.settings import Places
-from receiver.lists.spool import Accepted, Spool
+from receiver.lists.accepted import Accepted
+from receiver.lists.spool import Spool
 with Spool(Places(), "acme") as spool:
-    text = list_file.encode_recipients(spool.in_force().recipients - {"user0007@acme.example"})
+    text = list_file.encode_recipients(spool.read_in_force().recipients - {"user0007@acme.example"})
     atomic_files.replace(spool.folder, "recipients", text)
-    spool.accept(Accepted({"acme.example": int(time.time()) + 86000}, list_file.digest(text)))
+    spool.store_accepted(Accepted({"acme.example": int(time.time()) + 86000}, list_file.digest(text)))
 """
 
 

@@ -37,7 +37,9 @@ from receiver.lists import list_file
 from receiver.outcome import Origin
 from receiver.outcome import Outcome
 from common.settings import Places
-from receiver.lists.spool import Accepted, Held, Spool
+from receiver.lists.accepted import Accepted
+from receiver.lists.held import Held
+from receiver.lists.spool import Spool
 from receiver.system import atomic_files
 when = int(sys.argv[1])
 for customer in sys.argv[2:]:
@@ -45,11 +47,11 @@ for customer in sys.argv[2:]:
         people = frozenset(f"user{number}@{customer}.example" for number in range(20))
         text, origin = list_file.encode_recipients(people), Origin(when, "k1", "198.51.100.7")
         atomic_files.replace(spool.folder, "recipients", text)
-        spool.accept(Accepted({f"{customer}.example": when}, list_file.digest(text)))
-        spool.record(Outcome(customer, "published", origin, total=20))
+        spool.store_accepted(Accepted({f"{customer}.example": when}, list_file.digest(text)))
+        spool.store_last_run(Outcome(customer, "published", origin, total=20))
         spool.note_key("k1", when, 1)
         if customer == "c07":
-            spool.hold(Held("0" * 64, people, origin, when, ("41.2 % would go (7 of 17), limit 10 %",), {}), text)
+            spool.store_held(Held("0" * 64, people, origin, when, ("41.2 % would go (7 of 17), limit 10 %",), {}), text)
 """
 
 

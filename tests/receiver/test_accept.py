@@ -12,8 +12,8 @@ from common.next_hop_probe import Answers, Reply
 from receiver.actions.accept import AcceptOrder, Witness, accept_held
 from receiver.lists import judged_mail
 from receiver.lists.review_record import BadRecord, ListEffect, MailSeen, Numbers, decode_record
+from receiver.monitoring.log_findings import SeenMail
 from receiver.monitoring.next_hop import NextHop
-from receiver.monitoring.refusal_watch import SeenMail
 from receiver.outcome import Failed, Refused
 from tests.support.mail_server import mail_server
 from tests.support.small_relay import NOT_ASKED, SmallRelay, people

@@ -71,7 +71,7 @@ def test_a_relay_that_answers_nobody_s_question_in_two_runs_is_told(spool: Spool
 
 def test_an_accepted_list_ends_the_questions(spool: Spool) -> None:
     run(spool, TAKEN)
-    spool.accept(spool.accepted()._replace(domains={"acme.example": 1}))
+    spool.store_accepted(spool.read_accepted()._replace(domains={"acme.example": 1}))
     assert [run(spool, REFUSED) for _ in range(3)] == [[], [], []]
 
 

@@ -12,7 +12,7 @@ from receiver.actions.resume import resume_uploads
 from receiver.actions.review import Review, review_held
 from receiver.actions.rollback import ListChoice
 from receiver.lists.review_record import Numbers
-from receiver.monitoring.refusal_watch import SeenMail
+from receiver.monitoring.log_findings import SeenMail
 from receiver.outcome import Origin, Refused
 from tests.support.small_relay import SmallRelay, people
 
@@ -89,7 +89,7 @@ def test_attack_a_first_list_too_long_to_be_in_force_is_reviewed_and_another_acc
     with pytest.raises(Refused, match=r"the list held now lacks .* of the reviewed list"):
         take(relay, found)
     with relay.spool() as spool:
-        assert spool.accepted().opens(relay.settings, int(time.time())) == ("acme.example",)
+        assert spool.read_accepted().opens(relay.settings, int(time.time())) == ("acme.example",)
 
 
 def test_attack_a_new_domain_s_list_is_swapped_where_another_domain_grows_too_much(tmp_path: Path) -> None:

@@ -235,14 +235,14 @@ def test_a_customer_whose_files_end_in_any_error_is_an_alarm_and_hides_no_other(
     relay: SmallRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever else may be found to be wrong with reading a spool."""
-    sound = Spool.waits
+    sound = Spool.summarize_held
 
     def fail(spool: Spool) -> Any:
         if spool.customer == "acme":
             raise ArithmeticError("nobody thought of it")
         return sound(spool)
 
-    monkeypatch.setattr(Spool, "waits", fail)
+    monkeypatch.setattr(Spool, "summarize_held", fail)
     found = tick(relay).record["alarms"]
     assert any(line.startswith("acme: its files cannot be read: ArithmeticError") for line in found)
     assert any(line.startswith(f"{OTHER}: held since") for line in found)

@@ -70,7 +70,7 @@ def good_copy(relay: BuiltRelay, customer: str = "acme") -> None:
     assert source
     assert not reason
     relay.tables.joinpath("good").mkdir(parents=True, exist_ok=True)
-    assert not source.copy.keep(source.tree, source.pair)
+    assert not source.copy.keep(source.tree, source.files)
 
 
 # ---- what the tables say
@@ -797,8 +797,8 @@ def test_a_copy_torn_by_a_power_cut_is_none(relay: BuiltRelay) -> None:
     (good / "recipients").write_bytes(b"")
     (good / "accepted.json").write_bytes(b"\x00" * 60)
     copy = inputs.GoodCopy(str(good))
-    assert copy.tree() is None
-    assert copy.pair() == SpoolFiles()
+    assert copy.read_tree() is None
+    assert copy.read_files() == SpoolFiles()
 
 
 def test_a_build_that_waits_too_long_is_busy_and_has_done_nothing(relay: BuiltRelay) -> None:

@@ -203,12 +203,14 @@ def test_another_tenant_s_list_is_refused_and_the_list_in_force_stays(relay: Sma
 def test_the_spool_remembers_the_last_export_s_word_and_hands_it_on(relay: SmallRelay, tmp_path: Path) -> None:
     send(relay, RELAYED, plus="plus\tno\r\n")
     with relay.spool() as spool:
-        assert spool.last_export() == LastExport(("acme.example",), False)
-        given = copy_list.read(json.dumps(copy_list.export_lists(spool)).encode(), "acme", 1_790_000_000, 1 << 20)
+        assert spool.read_last_export() == LastExport(("acme.example",), False)
+        given = copy_list.read_exported(
+            json.dumps(copy_list.export_lists(spool)).encode(), "acme", 1_790_000_000, 1 << 20
+        )
     other = SmallRelay(tmp_path / "other", format="exchange-online", domains=("acme.example", "bolt.example"))
     with other.spool() as spool:
         copy_list.import_lists(spool, given, Origin(1_790_000_000), other.tables)
-        assert spool.last_export() == LastExport(("acme.example",), False)
+        assert spool.read_last_export() == LastExport(("acme.example",), False)
 
 
 @pytest.mark.parametrize(("rows", "did"), [(ANNA + BOB, "unchanged"), (ANNA, "held; 0 added")])
@@ -225,4 +227,4 @@ def test_the_first_export_that_says_plus_has_the_tables_built_once(relay: SmallR
 def test_a_damaged_record_of_the_last_export_says_nothing(content: str, relay: SmallRelay) -> None:
     (relay.folder / "last-export.json").write_text(content)
     with relay.spool() as spool:
-        assert spool.last_export() == LastExport()
+        assert spool.read_last_export() == LastExport()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from common.settings import Settings
-from receiver.upload.guard import ListsBefore, Verdict, count_by_domain, judge_list
+from receiver.upload.guard import ListsBefore, Verdict, compute_verdict, count_by_domain
 from tests.support.small_relay import people
 
 ACME = Settings("acme", "exchange-5.5", ("acme.example",))
@@ -29,7 +29,7 @@ def judged(
     gone = frozenset[str]() if reference is None else frozenset(reference) - before
     counts = count_by_domain(before if passed is None else frozenset(passed), settings)
     lists = ListsBefore(before, gone, domains, counts)
-    return judge_list(lists, frozenset(offered), frozenset(), settings)[0]
+    return compute_verdict(lists, frozenset(offered), frozenset(), settings)[0]
 
 
 def test_a_list_that_adds_and_removes_a_little_passes_as_it_is() -> None:

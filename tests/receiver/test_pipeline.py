@@ -18,7 +18,7 @@ from receiver.actions.review import Review
 from receiver.actions.rollback import ListChoice, roll_back
 from receiver.lists import history, publishing
 from receiver.lists.review_record import Numbers
-from receiver.monitoring.refusal_watch import SeenMail
+from receiver.monitoring.log_findings import SeenMail
 from receiver.outcome import Answer, Busy, Origin, Outcome, Refused
 from receiver.system import locks
 from receiver.upload.pipeline import process_export, recover
@@ -70,7 +70,7 @@ def numbers(relay: SmallRelay) -> Numbers:
 
 def held(relay: SmallRelay) -> bool:
     with relay.spool() as spool:
-        return spool.held() is not None
+        return spool.read_held() is not None
 
 
 # ---- what comes into force
@@ -114,7 +114,7 @@ def test_an_unchanged_list_builds_nothing_and_is_recorded_as_good(settled: Small
     assert settled.builds() == builds
     assert settled.accepted() == {"acme.example": now}
     with settled.spool() as spool:
-        assert spool.last_run() == outcome
+        assert spool.read_last_run() == outcome
 
 
 def test_what_a_held_list_adds_is_published_and_the_rest_waits(settled: SmallRelay) -> None:
@@ -242,7 +242,7 @@ def test_an_export_that_cannot_be_read_is_refused_with_its_line_and_changes_noth
 ) -> None:
     with settled.spool() as spool:
         outcome = process_export(settled.settings, bad, spool, Origin(1), settled.tables)
-        assert spool.last_run() == outcome
+        assert spool.read_last_run() == outcome
     assert (outcome.did, outcome.code) == ("refused", REFUSED)
     assert why in outcome.line
     assert settled.in_force() == set(people(40))
@@ -265,7 +265,7 @@ def test_whom_a_list_leaves_out_by_nobody_s_wish_is_named_wherever_it_is_told(re
     first = export(["bob@acme.example", value.removeprefix("SMTP:")])
     with relay.spool() as spool:
         outcome = process_export(relay.settings, first, spool, OPERATOR, relay.tables)
-        again = spool.last_run()
+        again = spool.read_last_run()
         look = process_export(relay.settings, first, spool, OPERATOR, relay.tables, look=True)
         found = review.review_held(spool, relay.settings, int(time.time()))
         held_record = {**found.as_json("acme", None, found.record(SeenMail())), "next_hop": ""}
@@ -420,7 +420,7 @@ def test_a_rollback_names_its_list_by_number_or_hash_and_refuses_what_is_not_kep
     settled.offer([*people(40), NEW])
     settled.offer([*people(41), NEW])
     with settled.spool() as spool:
-        names = [entry.kept.list for entry in history.entries(spool.folder)]
+        names = [entry.kept.list for entry in history.read_entries(spool.folder)]
     with pytest.raises(Refused, match="history goes 2 back, not 3"):
         rollback(settled, back=3)
     with pytest.raises(Refused, match="no kept list is named"):
@@ -505,7 +505,7 @@ def test_a_run_that_was_overtaken_leaves_the_answer_to_the_later_one(settled: Sm
     rebuild = f"#!/bin/sh\ncp {settled.etc.parent}/begun.json {settled.folder}/unproven.json\n"
     settled.program("rebuild", rebuild)
     with settled.spool() as spool:
-        publishing.begin(spool, publishing.Publication(1, "later", spool.accepted()))
+        publishing.begin_publication(spool, publishing.Publication(1, "later", spool.read_accepted()))
     (settled.folder / "unproven.json").rename(settled.etc.parent / "begun.json")
     outcome = settled.offer(late)
     assert (outcome.code, outcome.trouble) == (DONE, "")
@@ -518,7 +518,7 @@ def test_the_timer_finishes_what_failed_and_the_last_run_says_so(settled: SmallR
     (settled.etc / "left-out").unlink()
     with settled.spool() as spool:
         recover(spool, settled.tables)
-        last = spool.last_run()
+        last = spool.read_last_run()
         assert last is not None
         assert (last.trouble, last.total) == ("", 41)
         assert publishing.read_unfinished(spool) is None

@@ -10,9 +10,10 @@ import pytest
 from common.settings import Settings
 from lab.host import LabHost
 from receiver.addresses import table_key
-from receiver.upload import recipient_filter
+from receiver.upload import address_rules
+from receiver.upload.address_rules import reason_left_out
 from receiver.upload.formats import BadExport, Block, Values
-from receiver.upload.recipient_filter import KEPT, filter_export, reason_left_out
+from receiver.upload.recipient_filter import KEPT, filter_export
 from receiver.upload.recipient_types import INTERNAL_ONLY
 from tests.support.dice import seeds
 
@@ -98,34 +99,34 @@ def test_the_type_counts_in_any_case(kind: str) -> None:
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        ("X400:c=US;a= ;p=Acme;o=HQ;s=Lee;g=Anna;", recipient_filter.NOT_INTERNET),
-        ("MS:ACME/HQ/ANNA@acme.example", recipient_filter.NOT_INTERNET),
-        ("anna@acme.example", recipient_filter.NOT_INTERNET),
-        ("XSMTP:anna@acme.example", recipient_filter.NOT_INTERNET),
-        ("SMTP anna@acme.example", recipient_filter.NOT_INTERNET),
-        ("SMTP:anna@other.example", recipient_filter.OTHER_DOMAIN),
-        ("SMTP:anna smith@other.example", recipient_filter.OTHER_DOMAIN),
-        ("SMTP:anna@acme..example", recipient_filter.OTHER_DOMAIN),
-        ("SMTP:anna", recipient_filter.NOT_AN_ADDRESS),
-        ("SMTP:", recipient_filter.NOT_AN_ADDRESS),
-        ("SMTP:anna@home@acme.example", recipient_filter.NOT_AN_ADDRESS),
-        ("SMTP:Anna <anna@acme.example", recipient_filter.NOT_AN_ADDRESS),
-        ('SMTP:"anna@acme.example', recipient_filter.NOT_AN_ADDRESS),
-        ('SMTP:an"na@acme.example', recipient_filter.NOT_AN_ADDRESS),
-        ('SMTP:"an"na"@acme.example', recipient_filter.NOT_AN_ADDRESS),
-        ('SMTP:"anna\\"@acme.example', recipient_filter.NOT_AN_ADDRESS),
-        ("SMTP:@acme.example", recipient_filter.NO_LOCAL_PART),
-        ('SMTP:""@acme.example', recipient_filter.NO_LOCAL_PART),
-        ("SMTP:*@acme.example", recipient_filter.WILDCARD),
-        ('SMTP:"*"@acme.example', recipient_filter.WILDCARD),
-        ("SMTP:anna(work)@acme.example", recipient_filter.NOT_AN_ADDRESS),
-        ("SMTP:lee, anna@acme.example", recipient_filter.NOT_AN_ADDRESS),
-        ("SMTP:anna@acme.example, anna@other.example", recipient_filter.NOT_AN_ADDRESS),
-        ("SMTP:anna@acme.example.org, anna@other.example", recipient_filter.OTHER_DOMAIN),
-        ("SMTP::anna@acme.example", recipient_filter.NOT_AN_ADDRESS),
-        ("SMTP:back\\slash@acme.example", recipient_filter.NOT_AN_ADDRESS),
-        (f"SMTP:{'x' * 316}@acme.example", recipient_filter.TOO_LONG),
-        (f"SMTP:.{'x' * 315}@acme.example", recipient_filter.TOO_LONG),
+        ("X400:c=US;a= ;p=Acme;o=HQ;s=Lee;g=Anna;", address_rules.NOT_INTERNET),
+        ("MS:ACME/HQ/ANNA@acme.example", address_rules.NOT_INTERNET),
+        ("anna@acme.example", address_rules.NOT_INTERNET),
+        ("XSMTP:anna@acme.example", address_rules.NOT_INTERNET),
+        ("SMTP anna@acme.example", address_rules.NOT_INTERNET),
+        ("SMTP:anna@other.example", address_rules.OTHER_DOMAIN),
+        ("SMTP:anna smith@other.example", address_rules.OTHER_DOMAIN),
+        ("SMTP:anna@acme..example", address_rules.OTHER_DOMAIN),
+        ("SMTP:anna", address_rules.NOT_AN_ADDRESS),
+        ("SMTP:", address_rules.NOT_AN_ADDRESS),
+        ("SMTP:anna@home@acme.example", address_rules.NOT_AN_ADDRESS),
+        ("SMTP:Anna <anna@acme.example", address_rules.NOT_AN_ADDRESS),
+        ('SMTP:"anna@acme.example', address_rules.NOT_AN_ADDRESS),
+        ('SMTP:an"na@acme.example', address_rules.NOT_AN_ADDRESS),
+        ('SMTP:"an"na"@acme.example', address_rules.NOT_AN_ADDRESS),
+        ('SMTP:"anna\\"@acme.example', address_rules.NOT_AN_ADDRESS),
+        ("SMTP:@acme.example", address_rules.NO_LOCAL_PART),
+        ('SMTP:""@acme.example', address_rules.NO_LOCAL_PART),
+        ("SMTP:*@acme.example", address_rules.WILDCARD),
+        ('SMTP:"*"@acme.example', address_rules.WILDCARD),
+        ("SMTP:anna(work)@acme.example", address_rules.NOT_AN_ADDRESS),
+        ("SMTP:lee, anna@acme.example", address_rules.NOT_AN_ADDRESS),
+        ("SMTP:anna@acme.example, anna@other.example", address_rules.NOT_AN_ADDRESS),
+        ("SMTP:anna@acme.example.org, anna@other.example", address_rules.OTHER_DOMAIN),
+        ("SMTP::anna@acme.example", address_rules.NOT_AN_ADDRESS),
+        ("SMTP:back\\slash@acme.example", address_rules.NOT_AN_ADDRESS),
+        (f"SMTP:{'x' * 316}@acme.example", address_rules.TOO_LONG),
+        (f"SMTP:.{'x' * 315}@acme.example", address_rules.TOO_LONG),
     ],
 )
 def test_a_value_that_is_no_recipient_is_left_out_and_counted_with_its_reason(value: str, why: str) -> None:
@@ -138,7 +139,7 @@ def test_a_value_that_is_no_recipient_is_left_out_and_counted_with_its_reason(va
 )
 def test_a_control_or_odd_blank_never_gets_into_a_table_even_in_quotes(character: str) -> None:
     for address in (f"an{character}na@acme.example", f'"an{character}na"@acme.example'):
-        assert reason(address) == recipient_filter.NOT_AN_ADDRESS
+        assert reason(address) == address_rules.NOT_AN_ADDRESS
         assert filter_export([f"SMTP:{address}"], ACME).recipients == frozenset()
 
 
@@ -148,7 +149,7 @@ def test_a_character_unicode_has_not_assigned_is_left_out_as_a_newer_postfix_may
 ) -> None:
     for local in (f"an{character}na", f'"an {character}na"'):
         values = [f"SMTP:{local}@acme.example", "SMTP:bob@acme.example"]
-        assert filter_export(values, ACME)[:2] == (frozenset({"bob@acme.example"}), {recipient_filter.UNASSIGNED: 1})
+        assert filter_export(values, ACME)[:2] == (frozenset({"bob@acme.example"}), {address_rules.UNASSIGNED: 1})
 
 
 def test_characters_for_private_use_and_those_that_only_join_or_accent_are_assigned() -> None:
@@ -159,11 +160,11 @@ def test_characters_for_private_use_and_those_that_only_join_or_accent_are_assig
 def test_an_attempt_to_bring_a_second_address_in_behind_a_line_end_fails() -> None:
     assert filter_export(["X400:s=a\nsmtp:eve@acme.example"], ACME)[:2] == (
         frozenset(),
-        {recipient_filter.NOT_INTERNET: 1},
+        {address_rules.NOT_INTERNET: 1},
     )
     assert filter_export(["SMTP:a@acme.example\nsmtp:eve@acme.example"], ACME)[:2] == (
         frozenset(),
-        {recipient_filter.NOT_AN_ADDRESS: 1},
+        {address_rules.NOT_AN_ADDRESS: 1},
     )
 
 
@@ -176,7 +177,7 @@ def test_a_domain_is_matched_whole_and_not_as_a_part_of_a_name() -> None:
     tries = ["a@evil-acme.example", "a@acme.example.evil", "a@sub.acme.example", "a@acmeXexample", "a@acme.exampleb"]
     assert filter_export([f"SMTP:{address}" for address in tries], ACME)[:2] == (
         frozenset(),
-        {recipient_filter.OTHER_DOMAIN: 5},
+        {address_rules.OTHER_DOMAIN: 5},
     )
 
 
@@ -198,7 +199,7 @@ def test_an_address_of_megabytes_costs_neither_time_nor_memory(settings: Setting
         "a." * 5_000_000 + "a@acme.example",
         "a@" + "a." * 5_000_000,
     ):
-        assert reason(address, settings) == recipient_filter.TOO_LONG
+        assert reason(address, settings) == address_rules.TOO_LONG
 
 
 # ---- domains
@@ -212,7 +213,7 @@ def test_an_internationalised_domain_is_its_a_label_however_it_is_written() -> N
 def test_a_domain_with_an_eszett_is_not_taken_for_the_one_with_ss() -> None:
     settings = ACME._replace(domains=("xn--strae-oqa.example",), unicode={"xn--strae-oqa.example": "straße.example"})
     assert recipients("a@straße.example", settings=settings) == {"a@xn--strae-oqa.example"}
-    assert reason("a@strasse.example", settings) == recipient_filter.OTHER_DOMAIN
+    assert reason("a@strasse.example", settings) == address_rules.OTHER_DOMAIN
 
 
 def test_with_no_domains_every_domain_is_taken_if_it_can_be_one() -> None:
@@ -221,13 +222,13 @@ def test_with_no_domains_every_domain_is_taken_if_it_can_be_one() -> None:
     )
     assert taken == {"a@one.example", "b@müller.example", "c@server", "d@x"}
     for address in ("e@[192.0.2.1]", "f@a b", "g@", "nobody", "h@two..dots"):
-        assert reason(address, ANY) == recipient_filter.NOT_AN_ADDRESS
+        assert reason(address, ANY) == address_rules.NOT_AN_ADDRESS
 
 
 def test_many_domains_are_one_customer_too() -> None:
     settings = ACME._replace(domains=tuple(f"d{number}.example" for number in range(500)))
     written = [f"SMTP:a@d{number}.example" for number in range(501)]
-    assert filter_export(written, settings).left_out == {recipient_filter.OTHER_DOMAIN: 1}
+    assert filter_export(written, settings).left_out == {address_rules.OTHER_DOMAIN: 1}
 
 
 def test_a_domain_whose_accents_stand_apart_is_the_same_domain() -> None:
@@ -273,7 +274,7 @@ def test_an_address_of_ours_behind_anything_in_another_value_is_named(separator:
             filter_export([f"MS:ACME/HQ/BOB{separator}SMTP:anna@acme.example{behind}"], ACME)
     assert filter_export([f"MS:ACME/HQ/BOB{separator}SMTP:anna@other.example"], ACME)[:2] == (
         frozenset(),
-        {recipient_filter.NOT_INTERNET: 1},
+        {address_rules.NOT_INTERNET: 1},
     )
 
 
@@ -330,11 +331,11 @@ def test_whom_nobody_meant_to_leave_out_is_named_as_written_with_the_reason() ->
     others = ["SMTP:staff@acme.example", "SMTP:a<b@other.example", "MS:a<b@acme.example", "SMTP:anna"]
     taken = filter_export([*values, *others, values[0]], ACME._replace(exclude=("staff",)))
     assert taken.named == (
-        (values[0], recipient_filter.NOT_AN_ADDRESS),
-        (values[1][:200], recipient_filter.TOO_LONG),
-        (values[2], recipient_filter.UNASSIGNED),
-        (values[3], recipient_filter.WILDCARD),
-        (values[4], recipient_filter.NOT_AN_ADDRESS),
+        (values[0], address_rules.NOT_AN_ADDRESS),
+        (values[1][:200], address_rules.TOO_LONG),
+        (values[2], address_rules.UNASSIGNED),
+        (values[3], address_rules.WILDCARD),
+        (values[4], address_rules.NOT_AN_ADDRESS),
     )
 
 
@@ -351,7 +352,7 @@ def test_whom_nobody_meant_to_leave_out_is_named_as_written_with_the_reason() ->
 def test_an_address_of_ours_in_another_notation_is_named(written: str) -> None:
     taken = filter_export([f"SMTP:{written}"], IDN._replace(domains=(*IDN.domains, "acme.example")))
     assert taken.recipients == frozenset()
-    assert taken.named == ((f"SMTP:{written}", recipient_filter.NOT_AN_ADDRESS),)
+    assert taken.named == ((f"SMTP:{written}", address_rules.NOT_AN_ADDRESS),)
 
 
 @pytest.mark.parametrize(
@@ -359,7 +360,7 @@ def test_an_address_of_ours_in_another_notation_is_named(written: str) -> None:
 )
 def test_somebody_else_s_address_in_another_notation_is_counted(written: str) -> None:
     taken = filter_export([f"SMTP:{written}"], ACME)
-    assert (taken.left_out, taken.named) == ({recipient_filter.OTHER_DOMAIN: 1}, ())
+    assert (taken.left_out, taken.named) == ({address_rules.OTHER_DOMAIN: 1}, ())
 
 
 @pytest.mark.parametrize(
@@ -369,21 +370,21 @@ def test_an_address_of_ours_with_a_type_that_was_typed_wrong_is_named(type_: str
     long = f"anna.{'x' * 40}@acme.example"
     values = [f"{type_}Anna@acme.example", "SIP:anna@acme.example", "EUM:anna@acme.example", f"{type_}a@other.example"]
     taken = filter_export([*values, f"SMTP:{long}"], ACME)
-    assert taken[:2] == (frozenset({long}), {recipient_filter.NOT_INTERNET: 4})
-    assert taken.named == taken.own_left_out == ((f"{type_}Anna@acme.example", recipient_filter.NOT_INTERNET),)
+    assert taken[:2] == (frozenset({long}), {address_rules.NOT_INTERNET: 4})
+    assert taken.named == taken.own_left_out == ((f"{type_}Anna@acme.example", address_rules.NOT_INTERNET),)
 
 
 def test_an_address_of_ours_without_a_type_is_named() -> None:
     values = ["SMTP:bob@acme.example", " Anna@ACME.example", "anna@other.example", "MS:anna@acme.example", "anna"]
     taken = filter_export(values, ACME)
     assert taken.recipients == {"bob@acme.example"}
-    assert taken.left_out == {recipient_filter.NOT_INTERNET: 4}
-    assert taken.named == taken.own_left_out == (("Anna@ACME.example", recipient_filter.NOT_INTERNET),)
+    assert taken.left_out == {address_rules.NOT_INTERNET: 4}
+    assert taken.named == taken.own_left_out == (("Anna@ACME.example", address_rules.NOT_INTERNET),)
 
 
 def test_of_very_many_left_out_the_first_hundred_are_named_and_all_are_counted() -> None:
     taken = filter_export((f"SMTP:a<{number}@acme.example" for number in range(20_000)), ACME)
-    assert taken.left_out == {recipient_filter.NOT_AN_ADDRESS: 20_000}
+    assert taken.left_out == {address_rules.NOT_AN_ADDRESS: 20_000}
     assert [each.value for each in taken.named] == [f"SMTP:a<{number}@acme.example" for number in range(100)]
 
 
@@ -417,13 +418,13 @@ def test_an_exclusion_is_a_local_part_or_a_shell_pattern_for_the_folded_address(
         *("x-internal@acme.example", "x-internal@acme.co.example", '"joe smith"@acme.example'),
     }
     settings = ACME._replace(exclude=(line,))
-    assert {address for address in every if reason(address, settings) == recipient_filter.EXCLUDED} == gone
+    assert {address for address in every if reason(address, settings) == address_rules.EXCLUDED} == gone
     assert recipients(*every, settings=settings) == every - gone
 
 
 def test_an_exclusion_may_name_an_internationalised_domain_in_either_form() -> None:
     for line in ("info@müller.example", "*@MÜLLER.example", "info@xn--mller-kva.example"):
-        assert reason("Info@Müller.example", IDN._replace(exclude=(line,))) == recipient_filter.EXCLUDED
+        assert reason("Info@Müller.example", IDN._replace(exclude=(line,))) == address_rules.EXCLUDED
 
 
 def test_an_exclusion_of_many_stars_does_not_take_for_ever() -> None:
@@ -509,7 +510,7 @@ def test_what_somebody_of_a_kind_to_leave_out_would_add_counts_as_that_kind_and_
     taken = filter_export(Values(iter([block])), ACME)
     assert taken.recipients == {"anna@acme.example", "a@acme.example"}
     left = filter_export(Values(iter([block])), ACME._replace(leave_out=("disabled", "hidden")))
-    assert left[:2] == (frozenset(), {recipient_filter.NOT_INTERNET: 1, recipient_filter.OTHER_DOMAIN: 1, "hidden": 2})
+    assert left[:2] == (frozenset(), {address_rules.NOT_INTERNET: 1, address_rules.OTHER_DOMAIN: 1, "hidden": 2})
 
 
 def test_an_address_of_two_owners_is_left_out_only_if_both_are() -> None:
@@ -528,10 +529,10 @@ def test_what_is_chosen_is_chosen_again_unchanged() -> None:
 def test_reasons_are_counted_in_one_stable_order() -> None:
     values = ["SMTP:*@acme.example", "SMTP:a<b@acme.example", "SMTP:a@other.example", "MS:A", "MS:B"]
     assert list(filter_export(values, ACME).left_out.items()) == [
-        (recipient_filter.NOT_INTERNET, 2),
-        (recipient_filter.OTHER_DOMAIN, 1),
-        (recipient_filter.NOT_AN_ADDRESS, 1),
-        (recipient_filter.WILDCARD, 1),
+        (address_rules.NOT_INTERNET, 2),
+        (address_rules.OTHER_DOMAIN, 1),
+        (address_rules.NOT_AN_ADDRESS, 1),
+        (address_rules.WILDCARD, 1),
     ]
 
 

@@ -15,7 +15,14 @@ import pytest
 from common import next_hop_probe
 from common.next_hop_probe import Answers, Reply, Sender, Server
 from receiver.lists import upload_log
-from receiver.monitoring.refusal_alarms import ListSnapshot, RecentRemoval, SuspectAnswers, daily_line, judge, suspects
+from receiver.monitoring.refusal_alarms import (
+    ListSnapshot,
+    RecentRemoval,
+    SuspectAnswers,
+    daily_line,
+    find_refusal_alarms,
+    find_suspects,
+)
 from receiver.monitoring.refusals import Fault, Mail, RefusalDay, Refusals, RefusedAddress
 from receiver.timer import run_timer
 from tests.support.maillog import refusal, smtpd
@@ -42,13 +49,13 @@ def test_a_refusal_is_told_when_it_looks_wrong_and_the_answers_bear_it_out(case:
     known = ListSnapshot(
         "acme", set(given["listed"]), set(given["held"]), gone, may_be_asked=given.get("may_be_asked", True)
     )
-    asked = suspects(refusals, known, TODAY)
+    asked = find_suspects(refusals, known, TODAY)
     assert sorted((*asked.for_next_hop, *asked.for_relay)) == given["asks"]
     replies = {name: Reply(code, "said") for name, code in given["replies"].items()}
     random = Reply(given["random"], "said") if given["random"] else None
     missing = asked.for_tables if given["missing"] is None else given["missing"]
     relay = {name: Reply(*each) for name, each in given["relay"].items()}
-    alarms = judge(known, asked, SuspectAnswers(Answers(replies, random), relay, missing))
+    alarms = find_refusal_alarms(known, asked, SuspectAnswers(Answers(replies, random), relay, missing))
     line = daily_line(refusals, known)
     assert [alarm.text for alarm in (*alarms, *([line] if line else []))] == given["alarms"]
 
@@ -60,11 +67,11 @@ def test_a_name_of_the_form_that_we_make_up_is_asked_about_where_somebody_has_it
     refusals = Refusals()
     seen = tuple(RefusalDay(f"2026-11-{day}", f"198.51.{day}.0/24", has_sender=True) for day in (18, 19, 20))
     refusals.refused = {MADE_UP: RefusedAddress({"unlisted": 3}, seen)}
-    assert not suspects(refusals, ListSnapshot("acme", set()), TODAY).for_next_hop
+    assert not find_suspects(refusals, ListSnapshot("acme", set()), TODAY).for_next_hop
     assert daily_line(refusals, ListSnapshot("acme", set())) is None
-    assert suspects(refusals, ListSnapshot("acme", set(), {MADE_UP}), TODAY).for_next_hop == [MADE_UP]
+    assert find_suspects(refusals, ListSnapshot("acme", set(), {MADE_UP}), TODAY).for_next_hop == [MADE_UP]
     gone = {MADE_UP: RecentRemoval("e1", by_person=False, since="2026-11-01")}
-    assert suspects(refusals, ListSnapshot("acme", set(), gone=gone), TODAY).for_next_hop == [MADE_UP]
+    assert find_suspects(refusals, ListSnapshot("acme", set(), gone=gone), TODAY).for_next_hop == [MADE_UP]
 
 
 # ---- asking

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
+from common.settings import load_all_settings
 from receiver.lists.review_record import MailSeen, Numbers
 from receiver.monitoring import log_files, refusal_watch, refusals_file
 from receiver.monitoring.journal import command, read_journal
 from receiver.monitoring.last_hop import Trace
+from receiver.monitoring.log_findings import SeenMail, Watch
 from receiver.monitoring.mail_log import Losses, MailLog
 from receiver.monitoring.postfix_message import Refusal
-from receiver.monitoring.refusal_watch import SeenMail, Watch
 from receiver.monitoring.refusals import MOST, Refusals, RefusedAddress
 from receiver.monitoring.refusals_file import StoredRefusals
 from receiver.system import atomic_files
@@ -63,7 +64,7 @@ def read(relay: SmallRelay, log: Path, now: float = 0) -> Watch:
     with relay.opened_logs(log) as logs:
         run = atomic_files.open_directory(relay.places.run)
         try:
-            customers = refusal_watch.all_settings(relay.places)
+            customers = load_all_settings(relay.places)
             return refusal_watch.update(relay.places, run, customers, logs, now or time.time())
         finally:
             os.close(run)
@@ -209,7 +210,7 @@ def test_a_log_that_is_rotated_while_it_is_read_loses_no_line(relay: SmallRelay,
         _renamed(log)
         log.write_bytes(refusal_line(3))
         run = atomic_files.open_directory(relay.places.run)
-        refusal_watch.update(relay.places, run, refusal_watch.all_settings(relay.places), logs, time.time())
+        refusal_watch.update(relay.places, run, load_all_settings(relay.places), logs, time.time())
         os.close(run)
     assert counted(relay, log) == 3
 
@@ -219,7 +220,7 @@ def test_a_log_that_is_truncated_while_it_is_read_ends_the_reading_and_is_read_o
     with relay.opened_logs(log) as logs:
         log.write_bytes(b"")
         run = atomic_files.open_directory(relay.places.run)
-        refusal_watch.update(relay.places, run, refusal_watch.all_settings(relay.places), logs, time.time())
+        refusal_watch.update(relay.places, run, load_all_settings(relay.places), logs, time.time())
         os.close(run)
     append(log, refusal_line(4))
     assert read(relay, log).has_gaps("2026-01-01"), "what was in it is lost, and that is known"

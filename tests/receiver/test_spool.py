@@ -19,7 +19,8 @@ from common.paths import Places
 from receiver.actions.resume import resume_uploads
 from receiver.actions.rollback import ListChoice, roll_back
 from receiver.lists import history, list_file, publishing, removed_addresses, upload_log
-from receiver.lists.spool import Accepted, Spool
+from receiver.lists.accepted import Accepted
+from receiver.lists.spool import Spool
 from receiver.outcome import Busy, Failed, Origin, Outcome, Refused
 from receiver.system import locks
 from receiver.timer import run_timer
@@ -73,13 +74,13 @@ class Whole(NamedTuple):
 
 def whole(relay: SmallRelay) -> Whole:
     with relay.spool() as spool:
-        held, in_force = spool.held(), spool.in_force()
+        held, in_force = spool.read_held(), spool.read_in_force()
         return Whole(
             in_force.recipients,
-            frozenset(spool.accepted().domains),
+            frozenset(spool.read_accepted().domains),
             held.list if held else "",
-            spool.frozen() is not None,
-            tuple(entry.kept.list for entry in history.entries(spool.folder)),
+            spool.read_freeze() is not None,
+            tuple(entry.kept.list for entry in history.read_entries(spool.folder)),
             frozenset(relay.in_tables()),
             publishing.read_unfinished(spool) is not None,
         )
@@ -142,7 +143,7 @@ def _accept(relay: SmallRelay) -> None:
 
 def _rollback(relay: SmallRelay) -> None:
     with relay.spool() as spool:
-        first = history.entries(spool.folder)[-1].kept.list
+        first = history.read_entries(spool.folder)[-1].kept.list
     relay.roll_back(ListChoice(list=first), OPERATOR)
 
 
@@ -242,8 +243,8 @@ def test_an_attack_by_a_link_in_place_of_the_list_reads_nothing_behind_it(relay:
     (relay.folder / "recipients").unlink()
     (relay.folder / "recipients").symlink_to(stranger)
     with relay.spool() as spool:
-        assert spool.in_force().recipients == frozenset()
-        assert spool.in_force().accepted == Accepted(), "and its domains count as open"
+        assert spool.read_in_force().recipients == frozenset()
+        assert spool.read_in_force().accepted == Accepted(), "and its domains count as open"
     assert relay.offer(people(10)).did == "held"
     assert stranger.read_text() == "root@acme.example\n"
     assert not (relay.folder / "recipients").is_symlink()
@@ -253,10 +254,10 @@ def test_an_attack_by_a_pipe_in_place_of_a_file_makes_nobody_wait(relay: SmallRe
     for name in ("recipients", "accepted.json", "last-run.json", "keys.json"):
         os.mkfifo(relay.folder / name)
     with relay.spool() as spool:
-        assert spool.in_force().recipients == frozenset()
-        assert spool.last_run() is None
+        assert spool.read_in_force().recipients == frozenset()
+        assert spool.read_last_run() is None
         spool.note_key("k1", 1)
-        assert spool.keys() == {"k1": {"first": 1, "last": 1}}
+        assert spool.read_keys() == {"k1": {"first": 1, "last": 1}}
 
 
 def test_an_attack_by_a_link_in_place_of_a_customers_folder_is_refused(relay: SmallRelay, tmp_path: Path) -> None:
@@ -303,7 +304,7 @@ def test_history_keeps_the_last_ten_lists_with_where_each_came_from(relay: Small
     for count in range(101, 115):
         relay.offer(people(count))
     with relay.spool() as spool:
-        entries = history.entries(spool.folder)
+        entries = history.read_entries(spool.folder)
         assert [entry.kept.total for entry in entries] == list(range(114, 104, -1))
         newest = entries[0].kept
         assert (newest.added, newest.removed) == (1, 0)
@@ -315,7 +316,7 @@ def test_history_keeps_the_last_ten_lists_with_where_each_came_from(relay: Small
 def test_history_says_who_accepted_a_list_though_it_was_in_force_already(relay: SmallRelay) -> None:
     accepted(relay, people(10))
     with relay.spool() as spool:
-        entry = history.entries(spool.folder)[0].kept
+        entry = history.read_entries(spool.folder)[0].kept
     assert (entry.accepted_by, entry.total, entry.domains) == ("olga", 10, ("acme.example",))
     assert len(list((relay.folder / "history").iterdir())) == 1
 
@@ -338,7 +339,7 @@ def test_a_kept_list_that_is_damaged_is_passed_over_and_not_rolled_back_to(relay
         with pytest.raises(Failed, match="damaged"):
             roll_back(spool, ListChoice(back=1), 0, OPERATOR, relay.tables)
         path.write_bytes(b"nothing")
-        assert len(history.entries(spool.folder)) == 1
+        assert len(history.read_entries(spool.folder)) == 1
 
 
 # ---- the reference
@@ -401,7 +402,7 @@ def test_who_leaves_is_gone_by_an_entry_of_the_log_and_who_returns_is_not(relay:
     with relay.spool() as spool:
         newest = next(upload_log.read_entries(spool.folder))
         removals = removed_addresses.find_gone(spool.folder, int(now))
-        assert history.records(spool.folder)[0]["entry"] == newest.entry
+        assert history.read_records(spool.folder)[0]["entry"] == newest.entry
     assert set(removals) == set(people(100)[98:])
     assert {(each.entry, each.is_by_person) for each in removals.values()} == {(newest.entry, False)}
     relay.offer(people(99))
@@ -488,12 +489,12 @@ def test_what_history_and_reference_of_the_first_release_have_is_kept(relay: Sma
     assert gone(relay, now) == set(people(100)[96:])
     with relay.spool() as spool:
         assert [entry.accepted_by for entry in upload_log.read_entries(spool.folder)] == ["", "olga"]
-        named = [record["entry"] for record in history.records(spool.folder)]
+        named = [record["entry"] for record in history.read_records(spool.folder)]
     relay.offer([*people(96), "new@acme.example"])
     assert gone(relay, now) == set(people(100)[96:])
     assert not list((relay.folder / "reference").iterdir())
     with relay.spool() as spool:
-        assert [record["entry"] for record in history.records(spool.folder)][1:] == named
+        assert [record["entry"] for record in history.read_records(spool.folder)][1:] == named
         assert [entry.entry for entry in upload_log.read_entries(spool.folder)][1:] == named
 
 
@@ -512,8 +513,8 @@ def test_a_second_run_for_the_same_customer_is_told_to_come_again(
     relay: SmallRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "_STEP", 0.01)
-    with relay.spool() as first, relay.spool() as other, first.locked(), pytest.raises(Busy, match="try again"):
-        other.locked(0.05).__enter__()
+    with relay.spool() as first, relay.spool() as other, first.hold_lock(), pytest.raises(Busy, match="try again"):
+        other.hold_lock(0.05).__enter__()
 
 
 def test_two_exports_are_parsed_at_once_and_the_third_waits(relay: SmallRelay) -> None:
@@ -550,5 +551,5 @@ def test_only_so_many_keys_are_remembered(relay: SmallRelay) -> None:
         for number in range(1, 30):
             spool.note_key(f"k{number}", number)
         spool.note_key("k15", 100)
-        assert len(spool.keys()) == 20
-        assert spool.keys()["k15"] == {"first": 15, "last": 100}
+        assert len(spool.read_keys()) == 20
+        assert spool.read_keys()["k15"] == {"first": 15, "last": 100}

@@ -21,7 +21,8 @@ from deploy.plan import Busy, Change, HostError, Plan, ProofFailed
 from deploy.remote_session import BOOTSTRAP, CommandEnd, Lock, Session
 from lab.waiting import HANGS, wait_until
 from remote import files
-from remote.main import Failed, run_command
+from remote.main import Failed
+from remote.programs import run_command
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="the agent works as root"),
@@ -421,7 +422,8 @@ def kinds(make: str, read: str = "return [None for _ in asked]") -> str:
     return f"""
         from __future__ import annotations
         import os, sys
-        from remote.main import Failed, Kind, ProofFailed, run_command
+        from remote.main import Failed, Kind, ProofFailed
+        from remote.programs import run_command
         def read(asked):
             {read}
         def make(name, wanted):

@@ -24,13 +24,13 @@ from receiver.lists import list_file
 from receiver.lists.spool import Spool
 from receiver.outcome import Origin, Outcome, Stopped, outcome_of_error
 from receiver.store import operator
+from receiver.store.access import StoreAccess, load_access
 from receiver.store.connection import Unclear
 from receiver.store.follow import follow
 from receiver.store.head import Head, Tip, decode_head
 from receiver.store.notes import read_notes
 from receiver.store.relay_heads import find_list, read_heads
 from receiver.store.shared_change import PersonDecision, run_shared
-from receiver.store.transaction import StoreAccess, load_access
 from receiver.system import atomic_files
 from receiver.upload.pipeline import process_export, recover
 from tests.support.postgres import TABLES, Postgres, join
@@ -103,7 +103,7 @@ class World:
         if not relay.folder.exists():
             return
         with relay.spool() as spool:
-            in_force, heads = spool.in_force(), read_heads(spool)
+            in_force, heads = spool.read_in_force(), read_heads(spool)
         now = Seen(in_force.recipients, frozenset(in_force.accepted.domains), heads)
         told = "\n".join(self.events)
         assert not before.names or set(STAFF) <= now.names, f"somebody of the staff is gone\n{told}"
@@ -397,7 +397,7 @@ def _step(fault: str) -> Callable[[str], None]:
 
 def _review_and_accept(spool: Spool, relay: SmallRelay) -> Outcome:
     found = review.review_held(spool, relay.settings, int(time.time()))
-    with spool.locked():
+    with spool.hold_lock():
         record = review.note_review(spool, found, NO_MAIL)
     order = AcceptOrder(record.numbers, record.list, "anna", log_incomplete=True)
     return accept_held(spool, order, Witness(NO_MAIL, lambda _: NOT_ASKED), relay.tables)

@@ -11,7 +11,7 @@ from common.settings import Settings
 from receiver.monitoring.collector import Collector, owners
 from receiver.monitoring.last_hop import LastHops
 from receiver.monitoring.log_content import open_log
-from receiver.monitoring.log_reading import Part, Reading, known_cuts
+from receiver.monitoring.log_reading import Part, Reading, find_cut_lengths
 from receiver.monitoring.mail_log import Losses, MailLog
 from receiver.monitoring.refusals import Refusals
 
@@ -57,7 +57,7 @@ def read_files(files: Iterable[Path], settings: Settings = SETTINGS, route: str 
     opened = [open_log(str(file)) for file in files]
     some = [Part(file) for file in opened]
     collector = Collector(owners([(settings, refused)]), hops)
-    Reading(MailLog(losses, known_cuts(some)), losses, collector, lambda: False).read(some)
+    Reading(MailLog(losses, find_cut_lengths(some)), losses, collector, lambda: False).read(some)
     collector.settle(hops.settle())
     for file in opened:
         os.close(file.descriptor)

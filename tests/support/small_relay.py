@@ -28,7 +28,7 @@ from receiver.lists.review_record import Numbers
 from receiver.lists.spool import Spool
 from receiver.monitoring import log_files
 from receiver.monitoring.log_files import OpenedLogs
-from receiver.monitoring.refusal_watch import SeenMail
+from receiver.monitoring.log_findings import SeenMail
 from receiver.outcome import Origin, Outcome
 from receiver.tables_client import Tables
 from receiver.upload.pipeline import process_export, recover
@@ -169,7 +169,7 @@ class SmallRelay:
 
     def accepted(self) -> dict[str, int]:
         with self.spool() as spool:
-            return dict(spool.accepted().domains)
+            return dict(spool.read_accepted().domains)
 
     def builds(self) -> int:
         return (self.var / "builds").read_text().count("built") if (self.var / "builds").exists() else 0

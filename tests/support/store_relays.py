@@ -10,9 +10,9 @@ from typing import Any
 
 from receiver import store_cli
 from receiver.outcome import Origin, Outcome
+from receiver.store.access import StoreAccess, load_access
 from receiver.store.follow import FollowRecord, follow
 from receiver.store.notes import read_notes
-from receiver.store.transaction import StoreAccess, load_access
 from receiver.system import atomic_files
 from receiver.upload.pipeline import process_export
 from tests.support.postgres import Postgres, join

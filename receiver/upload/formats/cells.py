@@ -9,7 +9,7 @@ from receiver.upload.formats.letters import KEPT, has_half_letters, unite_readin
 from receiver.upload.formats.values import Block
 
 _ESCAPED = (("\\\\", KEPT, "\\"), ("\\;", "\udc3b", ";"))
-"""As written, as kept while the list is taken apart (no decoder gives half a surrogate pair), and as meant.
+"""As written, as kept while the list is split (no decoder returns half a surrogate pair), and as meant.
 
 A backslash before anything else is itself.
 """
@@ -18,7 +18,7 @@ A backslash before anything else is itself.
 def blocks(cells: Sequence[str], kinds: Sequence[tuple[str, ...]], double_byte: bool = False) -> Iterator[Block]:
     """Yield the addresses of many cells, a block for each sort of owners. `kinds` says of each cell what they are.
 
-    `double_byte`: a backslash may be half a letter, and whoever is listed by either reading is listed.
+    `double_byte`: a backslash may be half a letter, and the values of both readings count.
     """
     if not any(kinds):
         yield Block(_values(cells, double_byte))

@@ -130,12 +130,12 @@ def _fields(lines: list[str]) -> list[list[str]]:
 
 
 def _column(rows: Sequence[Sequence[str]], place: int | None) -> list[str]:
-    """Return a column. Cells that an editor dropped at a row's end are empty, and so is a column that is not there."""
+    """Return a column. A cell that an editor dropped at a row's end is empty, and so is a column that is missing."""
     return [row[place] if place is not None and place < len(row) else "" for row in rows]
 
 
 def _read(rows: Sequence[Sequence[str]], table: _Table) -> Iterator[Block]:
-    """Yield the addresses of rows taken apart, by the kinds of their owners."""
+    """Yield the addresses of rows, by the kinds of their owners."""
     addresses = _column(rows, table.addresses)
     owner = [_column(rows, place) for place in table.owner]
     sorts = list(map(owner_kinds, *owner))
@@ -149,7 +149,7 @@ def _read(rows: Sequence[Sequence[str]], table: _Table) -> Iterator[Block]:
 
 
 def _add_named_type(sort: tuple[str, ...], cell: str) -> tuple[str, ...]:
-    """Return the kinds, with the type before them that an address names: Exchange 2000 and 2003 know no types."""
+    """Return the kinds after the one that an address tells: Exchange 2000 and 2003 have no types."""
     kind = kind_of_addresses(cell)
     return (kind, *sort) if kind and kind not in sort else sort
 
@@ -157,7 +157,7 @@ def _add_named_type(sort: tuple[str, ...], cell: str) -> tuple[str, ...]:
 def _decode_value(value: re.Match[str]) -> str:
     """Return what csvde wrote as bytes, as it does what is not ASCII: one value, or it may be all of a cell.
 
-    A line end in it becomes another control, which counts for nothing at an address's ends and is in no address.
+    A line end in it becomes a carriage return: that is ignored at an address's ends, and is in no address.
     """
     if len(value[1]) % 2:
         return value[0]

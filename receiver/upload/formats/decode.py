@@ -12,7 +12,7 @@ from typing import NamedTuple
 from receiver.upload.formats.values import BadExport
 
 HEADER = 1 << 16  # bytes of the longest first line; all attributes of Active Directory are a third of it
-_CHUNK = 1 << 16  # bytes given at once: small enough for a processor's cache
+_CHUNK = 1 << 16  # bytes at once: small enough for a processor's cache
 _BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _LONE_CR = re.compile(rb"\r(?!\n)")
 _BLANK_LINES = re.compile(rb"^(?:\r?\n)+", re.MULTILINE)
@@ -85,7 +85,7 @@ class Text(NamedTuple):
 
 
 def without_blank_lines(chunk: bytes) -> bytes:
-    """Return a chunk without its empty lines, of which millions cost nothing to send."""
+    """Return a chunk without its empty lines; an attacker can send millions of them for next to nothing."""
     return _BLANK_LINES.sub(b"", chunk) if b"\n\n" in chunk or b"\n\r\n" in chunk or chunk[:1] in b"\r\n" else chunk
 
 

@@ -1,7 +1,7 @@
 """Exchange 5.5: the file ADMIN.EXE writes, a row a line, `%` between the values of a column.
 
-Rows without quotes or backslashes, nearly all, are cut at their tabs; the others are taken apart as CSV, many at once
-as well, with the same result.
+Rows without quotes or backslashes, nearly all, are split at their tabs. The others are read as CSV, also many at once,
+with the same result.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from receiver.upload.formats.letters import KEPT, has_half_letters, unite_readin
 from receiver.upload.formats.values import BadExport, BadRow, Block, Values
 
 COLUMNS = ("Obj-Class", "E-mail addresses", "Secondary-Proxy-Addresses")
-"""What exportfields.txt asks for. `E-mail address` is no column of ours: it holds where a contact's mail goes."""
+"""What exportfields.txt asks for. `E-mail address` is not read: it says where a contact's mail goes on to."""
 
 DEFAULT_COLUMNS = (
     *("obj-class", "first name", "last name", "display name", "alias name", "directory name"),
     *("primary windows nt account", "home-server", "e-mail address", "e-mail addresses", "members"),
     *("obj-container", "hide from ab"),
 )
-"""What ADMIN writes when it cannot read the header line of the file it is to fill. It then says nothing."""
+"""What ADMIN writes when it cannot read the header line of the file it is to fill; it gives no warning."""
 
 _POINTER = re.compile("\n=")  # here `re` is faster than `in`
 _UNCLOSED = "a quote is not closed in its row, or text stands behind the closing one"
 _CLASS = re.compile("[A-Za-z0-9_-]*")
 _ROW = b"\0"  # in marked text, where a row ends; the export itself holds no NUL
-_APART = b"\1"  # in marked text, what makes a row be read by itself
+_APART = b"\1"  # in marked text, a character that makes its row be read as CSV
 _ESCAPED = (("\\\\", KEPT, "\\"), ("\\%", "\udc25", "%"), ('\\"', "\udc22", '"'))
-"""As written, as kept while the row is taken apart (no decoder gives half a surrogate pair), and as meant.
+"""As written, as kept while the row is split (no decoder returns half a surrogate pair), and as meant.
 
 A backslash before anything else is itself: single values are not escaped, and `ALLISON'S\\3` is one.
 """
@@ -138,7 +138,7 @@ def _split_rows(rows: bytes, table: _Table) -> tuple[bytes, list[bytes]]:
 
 
 def _regular(marked: bytes, table: _Table) -> str | None:
-    """Return the values of plain rows; None if one is short or long, or has in it what no row may have."""
+    """Return the values of plain rows; None if one is too short or too long, or must be refused."""
     text = _ROW.decode() + marked[:-1].decode()  # so that a row begins with NUL, and ends with TAB for its CR
     rows = text.count("\0")
     *cells, rest = text.split("\t")
@@ -152,7 +152,7 @@ def _regular(marked: bytes, table: _Table) -> str | None:
 
 
 def _values(rows: bytes, table: _Table) -> str:
-    """Return the values of rows taken apart, as lines. Raises BadRow."""
+    """Return the values of rows that are read as CSV, as lines. Raises BadRow."""
     lines = rows.decode().replace("\r\n", "\n").split("\n")[:-1]
     if not table.double_byte or not has_half_letters("\n".join(lines)):
         return _read(lines, table)
@@ -164,7 +164,7 @@ def _values(rows: bytes, table: _Table) -> str:
 
 
 def _read_both_ways(lines: Sequence[str], lettered: Sequence[str], table: _Table) -> str:
-    """Return the values of rows in either reading, of each row in those in which it is one. Raises BadRow."""
+    """Return the values of rows in both readings, of each row in those in which it is valid. Raises BadRow."""
     ones, others = (_only_rows(some, table) for some in (lettered, lines))
     for number, (one, other) in enumerate(zip(ones, others)):
         if one is other is None:
@@ -178,7 +178,7 @@ def _only_rows(lines: Sequence[str], table: _Table) -> list[str | None]:
 
 
 def _hide_escapes(text: str) -> str:
-    """Return a text with what escapes mean out of the way of what takes it apart."""
+    """Return a text in which each escaped character is replaced by one that does not split it."""
     for written, kept, _ in _ESCAPED:
         text = text.replace(written, kept)
     return text

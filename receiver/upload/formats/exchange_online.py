@@ -18,7 +18,7 @@ from receiver.upload.formats.decode import Text
 from receiver.upload.formats.values import BadExport, Values
 
 TITLE = "Exchange Online\t1\t"
-AUTHORITATIVE = "Authoritative"  # the one type of which Exchange says that nobody lives elsewhere
+AUTHORITATIVE = "Authoritative"  # the only type of domain without mailboxes elsewhere, says Exchange
 
 _COLUMNS = "\t".join(powershell.COLUMNS)
 _LONGEST = 4 << 20  # bytes before the recipients: a tenant has at most 5,000 domains
@@ -30,7 +30,7 @@ _CURE = "Authoritative serves dynamic groups and public folders as well since Ju
 def values(export: bytes, settings: Settings) -> Values:
     """Return the addresses of all recipients, and what the tenant says of the customer's domains.
 
-    Raises BadExport for another tenant's export; what else must not be used is found when the values are read.
+    Raises BadExport for another tenant's export; other faults are found when the values are read.
     """
     text = Text.of(export)
     if not text.header.startswith(TITLE):
@@ -54,7 +54,7 @@ class _Tenant(NamedTuple):
     plus_addresses: bool
 
     def open_domains(self, settings: Settings) -> Iterator[tuple[str, str]]:
-        """Yield the customer's domains that this tenant does not answer for alone, and why. Raises BadExport."""
+        """Yield the customer's domains for which this tenant is not authoritative, and why. Raises BadExport."""
         for domain in settings.domains:
             accepted = self._read_accepted_domains(domain, settings)
             above = None if accepted else self._parent_domain(domain, settings)
@@ -108,7 +108,7 @@ def _lines(text: Text) -> Iterator[tuple[int, str, int]]:
 
 
 def _add(domains: dict[str, _Accepted], name: str, new: _Accepted) -> None:
-    """Add a domain; of two lines with one name, the one counts that closes nothing."""
+    """Add a domain; of two lines with the same name, the one that keeps the domain open counts."""
     before = domains.get(name)
     if before is None or before.type == AUTHORITATIVE:
         domains[name] = new

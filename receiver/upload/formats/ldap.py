@@ -14,7 +14,7 @@ from receiver.upload.formats import ldif
 from receiver.upload.formats.values import BadExport, Block, Values
 from receiver.upload.recipient_types import OWNER, kind_of_addresses, may_tell_a_kind, owner_kinds
 
-MOST = 20  # entries, or values, for each of max_recipients: more are looked at no closer, so that time has a bound
+MOST = 20  # entries, or values, for each of max_recipients: an export with more is refused, to bound the time
 REFERENCES = 10_000
 NAMED = 5  # references that are named; the others are counted
 
@@ -74,7 +74,7 @@ class _Search:
             if name.lower() in self._addresses:
                 has_one = True
                 addresses += _addresses(ldif.value(entry.line, mark, written))
-            elif mark != b"<":  # of several classes the last one says most
+            elif mark != b"<":  # of several classes the last is the most specific
                 owner[name.decode().casefold()] = ldif.value(entry.line, mark, written)
         return owner, addresses, has_one
 
@@ -97,7 +97,7 @@ class _Search:
         yield from (Block("\n".join(addresses), kinds, rows) for kinds, addresses in self._found.items())
 
     def notes(self) -> Iterator[str]:
-        """Yield what somebody should hear of."""
+        """Yield notes for a person."""
         yield from self.open_domains.values()
         if self._without:
             names = ", ".join(self._settings.ldap_attributes)
@@ -136,8 +136,8 @@ def _every_spelling(settings: Settings) -> Mapping[str, str]:
 def _addresses(value: str) -> list[str]:
     """Return the addresses of a value as `smtp:a@b`; one without a TYPE: is an internet address.
 
-    There is one, but for a value with a line end in it, which nobody made on purpose, and `internet $ a@b`, which may
-    be meant as a type and an address (RFC 2252, Other Mailbox) or be an address with a $ in it: both are listed.
+    There is one in most values. A value may hold several lines by accident. `internet $ a@b` may be a type and an
+    address (RFC 2252, Other Mailbox) or an address with a $ in it: both are returned.
     """
     found = [part.strip(_BLANKS) for part in re.split("[\r\n]+", value.strip(_BLANKS))]
     behind = [typed[1] for typed in map(_TYPED_BY_DOLLAR.fullmatch, found) if typed]
@@ -152,7 +152,7 @@ def _with_type(value: str) -> str:
 
 
 def _kinds(owner: Mapping[str, str], addresses: list[str]) -> tuple[str, ...]:
-    """Return of what kinds somebody is, by what Active Directory says where Exchange is; nobody else is of any."""
+    """Return the kinds of an entry by the attributes of Active Directory with Exchange; no other entry has a kind."""
     said = [owner.get(name.casefold(), "") for name in OWNER]
     kinds = owner_kinds(*said)
     if owner.get("msexchrecipienttypedetails") or not may_tell_a_kind(joined := ";".join(addresses)):

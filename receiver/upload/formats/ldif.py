@@ -1,7 +1,7 @@
 """The LDIF that `ldapsearch -LLL` writes: responses with an empty line before each but the first of a page.
 
-Other forms are refused: their comments hold names of entries as they are, so whoever may name an entry could add lines
-of his own. What counts is RFC 2849, without what only changes have.
+Other forms are refused: their comments hold names of entries unescaped, so that somebody who may name an entry could
+add lines. The format is RFC 2849 without what only changes have.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NAME = re.compile(rb"dn:(?!<)[^\n]*", re.IGNORECASE)
 _FAULT = re.compile(
     rb"\n(?:(?![A-Za-z0-9][A-Za-z0-9_.-]*(?:;[^:\n]*)?:)|dn:|changetype:|control:|[^:\n]*;range=)", re.IGNORECASE
 )
-"""The beginning of a line that no entry of a whole answer has."""
+"""The beginning of a line that a whole answer never has in an entry."""
 
 _NOT_LLL = "this is not what ldapsearch -LLL writes"
 _MORE = "not whole: the last page's cookie is not empty, so the server had more to give"

@@ -1,7 +1,8 @@
-"""Text of a code page that an export does not name: where 5C, the backslash, may be the second half of a letter.
+"""Text of an unknown code page, in which byte 5C, the backslash, may be the second half of a letter.
 
-So it is in Shift-JIS, Big5, GBK and others. There a backslash that seems to escape what follows may escape nothing, and
-both readings count: when in doubt somebody is listed. Such text is read as code page 1252; each byte is a character.
+That is so in Shift-JIS, Big5, GBK and others. There a backslash may escape the next character or be part of a letter,
+and both readings count: when in doubt an address is listed. Such text is read as code page 1252, so that each byte is
+a character.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a format gives, the values of an export, and what it raises."""
+"""What the reader of a format returns, the values of an export, and what it raises."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class BadExport(Exception):
     """An export is refused as a whole. The text is one line, words from outside escaped."""
 
     def __init__(self, line: int | None, why: str) -> None:
-        """Take the line of the export where the fault lies, counted from 1, if it lies in one."""
+        """Take the line of the export where the fault is, counted from 1, or None, and the reason."""
         super().__init__(why if line is None else f"line {line}: {why}")
         self.line = line
         self.why = why
@@ -41,7 +41,7 @@ class Block(NamedTuple):
 class Values(Iterator[str]):
     """The values of an export, one by one.
 
-    `blocks` holds the same values many at once, and of what kinds their owners are. Read one or the other.
+    `blocks` holds the same values, many at once, with the kinds of their owners. Read one or the other.
     `open_domains`: domains in which everybody gets mail whatever the list says, and the sentence that says why.
     `notes`: sentences for a person, those among them.
     `plus_addresses`: whether the server takes user+tag@ where it takes user@; None: the export does not say.

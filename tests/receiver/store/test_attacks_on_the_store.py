@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from receiver.lists import list_file
-from receiver.lists.spool import Held
+from receiver.lists.held import Held
 from receiver.outcome import Origin
 from receiver.store.connection import load_driver
 from receiver.store.head import digest, new_point
 from receiver.store.schema import Role
-from receiver.store.upload_watch import watched_elsewhere
+from receiver.store.upload_watch import find_watched_elsewhere
 from receiver.timer import run_timer
 from tests.support import postgres
 from tests.support.postgres import READER, STORE, WRITER, Postgres
@@ -81,7 +81,7 @@ def test_attack_a_heartbeat_of_a_time_to_come_is_none(one: SmallRelay, tmp_path:
     ask_as(READER, empty, "INSERT INTO postern.relays VALUES ('one', 'upload', '9', now() + interval '100 years')")
     now = int(time.time())
     assert run_follow(two, now).alive == ("two",)
-    assert watched_elsewhere(two.places, ["acme"], now) == frozenset()
+    assert find_watched_elsewhere(two.places, ["acme"], now) == frozenset()
 
 
 @pytest.mark.parametrize("role", [WRITER, READER])

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 import pytest
 
 from receiver.lists import list_file
-from receiver.lists.spool import Accepted, LastExport
+from receiver.lists.accepted import Accepted
+from receiver.lists.spool import LastExport
 from receiver.store.head import (
     BOUND,
-    SPARE,
+    FALLBACK,
     Freeze,
     Head,
     NewerFormat,
@@ -75,10 +76,10 @@ def test_the_next_head_on_top_of_both_ends_both() -> None:
 
 def test_an_upload_knows_what_it_fell_back_on() -> None:
     base = tip(["a@x"])
-    spare = tip(["a@x", "b@x"], base, point="1234" + SPARE)
+    fallback = tip(["a@x", "b@x"], base, point="1234" + FALLBACK)
     upload = tip(["b@x"], base, point="1234")
-    assert points(reconcile([spare], upload)) == ["1234"]
-    assert points(reconcile([spare], tip(["b@x"], upload, point="5"))) == ["5"]
+    assert points(reconcile([fallback], upload)) == ["1234"]
+    assert points(reconcile([fallback], tip(["b@x"], upload, point="5"))) == ["5"]
 
 
 def test_the_same_point_has_the_later_dates_and_the_higher_settings() -> None:

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from receiver.lists.spool import DAY
+from receiver.formatting import DAY
 from receiver.store.connection import load_driver
 from receiver.store.head import digest
 from receiver.timer import run_timer
@@ -74,4 +74,4 @@ def test_attack_a_readers_credentials_change_no_table(empty: Postgres, table: st
 def opened(of: SmallRelay, now: int) -> tuple[str, ...]:
     """The domains in which a relay rejects nobody."""
     with of.spool() as spool:
-        return spool.accepted().opens(of.settings, now)
+        return spool.read_accepted().opens(of.settings, now)

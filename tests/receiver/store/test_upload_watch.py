@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.lists.spool import DAY
+from receiver.formatting import DAY
 from receiver.store.alarms import SILENT, find_alarms
 from receiver.store.follow import FollowRecord, read_followed
 from receiver.system import atomic_files

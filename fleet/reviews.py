@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -72,7 +71,7 @@ def ask_for_reviews(scopes: Sequence[CustomerRelays]) -> dict[str, Answers]:
         scope.customer.id: unite(scope.customer.id, said[scope.customer.id], mails[scope.customer.id])
         for scope in holding
     }
-    records = {id_: json.dumps(encode_record(record)).encode() for id_, record in united.items() if record}
+    records = {id_: encode_record(record) for id_, record in united.items() if record}
     noting = [_relays_that_know(scope, said[scope.customer.id]) for scope in holding if scope.customer.id in records]
     noted = relay_cli.ask_customers(noting, "record-review", stdin=records) if noting else {}
     return {

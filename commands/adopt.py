@@ -18,7 +18,8 @@ from deploy.relay_host import RelayHost
 from fleet import adoption, existing_lists, relay_cli, settings_numbers, store_access, store_setup
 from fleet.adoption import NOT_YET
 from fleet.existing_lists import ExistingList
-from fleet.relay_cli import Answers, CustomerRelays, RelayAnswer
+from fleet.relay_answers import Answers, RelayAnswer, print_answers
+from fleet.relay_cli import CustomerRelays
 from fleet.relay_plan import RelayPlan
 from fleet.relays import connect, load_for, run_parallel
 from inventory.domains import table_form
@@ -61,7 +62,7 @@ def adopt(customer: str, files: Sequence[str], dry_run: bool, as_json: bool) -> 
     if as_json:
         terminal.print_document(_document(read, brought, held))
     elif held:
-        relay_cli.print_answers(held)
+        print_answers(held)
         _print_next_step(customer, held)
     elif dry_run and not brought.reasons:
         terminal.say(f"{customer}: without --dry-run {INSTALLS}")
@@ -153,7 +154,7 @@ def _hold(scope: CustomerRelays, read: Readings, brought: ExistingList) -> Answe
     with ExitStack() as connections:
         prepared = _prepare(scope, _successful(read), connections)
     failed = {name: one for name, one in prepared.items() if isinstance(one, (HostError, Refused))}
-    ready = relay_cli.restrict_relays(scope.upload_relays(), prepared.keys() - failed.keys())
+    ready = scope.upload_relays().restrict(prepared.keys() - failed.keys())
     recipients = json.dumps(brought.recipients).encode()
     return {**failed, **relay_cli.ask_relays(ready, "holding on", "adopt", stdin=recipients)}
 

@@ -17,7 +17,8 @@ from console import terminal
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
 from fleet import relay_cli, store_access
-from fleet.relay_cli import CustomerRelays, RelayAnswer
+from fleet.relay_answers import RelayAnswer, print_answers
+from fleet.relay_cli import CustomerRelays
 from fleet.relays import connect, run_parallel
 from fleet.relays_left_behind import print_left_behind
 from inventory import opened_records
@@ -53,7 +54,7 @@ def open_customer(customer: str, options: OpenOptions) -> int:
     # Followers come last: at the end no marker goes from one before it has heard that no list counts as accepted.
     followers = [relay for relay in scope.relays if relay.name in scope.customer.followers]
     answers = {**answers, **run_parallel(followers, run_on, doing)}
-    code = relay_cli.print_answers(answers, options.as_json)
+    code = print_answers(answers, options.as_json)
     if not options.dry_run:
         print_left_behind(answers, _later(customer, options.end))
     if options.end and not options.dry_run and not options.as_json:

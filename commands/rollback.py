@@ -10,15 +10,8 @@ from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from fleet import relay_cli
-from fleet.relay_cli import (
-    Answers,
-    CustomerRelays,
-    RelayAnswer,
-    add_failed,
-    common_list,
-    given_answers,
-    restrict_relays,
-)
+from fleet.relay_answers import Answers, RelayAnswer, add_failed, given_answers, print_answers
+from fleet.relay_cli import CustomerRelays
 from fleet.relays import connect, run_parallel
 from fleet.relays_left_behind import print_left_behind
 from fleet.rollback_preview import Preview, preview_rollbacks
@@ -61,21 +54,21 @@ def rollback(customer: str, options: RollbackOptions) -> int:
     asked = relay_cli.ask_relays(scope, "asking", "history")
     told = {name: said.record for name, said in given_answers(asked).items()}
     if not told:
-        return relay_cli.print_answers(asked, options.as_json)
+        return print_answers(asked, options.as_json)
     name, waiting = _choose_list(customer, told, back)
     if not name.startswith(options.list):
         moved = f"the list that would be put back is {name[:12]} now, not {options.list[:12]}: an upload came meanwhile"
         raise Refused(f"{moved}; see `inv history {customer}`")
-    there = restrict_relays(scope, waiting)
+    there = scope.restrict(waiting)
     found = preview_rollbacks(there, name, {each: said["history"] for each, said in told.items()})
     previews = {each: seen for each, seen in found.items() if isinstance(seen, Preview)}
     failed: Answers = {each: seen for each, seen in found.items() if not isinstance(seen, Preview)}
     _check_old(customer, previews)
     if options.dry_run or not _is_named(previews, options):
         return _show(customer, name, previews, failed, options)
-    done = _put_back(restrict_relays(there, previews), name, previews)
+    done = _put_back(there.restrict(previews), name, previews)
     answers = add_failed(asked, {**failed, **done})
-    code = relay_cli.print_answers(answers, options.as_json)
+    code = print_answers(answers, options.as_json)
     again = f"`inv rollback {customer} --dry-run` shows who goes there, and the command that puts the same list back"
     print_left_behind(answers, f"once it is back, {again}")
     return code
@@ -91,7 +84,9 @@ def _choose_list(customer: str, told: Mapping[str, Mapping[str, Any]], back: str
     earlier = frozen or {name: _list_back(said["history"], int(back or 1)) for name, said in told.items()}
     if short := [name for name, found in earlier.items() if not found]:
         raise Refused(f"no list is kept {back or 1} back on {', '.join(short)}; see `inv history {customer}`")
-    name = common_list(earlier, f"number {back or 1} is not the same list on every relay; see `inv history {customer}`")
+    name, *others = dict.fromkeys(earlier.values())
+    if others:
+        raise Refused(f"number {back or 1} is not the same list on every relay; see `inv history {customer}`")
     return name, [each for each in told if each not in frozen]
 
 
@@ -123,7 +118,7 @@ def _show(customer: str, name: str, previews: Mapping[str, Preview], failed: Ans
     elif not options.as_json:
         for line in (*name_recipients("+", "would come", coming), *name_recipients("-", "would go", going)):
             terminal.say(line)
-    codes = [relay_cli.print_answers(failed)] if failed else []
+    codes = [print_answers(failed)] if failed else []
     if not options.dry_run:
         said = f"--removing {options.removing}" if options.removing else "no number was named"
         raise Refused(f"{len(going)} would be removed by it, and {said}; if that is meant: `{command}`")
@@ -155,10 +150,8 @@ def bring_back(customer: str, options: RollbackOptions) -> int:
     if old := [name for name, said in told.items() if "log" not in said]:
         raise Refused(f"{', '.join(old)}: of a release that knows no entries; `inv provision {customer}` comes first")
     look = ["--dry-run"] * options.dry_run
-    answers = relay_cli.ask_relays(
-        restrict_relays(scope, told), "bringing back on", "rollback", "--entry", entry, *look
-    )
-    code = relay_cli.print_answers(add_failed(asked, answers), options.as_json)
+    answers = relay_cli.ask_relays(scope.restrict(told), "bringing back on", "rollback", "--entry", entry, *look)
+    code = print_answers(add_failed(asked, answers), options.as_json)
     return exit_codes.PENDING if options.dry_run and code == exit_codes.DONE else code
 
 

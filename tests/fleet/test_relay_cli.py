@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from fleet import relay_cli
-from fleet.relay_cli import CustomerRelays, RelayAnswer
+from fleet.relay_answers import RelayAnswer
+from fleet.relay_cli import CustomerRelays
 from tests.roles.test_relay import customer, relay
 
 

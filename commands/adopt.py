@@ -39,6 +39,7 @@ INSTALLS = (
 class Reading(NamedTuple):
     """What was read of a relay."""
 
+    host: RelayHost  # connected until the command ends
     facts: Facts
     found: State
     blockers: tuple[str, ...]  # why nothing of ours can be put there
@@ -54,11 +55,13 @@ def adopt(customer: str, files: Sequence[str], dry_run: bool, as_json: bool) -> 
     """
     texts = [_read_people(file) for file in files]
     scope = CustomerRelays.of(customer)
-    read = run_parallel(scope.relays, partial(_read, customer=scope.customer, texts=texts), "asking")
-    brought = _unite(read)
-    if not as_json:
-        _show(customer, read, brought)
-    held = {} if dry_run or brought.reasons else _hold(scope, read, brought)
+    with ExitStack() as connections:
+        reading = partial(_read, customer=scope.customer, texts=texts, connections=connections)
+        read = run_parallel(scope.relays, reading, "asking")
+        brought = _unite(read)
+        if not as_json:
+            _show(customer, read, brought)
+        held = {} if dry_run or brought.reasons else _hold(scope, _successful(read), brought)
     if as_json:
         terminal.print_document(_document(read, brought, held))
     elif held:
@@ -91,17 +94,17 @@ def _print_next_step(customer: str, held: Answers) -> None:
     )
 
 
-def _read(relay: Relay, customer: Customer, texts: Sequence[str]) -> Reading:
+def _read(relay: Relay, customer: Customer, texts: Sequence[str], connections: ExitStack) -> Reading:
     """Read a relay; nothing is written there."""
     forms = {form: name for name in customer.domains for form in (name, table_form(name)) if form}
     asked = Item("existing", config_directory(relay), {"forms": forms, "seconds": ASKING, "texts": list(texts)})
-    with connect(relay) as host:
-        state, found = host.read([*relay_role.facts_items(relay, [customer]), asked])
-        if found is None:
-            raise Refused("it has no Postfix, and so no list to be taken over: `inv provision` sets it up")
-        facts = Facts.of(state)
-        preflight = host.read(relay_role.preflight_items(relay, [], facts))
-    return Reading(facts, found, tuple(relay_role.blockers(relay, [], facts, preflight)))
+    host = connections.enter_context(connect(relay))
+    state, found = host.read([*relay_role.facts_items(relay, [customer]), asked])
+    if found is None:
+        raise Refused("it has no Postfix, and so no list to be taken over: `inv provision` sets it up")
+    facts = Facts.of(state)
+    preflight = host.read(relay_role.preflight_items(relay, [], facts))
+    return Reading(host, facts, found, tuple(relay_role.blockers(relay, [], facts, preflight)))
 
 
 def _unite(read: Readings) -> ExistingList:
@@ -149,27 +152,26 @@ def _document(read: Readings, brought: ExistingList, held: Answers) -> dict[str,
 # ---- hold
 
 
-def _hold(scope: CustomerRelays, read: Readings, brought: ExistingList) -> Answers:
+def _hold(scope: CustomerRelays, readings: Mapping[str, Reading], brought: ExistingList) -> Answers:
     """Write the customer's tree on each relay, with who closes its domains there, and hold the list."""
-    with ExitStack() as connections:
-        prepared = _prepare(scope, _successful(read), connections)
+    prepared = _prepare(scope, readings)
     failed = {name: one for name, one in prepared.items() if isinstance(one, (HostError, Refused))}
     ready = scope.upload_relays().restrict(prepared.keys() - failed.keys())
     recipients = json.dumps(brought.recipients).encode()
-    return {**failed, **relay_cli.ask_relays(ready, "holding on", "adopt", stdin=recipients)}
+
+    def hold_on(relay: Relay) -> RelayAnswer:
+        return relay_cli.ask(readings[relay.name].host, scope.customer.id, "adopt", stdin=recipients)
+
+    return {**failed, **run_parallel(ready.relays, hold_on, "holding on")}
 
 
-def _prepare(
-    scope: CustomerRelays, readings: Mapping[str, Reading], connections: ExitStack
-) -> Mapping[str, RelayPlan | HostError | Refused]:
+def _prepare(scope: CustomerRelays, readings: Mapping[str, Reading]) -> Mapping[str, RelayPlan | HostError | Refused]:
     """Install what holds a list, and the customer's tree; not our members in main.cf, and no route.
 
     Where the customer has a tree already nothing is written: who closes its domains is known from the first write.
     With a store its settings get their number before any tree is there.
     """
-    looks = run_parallel(
-        scope.relays, lambda relay: _look(relay, scope.customer, readings[relay.name], connections), "looking at"
-    )
+    looks = run_parallel(scope.relays, lambda relay: _look(relay, scope.customer, readings[relay.name]), "looking at")
     able = [look for look in looks.values() if isinstance(look, RelayPlan)]
     set_up = store_setup.set_up_relays([look for look in able if look.relay.store], ProvisionOptions())
     ready = {name: look for name, look in {**looks, **set_up}.items() if isinstance(look, RelayPlan)}
@@ -190,12 +192,11 @@ def _prepare(
     return {**looks, **set_up, **run_parallel([look.relay for look in ready.values()], write_tree, "preparing")}
 
 
-def _look(relay: Relay, customer: Customer, reading: Reading, connections: ExitStack) -> RelayPlan:
+def _look(relay: Relay, customer: Customer, reading: Reading) -> RelayPlan:
     """Return the relay as it was read, with what would be written there. Raises HostError."""
     facts = adoption.with_closers(reading.facts, [customer], reading.found["domains"])
-    host = connections.enter_context(connect(relay, install_python=True))
-    plan = Plan.of(host, _items(relay, customer, facts))
-    return RelayPlan(relay, host, (), reading.facts, plan, (), (), {}, {}, (), facts, ())
+    plan = Plan.of(reading.host, _items(relay, customer, facts))
+    return RelayPlan(relay, reading.host, (), reading.facts, plan, (), (), {}, {}, (), facts, ())
 
 
 def _items(relay: Relay, customer: Customer, facts: Facts) -> list[Item]:

@@ -249,7 +249,7 @@ def _apply(found: RetirementPlans, relay: Relay) -> str:
     look = found[relay.name]
     assert isinstance(look, RetirementPlan)
     look.plan.apply()
-    return f"{len(look.plan.changes)} change{'' if len(look.plan.changes) == 1 else 's'} made"
+    return f"{count(len(look.plan.changes), 'change')} made"
 
 
 def _clear_end(everything: Inventory, customer: Customer) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from common.key_line import KEY_WORD, NAME_WORD, KeyLine
 from common.paths import Places
@@ -104,13 +105,13 @@ def routes(customer: Customer, closed_by: Mapping[str, str] = NOBODY) -> dict[st
 
 def has_new_filter(before: State, after: State) -> bool:
     """Return whether two states of a tree differ in what is chosen from an export: that shows with the next list."""
-    return _choice(before) != _choice(after)
+    return _choice(tree_files(before)) != _choice(tree_files(after))
 
 
 def plus_notes(customer: str, before: State | None, after: State, delimiter: str) -> list[str]:
     """Return what becomes of user+tag@ on a relay, where the word for it changes; `delimiter`: recipient_delimiter."""
-    word = _plus_of(after)
-    if word == (_plus_of(before) if before else None):
+    was, word = (tree_settings(tree_files(state)).get("plus_addresses") for state in (before, after))
+    if word == was:
         return []
     if "+" in delimiter:
         return [f"{customer}: user+tag@ is taken there where user@ is, whatever we say: recipient_delimiter has a +"]
@@ -118,20 +119,22 @@ def plus_notes(customer: str, before: State | None, after: State, delimiter: str
     return [f"{customer}: user+tag@ {taken.get(word, 'is taken where user@ is, from the first export that says so')}"]
 
 
-def _plus_of(state: State) -> object:
-    try:
-        return json.loads(state["files"]["settings.json"]).get("plus_addresses")
-    except (KeyError, ValueError, AttributeError):
-        return None
+def tree_files(state: State | None) -> Mapping[str, str]:
+    """Return the files of a tree by name; none where it is not there."""
+    return (state or {}).get("files") or {}
 
 
-def _choice(state: State) -> tuple[object, ...]:
-    files = state["files"]
+def tree_settings(files: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings.json of a tree's files; one that cannot be read has no settings."""
     try:
-        told = json.loads(files["settings.json"])
-    except (KeyError, ValueError):
-        told = {}
-    return told.get("leave_out", []), files.get("exclude-users.txt")
+        found = json.loads(files.get("settings.json", "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _choice(files: Mapping[str, str]) -> tuple[object, ...]:
+    return tree_settings(files).get("leave_out", []), files.get("exclude-users.txt")
 
 
 def _sources(customer: Customer) -> str:

@@ -1,4 +1,4 @@
-"""Take the held list on every relay of a customer, by the numbers and the list of a review."""
+"""Accept the held list on every relay of a customer, by the numbers and the list of a review."""
 
 from __future__ import annotations
 

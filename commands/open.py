@@ -1,7 +1,7 @@
-"""All of a customer's domains open, by a marker of root's on each relay, until a person ends it.
+"""Open all of a customer's domains by a marker of root's on each relay, until a person ends it.
 
 The record in the inventory is written first, so that provision brings the marker to a relay that was down; at the end
-it goes first, so that no provision brings it back.
+it is removed first, so that no provision brings the marker back.
 """
 
 from __future__ import annotations

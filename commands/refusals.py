@@ -1,4 +1,4 @@
-"""Whom the relays' mail logs say was refused: asked side by side, or read from log files on this machine."""
+"""Show who was refused, as the relays' mail logs say, or log files on this machine."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A customer goes, in order: from its relays, keys first; its own end; its public keys. Or from one relay alone.
+"""Remove a customer: from its relays, keys first; from its own server; its public keys. Or from one relay alone.
 
-The file's way to customers/retired commits: from then on nobody provisions the customer again, and the next run
-finishes what was cut short.
+Moving its file to customers/retired commits the retirement: from then on no command provisions the customer, and the
+next run finishes what was interrupted.
 """
 
 from __future__ import annotations

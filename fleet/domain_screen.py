@@ -159,7 +159,7 @@ def _format_change(change: DomainChange) -> str:
 
 
 def _closer_warning(change: DomainChange) -> str:
-    """Return what whoever closed a domain so far goes on doing to people that our list alone has."""
+    """Return what the table that closed a domain so far goes on doing to people whom our list alone has."""
     before = change.before.answers.partition(" ")[0] if change.before else ""
     if before.startswith("smtpd_"):
         until = f"until the table is taken out of {before}"

@@ -1,4 +1,4 @@
-"""For whom: the relays, the customers, their public keys. load() tells every fault of every file at once.
+"""The relays, the customers, their public keys. load() names every fault of every file at once.
 
 A command for one customer is stopped by the faults that touch this customer, and not by another's; one for all goes on
 with those whose files are right.
@@ -67,7 +67,7 @@ class Inventory(NamedTuple):
 
     relays: Mapping[str, Relay]
     customers: Mapping[str, Customer]
-    faults: tuple[str, ...] = ()  # of files that whoever loaded it does not need
+    faults: tuple[str, ...] = ()  # of files that the command does not need
     store: Store | None = None  # the database of all relays
     unread: frozenset[str] = frozenset()  # customers whose files have such faults that they are not among `customers`
     provider: Provider | None = None  # who the operator is, where that is written down

@@ -1,4 +1,4 @@
-"""provider.toml: who the operator is. A table each: `[provider]`; others read theirs from the same file."""
+"""provider.toml: who the operator is, in `[provider]`, and the other tables for the modules that they belong to."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def near(word: str, choices: Iterable[str]) -> str:
 
 
 def line(text: str) -> str:
-    """Text of one line that can be shown anywhere: no control characters, no other line ends Unicode knows."""
+    """Return text of one line that can be shown anywhere: no control characters, no other line ends Unicode knows."""
     if not text.strip():
         raise ValueError("must not be empty")
     if text.startswith("<") and text.endswith(">"):
@@ -53,14 +53,14 @@ def line(text: str) -> str:
 
 
 def ascii_line(text: str) -> str:
-    """Text of one line in ASCII: Notepad of an NT and a code page of Windows agree on nothing else."""
+    """Return text of one line in ASCII: Notepad of an NT and a code page of Windows agree on nothing else."""
     if not line(text).isascii():
         raise ValueError("must be plain ASCII: it stands in files for machines that know no other letters")
     return text
 
 
 def name(text: str) -> str:
-    """Name a customer or a relay: it is in paths, key lines and metric labels."""
+    """Return the name of a customer or a relay, which stands in paths, key lines and metric labels."""
     if not CUSTOMER.fullmatch(text):
         raise ValueError("must be a letter a-z, then up to 30 of a-z, 0-9 and -")
     return text

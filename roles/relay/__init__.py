@@ -1,4 +1,4 @@
-"""What a relay must have, in the order its story reads: programs, account, receiver, customers, tables, main.cf."""
+"""What a relay must have, in the order in which it is made: programs, account, receiver, customers, tables, main.cf."""
 
 from __future__ import annotations
 

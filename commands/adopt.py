@@ -58,19 +58,19 @@ def adopt(customer: str, files: Sequence[str], dry_run: bool, as_json: bool) -> 
     with ExitStack() as connections:
         reading = partial(_read, customer=scope.customer, texts=texts, connections=connections)
         read = run_parallel(scope.relays, reading, "asking")
-        brought = _unite(read)
+        existing = _unite(read)
         if not as_json:
-            _show(customer, read, brought)
-        held = {} if dry_run or brought.reasons else _hold(scope, _successful(read), brought)
+            _show(customer, read, existing)
+        held = {} if dry_run or existing.reasons else _hold(scope, _successful(read), existing)
     if as_json:
-        terminal.print_document(_document(read, brought, held))
+        terminal.print_document(_document(read, existing, held))
     elif held:
         print_answers(held)
         _print_next_step(customer, held)
-    elif dry_run and not brought.reasons:
+    elif dry_run and not existing.reasons:
         terminal.say(f"{customer}: without --dry-run {INSTALLS}")
     failed = [code_of(one) for one in read.values() if isinstance(one, Exception)]
-    if brought.reasons:
+    if existing.reasons:
         return exit_codes.worst(failed or [exit_codes.REFUSED])
     return exit_codes.worst(map(_code, held.values())) if held else exit_codes.PENDING
 
@@ -113,26 +113,26 @@ def _unite(read: Readings) -> ExistingList:
     readings = _successful(read)
     blockers = [f"{name}: {text}" for name, one in readings.items() for text in one.blockers]
     given = {address for one in readings.values() for address in one.found.get("given", ())}
-    brought = existing_lists.unite({name: one.found for name, one in readings.items()}, given)
-    reasons = (*failed, *brought.reasons, *blockers)
-    return brought._replace(recipients=(), reasons=reasons) if reasons else brought
+    existing = existing_lists.unite({name: one.found for name, one in readings.items()}, given)
+    reasons = (*failed, *existing.reasons, *blockers)
+    return existing._replace(recipients=(), reasons=reasons) if reasons else existing
 
 
 def _successful(read: Readings) -> dict[str, Reading]:
     return {name: one for name, one in read.items() if isinstance(one, Reading)}
 
 
-def _show(customer: str, read: Readings, brought: ExistingList) -> None:
+def _show(customer: str, read: Readings, existing: ExistingList) -> None:
     for name, one in _successful(read).items():
         for line in existing_lists.describe(one.found):
             terminal.say(f"{name}: {line}")
-    for reason in brought.reasons:
+    for reason in existing.reasons:
         terminal.error(f"{customer}: no list is taken over: {reason}")
-    for note in brought.notes:
+    for note in existing.notes:
         terminal.note(f"{customer}: {note}")
 
 
-def _document(read: Readings, brought: ExistingList, held: Answers) -> dict[str, Any]:
+def _document(read: Readings, existing: ExistingList, held: Answers) -> dict[str, Any]:
     relays: dict[str, Any] = {
         name: {"code": code_of(one), "error": str(one)} for name, one in read.items() if isinstance(one, Exception)
     }
@@ -142,9 +142,9 @@ def _document(read: Readings, brought: ExistingList, held: Answers) -> dict[str,
         failed = {"code": code_of(answer), "error": str(answer)} if isinstance(answer, Exception) else {}
         relays[name]["held"] = failed or (answer.record if isinstance(answer, RelayAnswer) else None)
     return {
-        "lists": list(brought.recipients),
-        "refuses": "; ".join(brought.reasons) or None,
-        "notes": list(brought.notes),
+        "lists": list(existing.recipients),
+        "refuses": "; ".join(existing.reasons) or None,
+        "notes": list(existing.notes),
         "relays": relays,
     }
 
@@ -152,12 +152,12 @@ def _document(read: Readings, brought: ExistingList, held: Answers) -> dict[str,
 # ---- hold
 
 
-def _hold(scope: CustomerRelays, readings: Mapping[str, Reading], brought: ExistingList) -> Answers:
+def _hold(scope: CustomerRelays, readings: Mapping[str, Reading], existing: ExistingList) -> Answers:
     """Write the customer's tree on each relay, with who closes its domains there, and hold the list."""
     prepared = _prepare(scope, readings)
     failed = {name: one for name, one in prepared.items() if isinstance(one, (HostError, Refused))}
     ready = scope.upload_relays().restrict(prepared.keys() - failed.keys())
-    recipients = json.dumps(brought.recipients).encode()
+    recipients = json.dumps(existing.recipients).encode()
 
     def hold_on(relay: Relay) -> RelayAnswer:
         return relay_cli.ask(readings[relay.name].host, scope.customer.id, "adopt", stdin=recipients)

@@ -99,7 +99,7 @@ def _recipients(state: Mapping[str, Any]) -> Iterator[str]:
     yield from (address for address, _ in state.get("kept", ()))
 
 
-# ---- what is told
+# ---- what an operator should know
 
 
 def _lines(state: Mapping[str, Any]) -> Iterator[str]:

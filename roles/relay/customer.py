@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from common.key_line import KEY_WORD, NAME_WORD, KeyLine
-from common.paths import Places
+from common.paths import PLACES
 from common.settings import Settings
 from deploy.items import Item, ProtectedLines, ProtectedSetting, State, file, tree
 from inventory import domains
@@ -59,12 +59,12 @@ def customer_tree(customer: Customer, closed_by: Mapping[str, str] = NOBODY, rev
     files = {"settings.json": settings(customer)._replace(closed_by=adopted).text(), **rendered}
     if revision:
         files["store.json"] = revision
-    return tree(Places().tree(customer.id), files, about=customer.id, protected=PROTECTED)
+    return tree(PLACES.tree(customer.id), files, about=customer.id, protected=PROTECTED)
 
 
 def no_tree(customer_id: str) -> Item:
     """Return the tree of a customer who is to go: the losses name all that goes with it."""
-    return tree(Places().tree(customer_id), None, about=customer_id, protected=PROTECTED)
+    return tree(PLACES.tree(customer_id), None, about=customer_id, protected=PROTECTED)
 
 
 def without_uploads(customer: Customer) -> Customer:
@@ -77,12 +77,12 @@ def open_marker(customer: Customer) -> Item:
     """Return the marker by which root holds the customer's domains open. Raises ValueError where it has none."""
     if customer.opened is None:
         raise ValueError(f"{customer.id} is not opened")
-    return file(Places().opened(customer.id), customer.opened.text(), about=customer.id)
+    return file(PLACES.opened(customer.id), customer.opened.text(), about=customer.id)
 
 
 def no_marker(customer_id: str) -> Item:
     """Return that there is no such marker: a person ended it, or the customer goes."""
-    return file(Places().opened(customer_id), None, about=customer_id)
+    return file(PLACES.opened(customer_id), None, about=customer_id)
 
 
 def domain_names(customer: Customer) -> list[str]:

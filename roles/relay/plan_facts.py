@@ -19,7 +19,7 @@ _LONG = 60  # characters of a setting that are shown
 
 
 class PlanFact(NamedTuple):
-    """One thing that a plan changes. Facts of one phrase are told once, with all their subjects."""
+    """One thing that a plan changes. Facts of one phrase are printed once, with all their subjects."""
 
     rank: int
     subject: str  # a domain, a customer, main.cf
@@ -93,8 +93,8 @@ def _other_file_facts(customer: str, before: Mapping[str, str], after: Mapping[s
     """Yield the files that change without a line of their own: it may be a comment."""
     same = {"relay_domains": _domains, "authorized_keys": _keys, "settings.json": tree_settings}
     for name in sorted({*before, *after} - {"transport"}):
-        is_told = name in same and same[name](before) != same[name](after)
-        if before.get(name) != after.get(name) and not is_told:
+        has_line = name in same and same[name](before) != same[name](after)
+        if before.get(name) != after.get(name) and not has_line:
             yield PlanFact(CUSTOMER, customer, f"{name} changes")
 
 

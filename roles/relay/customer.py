@@ -17,20 +17,18 @@ from inventory.validators import ANYWHERE, BY_MX
 from templates import render
 
 PROTECTED = (
-    ProtectedLines(
-        "authorized_keys", "key", NAME_WORD, same=KEY_WORD
-    ),  # another key of the same name is another checkout's
+    # Another key of the same name is another checkout's.
+    ProtectedLines("authorized_keys", "key", NAME_WORD, same=KEY_WORD),
     ProtectedLines("relay_domains", "domain", 0),
     ProtectedLines("transport", "route", 0),
-    ProtectedLines(
-        "settings.json#partial", "partial", 0
-    ),  # a domain that closes refuses those whose mailboxes are elsewhere
+    # A domain that closes refuses those whose mailboxes are elsewhere.
+    ProtectedLines("settings.json#partial", "partial", 0),
     ProtectedLines("settings.json#include", "include", 0),
-    # each refuses more of those whom the list has forgotten than the next
+    # Each value refuses more of those whom the list lacks than the next.
     ProtectedSetting(
         "settings.json", "unlisted", (("refuse", ""), (None, ""), ("defer", "unlisted:defer"), ("ask", "unlisted:ask"))
     ),
-    # None is yes where an export has said so, which the tree does not tell
+    # None is yes where an export has said so, which the tree does not have.
     ProtectedSetting("settings.json", "plus_addresses", ((False, ""), (None, "plus"), (True, "plus"))),
 )
 """What goes from a tree only when it is named on the command line."""

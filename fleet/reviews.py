@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from common import exit_codes
 from deploy.plan import HostError
 from fleet import relay_cli
-from fleet.relay_cli import Answer, Answers, CustomerRelays, RelayAnswer, given_answers
+from fleet.relay_answers import Answer, Answers, RelayAnswer, given_answers
+from fleet.relay_cli import CustomerRelays
 from receiver.actions.review import describe_record
 from receiver.formatting import escape, format_time
 from receiver.lists.review_record import ListEffect, MailSeen, ReviewRecord, encode_record, shown_as_listed, unite_mail
@@ -90,7 +91,7 @@ def _is_known(said: Answer) -> bool:
 
 
 def _relays_that_know(scope: CustomerRelays, answers: Answers) -> CustomerRelays:
-    return relay_cli.restrict_relays(scope, [name for name, said in answers.items() if _is_known(said)])
+    return scope.restrict([name for name, said in answers.items() if _is_known(said)])
 
 
 def unite(customer: str, answers: Answers, mails: Answers) -> ReviewRecord | None:

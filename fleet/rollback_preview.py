@@ -10,6 +10,7 @@ from console.errors import Refused
 from deploy.plan import HostError
 from deploy.relay_host import RelayHost
 from fleet import relay_cli
+from fleet.relay_answers import RelayAnswer
 from fleet.relay_cli import CustomerRelays
 from fleet.relays import connect, run_parallel
 from inventory.model import Customer, Relay
@@ -52,6 +53,6 @@ def _by_history(host: RelayHost, customer: Customer, back: int) -> Preview:
     return Preview(frozenset(coming), frozenset(going), is_asked=False)
 
 
-def _check(said: relay_cli.RelayAnswer) -> None:
+def _check(said: RelayAnswer) -> None:
     if said.code != exit_codes.DONE:
         raise Refused(said.text)

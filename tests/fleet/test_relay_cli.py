@@ -10,7 +10,8 @@ import pytest
 from deploy.plan import Done
 from deploy.relay_host import RelayHost
 from fleet import relay_cli
-from fleet.relay_cli import CustomerRelays, RelayAnswer
+from fleet.relay_answers import RelayAnswer
+from fleet.relay_cli import CustomerRelays
 from inventory.model import Customer, Guard
 from tests.roles.test_relay import customer, relay
 

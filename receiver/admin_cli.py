@@ -31,7 +31,7 @@ from receiver.actions.resume import resume_uploads
 from receiver.actions.rollback import ListChoice, preview_rollback, roll_back
 from receiver.admin_arguments import parse_arguments
 from receiver.lists import history, publishing, review_record, upload_log
-from receiver.lists.review_record import BadRecord, Numbers
+from receiver.lists.review_record import BadRecord, MailSeen, Numbers
 from receiver.lists.spool import Spool
 from receiver.monitoring import call_logs
 from receiver.monitoring.log_files import OpenedLogs
@@ -50,6 +50,7 @@ from receiver.outcome import (
 from receiver.store.shared_change import PersonDecision, done_check, hold_shared, run_anyway, run_shared, share_review
 from receiver.store.transaction import load_access
 from receiver.system import account, process_limits
+from receiver.system.checked_json import decode_json
 from receiver.tables_client import Tables
 from receiver.timer import run_timer
 from receiver.upload import receive
@@ -251,12 +252,22 @@ def _accept(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
     order = AcceptOrder(numbers, asked.list, call.origin.by, asked.log_incomplete, asked.dry_run)
     seen = call_logs.read_on(call.places, call.logs, call.origin.when).seen_mail(spool.customer, call.origin.when)
     witness = Witness(seen, NextHop.of(call.places, settings, call.logs).ask)
+    if asked.mail:
+        seen = seen._replace(mail=review_record.unite_mail([seen.mail, _read_mail(spool.customer)]))
     if order.look:
         return Answer.to(accept_held(spool, order, witness, call.tables))
     return _run_change(call, spool, partial(accept_held, spool, order, witness, call.tables))
 
 
 def _rollback(call: AdminCall, _: Settings, spool: Spool) -> Answer:
+def _read_mail(customer: str) -> dict[str, MailSeen]:
+    """Read who had mail on any relay of the customer. Raises Refused."""
+    try:
+        return review_record.decode_mail(decode_json(sys.stdin.buffer.read(review_record.LIMIT)))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Refused(f"who had mail on the relays of {customer} cannot be read: {type(error).__name__}") from error
+
+
     asked = call.asked
     if asked.entry:
         run = partial(bring_back, spool, asked.entry, call.origin, call.tables, look=asked.dry_run)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common.exit_codes import DONE
+from common.exit_codes import DONE, REFUSED
 from common.next_hop_probe import Answers, Reply
 from receiver.actions.accept import AcceptOrder, Witness, accept_held
 from receiver.lists import judged_mail
@@ -233,6 +233,26 @@ def test_a_damaged_record_wants_another_look_and_takes_nothing(settled: SmallRel
         decode_record(damage)
     done = settled.admin("record-review", "acme", stdin=damage)
     assert done.returncode == 2
+def test_mail_that_another_relay_has_seen_since_the_review_counts(first: SmallRelay) -> None:
+    name = first.review().held.list
+    words = ("accept", "acme", "--first", "40", "--log-incomplete", "--list", name, "--mail")
+    done = first.admin(*words, stdin=json.dumps({LATE: ["2026-11-28", 1]}).encode())
+    assert done.returncode == REFUSED
+    assert f"{LATE} had mail since the review, and would be refused" in done.stdout.decode()
+    assert first.accepted() == {}
+    assert first.admin(*words, stdin=b"{}").returncode == DONE
+
+
+@pytest.mark.parametrize("said", [b"", b"[]", b'{"a": 1}', b'{"a": []}', b'{"a": [1, 1]}', b'{"a": ["b", 1, 2]}'])
+def test_mail_of_other_relays_that_cannot_be_read_takes_nothing(first: SmallRelay, said: bytes) -> None:
+    name = first.review().held.list
+    words = ("accept", "acme", "--first", "40", "--log-incomplete", "--list", name, "--mail")
+    done = first.admin(*words, stdin=said)
+    assert done.returncode == REFUSED
+    assert "who had mail on the relays of acme cannot be read" in done.stdout.decode()
+    assert first.accepted() == {}
+
+
     assert b"it is no record of a review" in done.stdout
 
 
@@ -249,6 +269,7 @@ def test_a_look_at_one_relay_does_not_replace_the_review_of_all(settled: SmallRe
     record = json.loads((settled.folder / "held/review.json").read_text())
     record.update(relays=3, unseen=[], mail={people(40)[30]: ["2026-11-28", 2]})
     assert settled.admin("record-review", "acme", stdin=json.dumps(record).encode()).returncode == 0
+        b'{"postern":1,"list":"a","total":1,"first":0,"adding":0,"relays":1,"going":[],"closing":[],"listed":[],"mail":{"a":[]},"unseen":[]}',
     lines = settled.admin("review", "acme").stdout.decode().splitlines()
     assert lines[-1] == f"inv accept acme --removing 20 --although-mail 1 --list {record['list']}"
     settled.offer(people(19))

@@ -208,7 +208,8 @@ def _review(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
     seen = call_logs.read_on(call.places, call.logs, call.origin.when).seen_mail(spool.customer, call.origin.when)
     with spool.locked(_NOTE):  # what cannot be noted cannot be accepted
         record = review.note_review(spool, found, seen)
-    next_hop = NextHop.of(call.places, settings, call.logs).describe() if found.mail_refused(seen.mail) else ""
+    had_mail, people = sorted(found.mail_refused(seen.mail)), found.recipients - {*settings.include}
+    next_hop = NextHop.of(call.places, settings, call.logs).describe(had_mail, people) if had_mail else ""
     return _print_record({**found.as_json(spool.customer, spool.frozen(), record), "next_hop": next_hop}, review_lines)
 
 
@@ -251,15 +252,14 @@ def _accept(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
     numbers = Numbers(*(getattr(asked, name) for name in Numbers._fields))
     order = AcceptOrder(numbers, asked.list, call.origin.by, asked.log_incomplete, asked.dry_run)
     seen = call_logs.read_on(call.places, call.logs, call.origin.when).seen_mail(spool.customer, call.origin.when)
-    witness = Witness(seen, NextHop.of(call.places, settings, call.logs).ask)
     if asked.mail:
         seen = seen._replace(mail=review_record.unite_mail([seen.mail, _read_mail(spool.customer)]))
+    witness = Witness(seen, NextHop.of(call.places, settings, call.logs).ask)
     if order.look:
         return Answer.to(accept_held(spool, order, witness, call.tables))
     return _run_change(call, spool, partial(accept_held, spool, order, witness, call.tables))
 
 
-def _rollback(call: AdminCall, _: Settings, spool: Spool) -> Answer:
 def _read_mail(customer: str) -> dict[str, MailSeen]:
     """Read who had mail on any relay of the customer. Raises Refused."""
     try:
@@ -268,6 +268,7 @@ def _read_mail(customer: str) -> dict[str, MailSeen]:
         raise Refused(f"who had mail on the relays of {customer} cannot be read: {type(error).__name__}") from error
 
 
+def _rollback(call: AdminCall, _: Settings, spool: Spool) -> Answer:
     asked = call.asked
     if asked.entry:
         run = partial(bring_back, spool, asked.entry, call.origin, call.tables, look=asked.dry_run)

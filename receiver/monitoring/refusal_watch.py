@@ -142,6 +142,8 @@ def load(places: Places, run: int, customers: Iterable[Settings]) -> Watch:
 def update(places: Places, run: int, customers: Sequence[Settings], logs: OpenedLogs, now: float) -> Watch:
     """Read on in the logs and write what they say."""
     before, is_over = load(places, run, customers), deadline(SECONDS)
+    if before.state.read > now + DAY:  # a clock was ahead, and let days be forgotten that are in the logs still
+        before = before._replace(state=LogState())
     watch = before if before.state.read else before._replace(customers=_customers_to_recount(before.customers))
     routes = read_routes(places, watch.customers)
     for name, each in watch.customers.items():

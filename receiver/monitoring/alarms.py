@@ -9,7 +9,7 @@ import os
 import re
 import syslog
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from common.exit_codes import DONE
@@ -78,19 +78,29 @@ def merge_outage(alarms: Iterable[Alarm], watched: int) -> list[Alarm]:
     return [Alarm("", STALE, text), *(alarm for alarm in every if not alarm.kind.startswith(STALE))]
 
 
-def raise_alarms(alarms: Iterable[Alarm], places: Places, relay: RelaySettings, now: int) -> list[Alarm]:
+def raise_alarms(
+    alarms: Iterable[Alarm], places: Places, relay: RelaySettings, now: int, ending: Collection[str] = ()
+) -> list[Alarm]:
     """Raise those that were not raised today, and return them. What could not be raised is left to the next run.
 
     That run may not find it any more: a table that was mended, or an address that was named on the day before. All go
     into one call of the operator's program: a hundred customers with one trouble do not ring a hundred times.
+
+    `ending`: the first words of kinds that say nothing of when they began and that the caller looks for in each run.
+    One of them that is not among `alarms` has ended, so it is raised again when it comes again on the same day.
     """
     today = time.strftime("%Y-%m-%d", time.gmtime(now))
     run = atomic_files.open_directory(places.run)
     try:
-        told = {name: day for name, day in (atomic_files.load_json(run, _TOLD) or {}).items() if day == today}
+        before = atomic_files.load_json(run, _TOLD) or {}
         every = {alarm.name: alarm for alarm in (*_untold(run), *alarms)}
+        told = {
+            name: day for name, day in before.items() if day == today and (name in every or not _is_of(name, ending))
+        }
         new = [alarm for name, alarm in every.items() if name not in told]
         if not new:
+            if told != before:
+                atomic_files.store_json(run, _TOLD, told)
             return []
         if _run_alarm_program(relay.alarm, [alarm.line for alarm in new]):
             atomic_files.store_json(run, _TOLD, {**told, **{alarm.name: today for alarm in new}})
@@ -101,6 +111,11 @@ def raise_alarms(alarms: Iterable[Alarm], places: Places, relay: RelaySettings, 
     finally:
         os.close(run)
     return new
+
+
+def _is_of(name: str, kinds: Collection[str]) -> bool:
+    """Return whether an alarm of this name is of one of some kinds, each given by its first word."""
+    return name.partition(" ")[2].partition(" ")[0] in kinds
 
 
 def _untold(run: int) -> list[Alarm]:

@@ -42,6 +42,7 @@ NOT_ASKED = Answers(problem="nobody was asked")
 _REBUILD = """#!/bin/sh
 test "$1" != --look-up || exec {etc}/postmap -c /etc/postfix -q - hash:{etc}/tables/exchange_recipients
 test "$1" != --main-cf || {{ test ! -e {etc}/unnamed || cat {etc}/unnamed; exit 0; }}
+test "$1" != --adopted || {{ test ! -e {etc}/adopted || cat {etc}/adopted; exit 0; }}
 test "$1" != --repair || {{ test ! -e {etc}/broken || cat {etc}/broken; exit 0; }}
 echo built >> {var}/builds
 test ! -e {etc}/left-out || cat {etc}/left-out

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from common.paths import Places
 from common.settings import BadSettings, RelaySettings, Settings, load_relay, load_settings
+from common.spool_files import TIMER
 from common.verifying_rules import VERIFYING
 from receiver.formatting import escape
 from receiver.lists import list_file, publishing
@@ -79,6 +80,7 @@ def _run_all(
     except OSError as error:
         found.append(Alarm("", "metrics", f"metrics cannot be written: {error}"))
     told = alarms.raise_alarms(found, places, relay, now, _ENDING)
+    atomic_files.store_json(run, TIMER, {"ran": now, "told": alarms.are_told(run)})
     lines, new = ([alarm.line for alarm in some] for some in (found, told))
     return Answer.done([], customers=len(seen), alarms=lines, told=new)  # without a word: cron would mail it
 

@@ -113,6 +113,11 @@ def raise_alarms(
     return new
 
 
+def are_told(run: int) -> bool:
+    """Return whether no alarm waits to be told: the operator's program has taken all of them."""
+    return not _untold(run)
+
+
 def _is_of(name: str, kinds: Collection[str]) -> bool:
     """Return whether an alarm of this name is of one of some kinds, each given by its first word."""
     return name.partition(" ")[2].partition(" ")[0] in kinds

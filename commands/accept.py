@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from common import exit_codes
 from common.settings import UNLISTED
 from console import terminal
 from console.errors import Refused
-from fleet import relay_cli
+from fleet import relay_cli, reviews
 from fleet.relay_answers import add_failed, given_answers, print_answers
 from fleet.relay_cli import CustomerRelays
 
@@ -45,6 +46,7 @@ def accept(customer: str, options: AcceptOptions) -> int:
         return print_answers(asked, options.as_json)
     words = [word for name, number in given.items() for word in (f"--{name}", number)]
     words += ["--log-incomplete"] * options.log_incomplete + ["--dry-run"] * options.dry_run
+    mails = relay_cli.ask_relays(CustomerRelays.of(customer), "asking who had mail", "refusals")
     answers = relay_cli.ask_relays(
         scope.restrict(holding),
         "accepting on",
@@ -52,7 +54,9 @@ def accept(customer: str, options: AcceptOptions) -> int:
         *words,
         "--list",
         options.list,
-        needs="--although-mail",
+        "--mail",
+        stdin=json.dumps(reviews.mail_of(mails)).encode(),
+        needs="--mail",
     )
     code = print_answers(add_failed(asked, answers), options.as_json)
     if options.dry_run and code == exit_codes.DONE:

@@ -121,6 +121,11 @@ def _union(sets: Iterator[frozenset[str]]) -> frozenset[str]:
     return frozenset[str]().union(*sets)
 
 
+def mail_of(answers: Answers) -> dict[str, MailSeen]:
+    """Return who had mail on any of the relays, by their answers to `refusals`; one that gave none saw none."""
+    return unite_mail([_read_mail(said).mail for said in answers.values()])
+
+
 def _read_mail(said: Answer) -> RelayMail:
     if not isinstance(said, RelayAnswer):
         return RelayMail({}, str(said))

@@ -61,6 +61,8 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         made["accept"].add_argument(f"--{name.replace('_', '-')}", type=_count, default=0, metavar="N")
     made["accept"].add_argument("--log-incomplete", action="store_true", help="although there may have been more mail")
     made["accept"].add_argument("--list", type=_hash, default="", metavar="HASH", help="the review of this list")
+    mail = "stdin says who had mail on any relay of the customer, as JSON: {ADDRESS: [DAY, DAYS]}"
+    made["accept"].add_argument("--mail", action="store_true", help=mail)
     for verb in ("accept", "rollback"):
         made[verb].add_argument("--dry-run", action="store_true", help="check all, and change nothing")
     made["rollback"].add_argument(

@@ -23,7 +23,7 @@ from receiver.actions.rehearse import rehearse
 from receiver.actions.resume import resume_uploads
 from receiver.actions.rollback import ListChoice, preview_rollback, roll_back
 from receiver.lists import history, publishing, review_record, upload_log
-from receiver.lists.review_record import BadRecord, Numbers
+from receiver.lists.review_record import BadRecord, MailSeen, Numbers
 from receiver.lists.spool import Spool
 from receiver.monitoring import call_logs
 from receiver.monitoring.log_files import OpenedLogs
@@ -33,6 +33,7 @@ from receiver.outcome import Answer, Busy, Origin, Outcome, Refused, log_outcome
 from receiver.store.access import load_access
 from receiver.store.shared_change import PersonDecision, done_check, hold_shared, run_anyway, run_shared, share_review
 from receiver.system import process_limits
+from receiver.system.checked_json import decode_json
 from receiver.tables_client import Tables
 from receiver.upload import receive
 from receiver.upload.pipeline import recover
@@ -105,7 +106,8 @@ def _review(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
     seen = call_logs.read_on(call.places, call.logs, call.origin.when).seen_mail(spool.customer, call.origin.when)
     with spool.hold_lock(_NOTE):  # what cannot be noted cannot be accepted
         record = review.note_review(spool, found, seen)
-    next_hop = NextHop.of(call.places, settings, call.logs).describe() if found.mail_refused(seen.mail) else ""
+    had_mail, people = sorted(found.mail_refused(seen.mail)), found.recipients - {*settings.include}
+    next_hop = NextHop.of(call.places, settings, call.logs).describe(had_mail, people) if had_mail else ""
     return print_record(
         {**found.as_json(spool.customer, spool.read_freeze(), record), "next_hop": next_hop}, review_lines
     )
@@ -150,10 +152,20 @@ def _accept(call: AdminCall, settings: Settings, spool: Spool) -> Answer:
     numbers = Numbers(*(getattr(asked, name) for name in Numbers._fields))
     order = AcceptOrder(numbers, asked.list, call.origin.by, asked.log_incomplete, asked.dry_run)
     seen = call_logs.read_on(call.places, call.logs, call.origin.when).seen_mail(spool.customer, call.origin.when)
+    if asked.mail:
+        seen = seen._replace(mail=review_record.unite_mail([seen.mail, _read_mail(spool.customer)]))
     witness = Witness(seen, NextHop.of(call.places, settings, call.logs).ask)
     if order.look:
         return Answer.to(accept_held(spool, order, witness, call.tables))
     return _run_change(call, spool, partial(accept_held, spool, order, witness, call.tables))
+
+
+def _read_mail(customer: str) -> dict[str, MailSeen]:
+    """Read who had mail on any relay of the customer. Raises Refused."""
+    try:
+        return review_record.decode_mail(decode_json(sys.stdin.buffer.read(review_record.LIMIT)))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Refused(f"who had mail on the relays of {customer} cannot be read: {type(error).__name__}") from error
 
 
 def _rollback(call: AdminCall, _: Settings, spool: Spool) -> Answer:

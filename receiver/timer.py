@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from common.paths import Places
 from common.settings import BadSettings, RelaySettings, Settings, list_customers, load_relay, load_settings
+from common.spool_files import TIMER
 from common.verifying_rules import VERIFYING
 from receiver.formatting import escape
-from receiver.lists import publishing
+from receiver.lists import list_file, publishing
 from receiver.lists.spool import Spool
 from receiver.monitoring import adopted_maps, alarms, asking, metrics, next_hop, refusal_watch
 from receiver.monitoring.alarms import Alarm
@@ -28,6 +29,7 @@ from receiver.tables_client import Tables
 from receiver.upload.pipeline import recover
 
 _OF_UPLOADS = ("held", "pinned", "refused", alarms.STALE, "no additions")  # alarms that one relay of many raises
+_ENDING = ("main.cf", "build", "repair", "repaired")  # alarms of mail that is refused or put off while they last
 _OPENED = "opened.json"
 _NO_LOG = "no mail log is found, nor a journal: refusals are not watched"
 
@@ -73,7 +75,8 @@ def _run_all(
         metrics.write(relay.metrics, [each.status for each in seen], totals, alarmed, now)
     except OSError as error:
         found.append(Alarm("", "metrics", f"metrics cannot be written: {error}"))
-    told = alarms.raise_alarms(found, places, relay, now)
+    told = alarms.raise_alarms(found, places, relay, now, _ENDING)
+    atomic_files.store_json(run, TIMER, {"ran": now, "told": alarms.are_told(run)})
     lines, new = ([alarm.line for alarm in some] for some in (found, told))
     return Answer.done([], customers=len(seen), alarms=lines, told=new)  # it prints nothing, as cron would mail it
 
@@ -125,7 +128,7 @@ def _check_adopted_domains(tables: Tables, seen: list[CheckedCustomer]) -> list[
         lines = [line.partition(": ") for line in tables.find_left_open()]
     except Failed as error:
         return [Alarm("", "adopted", f"whether domains that are adopted are still closed cannot be told: {error}")]
-    return [Alarm(customer, "adopted", escape(text, 500)) for customer, _, text in lines]
+    return [Alarm(name, f"adopted {list_file.digest(text.encode())[:8]}", escape(text, 500)) for name, _, text in lines]
 
 
 def _rebuild_if_due(tables: Tables, seen: list[CheckedCustomer], run: int, adopted: list[str]) -> list[Alarm]:
@@ -235,4 +238,5 @@ def _check_main_cf(tables: Tables) -> list[Alarm]:
     if not text:
         return verifying
     cure = "`inv provision CUSTOMER` of any customer here mends it; whatever writes main.cf must keep our members"
-    return [*verifying, Alarm("", "main.cf", f"POSTFIX DOES NOT ASK OUR TABLES as it should: {text}; {cure}")]
+    kind = f"main.cf {list_file.digest(text.encode())[:8]}"  # another member that goes is another alarm
+    return [*verifying, Alarm("", kind, f"POSTFIX DOES NOT ASK OUR TABLES as it should: {text}; {cure}")]

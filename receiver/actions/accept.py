@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from common.next_hop_probe import Answers
 from common.settings import Settings, load_settings
 from receiver.actions import late_mail
+from receiver.actions.late_mail import Ask
 from receiver.actions.review import Review, review_held
 from receiver.addresses import domain_of
 from receiver.formatting import NAMED, escape, format_time, name_some
@@ -39,7 +39,7 @@ class Witness(NamedTuple):
     """The sources that know who had mail since the review."""
 
     seen: SeenMail
-    ask: Callable[[Sequence[str]], Answers]  # the customer's own server
+    ask: Ask  # the customer's own server
 
 
 def accept_held(spool: Spool, order: AcceptOrder, witness: Witness, tables: Tables) -> Outcome:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from common.settings import Settings
 from common.spool_files import PINNED
+from receiver.addresses import keep_domains
 from receiver.formatting import escape
 from receiver.lists import history, list_file, publishing, removed_addresses, upload_log
 from receiver.lists.accepted import Accepted
@@ -128,7 +129,7 @@ def import_lists(spool: Spool, givens: Sequence[ExportedLists], origin: Origin, 
             raise Refused("there is a list here already; only an empty spool takes one over")
         some = [given for given in givens if given.packed] or [givens[0]]
         why = _describe_difference(some)
-        given = _unite_in_force(some, settings, origin) if why else some[0]
+        given = _cut_to_domains(_unite_in_force(some, settings, origin) if why else some[0], settings)
         _fill(spool, (*given.files, *_find_freeze(some)))
         outcome = Outcome(spool.customer, "unchanged", origin)
         if why:
@@ -167,6 +168,17 @@ def _unite_in_force(givens: Sequence[ExportedLists], settings: Settings, origin:
     kept = (file for file in newest.files if file.folder != "held" and file.name not in _PAST)
     files = (*kept, *_past_of_all(givens, recipients))
     return ExportedLists(newest.number + 1, list_file.pack_list(label, text), Accepted(domains, "", counts), files)
+
+
+def _cut_to_domains(given: ExportedLists, settings: Settings) -> ExportedLists:
+    """Return it without addresses in domains that left the customer: root knows none here, and takes no such list."""
+    listed = list_file.decode_recipients(given.text)
+    recipients = keep_domains(listed, settings.domains)
+    if recipients == listed:
+        return given
+    text = list_file.encode_recipients(recipients)
+    label = list_file.read_record(given.packed)._replace(list=list_file.digest(text), total=len(recipients))
+    return given._replace(packed=list_file.pack_list(label, text))
 
 
 def _past_of_all(givens: Sequence[ExportedLists], recipients: frozenset[str]) -> Iterator[SpoolFile]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from common.next_hop_probe import Answers
 from common.settings import Settings
 from receiver.actions.review import Review, review_held
+from receiver.addresses import domain_of
 from receiver.formatting import name_some
 from receiver.lists import review_record
 from receiver.lists.review_record import MailSeen, ReviewRecord
 from receiver.lists.spool import Spool
 from receiver.outcome import Refused
+
+Ask = Callable[[Sequence[str], Collection[str]], Mapping[str, Answers]]
+"""Asks the server about some names, and about some of those that are listed; returns the answers by domain."""
 
 
 class LateMail(NamedTuple):
@@ -23,9 +27,7 @@ class LateMail(NamedTuple):
     note: str = ""  # in words, that it takes everybody, so that an accepted mail proves nothing
 
 
-def find_late_mail(
-    spool: Spool, settings: Settings, mail: Mapping[str, MailSeen], ask: Callable[[Sequence[str]], Answers]
-) -> LateMail:
+def find_late_mail(spool: Spool, settings: Settings, mail: Mapping[str, MailSeen], ask: Ask) -> LateMail:
     """Return what the customer's server answers about recipients that had mail since the review.
 
     That takes time, so no lock is held.
@@ -33,14 +35,17 @@ def find_late_mail(
     record = review_record.load_record(spool.folder)
     if record is None or spool.summarize_held() is None:
         return LateMail()
-    names = _late(review_held(spool, settings, int(time.time())), record, mail)
+    found = review_held(spool, settings, int(time.time()))
+    names = _late(found, record, mail)
     if not names:
         return LateMail()
-    answers = ask(names)
-    if answers.takes_everybody:
-        reason = f"{name_some(sorted(names))} had mail since the review, and the customer's server takes everybody"
-        return LateMail(frozenset(names), f"{reason}: what it took proves nothing")
-    return LateMail(frozenset(name for name, reply in answers.replies.items() if reply.is_refused))
+    by_domain = ask(names, found.recipients - {*settings.include})
+    refused = {name for each in by_domain.values() for name, reply in each.replies.items() if reply.is_refused}
+    open_to_all = {domain for domain, each in by_domain.items() if each.takes_everybody}
+    unproven = [name for name in names if domain_of(name) in open_to_all]
+    reason = f"{name_some(sorted(unproven))} had mail since the review, and the customer's server takes everybody"
+    note = f"{reason}: what it took proves nothing" if unproven else ""
+    return LateMail(frozenset(refused.union(unproven)), note)
 
 
 def check_late_mail(spool: Spool, found: Review, mail: Mapping[str, MailSeen], late: LateMail) -> None:

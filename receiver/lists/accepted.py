@@ -30,9 +30,12 @@ class Accepted(NamedTuple):
         return self._replace(domains={name: when for name, when in self.domains.items() if name not in open_domains})
 
     def unexpired(self, settings: Settings, now: int) -> Accepted:
-        """Return it without the domains that have opened because no good list came: their next list is a first one."""
+        """Return it without the domains that are open by their date, too old or in the future: a first list comes next.
+
+        Whoever came while they were open is on no list.
+        """
         oldest = now - settings.open_after_days * DAY
-        return self._replace(domains={name: when for name, when in self.domains.items() if when >= oldest})
+        return self._replace(domains={name: when for name, when in self.domains.items() if oldest <= when <= now + DAY})
 
     def only_listed(self, text: bytes) -> Accepted:
         """Return it without the domains in which a list, given as it is written, has nobody: these are open."""

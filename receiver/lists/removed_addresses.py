@@ -37,15 +37,16 @@ class Removal(NamedTuple):
 def read_removals(folder: int, now: int) -> dict[str, Removal]:
     """Return each address that left in the last 90 days, and each that a rollback brought back.
 
-    What is dated after `now` is passed over. Where the first release left no such file, its history and its
-    reference say who left.
+    What a clock that was ahead has dated counts as of now, so that a removal of that time can still be mended. Where
+    the first release left no such file, its history and its reference say who left.
     """
     try:
         content = atomic_files.read(folder, NAME, LIMIT)
     except Failed:
         content = b""
     found = _removals_of_history(folder, now) if content is None else decode_removals(content)
-    return {name: each for name, each in found.items() if _is_kept(each, now)}
+    dated = {name: each._replace(when=now) if each.when > now + AHEAD else each for name, each in found.items()}
+    return {name: each for name, each in dated.items() if each.is_brought_back or each.when >= now - DAYS * DAY}
 
 
 def export_removals(folder: int, now: int) -> bytes:
@@ -130,10 +131,6 @@ def decode_removals(content: bytes) -> dict[str, Removal]:
 def _encode_removal(name: str, each: Removal) -> bytes:
     mark = _BROUGHT_BACK if each.is_brought_back else _BY_PERSON if each.is_by_person else _BY_UPLOAD
     return b"%d %s %s %s\n" % (each.when, each.entry.encode(), mark, name.encode("utf-8", "replace"))
-
-
-def _is_kept(each: Removal, now: int) -> bool:
-    return each.is_brought_back or now - DAYS * DAY <= each.when <= now + AHEAD
 
 
 def _removals_of_history(folder: int, now: int) -> dict[str, Removal]:

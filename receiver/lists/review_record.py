@@ -119,7 +119,7 @@ def decode_record(content: bytes) -> ReviewRecord:
             raise ValueError(f"it is not of format {FORMAT}")
         going, closing, listed = (frozenset(_texts(fields[name])) for name in ("going", "closing", "listed"))
         unseen = tuple(_texts(fields["unseen"]))
-        mail = {name: MailSeen(*_check_types(list(seen), str, int)) for name, seen in fields["mail"].items()}
+        mail = decode_mail(fields["mail"])
         name, *numbers = _check_types(
             [fields[each] for each in ("list", "total", "first", "adding", "relays")], str, int
         )
@@ -127,6 +127,11 @@ def decode_record(content: bytes) -> ReviewRecord:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadRecord(f"it is no record of a review: {type(error).__name__}: {error}") from error
     return ReviewRecord(name, total, first, adding, going, closing, listed, mail, unseen, relays)
+
+
+def decode_mail(fields: Mapping[str, Any]) -> dict[str, MailSeen]:
+    """Return who had mail, from plain JSON. Raises TypeError, AttributeError."""
+    return {name: MailSeen(*_check_types(list(seen), str, int)) for name, seen in fields.items()}
 
 
 def load_record(folder: int) -> ReviewRecord | None:
@@ -169,6 +174,6 @@ def _texts(values: Any) -> list[str]:
 
 def _check_types(values: list[Any], first: type, others: type) -> list[Any]:
     """Return values of which the first is a word and the others are numbers. Raises TypeError."""
-    if not (isinstance(values[0], first) and all(type(value) is others for value in values[1:])):
+    if not (values and isinstance(values[0], first) and all(type(value) is others for value in values[1:])):
         raise TypeError("a word or a number is of another kind")
     return values

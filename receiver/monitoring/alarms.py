@@ -9,7 +9,7 @@ import os
 import re
 import syslog
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from common.exit_codes import DONE
@@ -77,18 +77,28 @@ def merge_outage(alarms: Iterable[Alarm], watched: int) -> list[Alarm]:
     return [Alarm("", STALE, text), *(alarm for alarm in every if not alarm.kind.startswith(STALE))]
 
 
-def raise_alarms(alarms: Iterable[Alarm], places: Places, relay: RelaySettings, now: int) -> list[Alarm]:
+def raise_alarms(
+    alarms: Iterable[Alarm], places: Places, relay: RelaySettings, now: int, ending: Collection[str] = ()
+) -> list[Alarm]:
     """Raise the alarms that were not raised today, and return them.
 
     All go into one call of the operator's program, so that a hundred customers with one fault ring once. If that call
     fails, they are kept for the next run, which may not find them again: a table may be mended by then.
+
+    `ending`: the first words of kinds that say nothing of when they began and that the caller looks for in each run.
+    One of them that is not among `alarms` has ended, so it is raised again when it comes again on the same day.
     """
     today = time.strftime("%Y-%m-%d", time.gmtime(now))
     with atomic_files.hold_directory(places.run) as run:
-        told = {name: day for name, day in (atomic_files.load_json(run, _TOLD) or {}).items() if day == today}
+        before = atomic_files.load_json(run, _TOLD) or {}
         every = {alarm.name: alarm for alarm in (*_read_untold(run), *alarms)}
+        told = {
+            name: day for name, day in before.items() if day == today and (name in every or not _is_of(name, ending))
+        }
         new = [alarm for name, alarm in every.items() if name not in told]
         if not new:
+            if told != before:
+                atomic_files.store_json(run, _TOLD, told)
             return []
         if _run_alarm_program(relay.alarm, [alarm.line for alarm in new]):
             atomic_files.store_json(run, _TOLD, {**told, **{alarm.name: today for alarm in new}})
@@ -97,6 +107,16 @@ def raise_alarms(alarms: Iterable[Alarm], places: Places, relay: RelaySettings, 
             new_untold = new[:_MOST_UNTOLD]
         atomic_files.store_json(run, _UNTOLD, {"alarms": new_untold})
     return new
+
+
+def are_told(run: int) -> bool:
+    """Return whether no alarm waits to be told: the operator's program has taken all of them."""
+    return not _read_untold(run)
+
+
+def _is_of(name: str, kinds: Collection[str]) -> bool:
+    """Return whether an alarm of this name is of one of some kinds, each given by its first word."""
+    return name.partition(" ")[2].partition(" ")[0] in kinds
 
 
 def _read_untold(run: int) -> list[Alarm]:

@@ -16,16 +16,15 @@ from common.next_hop_probe import Answers, Sender, Server
 from common.paths import Places
 from common.settings import UNLISTED, Settings
 from common.spool_files import ASKING
-from receiver.addresses import domain_of
 from receiver.formatting import escape
 from receiver.lists.spool import Spool
 from receiver.monitoring import next_hop
 from receiver.monitoring.alarms import Alarm
+from receiver.monitoring.next_hop import PEOPLE, pick_people
 from receiver.outcome import Stopped
 from receiver.system import atomic_files
 
 REFUSE, DEFER, ASK = UNLISTED
-PEOPLE = 3  # listed addresses that are asked about
 RUNS = 2  # in a row, in which a server must refuse them
 UNASKED_RUNS = 6  # in a row in which there was no time for a server, after which an alarm is raised: half an hour
 _SECONDS = 60.0  # for all servers of one run
@@ -137,13 +136,8 @@ def _find_question(spool: Spool, settings: Settings, routes: Mapping[str, str]) 
     """Return what to ask the server; None where nobody is listed yet, or mail goes by MX records."""
     domain = next((name for name in settings.domains if name in routes and name not in settings.partial), "")
     where = next_hop_probe.server(routes.get(domain, ""))
-    never = {*settings.include, f"postmaster@{domain}"}
-    people = sorted(
-        name for name in spool.read_in_force().recipients if domain_of(name) == domain and name not in never
-    )
-    if where is None or not people:
-        return None
-    return Question(where, people[:: len(people) // PEOPLE or 1][:PEOPLE], domain)
+    people = pick_people(spool.read_in_force().recipients - {*settings.include}, domain)
+    return Question(where, people, domain) if where and people else None
 
 
 def _alarms(customer: str, found: Answers) -> Iterator[Alarm]:

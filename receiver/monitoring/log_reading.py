@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import sha256
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from receiver.formatting import DAY
 from receiver.monitoring.collector import Collector
@@ -114,12 +114,20 @@ def distinct(files: Iterable[OpenedFile]) -> list[OpenedFile]:
     seen, found = set(), []
     for file in sorted(files, key=lambda file: file.is_packed):
         with suppress(*DAMAGED), content(file) as stream:
-            begins = stream.read(_BEGIN)
+            begins = _beginning(stream)
             if begins in seen:
                 continue
             seen.add(begins)
         found.append(file)
     return sorted(found, key=lambda file: file.written)
+
+
+def _beginning(stream: BinaryIO) -> bytes:
+    """Return the first octets of a log, behind the hole that truncating a file in place leaves before what is new."""
+    begins = b""
+    while not begins and (piece := stream.read(1 << 20)):
+        begins = piece.lstrip(b"\0")
+    return (begins + stream.read(_BEGIN))[:_BEGIN]
 
 
 def find_cut_lengths(some: Sequence[Part]) -> frozenset[int]:

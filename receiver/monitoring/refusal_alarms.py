@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from common.next_hop_probe import RANDOM, Answers, Reply
-from receiver.addresses import without_tag
+from receiver.addresses import domain_of, without_tag
 from receiver.formatting import escape, name_some
 from receiver.monitoring.postfix_message import DEFERRED, UNLISTED
 from receiver.monitoring.refusals import Refusals, RefusedAddress
@@ -78,7 +78,7 @@ class Suspects(NamedTuple):
 class SuspectAnswers(NamedTuple):
     """What the tables, the relay and the next hop answer about suspects."""
 
-    next_hop: Answers = Answers()
+    next_hop: Mapping[str, Answers] = {}  # by domain
     relay: Mapping[str, Reply] = {}  # what this relay's own smtpd says
     missing: Collection[str] = frozenset()  # in the tables that Postfix reads
 
@@ -97,14 +97,18 @@ class RefusalAlarm(NamedTuple):
 
 
 def find_suspects(refusals: Refusals, known: ListSnapshot, today: str) -> Suspects:
-    """Return the addresses whose refusal looks wrong, without those named before or asked about today."""
+    """Return the addresses that look wrong: none that was told before, none asked twice on a day.
+
+    While a table cannot be read that is told every day: it has few addresses, and they are the same ones the next time.
+    """
     asked = frozenset(name for name, day in refusals.asked.items() if day == today)
     new = {name: each for name, each in _refused_with_sender(refusals) if _is_new(name, refusals, known)}
     failed = {name: each for name, each in refusals.faults.items() if name not in asked}
     faults = {name: each for name, each in failed.items() if _is_new(name, refusals, known)}
     removed = tuple(name for name, each in new.items() if _is_removed(name, each, known))
     unlisted = [name for name, each in new.items() if name not in asked and _is_missed(name, each, refusals, known)]
-    broken = [name for name, fault in faults.items() if fault.is_broken and not _STRANGE.match(name)]
+    broken = [name for name, fault in failed.items() if fault.is_broken and not _STRANGE.match(name)]
+    broken = [name for name in broken if refusals.named.get(name) != today and not _is_made_up(name, refusals, known)]
     overruled = [name for name, fault in faults.items() if not fault.is_broken and name in known.listed]
     unlisted, broken, overruled = unlisted[:MOST], broken[:MOST], overruled[:MOST]
     guessed = _guessed_names(removed, refusals, known)
@@ -119,6 +123,12 @@ def find_refusal_alarms(known: ListSnapshot, asked: Suspects, answered: SuspectA
         *_alarm_unlisted(known, asked, answered),
         *_alarm_overruled(known, asked, answered),
     ]
+
+
+def find_mended(asked: Suspects, answered: SuspectAnswers) -> list[str]:
+    """Return those whose table can be read by now: whatever is wrong with them later is something new."""
+    replies = ((name, answered.relay.get(name)) for name in asked.broken)
+    return [name for name, reply in replies if reply and not _is_broken(reply)]
 
 
 def daily_line(refusals: Refusals, known: ListSnapshot) -> RefusalAlarm | None:
@@ -166,9 +176,14 @@ def _is_real(name: str, refused: RefusedAddress, refusals: Refusals, known: List
 
 
 def _is_new(name: str, refusals: Refusals, known: ListSnapshot) -> bool:
-    """Return whether an address was not named yet, and is no random one that Postern itself made up."""
+    """Return whether nobody was told of an address, and Postern has not made it up itself."""
+    return name not in refusals.named and not _is_made_up(name, refusals, known)
+
+
+def _is_made_up(name: str, refusals: Refusals, known: ListSnapshot) -> bool:
+    """Return whether Postern has made an address up, which nobody ever had."""
     is_real = _is_real(name, refusals.refused.get(name, RefusedAddress({}, ())), refusals, known)
-    return name not in refusals.named and (is_real or not RANDOM.fullmatch(name))
+    return bool(RANDOM.fullmatch(name)) and not is_real
 
 
 def _is_removed(name: str, refused: RefusedAddress, known: ListSnapshot) -> bool:
@@ -185,21 +200,26 @@ def _is_missed(name: str, refused: RefusedAddress, refusals: Refusals, known: Li
 
 
 def _alarm_removed(known: ListSnapshot, asked: Suspects, answered: SuspectAnswers) -> Iterator[RefusalAlarm]:
-    """Yield one line: those that the server takes; if that proves nothing, uploads that removed more than a few."""
+    """Yield a line: whom the server takes; and one where its answer proves nothing: more than a few of one upload."""
     names = [name for name in asked.removed if name in answered.missing]
-    proves_nothing = answered.next_hop.takes_everybody or not known.may_be_asked
+    taken = _taken_by_next_hop(names, answered)
+    yield from _alarm_entries(known, taken, 0, "though the server takes them")
+    likely = [name for name in names if name not in asked.guessed]
+    open_to_all = [name for name in likely if _answers_for(name, answered).takes_everybody]
+    yield from _alarm_entries(known, open_to_all, known.shrink_floor, "though the server takes everybody")
+    unknown = [name for name in likely if not known.may_be_asked or _answers_for(name, answered).is_refused]
+    how = "though it cannot be asked whether the server takes them"
+    yield from _alarm_entries(known, unknown, known.shrink_floor, how)
+
+
+def _alarm_entries(known: ListSnapshot, names: Iterable[str], fewest: int, how: str) -> Iterator[RefusalAlarm]:
+    """Yield one line about the uploads that removed more than `fewest` of some names."""
     by_entry: dict[str, list[str]] = {}
-    likely = (name for name in names if name not in asked.guessed)
-    for name in likely if proves_nothing else _taken_by_next_hop(names, answered):
+    for name in names:
         by_entry.setdefault(known.gone[name].entry, []).append(name)
-    fewest = known.shrink_floor if proves_nothing else 0
     many = {entry: some for entry, some in by_entry.items() if len(some) > fewest}
     entries = sorted(many, key=lambda entry: -len(many[entry]))[:_ENTRIES]
     if entries:
-        how = (
-            "though the server takes everybody" if answered.next_hop.takes_everybody else "though the server takes them"
-        )
-        how = how if known.may_be_asked else "though it cannot be asked whether the server takes them"
         told = tuple(name for entry in entries for name in many[entry])
         cure = ", ".join(f"`inv rollback {known.customer} --entry {entry}`" for entry in entries)
         yield RefusalAlarm(f"an upload removed, and now are refused, {how}: {_names(told)}; {cure}", told)
@@ -214,8 +234,6 @@ def _alarm_broken(known: ListSnapshot, asked: Suspects, answered: SuspectAnswers
 
 
 def _alarm_unlisted(known: ListSnapshot, asked: Suspects, answered: SuspectAnswers) -> Iterator[RefusalAlarm]:
-    if answered.next_hop.takes_everybody:
-        return  # what it takes proves nothing
     taken = _taken_by_next_hop([name for name in asked.unlisted if name in answered.missing], answered)
     held = [name for name in taken if name in known.held]
     had_mail = [name for name in taken if name not in known.held]
@@ -239,11 +257,17 @@ def _alarm_overruled(known: ListSnapshot, asked: Suspects, answered: SuspectAnsw
 
 
 def _taken_by_next_hop(names: Iterable[str], answered: SuspectAnswers) -> list[str]:
-    """Return those that the next hop takes, while it refuses a name that nobody has."""
-    random, replies = answered.next_hop.random, answered.next_hop.replies
-    if random is None or not random.is_refused:
-        return []
-    return [name for name in names if name in replies and replies[name].is_taken]
+    """Return those that the next hop takes, while it refuses a name of their domain that nobody has."""
+    return [name for name in names if _is_taken(name, _answers_for(name, answered))]
+
+
+def _is_taken(name: str, answers: Answers) -> bool:
+    is_proof = answers.random is not None and answers.random.is_refused
+    return is_proof and name in answers.replies and answers.replies[name].is_taken
+
+
+def _answers_for(name: str, answered: SuspectAnswers) -> Answers:
+    return answered.next_hop.get(domain_of(name), Answers())
 
 
 def _is_broken(reply: Reply) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from common import next_hop_probe
 from common.next_hop_probe import Answers, Sender, Server
@@ -16,6 +16,7 @@ from receiver.lists.removed_addresses import Removal
 from receiver.lists.spool import Spool
 from receiver.monitoring.alarms import Alarm
 from receiver.monitoring.log_findings import Watch, WatchedCustomer, local_day
+from receiver.monitoring.next_hop import ask_by_domain
 from receiver.monitoring.refusal_alarms import (
     DAILY,
     ListSnapshot,
@@ -24,6 +25,7 @@ from receiver.monitoring.refusal_alarms import (
     SuspectAnswers,
     Suspects,
     daily_line,
+    find_mended,
     find_refusal_alarms,
     find_suspects,
 )
@@ -53,16 +55,18 @@ class RefusalCheck:
 
     def _of_customer(self, watched: WatchedCustomer) -> list[Alarm]:
         refusals, customer = watched.refusals, watched.settings.customer
-        if refusals.refused or refusals.faults:
+        if refusals.refused or refusals.faults or refusals.named:  # who was named may be listed again by now
             known = self._read_known(watched.settings)
             refusals.forget_named(known.listed)
             asked = find_suspects(refusals, known, self._today)
-            answered = self._ask(asked, watched.settings)
+            answered = self._ask(asked, watched.settings, known.listed)
             for alarm in find_refusal_alarms(known, asked, answered):
                 self._raise(watched, alarm)
             if DAILY not in dict(raised_today(refusals.raised, self._now)) and (line := daily_line(refusals, known)):
                 self._raise(watched, line)
-            refusals.asked.update(dict.fromkeys((*answered.next_hop.replies, *answered.relay), self._today))
+            replied = [name for answers in answered.next_hop.values() for name in answers.replies]
+            refusals.asked.update(dict.fromkeys((*replied, *answered.relay), self._today))
+            refusals.mend(find_mended(asked, answered))
         return [Alarm(customer, kind, text) for kind, text in raised_today(refusals.raised, self._now)]
 
     def _read_known(self, settings: Settings) -> ListSnapshot:
@@ -83,9 +87,13 @@ class RefusalCheck:
         watched.refusals.raised[alarm.kind] = RaisedAlarm(alarm_day(self._now), alarm.text)
         watched.refusals.named.update(dict.fromkeys(alarm.addresses, self._today))
 
-    def _ask(self, asked: Suspects, settings: Settings) -> SuspectAnswers:
+    def _is_raised(self, watched: WatchedCustomer, kind: str) -> bool:
+        return any(kind == each for each, _ in raised_today(watched.refusals.raised, self._now))
+
+    def _ask(self, asked: Suspects, settings: Settings, listed: Collection[str]) -> SuspectAnswers:
         missing = self._missing_in_tables(asked.for_tables)
-        next_hop = self._ask_next_hop([name for name in asked.for_next_hop if name in missing], settings)
+        names, people = [name for name in asked.for_next_hop if name in missing], {*listed} - {*settings.include}
+        next_hop = self._ask_next_hop(names, people, settings) if names else {}
         return SuspectAnswers(next_hop, self.ask_relay(asked.for_relay).replies, missing)
 
     def _missing_in_tables(self, names: list[str]) -> frozenset[str]:
@@ -100,12 +108,9 @@ class RefusalCheck:
             return frozenset()
         return frozenset(name for name in missing - domains if f"@{domain_of(name)}" in missing)
 
-    def _ask_next_hop(self, names: list[str], settings: Settings) -> Answers:
-        where = self._next_hop(settings)
-        if not names or where is None:
-            return Answers()
-        sender = next_hop_probe.verify_sender(self._postfix)
-        return next_hop_probe.ask(where, sender, names, domain_of(names[0]), self._left)
+    def _ask_next_hop(self, names: list[str], listed: Collection[str], settings: Settings) -> dict[str, Answers]:
+        where, sender = self._next_hop(settings), next_hop_probe.verify_sender(self._postfix)
+        return ask_by_domain(where, sender, names, listed, lambda: self._left) if where else {}
 
     def ask_relay(self, names: list[str]) -> Answers:
         """Return what this relay says about addresses; who is not asked has no reply.

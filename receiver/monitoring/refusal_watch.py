@@ -9,6 +9,7 @@ from functools import partial
 
 from common.paths import Places
 from common.settings import Settings
+from receiver.formatting import DAY
 from receiver.lists import history, judged_mail, list_file, removed_addresses
 from receiver.lists.spool import Spool
 from receiver.monitoring import log_state, refusals_file
@@ -47,6 +48,8 @@ def load(places: Places, run: int, customers: Iterable[Settings]) -> Watch:
 def update(places: Places, run: int, customers: Sequence[Settings], logs: OpenedLogs, now: float) -> Watch:
     """Read what is new in the logs; write and return the findings."""
     before, is_over = load(places, run, customers), deadline(SECONDS)
+    if before.state.read > now + DAY:  # a clock was ahead, and let days be forgotten that are in the logs still
+        before = before._replace(state=LogState())
     watch = before if before.state.read else before._replace(customers=_customers_to_recount(before.customers))
     routes = read_routes(places, watch.customers)
     for name, each in watch.customers.items():

@@ -151,6 +151,12 @@ class Refusals:
             if not refused.was_listed and address in listed:
                 self.refused[address] = refused._replace(was_listed=True)
 
+    def mend(self, addresses: Iterable[str]) -> None:
+        """Forget the faults of some addresses, which have ended, and that they were asked about and told."""
+        for name in addresses:
+            for some in (self.faults, self.asked, self.named):
+                some.pop(name, None)
+
     def forget_named(self, listed: Collection[str]) -> None:
         """Allow addresses that are listed again to be named again, except those that another rule refuses."""
         self.named = {name: day for name, day in self.named.items() if name in self.faults or name not in listed}

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from common.settings import BadSettings
-from common.spool_files import FOLLOW
+from common.spool_files import FOLLOW, TIMER
 from receiver.formatting import escape
 from receiver.lists import publishing
 from receiver.lists.spool import Spool
@@ -34,6 +34,7 @@ from receiver.system import atomic_files, locks
 
 ALL = 600  # seconds after which every customer is looked at
 OVERLAP = 60  # seconds by which a look reaches back, for what was committed late
+QUIET = 1_800  # seconds since the timer's last run, after which this relay tells nobody anything
 BESIDE = 180  # seconds for which a follower may have heads that do not know each other
 
 
@@ -47,7 +48,7 @@ class FollowRecord(NamedTuple):
     why: str = ""  # the store was not reached
     wrong: Mapping[str, str] = {}  # by customer: what could not be taken, and why
     beside: Mapping[str, int] = {}  # by customer: since when it has heads that do not know each other
-    alive: Sequence[str] = ()  # upload relays with a heartbeat in the last hour; none: this one's could not be written
+    alive: Sequence[str] = ()  # upload relays with a heartbeat in the last hour; none: this one's was not written
 
 
 class FollowResult(NamedTuple):
@@ -93,12 +94,24 @@ def _look(access: StoreAccess, customers: Sequence[str], run: int, now: int, unt
                 if _follow_safely(access, connection, name, wrong):
                     changed.append(name)
             access.note_damage(connection.damaged)
-            alive = beat(connection, access.settings, _upload_relays(access, customers))
+            alive = beat(connection, access.settings, _upload_relays(access, customers)) if _tells(run, now) else ()
     except (Unreached, BadSettings) as error:
         return FollowResult(last._replace(tried=now, why=str(error)), tuple(changed))
     beside = {name: last.beside.get(name, now) for name in customers if _has_several(access, name)}
     whole = now if every else last.every
     return FollowResult(FollowRecord(now, now, clock, whole, "", wrong, beside, alive), tuple(changed))
+
+
+def _tells(run: int, now: int) -> bool:
+    """Return whether a person hears what this relay has to tell: its timer runs, and its alarms get through.
+
+    Else it has no heartbeat, and another relay tells as well. A relay whose timer has never run is given time.
+    """
+    noted = atomic_files.load_json(run, TIMER)
+    if not noted:
+        return True
+    ran = noted.get("ran")
+    return isinstance(ran, int) and abs(now - ran) <= QUIET and noted.get("told") is True
 
 
 def _upload_relays(access: StoreAccess, customers: Iterable[str]) -> set[str]:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from commands.accept import unlisted_lines
+from commands.accept import AcceptOptions, accept, unlisted_lines
+from common.exit_codes import DONE
+from fleet import relay_cli
+from fleet.relay_answers import Answers, RelayAnswer
+from fleet.relay_cli import CustomerRelays
+from inventory.model import Customer
 
 VERIFY = "; `inv verify acme` asks its relays"
 NOW = "acme: from now on who is not listed is"
@@ -45,3 +52,28 @@ SAID: dict[str, tuple[str, dict[str, dict[str, Any]], list[str]]] = {
 def test_accept_says_what_each_relay_does_with_unlisted_addresses(case: str) -> None:
     wanted, records, lines = SAID[case]
     assert unlisted_lines("acme", wanted, records) == lines
+
+
+def test_relays_that_accept_are_told_who_had_mail_on_any_relay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower takes mail too, and no upload relay knows of that."""
+    given: dict[str, bytes] = {}
+    mail = {"had_mail": {"late@acme.example": "2026-11-28"}, "waiting": {}, "mail_days": {"late@acme.example": 1}}
+    said: dict[str, dict[str, Any]] = {
+        "status": {"mx1": {"held": {"list": "a" * 64}}},
+        "refusals": {
+            "mx1": {**mail, "had_mail": {}, "mail_days": {}, "incomplete": ""},
+            "mx9": {**mail, "incomplete": ""},
+        },
+        "accept": {"mx1": {"line": "acme: done"}},
+    }
+
+    def ask(_: object, __: str, verb: str, *words: str, stdin: bytes = b"", needs: str = "") -> Answers:
+        given[verb] = stdin
+        return {name: RelayAnswer(DONE, record) for name, record in said[verb].items()}
+
+    scope = CustomerRelays(cast("Customer", SimpleNamespace(upload_relays=("mx1",), unlisted=None)), ())
+    monkeypatch.setattr(relay_cli, "ask_relays", ask)
+    monkeypatch.setattr(CustomerRelays, "of", lambda _: scope)
+    options = AcceptOptions({"first": "40"}, "a" * 64, as_json=True)
+    assert accept("acme", options) == DONE
+    assert json.loads(given["accept"]) == {"late@acme.example": ["2026-11-28", 1]}

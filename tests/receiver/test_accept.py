@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common.exit_codes import DONE
+from common.exit_codes import DONE, REFUSED
 from common.next_hop_probe import Answers, Reply
 from receiver.actions.accept import AcceptOrder, Witness, accept_held
 from receiver.lists import judged_mail
@@ -15,8 +15,9 @@ from receiver.lists.review_record import BadRecord, ListEffect, MailSeen, Number
 from receiver.monitoring.log_findings import SeenMail
 from receiver.monitoring.next_hop import NextHop
 from receiver.outcome import Failed, Refused
+from tests.support import next_hop_server
 from tests.support.mail_server import mail_server
-from tests.support.small_relay import NOT_ASKED, SmallRelay, people
+from tests.support.small_relay import SmallRelay, people
 
 SALES = "sales@acme.example"
 LATE = "late@acme.example"
@@ -56,10 +57,10 @@ def test_an_accept_that_takes_no_effect_has_judged_nobody(first: SmallRelay) -> 
     with first.spool() as spool:
         spool.commit = fail
         with pytest.raises(Failed):
-            accept_held(spool, order, Witness(mail(SALES), lambda _: NOT_ASKED), first.tables)
+            accept_held(spool, order, Witness(mail(SALES), lambda *_: {}), first.tables)
         assert judged_mail.read_judged(spool.folder, 0) == {}
         spool.commit = None
-        accept_held(spool, order, Witness(mail(SALES), lambda _: NOT_ASKED), first.tables)
+        accept_held(spool, order, Witness(mail(SALES), lambda *_: {}), first.tables)
         assert judged_mail.read_judged(spool.folder, 0).keys() == {SALES}
 
 
@@ -166,6 +167,33 @@ def test_mail_since_the_review_counts_unless_the_server_refuses_it_or_takes_ever
     assert bool(outcome.notes) == (answers.random == YES)
 
 
+def test_a_server_that_takes_everybody_in_one_domain_proves_nothing_of_another(tmp_path: Path) -> None:
+    relay, there = SmallRelay(tmp_path, domains=("acme.example", "acme.co.example")), "late@acme.co.example"
+    relay.offer([*people(40), *people(40, "acme.co.example")])
+    name = relay.review().held.list
+    with next_hop_server.mail_server([there]) as server:
+        server.open_domain = "acme.example"
+        order = AcceptOrder(Numbers(first=80), name, "olga", log_incomplete=True)
+        with relay.spool() as spool, pytest.raises(Refused, match=rf"^{there} had mail since the review"):
+            accept_held(spool, order, Witness(mail(LATE, there), NextHop(server.route, {}).ask), relay.tables)
+
+
+def test_a_server_that_refuses_who_is_listed_as_well_has_said_nothing_of_who_had_mail(first: SmallRelay) -> None:
+    name = first.review().held.list
+    order = AcceptOrder(Numbers(first=40), name, "olga", log_incomplete=True)
+    late, server = f"^{LATE} had mail since the review", mail_server(b"550 5.7.68 we do not know you\r\n")
+    with server as route, first.spool() as spool, pytest.raises(Refused, match=late):
+        accept_held(spool, order, Witness(mail(LATE), NextHop(route, {}).ask), first.tables)
+
+
+def test_a_review_says_in_which_domain_the_server_takes_everybody() -> None:
+    with next_hop_server.mail_server([]) as server:
+        server.open_domain = "acme.co.example"
+        said = NextHop(server.route, {}).describe([LATE, SALES, "late@acme.co.example"], [])
+    assert said.startswith("acme.co.example: the customer's server takes everybody")
+    assert "acme.example:" not in said
+
+
 def test_more_than_can_be_asked_of_a_server_count_as_taken(first: SmallRelay) -> None:
     name = first.review().held.list
     late = [f"late{number}@acme.example" for number in range(60)]
@@ -200,9 +228,29 @@ def test_a_tagged_address_is_on_the_list_where_plus_addresses_are_taken() -> Non
 )
 def test_a_review_says_what_the_customer_s_server_makes_of_a_random_name(reply: bytes, says: str) -> None:
     with mail_server(reply) as route:
-        said = NextHop(route, "acme.example", {}).describe()
+        said = NextHop(route, {}).describe([LATE], [])
     assert says in said
     assert bool(said) == bool(says)
+
+
+def test_mail_that_another_relay_has_seen_since_the_review_counts(first: SmallRelay) -> None:
+    name = first.review().held.list
+    words = ("accept", "acme", "--first", "40", "--log-incomplete", "--list", name, "--mail")
+    done = first.admin(*words, stdin=json.dumps({LATE: ["2026-11-28", 1]}).encode())
+    assert done.returncode == REFUSED
+    assert f"{LATE} had mail since the review, and would be refused" in done.stdout.decode()
+    assert first.accepted() == {}
+    assert first.admin(*words, stdin=b"{}").returncode == DONE
+
+
+@pytest.mark.parametrize("said", [b"", b"[]", b'{"a": 1}', b'{"a": []}', b'{"a": [1, 1]}', b'{"a": ["b", 1, 2]}'])
+def test_mail_of_other_relays_that_cannot_be_read_takes_nothing(first: SmallRelay, said: bytes) -> None:
+    name = first.review().held.list
+    words = ("accept", "acme", "--first", "40", "--log-incomplete", "--list", name, "--mail")
+    done = first.admin(*words, stdin=said)
+    assert done.returncode == REFUSED
+    assert "who had mail on the relays of acme cannot be read" in done.stdout.decode()
+    assert first.accepted() == {}
 
 
 # ---- records
@@ -221,6 +269,7 @@ def test_a_review_says_what_the_customer_s_server_makes_of_a_random_name(reply: 
         b'{"postern":1,"list":"a","total":1,"first":0,"adding":0,"relays":1,"going":[1],"closing":[],"mail":{},"unseen":[]}',
         b'{"postern":1,"list":"a","total":"1","first":0,"adding":0,"relays":1,"going":[],"closing":[],"mail":{},"unseen":[]}',
         b'{"postern":1,"list":"a","total":1,"first":0,"adding":0,"relays":1,"going":[],"closing":[],"mail":[],"unseen":[]}',
+        b'{"postern":1,"list":"a","total":1,"first":0,"adding":0,"relays":1,"going":[],"closing":[],"listed":[],"mail":{"a":[]},"unseen":[]}',
     ],
 )
 def test_a_damaged_record_wants_another_look_and_takes_nothing(settled: SmallRelay, damage: bytes) -> None:

@@ -144,6 +144,17 @@ def years_ahead(relay: SmallRelay) -> None:
     (relay.folder / "reference" / "2999-01-01.gz").write_bytes(newest.read_bytes())
 
 
+def test_a_list_with_a_domain_that_left_is_taken_over_without_it(honest: SmallRelay, rebuilt: SmallRelay) -> None:
+    honest.provision(domains=("acme.example", "old.example"))
+    honest.offer([*EVERYBODY, "one@old.example"])
+    honest.accept("first", 1)
+    honest.provision(domains=("acme.example",))
+    assert "one@old.example" in honest.in_force(), "no upload has come since"
+    assert rebuilt.admin("take-over", "acme", stdin=given(honest)).returncode == DONE
+    assert rebuilt.in_force() == set(EVERYBODY)
+    assert rebuilt.accepted().keys() == {"acme.example"}
+
+
 def test_the_past_of_siblings_that_differ_is_united(honest: SmallRelay, tmp_path: Path, rebuilt: SmallRelay) -> None:
     honest.offer(EVERYBODY[:39])
     twin = SmallRelay.copy(honest, tmp_path / "twin")

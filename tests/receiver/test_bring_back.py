@@ -11,8 +11,9 @@ import pytest
 from receiver.actions.bring_back import bring_back
 from receiver.actions.resume import resume_uploads
 from receiver.actions.rollback import ListChoice
-from receiver.lists import upload_log
+from receiver.lists import removed_addresses, upload_log
 from receiver.outcome import Origin, Outcome, Refused
+from receiver.system import atomic_files
 from tests.support.small_relay import SmallRelay, people
 
 pytestmark = pytest.mark.slow  # each test runs the receiver's programs and postmap, several times
@@ -45,6 +46,20 @@ def test_whom_an_entry_removed_is_listed_again_and_nothing_is_frozen(relay: Smal
     assert (outcome.did, outcome.added, outcome.removed) == ("published", 8, 0)
     assert relay.in_tables() == set(EVERYBODY)
     assert relay.offer([*EVERYBODY, "new@acme.example"]).did == "published"
+
+
+def test_a_removal_that_a_clock_which_was_ahead_has_dated_can_be_mended(tmp_path: Path) -> None:
+    relay = SmallRelay(tmp_path)
+    relay.offer(EVERYBODY)
+    relay.accept("first", 100)
+    ahead = int(time.time()) + 20 * 86_400
+    relay.offer(EVERYBODY[:92])
+    with relay.spool() as spool:
+        removals = removed_addresses.read_removals(spool.folder, ahead)
+        dated = {name: each._replace(when=ahead) for name, each in removals.items()}
+        atomic_files.replace(spool.folder, removed_addresses.NAME, removed_addresses.encode_removals(dated))
+    assert mend(relay, removal(relay)).added == 8
+    assert relay.in_force() == set(EVERYBODY)
 
 
 def test_who_was_brought_back_stays_though_uploads_lack_them(relay: SmallRelay) -> None:

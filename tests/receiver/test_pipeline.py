@@ -305,6 +305,14 @@ def test_after_rule_five_a_domain_closes_again_by_a_review_alone(settled: SmallR
     assert settled.offer(people(40)).did == "unchanged"
 
 
+def test_a_domain_that_is_open_for_a_date_to_come_closes_again_by_a_review_alone(settled: SmallRelay) -> None:
+    age(settled, -60)
+    outcome = settled.offer([*people(40), "new@acme.example"])
+    assert (outcome.did, outcome.reasons) == ("held", ("first list of acme.example (41)",))
+    settled.accept("first", 41)
+    assert settled.accepted().keys() == {"acme.example"}
+
+
 def test_after_rule_five_a_longer_time_does_not_close_what_an_upload_has_found_open(settled: SmallRelay) -> None:
     age(settled, 31)
     settled.offer(people(40))

@@ -15,16 +15,21 @@ import pytest
 from common import next_hop_probe
 from common.next_hop_probe import Answers, Reply, Sender, Server
 from receiver.lists import upload_log
+from receiver.lists.review_record import MailSeen, Numbers
+from receiver.monitoring.log_findings import SeenMail
+from receiver.monitoring.postfix_message import Breakage
 from receiver.monitoring.refusal_alarms import (
     ListSnapshot,
     RecentRemoval,
     SuspectAnswers,
     daily_line,
+    find_mended,
     find_refusal_alarms,
     find_suspects,
 )
 from receiver.monitoring.refusals import Fault, Mail, RefusalDay, Refusals, RefusedAddress
 from receiver.timer import run_timer
+from tests.support import next_hop_server
 from tests.support.maillog import refusal, smtpd
 from tests.support.small_relay import SmallRelay, people
 
@@ -55,7 +60,9 @@ def test_a_refusal_is_told_when_it_looks_wrong_and_the_answers_bear_it_out(case:
     random = Reply(given["random"], "said") if given["random"] else None
     missing = asked.for_tables if given["missing"] is None else given["missing"]
     relay = {name: Reply(*each) for name, each in given["relay"].items()}
-    alarms = find_refusal_alarms(known, asked, SuspectAnswers(Answers(replies, random), relay, missing))
+    alarms = find_refusal_alarms(
+        known, asked, SuspectAnswers({"acme.example": Answers(replies, random)}, relay, missing)
+    )
     line = daily_line(refusals, known)
     assert [alarm.text for alarm in (*alarms, *([line] if line else []))] == given["alarms"]
 
@@ -72,6 +79,23 @@ def test_a_name_of_the_form_that_we_make_up_is_asked_about_where_somebody_has_it
     assert find_suspects(refusals, ListSnapshot("acme", set(), {MADE_UP}), TODAY).for_next_hop == [MADE_UP]
     gone = {MADE_UP: RecentRemoval("e1", by_person=False, since="2026-11-01")}
     assert find_suspects(refusals, ListSnapshot("acme", set(), gone=gone), TODAY).for_next_hop == [MADE_UP]
+
+
+def test_a_table_that_cannot_be_read_is_told_every_day_and_again_once_it_was_mended() -> None:
+    refusals, known, anna = Refusals(), ListSnapshot("acme", {"anna@acme.example"}), "anna@acme.example"
+    refusals.fail(anna, Breakage(anna, "Temporary lookup failure", "192.0.2.1"), TODAY)
+    refusals.named, refusals.asked = {anna: "2026-11-18"}, {anna: "2026-11-18"}
+    asked = find_suspects(refusals, known, TODAY)
+    assert asked.broken == (anna,)
+    still = SuspectAnswers(relay={anna: Reply(451, "4.3.0 Temporary lookup failure")})
+    assert len(find_refusal_alarms(known, asked, still)) == 1
+    assert find_mended(asked, still) == []
+    refusals.named[anna] = TODAY
+    assert find_suspects(refusals, known, TODAY).broken == (), "it was told today"
+    refusals.mend(find_mended(asked, SuspectAnswers(relay={anna: Reply(250, "ok")})))
+    assert find_suspects(refusals, known, TODAY).broken == ()
+    refusals.fail(anna, Breakage(anna, "Temporary lookup failure", "192.0.2.1"), TODAY)
+    assert find_suspects(refusals, known, TODAY).broken == (anna,), "it is another one"
 
 
 # ---- asking
@@ -228,6 +252,65 @@ def test_the_timer_names_the_command_that_mends_a_wrong_removal(watched: SmallRe
     entry, text = newest_entry(watched), "an upload removed, and now are refused, though the server takes them"
     assert alarm_lines(watched, LAST, refused(LAST)) == [f"acme: {text}: {LAST}; `inv rollback acme --entry {entry}`"]
     assert alarm_lines(watched, LAST, refused(LAST)) == [], "it was named"
+
+
+def test_a_server_that_takes_everybody_in_one_domain_is_believed_in_another(tmp_path: Path) -> None:
+    relay, here, there = (
+        SmallRelay(tmp_path, domains=("acme.example", "b.example")),
+        people(40),
+        people(40, "b.example"),
+    )
+    relay.offer([*here, *there])
+    relay.accept("first", 80)
+    relay.offer([*here[:-1], *there[:-1]])
+    with next_hop_server.mail_server(there) as server:
+        server.open_domain = "acme.example"
+        (line,) = run_with_server(relay, server, refused(here[-1], there[-1]))
+    assert line.startswith(f"acme: an upload removed, and now are refused, though the server takes them: {there[-1]};")
+
+
+@pytest.mark.parametrize("refuses_senders", [True, False], ids=["the sender", "whoever is asked about"])
+def test_a_server_that_refuses_the_question_leaves_no_wrong_removal_untold(
+    tmp_path: Path, refuses_senders: bool
+) -> None:
+    relay = SmallRelay(tmp_path, shrink_percent=20)
+    relay.offer(people(40))
+    relay.accept("first", 40)
+    relay.offer(people(36))
+    with next_hop_server.mail_server([]) as server:
+        server.refuses_senders = refuses_senders
+        assert run_with_server(relay, server, refused(*people(40)[36:38])) == [], "no more than a few, as anywhere"
+        (line,) = run_with_server(relay, server, refused(*people(40)[38:]))
+    assert "and now are refused, though it cannot be asked whether the server takes them: user00036@" in line
+    assert line.endswith(f"`inv rollback acme --entry {newest_entry(relay)}`")
+
+
+def test_whom_a_person_judged_is_told_once_an_upload_has_listed_and_removed_them_though_nobody_else_is_refused(
+    tmp_path: Path,
+) -> None:
+    relay, sales = SmallRelay(tmp_path), "sales@acme.example"
+    relay.offer(people(40))
+    seen = SeenMail({sales: MailSeen("2026-11-28", 1)})
+    relay.accept_reviewed(relay.review(seen).held.list, Numbers(first=40, although_mail=1), seen)
+    with next_hop_server.mail_server([sales]) as server:
+        assert run_with_server(relay, server, later=100) == []
+        relay.offer([*people(40), sales])
+        assert run_with_server(relay, server, later=200) == []
+        relay.offer(people(40))
+        (line,) = run_with_server(relay, server, refused(sales), later=300)
+    assert line.endswith(f"{sales}; `inv rollback acme --entry {newest_entry(relay)}`")
+
+
+def run_with_server(relay: SmallRelay, server: next_hop_server.MailServer, *lines: bytes, later: int = 0) -> list[str]:
+    """Return what the timer finds of refused addresses, where this server is the next hop."""
+    log = relay.var / "mail.log"
+    with log.open("ab") as file:
+        file.write(b"".join(lines))
+    routes = "".join(f"{name} {server.route}\n" for name in relay.settings.domains)
+    (Path(relay.places.tree("acme")) / "transport").write_text(routes)
+    with relay.opened_logs(log) as logs:
+        answer = run_timer(relay.places, relay.tables, int(time.time()) + later, logs)
+    return [line for line in answer.record["alarms"] if "refused" in line]
 
 
 def test_whom_a_person_let_go_is_told_as_a_leaver_once(watched: SmallRelay) -> None:

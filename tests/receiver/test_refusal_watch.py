@@ -155,6 +155,29 @@ def test_a_log_truncated_in_place_with_a_hole_is_read_on(relay: SmallRelay, log:
     assert counted(relay, log) == 2
 
 
+def test_what_a_clock_that_was_ahead_had_forgotten_is_counted_anew_once_it_is_right(
+    relay: SmallRelay, log: Path
+) -> None:
+    append(log, smtp(delivery("new@acme.example"), today()))
+    assert "new@acme.example" in read(relay, log).customers["acme"].refusals.mail
+    assert read(relay, log, time.time() + 20 * DAY).customers["acme"].refusals.mail == {}
+    after = read(relay, log).customers["acme"].refusals
+    assert "new@acme.example" in after.mail
+    assert after.refused[BOB].kinds == {"unlisted": 1}
+
+
+def test_logs_that_both_begin_with_a_hole_are_no_copies_of_one_another(relay: SmallRelay, log: Path) -> None:
+    for number in range(2, 4):
+        size, rotated = log.stat().st_size + 8_192, log.with_name("mail.log.1")
+        rotated.unlink(missing_ok=True)
+        shutil.copy(log, rotated)
+        with log.open("r+b") as file:
+            file.truncate(0)
+            file.seek(size)
+            file.write(refusal_line(number))
+        assert counted(relay, log) == number
+
+
 def test_two_rotations_between_two_readings_are_read_in_order(relay: SmallRelay, log: Path) -> None:
     append(log, refusal_line(2))
     os.utime(log, (time.time() - 120, time.time() - 120))

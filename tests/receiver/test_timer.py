@@ -361,6 +361,43 @@ def test_a_main_cf_that_no_longer_names_our_tables_is_told_once_a_day(relay: Sma
     assert alarm_lines(relay, DAY) == []
 
 
+def test_a_main_cf_that_is_mended_and_put_back_on_the_same_day_is_told_again(relay: SmallRelay) -> None:
+    said = "relay_domains: names no table /etc/postern/tables/relay_domains\n"
+    (relay.etc / "unnamed").write_text(said)
+    assert len(alarm_lines(relay)) == 1
+    (relay.etc / "unnamed").unlink()
+    assert alarm_lines(relay) == []
+    (relay.etc / "unnamed").write_text(said)
+    assert len(alarm_lines(relay)) == 1
+    assert alarm_lines(relay) == []
+
+
+def test_a_second_list_of_main_cf_that_no_longer_names_our_table_is_told_on_the_same_day(relay: SmallRelay) -> None:
+    (relay.etc / "unnamed").write_text("relay_recipient_maps: names no table of ours\n")
+    assert len(alarm_lines(relay)) == 1
+    (relay.etc / "unnamed").write_text("relay_recipient_maps: names no table of ours\nrelay_domains: names none\n")
+    (line,) = alarm_lines(relay)
+    assert "relay_domains: names none" in line
+
+
+def test_each_domain_that_a_table_closes_no_longer_is_told(relay: SmallRelay) -> None:
+    table = "relay_recipient_maps regexp:/etc/postfix/theirs.re"
+    relay.provision(domains=("a.example", "b.example"), closed_by={"a.example": table, "b.example": table})
+    (relay.etc / "adopted").write_text("acme: a.example IS OPEN\nacme: b.example IS OPEN\n")
+    told = alarm_lines(relay)
+    assert {"acme: a.example IS OPEN", "acme: b.example IS OPEN"} <= {*told}
+
+
+def test_tables_that_break_again_on_the_same_day_are_told_again(relay: SmallRelay) -> None:
+    (relay.etc / "broken").write_text("plus: regexp:/etc/postern/tables/plus: No such file or directory\n")
+    assert len(alarm_lines(relay)) == 1
+    assert alarm_lines(relay) == [], "it has not ended"
+    (relay.etc / "broken").unlink()
+    assert alarm_lines(relay) == []
+    (relay.etc / "broken").write_text("plus: regexp:/etc/postern/tables/plus: No such file or directory\n")
+    assert len(alarm_lines(relay)) == 1
+
+
 # ---- metrics
 
 

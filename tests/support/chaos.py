@@ -34,7 +34,7 @@ from receiver.store.shared_change import PersonDecision, run_shared
 from receiver.system import atomic_files
 from receiver.upload.pipeline import process_export, recover
 from tests.support.postgres import TABLES, Postgres, join
-from tests.support.small_relay import NO_MAIL, NOT_ASKED, SmallRelay, export, people
+from tests.support.small_relay import NO_MAIL, SmallRelay, export, people
 
 STEPS = ("connected", "locked", "written", "before-commit", "after-commit", "before-publish", "published", "own-add")
 STAFF = people(20)
@@ -400,7 +400,7 @@ def _review_and_accept(spool: Spool, relay: SmallRelay) -> Outcome:
     with spool.hold_lock():
         record = review.note_review(spool, found, NO_MAIL)
     order = AcceptOrder(record.numbers, record.list, "anna", log_incomplete=True)
-    return accept_held(spool, order, Witness(NO_MAIL, lambda _: NOT_ASKED), relay.tables)
+    return accept_held(spool, order, Witness(NO_MAIL, lambda *_: {}), relay.tables)
 
 
 def _roll_back(spool: Spool, relay: SmallRelay) -> Outcome:

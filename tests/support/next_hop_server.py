@@ -17,6 +17,7 @@ class MailServer:
     def __init__(self, *taken: str) -> None:
         self.taken = frozenset(taken)
         self.takes_everybody = self.refuses_senders = self.is_busy = self.is_silent = False
+        self.open_domain = ""  # in which it takes everybody
         self.seconds = 0.0  # it takes for each reply to RCPT
         self._listener = socket.create_server((ADDRESS, 0))
         self.port = int(self._listener.getsockname()[1])
@@ -66,7 +67,9 @@ class MailServer:
             return b"451 4.7.500 inner.acme.example is busy"
         if word == "MAIL" and self.refuses_senders:
             return b"550 5.7.68 inner.acme.example does not know you"
-        if word == "RCPT" and not self.takes_everybody and line.partition("<")[2].partition(">")[0] not in self.taken:
+        name = line.partition("<")[2].partition(">")[0]
+        is_open = self.takes_everybody or name.partition("@")[2] == self.open_domain
+        if word == "RCPT" and not is_open and name not in self.taken:
             return b"550 5.1.10 inner.acme.example knows nobody of that name"
         return b"221 bye" if word == "QUIT" else b"250 ok"
 

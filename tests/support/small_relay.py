@@ -24,6 +24,7 @@ from receiver.actions import review
 from receiver.actions.accept import AcceptOrder, Witness, accept_held
 from receiver.actions.review import Review
 from receiver.actions.rollback import ListChoice, preview_rollback, roll_back
+from receiver.addresses import domain_of
 from receiver.lists.review_record import Numbers
 from receiver.lists.spool import Spool
 from receiver.monitoring import log_files
@@ -41,6 +42,7 @@ NOT_ASKED = Answers(problem="nobody was asked")
 _REBUILD = """#!/bin/sh
 test "$1" != --look-up || exec {etc}/postmap -c /etc/postfix -q - hash:{etc}/tables/exchange_recipients
 test "$1" != --main-cf || {{ test ! -e {etc}/unnamed || cat {etc}/unnamed; exit 0; }}
+test "$1" != --adopted || {{ test ! -e {etc}/adopted || cat {etc}/adopted; exit 0; }}
 test "$1" != --repair || {{ test ! -e {etc}/broken || cat {etc}/broken; exit 0; }}
 echo built >> {var}/builds
 test ! -e {etc}/left-out || cat {etc}/left-out
@@ -142,7 +144,9 @@ class SmallRelay:
         """Accept by a review that was made before; `answers`: what the customer's server says."""
         order = AcceptOrder(numbers, name, "olga", log_incomplete=True, look=look)
         with self.spool() as spool:
-            return accept_held(spool, order, Witness(seen, lambda _: answers), self.tables)
+            return accept_held(
+                spool, order, Witness(seen, lambda names, _: dict.fromkeys(map(domain_of, names), answers)), self.tables
+            )
 
     def roll_back(self, which: ListChoice, origin: Origin) -> Outcome:
         """Put an earlier list back, by the number of those who go by it."""

@@ -86,6 +86,22 @@ def test_who_cannot_read_or_write_heartbeats_counts_itself_first(fleet: list[Sma
     assert who_tells(fleet) == ["one", "two"]
 
 
+@pytest.mark.parametrize("fault", ["its timer runs no more", "its alarms reach nobody"])
+def test_the_next_tells_when_nobody_hears_the_first(fleet: list[SmallRelay], empty: Postgres, fault: str) -> None:
+    assert who_tells(fleet) == ["one"]
+    if fault == "its alarms reach nobody":
+        fleet[0].relay(alarm=("/bin/false",))
+        (Path(fleet[0].places.run) / "alarms.json").unlink()
+        who_tells(fleet[:1])
+    else:
+        note = Path(fleet[0].places.run) / "timer.json"
+        note.write_text(json.dumps({**json.loads(note.read_text()), "ran": int(time.time()) - 3_600}))
+    empty.sql("UPDATE postern.relays SET seen = seen - interval '61 minutes'")
+    follow_all(fleet)
+    assert who_tells(fleet[1:]) == ["two"]
+    assert "one" in who_tells(fleet[:1]), "it goes on telling, for whoever reads its log"
+
+
 def test_a_relay_whose_own_heartbeat_is_old_counts_itself_first(fleet: list[SmallRelay]) -> None:
     later = int(time.time()) + 700  # its minutely run has ended for good
     lines = run_timer(fleet[1].places, fleet[1].tables, later).record["alarms"]

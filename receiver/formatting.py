@@ -44,7 +44,7 @@ def format_actor(key: str, client: str, by: str) -> str:
 def format_time(when: int) -> str:
     """Return a time in UTC as people read it; for a number that is no date, words that say so."""
     if not is_time(when):
-        return "a time that cannot be"
+        return "an impossible time"
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(when))
 
 

@@ -162,12 +162,12 @@ def sort_by_days(mail: Mapping[str, MailSeen]) -> list[str]:
 
 def _texts(values: Any) -> list[str]:
     if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
-        raise TypeError("something is no list of words")
+        raise TypeError("a field is no list of texts")
     return values
 
 
 def _check_types(values: list[Any], first: type, others: type) -> list[Any]:
     """Return values of which the first is a word and the others are numbers. Raises TypeError."""
     if not (isinstance(values[0], first) and all(type(value) is others for value in values[1:])):
-        raise TypeError("a word or a number is of another kind")
+        raise TypeError("a field is of the wrong type")
     return values

@@ -216,7 +216,7 @@ def decode_entry(fields: Mapping[str, Any]) -> LogEntry:
     check_types(str, *words)
     check_types(int, *numbers)
     if not (is_time(entry.when) and is_time(entry.last)):
-        raise TypeError("an entry has a date that cannot be")
+        raise TypeError("an entry has an impossible date")
     return entry
 
 

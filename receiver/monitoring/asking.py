@@ -154,4 +154,6 @@ def _alarms(customer: str, found: Answers) -> Iterator[Alarm]:
     elif not is_passing(found):
         said = [*found.replies.values(), *filter(None, [found.random])]
         told = "; ".join(dict.fromkeys(f"{reply.code} {escape(reply.text, 80)}" for reply in said)) or "nothing"
-        yield Alarm(customer, "asking", f"its server, asked about some who are listed and one who is not, says: {told}")
+        yield Alarm(
+            customer, "asking", f"its server, asked about listed addresses and one that is not, answers: {told}"
+        )

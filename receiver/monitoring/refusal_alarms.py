@@ -202,7 +202,7 @@ def _alarm_removed(known: ListSnapshot, asked: Suspects, answered: SuspectAnswer
         how = how if known.may_be_asked else "though it cannot be asked whether the server takes them"
         told = tuple(name for entry in entries for name in many[entry])
         cure = ", ".join(f"`inv rollback {known.customer} --entry {entry}`" for entry in entries)
-        yield RefusalAlarm(f"an upload removed, and now are refused, {how}: {_names(told)}; {cure}", told)
+        yield RefusalAlarm(f"removed by an upload and now refused, {how}: {_names(told)}; {cure}", told)
 
 
 def _alarm_broken(known: ListSnapshot, asked: Suspects, answered: SuspectAnswers) -> Iterator[RefusalAlarm]:

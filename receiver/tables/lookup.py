@@ -72,7 +72,7 @@ def check_answers(relay: RelaySettings, words: Mapping[str, str]) -> None:
     found = _look_up(relay, member, "".join(f"{key}\n" for key in wanted).encode())
     for key, answer in wanted.items():
         if found.get(key) != answer:
-            raise Failed(f"of {key} the tables say {escape(found.get(key, 'nothing'))}, and not {answer}")
+            raise Failed(f"the tables say {escape(found.get(key, 'nothing'))} of {key}, not {answer}")
 
 
 def find_unnamed(places: Places) -> list[str]:

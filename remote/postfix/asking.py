@@ -47,7 +47,7 @@ def _faults(found: Answers, people: Sequence[str]) -> Iterator[str]:
         yield found.problem
     elif found.random is None or not found.random.is_refused:
         said = f"{found.random.code} {found.random.text}" if found.random else "nothing"
-        yield f"it says {said} of an address that nobody has, where a 5xx is wanted"
+        yield f"it says {said} of an address that nobody has, where a 5xx is needed"
     elif people and not any(reply.is_taken for reply in found.replies.values()):
         name, reply = next(iter(found.replies.items()))
         yield f"it says {reply.code} {reply.text} of {name}, who is listed"

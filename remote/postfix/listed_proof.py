@@ -43,7 +43,7 @@ def _faults(postfix: Postfix, domains: Iterable[str]) -> Iterator[str]:
     yield from (f"{address} is on our list and not in our tables" for address in listed if address not in found)
     for domain, address in random.items():
         if found & {address, f"@{domain}"}:
-            yield f"our tables take everybody in {domain} still"
+            yield f"our tables still accept everybody in {domain}"
         elif not people[domain].addresses:
             yield f"our tables have nobody in {domain}"
     _, replies = ask_outside(postfix, [*random.values()])

@@ -151,7 +151,7 @@ def test_references_are_told_but_for_parts_in_which_nobody_lives() -> None:
     choice = read(ANNA + references + LAST)
     (note,) = choice.notes
     assert note == (
-        "who lives on another server is not listed: "
+        "recipients on other servers are not listed: "
         r"ldaps://berlin.acme.example/DC=berlin,DC=acme,DC=example??sub\x1b[31m"
     )
 

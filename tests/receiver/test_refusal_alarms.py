@@ -225,7 +225,7 @@ def newest_entry(relay: SmallRelay) -> str:
 
 
 def test_the_timer_names_the_command_that_mends_a_wrong_removal(watched: SmallRelay) -> None:
-    entry, text = newest_entry(watched), "an upload removed, and now are refused, though the server takes them"
+    entry, text = newest_entry(watched), "removed by an upload and now refused, though the server takes them"
     assert alarm_lines(watched, LAST, refused(LAST)) == [f"acme: {text}: {LAST}; `inv rollback acme --entry {entry}`"]
     assert alarm_lines(watched, LAST, refused(LAST)) == [], "it was named"
 

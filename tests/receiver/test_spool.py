@@ -389,7 +389,7 @@ def test_an_upload_by_which_nobody_goes_is_told_and_not_held(relay: SmallRelay) 
     relay.offer(people(92))
     relay.provision(shrink_percent=5.0)
     outcome = relay.offer([*people(92), "new@acme.example"])
-    assert (outcome.did, outcome.notes) == ("published", ("8 of 100 went by earlier uploads; nobody goes by this one",))
+    assert (outcome.did, outcome.notes) == ("published", ("earlier uploads removed 8 of 100; this one removes nobody",))
 
 
 # ---- the past

@@ -106,7 +106,7 @@ def test_domains_that_a_person_opened_are_told_every_day_and_their_lists_count_n
     marker.write_text(Opened("acme", int(time.time()), "olga@desk").text())
     builds = relay.builds()
     (line,) = alarm_lines(relay)
-    assert " by olga@desk: everybody can be written to in acme.example; `inv open acme --end` ends it" in line
+    assert " by olga@desk: nobody is refused in acme.example; `inv open acme --end` ends it" in line
     assert relay.builds() == builds + 1
     assert relay.accepted() == {}
     assert alarm_lines(relay, 60) == []
@@ -144,7 +144,7 @@ def test_a_list_that_does_not_get_into_the_tables_is_told_and_tried_again(relay:
 def test_age_is_told_from_half_of_the_time_on_every_day_until_the_domain_opens(relay: SmallRelay) -> None:
     assert alarm_lines(relay, 14 * DAY) == []
     (line,) = alarm_lines(relay, 16 * DAY)
-    assert line == "acme: no good list for 16 days; after 30, everybody can be written to in acme.example"
+    assert line == "acme: no good list for 16 days; after 30, nobody is refused in acme.example"
     assert len(alarm_lines(relay, 17 * DAY)) == 1
     assert alarm_lines(relay, 31 * DAY) == ["acme: OPEN, no good list for 31 days: acme.example"]
 

@@ -1,4 +1,4 @@
-"""LDIF that a relay takes for a list: whom it lists, and what it refuses because something of it is lost."""
+"""LDIF as a list: whom it lists, and what is refused because part of it is lost."""
 
 from __future__ import annotations
 

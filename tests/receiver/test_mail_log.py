@@ -1,4 +1,4 @@
-"""What a reader makes of a mail log: the samples with their right answers, the shapes of lines, and attacks."""
+"""Reading a mail log: the samples with their right answers, the shapes of lines, and attacks."""
 
 from __future__ import annotations
 
@@ -347,7 +347,7 @@ def test_attack_a_line_cut_where_it_looks_whole_proves_nothing(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_attack_a_stranger_s_text_never_becomes_an_address_of_ours() -> None:
-    """Whatever is written where a stranger or a next hop may write, the victim is in no event."""
+    """Whatever a stranger or a next hop writes into a line, the victim is in no event."""
     chance, pieces = Random(7), _pieces()
     for _ in range(20_000):
         text = "".join(chance.choices(pieces, k=chance.randrange(1, 7)))

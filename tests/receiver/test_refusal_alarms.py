@@ -1,4 +1,4 @@
-"""Which refusals a person hears of, case by case as data; and how servers are asked."""
+"""Which refusals raise an alarm, case by case as data; and how servers are asked."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_name_of_the_form_that_we_make_up_is_asked_about_where_somebody_has_it
 
 @contextmanager
 def mail_server(taken: str, greeting: bytes = b"220 mx\r\n") -> Iterator[tuple[Server, list[str]]]:
-    """A server that takes the addresses with this text and refuses the others; what was said to it."""
+    """Yield a server that accepts addresses with this text and refuses others, and what it was sent."""
     heard: list[str] = []
 
     def serve() -> None:
@@ -189,7 +189,7 @@ def test_the_timer_tells_of_a_held_address_once_and_names_the_command(tmp_path: 
 
 @pytest.fixture
 def watched(tmp_path: Path) -> SmallRelay:
-    """A relay that writes its alarms to a file, whose list of 40 was accepted, and then an upload removed the last."""
+    """A relay that writes its alarms to a file; its list of 40 was accepted, then an upload removed the last."""
     relay = SmallRelay(tmp_path)
     mail = relay.program("alarm", f"#!/bin/sh\ncat >> {relay.var}/alarms\n")
     relay.relay(alarm=(str(mail),))
@@ -206,7 +206,7 @@ def refused(*names: str) -> bytes:
 
 
 def alarm_lines(relay: SmallRelay, taken: str, *lines: bytes) -> list[str]:
-    """What the timer tells of refused addresses, where a server takes the addresses with this text."""
+    """Return the timer's alarms about refusals, with a server that accepts addresses with this text."""
     log = relay.var / "mail.log"
     with log.open("ab") as file:
         file.write(b"".join(lines))
@@ -277,7 +277,7 @@ def test_the_line_of_the_day_is_one_a_day(watched: SmallRelay) -> None:
 
 
 def yesterday(relay: SmallRelay) -> None:
-    """Let all that was asked and raised today be a day older."""
+    """Make all that was asked and raised today a day older."""
     day = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86_400))
     for name in ("refusals.json", "refusal-alarms.json"):
         fields = json.loads((relay.folder / name).read_text())

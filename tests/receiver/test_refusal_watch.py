@@ -1,4 +1,4 @@
-"""How the timer goes on in the relay's logs: through rotation, copies, damage, and customers who come later."""
+"""How the timer reads what is new in the relay's logs: through rotation, copies, damage, and new customers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def today(back: int = 0) -> str:
 
 
 def refusal_line(number: int, address: str = BOB) -> bytes:
-    """A refusal like no other one."""
+    """Return a refusal that differs from all others."""
     return smtpd(refusal(address), today().replace("000000+", f"{number:06}+"))
 
 
@@ -124,7 +124,7 @@ def _copied(log: Path) -> None:
 
 
 def _packed_half_way(log: Path) -> None:
-    """It is there plain and, not all of it, packed."""
+    """It exists unpacked and, in part, packed."""
     log.rename(log.with_name("mail.log.1"))
     log.with_name("mail.log.1.gz").write_bytes(gzip.compress(log.with_name("mail.log.1").read_bytes())[:20])
 
@@ -298,7 +298,7 @@ MADE_UP = f"q{'0af3' * 6}@acme.example"  # as Postern asks about
 
 
 def test_names_that_we_make_up_are_left_out_unless_somebody_has_them(relay: SmallRelay) -> None:
-    """A stranger may make such a name up, and a person may have one: who was ever listed or had mail is shown."""
+    """A stranger may make up such a name, and a person may have one: who was ever listed or had mail is shown."""
     mailed, listed = MADE_UP.replace("q0", "q1"), MADE_UP.replace("q0", "q2")
     refusals = Refusals()
     for name in (MADE_UP, mailed, listed, BOB):
@@ -443,7 +443,7 @@ def test_attack_a_cursor_that_is_no_cursor_is_not_given_to_root_s_program(cursor
 
 
 def test_the_days_before_are_read_for_a_domain_that_is_new_to_the_relay(relay: SmallRelay, log: Path) -> None:
-    """Its mail came through this relay before it was a customer's, and nobody counted it."""
+    """Its mail came through this relay before it was a customer's, and was not counted then."""
     append(log, smtp(delivery("old@acme.co.example"), today(3)), smtp(delivery(BOB), today()))
     assert read(relay, log).seen_mail("acme", time.time()).mail.keys() == {BOB}
     relay.provision(domains=("acme.example", "acme.co.example"))

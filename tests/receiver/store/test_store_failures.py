@@ -1,4 +1,4 @@
-"""What may happen to a store, one by one, on a real PostgreSQL: nobody who was listed is ever missing."""
+"""Failures of a store, one by one, on a real PostgreSQL: no listed recipient is ever missing."""
 
 from __future__ import annotations
 

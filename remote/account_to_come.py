@@ -31,7 +31,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 @contextmanager
-def as_if_made(account: str) -> Iterator[tuple[str, ...]]:
+def pretend_account(account: str) -> Iterator[tuple[str, ...]]:
     """Yield the words that go before a program, by its absolute path, so that it finds the account.
 
     There are none if the account exists. If no mounts can be made, the program is not run and the exit code is 1.

@@ -67,7 +67,11 @@ class ExportedLists(NamedTuple):
             record = decode_json(text)
             if (record["postern"], record["customer"]) != (FORMAT, customer):
                 raise ValueError(f"it is not format {FORMAT} of {customer}")
-            number, accepted, packed = int(record["number"]), Accepted.read(record["accepted"]), _bytes(record["list"])
+            number, accepted, packed = (
+                int(record["number"]),
+                Accepted.read(record["accepted"]),
+                _decode_bytes(record["list"]),
+            )
             files = tuple(_place_file(path, content, number) for path, content in record["files"].items())
             if packed:
                 list_file.decode_recipients(list_file.read_content(packed, most))
@@ -115,9 +119,9 @@ def export_lists(spool: Spool) -> dict[str, Any]:
             "postern": FORMAT,
             "customer": spool.customer,
             "number": newest.number if newest else 1,
-            "list": _text(list_file.pack_list(label, in_force.text) if in_force.text else b""),
+            "list": _encode_bytes(list_file.pack_list(label, in_force.text) if in_force.text else b""),
             "accepted": in_force.accepted._asdict(),
-            "files": {f"{file.folder}/{file.name}": _text(file.content) for file in _files(spool)},
+            "files": {f"{file.folder}/{file.name}": _encode_bytes(file.content) for file in _files(spool)},
         }
 
 
@@ -225,16 +229,16 @@ def _place_file(path: str, content: str, number: int) -> SpoolFile:
         raise ValueError(f"no spool has a file {path}")
     if not 0 < number < _LAST or (folder == "history" and int(name[:8]) > number):
         raise ValueError(f"{path}: history ends with number {number}")
-    return SpoolFile(folder, name, _bytes(content))
+    return SpoolFile(folder, name, _decode_bytes(content))
 
 
 def _file_name_today(now: int) -> str:
     return time.strftime("%Y-%m-%d.gz", time.gmtime(now + AHEAD))
 
 
-def _text(content: bytes) -> str:
+def _encode_bytes(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def _bytes(text: str) -> bytes:
+def _decode_bytes(text: str) -> bytes:
     return base64.b64decode(text, validate=True)

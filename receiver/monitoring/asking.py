@@ -136,7 +136,7 @@ def _check(
 def _find_question(spool: Spool, settings: Settings, routes: Mapping[str, str]) -> Question | None:
     """Return what to ask the server; None where nobody is listed yet, or mail goes by MX records."""
     domain = next((name for name in settings.domains if name in routes and name not in settings.partial), "")
-    where = next_hop_probe.server(routes.get(domain, ""))
+    where = next_hop_probe.server_of(routes.get(domain, ""))
     never = {*settings.include, f"postmaster@{domain}"}
     people = sorted(
         name for name in spool.read_in_force().recipients if domain_of(name) == domain and name not in never

@@ -43,7 +43,7 @@ def open_log(path: str) -> OpenedFile:
 
 
 @contextmanager
-def content(file: OpenedFile, offset: int = 0) -> Iterator[BinaryIO]:
+def open_content(file: OpenedFile, offset: int = 0) -> Iterator[BinaryIO]:
     """Open a file's content from an offset on; an offset in an archive counts the octets that were packed.
 
     Raises what DAMAGED names, here and while it is read.

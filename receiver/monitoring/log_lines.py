@@ -18,7 +18,7 @@ class Slice(NamedTuple):
     end: bytes  # the last octets of it
 
 
-def slices(stream: BinaryIO, limit: int = 1 << 62) -> Iterator[Slice]:
+def read_slices(stream: BinaryIO, limit: int = 1 << 62) -> Iterator[Slice]:
     """Yield the lines that end within the next `limit` octets of a stream. Half a last line is none.
 
     Of a line that is too long its beginning is left out, so that it fits no grammar.

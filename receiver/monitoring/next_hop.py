@@ -34,7 +34,7 @@ class NextHop(NamedTuple):
 
         Addresses beyond next_hop_probe.MOST are not asked.
         """
-        where = next_hop_probe.server(self.route)
+        where = next_hop_probe.server_of(self.route)
         if where is None:
             return Answers(problem="mail for it goes by MX records, so no server can be asked")
         return next_hop_probe.ask(where, next_hop_probe.verify_sender(self.postfix), addresses, self.domain, SECONDS)

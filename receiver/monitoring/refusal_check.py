@@ -123,7 +123,7 @@ class RefusalCheck:
     def _next_hop(self, settings: Settings) -> Server | None:
         """Return where the first of the domains with a route goes, as a customer has one next hop; None: by MX."""
         route = next((self._routes[name] for name in settings.domains if name in self._routes), "")
-        return next_hop_probe.server(route)
+        return next_hop_probe.server_of(route)
 
     @property
     def _left(self) -> float:

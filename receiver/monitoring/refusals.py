@@ -107,7 +107,7 @@ class Refusals:
         """Count a refusal."""
         self.totals[refusal.kind] += count
         before = self.refused.get(address, RefusedAddress({}, ()))
-        seen = RefusalDay(day, network(refusal.client), refusal.has_sender)
+        seen = RefusalDay(day, network_of(refusal.client), refusal.has_sender)
         kinds = {**before.kinds, refusal.kind: before.kinds.get(refusal.kind, 0) + count}
         self.refused[address] = before._replace(kinds=kinds, seen=_add_seen(before.seen, seen))
         if len(self.refused) > 2 * self._most:
@@ -225,7 +225,7 @@ def raised_today(raised: Mapping[str, RaisedAlarm], now: float) -> list[tuple[st
 
 
 @lru_cache(maxsize=4_096)
-def network(client: str) -> str:
+def network_of(client: str) -> str:
     """Return the network of a client's address, whose clients count as one."""
     try:
         address = ipaddress.ip_address(client)

@@ -30,7 +30,7 @@ def beat(connection: Connection, settings: StoreSettings, known: Collection[str]
         return ()
     role = "upload" if settings.is_upload_relay else "follower"
     with suppress(Unreached, Unclear):
-        with connection.writing():
+        with connection.write_transaction():
             connection.ask("SELECT set_config('synchronous_commit', 'local', true)")
             connection.ask(_WRITE, (settings.name, role, RELEASE))
             found = connection.ask(_READ, (sorted(known),))

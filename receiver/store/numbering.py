@@ -74,7 +74,7 @@ def number_settings(access: StoreAccess, customer: str, wanted: NewSettings, by:
 def _write_without_tree(customer: str, wanted: NewSettings, by: str, connection: Connection) -> dict[str, Any]:
     """Write the settings on top of the store's head; nobody is listed there any more where the customer begins anew."""
     now = int(time.time())
-    with connection.writing():
+    with connection.write_transaction():
         rows.lock_row(connection, customer)
         base = _base(connection, customer, wanted)
         change = _with_settings(wanted, by, base)

@@ -151,7 +151,7 @@ def take_head(access: StoreAccess, spool: Spool) -> Tip:
     return tips[0]
 
 
-def done_check(spool: Spool, verb: str, name: str) -> Callable[[], bool]:
+def make_done_check(spool: Spool, verb: str, name: str) -> Callable[[], bool]:
     """Return a function that tells, once this relay has the store's list, whether another took the same decision.
 
     This is called before that, because what this relay holds now is what the person has seen. `name`: the list asked

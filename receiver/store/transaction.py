@@ -116,16 +116,16 @@ def _write_once(
     given: Sequence[Tip],
 ) -> WriteResult:
     customer = spool.customer
-    with connection.reading():
+    with connection.read_transaction():
         seen = _look(connection, spool)
     ready = _work_out(spool, seen, act, fallback, given)
-    with connection.writing():
+    with connection.write_transaction():
         rows.lock_row(connection, customer)
         if rows.read_head(connection, customer) != seen.found or read_texts(spool) != seen.own:
             seen = _look(connection, spool)
             ready = _work_out(spool, seen, act, fallback, given)
         found, store, tips, base, change = seen.found, seen.store, ready.tips, ready.base, ready.change
-        for name in missing_lists(connection, spool, found.head):
+        for name in find_missing_lists(connection, spool, found.head):
             rows.write_list(connection, customer, name, rows.pack_text(find_list(spool, name) or b""))
         if change and change.is_judgement:
             _check_settings(spool, tips, base)
@@ -163,7 +163,7 @@ def _work_out(
     return PreparedWrite(tips, base, change, made, rows.pack_text(made.text))
 
 
-def missing_lists(connection: Connection, spool: Spool, head: Head | None) -> list[str]:
+def find_missing_lists(connection: Connection, spool: Spool, head: Head | None) -> list[str]:
     """Return the lists that a head names, that the store has lost or damaged, and that this relay has."""
     names = [head.list, *([str(head.held["list"])] if head.held else [])] if head else []
     lost = [name for name in names if not rows.has_list(connection, spool.customer, name)]

@@ -30,7 +30,7 @@ class Watchdog:
         self._thread.start()
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
+    def time_answer(self) -> Iterator[None]:
         """Measure the time of one answer; this relay's own work between two questions does not count."""
         self._since = time.monotonic()
         try:

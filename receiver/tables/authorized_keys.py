@@ -18,16 +18,16 @@ _HEAD = "# rebuild-relay-recips makes this from /etc/postern/customers; what is 
 def write_authorized_keys(places: Places, trees: Iterable[CustomerTree]) -> None:
     """Write the keys of these trees, and no others, into authorized_keys. Raises OSError."""
     wanted = _text(trees)
-    if _faults(places, wanted):
+    if _find_faults(places, wanted):
         write_file(_path(places), wanted, _MODE)
 
 
 def check_authorized_keys(places: Places, trees: Iterable[CustomerTree]) -> list[str]:
     """Return the keys that are in the file and in no tree, and those that are missing."""
-    return _faults(places, _text(trees))
+    return _find_faults(places, _text(trees))
 
 
-def _faults(places: Places, wanted: bytes) -> list[str]:
+def _find_faults(places: Places, wanted: bytes) -> list[str]:
     path = _path(places)
     try:
         with open(path, "rb") as file:

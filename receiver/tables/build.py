@@ -85,7 +85,7 @@ def main() -> int:
         return _end(error.code, str(error))
     except (OSError, BadSettings) as error:
         return _end(FAILED, str(error))
-    _say(1, lines)  # after the lock is free: a caller that does not read must not hold it
+    _write_lines(1, lines)  # after the lock is free: a caller that does not read must not hold it
     return DONE
 
 
@@ -95,7 +95,7 @@ def _lines(places: Places, option: str) -> list[str]:
     if option == "--main-cf":
         return lookup.find_unnamed(places)
     if option == "--adopted":
-        return _left_open(places, account.find_account())
+        return _find_left_open(places, account.find_account())
     if option == "--repair":
         return repair(places, account.find_account())
     return (check if option else build)(places, account.find_account())
@@ -158,7 +158,7 @@ def check(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
     return lines + [f"{os.path.join(places.tables, name)} {fault}" for name, fault in faults.items()]
 
 
-def _left_open(places: Places, theirs: Owner) -> list[str]:
+def _find_left_open(places: Places, theirs: Owner) -> list[str]:
     """Return the domains whose former lists Postfix no longer asks though our own list is not accepted yet."""
     read = (inputs.read_customer(places, customer, theirs) for customer in customer_tree.list_customers(places))
     sources = [source for source, _ in read if source]
@@ -228,17 +228,17 @@ def _tidy(places: Places, relay: RelaySettings, found: Inputs) -> None:
     with suppress(OSError, Failed):
         maker = Postmap(relay.config_directory, relay.table_type)
         for name, built in Manifest.read(places.tables).tables.items():
-            for stray in maker.strays(places.tables, name, tuple(built.files)):
+            for stray in maker.find_strays(places.tables, name, tuple(built.files)):
                 os.unlink(os.path.join(places.tables, stray))
     with suppress(OSError):
         directories.delete_retired(places, found.now)
 
 
-def _say(descriptor: int, lines: Iterable[str]) -> None:
+def _write_lines(descriptor: int, lines: Iterable[str]) -> None:
     with suppress(OSError), open(descriptor, "w", encoding="utf-8", closefd=False) as stream:
         stream.writelines(f"{line}\n" for line in lines)
 
 
 def _end(code: int, why: str) -> int:
-    _say(2, [f"rebuild-relay-recips: {why}"])
+    _write_lines(2, [f"rebuild-relay-recips: {why}"])
     return code

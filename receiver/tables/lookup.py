@@ -48,12 +48,12 @@ def find_broken(places: Places, record: Manifest) -> dict[str, str]:
     """Return the tables of ours in which Postfix finds no key, each with the reason. Raises BadSettings."""
     relay = load_relay(places)
     found = {
-        name: _fault(relay, os.path.join(places.tables, name), built.type) for name, built in record.tables.items()
+        name: _find_fault(relay, os.path.join(places.tables, name), built.type) for name, built in record.tables.items()
     }
     return {name: why for name, why in found.items() if why}
 
 
-def _fault(relay: RelaySettings, path: str, kind: str) -> str:
+def _find_fault(relay: RelaySettings, path: str, kind: str) -> str:
     """Return why a table cannot be looked up, or lacks the first key of its text; `kind` is empty for a text."""
     try:
         with open(path, "rb") as text:

@@ -33,7 +33,7 @@ class Postmap(NamedTuple):
     config_directory: str
     type: str
 
-    def draft(self, tables: str, table: Table, standing: InstalledTable | None = None) -> Draft:
+    def build_draft(self, tables: str, table: Table, standing: InstalledTable | None = None) -> Draft:
         """Build a table beside those in force, every key looked up. Raises Failed and OSError.
 
         Where it differs little from the one that stands, a copy of that is edited.
@@ -122,7 +122,7 @@ class Postmap(NamedTuple):
             raise Refused(escape("; ".join(about) or said or f"postmap ended {code} and said nothing", 500))
         return out
 
-    def strays(self, tables: str, name: str, own: Sequence[str]) -> list[str]:
+    def find_strays(self, tables: str, name: str, own: Sequence[str]) -> list[str]:
         """Return built files of a table that are of another type, once Postfix's configuration names no other type.
 
         Between the build of a new type and the edit of main.cf the old file is the one in force.

@@ -23,9 +23,9 @@ def make_inboxes(places: Places, trees: Iterable[CustomerTree], theirs: Owner) -
     wanted = [tree.customer for tree in trees if tree.drop]
     for customer in wanted:
         with suppress(OSError, KeyError):
-            if _faults(places, customer, theirs):
+            if _find_faults(places, customer, theirs):
                 _make(places, customer, theirs)
-    for customer in _leavers(places, wanted):
+    for customer in _find_leavers(places, wanted):
         with suppress(OSError):
             directories.remove_directory(places.drop(customer))
 
@@ -33,11 +33,11 @@ def make_inboxes(places: Places, trees: Iterable[CustomerTree], theirs: Owner) -
 def check_inboxes(places: Places, trees: Iterable[CustomerTree], theirs: Owner) -> list[str]:
     """Return what make_inboxes() would change."""
     wanted = [tree.customer for tree in trees if tree.drop]
-    lines = [f"{places.drop(customer)}: {why}" for customer in wanted for why in _faults(places, customer, theirs)]
-    return lines + [f"{places.drop(customer)} is of no customer" for customer in _leavers(places, wanted)]
+    lines = [f"{places.drop(customer)}: {why}" for customer in wanted for why in _find_faults(places, customer, theirs)]
+    return lines + [f"{places.drop(customer)} is of no customer" for customer in _find_leavers(places, wanted)]
 
 
-def _faults(places: Places, customer: str, theirs: Owner) -> list[str]:
+def _find_faults(places: Places, customer: str, theirs: Owner) -> list[str]:
     path = places.drop(customer)
     try:
         owner = _owner(customer, theirs)
@@ -85,7 +85,7 @@ def _owner(customer: str, theirs: Owner) -> Owner:
     return Owner(pwd.getpwnam(upload_account(customer)).pw_uid, theirs.gid)
 
 
-def _leavers(places: Places, wanted: Sequence[str]) -> list[str]:
+def _find_leavers(places: Places, wanted: Sequence[str]) -> list[str]:
     with suppress(FileNotFoundError):
         there = os.listdir(os.path.dirname(places.drop("")))
         return sorted(name for name in set(there) - set(wanted) if CUSTOMER.fullmatch(name))

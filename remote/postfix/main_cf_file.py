@@ -14,7 +14,7 @@ from remote.files import replace, tidy
 
 
 @contextmanager
-def main_cf_copy(directory: str) -> Iterator[str]:
+def edit_main_cf(directory: str) -> Iterator[str]:
     """Yield a directory with a copy of main.cf to be edited, and put the result in place afterwards."""
     copy = os.path.join(PLACES.etc, f".edit.postern-{os.urandom(6).hex()}")
     os.makedirs(copy, 0o700)

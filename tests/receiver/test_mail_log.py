@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from receiver.monitoring.log_content import open_log
-from receiver.monitoring.log_lines import LONGEST, SLICE, slices
+from receiver.monitoring.log_lines import LONGEST, SLICE, read_slices
 from tests.support.maillog import HEAD, UNKNOWN, VICTIM, delivery, read, read_files, refusal, smtp, smtpd
 
 SAMPLES = sorted((Path(__file__).parent / "maillogs").glob("*.log"))
@@ -248,7 +248,7 @@ def test_lines_are_read_in_bounded_memory_whatever_a_log_holds(tmp_path: Path) -
         log.seek(40 << 20)
         log.write(smtpd(refusal(BOB)) + b"x" * (20 << 20) + b"\n" + smtpd(refusal(BOB)))
     with file.open("rb") as stream:
-        sizes = [sum(map(len, each.lines)) for each in slices(stream)]
+        sizes = [sum(map(len, each.lines)) for each in read_slices(stream)]
     assert max(sizes) <= SLICE + LONGEST
     assert read_files([file])["refused"] == {BOB: {"unlisted": 2}}
 

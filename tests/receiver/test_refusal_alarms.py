@@ -159,7 +159,7 @@ def test_attack_an_address_cannot_bring_a_command_of_its_own() -> None:
     ],
 )
 def test_a_route_says_where_to_ask_where_it_names_a_host(route: str, server: Server | None) -> None:
-    assert next_hop_probe.server(route) == server
+    assert next_hop_probe.server_of(route) == server
 
 
 # ---- the timer

@@ -17,7 +17,7 @@ import pytest
 from common.settings import load_all_settings
 from receiver.lists.review_record import MailSeen, Numbers
 from receiver.monitoring import log_files, refusal_watch, refusals_file
-from receiver.monitoring.journal import command, read_journal
+from receiver.monitoring.journal import make_command, read_journal
 from receiver.monitoring.last_hop import Trace
 from receiver.monitoring.log_findings import SeenMail, Watch
 from receiver.monitoring.mail_log import Losses, MailLog
@@ -367,7 +367,7 @@ def test_rotations_are_found_and_other_files_are_not(tmp_path: Path) -> None:
     others = ["mail.log~", "mail.log.bak", "mail.log.offset", "mail.login", "mail.err", "mail.log.3.gz.tmp"]
     for name in (*rotated, *others):
         (tmp_path / name).write_bytes(b"x\n")
-    assert sorted(log_files.rotations(str(tmp_path), "mail.log")) == sorted(rotated)
+    assert sorted(log_files.find_rotations(str(tmp_path), "mail.log")) == sorted(rotated)
 
 
 def test_old_and_empty_files_are_not_opened(tmp_path: Path) -> None:
@@ -435,8 +435,8 @@ def test_attack_a_line_that_anybody_wrote_into_the_journal_is_not_postfix_s(by: 
 
 @pytest.mark.parametrize("cursor", ["--output=cat", "s=1 --directory=/tmp", "", "s=1\n"])
 def test_attack_a_cursor_that_is_no_cursor_is_not_given_to_root_s_program(cursor: str) -> None:
-    assert command(5.0, cursor)[5] == "--since=@5"
-    assert command(5.0, "s=1a;i=2b")[5] == "--after-cursor=s=1a;i=2b"
+    assert make_command(5.0, cursor)[5] == "--since=@5"
+    assert make_command(5.0, "s=1a;i=2b")[5] == "--after-cursor=s=1a;i=2b"
 
 
 # ---- what review must know

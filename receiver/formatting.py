@@ -9,7 +9,7 @@ from itertools import islice
 from common.spool_files import LATEST
 
 DAY = 86_400  # seconds
-NAMED = 1_000  # names of each kind that a look lists
+NAMED = 1_000  # names of each kind that a dry run lists
 _LEFT_OUT = 20  # values left out that are named to people
 _SOME = 10  # names in a sentence
 

@@ -92,7 +92,7 @@ class Outcome(NamedTuple):
     trouble: str = ""  # the list is recorded, yet not in the tables Postfix reads
     coming: tuple[str, ...] = ()  # when only looked: names, sorted, at most NAMED
     going: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()  # what else somebody should hear of the export
+    notes: tuple[str, ...] = ()  # about the export, for a person
 
     @property
     def code(self) -> int:

@@ -32,7 +32,7 @@ from receiver.upload.pipeline import build_and_verify_tables
 
 LIMIT = 512 << 20  # bytes of JSON
 _ROOM = LIMIT // 2  # bytes of files, which are longer in JSON: eighteen lists of a million, and a held one
-_LAST = 90_000_000  # number in history: names there have eight digits, and more lists are to come
+_LAST = 90_000_000  # number in history: names there have eight digits, and leave room for later lists
 _FOLDERS = {
     ".": re.compile(r"(?:pinned|last-export)\.json|log|gone"),
     "held": re.compile(r"recipients|why\.json"),
@@ -56,7 +56,7 @@ class ExportedLists(NamedTuple):
     """The files of a sibling's spool, as it sent them."""
 
     number: int  # of the list in force, in history
-    packed: bytes  # the list in force; nothing: it has none
+    packed: bytes  # the list in force; empty where it has none
     accepted: Accepted
     files: tuple[SpoolFile, ...]
 
@@ -160,7 +160,7 @@ def _describe_difference(givens: Sequence[ExportedLists]) -> str:
 
 
 def _unite_in_force(givens: Sequence[ExportedLists], settings: Settings, origin: Origin) -> ExportedLists:
-    """Return what is in force where siblings disagree. No list counts as the one accepted last."""
+    """Return the union that is in force where siblings disagree; no list counts as the one accepted last."""
     newest = givens[0]
     recipients = frozenset[str]().union(*(list_file.decode_recipients(given.text) for given in givens))
     closed = frozenset.intersection(*(given.agreement[1] for given in givens))

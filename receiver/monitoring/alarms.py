@@ -213,7 +213,7 @@ def _alarm_put_off(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
 
 
 def _alarm_noted(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
-    """Yield what the last export said besides its addresses."""
+    """Yield the notes of the last export."""
     for note in status.last.notes if status.last else ():
         yield Alarm(status.customer, f"note {note}", note)
 

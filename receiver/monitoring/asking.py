@@ -74,7 +74,7 @@ def is_passing(found: Answers) -> bool:
 
 
 def check_servers(places: Places, customers: Iterable[Settings], postfix: Mapping[str, str]) -> list[Alarm]:
-    """Probe the servers of customers with unlisted = "ask" and store the results; return what is wrong.
+    """Probe the servers of customers with unlisted = "ask" and store the results; return alarms.
 
     The server that was not asked for the longest time comes first, and none gets more than its share of the time that
     is left, or than _LEAST: so slow servers do not keep others from being asked for long.

@@ -26,7 +26,7 @@ class Journal(NamedTuple):
 
     @property
     def stream(self) -> BinaryIO:
-        """Return what is to be read."""
+        """Return the output."""
         return cast("BinaryIO", self.child.stdout)
 
     def close(self) -> None:

@@ -133,7 +133,7 @@ def find_cut_lengths(some: Sequence[Part]) -> frozenset[int]:
 
 
 def read_first_day(part: Part) -> str:
-    """Return the day of the first line; nothing: it has none."""
+    """Return the day of the first line; empty where it has none."""
     with suppress(*DAMAGED):
         lines = (line for some in _slices(part) for line in some.lines)
         line, head = next(((line, head) for line in lines if (head := read_head(line))), (b"", None))

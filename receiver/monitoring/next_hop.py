@@ -52,7 +52,7 @@ class NextHop(NamedTuple):
 
 
 def read_routes(places: Places, customers: Iterable[str]) -> dict[str, str]:
-    """Return where Postfix routes each domain, as TRANSPORT:NEXTHOP; what goes by MX records has none."""
+    """Return by domain where Postfix routes it, as TRANSPORT:NEXTHOP, for the domains that have a route."""
     routes: dict[str, str] = {}
     for customer in customers:
         with suppress(OSError, ValueError), open(f"{places.tree(customer)}/transport", encoding="utf-8") as lines:

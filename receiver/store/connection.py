@@ -177,9 +177,9 @@ class Connection(Session):
         step("connected")
 
     def ask_anyway(self, table: str, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]] | None:
-        """Run one statement on a table, its {}, in a transaction that goes on where the disk has damaged the table.
+        """Run one statement on a table, its {}; return None, and note the table, where the disk has damaged it.
 
-        Return None then, and note the table. Raises the driver's other errors.
+        The transaction goes on then. Raises the driver's other errors.
         """
         try:
             return self.ask("SAVEPOINT anyway; " + statement.format(f"postern.{table}"), values)

@@ -117,9 +117,9 @@ def _without_future(last: FollowRecord, now: int) -> FollowRecord:
 
 
 def find_changed(connection: Connection, customers: Sequence[str], since: int) -> tuple[int, set[str]]:
-    """Return the database's clock and whose heads changed since it said so last.
+    """Return the database's clock, and the customers whose heads changed since its time `since`.
 
-    All, where that clock was put back or another host's is behind it, and where the one query fails: a page is damaged.
+    Returns all customers where that clock went back, as after a fail-over, or where the query fails on a damaged page.
     """
     with connection.read_transaction():
         clock = int(connection.ask("SELECT extract(epoch FROM clock_timestamp())")[0][0])

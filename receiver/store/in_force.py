@@ -35,7 +35,7 @@ class News(NamedTuple):
 
     log: Mapping[str, LogEntry] = {}  # by point, the oldest first
     removals: Mapping[str, Removal] = {}
-    held: bytes = b""  # the list that waits; nothing: it is here already, or none waits
+    held: bytes = b""  # the held list; empty where it is here already, or none is held
 
 
 class Published(NamedTuple):

@@ -123,7 +123,7 @@ def merge_heads(access: StoreAccess, spool: Spool, given: Mapping[str, Any]) -> 
 def forget_heads(access: StoreAccess, spool: Spool, removing: int | None) -> dict[str, Any]:
     """Replace this relay's heads by the store's head.
 
-    Raises RefusedWith, naming who goes, without their number; Busy.
+    Raises RefusedWith, with who would go, unless their number is given; Busy.
     """
     own = prepare(spool, int(time.time()))
     with access.connect() as connection, connection.read_transaction():

@@ -125,7 +125,7 @@ def _with_held(spool: Spool, by: str, base: Tip) -> Change | None:
 
 
 def share_review(access: StoreAccess, spool: Spool, record: ReviewRecord, by: str) -> None:
-    """Write the review of what is held into the store, for upload relays that were not asked. Raises Busy."""
+    """Write the review of the held list into the store, for upload relays that were not asked. Raises Busy."""
     prepare(spool, int(time.time()))
     written = write(access, spool, partial(_with_review, encode_record(record), by))
     publish(access, spool, written.tip, written.news)

@@ -32,14 +32,14 @@ _REFRESH = 3_600  # seconds after which the date of the last good upload is writ
 
 
 class Change(NamedTuple):
-    """The list to put in force, and what goes with it."""
+    """The list to put in force, and what is written with it."""
 
     head: Head  # its point, date and past are not set yet
     text: bytes
     kind: str
     entry: LogEntry
     by: str = ""
-    held: bytes = b""  # the list that waits by it; nothing: none, or the one that waits already
+    held: bytes = b""  # the list that it holds; empty: none, or the one that is held already
     removals: Mapping[str, Removal] = {}
     is_judgement: bool = True  # False: the tree's settings have no say in it
 
@@ -74,7 +74,7 @@ Act = Callable[[Tip], "Change | None"]
 
 
 def prepare(spool: Spool, now: int) -> tuple[Tip, ...]:
-    """Return this relay's heads, after making one of a list that none stands for. Raises Busy."""
+    """Return this relay's heads, after making one of the list in force where none has it. Raises Busy."""
     with spool.hold_lock():
         adopt_list(spool, now)
         return read_heads(spool)
@@ -204,7 +204,7 @@ def _next_tip(
 
 
 def _state(head: Head) -> tuple[object, ...]:
-    """Return what a point stands for: all but dates, the review, and the revision of the settings."""
+    """Return all of a head that may not change while its point stays: not dates, review and settings."""
     accepted = (sorted(head.accepted.domains), head.accepted.list, dict(head.accepted.counts))
     held = head.held and (head.held["list"], list(head.held["reasons"]))
     return head.list, accepted, held, dict(head.kept), head.frozen, head.export

@@ -66,7 +66,7 @@ class Inputs(NamedTuple):
     def digest(self) -> str:
         """Return the hash of the inputs.
 
-        Empty while a customer is left out, as the sources do not say what is listed of it.
+        Empty while a customer is faulty, because then the sources do not say what is listed.
         """
         return "" if self.faulty else inputs.digest_inputs(self.sources, self.now, RELEASE)
 
@@ -169,7 +169,7 @@ def _find_left_open(places: Places, theirs: Owner) -> list[str]:
 def _hold_build_lock(places: Places, kind: int, wait: float) -> Iterator[None]:
     descriptor = os.open(os.path.join(places.tables, ".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
-        os.fchmod(descriptor, 0o600)  # who can open it can hold it for ever
+        os.fchmod(descriptor, 0o600)  # anybody who could open it could hold it for ever
         with locks.hold_lock(
             descriptor, kind, wait, f"another rebuild-relay-recips was at work for {wait:.0f} s; try again"
         ):

@@ -35,7 +35,7 @@ class SpoolFiles(NamedTuple):
     recipients: bytes = b""
     accepted: bytes = b""
     when: Mapping[str, int] = {}  # A-label: epoch seconds of the last good upload
-    plus: bool = False  # an export has said, at any time, that user+tag@ is taken where user@ is
+    plus: bool = False  # some export has said that user+tag@ is taken where user@ is
     is_put_off: bool = False  # its server refuses to be asked about unlisted addresses: they are deferred
 
 
@@ -45,7 +45,7 @@ class CustomerInput(NamedTuple):
     tree: CustomerTree
     files: SpoolFiles
     copy: GoodCopy
-    why: str = ""  # root's copy stands in for something; nothing: it does not
+    why: str = ""  # why root's copy replaces something; empty where it does not
     left_open: frozenset[str] = frozenset()  # domains being adopted whose closing tables Postfix names no longer
     is_opened: bool = False  # a person had all of its domains opened
 
@@ -110,7 +110,7 @@ class GoodCopy(NamedTuple):
         return SpoolFiles()
 
     def has_plus(self) -> bool:
-        """Return whether an export had said that user+tag@ is taken."""
+        """Return whether an export has said that user+tag@ is taken."""
         return os.path.exists(os.path.join(self.path, _PLUS))
 
     def keep(self, tree: CustomerTree, files: SpoolFiles) -> str:
@@ -239,7 +239,7 @@ def _read_accepted(accepted: bytes) -> dict[str, int]:
 
 
 def _is_put_off(spool: int, theirs: Owner) -> bool:
-    """Return whether the timer found that the customer's server refuses to be asked; a damaged file says nothing."""
+    """Return whether the timer found that the customer's server refuses to be asked; a damaged file does not count."""
     with suppress(Damaged, ValueError, TypeError, KeyError, RecursionError):
         said = _content(spool, ASKING, theirs, SMALL)
         return json.loads(said or b"{}")["put_off"] is True
@@ -247,7 +247,7 @@ def _is_put_off(spool: int, theirs: Owner) -> bool:
 
 
 def _says_plus(spool: int, theirs: Owner) -> bool:
-    """Return whether the last export said that user+tag@ is taken; a damaged last-export.json says nothing."""
+    """Return whether the last export said that user+tag@ is taken; a damaged last-export.json does not count."""
     with suppress(Damaged, ValueError, TypeError, KeyError, RecursionError):
         said = _content(spool, LAST_EXPORT, theirs, SMALL)
         return json.loads(said or b"{}")["plus_addresses"] is True

@@ -106,9 +106,9 @@ def _keys(table: Table) -> set[str]:
 def reload_postfix(config_directory: str) -> None:
     """Reload Postfix, if it runs, so that it knows at once which domains are ours and where user+tag@ is accepted.
 
-    A trivial-rewrite at work sees a renamed table only after ten seconds, and an smtpd keeps what that has told it:
-    mail on its way to a domain that went would be refused for want of its addresses. A text of regular expressions that
-    changed it does not see at all.
+    A running trivial-rewrite notices a renamed table only after ten seconds, and an smtpd keeps the answers it got:
+    mail to a domain that was removed would be refused, because its addresses are gone. A changed text of regular
+    expressions is not noticed at all.
     """
     with suppress(Failed):
         code, _, _ = postmap.run_postfix("/usr/sbin/postfix", "-c", config_directory, "reload")

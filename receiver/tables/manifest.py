@@ -64,7 +64,7 @@ class Manifest(NamedTuple):
         return bool(same) and not self.is_modified(tables)
 
     def is_modified(self, tables: str) -> bool:
-        """Return whether somebody has changed or removed what was built; who reads Postfix's tables may ask."""
+        """Return whether somebody has changed or removed what was built. It needs no right to write."""
         return not all(built.is_intact(tables) for built in self.tables.values())
 
     def find_fault(self, tables: str, table: Table, kind: str) -> str:

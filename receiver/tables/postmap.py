@@ -20,7 +20,7 @@ _SECONDS = 600  # a million addresses take about five
 _SHARE = 50_000  # keys that one process is asked for; more are shared among the processors
 _BESIDE = ".build-"
 _FEW = 200  # lines that came or went; with more of them a table is built anew
-_SOME = 1_000  # keys of a table that was edited are looked up besides those that came or went
+_SOME = 1_000  # other keys of an edited table that are looked up as well
 
 
 class Refused(Failed):
@@ -48,7 +48,7 @@ class Postmap(NamedTuple):
             raise Failed(f"postmap made {', '.join(files[:-1]) or 'nothing'} of {self.type}:{table.name}, not one file")
         if table.built and self._other_files(tables, table.name, files):
             for kind in sorted(self._configured_types(tables, table.name)):
-                with suppress(Failed):  # this machine may have lost that type, which is why there is another now
+                with suppress(Failed):  # this machine may no longer have that type, so that another is used now
                     self._build(kind, directory, table)
         beside = sorted({*os.listdir(directory)} - {*files})
         for name in (*files, *beside):

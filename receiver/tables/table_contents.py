@@ -1,9 +1,9 @@
 """What the tables say, from what customers have: pure, and the same on every relay that has the same.
 
-A domain moves between customers by one change of both trees, so its new owner alone claims it; it is open, and what the
-old owner's list has in it stays listed, until the new owner's first list is accepted. While two trees claim one domain,
-which only a change that was cut short leaves behind, both lists count, it is open until both are accepted, and the
-route in force stays.
+A domain moves between customers by one change of both trees, so that only its new owner claims it. It is open, and the
+old owner's addresses in it stay listed, until the new owner's first list is accepted. An interrupted change may leave
+two trees that claim the domain: then both lists count, it is open until both are accepted, and the route in force
+stays.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def _compose_plus(parts: Sequence[CustomerRecipients]) -> Table:
 def _compose_odd(parts: Sequence[CustomerRecipients], domains: Iterable[str]) -> Table:
     """Return the table of keys that stand in exchange_recipients in another form, and of those too long for it.
 
-    Nobody's line may begin with #, so #sales@ stands there as "#sales"@; a line for each domain, and not for each such
-    address, keeps the text short, of which every smtpd has a copy. A long key stands for an address that is listed.
+    No line may begin with #, so #sales@ is written there as "#sales"@. One line for each domain, not for each such
+    address, keeps the text short: every smtpd has a copy. A long key has the value of a listed address, postmaster@.
     """
     lines = {f'/^(#[^"@]*)@({any_case(form)})$/'.encode(): b'"$1"@$2' for form in domains}
     for part in parts:

@@ -16,7 +16,7 @@ LISTS = (RECIPIENTS, ALIASES, "canonical_maps", "recipient_canonical_maps", RELO
 
 
 class Found(NamedTuple):
-    """An entry that stands for everybody in a domain."""
+    """An entry that matches every address in a domain."""
 
     domain: str
     parameter: str

@@ -34,9 +34,9 @@ def _find_faults(places: Places, wanted: bytes) -> list[str]:
             content, mode = file.read(), stat.S_IMODE(os.fstat(file.fileno()).st_mode)
     except OSError as error:
         return [f"{path}: {error.strerror}"]
-    there, right = content.split(b"\n"), wanted.split(b"\n")
-    wrong = [f"{path} holds what is in no tree: {_name_line(line)}" for line in there if line not in right]
-    wrong += [f"{path} lacks {_name_line(line)}" for line in right if line not in there]
+    lines, right = content.split(b"\n"), wanted.split(b"\n")
+    wrong = [f"{path} holds what is in no tree: {_name_line(line)}" for line in lines if line not in right]
+    wrong += [f"{path} lacks {_name_line(line)}" for line in right if line not in lines]
     if not wrong and (content != wanted or mode != _MODE):
         wrong = [f"{path} is not in order, or not of mode {_MODE:04o}"]
     return wrong

@@ -102,5 +102,5 @@ class Manifest(NamedTuple):
 
 
 def _stamp(path: str) -> list[int]:
-    there = os.lstat(path)
-    return [there.st_ino, there.st_mode, there.st_uid, there.st_size, there.st_mtime_ns]
+    info = os.lstat(path)
+    return [info.st_ino, info.st_mode, info.st_uid, info.st_size, info.st_mtime_ns]

@@ -93,8 +93,8 @@ class Postmap(NamedTuple):
             self._run("-d", "-", name, stdin=b"\n".join((*gone, b"")))
         if come:
             self._run("-i", name, stdin=table.lines(b" ", come))
-        there = sorted({*come, *table.keys[:: len(table.keys) // _SOME + 1]})
-        if self._look_up(name, [*there, *sorted({*gone}.difference(come))]) != table.lines(b"\t", there):
+        listed = sorted({*come, *table.keys[:: len(table.keys) // _SOME + 1]})
+        if self._look_up(name, [*listed, *sorted({*gone}.difference(come))]) != table.lines(b"\t", listed):
             raise Failed(f"{table.name} could not be edited")
 
     def _look_up(self, name: str, keys: Sequence[bytes]) -> bytes:

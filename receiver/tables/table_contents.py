@@ -112,7 +112,7 @@ def _compose_transport(parts: Sequence[CustomerRecipients], in_force: Mapping[st
             claimed.setdefault(form, []).append(part.source.tree.routes.get(form, ""))
     routes = {}
     for form, each in sorted(claimed.items()):
-        there = in_force.get(form, "")
-        if route := there if there in each else each[0]:
+        current = in_force.get(form, "")
+        if route := current if current in each else each[0]:
             routes[form.encode()] = route.encode()
     return Table("transport", list(routes), routes)

@@ -68,6 +68,7 @@ class Rules(NamedTuple):
 
 
 def rules_of(settings: Settings) -> Rules:
+    """Return the rules of these settings, compiled once."""
     return _compile_rules(settings.domains, tuple(sorted(settings.unicode.items())), settings.exclude)
 
 
@@ -119,6 +120,7 @@ def check_address(address: str, rules: Rules) -> tuple[str, str | None]:
 
 
 def is_own(address: str, rules: Rules) -> bool:
+    """Return whether an address, or one within the value, is in a domain of the customer's."""
     parts = address.strip(AROUND).rpartition("@")
     return bool(_our_domain(parts, rules)) or _holds_own(parts, rules)
 

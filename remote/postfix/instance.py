@@ -155,10 +155,10 @@ class Postfix(NamedTuple):
 def _stamp(path: str) -> tuple[int, ...]:
     """Return what differs between one state of a file and the next."""
     try:
-        there = os.stat(path)
+        info = os.stat(path)
     except OSError:
         return ()
-    return there.st_ino, there.st_size, there.st_mtime_ns
+    return info.st_ino, info.st_size, info.st_mtime_ns
 
 
 @lru_cache(maxsize=4)

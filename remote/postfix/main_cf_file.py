@@ -42,8 +42,8 @@ def read_main_cf(directory: str) -> bytes:
 def put_main_cf(directory: str, content: bytes) -> None:
     """Replace main.cf's content by one rename, of the file that a link leads to."""
     path = os.path.realpath(os.path.join(directory, "main.cf"))
-    there = os.stat(path)
-    replace(path, content, there.st_mode & 0o7777, (there.st_uid, there.st_gid))
+    info = os.stat(path)
+    replace(path, content, info.st_mode & 0o7777, (info.st_uid, info.st_gid))
 
 
 def tidy_main_cf(directory: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 
 from common.spool_files import LATEST
@@ -73,6 +73,11 @@ def name_some(names: Collection[str], most: int = _SOME, longest: int = 200) -> 
     """Return the first names, each bounded to `longest` characters, and how many more there are."""
     first = ", ".join(escape(name, longest) for name in islice(names, most))
     return f"{first} and {len(names) - most} more" if len(names) > most else first
+
+
+def first_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names that a dry run lists: sorted, at most NAMED."""
+    return tuple(sorted(names)[:NAMED])
 
 
 def sort_by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:

@@ -80,7 +80,7 @@ def relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallRelay:
     """Two customers, each with a list in force and one held. Root answers at once, and no mail is logged."""
     monkeypatch.setattr(Tables, "build", lambda self: {})
     monkeypatch.setattr(Tables, "repair", lambda self: {})
-    for name in ("find_unnamed", "left_open"):
+    for name in ("find_unnamed", "find_left_open"):
         monkeypatch.setattr(Tables, name, lambda self: [])
     monkeypatch.setattr(Tables, "find_missing", lambda self, recipients: [])
     monkeypatch.setattr(Tables, "is_modified", lambda self: False)

@@ -73,13 +73,13 @@ class Client:
         with Connection(self.places, self.settings, lambda _: None) as connection:
             _, names = find_changed(connection, self.customers, int(since))
             for name in names:
-                with connection.reading():
+                with connection.read_transaction():
                     head = rows.read_head(connection, name).head
                     if head and name in fresh:
                         rows.read_list(connection, name, head.list)
                         rows.read_log(connection, name, [head.point])
                         rows.read_removals(connection, name, 0)
-            with connection.writing():
+            with connection.write_transaction():
                 connection.ask(_HEARTBEAT, (self.name,))
             with closing(socket.socket(fileno=os.dup(connection.raw.fileno()))) as own:
                 info = own.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO)

@@ -33,7 +33,7 @@ JOINTS = {
         ("name them by their content", "receiver.tables.inputs", "digest_inputs"),
         ("check every address", "receiver.tables.customer_recipients", "check_recipients"),
         ("compose the tables", "receiver.tables.table_contents", "compose_tables"),
-        ("postmap, look-ups, fsync", "receiver.tables.postmap", "Postmap.draft"),
+        ("postmap, look-ups, fsync", "receiver.tables.postmap", "Postmap.build_draft"),
         ("keep root's copies", "receiver.tables.inputs", "GoodCopy.keep"),
     ),
 }

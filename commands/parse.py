@@ -49,7 +49,9 @@ def _filter_bounded(settings: Settings, file: str) -> Any:
         why = "which is max_megabytes in the customer's file"
         raise Refused(f"{file}: the export is larger than {settings.max_megabytes} MB, {why}")
     argv, here = [sys.executable, "-m", filter_cli.__name__], Path(filter_cli.__file__).parent.parent
-    done = subprocess.run(argv, input=filter_cli.request(settings, export), capture_output=True, cwd=here, check=False)
+    done = subprocess.run(
+        argv, input=filter_cli.encode_request(settings, export), capture_output=True, cwd=here, check=False
+    )
     try:
         answer = json.loads(done.stdout)
     except ValueError:

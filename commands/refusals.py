@@ -15,10 +15,10 @@ from fleet.relay_answers import RelayAnswer, print_answers
 from fleet.relay_cli import CustomerRelays
 from inventory.model import Customer
 from receiver.formatting import escape
-from receiver.monitoring.collector import Collector, owners
+from receiver.monitoring.collector import Collector, map_owners
 from receiver.monitoring.last_hop import LastHops
 from receiver.monitoring.log_content import OpenedFile, open_log
-from receiver.monitoring.log_reading import Part, Reading, distinct, find_cut_lengths
+from receiver.monitoring.log_reading import Part, Reading, drop_copies, find_cut_lengths
 from receiver.monitoring.mail_log import Losses, MailLog
 from receiver.monitoring.refusals import Refusals
 from receiver.views.refusals import file_lines
@@ -78,8 +78,8 @@ def _read_files(customer: Customer, files: Sequence[OpenedFile]) -> dict[str, An
     refused, losses = Refusals(MOST), Losses()
     settings = relay_role.settings(customer)
     hops = LastHops(dict.fromkeys(settings.domains, customer.next_hop or ""))
-    collector = Collector(owners([(settings, refused)]), hops)
-    some = [Part(file) for file in distinct(files)]
+    collector = Collector(map_owners([(settings, refused)]), hops)
+    some = [Part(file) for file in drop_copies(files)]
     Reading(MailLog(losses, find_cut_lengths(some)), losses, collector, lambda: False).read(some)
     collector.settle(hops.settle())
     return {**refused.document, "gaps": losses.gaps, "unread": losses.unread}

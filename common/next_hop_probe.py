@@ -71,7 +71,7 @@ class Answers(NamedTuple):
         return self.random is not None and self.random.is_taken
 
 
-def server(route: str) -> Server | None:
+def server_of(route: str) -> Server | None:
     """Return where TRANSPORT:NEXTHOP leads; None: by MX records, or not over TCP."""
     found = _ROUTE.fullmatch(route)
     if not found:

@@ -77,15 +77,15 @@ def _become_postern(places: Places, reads_logs: bool) -> OpenedLogs | None:
 
     Returns None where no log is needed.
     """
-    theirs = account.find_account()
-    if os.geteuid() == theirs.uid:
+    owner = account.find_account()
+    if os.geteuid() == owner.uid:
         return None
     if os.geteuid() != 0:
         raise Refused(f"only root and account {account.NAME} may use this: sudo postern ...")
     logs = call_logs.open_logs(places) if reads_logs else None
-    os.setgroups([theirs.gid])
-    os.setresgid(theirs.gid, theirs.gid, theirs.gid)
-    os.setresuid(theirs.uid, theirs.uid, theirs.uid)
+    os.setgroups([owner.gid])
+    os.setresgid(owner.gid, owner.gid, owner.gid)
+    os.setresuid(owner.uid, owner.uid, owner.uid)
     return logs
 
 
@@ -108,7 +108,7 @@ def _answer(call: AdminCall) -> Answer:
 
 
 def _check_customer(places: Places, customer: str) -> None:
-    there = list_customers(places)
-    if customer not in there:
-        near = difflib.get_close_matches(customer, there, n=1)
+    names = list_customers(places)
+    if customer not in names:
+        near = difflib.get_close_matches(customer, names, n=1)
         raise Refused("no such customer on this relay" + (f"; did you mean {near[0]!r}?" if near else ""))

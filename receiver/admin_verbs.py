@@ -31,7 +31,14 @@ from receiver.monitoring.next_hop import NextHop
 from receiver.monitoring.status import Status
 from receiver.outcome import Answer, Busy, Origin, Outcome, Refused, log_outcome
 from receiver.store.access import load_access
-from receiver.store.shared_change import PersonDecision, done_check, hold_shared, run_anyway, run_shared, share_review
+from receiver.store.shared_change import (
+    PersonDecision,
+    hold_shared,
+    make_done_check,
+    run_anyway,
+    run_shared,
+    share_review,
+)
 from receiver.system import process_limits
 from receiver.system.checked_json import decode_json
 from receiver.tables_client import Tables
@@ -83,7 +90,7 @@ def _through_store(call: AdminCall, spool: Spool, run: Callable[[], Outcome]) ->
     decided = PersonDecision(call.asked.verb, call.origin)
     if call.asked.verb == "open" or (call.asked.verb == "merge-list" and not call.asked.exact):
         return partial(run_anyway, access, spool, decided, run)
-    return partial(run_shared, access, spool, decided, run, done_check(spool, call.asked.verb, name))
+    return partial(run_shared, access, spool, decided, run, make_done_check(spool, call.asked.verb, name))
 
 
 def _offer(call: AdminCall, settings: Settings, spool: Spool) -> Answer:

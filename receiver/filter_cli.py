@@ -19,7 +19,7 @@ from receiver.upload.formats import BadExport
 from receiver.upload.recipient_filter import FilteredExport, filter_export
 
 
-def request(settings: Settings, export: bytes) -> bytes:
+def encode_request(settings: Settings, export: bytes) -> bytes:
     """Return what main() reads."""
     return json.dumps(settings._asdict()).encode() + b"\n" + export
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 
 from common.spool_files import LATEST
 
 DAY = 86_400  # seconds
-NAMED = 1_000  # names of each kind that a look lists
+NAMED = 1_000  # names of each kind that a dry run lists
 _LEFT_OUT = 20  # values left out that are named to people
 _SOME = 10  # names in a sentence
 
@@ -44,7 +44,7 @@ def format_actor(key: str, client: str, by: str) -> str:
 def format_time(when: int) -> str:
     """Return a time in UTC as people read it; for a number that is no date, words that say so."""
     if not is_time(when):
-        return "a time that cannot be"
+        return "an impossible time"
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(when))
 
 
@@ -73,6 +73,11 @@ def name_some(names: Collection[str], most: int = _SOME, longest: int = 200) -> 
     """Return the first names, each bounded to `longest` characters, and how many more there are."""
     first = ", ".join(escape(name, longest) for name in islice(names, most))
     return f"{first} and {len(names) - most} more" if len(names) > most else first
+
+
+def first_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names that a dry run lists: sorted, at most NAMED."""
+    return tuple(sorted(names)[:NAMED])
 
 
 def sort_by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:

@@ -92,7 +92,7 @@ class Outcome(NamedTuple):
     trouble: str = ""  # the list is recorded, yet not in the tables Postfix reads
     coming: tuple[str, ...] = ()  # when only looked: names, sorted, at most NAMED
     going: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()  # what else somebody should hear of the export
+    notes: tuple[str, ...] = ()  # about the export, for a person
 
     @property
     def code(self) -> int:
@@ -149,16 +149,16 @@ class Outcome(NamedTuple):
             named, origin = LeftOut.read(known.get("named", ())), Origin(**{"when": 0, **started})
             outcome = cls(**{**known, "origin": origin, "named": named})
         except (KeyError, TypeError) as error:
-            raise ValueError("an outcome that lacks something, or names what was left out in another way") from error
+            raise ValueError("an outcome that lacks a field, or in which `named` has another form") from error
         lists = (*outcome.reasons, *outcome.coming, *outcome.going, *outcome.notes)
         words = (outcome.customer, outcome.did, origin.key, origin.client, origin.by, outcome.offered)
         if not all(isinstance(word, str) for word in (*words, outcome.why, outcome.trouble, *lists)):
-            raise ValueError("an outcome in which something is no text")
+            raise ValueError("an outcome with a field that is no text")
         numbers = (origin.when, outcome.total, outcome.added, outcome.removed, outcome.kept_back)
         if not all(isinstance(number, int) for number in (*numbers, *outcome.left_out.values())):
-            raise ValueError("an outcome in which something is no number")
+            raise ValueError("an outcome with a field that is no number")
         if not is_time(origin.when):
-            raise ValueError("an outcome of a time that cannot be")
+            raise ValueError("an outcome of an impossible time")
         return outcome
 
 

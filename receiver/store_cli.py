@@ -127,7 +127,7 @@ def _init(access: StoreAccess, _: Tables, __: argparse.Namespace) -> dict[str, A
 
 
 def _status(access: StoreAccess, _: Tables, __: argparse.Namespace) -> dict[str, Any]:
-    return operator.status(access)
+    return operator.read_status(access)
 
 
 def _heads(access: StoreAccess, _: Tables, asked: argparse.Namespace) -> dict[str, Any]:

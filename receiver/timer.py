@@ -127,7 +127,9 @@ def _check_adopted_domains(tables: Tables, seen: list[CheckedCustomer]) -> list[
     try:
         lines = [line.partition(": ") for line in tables.find_left_open()]
     except Failed as error:
-        return [Alarm("", "adopted", f"whether domains that are adopted are still closed cannot be told: {error}")]
+        return [
+            Alarm("", "adopted", f"it is not known whether domains that are being adopted are still closed: {error}")
+        ]
     return [Alarm(name, f"adopted {list_file.digest(text.encode())[:8]}", escape(text, 500)) for name, _, text in lines]
 
 
@@ -157,7 +159,7 @@ def _repair_tables(tables: Tables) -> list[Alarm]:
     try:
         broken = tables.repair()
     except Failed as error:
-        return [Alarm("", "repair", f"whether Postfix can read our tables cannot be told: {error}")]
+        return [Alarm("", "repair", f"it is not known whether Postfix can read our tables: {error}")]
     if not broken:
         return []
     text = "; ".join(f"{escape(name)}: {escape(why)}" for name, why in broken.items())
@@ -227,7 +229,7 @@ def _check_main_cf(tables: Tables) -> list[Alarm]:
     try:
         found = tables.find_unnamed()
     except Failed as error:
-        return [Alarm("", "main.cf", f"whether Postfix still asks our tables cannot be told: {error}")]
+        return [Alarm("", "main.cf", f"it is not known whether Postfix still asks our tables: {error}")]
     begin = f"{VERIFYING}: "
     others = [escape(line[len(begin) :], 300) for line in found if line.startswith(begin)]
     why = (

@@ -21,17 +21,17 @@ import ctypes, os, sys
 NEW_MOUNTS, PRIVATE, BIND = 0x20000, 0x44000, 0x1000
 libc, folder = ctypes.CDLL(None), os.fsencode(sys.argv[1])
 if libc.unshare(NEW_MOUNTS) or libc.mount(b"none", b"/", None, PRIVATE, None):
-    sys.exit("no mounts of our own can be had")
+    sys.exit("no private mounts can be made")
 for name in (b"passwd", b"group"):
     if libc.mount(folder + b"/" + name, b"/etc/" + name, None, BIND, None):
-        sys.exit("nothing can be put over /etc/" + name.decode())
+        sys.exit("nothing can be mounted over /etc/" + name.decode())
 os.execv(sys.argv[2], sys.argv[2:])
 """
 """The mounts are its own and end with it. It does without mount(8), which a small Debian lacks."""
 
 
 @contextmanager
-def as_if_made(account: str) -> Iterator[tuple[str, ...]]:
+def pretend_account(account: str) -> Iterator[tuple[str, ...]]:
     """Yield the words that go before a program, by its absolute path, so that it finds the account.
 
     There are none if the account exists. If no mounts can be made, the program is not run and the exit code is 1.

@@ -80,11 +80,11 @@ def _list(spool: int, bound: int) -> State | str | None:
     except (OSError, ValueError) as error:
         return f"{RECIPIENTS} cannot be read: {error}"
     with open(descriptor, "rb") as file:
-        there = os.fstat(descriptor)
-        told: State = {"bytes": there.st_size, "changed": int(there.st_mtime)}
-        if bound and there.st_size > bound:
+        info = os.fstat(descriptor)
+        told: State = {"bytes": info.st_size, "changed": int(info.st_mtime)}
+        if bound and info.st_size > bound:
             return f"{RECIPIENTS} has more than {bound} bytes"
-        content = file.read(there.st_size)  # which makes room for as many at once
+        content = file.read(info.st_size)  # which makes room for as many at once
     return {**told, "digest": hashlib.sha256(content).hexdigest(), "total": content.count(b"\n")} if bound else told
 
 

@@ -247,8 +247,8 @@ class _Lock:
 
     def _process(self) -> str:
         """Return which process holds the lock, as the kernel says: any user who can read the directory may lock it."""
-        there = os.fstat(self.descriptor)
-        name = f"{os.major(there.st_dev):02x}:{os.minor(there.st_dev):02x}:{there.st_ino}"
+        info = os.fstat(self.descriptor)
+        name = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}:{info.st_ino}"
         with suppress(OSError, ValueError), open("/proc/locks", encoding="ascii", errors="replace") as locks:
             held = [words for words in map(str.split, locks) if words[1:2] == ["FLOCK"] and name in words]
             for process in (words[4] for words in held):

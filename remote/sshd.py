@@ -87,7 +87,7 @@ def _faults(content: str) -> Iterator[str]:
     user = re.search(r"^Match User (\S+)$", content, re.MULTILINE)
     if not user:
         return
-    ran = run_command(_sshd(), "-T", "-C", f"user={user[1]},host=localhost,addr=127.0.0.1,lport={local_port(22)}")
+    ran = run_command(_sshd(), "-T", "-C", f"user={user[1]},host=localhost,addr=127.0.0.1,lport={find_local_port(22)}")
     if ran.code:
         yield last_lines(ran.err)
         return
@@ -111,7 +111,7 @@ def _reload() -> None:
         os.kill(int(read_text(_pid_file())), signal.SIGHUP)
 
 
-def local_port(wanted: int) -> int:
+def find_local_port(wanted: int) -> int:
     """Return the port of sshd at which connections to `wanted` arrive: another one where that port is forwarded.
 
     With a `Match LocalPort` in its configuration, sshd -T -C needs a port.

@@ -16,12 +16,12 @@ ROOT_AGAIN = "is root under another name"
 def _read_packages(asked: list[Request]) -> list[State | None]:
     names = [one.name for one in asked]
     if os.path.exists(DPKG):
-        there = _known_to_dpkg(names)
+        installed = _known_to_dpkg(names)
     elif query := find_tool("rpm"):
-        there = set(run_command(query, "-q", "--qf", "%{NAME}\n", *names).out.splitlines())
+        installed = set(run_command(query, "-q", "--qf", "%{NAME}\n", *names).out.splitlines())
     else:
         raise Failed("neither dpkg nor rpm is here, so nothing is known about its packages")
-    return [{"installed": True} if name in there else None for name in names]
+    return [{"installed": True} if name in installed else None for name in names]
 
 
 def _known_to_dpkg(names: list[str]) -> set[str]:
@@ -31,13 +31,13 @@ def _known_to_dpkg(names: list[str]) -> set[str]:
     """
     with open(DPKG, "rb") as file:
         status = b"\n" + file.read()
-    there = set()
+    installed = set()
     for name in names:
         place = status.find(f"\nPackage: {name}\n".encode())
         paragraph = status[place : status.find(b"\n\n", place)] if place >= 0 else b""
         if b" ok installed\n" in paragraph:
-            there.add(name)
-    return there
+            installed.add(name)
+    return installed
 
 
 def _make_package(name: str, wanted: State | None) -> None:

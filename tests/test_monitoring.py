@@ -32,7 +32,7 @@ def written(tmp_path: Path) -> dict[str, set[str]]:
     with relay.spool() as spool:
         spool.note_key("k1", 1_790_000_000)
         status = Status.of(spool, relay.settings, 1_790_000_000)
-    text = metrics.text([status], {"acme": {"unlisted": 3}}, [("acme", "held")], 1_790_000_000)
+    text = metrics.compose_text([status], {"acme": {"unlisted": 3}}, [("acme", "held")], 1_790_000_000)
     found: dict[str, set[str]] = {}
     for name, labels in re.findall(r"^(\w+)(?:\{(.*)\})? \d+$", text, re.MULTILINE):
         found[name] = set(re.findall(r'(\w+)="', labels))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from common.settings import Settings, load_settings
@@ -11,7 +10,7 @@ from receiver.actions import late_mail
 from receiver.actions.late_mail import Ask
 from receiver.actions.review import Review, review_held
 from receiver.addresses import domain_of
-from receiver.formatting import NAMED, escape, format_time, name_some
+from receiver.formatting import escape, first_names, format_time, name_some
 from receiver.lists import judged_mail, list_file, publishing, review_record
 from receiver.lists.accepted import InForce
 from receiver.lists.publishing import Decision
@@ -146,9 +145,5 @@ def _outcome_of(customer: str, found: Review, in_force: InForce, by: str) -> Out
 
 
 def _as_look(outcome: Outcome, found: Review, in_force: InForce) -> Outcome:
-    coming = _first_names(found.recipients - in_force.recipients)
-    return outcome._replace(did="looked", coming=coming, going=_first_names(found.effect.going))
-
-
-def _first_names(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(names)[:NAMED])
+    coming = first_names(found.recipients - in_force.recipients)
+    return outcome._replace(did="looked", coming=coming, going=first_names(found.effect.going))

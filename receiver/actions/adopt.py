@@ -25,9 +25,9 @@ def read_adopted(text: bytes, settings: Settings) -> frozenset[str]:
     try:
         given = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Refused(f"what is to be adopted is no JSON: {escape(str(error))}") from error
+        raise Refused(f"the addresses to adopt are no JSON: {escape(str(error))}") from error
     if not isinstance(given, list) or not given:
-        raise Refused("what is to be adopted is no list of addresses")
+        raise Refused("the addresses to adopt are no list")
     wrong = next((one for one in given if not _is_listed(one, settings)), None)
     if wrong is not None:
         raise Refused(f"{escape(str(wrong), 80)!r} is no address in the customer's domains as a list has it")

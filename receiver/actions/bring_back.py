@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from receiver.addresses import keep_domains
-from receiver.formatting import NAMED, escape
+from receiver.formatting import escape, first_names
 from receiver.lists import list_file, publishing, removed_addresses
 from receiver.lists.publishing import Decision
 from receiver.lists.spool import Spool
@@ -27,7 +27,7 @@ def bring_back(spool: Spool, entry: str, origin: Origin, tables: Tables, look: b
         if not back:
             raise Refused(_describe_nobody(entry))
         recipients = in_force.recipients | back
-        coming = tuple(sorted(back - in_force.recipients)[:NAMED])
+        coming = first_names(back - in_force.recipients)
         outcome = Outcome(spool.customer, "unchanged", origin, total=len(recipients))
         if look:
             return outcome._replace(did="looked", added=len(back - in_force.recipients), coming=coming)

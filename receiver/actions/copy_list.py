@@ -33,7 +33,7 @@ from receiver.upload.pipeline import build_and_verify_tables
 
 LIMIT = 512 << 20  # bytes of JSON
 _ROOM = LIMIT // 2  # bytes of files, which are longer in JSON: eighteen lists of a million, and a held one
-_LAST = 90_000_000  # number in history: names there have eight digits, and more lists are to come
+_LAST = 90_000_000  # number in history: names there have eight digits, and leave room for later lists
 _FOLDERS = {
     ".": re.compile(r"(?:pinned|last-export)\.json|log|gone"),
     "held": re.compile(r"recipients|why\.json"),
@@ -57,7 +57,7 @@ class ExportedLists(NamedTuple):
     """The files of a sibling's spool, as it sent them."""
 
     number: int  # of the list in force, in history
-    packed: bytes  # the list in force; nothing: it has none
+    packed: bytes  # the list in force; empty where it has none
     accepted: Accepted
     files: tuple[SpoolFile, ...]
 
@@ -68,7 +68,11 @@ class ExportedLists(NamedTuple):
             record = decode_json(text)
             if (record["postern"], record["customer"]) != (FORMAT, customer):
                 raise ValueError(f"it is not format {FORMAT} of {customer}")
-            number, accepted, packed = int(record["number"]), Accepted.read(record["accepted"]), _bytes(record["list"])
+            number, accepted, packed = (
+                int(record["number"]),
+                Accepted.read(record["accepted"]),
+                _decode_bytes(record["list"]),
+            )
             files = tuple(_place_file(path, content, number) for path, content in record["files"].items())
             if packed:
                 list_file.decode_recipients(list_file.read_content(packed, most))
@@ -116,9 +120,9 @@ def export_lists(spool: Spool) -> dict[str, Any]:
             "postern": FORMAT,
             "customer": spool.customer,
             "number": newest.number if newest else 1,
-            "list": _text(list_file.pack_list(label, in_force.text) if in_force.text else b""),
+            "list": _encode_bytes(list_file.pack_list(label, in_force.text) if in_force.text else b""),
             "accepted": in_force.accepted._asdict(),
-            "files": {f"{file.folder}/{file.name}": _text(file.content) for file in _files(spool)},
+            "files": {f"{file.folder}/{file.name}": _encode_bytes(file.content) for file in _files(spool)},
         }
 
 
@@ -157,7 +161,7 @@ def _describe_difference(givens: Sequence[ExportedLists]) -> str:
 
 
 def _unite_in_force(givens: Sequence[ExportedLists], settings: Settings, origin: Origin) -> ExportedLists:
-    """Return what is in force where siblings disagree. No list counts as the one accepted last."""
+    """Return the union that is in force where siblings disagree; no list counts as the one accepted last."""
     newest = givens[0]
     recipients = frozenset[str]().union(*(list_file.decode_recipients(given.text) for given in givens))
     closed = frozenset.intersection(*(given.agreement[1] for given in givens))
@@ -237,16 +241,16 @@ def _place_file(path: str, content: str, number: int) -> SpoolFile:
         raise ValueError(f"no spool has a file {path}")
     if not 0 < number < _LAST or (folder == "history" and int(name[:8]) > number):
         raise ValueError(f"{path}: history ends with number {number}")
-    return SpoolFile(folder, name, _bytes(content))
+    return SpoolFile(folder, name, _decode_bytes(content))
 
 
 def _file_name_today(now: int) -> str:
     return time.strftime("%Y-%m-%d.gz", time.gmtime(now + AHEAD))
 
 
-def _text(content: bytes) -> str:
+def _encode_bytes(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def _bytes(text: str) -> bytes:
+def _decode_bytes(text: str) -> bytes:
     return base64.b64decode(text, validate=True)

@@ -24,7 +24,7 @@ MOST_FOUND = 1_000  # addresses that a pattern finds
 def explain(
     spool: Spool, settings: Settings, address: str, tables: Tables, watched: WatchedCustomer | None, now: int
 ) -> dict[str, Any]:
-    """Return how an address stands: on the list or not and since when, left out and why, refused, in the tables.
+    """Return the state of an address: listed or not and since when, left out and why, refused, in the tables.
 
     Raises Refused for an address that is in none of the customer's domains, or is none at all.
     """
@@ -112,7 +112,7 @@ def _removal(spool: Spool, name: str, log: dict[str, LogEntry], now: int) -> dic
 
 
 def _plus(spool: Spool, settings: Settings, name: str, in_force: frozenset[str]) -> dict[str, Any] | None:
-    """Return of user+tag@ what is known of user@; None: the address has no tag."""
+    """Return what is known of user@ for user+tag@; None for an address without a tag."""
     base = without_tag(name)
     if not base:
         return None

@@ -13,7 +13,7 @@ from common.settings import Settings, load_settings
 from common.spool_files import LAST_EXPORT
 from receiver.actions.copy_list import ExportedLists
 from receiver.addresses import keep_domains
-from receiver.formatting import NAMED, format_time
+from receiver.formatting import first_names, format_time
 from receiver.lists import list_file, publishing, removed_addresses
 from receiver.lists.accepted import Accepted, InForce
 from receiver.lists.publishing import Decision
@@ -67,7 +67,7 @@ class Merge(NamedTuple):
         outcome = outcome._replace(added=len(coming), removed=len(self.going))
         outcome = outcome._replace(offered=list_file.digest(list_file.encode_recipients(self.recipients)))
         if look:
-            outcome = outcome._replace(coming=tuple(sorted(coming)[:NAMED]), going=tuple(sorted(self.going)[:NAMED]))
+            outcome = outcome._replace(coming=first_names(coming), going=first_names(self.going))
         return outcome
 
 

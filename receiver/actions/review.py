@@ -96,7 +96,7 @@ class Review(NamedTuple):
 
 
 def describe_record(record: ReviewRecord) -> dict[str, Any]:
-    """Return as plain JSON what a review says besides the list: the numbers, who had mail, and what was not seen."""
+    """Return as plain JSON the part of a review that is not the list: numbers, who had mail, and what was not seen."""
     return {
         "numbers": record.numbers._asdict(),
         "mail": {name: record.mail[name]._asdict() for name in review_record.sort_by_days(record.mail)},

@@ -69,5 +69,5 @@ class Summary(NamedTuple):
     """The list in force without its recipients."""
 
     total: int = 0
-    list: str = ""  # its SHA-256; empty: there is none
+    list: str = ""  # its SHA-256; empty where there is no list
     accepted: Accepted = Accepted()

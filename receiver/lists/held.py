@@ -36,7 +36,7 @@ class Held(NamedTuple):
         check_types(str, why["list"], origin.key, origin.client, origin.by, *reasons)
         check_types(int, origin.when, why["since"], total, *whole_numbers(why["left_out"]).values())
         if not (is_time(origin.when) and is_time(why["since"])):
-            raise TypeError("a date that cannot be")
+            raise TypeError("an impossible date")
         opened = tuple(why.get("open_domains", ()))
         check_types(str, *opened)
         counts, named = whole_numbers(why["left_out"]), LeftOut.read(why.get("named", ()))

@@ -31,13 +31,13 @@ class Entry(NamedTuple):
 
 def read_entries(folder: int) -> list[Entry]:
     """Return the lists kept, the one in force first. A damaged one is passed over."""
-    found = _labels(folder, "history", _NUMBERED)
+    found = _read_labels(folder, "history", _NUMBERED)
     return [Entry(int(name[:-3]), found[name]) for name in sorted(found, reverse=True)]
 
 
 def read_list(folder: int, number: int) -> bytes:
     """Read a list of history. Raises Failed when it is damaged, or gone meanwhile."""
-    return _content(folder, "history", _number_name(number))
+    return _read_content(folder, "history", _number_name(number))
 
 
 def read_records(folder: int) -> list[dict[str, Any]]:
@@ -60,7 +60,7 @@ def add_list(folder: int, staged: str, number: int) -> None:
     with atomic_files.hold_directory("history", folder) as directory:
         if atomic_files.read_start(folder, staged, 1) is not None:
             atomic_files.rename(folder, staged, _number_name(number), directory)
-        for name in _names(folder, "history", _NUMBERED)[:-KEEPS]:
+        for name in _list_names(folder, "history", _NUMBERED)[:-KEEPS]:
             atomic_files.remove(directory, name)
 
 
@@ -70,18 +70,18 @@ def read_references(folder: int, now: int) -> list[tuple[int, frozenset[str]]]:
     The day is the epoch second at which it ended. Lists older than DAYS days, and of a day to come, are no reference.
     """
     found = []
-    for name in _names(folder, "reference", _DATED):
+    for name in _list_names(folder, "reference", _DATED):
         ended = calendar.timegm(time.strptime(name, "%Y-%m-%d.gz")) + DAY - 1
         if now - (DAYS + 1) * DAY <= ended <= now + DAY:
             with suppress(Failed, ValueError):  # a damaged one is passed over
-                content = _content(folder, "reference", name)
+                content = _read_content(folder, "reference", name)
                 found.append((min(ended, now), list_file.decode_recipients(content)))
     return found
 
 
 def forget_references(folder: int) -> None:
     """Remove the lists that the first release kept for its guard."""
-    for name in _names(folder, "reference", _DATED):
+    for name in _list_names(folder, "reference", _DATED):
         with atomic_files.hold_directory("reference", folder) as directory:
             atomic_files.remove(directory, name)
 
@@ -101,21 +101,21 @@ def _number_name(number: int) -> str:
     return f"{number:08d}.gz"
 
 
-def _names(folder: int, within: str, form: re.Pattern[str]) -> list[str]:
+def _list_names(folder: int, within: str, form: re.Pattern[str]) -> list[str]:
     return [name for name in atomic_files.list_names(folder, within) if form.fullmatch(name)]
 
 
-def _labels(folder: int, within: str, form: re.Pattern[str]) -> dict[str, ListRecord]:
+def _read_labels(folder: int, within: str, form: re.Pattern[str]) -> dict[str, ListRecord]:
     found = {}
-    for name in _names(folder, within, form):
+    for name in _list_names(folder, within, form):
         with atomic_files.hold_directory(within, folder) as directory:
-            label = _label(directory, name)
+            label = _read_label(directory, name)
         if label:
             found[name] = label
     return found
 
 
-def _label(directory: int, name: str) -> ListRecord | None:
+def _read_label(directory: int, name: str) -> ListRecord | None:
     try:
         head = atomic_files.read_start(directory, name, list_file.LABEL)
         return None if head is None else list_file.read_record(head)
@@ -123,7 +123,7 @@ def _label(directory: int, name: str) -> ListRecord | None:
         return None
 
 
-def _content(folder: int, within: str, name: str) -> bytes:
+def _read_content(folder: int, within: str, name: str) -> bytes:
     with atomic_files.hold_directory(within, folder) as directory:
         file = atomic_files.read(directory, name, list_file.PACKED)
     if file is None:

@@ -80,7 +80,7 @@ def _check_types(kept: ListRecord) -> ListRecord:
     check_types(str, *words)
     check_types(int, *numbers)
     if not (is_time(kept.accepted_when) and is_time(origin.when)):
-        raise TypeError("its label has a date that cannot be")
+        raise TypeError("its label has an impossible date")
     return kept
 
 

@@ -165,10 +165,10 @@ def complete_publication(spool: Spool) -> None:
     begun = _read(spool, BEGUN)
     if begun is None:
         return
-    there = spool.read_accepted()
-    staying = {name: when for name, when in there.domains.items() if name in begun.accepted.domains}
-    if staying != there.domains:  # a domain opens before its addresses go, and closes after its addresses have come
-        spool.store_accepted(there._replace(domains=staying))
+    before = spool.read_accepted()
+    staying = {name: when for name, when in before.domains.items() if name in begun.accepted.domains}
+    if staying != before.domains:  # a domain opens before its addresses go, and closes after its addresses have come
+        spool.store_accepted(before._replace(domains=staying))
     if atomic_files.read_start(spool.folder, _LIST, 1) is not None and begun.number:
         atomic_files.rename(spool.folder, _LIST, "recipients")
     _remember(spool, begun)

@@ -1,8 +1,8 @@
-"""Addresses that left the list in the last 90 days: when, by which entry of the log, and whether a person said so.
+"""Addresses that left the list in the last 90 days: when, by which entry of the log, and whether by a person.
 
-`gone` has one line for each: when, entry, mark and address, apart by a space. A line that is damaged is passed over.
-An address that is listed again is no longer in it, but for one that a rollback brought back: that one stays listed
-until a person accepts its removal.
+`gone` has one line for each: time, entry, mark and address, with a space between. A damaged line is skipped. An address
+that is listed again is no longer in it, except one that a rollback brought back: it stays listed until a person accepts
+its removal.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Removal(NamedTuple):
 def read_removals(folder: int, now: int) -> dict[str, Removal]:
     """Return each address that left in the last 90 days, and each that a rollback brought back.
 
-    What a clock that was ahead has dated counts as of now, so that a removal of that time can still be mended. Where
-    the first release left no such file, its history and its reference say who left.
+    A removal that a fast clock dated after `now` counts as of now, so that it can still be mended. Without the file, as
+    after the first release, history and reference say who left.
     """
     try:
         content = atomic_files.read(folder, NAME, LIMIT)
@@ -81,7 +81,7 @@ def find_removed_by(removals: Mapping[str, Removal], entry: str) -> frozenset[st
 def update_removals(
     removals: Mapping[str, Removal], before: frozenset[str], after: frozenset[str], removal: Removal
 ) -> dict[str, Removal]:
-    """Return the removals once the list in force `before` is replaced by `after`; who goes has left by `removal`."""
+    """Return the removals once the list `before` is replaced by `after`, which removes addresses by `removal`."""
     kept = {name: each for name, each in removals.items() if each.is_brought_back or name not in after}
     return {**kept, **dict.fromkeys(before - after, removal)}
 
@@ -89,7 +89,7 @@ def update_removals(
 def unite_removals(some: Iterable[Mapping[str, Removal]], listed: frozenset[str]) -> dict[str, Removal]:
     """Return the removals of siblings whose lists were united: who is listed by any of them has not left.
 
-    Of several removals of an address one that a rollback mended counts, else the last one.
+    Of several removals of an address, one that a rollback mended counts, otherwise the last one.
     """
     united: dict[str, Removal] = {}
     for removals in some:

@@ -19,7 +19,7 @@ LIMIT = 512 << 20  # bytes: a million of the longest addresses that go, and who 
 
 
 class BadRecord(Exception):
-    """A record of a review is damaged, or no such record. The text says what is wrong with it."""
+    """The record of a review is damaged. The text says how."""
 
 
 class MailSeen(NamedTuple):
@@ -47,7 +47,7 @@ class ListEffect(NamedTuple):
     """Whom a list refuses once it is accepted on one relay."""
 
     going: frozenset[str] = frozenset()  # in force, and not on the list
-    closing: frozenset[str] = frozenset()  # domains that are open, and close by it
+    closing: frozenset[str] = frozenset()  # open domains that it closes
     listed: frozenset[str] = frozenset()  # addresses of the list in domains without an accepted list
     always: frozenset[str] = frozenset()  # addresses that are listed whatever a list says
     takes_plus: bool = False  # user+tag@ is taken where user@ is
@@ -90,7 +90,7 @@ class ReviewRecord(NamedTuple):
 
     @property
     def numbers(self) -> Numbers:
-        """Return what accept must be told."""
+        """Return the numbers that accept must be given."""
         return Numbers(self.first, self.adding, len(self.going), len(self.mail))
 
     def command(self, customer: str) -> str:
@@ -135,7 +135,7 @@ def decode_mail(fields: Mapping[str, Any]) -> dict[str, MailSeen]:
 
 
 def load_record(folder: int) -> ReviewRecord | None:
-    """Return the last review in a spool. None: there is none, or it is damaged, and somebody has to look again."""
+    """Return the last review in a spool. None: there is none, or it is damaged and must be made again."""
     try:
         with atomic_files.hold_directory("held", folder) as directory:
             content = atomic_files.read(directory, NAME, LIMIT)
@@ -168,12 +168,12 @@ def sort_by_days(mail: Mapping[str, MailSeen]) -> list[str]:
 
 def _texts(values: Any) -> list[str]:
     if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
-        raise TypeError("something is no list of words")
+        raise TypeError("a field is no list of texts")
     return values
 
 
 def _check_types(values: list[Any], first: type, others: type) -> list[Any]:
     """Return values of which the first is a word and the others are numbers. Raises TypeError."""
     if not (values and isinstance(values[0], first) and all(type(value) is others for value in values[1:])):
-        raise TypeError("a word or a number is of another kind")
+        raise TypeError("a field is of the wrong type")
     return values

@@ -48,9 +48,9 @@ KEY_FIELDS = ("first", "last", "kit")  # of each; kit is left out where none is 
 
 
 class LastExport(NamedTuple):
-    """What the last readable export had besides its recipients."""
+    """What the last readable export said besides its recipients."""
 
-    open_domains: tuple[str, ...] = ()  # in which everybody gets mail, whoever is listed
+    open_domains: tuple[str, ...] = ()  # in which every address gets mail, listed or not
     plus_addresses: bool | None = None  # whether the server takes user+tag@ where it takes user@; None: not said
 
 

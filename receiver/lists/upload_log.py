@@ -31,7 +31,7 @@ class DomainCounts(NamedTuple):
     """The guard's counts in one domain, without the addresses that are always listed."""
 
     passed: int = 0  # in the list that passed or was accepted last
-    reference: int = 0  # in force, or removed of late; no more than were listed before that
+    reference: int = 0  # in force, or removed recently; at most the number that was listed before
     gone: int = 0  # of those, not in the upload
     offered: int = 0  # in the upload
     listed: int = 0  # in the upload, with the addresses that are always listed
@@ -67,7 +67,7 @@ class LogEntry(NamedTuple):
     client: str = ""
     by: str = ""
     accepted_by: str = ""  # the person who took the whole list; empty: the guard judged it
-    times: int = 1  # uploads in a row that said the same
+    times: int = 1  # equal uploads in a row
     last: int = 0  # when the last of them came; 0: there was one
     inputs: GuardInputs | None = None  # None: nothing was judged, or the first release wrote this
 
@@ -158,7 +158,7 @@ def _find_counts(entries: Iterable[LogEntry]) -> dict[str, int]:
 
 
 def find_last_addition(folder: int) -> int:
-    """Return when the list last gained somebody, epoch seconds; where no entry says so, when the log begins; else 0."""
+    """Return when the list last gained somebody, else when the log begins, in epoch seconds; 0 without a log."""
     when = 0
     for entry in read_entries(folder):
         when = entry.when
@@ -216,7 +216,7 @@ def decode_entry(fields: Mapping[str, Any]) -> LogEntry:
     check_types(str, *words)
     check_types(int, *numbers)
     if not (is_time(entry.when) and is_time(entry.last)):
-        raise TypeError("an entry has a date that cannot be")
+        raise TypeError("an entry has an impossible date")
     return entry
 
 

@@ -100,7 +100,7 @@ def _find_lost(names: Iterable[str], replies: Mapping[str, Reply]) -> list[str]:
 
 def _alarm(customer: str, domains: Mapping[str, Sequence[str]], lost: Sequence[str], reply: Reply) -> Alarm:
     who = f"{lost[0]} and {len(lost) - 1} more"
-    text = f"{_tables(domains)} took {who} before, of whom strangers are told {reply.code} now"
+    text = f"{_tables(domains)} accepted {who} before; for these strangers now get {reply.code}"
     why = f"it closes {', '.join(domains)} until a first list is accepted: mend it ({reply.text})"
     return Alarm(customer, "adopted maps", escape(f"{text}; {why}", 600))
 

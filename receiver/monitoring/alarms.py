@@ -189,7 +189,7 @@ def _alarm_ageing(status: Status, settings: Settings, now: int) -> Iterator[Alar
     names = [name for name in old if name not in status.opens]
     if names:
         age = (now - _last_good(status, names[0])) // DAY
-        text = f"no good list for {age} days; after {most}, everybody can be written to in {', '.join(names)}"
+        text = f"no good list for {age} days; after {most}, nobody is refused in {', '.join(names)}"
         yield Alarm(status.customer, "ageing", text)
 
 
@@ -207,7 +207,7 @@ def _alarm_opened_by_person(status: Status, settings: Settings, _: int) -> Itera
     opened = status.opened
     if opened:
         since = f" since {format_time(opened.since)} by {escape(opened.by, 100)}" if opened.since else ""
-        text = f"OPEN{since}: everybody can be written to in {', '.join(settings.domains)}"
+        text = f"OPEN{since}: nobody is refused in {', '.join(settings.domains)}"
         yield Alarm(status.customer, f"open {opened.since}", f"{text}; `inv open {status.customer} --end` ends it")
 
 
@@ -229,11 +229,11 @@ def _alarm_no_additions(status: Status, settings: Settings, now: int) -> Iterato
 def _alarm_put_off(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
     if status.is_put_off:
         text = "its server refuses to be asked about unlisted addresses, or refuses all who are listed"
-        yield Alarm(status.customer, "put-off", f"{text}: until it does not, unlisted ones get 450 instead of its word")
+        yield Alarm(status.customer, "put-off", f"{text}: until it can be asked, these get 450")
 
 
 def _alarm_noted(status: Status, _: Settings, __: int) -> Iterator[Alarm]:
-    """Yield what the last export said besides its addresses."""
+    """Yield the notes of the last export."""
     for note in status.last.notes if status.last else ():
         yield Alarm(status.customer, f"note {note}", note)
 

@@ -73,7 +73,7 @@ def is_passing(found: Answers) -> bool:
 
 
 def check_servers(places: Places, customers: Iterable[Settings], postfix: Mapping[str, str]) -> list[Alarm]:
-    """Probe the servers of customers with unlisted = "ask" and store the results; return what is wrong.
+    """Probe the servers of customers with unlisted = "ask" and store the results; return alarms.
 
     The server that was not asked for the longest time comes first, and none gets more than its share of the time that
     is left, or than _LEAST: so slow servers do not keep others from being asked for long.
@@ -135,7 +135,7 @@ def _check(
 def _find_question(spool: Spool, settings: Settings, routes: Mapping[str, str]) -> Question | None:
     """Return what to ask the server; None where nobody is listed yet, or mail goes by MX records."""
     domain = next((name for name in settings.domains if name in routes and name not in settings.partial), "")
-    where = next_hop_probe.server(routes.get(domain, ""))
+    where = next_hop_probe.server_of(routes.get(domain, ""))
     people = pick_people(spool.read_in_force().recipients - {*settings.include}, domain)
     return Question(where, people, domain) if where and people else None
 
@@ -148,4 +148,6 @@ def _alarms(customer: str, found: Answers) -> Iterator[Alarm]:
     elif not is_passing(found):
         said = [*found.replies.values(), *filter(None, [found.random])]
         told = "; ".join(dict.fromkeys(f"{reply.code} {escape(reply.text, 80)}" for reply in said)) or "nothing"
-        yield Alarm(customer, "asking", f"its server, asked about some who are listed and one who is not, says: {told}")
+        yield Alarm(
+            customer, "asking", f"its server, asked about listed addresses and one that is not, answers: {told}"
+        )

@@ -58,7 +58,7 @@ class Collector:
         return self._owners.get(address.rpartition("@")[2])
 
 
-def owners(customers: Iterable[tuple[Settings, Refusals]]) -> dict[str, DomainOwner]:
+def map_owners(customers: Iterable[tuple[Settings, Refusals]]) -> dict[str, DomainOwner]:
     """Return who owns each domain, in each form a log may have of it."""
     found = {}
     for settings, refusals in customers:

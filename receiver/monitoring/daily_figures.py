@@ -24,7 +24,7 @@ class DayFigures(NamedTuple):
     total: int  # recipients in force at its end
     added: int = 0
     removed: int = 0
-    uploads: int = 0  # that were judged; those in a row that said the same are spread over their days
+    uploads: int = 0  # that were judged; equal ones in a row are spread over their days
     held: int = 0  # uploads that were held
     decisions: int = 0  # a person accepted a list, or rolled back
 
@@ -56,7 +56,7 @@ def figures_record(days: Iterable[DayFigures], refused: Mapping[str, RefusedAddr
 
 
 def _add_entry(days: dict[int, DayFigures], entry: LogEntry, first: int, last: int) -> None:
-    """Count an entry on its day, and the uploads after it that said the same evenly on the days until the last."""
+    """Count an entry on its day, and equal uploads after it evenly on the days until the last."""
     began, ended = entry.when // DAY, max(entry.when, entry.last) // DAY
     is_decision = entry.did in _DECISIONS
     share, rest = divmod(max(1, entry.times), ended - began + 1)

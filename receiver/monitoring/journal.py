@@ -26,7 +26,7 @@ class Journal(NamedTuple):
 
     @property
     def stream(self) -> BinaryIO:
-        """Return what is to be read."""
+        """Return the output."""
         return cast("BinaryIO", self.child.stdout)
 
     def close(self) -> None:
@@ -38,7 +38,7 @@ class Journal(NamedTuple):
 
 def open_journal(since: float, cursor: str, now: float) -> Journal | None:
     """Start reading after a cursor, or else what came after a time, at most DAYS ago. None: there is no journal."""
-    argv = command(max(since, now - DAYS * DAY), cursor)
+    argv = make_command(max(since, now - DAYS * DAY), cursor)
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
     try:
         child = subprocess.Popen(
@@ -49,7 +49,7 @@ def open_journal(since: float, cursor: str, now: float) -> Journal | None:
     return Journal(child)
 
 
-def command(begin: float, cursor: str) -> tuple[str, ...]:
+def make_command(begin: float, cursor: str) -> tuple[str, ...]:
     """Return the command that reads; a cursor comes from a file of the account, and root runs this."""
     place = f"--after-cursor={cursor}" if _CURSOR.fullmatch(cursor) else f"--since=@{int(begin)}"
     return ("/usr/bin/journalctl", "-q", "--no-pager", "-o", "json", place, _MAIL, "+", _LOST)

@@ -39,11 +39,11 @@ class LastHops:
 
     @property
     def held_back(self) -> list[tuple[str, Trace]]:
-        """Return what is not decided."""
+        """Return the hops that are not decided yet."""
         return list(self._held_back.items())
 
     def follow(self, delivery: Delivery, day: str, order: int) -> Iterator[Trace]:
-        """Yield what a line settles at once."""
+        """Yield the traces that a line decides at once."""
         if delivery.status == WAITING:
             yield Trace(day, order, delivery.addresses, WAITING)
         if delivery.status != SENT or delivery.relay == "none":

@@ -43,7 +43,7 @@ def open_log(path: str) -> OpenedFile:
 
 
 @contextmanager
-def content(file: OpenedFile, offset: int = 0) -> Iterator[BinaryIO]:
+def open_content(file: OpenedFile, offset: int = 0) -> Iterator[BinaryIO]:
     """Open a file's content from an offset on; an offset in an archive counts the octets that were packed.
 
     Raises what DAMAGED names, here and while it is read.
@@ -89,7 +89,7 @@ class _Zstd:
         opened.callback(self._child.kill)
 
     def read(self, size: int) -> bytes:
-        """Return what comes next. Raises OSError at the end of what is damaged."""
+        """Return the next octets. Raises OSError at the end of a damaged archive."""
         assert self._child.stdout is not None
         piece = self._child.stdout.read(size)
         if not piece and self._child.wait():

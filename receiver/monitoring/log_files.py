@@ -58,13 +58,13 @@ def open_logs(
     found = [_log(path, now) for path in dict.fromkeys((*_own_file(settings), *paths))]
     if last_resort and not any(log.files for log in found):
         found = [_log(last_resort, now)]
-    logs = tuple(_distinct(log for log in found if log.files))
+    logs = tuple(_drop_second_names(log for log in found if log.files))
     written = max((file.written for log in logs for file in log.files if file.size), default=0.0)
     opened = journal.open_journal(written, cursor, now) if now - written > journal.OLD else None
     return OpenedLogs(logs, opened, settings)
 
 
-def rotations(directory: str, name: str) -> list[str]:
+def find_rotations(directory: str, name: str) -> list[str]:
     """Return the names of a log and its rotations: by number, date, postlogd's suffix, before .log too, or packed.
 
     What is there both packed and not is being packed just now: the packed one is left out.
@@ -85,7 +85,7 @@ def _is_rotation(each: str, name: str, stem: str | None) -> bool:
 def _log(path: str, now: float) -> OpenedLog:
     directory, name = os.path.split(path)
     files = []
-    for each in rotations(directory, name):
+    for each in find_rotations(directory, name):
         with suppress(OSError):
             file = open_log(os.path.join(directory, each))
             if file.written >= now - DAYS * DAY and file.size:
@@ -98,7 +98,7 @@ def _log(path: str, now: float) -> OpenedLog:
     return OpenedLog(path, tuple(files[-_MOST_FILES:]))
 
 
-def _distinct(logs: Iterable[OpenedLog]) -> Iterator[OpenedLog]:
+def _drop_second_names(logs: Iterable[OpenedLog]) -> Iterator[OpenedLog]:
     """Yield the logs without those that are another one under a second name."""
     seen: set[tuple[int, int]] = set()
     for log in logs:

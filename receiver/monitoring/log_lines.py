@@ -18,10 +18,10 @@ class Slice(NamedTuple):
     end: bytes  # the last octets of it
 
 
-def slices(stream: BinaryIO, limit: int = 1 << 62) -> Iterator[Slice]:
-    """Yield the lines that end within the next `limit` octets of a stream. Half a last line is none.
+def read_slices(stream: BinaryIO, limit: int = 1 << 62) -> Iterator[Slice]:
+    """Yield the lines that end within the next `limit` octets of a stream, without an unfinished last line.
 
-    Of a line that is too long its beginning is left out, so that it fits no grammar.
+    The beginning of a line that is too long is dropped, so that it fits no grammar.
     """
     rest, left_out = b"", 0
     while piece := stream.read(min(SLICE, limit)):

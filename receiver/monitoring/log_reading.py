@@ -10,9 +10,9 @@ from typing import BinaryIO, NamedTuple
 
 from receiver.formatting import DAY
 from receiver.monitoring.collector import Collector
-from receiver.monitoring.log_content import DAMAGED, OpenedFile, content
+from receiver.monitoring.log_content import DAMAGED, OpenedFile, open_content
 from receiver.monitoring.log_head import read_head
-from receiver.monitoring.log_lines import Slice, slices
+from receiver.monitoring.log_lines import Slice, read_slices
 from receiver.monitoring.log_years import Days, YearCounter
 from receiver.monitoring.mail_log import Losses, MailLog, cut_lengths
 
@@ -32,7 +32,7 @@ class Position(NamedTuple):
     def is_in(self, file: OpenedFile) -> bool:
         """Return whether a file holds this place."""
         try:
-            with content(file, self.offset - self.length) as stream:
+            with open_content(file, self.offset - self.length) as stream:
                 before = stream.read(self.length)
         except DAMAGED:
             return False
@@ -51,7 +51,7 @@ def find_parts(files: Sequence[OpenedFile], position: Position | None, read_last
 
     The files come oldest first. A file that was renamed, copied or packed meanwhile is recognised by its content.
     """
-    files = distinct(files)
+    files = drop_copies(files)
     if position is None:
         return [Part(file) for file in files], True
     recent = [file for file in files if not file.is_packed or file.written >= read_last - _AGO]
@@ -109,11 +109,11 @@ class Reading:
         return years
 
 
-def distinct(files: Iterable[OpenedFile]) -> list[OpenedFile]:
+def drop_copies(files: Iterable[OpenedFile]) -> list[OpenedFile]:
     """Return the files without copies of one another: logrotate was stopped between a copy and the removal."""
     seen, found = set(), []
     for file in sorted(files, key=lambda file: file.is_packed):
-        with suppress(*DAMAGED), content(file) as stream:
+        with suppress(*DAMAGED), open_content(file) as stream:
             begins = _beginning(stream)
             if begins in seen:
                 continue
@@ -141,7 +141,7 @@ def find_cut_lengths(some: Sequence[Part]) -> frozenset[int]:
 
 
 def read_first_day(part: Part) -> str:
-    """Return the day of the first line; nothing: it has none."""
+    """Return the day of the first line; empty where it has none."""
     with suppress(*DAMAGED):
         lines = (line for some in _slices(part) for line in some.lines)
         line, head = next(((line, head) for line in lines if (head := read_head(line))), (b"", None))
@@ -160,5 +160,5 @@ def _samples(part: Part) -> Iterator[bytes]:
 
 def _slices(part: Part) -> Iterator[Slice]:
     file = part.file
-    with content(file, part.offset) as stream:
-        yield from slices(stream, 1 << 62 if file.is_packed else max(0, file.size - part.offset))
+    with open_content(file, part.offset) as stream:
+        yield from read_slices(stream, 1 << 62 if file.is_packed else max(0, file.size - part.offset))

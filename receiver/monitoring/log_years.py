@@ -1,4 +1,4 @@
-"""The year of lines that print none: told from when the file was written last, backwards."""
+"""Finds the year of lines that print none, backwards from when the file was written last."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class MailLog:
                 yield event
 
     def _of_journal(self, line: bytes) -> Event | None:
-        """Return what an entry says that somebody has exported from the journal."""
+        """Return what an entry says that was exported from the journal into a file."""
         entry = journal_entry.read_entry(line)
         if entry is None:
             self._losses.unread += 1
@@ -139,7 +139,7 @@ class MailLog:
         return None
 
     def _repetition(self, head: Head) -> tuple[int, Head | None]:
-        """Return how often a message stands for itself, and the message; None: it speaks of an earlier line."""
+        """Return how often a message is repeated, and the message; None where it is about an earlier line."""
         rsyslog = _REPEATED.fullmatch(head.message)
         if rsyslog:
             return int(rsyslog[1]), head._replace(message=rsyslog[2])
@@ -153,7 +153,7 @@ class MailLog:
         return message[1] if begins and message and message[0].startswith(begins[1]) else None
 
     def _certain_message(self, message: Message | None, head: Head, length: int) -> Message | None:
-        """Return a message that nobody can have cut into this shape; count what is not understood."""
+        """Return a message unless it may have been cut into this shape; count what is not understood."""
         if message is None:
             return None
         is_cut = length in self.cut or len(head.message) >= _POSTFIX_CUTS

@@ -48,13 +48,13 @@ def write(directory: str, statuses: Sequence[Status], refused: Refused, alarmed:
     """Replace the file. Raises OSError."""
     folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        atomic_files.write(folder, _DRAFT, text(statuses, refused, alarmed, now).encode(), mode=0o644)
+        atomic_files.write(folder, _DRAFT, compose_text(statuses, refused, alarmed, now).encode(), mode=0o644)
         atomic_files.rename(folder, _DRAFT, _FILE)
     finally:
         os.close(folder)
 
 
-def text(statuses: Sequence[Status], refused: Refused, alarmed: Alarmed, now: int) -> str:
+def compose_text(statuses: Sequence[Status], refused: Refused, alarmed: Alarmed, now: int) -> str:
     """Return the file's text: each metric's samples together, as the format wants them."""
     samples = [Sample("postern_tick_seconds", {}, now), *(each for status in statuses for each in _samples(status))]
     samples += [

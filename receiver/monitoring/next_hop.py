@@ -36,7 +36,7 @@ class NextHop(NamedTuple):
 
         Addresses beyond next_hop_probe.MOST of a domain are not asked.
         """
-        where, sender = next_hop_probe.server(self.route), next_hop_probe.verify_sender(self.postfix)
+        where, sender = next_hop_probe.server_of(self.route), next_hop_probe.verify_sender(self.postfix)
         if where is None:
             problem = Answers(problem="mail for it goes by MX records, so no server can be asked")
             return dict.fromkeys(map(domain_of, addresses), problem)
@@ -99,7 +99,7 @@ def _of_names(answers: Answers, known: Sequence[str]) -> Answers:
 
 
 def read_routes(places: Places, customers: Iterable[str]) -> dict[str, str]:
-    """Return where Postfix routes each domain, as TRANSPORT:NEXTHOP; what goes by MX records has none."""
+    """Return by domain where Postfix routes it, as TRANSPORT:NEXTHOP, for the domains that have a route."""
     routes: dict[str, str] = {}
     for customer in customers:
         with suppress(OSError, ValueError), open(f"{places.tree(customer)}/transport", encoding="utf-8") as lines:

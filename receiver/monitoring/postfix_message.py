@@ -150,7 +150,7 @@ def _refusal(found: re.Match[bytes]) -> Message | None:
 
 
 def _kind(why: bytes, code: bytes) -> str:
-    """Return the kind of a refusal; nothing: it has another cause than the list."""
+    """Return the kind of a refusal; empty where it has another cause than the list."""
     if _UNKNOWN.fullmatch(why):
         return UNLISTED if code.startswith(b"5") else DEFERRED
     if why.startswith(b"undeliverable address: "):

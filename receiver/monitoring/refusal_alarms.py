@@ -33,7 +33,7 @@ class RecentRemoval(NamedTuple):
     """An address that was removed from the list lately."""
 
     entry: str  # of `inv history`: the upload that removed it
-    by_person: bool  # somebody accepted that removal by its number
+    by_person: bool  # a person accepted that removal by its number
     since: str = ""  # the day before: log lines may be of another time zone
 
 
@@ -45,7 +45,7 @@ class ListSnapshot(NamedTuple):
     held: Collection[str] = frozenset()  # on the list that waits
     gone: Mapping[str, RecentRemoval] = {}  # removed in the last 14 days and not listed since
     shrink_floor: int = 2
-    may_be_asked: bool = True  # False: its mail goes by MX records, and nobody can be asked
+    may_be_asked: bool = True  # False: its mail goes by MX records, so no server can be asked
 
 
 class Suspects(NamedTuple):
@@ -92,7 +92,7 @@ class RefusalAlarm(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """Return what tells it from others: the same addresses are told once, and the line of the day once a day."""
+        """Return what identifies it: the same addresses are named once, and the line of the day comes once a day."""
         return DAILY if self.is_daily else f"refusal {sha256(repr(sorted(self.addresses)).encode()).hexdigest()[:12]}"
 
 
@@ -193,7 +193,7 @@ def _is_removed(name: str, refused: RefusedAddress, known: ListSnapshot) -> bool
 
 
 def _is_missed(name: str, refused: RefusedAddress, refusals: Refusals, known: ListSnapshot) -> bool:
-    """Return whether an unlisted address is one that somebody may miss."""
+    """Return whether an unlisted address may be missing from the list."""
     if name in known.listed or name in known.gone:
         return False
     return name in known.held or (name in refusals.had_mail and not refused.was_listed)
@@ -222,7 +222,7 @@ def _alarm_entries(known: ListSnapshot, names: Iterable[str], fewest: int, how: 
     if entries:
         told = tuple(name for entry in entries for name in many[entry])
         cure = ", ".join(f"`inv rollback {known.customer} --entry {entry}`" for entry in entries)
-        yield RefusalAlarm(f"an upload removed, and now are refused, {how}: {_names(told)}; {cure}", told)
+        yield RefusalAlarm(f"removed by an upload and now refused, {how}: {_names(told)}; {cure}", told)
 
 
 def _alarm_broken(known: ListSnapshot, asked: Suspects, answered: SuspectAnswers) -> Iterator[RefusalAlarm]:

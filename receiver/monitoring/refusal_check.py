@@ -44,7 +44,7 @@ class RefusalCheck:
     """One run's questions."""
 
     def __init__(self, tables: Tables, routes: Mapping[str, str], postfix: Mapping[str, str], now: int) -> None:
-        """Go by where mail for each domain goes, and by settings of main.cf."""
+        """Take the routes by domain, and settings of main.cf."""
         self._tables, self._routes, self._postfix = tables, routes, postfix
         self._now, self._today = now, local_day(now)
         self._end = time.monotonic() + _SECONDS
@@ -70,7 +70,7 @@ class RefusalCheck:
         return [Alarm(customer, kind, text) for kind, text in raised_today(refusals.raised, self._now)]
 
     def _read_known(self, settings: Settings) -> ListSnapshot:
-        """Read a customer's list, the one that waits, and who left of late."""
+        """Read a customer's list, the held list, and who left recently."""
         with Spool(self._tables.places, settings.customer) as spool:
             held, recipients = spool.read_held(), spool.read_in_force().recipients
             removals = removed_addresses.find_gone(spool.folder, self._now)
@@ -128,7 +128,7 @@ class RefusalCheck:
     def _next_hop(self, settings: Settings) -> Server | None:
         """Return where the first of the domains with a route goes, as a customer has one next hop; None: by MX."""
         route = next((self._routes[name] for name in settings.domains if name in self._routes), "")
-        return next_hop_probe.server(route)
+        return next_hop_probe.server_of(route)
 
     @property
     def _left(self) -> float:

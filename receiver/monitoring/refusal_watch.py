@@ -13,12 +13,12 @@ from receiver.formatting import DAY
 from receiver.lists import history, judged_mail, list_file, removed_addresses
 from receiver.lists.spool import Spool
 from receiver.monitoring import log_state, refusals_file
-from receiver.monitoring.collector import Collector, owners
+from receiver.monitoring.collector import Collector, map_owners
 from receiver.monitoring.journal import read_journal
 from receiver.monitoring.last_hop import LastHops
 from receiver.monitoring.log_files import OpenedLogs
 from receiver.monitoring.log_findings import Watch, WatchedCustomer, local_day, oldest_day
-from receiver.monitoring.log_reading import Part, Reading, distinct, find_cut_lengths, find_parts, read_first_day
+from receiver.monitoring.log_reading import Part, Reading, drop_copies, find_cut_lengths, find_parts, read_first_day
 from receiver.monitoring.log_state import LogState
 from receiver.monitoring.mail_log import Losses, MailLog
 from receiver.monitoring.next_hop import read_routes
@@ -47,7 +47,7 @@ def load(places: Places, run: int, customers: Iterable[Settings]) -> Watch:
 
 def update(places: Places, run: int, customers: Sequence[Settings], logs: OpenedLogs, now: float) -> Watch:
     """Read what is new in the logs; write and return the findings."""
-    before, is_over = load(places, run, customers), deadline(SECONDS)
+    before, is_over = load(places, run, customers), make_deadline(SECONDS)
     if before.state.read > now + DAY:  # a clock was ahead, and let days be forgotten that are in the logs still
         before = before._replace(state=LogState())
     watch = before if before.state.read else before._replace(customers=_customers_to_recount(before.customers))
@@ -77,7 +77,7 @@ def save(places: Places, watch: Watch) -> None:
             refusals_file.save(spool.folder, StoredRefusals(each.refusals, each.since, each.domains))
 
 
-def deadline(seconds: float) -> Callable[[], bool]:
+def make_deadline(seconds: float) -> Callable[[], bool]:
     """Return a function that tells whether so much time has passed."""
     end = time.monotonic() + seconds
     return lambda: time.monotonic() > end
@@ -107,7 +107,7 @@ def _read_on(
     state, losses = watch.state, Losses()
     hops, earlier = LastHops(routes, state.held_back), [queue_id for queue_id, _ in state.held_back]
     counted = [each for each in watch.customers.values() if each.since or not state.read]
-    collector = Collector(owners((each.counted, each.refusals) for each in counted), hops, int(now) * _LINES)
+    collector = Collector(map_owners((each.counted, each.refusals) for each in counted), hops, int(now) * _LINES)
     losses.gaps = not logs.logs and logs.journal is None  # nothing is there that could be read
     log = MailLog(losses, state.cuts)
     positions, is_whole = dict(state.positions), True
@@ -151,7 +151,7 @@ def _read_past_days(
     """
     if watched.since and not watched.new_domains:
         return watched._replace(domains=watched.settings.domains)
-    refusals, since = watched.refusals, first_day(logs, now)
+    refusals, since = watched.refusals, find_first_day(logs, now)
     if state.read:
         domains = watched.new_domains if watched.since else watched.settings.domains
         found, is_whole = read_history(watched.settings._replace(domains=domains), logs, routes, is_over)
@@ -166,16 +166,16 @@ def read_history(
 ) -> tuple[Refusals, bool]:
     """Return the counts of some domains from the log files alone, and whether all of these could be read."""
     refusals, losses, hops = Refusals(), Losses(), LastHops(routes)
-    collector = Collector(owners([(settings, refusals)]), hops)
+    collector = Collector(map_owners([(settings, refusals)]), hops)
     is_whole = True
     for opened in logs.logs:
-        some = [Part(file) for file in distinct(opened.files)]
+        some = [Part(file) for file in drop_copies(opened.files)]
         is_whole &= Reading(MailLog(losses, find_cut_lengths(some)), losses, collector, is_over).read(some)
     collector.settle(hops.settle())
     return refusals, is_whole and not losses.gaps
 
 
-def first_day(logs: OpenedLogs, now: float) -> str:
+def find_first_day(logs: OpenedLogs, now: float) -> str:
     """Return the day on which the logs begin; today where that cannot be told."""
     return min(
         (begins for opened in logs.logs if (begins := read_first_day(Part(opened.files[0])))), default=local_day(now)

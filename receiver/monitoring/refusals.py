@@ -83,7 +83,7 @@ class Fault(NamedTuple):
 class RaisedAlarm(NamedTuple):
     """An alarm that was raised on a day."""
 
-    day: str  # as alarms are told once on it, in UTC
+    day: str  # in UTC: alarms are raised once on it
     text: str
 
 
@@ -97,7 +97,7 @@ class Refusals:
         self.waiting: dict[str, WaitingMail] = {}
         self.faults: dict[str, Fault] = {}
         self.totals: dict[str, int] = dict.fromkeys(KINDS, 0)
-        self.named: dict[str, str] = {}  # address: the day on which it was told to a person
+        self.named: dict[str, str] = {}  # address: the day on which an alarm named it
         self.asked: dict[str, str] = {}  # address: the day on which a server was asked about it last
         self.raised: dict[str, RaisedAlarm] = {}  # kind of an alarm: what it says; it is raised until its day is over
         self._most = most
@@ -107,7 +107,7 @@ class Refusals:
         """Count a refusal."""
         self.totals[refusal.kind] += count
         before = self.refused.get(address, RefusedAddress({}, ()))
-        seen = RefusalDay(day, network(refusal.client), refusal.has_sender)
+        seen = RefusalDay(day, network_of(refusal.client), refusal.has_sender)
         kinds = {**before.kinds, refusal.kind: before.kinds.get(refusal.kind, 0) + count}
         self.refused[address] = before._replace(kinds=kinds, seen=_add_seen(before.seen, seen))
         if len(self.refused) > 2 * self._most:
@@ -221,7 +221,7 @@ class Refusals:
 
 
 def alarm_day(now: float) -> str:
-    """Return the day on which an alarm is told once."""
+    """Return the day, in UTC, on which an alarm is raised once."""
     return time.strftime("%Y-%m-%d", time.gmtime(now))
 
 
@@ -231,7 +231,7 @@ def raised_today(raised: Mapping[str, RaisedAlarm], now: float) -> list[tuple[st
 
 
 @lru_cache(maxsize=4_096)
-def network(client: str) -> str:
+def network_of(client: str) -> str:
     """Return the network of a client's address, whose clients count as one."""
     try:
         address = ipaddress.ip_address(client)
@@ -241,7 +241,7 @@ def network(client: str) -> str:
 
 
 def _add_seen(seen: tuple[RefusalDay, ...], new: RefusalDay) -> tuple[RefusalDay, ...]:
-    """Add one; where there are too many the first goes, but for a day that is not seen otherwise."""
+    """Add one. Where there are too many, drop the first whose day another one has."""
     if new in seen:
         return seen
     if len(seen) < _MOST_SEEN:

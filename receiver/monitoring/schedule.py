@@ -13,7 +13,7 @@ from common.settings import Settings
 from receiver.formatting import DAY, format_time
 
 DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
-MISSED = 2  # exports in a row that may not have come before anybody is told
+MISSED = 2  # exports in a row that are missing before an alarm is raised
 MOST = 3  # customers at least whose lateness at once is one outage, if that is most of them
 _RUN = 1800  # seconds that an export may take to come
 _STRANGE = DAY  # seconds of patience more where the time zone is not known here: no zone is further off

@@ -89,14 +89,14 @@ class Session:
 
     def ask(self, statement: Any, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows. Raises the driver's errors."""
-        with self._watchdog.waiting(), self.raw.cursor() as cursor:
+        with self._watchdog.time_answer(), self.raw.cursor() as cursor:
             cursor.execute(statement, values)
             return list(cursor.fetchall()) if cursor.description else []
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Run a transaction that is committed at the end. Raises Unreached, Locked, and Unclear for the COMMIT."""
-        with self.failures():
+        with self.translate_errors():
             self.begin("READ COMMITTED")
             try:
                 yield
@@ -115,7 +115,7 @@ class Session:
             self.ask("ROLLBACK")
 
     @contextmanager
-    def failures(self) -> Iterator[None]:
+    def translate_errors(self) -> Iterator[None]:
         """Turn the driver's errors into Unreached and Locked."""
         try:
             yield
@@ -129,7 +129,7 @@ class Session:
     def _commit(self) -> None:
         del self.raw.notices[:]
         try:
-            with self._watchdog.waiting(), self.raw.cursor() as cursor:
+            with self._watchdog.time_answer(), self.raw.cursor() as cursor:
                 cursor.execute("COMMIT")
                 said = " ".join(self.raw.notices) or ("" if cursor.statusmessage == "COMMIT" else "rolled back")
         except self.driver.Error as error:
@@ -177,9 +177,9 @@ class Connection(Session):
         step("connected")
 
     def ask_anyway(self, table: str, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]] | None:
-        """Run one statement on a table, its {}, in a transaction that goes on where the disk has damaged the table.
+        """Run one statement on a table, its {}; return None, and note the table, where the disk has damaged it.
 
-        Return None then, and note the table. Raises the driver's other errors.
+        The transaction goes on then. Raises the driver's other errors.
         """
         try:
             return self.ask("SAVEPOINT anyway; " + statement.format(f"postern.{table}"), values)
@@ -191,9 +191,9 @@ class Connection(Session):
         return None
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def read_transaction(self) -> Iterator[None]:
         """Run a transaction that sees one moment and writes nothing. Raises Unreached."""
-        with self.failures():
+        with self.translate_errors():
             self.begin("REPEATABLE READ READ ONLY")
             try:
                 self._check_store()
@@ -202,7 +202,7 @@ class Connection(Session):
                 self.roll_back()
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def write_transaction(self) -> Iterator[None]:
         """Run a transaction that is committed at the end. Raises Unreached, Locked, and Unclear for the COMMIT."""
         with self.transaction():
             self._check_store()

@@ -29,7 +29,7 @@ from receiver.store.merge import is_settled, reconcile
 from receiver.store.notes import read_notes
 from receiver.store.relay_heads import find_list, read_heads
 from receiver.store.settings import load_upload_relays
-from receiver.store.transaction import missing_lists, prepare, publish, write
+from receiver.store.transaction import find_missing_lists, prepare, publish, write
 from receiver.system import atomic_files, locks
 
 ALL = 600  # seconds after which every customer is looked at
@@ -130,15 +130,15 @@ def _without_future(last: FollowRecord, now: int) -> FollowRecord:
 
 
 def find_changed(connection: Connection, customers: Sequence[str], since: int) -> tuple[int, set[str]]:
-    """Return the database's clock and whose heads changed since it said so last.
+    """Return the database's clock, and the customers whose heads changed since its time `since`.
 
-    All, where that clock was put back or another host's is behind it, and where the one query fails: a page is damaged.
+    Returns all customers where that clock went back, as after a fail-over, or where the query fails on a damaged page.
     """
-    with connection.reading():
+    with connection.read_transaction():
         clock = int(connection.ask("SELECT extract(epoch FROM clock_timestamp())")[0][0])
         if not since or clock < since:
             return clock, set(customers)
-    with suppress(Unreached), connection.reading():
+    with suppress(Unreached), connection.read_transaction():
         found = connection.ask(
             "SELECT customer FROM postern.heads WHERE customer = ANY(%s) AND updated >= to_timestamp(%s)",
             (list(customers), since - OVERLAP),
@@ -163,12 +163,12 @@ def _follow_safely(access: StoreAccess, connection: Connection, name: str, wrong
 def follow_customer(access: StoreAccess, connection: Connection, spool: Spool, wrong: dict[str, str]) -> bool:
     """Put the store's head of one customer in force; return whether the list in force changed."""
     own = prepare(spool, int(time.time()))
-    with connection.reading():
+    with connection.read_transaction():
         found = rows.read_head(connection, spool.customer)
         here = find_list(spool, found.head.list) if found.head else None
         store, why = rows.tip_of(connection, spool.customer, found, here)
         news = News() if store is None else _news_of(connection, spool, store, own)
-        lost = access.settings.is_upload_relay and missing_lists(connection, spool, found.head)
+        lost = access.settings.is_upload_relay and find_missing_lists(connection, spool, found.head)
     if why and (own or found.head):
         wrong[spool.customer] = why
     tips = reconcile(own, store)

@@ -64,8 +64,8 @@ class Head(NamedTuple):
     accepted: Accepted  # which domains, and the list that passed or was accepted last
     past: tuple[Behind, ...] = ()  # newest first
     held: Mapping[str, Any] | None = None  # what Held.fields() gives
-    review: str = ""  # SHA-256 of the record of the last review of what is held; empty: there is none
-    kept: Mapping[str, str] = {}  # address: the log entry that removed it; listed until a person accepts that it goes
+    review: str = ""  # SHA-256 of the record of the last review of the held list; empty: none
+    kept: Mapping[str, str] = {}  # address: the log entry that removed it; it is listed until a person accepts that
     frozen: Freeze | None = None
     export: LastExport = LastExport()
     settings: Revision = Revision()

@@ -34,8 +34,8 @@ class News(NamedTuple):
 
     log: Mapping[str, LogEntry] = {}  # by point, the oldest first
     removals: Mapping[str, Removal] = {}
-    held: bytes = b""  # the list that waits; nothing: it is here already, or none waits
-    review: bytes = b""  # the record of its review; nothing: it is here already, or there is none
+    held: bytes = b""  # the held list; empty where it is here already, or none is held
+    review: bytes = b""  # the record of its review; empty where it is here already, or there is none
 
 
 class Published(NamedTuple):

@@ -32,7 +32,7 @@ class RefusedWith(Refused):
     """A refusal that names what it is about."""
 
     def __init__(self, text: str, details: Mapping[str, Any]) -> None:
-        """Keep what the answer shows besides the sentence."""
+        """Keep the details that the answer has besides the sentence."""
         super().__init__(text)
         self.details = details
 
@@ -74,7 +74,7 @@ def number_settings(access: StoreAccess, customer: str, wanted: NewSettings, by:
 def _write_without_tree(customer: str, wanted: NewSettings, by: str, connection: Connection) -> dict[str, Any]:
     """Write the settings on top of the store's head; nobody is listed there any more where the customer begins anew."""
     now = int(time.time())
-    with connection.writing():
+    with connection.write_transaction():
         rows.lock_row(connection, customer)
         base = _base(connection, customer, wanted)
         change = _with_settings(wanted, by, base)
@@ -121,7 +121,7 @@ def _with_settings(wanted: NewSettings, by: str, base: Tip) -> Change:
 
 
 def _is_named(word: str, wanted: NewSettings) -> bool:
-    """Return whether a person said that it goes; a domain's name says it of all that is in the domain."""
+    """Return whether a person named it for removal; a domain that is named covers all that is in it."""
     return word in wanted.removing or f"domain:{domain_of(word.partition(':')[2])}" in wanted.removing
 
 

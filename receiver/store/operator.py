@@ -48,7 +48,7 @@ def write_id(access: StoreAccess) -> dict[str, Any]:
     return {"id": access.settings.id}
 
 
-def status(access: StoreAccess) -> dict[str, Any]:
+def read_status(access: StoreAccess) -> dict[str, Any]:
     """Return what the store and this relay have of every customer; the store may be out of reach."""
     with atomic_files.hold_directory(access.places.run) as run:
         followed = read_followed(run).reached
@@ -65,23 +65,23 @@ def status(access: StoreAccess) -> dict[str, Any]:
 def _own_status(places: Places, name: str) -> dict[str, Any]:
     here: list[dict[str, Any]] = []
     with suppress(Stopped, OSError), Spool(places, name) as spool:
-        here = [summary(tip.head, tip.text) for tip in read_heads(spool)]
+        here = [summarize_head(tip.head, tip.text) for tip in read_heads(spool)]
     revision = load_revision(places, name)
     return {"store": None, "here": here, "settings": {"number": revision.number, "hash": revision.hash}}
 
 
 def _add_store(access: StoreAccess, found: dict[str, Any]) -> None:
-    with access.connect() as connection, connection.reading():
+    with access.connect() as connection, connection.read_transaction():
         for name, each in found["customers"].items():
             head = rows.read_head(connection, name).head
             text = rows.read_list(connection, name, head.list) if head else None
-            each["store"] = head and summary(head, text or b"")
+            each["store"] = head and summarize_head(head, text or b"")
         seen = connection.ask(_RELAYS)
         found["relays"] = {name: {"role": role, "release": release, "seen": when} for name, role, release, when in seen}
         found["reached"] = True
 
 
-def summary(head: Head, text: bytes) -> dict[str, Any]:
+def summarize_head(head: Head, text: bytes) -> dict[str, Any]:
     """Return a head as plain JSON for people and for `inv`."""
     held = head.held or {}
     return {
@@ -123,10 +123,10 @@ def merge_heads(access: StoreAccess, spool: Spool, given: Mapping[str, Any]) -> 
 def forget_heads(access: StoreAccess, spool: Spool, removing: int | None) -> dict[str, Any]:
     """Replace this relay's heads by the store's head.
 
-    Raises RefusedWith, naming who goes, without their number; Busy.
+    Raises RefusedWith, with who would go, unless their number is given; Busy.
     """
     own = prepare(spool, int(time.time()))
-    with access.connect() as connection, connection.reading():
+    with access.connect() as connection, connection.read_transaction():
         found = rows.read_head(connection, spool.customer)
         here = find_list(spool, found.head.list) if found.head else None
         store, wrong = rows.tip_of(connection, spool.customer, found, here)

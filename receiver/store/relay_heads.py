@@ -34,14 +34,14 @@ def read_heads(spool: Spool) -> tuple[Tip, ...]:
 
 
 def read_texts(spool: Spool) -> tuple[str, ...]:
-    """Return this relay's heads as they are written, without their lists; by it one sees whether they are others."""
+    """Return this relay's heads as they are written, without their lists: enough to see whether they have changed."""
     return tuple(_load(spool) or ())
 
 
 def adopt_list(spool: Spool, now: int) -> None:
-    """Make a head of the list in force where no head that can be read stands for it: a random point, and no past.
+    """Make a head of the list in force, with a random point and no past, where no readable head has it.
 
-    So begins a relay that had a list before there was a store, and one whose heads are damaged: nobody leaves by it.
+    A relay begins so that had a list before there was a store, or whose heads are damaged: nobody is removed by that.
     The caller holds the customer's lock.
     """
     known = _load(spool)

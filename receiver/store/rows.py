@@ -33,7 +33,7 @@ class FoundHead(NamedTuple):
 
 
 def lock_row(connection: Connection, customer: str) -> None:
-    """Lock the customer's row until the transaction ends; an empty row is made where there is none."""
+    """Lock the customer's row until the transaction ends, after making an empty one where it is missing."""
     connection.ask(
         "INSERT INTO postern.heads (customer, head, digest) VALUES (%s, '', '') ON CONFLICT DO NOTHING", (customer,)
     )
@@ -202,7 +202,7 @@ def tip_of(connection: Connection, customer: str, found: FoundHead, here: bytes 
 
 
 def read_news(connection: Connection, spool: Spool, head: Head) -> News:
-    """Return what a relay must know besides that takes this head."""
+    """Return what a relay that takes this head must know besides it."""
     points = [head.point, *(each.point for each in head.past)]
     log = read_log(connection, spool.customer, points)
     since = int(time.time()) - removed_addresses.DAYS * DAY

@@ -111,7 +111,7 @@ def _write_id(session: Session, store: str) -> list[str]:
 
 
 def _make_role(session: Session, role: Role, rights: Mapping[str, str]) -> list[str]:
-    """Make a role or put it right; the password goes to the server as its SCRAM verifier, so no log shows it."""
+    """Make a role or correct it; the password goes to the server as a SCRAM verifier, so that no log shows it."""
     from psycopg2 import extensions, sql
 
     is_new = not session.ask("SELECT 1 FROM pg_roles WHERE rolname = %s", (role.name,))

@@ -125,7 +125,7 @@ def _with_held(spool: Spool, by: str, base: Tip) -> Change | None:
 
 
 def share_review(access: StoreAccess, spool: Spool, record: ReviewRecord, by: str) -> None:
-    """Write the review of what is held into the store, for upload relays that were not asked. Raises Busy."""
+    """Write the review of the held list into the store, for upload relays that were not asked. Raises Busy."""
     prepare(spool, int(time.time()))
     written = write(access, spool, partial(_with_review, encode_record(record), by))
     publish(access, spool, written.tip, written.news)
@@ -151,7 +151,7 @@ def take_head(access: StoreAccess, spool: Spool) -> Tip:
     return tips[0]
 
 
-def done_check(spool: Spool, verb: str, name: str) -> Callable[[], bool]:
+def make_done_check(spool: Spool, verb: str, name: str) -> Callable[[], bool]:
     """Return a function that tells, once this relay has the store's list, whether another took the same decision.
 
     This is called before that, because what this relay holds now is what the person has seen. `name`: the list asked

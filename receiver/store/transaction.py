@@ -32,14 +32,14 @@ _REFRESH = 3_600  # seconds after which the date of the last good upload is writ
 
 
 class Change(NamedTuple):
-    """The list to put in force, and what goes with it."""
+    """The list to put in force, and what is written with it."""
 
     head: Head  # its point, date and past are not set yet
     text: bytes
     kind: str
     entry: LogEntry
     by: str = ""
-    held: bytes = b""  # the list that waits by it; nothing: none, or the one that waits already
+    held: bytes = b""  # the list that it holds; empty: none, or the one that is held already
     removals: Mapping[str, Removal] = {}
     review: bytes = b""  # the record of a review of what waits; nothing: none, or the one that is there already
     is_judgement: bool = True  # False: the tree's settings have no say in it
@@ -75,7 +75,7 @@ Act = Callable[[Tip], "Change | None"]
 
 
 def prepare(spool: Spool, now: int) -> tuple[Tip, ...]:
-    """Return this relay's heads, after making one of a list that none stands for. Raises Busy."""
+    """Return this relay's heads, after making one of the list in force where none has it. Raises Busy."""
     with spool.hold_lock():
         adopt_list(spool, now)
         return read_heads(spool)
@@ -117,16 +117,16 @@ def _write_once(
     given: Sequence[Tip],
 ) -> WriteResult:
     customer = spool.customer
-    with connection.reading():
+    with connection.read_transaction():
         seen = _look(connection, spool)
     ready = _work_out(spool, seen, act, fallback, given)
-    with connection.writing():
+    with connection.write_transaction():
         rows.lock_row(connection, customer)
         if rows.read_head(connection, customer) != seen.found or read_texts(spool) != seen.own:
             seen = _look(connection, spool)
             ready = _work_out(spool, seen, act, fallback, given)
         found, store, tips, base, change = seen.found, seen.store, ready.tips, ready.base, ready.change
-        for name in missing_lists(connection, spool, found.head):
+        for name in find_missing_lists(connection, spool, found.head):
             rows.write_list(connection, customer, name, rows.pack_text(find_list(spool, name) or b""))
         if change and change.is_judgement:
             _check_settings(spool, tips, base)
@@ -165,7 +165,7 @@ def _work_out(
     return PreparedWrite(tips, base, change, made, rows.pack_text(made.text))
 
 
-def missing_lists(connection: Connection, spool: Spool, head: Head | None) -> list[str]:
+def find_missing_lists(connection: Connection, spool: Spool, head: Head | None) -> list[str]:
     """Return the lists that a head names, that the store has lost or damaged, and that this relay has."""
     lost = [name for name in (head.names if head else ()) if not rows.has_list(connection, spool.customer, name)]
     return [name for name in lost if find_list(spool, name) is not None]
@@ -205,7 +205,7 @@ def _next_tip(
 
 
 def _state(head: Head) -> tuple[object, ...]:
-    """Return what a point stands for: all but dates, the review, and the revision of the settings."""
+    """Return all of a head that may not change while its point stays: not dates, review and settings."""
     accepted = (sorted(head.accepted.domains), head.accepted.list, dict(head.accepted.counts))
     held = head.held and (head.held["list"], list(head.held["reasons"]))
     return head.list, accepted, held, dict(head.kept), head.frozen, head.export

@@ -11,7 +11,7 @@ from receiver.store.follow import FollowRecord, read_followed
 from receiver.store.settings import load_store, load_upload_relays
 from receiver.system import atomic_files
 
-RECENT = 600  # seconds since the last heartbeat of this relay's own, in which it goes by those of others
+RECENT = 600  # seconds since this relay's own last heartbeat, in which it relies on those of others
 
 
 def find_watched_elsewhere(places: Places, customers: Iterable[str], now: int) -> frozenset[str]:

@@ -23,14 +23,14 @@ class Watchdog:
         """Begin to watch. The descriptor is copied, so that it cannot become another file's meanwhile."""
         self._socket = socket.socket(fileno=os.dup(descriptor))
         self._seconds = seconds
-        self._since: float | None = None  # when what is waited for was asked; None: nothing is
+        self._since: float | None = None  # when the question was sent whose answer is waited for; None: there is none
         self.silent_for = 0.0  # seconds after which it ended the connection; 0: it has not
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
+    def time_answer(self) -> Iterator[None]:
         """Measure the time of one answer; this relay's own work between two questions does not count."""
         self._since = time.monotonic()
         try:

@@ -31,7 +31,7 @@ def whole_numbers(found: object) -> dict[str, int]:
 def check_types(kind: type | tuple[type, ...], *values: object) -> None:
     """Raise TypeError unless all values are of a type, or of one of several."""
     if not all(isinstance(value, kind) for value in values):
-        raise TypeError("a word or a number is of another kind")
+        raise TypeError("a field is of the wrong type")
 
 
 def _decode_number(digits: str) -> int:

@@ -22,7 +22,7 @@ def reset_environment() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # while it is ignored, every child seems to end 0
     for stop in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
-        signal.signal(stop, signal.SIG_IGN)  # a terminal could stop us with the lock in hand
+        signal.signal(stop, signal.SIG_IGN)  # a terminal could stop this process while it holds the lock
     _own_limits()
     with suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

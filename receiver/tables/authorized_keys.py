@@ -18,25 +18,25 @@ _HEAD = "# rebuild-relay-recips makes this from /etc/postern/customers; what is 
 def write_authorized_keys(places: Places, trees: Iterable[CustomerTree]) -> None:
     """Write the keys of these trees, and no others, into authorized_keys. Raises OSError."""
     wanted = _text(trees)
-    if _faults(places, wanted):
+    if _find_faults(places, wanted):
         write_file(_path(places), wanted, _MODE)
 
 
 def check_authorized_keys(places: Places, trees: Iterable[CustomerTree]) -> list[str]:
     """Return the keys that are in the file and in no tree, and those that are missing."""
-    return _faults(places, _text(trees))
+    return _find_faults(places, _text(trees))
 
 
-def _faults(places: Places, wanted: bytes) -> list[str]:
+def _find_faults(places: Places, wanted: bytes) -> list[str]:
     path = _path(places)
     try:
         with open(path, "rb") as file:
             content, mode = file.read(), stat.S_IMODE(os.fstat(file.fileno()).st_mode)
     except OSError as error:
         return [f"{path}: {error.strerror}"]
-    there, right = content.split(b"\n"), wanted.split(b"\n")
-    wrong = [f"{path} holds what is in no tree: {_name_line(line)}" for line in there if line not in right]
-    wrong += [f"{path} lacks {_name_line(line)}" for line in right if line not in there]
+    lines, right = content.split(b"\n"), wanted.split(b"\n")
+    wrong = [f"{path} holds what is in no tree: {_name_line(line)}" for line in lines if line not in right]
+    wrong += [f"{path} lacks {_name_line(line)}" for line in right if line not in lines]
     if not wrong and (content != wanted or mode != _MODE):
         wrong = [f"{path} is not in order, or not of mode {_MODE:04o}"]
     return wrong

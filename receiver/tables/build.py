@@ -66,7 +66,7 @@ class Inputs(NamedTuple):
     def digest(self) -> str:
         """Return the hash of the inputs.
 
-        Empty while a customer is left out, as the sources do not say what is listed of it.
+        Empty while a customer is faulty, because then the sources do not say what is listed.
         """
         return "" if self.faulty else inputs.digest_inputs(self.sources, self.now, RELEASE)
 
@@ -85,7 +85,7 @@ def main() -> int:
         return _end(error.code, str(error))
     except (OSError, BadSettings) as error:
         return _end(FAILED, str(error))
-    _say(1, lines)  # after the lock is free: a caller that does not read must not hold it
+    _write_lines(1, lines)  # after the lock is free: a caller that does not read must not hold it
     return DONE
 
 
@@ -95,13 +95,13 @@ def _lines(places: Places, option: str) -> list[str]:
     if option == "--main-cf":
         return lookup.find_unnamed(places)
     if option == "--adopted":
-        return _left_open(places, account.find_account())
+        return _find_left_open(places, account.find_account())
     if option == "--repair":
         return repair(places, account.find_account())
     return (check if option else build)(places, account.find_account())
 
 
-def repair(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
+def repair(places: Places, account_owner: Owner, wait: float = WAIT) -> list[str]:
     """Build anew the tables in which Postfix cannot look a key up, and reload it; return which tables, and why.
 
     Raises Stopped, BadSettings and OSError.
@@ -114,11 +114,11 @@ def repair(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
         if broken:
             record.without_tables(broken).write(places.tables)
     if broken:
-        build(places, theirs, wait)
+        build(places, account_owner, wait)
     return [f"{name}: {why}" for name, why in broken.items()]
 
 
-def build(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
+def build(places: Places, account_owner: Owner, wait: float = WAIT) -> list[str]:
     """Build tables, directories and keys from their sources; return who was left out, and why.
 
     One run at a time; those that waited for it mostly find nothing left to do. Raises Stopped, BadSettings and OSError.
@@ -127,11 +127,11 @@ def build(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
     os.makedirs(places.tables, exist_ok=True)
     with _hold_build_lock(places, fcntl.LOCK_EX, wait):
         customers = customer_tree.list_customers(places)
-        faulty = directories.make_directories(places, relay.metrics, customers, theirs, time.time())
-        found = _find(places, relay, customers, theirs)
+        faulty = directories.make_directories(places, relay.metrics, customers, account_owner, time.time())
+        found = _find(places, relay, customers, account_owner)
         faulty.update(found.faulty)
         authorized_keys.write_authorized_keys(places, (source.tree for source in found.sources))
-        sftp_inboxes.make_inboxes(places, (source.tree for source in found.sources), theirs)
+        sftp_inboxes.make_inboxes(places, (source.tree for source in found.sources), account_owner)
         record = Manifest.read(places.tables)
         if not record.is_up_to_date(places.tables, found.digest(), relay.table_type):
             faulty.update(_install(places, relay, found, record))
@@ -140,17 +140,17 @@ def build(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
     return [f"{customer}: {why}" for customer, why in sorted(faulty.items())]
 
 
-def check(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
+def check(places: Places, account_owner: Owner, wait: float = WAIT) -> list[str]:
     """Return what is not as its sources say. Raises Stopped, BadSettings and OSError."""
     relay = load_relay(places)
     if not os.path.isdir(places.tables):
         return [f"{places.tables} is not there"]
     with _hold_build_lock(places, fcntl.LOCK_SH, wait):
         customers = customer_tree.list_customers(places)
-        found = _find(places, relay, customers, theirs)
-        lines = directories.check_directories(places, relay.metrics, customers, theirs)
+        found = _find(places, relay, customers, account_owner)
+        lines = directories.check_directories(places, relay.metrics, customers, account_owner)
         lines += authorized_keys.check_authorized_keys(places, (source.tree for source in found.sources))
-        lines += sftp_inboxes.check_inboxes(places, (source.tree for source in found.sources), theirs)
+        lines += sftp_inboxes.check_inboxes(places, (source.tree for source in found.sources), account_owner)
         record = Manifest.read(places.tables)
         if record.is_up_to_date(places.tables, found.digest(), relay.table_type):
             return lines
@@ -158,9 +158,9 @@ def check(places: Places, theirs: Owner, wait: float = WAIT) -> list[str]:
     return lines + [f"{os.path.join(places.tables, name)} {fault}" for name, fault in faults.items()]
 
 
-def _left_open(places: Places, theirs: Owner) -> list[str]:
+def _find_left_open(places: Places, account_owner: Owner) -> list[str]:
     """Return the domains whose former lists Postfix no longer asks though our own list is not accepted yet."""
-    read = (inputs.read_customer(places, customer, theirs) for customer in customer_tree.list_customers(places))
+    read = (inputs.read_customer(places, customer, account_owner) for customer in customer_tree.list_customers(places))
     sources = [source for source, _ in read if source]
     return [*adopted_domains.describe_left_open(load_relay(places), sources)]
 
@@ -169,7 +169,7 @@ def _left_open(places: Places, theirs: Owner) -> list[str]:
 def _hold_build_lock(places: Places, kind: int, wait: float) -> Iterator[None]:
     descriptor = os.open(os.path.join(places.tables, ".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
-        os.fchmod(descriptor, 0o600)  # who can open it can hold it for ever
+        os.fchmod(descriptor, 0o600)  # anybody who could open it could hold it for ever
         with locks.hold_lock(
             descriptor, kind, wait, f"another rebuild-relay-recips was at work for {wait:.0f} s; try again"
         ):
@@ -178,8 +178,8 @@ def _hold_build_lock(places: Places, kind: int, wait: float) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _find(places: Places, relay: RelaySettings, customers: Sequence[str], theirs: Owner) -> Inputs:
-    read = {customer: inputs.read_customer(places, customer, theirs) for customer in customers}
+def _find(places: Places, relay: RelaySettings, customers: Sequence[str], account_owner: Owner) -> Inputs:
+    read = {customer: inputs.read_customer(places, customer, account_owner) for customer in customers}
     faulty = {customer: why for customer, (_, why) in read.items() if why}
     sources = adopted_domains.find_left_open(relay, [source for source, _ in read.values() if source], places.tables)
     return Inputs(customers, sources, faulty, time.time())
@@ -228,17 +228,17 @@ def _tidy(places: Places, relay: RelaySettings, found: Inputs) -> None:
     with suppress(OSError, Failed):
         maker = Postmap(relay.config_directory, relay.table_type)
         for name, built in Manifest.read(places.tables).tables.items():
-            for stray in maker.strays(places.tables, name, tuple(built.files)):
+            for stray in maker.find_strays(places.tables, name, tuple(built.files)):
                 os.unlink(os.path.join(places.tables, stray))
     with suppress(OSError):
         directories.delete_retired(places, found.now)
 
 
-def _say(descriptor: int, lines: Iterable[str]) -> None:
+def _write_lines(descriptor: int, lines: Iterable[str]) -> None:
     with suppress(OSError), open(descriptor, "w", encoding="utf-8", closefd=False) as stream:
         stream.writelines(f"{line}\n" for line in lines)
 
 
 def _end(code: int, why: str) -> int:
-    _say(2, [f"rebuild-relay-recips: {why}"])
+    _write_lines(2, [f"rebuild-relay-recips: {why}"])
     return code

@@ -47,7 +47,7 @@ def check_recipients(source: CustomerInput, now: float) -> CustomerRecipients:
     empty = {domain for domain in source.tree.domains if f"@{domain}\n".encode() not in source.files.recipients}
     opened = source.open_domains(now).union(empty)
     part = CustomerRecipients(source, _keys(own), _keys(left), source.as_adopted(opened).union(source.tree.partial))
-    return _with_long(part, _too_long(part))
+    return _with_long(part, _find_too_long(part))
 
 
 def _keys(addresses: Sequence[bytes]) -> Sequence[bytes]:
@@ -57,7 +57,7 @@ def _keys(addresses: Sequence[bytes]) -> Sequence[bytes]:
     return sorted({table_key(address.decode()).encode() for address in addresses})
 
 
-def _too_long(part: CustomerRecipients) -> list[str]:
+def _find_too_long(part: CustomerRecipients) -> list[str]:
     """Return the addresses whose key is too long for some type of table, in one of the forms of their domain."""
     domains = part.source.tree.domains
     room = {

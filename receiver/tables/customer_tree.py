@@ -1,4 +1,4 @@
-"""Root's tree of a customer, `/etc/postern/customers/ID`, checked once more before anything is built from it."""
+"""Root's tree of a customer, `/etc/postern/customers/ID`, checked again before anything is built from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ROUTE = re.compile(r"[a-z][a-z0-9_-]*:[!-~]*")
 
 
 class Damaged(Exception):
-    """A tree or a list is damaged; the text says what is wrong, fit to be shown."""
+    """A tree or a list is damaged; the text says how, and may be printed."""
 
 
 class CustomerTree(NamedTuple):

@@ -33,7 +33,7 @@ class Directory(NamedTuple):
     owner: Owner
 
 
-def shared_directories(places: Places, metrics: str, theirs: Owner) -> Iterator[Directory]:
+def shared_directories(places: Places, metrics: str, account_owner: Owner) -> Iterator[Directory]:
     """Yield the directories that all customers share, parents first.
 
     The metrics' directory is among them if it is in /var/lib/postern.
@@ -45,25 +45,25 @@ def shared_directories(places: Places, metrics: str, theirs: Owner) -> Iterator[
     yield Directory(os.path.join(places.var, ".ssh"), 0o755, ours)
     yield Directory(os.path.join(places.var, "customers"), 0o755, ours)
     yield Directory(_retired_path(places), 0o700, ours)
-    yield Directory(places.run, 0o700, theirs)
+    yield Directory(places.run, 0o700, account_owner)
     if os.path.dirname(metrics) == places.var:
-        yield Directory(metrics, 0o755, theirs)
+        yield Directory(metrics, 0o755, account_owner)
 
 
-def spool_directory(places: Places, customer: str, theirs: Owner) -> Directory:
+def spool_directory(places: Places, customer: str, account_owner: Owner) -> Directory:
     """Return the spool's directory of one customer."""
-    return Directory(places.spool(customer), 0o700, theirs)
+    return Directory(places.spool(customer), 0o700, account_owner)
 
 
 def check_directory(wanted: Directory) -> str:
     """Return what is wrong with a directory; empty where it is as it must be."""
     try:
-        there = os.lstat(wanted.path)
+        info = os.lstat(wanted.path)
     except FileNotFoundError:
         return "is not there"
-    if not stat.S_ISDIR(there.st_mode):
+    if not stat.S_ISDIR(info.st_mode):
         return "is no directory"
-    right = (stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid) == (wanted.mode, *wanted.owner)
+    right = (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid) == (wanted.mode, *wanted.owner)
     return "" if right else f"is not of mode {wanted.mode:04o} and user {wanted.owner.uid}"
 
 
@@ -85,26 +85,26 @@ def make_directory(wanted: Directory) -> None:
 
 
 def make_directories(
-    places: Places, metrics: str, customers: Sequence[str], theirs: Owner, now: float
+    places: Places, metrics: str, customers: Sequence[str], account_owner: Owner, now: float
 ) -> dict[str, str]:
     """Make missing directories and move away the spools of former customers; return for whom that failed, and why.
 
     Raises Failed for a directory that all customers share.
     """
-    for wanted in shared_directories(places, metrics, theirs):
+    for wanted in shared_directories(places, metrics, account_owner):
         if why := _make_if_wrong(wanted):
             raise Failed(f"{wanted.path}: {why}")
-    failed = {customer: _make_if_wrong(spool_directory(places, customer, theirs)) for customer in customers}
+    failed = {customer: _make_if_wrong(spool_directory(places, customer, account_owner)) for customer in customers}
     failed = {customer: f"its spool: {why}" for customer, why in failed.items() if why}
     failed.update((customer, _move_away(places, customer, now)) for customer in find_orphans(places, customers))
     return {customer: why for customer, why in failed.items() if why}
 
 
-def check_directories(places: Places, metrics: str, customers: Sequence[str], theirs: Owner) -> list[str]:
+def check_directories(places: Places, metrics: str, customers: Sequence[str], account_owner: Owner) -> list[str]:
     """Return what make_directories() would change."""
     needed = [
-        *shared_directories(places, metrics, theirs),
-        *(spool_directory(places, customer, theirs) for customer in customers),
+        *shared_directories(places, metrics, account_owner),
+        *(spool_directory(places, customer, account_owner) for customer in customers),
     ]
     lines = [f"{each.path} {wrong}" for each in needed if (wrong := check_directory(each))]
     return lines + [f"{places.spool(customer)} is of no customer" for customer in find_orphans(places, customers)]
@@ -113,8 +113,8 @@ def check_directories(places: Places, metrics: str, customers: Sequence[str], th
 def find_orphans(places: Places, customers: Sequence[str]) -> list[str]:
     """Return the spools whose customer has no tree any more."""
     with suppress(FileNotFoundError):
-        there = os.listdir(os.path.join(places.var, "customers"))
-        return sorted(name for name in set(there) - set(customers) if CUSTOMER.fullmatch(name))
+        names = os.listdir(os.path.join(places.var, "customers"))
+        return sorted(name for name in set(names) - set(customers) if CUSTOMER.fullmatch(name))
     return []
 
 

@@ -30,8 +30,8 @@ def check(tables: str, texts: Iterable[bytes], config_directory: str) -> None:
 
 
 def _free(path: str) -> int:
-    there = os.statvfs(path)
-    return there.f_bavail * there.f_frsize
+    info = os.statvfs(path)
+    return info.f_bavail * info.f_frsize
 
 
 def _for_mail(tables: str, config_directory: str) -> int:

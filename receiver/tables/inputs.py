@@ -35,7 +35,7 @@ class SpoolFiles(NamedTuple):
     recipients: bytes = b""
     accepted: bytes = b""
     when: Mapping[str, int] = {}  # A-label: epoch seconds of the last good upload
-    plus: bool = False  # an export has said, at any time, that user+tag@ is taken where user@ is
+    plus: bool = False  # some export has said that user+tag@ is taken where user@ is
     is_put_off: bool = False  # its server refuses to be asked about unlisted addresses: they are deferred
 
 
@@ -45,7 +45,7 @@ class CustomerInput(NamedTuple):
     tree: CustomerTree
     files: SpoolFiles
     copy: GoodCopy
-    why: str = ""  # root's copy stands in for something; nothing: it does not
+    why: str = ""  # why root's copy replaces something; empty where it does not
     left_open: frozenset[str] = frozenset()  # domains being adopted whose closing tables Postfix names no longer
     is_opened: bool = False  # a person had all of its domains opened
 
@@ -110,7 +110,7 @@ class GoodCopy(NamedTuple):
         return SpoolFiles()
 
     def has_plus(self) -> bool:
-        """Return whether an export had said that user+tag@ is taken."""
+        """Return whether an export has said that user+tag@ is taken."""
         return os.path.exists(os.path.join(self.path, _PLUS))
 
     def keep(self, tree: CustomerTree, files: SpoolFiles) -> str:
@@ -150,7 +150,7 @@ def find_copies(places: Places) -> dict[str, GoodCopy]:
     return {name: GoodCopy(os.path.join(good, name)) for name in os.listdir(good)}
 
 
-def read_customer(places: Places, customer: str, theirs: Owner) -> tuple[CustomerInput | None, str]:
+def read_customer(places: Places, customer: str, account_owner: Owner) -> tuple[CustomerInput | None, str]:
     """Return one customer's files, with root's copy in place of what is damaged, and what that is.
 
     None: its tree is damaged and there is no copy of it.
@@ -161,7 +161,7 @@ def read_customer(places: Places, customer: str, theirs: Owner) -> tuple[Custome
         return None, f"{why}; root has no copy of its tree, so it is in no table"
     source = CustomerInput(tree, SpoolFiles(), copy, why, is_opened=find_marker(places, customer) is not None)
     try:
-        source = source._replace(files=_read_spool(places, source, theirs))
+        source = source._replace(files=_read_spool(places, source, account_owner))
     except Damaged as error:
         source = source.with_good_copy(str(error))
     return source, source.why
@@ -185,15 +185,15 @@ def _tree(places: Places, customer: str, copy: GoodCopy) -> tuple[CustomerTree |
         return copy.read_tree(), str(error)
 
 
-def _read_spool(places: Places, source: CustomerInput, theirs: Owner) -> SpoolFiles:
+def _read_spool(places: Places, source: CustomerInput, account_owner: Owner) -> SpoolFiles:
     tree = source.tree
     try:
         with atomic_files.hold_directory(places.spool(tree.customer)) as spool:
             # Dates first: a list that is published in between finds its domains still open.
-            accepted = _content(spool, ACCEPTED, theirs, SMALL)
-            plus = source.copy.has_plus() or _says_plus(spool, theirs)
-            is_put_off = _is_put_off(spool, theirs)
-            recipients = _content(spool, RECIPIENTS, theirs, most_bytes(tree.max_recipients))
+            accepted = _content(spool, ACCEPTED, account_owner, SMALL)
+            plus = source.copy.has_plus() or _says_plus(spool, account_owner)
+            is_put_off = _is_put_off(spool, account_owner)
+            recipients = _content(spool, RECIPIENTS, account_owner, most_bytes(tree.max_recipients))
     except OSError as error:
         raise Damaged(f"its spool: {error.strerror}") from error
     when = {} if accepted is None else _read_accepted(accepted)
@@ -205,10 +205,10 @@ def _read_spool(places: Places, source: CustomerInput, theirs: Owner) -> SpoolFi
     return SpoolFiles(recipients or b"", accepted or b"", when, plus, is_put_off)
 
 
-def _content(spool: int, name: str, theirs: Owner, bound: int) -> bytes | None:
+def _content(spool: int, name: str, account_owner: Owner, bound: int) -> bytes | None:
     """Read a file of the account's; one that is replaced meanwhile is read whole, as it was.
 
-    None: there is none. Raises Damaged and OSError.
+    None: there is no such file. Raises Damaged and OSError.
     """
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=spool)
@@ -217,8 +217,8 @@ def _content(spool: int, name: str, theirs: Owner, bound: int) -> bytes | None:
     except OSError as error:
         raise Damaged(f"{name}: {error.strerror}") from error
     try:
-        there = os.fstat(descriptor)
-        if not stat.S_ISREG(there.st_mode) or there.st_nlink > 1 or there.st_uid != theirs.uid:
+        info = os.fstat(descriptor)
+        if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1 or info.st_uid != account_owner.uid:
             raise Damaged(f"{name} is no plain file of the account's own")
         with open(descriptor, "rb", closefd=False) as file:
             content = file.read(bound + 1)
@@ -238,17 +238,17 @@ def _read_accepted(accepted: bytes) -> dict[str, int]:
         raise Damaged("accepted.json is damaged") from error
 
 
-def _is_put_off(spool: int, theirs: Owner) -> bool:
-    """Return whether the timer found that the customer's server refuses to be asked; a damaged file says nothing."""
+def _is_put_off(spool: int, account_owner: Owner) -> bool:
+    """Return whether the timer found that the customer's server refuses to be asked; a damaged file does not count."""
     with suppress(Damaged, ValueError, TypeError, KeyError, RecursionError):
-        said = _content(spool, ASKING, theirs, SMALL)
+        said = _content(spool, ASKING, account_owner, SMALL)
         return json.loads(said or b"{}")["put_off"] is True
     return False
 
 
-def _says_plus(spool: int, theirs: Owner) -> bool:
-    """Return whether the last export said that user+tag@ is taken; a damaged last-export.json says nothing."""
+def _says_plus(spool: int, account_owner: Owner) -> bool:
+    """Return whether the last export said that user+tag@ is taken; a damaged last-export.json does not count."""
     with suppress(Damaged, ValueError, TypeError, KeyError, RecursionError):
-        said = _content(spool, LAST_EXPORT, theirs, SMALL)
+        said = _content(spool, LAST_EXPORT, account_owner, SMALL)
         return json.loads(said or b"{}")["plus_addresses"] is True
     return False

@@ -19,7 +19,7 @@ _TURN = 0.5  # seconds after a reload until nobody new asks the old trivial-rewr
 
 def find_stale_tables(tables: str, record: Manifest, wanted: Sequence[Table], kind: str) -> dict[str, str]:
     """Return the tables that must be built, each with the reason."""
-    found = {table.name: record.fault(tables, table, kind) for table in wanted}
+    found = {table.name: record.find_fault(tables, table, kind) for table in wanted}
     return {name: why for name, why in found.items() if why}
 
 
@@ -38,7 +38,9 @@ def install_tables(tables: str, record: Manifest, wanted: Sequence[Table], maker
         before, opens = set(read_installed(tables, "relay_domains")), bool(due & {*_READ}) and _opens(tables, wanted)
         steps = [table for table in order_renames(wanted, before, opens) if table.name in due]
         disk_room.check(tables, (table.text for table in steps), maker.config_directory)
-        drafts = [maker.draft(tables, table, record.installed_table(tables, table, maker.type)) for table in steps]
+        drafts = [
+            maker.build_draft(tables, table, record.read_installed_table(tables, table, maker.type)) for table in steps
+        ]
         for table, draft in zip(steps, drafts):
             is_news = table.name == "relay_domains" and set(read_installed(tables, table.name)) != _keys(table)
             draft.install()
@@ -56,7 +58,7 @@ def find_refusal(tables: str, wanted: Sequence[Table], maker: Postmap) -> str:
     """Return why postmap refuses one of these tables; empty where it builds them. The built files are removed."""
     try:
         for table in wanted:
-            maker.draft(tables, table)
+            maker.build_draft(tables, table)
     except postmap.Refused as error:
         return str(error)
     finally:
@@ -104,9 +106,9 @@ def _keys(table: Table) -> set[str]:
 def reload_postfix(config_directory: str) -> None:
     """Reload Postfix, if it runs, so that it knows at once which domains are ours and where user+tag@ is accepted.
 
-    A trivial-rewrite at work sees a renamed table only after ten seconds, and an smtpd keeps what that has told it:
-    mail on its way to a domain that went would be refused for want of its addresses. A text of regular expressions that
-    changed it does not see at all.
+    A running trivial-rewrite notices a renamed table only after ten seconds, and an smtpd keeps the answers it got:
+    mail to a domain that was removed would be refused, because its addresses are gone. A changed text of regular
+    expressions is not noticed at all.
     """
     with suppress(Failed):
         code, _, _ = postmap.run_postfix("/usr/sbin/postfix", "-c", config_directory, "reload")

@@ -48,12 +48,12 @@ def find_broken(places: Places, record: Manifest) -> dict[str, str]:
     """Return the tables of ours in which Postfix finds no key, each with the reason. Raises BadSettings."""
     relay = load_relay(places)
     found = {
-        name: _fault(relay, os.path.join(places.tables, name), built.type) for name, built in record.tables.items()
+        name: _find_fault(relay, os.path.join(places.tables, name), built.type) for name, built in record.tables.items()
     }
     return {name: why for name, why in found.items() if why}
 
 
-def _fault(relay: RelaySettings, path: str, kind: str) -> str:
+def _find_fault(relay: RelaySettings, path: str, kind: str) -> str:
     """Return why a table cannot be looked up, or lacks the first key of its text; `kind` is empty for a text."""
     try:
         with open(path, "rb") as text:
@@ -72,7 +72,7 @@ def check_answers(relay: RelaySettings, words: Mapping[str, str]) -> None:
     found = _look_up(relay, member, "".join(f"{key}\n" for key in wanted).encode())
     for key, answer in wanted.items():
         if found.get(key) != answer:
-            raise Failed(f"of {key} the tables say {escape(found.get(key, 'nothing'))}, and not {answer}")
+            raise Failed(f"the tables say {escape(found.get(key, 'nothing'))} of {key}, not {answer}")
 
 
 def find_unnamed(places: Places) -> list[str]:

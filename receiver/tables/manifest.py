@@ -21,7 +21,7 @@ class BuiltTable(NamedTuple):
     type: str  # that it was built as; empty: it is read as text
     files: Mapping[str, Sequence[int]]  # and what stat() says of them
 
-    def intact(self, tables: str) -> bool:
+    def is_intact(self, tables: str) -> bool:
         """Return whether its files are unchanged since."""
         with suppress(OSError):
             return all(_stamp(os.path.join(tables, name)) == stamp for name, stamp in self.files.items())
@@ -64,10 +64,10 @@ class Manifest(NamedTuple):
         return bool(same) and not self.is_modified(tables)
 
     def is_modified(self, tables: str) -> bool:
-        """Return whether somebody has changed or removed what was built; who reads Postfix's tables may ask."""
-        return not all(built.intact(tables) for built in self.tables.values())
+        """Return whether somebody has changed or removed what was built. It needs no right to write."""
+        return not all(built.is_intact(tables) for built in self.tables.values())
 
-    def fault(self, tables: str, table: Table, kind: str) -> str:
+    def find_fault(self, tables: str, table: Table, kind: str) -> str:
         """Return why a table must be built; empty where it is in force."""
         built = self.tables.get(table.name)
         if built is None:
@@ -76,12 +76,12 @@ class Manifest(NamedTuple):
             return "does not say what its sources say"
         if table.built and built.type != kind:
             return f"is not built as {kind}"
-        return "" if built.intact(tables) else "was changed since it was built"
+        return "" if built.is_intact(tables) else "was changed since it was built"
 
-    def installed_table(self, tables: str, table: Table, kind: str) -> InstalledTable | None:
+    def read_installed_table(self, tables: str, table: Table, kind: str) -> InstalledTable | None:
         """Return the table in force, where it is certain that it was built from its text as this type."""
         built = self.tables.get(table.name)
-        if built and table.built and built.type == kind and built.intact(tables):
+        if built and table.built and built.type == kind and built.is_intact(tables):
             with suppress(OSError), open(os.path.join(tables, table.name), "rb") as file:
                 text = file.read()
                 if hashlib.sha256(text).hexdigest() == built.text:
@@ -102,5 +102,5 @@ class Manifest(NamedTuple):
 
 
 def _stamp(path: str) -> list[int]:
-    there = os.lstat(path)
-    return [there.st_ino, there.st_mode, there.st_uid, there.st_size, there.st_mtime_ns]
+    info = os.lstat(path)
+    return [info.st_ino, info.st_mode, info.st_uid, info.st_size, info.st_mtime_ns]

@@ -20,7 +20,7 @@ _SECONDS = 600  # a million addresses take about five
 _SHARE = 50_000  # keys that one process is asked for; more are shared among the processors
 _BESIDE = ".build-"
 _FEW = 200  # lines that came or went; with more of them a table is built anew
-_SOME = 1_000  # keys of a table that was edited are looked up besides those that came or went
+_SOME = 1_000  # other keys of an edited table that are looked up as well
 
 
 class Refused(Failed):
@@ -33,7 +33,7 @@ class Postmap(NamedTuple):
     config_directory: str
     type: str
 
-    def draft(self, tables: str, table: Table, standing: InstalledTable | None = None) -> Draft:
+    def build_draft(self, tables: str, table: Table, standing: InstalledTable | None = None) -> Draft:
         """Build a table beside those in force, every key looked up. Raises Failed and OSError.
 
         Where it differs little from the one that stands, a copy of that is edited.
@@ -48,7 +48,7 @@ class Postmap(NamedTuple):
             raise Failed(f"postmap made {', '.join(files[:-1]) or 'nothing'} of {self.type}:{table.name}, not one file")
         if table.built and self._other_files(tables, table.name, files):
             for kind in sorted(self._configured_types(tables, table.name)):
-                with suppress(Failed):  # this machine may have lost that type, which is why there is another now
+                with suppress(Failed):  # this machine may no longer have that type, so that another is used now
                     self._build(kind, directory, table)
         beside = sorted({*os.listdir(directory)} - {*files})
         for name in (*files, *beside):
@@ -93,8 +93,8 @@ class Postmap(NamedTuple):
             self._run("-d", "-", name, stdin=b"\n".join((*gone, b"")))
         if come:
             self._run("-i", name, stdin=table.lines(b" ", come))
-        there = sorted({*come, *table.keys[:: len(table.keys) // _SOME + 1]})
-        if self._look_up(name, [*there, *sorted({*gone}.difference(come))]) != table.lines(b"\t", there):
+        listed = sorted({*come, *table.keys[:: len(table.keys) // _SOME + 1]})
+        if self._look_up(name, [*listed, *sorted({*gone}.difference(come))]) != table.lines(b"\t", listed):
             raise Failed(f"{table.name} could not be edited")
 
     def _look_up(self, name: str, keys: Sequence[bytes]) -> bytes:
@@ -122,7 +122,7 @@ class Postmap(NamedTuple):
             raise Refused(escape("; ".join(about) or said or f"postmap ended {code} and said nothing", 500))
         return out
 
-    def strays(self, tables: str, name: str, own: Sequence[str]) -> list[str]:
+    def find_strays(self, tables: str, name: str, own: Sequence[str]) -> list[str]:
         """Return built files of a table that are of another type, once Postfix's configuration names no other type.
 
         Between the build of a new type and the edit of main.cf the old file is the one in force.

@@ -56,7 +56,7 @@ class InstalledTable(NamedTuple):
 
 
 def write_file(path: str, content: bytes, mode: int = 0o644) -> None:
-    """Write a file whole and see it on the disk, or leave the one that is there. Raises OSError."""
+    """Replace a file and flush it to the disk, or leave the old one as it is. Raises OSError."""
     beside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}")
     with open(beside, "wb") as file:
         os.fchmod(file.fileno(), mode)

@@ -1,9 +1,9 @@
 """What the tables say, from what customers have: pure, and the same on every relay that has the same.
 
-A domain moves between customers by one change of both trees, so its new owner alone claims it; it is open, and what the
-old owner's list has in it stays listed, until the new owner's first list is accepted. While two trees claim one domain,
-which only a change that was cut short leaves behind, both lists count, it is open until both are accepted, and the
-route in force stays.
+A domain moves between customers by one change of both trees, so that only its new owner claims it. It is open, and the
+old owner's addresses in it stay listed, until the new owner's first list is accepted. An interrupted change may leave
+two trees that claim the domain: then both lists count, it is open until both are accepted, and the route in force
+stays.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def compose_tables(parts: Sequence[CustomerRecipients], routes: Mapping[str, str
     """Return the texts, then exchange_recipients, transport, others and relay_domains; `routes` are those in force."""
     domains = sorted({form for part in parts for form, _ in part.forms()})
     return (
-        _odd_table(parts, domains),
-        _plus(parts),
+        _compose_odd(parts, domains),
+        _compose_plus(parts),
         *unlisted.compose_texts(find_words(parts)),
-        Table("exchange_recipients", _recipients(parts)),
-        _transport(parts, routes),
+        Table("exchange_recipients", _list_recipients(parts)),
+        _compose_transport(parts, routes),
         compose_others(domains),
         compose_relay_domains(domains),
     )
@@ -51,7 +51,7 @@ def compose_others(domains: Sequence[str]) -> Table:
     return Table("others", [f"!/@({ours})$/".encode() if ours else b"/./"], built=False)
 
 
-def _plus(parts: Sequence[CustomerRecipients]) -> Table:
+def _compose_plus(parts: Sequence[CustomerRecipients]) -> Table:
     """Return the table that turns user+tag@ into user@, in the domains where that is wanted.
 
     A name that begins with + has no such key, and a list may have an address with + in it: that is looked up before.
@@ -61,11 +61,11 @@ def _plus(parts: Sequence[CustomerRecipients]) -> Table:
     return Table("plus", list(lines), lines, built=False)
 
 
-def _odd_table(parts: Sequence[CustomerRecipients], domains: Iterable[str]) -> Table:
+def _compose_odd(parts: Sequence[CustomerRecipients], domains: Iterable[str]) -> Table:
     """Return the table of keys that stand in exchange_recipients in another form, and of those too long for it.
 
-    Nobody's line may begin with #, so #sales@ stands there as "#sales"@; a line for each domain, and not for each such
-    address, keeps the text short, of which every smtpd has a copy. A long key stands for an address that is listed.
+    No line may begin with #, so #sales@ is written there as "#sales"@. One line for each domain, not for each such
+    address, keeps the text short: every smtpd has a copy. A long key has the value of a listed address, postmaster@.
     """
     lines = {f'/^(#[^"@]*)@({any_case(form)})$/'.encode(): b'"$1"@$2' for form in domains}
     for part in parts:
@@ -81,7 +81,7 @@ def _open_forms(parts: Sequence[CustomerRecipients]) -> frozenset[str]:
     return frozenset(form for part in parts for form, domain in part.forms() if domain in part.open)
 
 
-def _recipients(parts: Sequence[CustomerRecipients]) -> list[bytes]:
+def _list_recipients(parts: Sequence[CustomerRecipients]) -> list[bytes]:
     asked = {form for form, word in find_words(parts).items() if word == unlisted.ASK}  # the server has the last word
     opened = {form.encode() for form in _open_forms(parts)}
     found = [b"@" + form for form in (*opened, *map(str.encode, asked))]
@@ -105,14 +105,14 @@ def _in_other_forms(part: CustomerRecipients, long: Container[bytes]) -> Iterato
             yield from (address[: -len(domain)] + form.encode() for address in of_it)
 
 
-def _transport(parts: Sequence[CustomerRecipients], in_force: Mapping[str, str]) -> Table:
+def _compose_transport(parts: Sequence[CustomerRecipients], in_force: Mapping[str, str]) -> Table:
     claimed: dict[str, list[str]] = {}
     for part in parts:
         for form, _ in part.forms():
             claimed.setdefault(form, []).append(part.source.tree.routes.get(form, ""))
     routes = {}
     for form, each in sorted(claimed.items()):
-        there = in_force.get(form, "")
-        if route := there if there in each else each[0]:
+        current = in_force.get(form, "")
+        if route := current if current in each else each[0]:
             routes[form.encode()] = route.encode()
     return Table("transport", list(routes), routes)

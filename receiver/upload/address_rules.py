@@ -25,7 +25,7 @@ OTHER_DOMAIN = "other domain"
 EXCLUDED = "excluded"
 NOT_AN_ADDRESS = "not an address"  # no domain, controls, or another notation than an address; nothing is guessed
 NO_LOCAL_PART = "no local part"  # as a key it would be the whole domain
-WILDCARD = "wildcard"  # `*@domain`, by somebody who meant the whole domain
+WILDCARD = "wildcard"  # `*@domain`, meant as the whole domain
 TOO_LONG = "too long"  # for Exchange
 UNASSIGNED = "unassigned character"  # Postfix' Unicode may know it, and fold it into another as ours cannot
 REASONS = (
@@ -38,7 +38,7 @@ _WRITTEN = 2 * LOCAL_CHARACTERS + 2 + 1 + 255  # characters, with a backslash be
 _PLAIN_ATOM = r"[a-z0-9!$%&'+/=?^_`{|}~-]"  # without # and *, which need a closer look
 _PLAIN_LOCAL = rf"{_PLAIN_ATOM}{{1,24}}(?:\.{_PLAIN_ATOM}{{1,19}}){{0,2}}"
 _PLAIN_DOMAIN = r"[a-z0-9_-]{1,62}(?:\.[a-z0-9_-]{1,62}){0,2}"
-_BLANKS = r"[^\S\n]*"  # before a type: somebody typed them
+_BLANKS = r"[^\S\n]*"  # before a type, typed by mistake
 INTERNET = re.compile(rf"\n{_BLANKS}smtp:([^\n]*)")
 _APART = r"(?:[^\S\n]{0,9}[:;=,][^\S\n]{0,9}|[^\S\n]{1,9})"
 _MISTYPED = rf"(?!smtp:)(?:s[mtp]{{2,4}}|\uff53\uff4d\uff54\uff50|mailto|e?-?mail){_APART}"
@@ -68,6 +68,7 @@ class Rules(NamedTuple):
 
 
 def rules_of(settings: Settings) -> Rules:
+    """Return the rules of these settings, compiled once."""
     return _compile_rules(settings.domains, tuple(sorted(settings.unicode.items())), settings.exclude)
 
 
@@ -99,7 +100,7 @@ def _exclusion(pattern: str, domains: Mapping[str, str]) -> str:
 
 
 def check_address(address: str, rules: Rules) -> tuple[str, str | None]:
-    """Return a lower-case address as it is looked up, and why it is no recipient, if it is none."""
+    """Return a lower-case address as it is looked up, and why it is no recipient; None where it is one."""
     local, at, domain = parts = address.strip(AROUND).rpartition("@")
     if len(local) + len(domain) > _WRITTEN:  # looked at no closer: megabytes of it would cost gigabytes
         return "", TOO_LONG
@@ -119,19 +120,20 @@ def check_address(address: str, rules: Rules) -> tuple[str, str | None]:
 
 
 def is_own(address: str, rules: Rules) -> bool:
+    """Return whether an address, or one within the value, is in a domain of the customer's."""
     parts = address.strip(AROUND).rpartition("@")
     return bool(_our_domain(parts, rules)) or _holds_own(parts, rules)
 
 
 def _holds_own(address: tuple[str, str, str], rules: Rules) -> bool:
-    """Return whether there is a whole address of the customer's in something more or else than one."""
+    """Return whether a value that is not just one address contains an address of the customer's."""
     local, at, domain = address
     is_one = at and domain.isascii() and own_domains.is_domain(domain) and "@" not in local
     return not is_one and own_domains.holds_address("".join(address), rules.domains)
 
 
 def _our_domain(address: tuple[str, str, str], rules: Rules) -> str | None:
-    """Return the domain of an address, cut at its last @, as it is looked up; None: it is none of the customer's."""
+    """Return the customer's domain of an address that was split at its last @; None where it has no such domain."""
     _, at, domain = address
     if not at or len(domain) > _WRITTEN:
         return None
@@ -139,7 +141,7 @@ def _our_domain(address: tuple[str, str, str], rules: Rules) -> str | None:
 
 
 def has_another_behind(address: str, rules: Rules) -> bool:
-    """Return whether behind an address of ours, and something that could be a separator, another type begins."""
+    """Return whether an address of the customer's is followed by a possible separator and another type."""
     return bool(_our_domain(("", "@", joined_values.domain_before_type(address)), rules))
 
 

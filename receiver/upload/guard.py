@@ -132,7 +132,7 @@ def _losses(inputs: GuardInputs, settings: Settings) -> Iterator[str]:
 def _shrink_reason(where: str, gone: int, before: int, settings: Settings) -> Iterator[str]:
     if _is_too_much(gone, before, settings):
         share = f"{gone * 100 / before:.1f} %{where} would go ({gone} of {before})"
-        late = f"{gone}{where} would go, beside {before} before the list grew"
+        late = f"{gone}{where} would go; {before} were listed before the list grew"
         yield f"{share if gone <= before else late}, limit {settings.shrink_percent:g} %"
 
 
@@ -150,7 +150,7 @@ def describe_earlier_losses(inputs: GuardInputs, settings: Settings) -> Iterator
     """Yield by how much the list shrank recently, where an upload is not held for that because it removes nobody."""
     gone, reference = _sum_losses(each for each in inputs.domains.values() if each.is_accepted)
     if not inputs.leaving and any(_shrink_reason("", gone, reference, settings)):
-        yield f"{gone} of {reference} went by earlier uploads; nobody goes by this one"
+        yield f"earlier uploads removed {gone} of {reference}; this one removes nobody"
 
 
 def _firsts(inputs: GuardInputs) -> Iterator[str]:

@@ -147,8 +147,8 @@ def _decide(
 
 def accepted_domains(settings: Settings, recipients: frozenset[str], origin: Origin, name: str) -> Accepted:
     """Return what is accepted once this list has passed: the domains it has recipients in, from its upload on."""
-    there = _domains_of(recipients)
-    domains = {each: origin.when for each in settings.domains if each in there}
+    listed = _domains_of(recipients)
+    domains = {each: origin.when for each in settings.domains if each in listed}
     return Accepted(domains, name, count_by_domain(recipients, settings))
 
 
@@ -159,11 +159,11 @@ def _refresh_accepted(
 
     Domains in which it has recipients get its date, so that none opens by its age because its list is frozen.
     """
-    closed, there = (
+    closed, listed = (
         accepted.unexpired(settings, now).without(filtered.open_domains).domains,
         _domains_of(filtered.recipients),
     )
-    heard = {name: max(when, origin.when) for name, when in closed.items() if name in there}
+    heard = {name: max(when, origin.when) for name, when in closed.items() if name in listed}
     return accepted._replace(domains={**accepted.domains, **heard})
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from common.settings import Settings, load_settings
-from receiver.formatting import NAMED
+from receiver.formatting import first_names
 from receiver.lists import left_out, list_file, publishing, upload_log
 from receiver.lists.held import ListFreeze
 from receiver.lists.spool import LastExport, Spool
@@ -148,9 +148,9 @@ def _look(settings: Settings, filtered: FilteredExport, spool: Spool, origin: Or
     before = read_before(settings, spool, None, now)
     in_force, name = before.in_force, list_file.digest(list_file.encode_recipients(filtered.recipients))
     verdict, inputs = find_verdict(settings, filtered, before, name, now)
-    coming, going = sorted(filtered.recipients - in_force.recipients), sorted(in_force.recipients - filtered.recipients)
+    coming, going = filtered.recipients - in_force.recipients, in_force.recipients - filtered.recipients
     outcome = Outcome(spool.customer, "looked", origin, total=len(filtered.recipients), offered=name)
     outcome = outcome._replace(added=len(coming), removed=len(going), kept_back=len(verdict.kept_back))
     notes = (*filtered.notes, *describe_earlier_losses(inputs, settings))
     outcome = outcome._replace(left_out=filtered.left_out, named=filtered.named, notes=notes, reasons=verdict.reasons)
-    return outcome._replace(coming=tuple(coming[:NAMED]), going=tuple(going[:NAMED]))
+    return outcome._replace(coming=first_names(coming), going=first_names(going))

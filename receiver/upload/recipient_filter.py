@@ -40,7 +40,7 @@ class FilteredExport(NamedTuple):
 
     recipients: frozenset[str]
     left_out: Mapping[str, int]
-    open_domains: frozenset[str] = frozenset()  # in which everybody gets mail, whoever is listed
+    open_domains: frozenset[str] = frozenset()  # in which every address gets mail, listed or not
     notes: tuple[str, ...] = ()  # for a person
     plus_addresses: bool | None = None  # whether the server takes user+tag@ too; None: the export does not say
     named: tuple[LeftOut, ...] = ()  # left out though no option says so, in the order of the export, at most NAMED
@@ -110,7 +110,7 @@ def filter_export(values: Iterable[str], settings: Settings) -> FilteredExport:
 def iterate_recipients(values: Iterable[str], settings: Settings, tally: Tally) -> Iterator[str]:
     """Yield the recipients in the order of the export, each as often as it is there; `tally` takes what is left out.
 
-    Raises BadExport for a value that holds a second one: another separator stands between them than the one asked for.
+    Raises BadExport for a value that holds a second one, because their separator is not the expected one.
     """
     rules = rules_of(settings)
     blocks = values.blocks if isinstance(values, Values) else _blocks(values)

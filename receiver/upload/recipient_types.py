@@ -15,7 +15,7 @@ ARBITRATION = "arbitration mailboxes"
 DISCOVERY = "discovery mailboxes"
 HEALTH = "health mailboxes"
 PLAN = "mailbox plans"
-PUBLIC_FOLDERS = "public folder mailboxes"  # which hold the folders; a folder with an address of its own is none
+PUBLIC_FOLDERS = "public folder mailboxes"  # which hold the folders; a folder with its own address is of no kind
 HIDDEN = "hidden"  # in no address list
 DISABLED = "disabled"  # nobody can log in
 CONTACT = "contacts"  # their mail goes on to somewhere else
@@ -58,7 +58,10 @@ OWNER = (
 )
 """What Active Directory is asked of whoever has the addresses. `targetAddress` is not: a contact's mail goes there."""
 
-_CLASSES = {"contact": "MailContact", "msexchsystemmailbox": "SystemMailbox"}  # where there is no number of a type
+_CLASSES = {
+    "contact": "MailContact",
+    "msexchsystemmailbox": "SystemMailbox",
+}  # for entries without the number of a type
 _ACCOUNT_DISABLED = 2  # the bit of userAccountControl
 _LONG = 12  # digits no number of Active Directory has: reading a million of them would take minutes
 
@@ -80,7 +83,7 @@ def details_of_number(number: str) -> str:
 
 
 def kinds_of_type(type_: str, *, internal_only: bool, hidden: bool, disabled: bool) -> tuple[str, ...]:
-    """Return the kinds, in the order of KINDS, of a recipient with this RecipientTypeDetails (nothing: not known)."""
+    """Return the kinds, in the order of KINDS, of a recipient with this RecipientTypeDetails; empty: not known."""
     _, kind = _DETAILS.get(type_, (0, _NO_KIND))
     said = (kind, kind != ""), (INTERNAL_ONLY, internal_only), (HIDDEN, hidden)
     return (*(name for name, true in said if true), *([DISABLED] if disabled and type_ in _LOG_IN else []))

@@ -49,11 +49,11 @@ def _open_inbox(places: Places, customer: str) -> Iterator[int]:
 
 
 def _check(descriptor: int) -> None:
-    there = os.fstat(descriptor)
-    if not stat.S_ISREG(there.st_mode) or there.st_nlink != 1:
+    info = os.fstat(descriptor)
+    if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1:
         raise Failed(f"{DROPPED} in its SFTP inbox is no plain file of its own; provision this relay again")
 
 
 def _stamp(descriptor: int) -> tuple[int, int]:
-    there = os.fstat(descriptor)
-    return there.st_size, there.st_mtime_ns
+    info = os.fstat(descriptor)
+    return info.st_size, info.st_mtime_ns

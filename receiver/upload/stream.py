@@ -43,7 +43,7 @@ def read_upload(descriptor: int, folder: str, megabytes: int, seconds: float = S
 
 
 def strip_end_mark(export: bytes, required: bool = True) -> bytes:
-    """Return an export without its end mark. Raises BadExport where there is none, or it says what is not so.
+    """Return an export without its end mark. Raises BadExport where the mark is missing or does not match.
 
     The mark is ASCII whatever the export is, since the batch appends it with `copy /b`. `rows` counts line ends before
     the mark, the header's too; `sha256` is of all bytes before it.
@@ -72,7 +72,7 @@ def _open_nameless(folder: str) -> int:
 
 
 def _read_piece(descriptor: int, until: float, seconds: float) -> bytes:
-    """Read what is there, or wait for it; nothing: the other side has ended."""
+    """Return what has arrived, after waiting for it; empty once the sender has ended."""
     waiting = select.poll()
     waiting.register(descriptor, select.POLLIN)
     left = until - time.monotonic()

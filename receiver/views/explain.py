@@ -14,7 +14,7 @@ _LISTED = {
 }
 _UNLISTED = {
     "refuse": "is refused",
-    "defer": "is put off, as `unlisted` wants it",
+    "defer": "is put off (450), as `unlisted` says",
     "ask": "is asked about at the customer's own server, whose answers Postfix keeps for a while",
 }
 _PUT_OFF = "is put off (450) for now, as the customer's own server refuses to be asked"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from receiver.formatting import NAMED, escape, sort_by_count
@@ -10,24 +10,22 @@ from receiver.formatting import NAMED, escape, sort_by_count
 
 def refusal_lines(record: Mapping[str, Any]) -> list[str]:
     """Return who was refused, those ever listed first, and whether there may have been more."""
-    seen, names = record["seen"], list(record["refused"])
-    counts = f"{len(record['had_mail'])} had mail, mail waits for {len(record['waiting'])}"
-    lines = [f"{record['customer']}: {len(names)} addresses were refused in the last {record['days']} days; {counts}"]
-    lines += [f"  {_kinds(name, record['refused'][name])}; {_format_when(seen[name])}" for name in names[:NAMED]]
-    if len(names) > NAMED:
-        lines.append(f"  ... and {len(names) - NAMED} more; --json names them all")
+    seen = record["seen"]
+    head = f"{record['customer']}: {len(record['refused'])} addresses were refused in the last {record['days']} days"
+    lines = _list_refused(head, record, lambda name: f"; {_format_when(seen[name])}")
     return lines + ([f"at least: {record['incomplete']}"] if record["incomplete"] else [])
 
 
 def file_lines(customer: str, record: Mapping[str, Any]) -> list[str]:
     """Return who was refused by what log files say, which know nothing of lists."""
-    counts = f"{len(record['had_mail'])} had mail, mail waits for {len(record['waiting'])}"
+    return _list_refused(f"{customer}: {len(record['refused'])} addresses were refused", record, lambda _: "")
+
+
+def _list_refused(head: str, record: Mapping[str, Any], when: Callable[[str], str]) -> list[str]:
     names = list(record["refused"])
-    lines = [f"{customer}: {len(names)} addresses were refused; {counts}"]
-    lines += [f"  {_kinds(name, record['refused'][name])}" for name in names[:NAMED]]
-    if len(names) > NAMED:
-        lines.append(f"  ... and {len(names) - NAMED} more; --json names them all")
-    return lines
+    lines = [f"{head}; {len(record['had_mail'])} had mail, mail waits for {len(record['waiting'])}"]
+    lines += [f"  {_kinds(name, record['refused'][name])}{when(name)}" for name in names[:NAMED]]
+    return lines + ([f"  ... and {len(names) - NAMED} more; --json names them all"] if len(names) > NAMED else [])
 
 
 def _kinds(name: str, kinds: Mapping[str, int]) -> str:

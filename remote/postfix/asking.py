@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from common.main_cf_params import TABLES
-from common.next_hop_probe import Answers, Sender, ask, server, verify_sender
+from common.next_hop_probe import Answers, Sender, ask, server_of, verify_sender
 from common.verifying_rules import find_verifying
 from remote.postfix.instance import Postfix
 from remote.postfix.trivial_rewrite import resolve
@@ -32,7 +32,7 @@ def _route(postfix: Postfix, domain: str) -> str:
 
 
 def _unaskable(domain: str, route: str, sender: Sender) -> Iterator[str]:
-    where = server(route)
+    where = server_of(route)
     if where is None:
         yield f"{domain} goes to {route}, of which no server can be told beforehand: name next_hop with an address"
         return
@@ -47,7 +47,7 @@ def _faults(found: Answers, people: Sequence[str]) -> Iterator[str]:
         yield found.problem
     elif found.random is None or not found.random.is_refused:
         said = f"{found.random.code} {found.random.text}" if found.random else "nothing"
-        yield f"it says {said} of an address that nobody has, where a 5xx is wanted"
+        yield f"it says {said} of an address that nobody has, where a 5xx is needed"
     elif people and not any(reply.is_taken for reply in found.replies.values()):
         name, reply = next(iter(found.replies.items()))
         yield f"it says {reply.code} {reply.text} of {name}, who is listed"

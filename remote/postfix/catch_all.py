@@ -16,7 +16,7 @@ LISTS = (RECIPIENTS, ALIASES, "canonical_maps", "recipient_canonical_maps", RELO
 
 
 class Found(NamedTuple):
-    """An entry that stands for everybody in a domain."""
+    """An entry that matches every address in a domain."""
 
     domain: str
     parameter: str
@@ -48,9 +48,9 @@ def _in_table(postfix: Postfix, parameter: str, table: str, domains: list[str], 
     keys = {f"{prefix}{domain}": domain for domain in domains for prefix in (f"{word}@", "@")}
     if parameter == ALIASES:  # it makes a class of domains of its own
         keys.update({domain: domain for domain in domains})
-    there = postfix.lookup(table, keys)
+    found = postfix.lookup(table, keys)
     for domain in domains:
-        entry = next((key for key, one in keys.items() if one == domain and key in there), "")
+        entry = next((key for key, one in keys.items() if one == domain and key in found), "")
         if entry:
             told = f"for any address, such as {entry}" if entry.startswith(word) else f"{entry}"
             yield Found(domain, parameter, table, told)

@@ -17,7 +17,7 @@ from remote.postfix.instance import Postfix
 from remote.postfix.listeners import find_answering_services
 from remote.postfix.map_tables import MapTable, map_tables
 from remote.postfix.outsider import Way, find_way
-from remote.postfix.restrictions import CLASSES, STAGES, pairs
+from remote.postfix.restrictions import CLASSES, STAGES, split_restrictions
 from remote.postfix.smtp import DENIED, UNKNOWN, is_temporary
 from remote.postfix.trivial_rewrite import RELAY, Resolved, resolve
 
@@ -84,7 +84,7 @@ def find_access_tables(postfix: Postfix) -> dict[MapTable, str]:
     found: dict[MapTable, str] = {}
     for stage in STAGES:
         for value in (values.get(stage, ""), *_overrides(postfix, stage), *classes.values()):
-            for name, argument in pairs(members(value), is_recipient=True):
+            for name, argument in split_restrictions(members(value), is_recipient=True):
                 if name == "check_recipient_access":
                     found.update({table: found.get(table, stage) for table in map_tables(argument)})
     return found

@@ -136,7 +136,7 @@ def _ask(way: Way, addresses: list[str], seconds: float) -> dict[str, str]:
             break
         try:
             found.update(ask_once(way.where, way.caller, addresses[start : start + AT_ONCE]))
-        except Failed:  # it hangs up on somebody's address: those behind it are not asked, and stay
+        except Failed:  # it hangs up on one address: those after it are not asked, and are kept
             continue
     return found
 
@@ -150,7 +150,7 @@ def _verdict(reply: str, by: str, is_sure: bool) -> str:
     return "kept" if is_sure or not (reply and is_temporary(reply)) else "dropped"
 
 
-# ---- what else there is to say
+# ---- the rest of the answer
 
 
 def _table_state(one: Listing) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from remote.programs import find_tool, run_command
 
 PIECES = ("/etc/ssh/sshd_config.d", "/etc/security/limits.d")
 RECORD = f"{PLACES.etc}/main.cf.before"
-SYSTEMD = "/run/systemd/system"  # it is there where systemd runs the machine: sd_booted(3)
+SYSTEMD = "/run/systemd/system"  # it exists where systemd runs the machine: sd_booted(3)
 
 
 def _read_facts(asked: list[Request]) -> list[State | None]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from common.main_cf_params import RECIPIENTS, REJECT, ROUTES, TABLE_OF, members, without_ours_members
-from remote.account_to_come import as_if_made
+from remote.account_to_come import pretend_account
 from remote.files import read_text
 from remote.main import Failed, Kind, Request, State, last_lines, refuse_making
 from remote.postfix.catch_all import find_catch_alls
@@ -18,11 +18,11 @@ from remote.postfix.listeners import find_answering_services
 from remote.postfix.outsider import find_way
 from remote.postfix.references import find_references
 from remote.postfix.relay_domains import find_taken_out
-from remote.postfix.restrictions import RECIPIENT, is_asked, refusals
+from remote.postfix.restrictions import RECIPIENT, find_refusals, is_asked
 from remote.postfix.trivial_rewrite import Resolved, resolve
 from remote.postfix.unlisted import find_obstacles
 from remote.programs import CommandResult, find_tool, run_command
-from remote.sshd import local_port, reads_pieces
+from remote.sshd import find_local_port, reads_pieces
 from remote.writable import find_faults
 
 ACCOUNT = "postern"
@@ -55,7 +55,7 @@ def _preflight(postfix: Postfix, wanted: State) -> State:
         "ground": find_faults(postfix.directory, wanted["homes"]),
     }
     if wanted["accounts"]:
-        port = local_port(wanted["port"])
+        port = find_local_port(wanted["port"])
         options = {one: _lists(one, port) for one in wanted["accounts"]}
         found["uploads"] = {"include": reads_pieces(), "options": options}
     if not postfix.is_there():
@@ -82,7 +82,7 @@ def _preflight(postfix: Postfix, wanted: State) -> State:
 
 def _refused_domains(postfix: Postfix, domains: Iterable[str], unreadable: list[str]) -> State:
     try:
-        return {"refused": refusals(postfix, domains), "taken out": find_taken_out(postfix, domains)}
+        return {"refused": find_refusals(postfix, domains), "taken out": find_taken_out(postfix, domains)}
     except Failed as error:
         return {"unreadable": [*unreadable, f"relay domains or access restrictions: {error}"]}
 
@@ -104,7 +104,7 @@ def _sshd(sources: Iterable[str], port: int) -> dict[str, Any]:
     sshd = find_tool("sshd")
     if sshd is None:
         return {"fault": "sshd is not in any system directory"}
-    found, listening = {}, local_port(port)
+    found, listening = {}, find_local_port(port)
     for address in sorted({_one_of(source) for source in sources})[:MOST]:
         ran = _ask_sshd(sshd, ACCOUNT, address, listening)
         if ran.code:
@@ -115,7 +115,7 @@ def _sshd(sources: Iterable[str], port: int) -> dict[str, Any]:
 
 def _ask_sshd(sshd: str, account: str, address: str, port: int) -> CommandResult:
     asked = (sshd, "-T", "-C", f"user={account},host={address},addr={address},lport={port}")
-    with as_if_made(account) as before:
+    with pretend_account(account) as before:
         ran = run_command(*before, *asked)
     return run_command(*asked) if ran.code and before else ran
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from common.main_cf_params import PARAMETERS, Setting
 from remote.main import Failed, last_lines
-from remote.postfix.main_cf_file import main_cf_copy
+from remote.postfix.main_cf_file import edit_main_cf
 from remote.programs import CommandResult, find_tool, run_command
 
 ANSWERING = ("smtpd", "postscreen", "trivial-rewrite")  # which must have read a new main.cf before they are asked
@@ -69,7 +69,7 @@ class Postfix(NamedTuple):
         """Set parameters, and unset those that are None. main.cf is replaced by one rename."""
         given = [f"{name}={value}" for name, value in wanted.items() if value is not None]
         unset = [name for name, value in wanted.items() if value is None]
-        with main_cf_copy(self.directory) as copy:
+        with edit_main_cf(self.directory) as copy:
             for words in (["-e", *given] if given else [], ["-X", *unset] if unset else []):
                 if words:
                     Postfix(copy).must("postconf", *words)
@@ -155,10 +155,10 @@ class Postfix(NamedTuple):
 def _stamp(path: str) -> tuple[int, ...]:
     """Return what differs between one state of a file and the next."""
     try:
-        there = os.stat(path)
+        info = os.stat(path)
     except OSError:
         return ()
-    return there.st_ino, there.st_size, there.st_mtime_ns
+    return info.st_ino, info.st_size, info.st_mtime_ns
 
 
 @lru_cache(maxsize=4)

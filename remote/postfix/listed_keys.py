@@ -1,4 +1,4 @@
-"""Runs on the relay: what the keys of a table that somebody keeps by hand say of a customer's domains. Pure.
+"""Runs on the relay: sorts the keys of another table by what they say about a customer's domains. Pure.
 
 A listed key is a candidate and not yet a recipient: postmap lists keys that no mail ever matches, such as
 `"e.f"@example.com`, whose quotes Postfix does not ask for. Only the relay's own answer tells.
@@ -40,11 +40,11 @@ class ListedKeys:
     def __init__(self, names: Names, uses: str = "list") -> None:
         """Nothing seen yet. `uses`: `list`, `access` (access(5): user@, and the value decides) or `routes`."""
         self.candidates: dict[str, Candidate] = {}  # by address as a list has it
-        self.odd: list[str] = []  # keys that mean somebody here, and that no mail matches
-        self.everybody: list[str] = []  # keys that stand for a whole domain
-        self.everywhere: list[str] = []  # keys that stand for somebody in every domain
+        self.odd: list[str] = []  # keys that are meant for these domains, and that no mail matches
+        self.everybody: list[str] = []  # keys that match a whole domain
+        self.everywhere: list[str] = []  # keys that match an address in every domain
         self.bare: list[str] = []  # keys without a domain
-        self.below: list[str] = []  # keys in domains below, which are somebody else's
+        self.below: list[str] = []  # keys in subdomains, which belong to others
         self.elsewhere: Counter[str] = Counter()
         self._names, self._uses = names, uses
 

@@ -1,6 +1,6 @@
-"""Runs on the relay: kind `listed`, the proof that our list is in force in domains that somebody else closed so far.
+"""Runs on the relay: kind `listed`, the proof that our list is in force in domains that something else closed before.
 
-Only then may our route come in front of theirs, which may be what closed the domain.
+Only then may our route be put before the other one, which may be what closed the domain.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from remote.postfix.smtp_verify import read_samples
 
 
 def _read(asked: list[Request]) -> list[State | None]:
-    return [None for _ in asked]  # a proof is had anew each time
+    return [None for _ in asked]  # it is proved anew each time
 
 
 def _make(name: str, wanted: State | None) -> None:
@@ -43,7 +43,7 @@ def _faults(postfix: Postfix, domains: Iterable[str]) -> Iterator[str]:
     yield from (f"{address} is on our list and not in our tables" for address in listed if address not in found)
     for domain, address in random.items():
         if found & {address, f"@{domain}"}:
-            yield f"our tables take everybody in {domain} still"
+            yield f"our tables still accept everybody in {domain}"
         elif not people[domain].addresses:
             yield f"our tables have nobody in {domain}"
     _, replies = ask_outside(postfix, [*random.values()])

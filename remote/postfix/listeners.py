@@ -22,7 +22,7 @@ class Listener(NamedTuple):
     host: str  # an address
     port: int
     errors: int = ERRORS  # refusals after which it would slow down or hang up
-    proxied: bool = False  # it is told by a first line who calls (HAProxy's protocol)
+    proxied: bool = False  # a proxy's first line says who calls (HAProxy's protocol)
 
     def __str__(self) -> str:
         """Return its name for messages."""

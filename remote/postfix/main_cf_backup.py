@@ -1,4 +1,4 @@
-"""Runs on the relay: main.cf as it was before our first edit, put back byte for byte once nothing of ours is in it.
+"""Runs on the relay: saves main.cf before our first edit, and puts it back once nothing of ours is in it.
 
 postconf writes a parameter on one line and in its own way, so that the same values may look different afterwards.
 """
@@ -46,7 +46,7 @@ def _rest(text: str) -> list[str]:
 
 
 def _logical(text: str) -> list[tuple[str, list[str]]]:
-    """Return text cut at logical lines, each with its parameter's name; a comment stands for itself.
+    """Return a text split into logical lines, each with its parameter's name; a comment has an empty name.
 
     See postconf(5).
     """

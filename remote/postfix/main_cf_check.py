@@ -19,7 +19,7 @@ from remote.postfix.relay_domains import (
 )
 from remote.postfix.smtp import TAKEN, UNKNOWN, is_temporary
 from remote.postfix.trivial_rewrite import RELAY, resolve
-from remote.postfix.unlisted import ASK, find_relayed, find_words, our_table
+from remote.postfix.unlisted import ASK, find_our_table, find_relayed, find_words
 
 PUT_OFF = "45"  # how a code begins that tells a sender to try again; access_map_defer_code may be another than 450
 MOST = 1000  # addresses that are asked about; of more, so many, evenly chosen
@@ -59,7 +59,7 @@ def check_tables(postfix: Postfix, before: Answers, had_none: bool, wanted: Stat
     """
     here = {*read_our_domains()}
     theirs = [address for address, one in before.items() if one.kind == RELAY and _domain(address) not in here]
-    asked = our_table(wanted.get(RESTRICTIONS, ""))
+    asked = find_our_table(wanted.get(RESTRICTIONS, ""))
     if asked and (answered := postfix.lookup(asked, theirs or ["postmaster"])):
         raise Failed(
             f"our tables would answer for {next(iter(answered))}, which is not ours; main.cf is left as it was"

@@ -14,7 +14,7 @@ from remote.files import replace, tidy
 
 
 @contextmanager
-def main_cf_copy(directory: str) -> Iterator[str]:
+def edit_main_cf(directory: str) -> Iterator[str]:
     """Yield a directory with a copy of main.cf to be edited, and put the result in place afterwards."""
     copy = os.path.join(PLACES.etc, f".edit.postern-{os.urandom(6).hex()}")
     os.makedirs(copy, 0o700)
@@ -42,8 +42,8 @@ def read_main_cf(directory: str) -> bytes:
 def put_main_cf(directory: str, content: bytes) -> None:
     """Replace main.cf's content by one rename, of the file that a link leads to."""
     path = os.path.realpath(os.path.join(directory, "main.cf"))
-    there = os.stat(path)
-    replace(path, content, there.st_mode & 0o7777, (there.st_uid, there.st_gid))
+    info = os.stat(path)
+    replace(path, content, info.st_mode & 0o7777, (info.st_uid, info.st_gid))
 
 
 def tidy_main_cf(directory: str) -> None:

@@ -36,7 +36,7 @@ class Rules(NamedTuple):
     stage: str = ""  # whose restrictions are read: a table by itself is asked about what that stage is about
 
 
-def refusals(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
+def find_refusals(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
     """Return by domain what refuses its recipients whatever our list says, for the domains where something does."""
     names = postfix.values(CLASSES, PARENTS)
     classes = postfix.values(*members(names.get(CLASSES, ""))) if members(names.get(CLASSES, "")) else {}
@@ -72,7 +72,7 @@ def _first_refusal(rules: Rules, lists: Sequence[tuple[str, list[str]]], domain:
 def _find_verdict(rules: Rules, restrictions: Sequence[str], address: str, depth: int) -> str:
     """Return why an address is refused, PERMITTED, or an empty text where the list goes on."""
     asked: list[str] = []  # tables that might have let it pass
-    for name, argument in pairs(restrictions, rules.stage in RECIPIENT):
+    for name, argument in split_restrictions(restrictions, rules.stage in RECIPIENT):
         if name in PASSING:
             return PERMITTED
         if name in REFUSING:
@@ -90,7 +90,7 @@ def _find_verdict(rules: Rules, restrictions: Sequence[str], address: str, depth
     return ""
 
 
-def pairs(restrictions: Sequence[str], is_recipient: bool) -> Iterator[tuple[str, str]]:
+def split_restrictions(restrictions: Sequence[str], is_recipient: bool) -> Iterator[tuple[str, str]]:
     """Yield each restriction, lower case, with its argument. One that only warns is left out."""
     words = iter(restrictions)
     for word in words:

@@ -12,7 +12,7 @@ from remote.main import Kind, Request, State, refuse_making
 from remote.postfix.instance import Postfix
 from remote.postfix.outsider import ask_outside
 from remote.postfix.relay_domains import find_adopted_domains
-from remote.postfix.restrictions import refusals
+from remote.postfix.restrictions import find_refusals
 from remote.postfix.smtp import TAKEN
 from remote.postfix.unlisted import ASK, find_words
 
@@ -78,7 +78,7 @@ def _answers(postfix: Postfix, domains: Iterable[str]) -> State:
         "asked": asked,
         "listed": {domain: sample.listed for domain, sample in people.items()},
         "caller": {"is": str(way.caller), "outside": way.caller.is_outside, "why": way.why},
-        "refused": {} if way.caller.is_outside else refusals(postfix, people),
+        "refused": {} if way.caller.is_outside else find_refusals(postfix, people),
     }
 
 

@@ -29,9 +29,9 @@ class TableSource(NamedTuple):
 def read_source(table: MapTable, listed: Collection[str]) -> TableSource:
     """Return how the text differs from the built table, where it was changed after the table was built."""
     try:
-        there, built = os.stat(table.path), os.stat(table.built)
-        if there.st_mtime_ns <= built.st_mtime_ns or there.st_size > _LARGEST:
-            return TableSource(there.st_mtime_ns > built.st_mtime_ns)
+        source, built = os.stat(table.path), os.stat(table.built)
+        if source.st_mtime_ns <= built.st_mtime_ns or source.st_size > _LARGEST:
+            return TableSource(source.st_mtime_ns > built.st_mtime_ns)
         with open(table.path, encoding="utf-8", errors="replace") as lines:
             text = source_keys(lines)
     except OSError:

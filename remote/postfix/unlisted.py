@@ -27,7 +27,7 @@ UNAUTHORISED = ("reject_unauth_destination", "defer_unauth_destination")
 ELSEWHERE = '"postern@postern.invalid"'  # an address within the address: who asks wants it passed on
 
 
-def our_table(restrictions: str) -> str:
+def find_our_table(restrictions: str) -> str:
     """Return the table that our member asks, where that stands first; otherwise empty."""
     words = members(restrictions)
     return words[1] if words[:2] != members(without_unlisted(restrictions))[:2] else ""
@@ -36,7 +36,7 @@ def our_table(restrictions: str) -> str:
 def find_words(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
     """Return by domain what happens to unlisted addresses, where it is closed and they are not refused."""
     table = f"{TABLES}/unlisted_domains"
-    if not os.path.exists(table) or not our_table(postfix.value(RESTRICTIONS)):
+    if not os.path.exists(table) or not find_our_table(postfix.value(RESTRICTIONS)):
         return {}
     word = f"q{os.urandom(8).hex()}"
     found = postfix.lookup(f"regexp:{table}", [f"{word}@{domain}" for domain in domains])

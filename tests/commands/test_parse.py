@@ -45,7 +45,7 @@ PYTHON = 40 << 20  # octets of memory without an export
 @pytest.mark.parametrize("what", LONG)
 def test_attack_an_export_in_one_piece_is_read_within_a_relay_s_memory(what: str) -> None:
     """Ten octets of memory for each that an export may have, and no more at any time."""
-    request = filter_cli.request(SETTINGS, LONG[what])
+    request = filter_cli.encode_request(SETTINGS, LONG[what])
     done = subprocess.run([sys.executable, "-c", READ], input=request, capture_output=True, cwd=REPO, check=False)
     assert done.returncode in (DONE, REFUSED), done
     assert json.loads(done.stdout)

@@ -196,7 +196,7 @@ def test_the_relay_s_own_timer_tells_the_same_without_us_and_opens_what_is_too_o
     told = host.run("cat", ALARMS).stdout.splitlines()[1:]
     opened, ageing = (
         "OPEN, no good list for 31 days: c00.example",
-        "no good list for 20 days; after 30, everybody can be written to in c04.example",
+        "no good list for 20 days; after 30, nobody is refused in c04.example",
     )
     assert {f"c00: {opened}", f"c04: {ageing}"} <= set(told)
     assert [line[:10] for line in told if "stale" in line] == ["c00: stale", "c04: stale"]

@@ -134,7 +134,7 @@ def what_stands_in_the_way(operator: AtOnce, server: MailServer) -> None:
     ask_for(operator, server, unlisted="ask")
     taken = server.taken
     server.takes_everybody = True
-    assert "of an address that nobody has, where a 5xx is wanted" in operator.done("provision acme", code=2).text
+    assert "of an address that nobody has, where a 5xx is needed" in operator.done("provision acme", code=2).text
     server.takes_everybody, server.taken = False, frozenset()
     assert "who is listed" in operator.done("provision acme", code=2).text
     server.taken, server.refuses_senders = taken, True

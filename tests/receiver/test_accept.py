@@ -1,4 +1,4 @@
-"""What accept takes: the list held now, where all that it does was shown, and nobody had mail since unseen."""
+"""Which lists accept takes: the held one, if a review showed all that it does, and no later mail went unseen."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def settled(first: SmallRelay) -> SmallRelay:
 
 
 def test_an_accept_that_takes_no_effect_has_judged_nobody(first: SmallRelay) -> None:
-    """Whoever is judged raises no alarm when he is refused."""
+    """Whoever a person has judged raises no alarm when he is refused."""
 
     def fail(_: object) -> None:
         raise Failed("the store does not answer")

@@ -1,4 +1,4 @@
-"""`postern`: what people see of a list, and what they may do with it."""
+"""`postern`: what people see of a list, and what they can do with it."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def record(relay: SmallRelay, *arguments: str, stdin: bytes = b"", code: int = D
 
 
 def reviewed(relay: SmallRelay) -> list[str]:
-    """Review what is held; the words of the command that the review ends with."""
+    """Review what is held; return the words of the command that the review ends with."""
     return admin_lines(relay, "review", "acme")[-1].split()[1:]
 
 
 def accept(relay: SmallRelay, option: str, size: int) -> None:
-    """Review what is held and accept it, which must be by this number."""
+    """Review what is held and accept it, with this number."""
     command = reviewed(relay)
     assert command[:4] == ["accept", "acme", f"--{option}", str(size)]
     admin_lines(relay, *command)

@@ -1,4 +1,4 @@
-"""A list that a relay had before the customer was ours is held like any first list, and changes nothing."""
+"""A list that a relay had before Postern is held like any first list, and changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People whom a table of somebody else takes are asked about until our own list closes their domain."""
+"""People whom another table accepts are asked about until our own list closes their domain."""
 
 from __future__ import annotations
 

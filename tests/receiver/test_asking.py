@@ -1,4 +1,4 @@
-"""Whether a customer's server can be asked about unlisted addresses: what its answers come to, look by look."""
+"""Whether a customer's server can be asked about unlisted addresses, probe by probe."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_what_is_damaged_puts_nobody_off(written: dict[str, object] | None) -> N
 def test_attack_servers_that_hang_keep_no_other_customer_s_from_being_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two customers' servers take all the time they get; the third's refuses to be asked."""
+    """Two customers' servers use all the time they get; the third's refuses to be asked."""
     clock, asked = [0.0], list[str]()
 
     def ask(server: Server, sender: Sender, people: object, domain: str, seconds: float) -> Answers:

@@ -1,4 +1,4 @@
-"""A customer's key in an attacker's hands, or an unlucky export: what no sequence of uploads can bring about."""
+"""An attacker with a customer's key, or an unlucky export: what no sequence of uploads can do."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_attack_another_list_with_the_number_that_was_reviewed_is_not_accepted(r
 
 
 def test_attack_another_list_held_in_the_place_of_the_reviewed_one_is_not_accepted(relay: SmallRelay) -> None:
-    """As many go by it, and others."""
+    """It removes as many, but others."""
     relay.offer(EVERYBODY[:40])
     found = look(relay)
     relay.offer([*EVERYBODY[:35], *EVERYBODY[45:]])
@@ -62,7 +62,7 @@ def test_attack_another_list_held_in_the_place_of_the_reviewed_one_is_not_accept
 
 
 def test_attack_the_reviewed_list_with_as_many_others_going_is_not_accepted(relay: SmallRelay) -> None:
-    """The hash is the same and the number is, and those who would go are not those whom somebody has seen."""
+    """The hash and the number are the same, but it removes others than those who were shown."""
     reviewed = EVERYBODY[:40]
     relay.offer(reviewed)
     found = look(relay)
@@ -81,7 +81,7 @@ def test_attack_the_reviewed_list_with_as_many_others_going_is_not_accepted(rela
 
 
 def test_attack_a_first_list_too_long_to_be_in_force_is_reviewed_and_another_accepted(tmp_path: Path) -> None:
-    """Nobody of it "goes" by the other: it was never in force. But a person was shown that they would be listed."""
+    """The other list "removes" nobody of it, as it was never in force; but a person was shown them as listed."""
     relay = SmallRelay(tmp_path / "new", max_recipients=100)
     relay.offer(people(150))
     found = look(relay)
@@ -123,7 +123,7 @@ def test_who_came_and_left_again_within_the_week_weighs_as_little_as_before(rela
 
 
 def forget_removals(relay: SmallRelay) -> None:
-    """Let the guard count no removal that was: as after a week."""
+    """Let the guard forget earlier removals, as after a week."""
     (relay.folder / "gone").write_text("")
 
 

@@ -1,4 +1,4 @@
-"""Account `postern` of one relay in an attacker's hands: what a relay that is rebuilt takes over from it."""
+"""An attacker with account `postern` of one relay: what a rebuilt relay takes over from that relay."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def rebuilt(tmp_path: Path) -> SmallRelay:
 
 
 def given(relay: SmallRelay, **changes: Any) -> bytes:
-    """What a relay hands over, with these changes."""
+    """Return what a relay hands over, with these changes."""
     said = json.loads(relay.admin("hand-over", "acme").stdout)
     return json.dumps({**said, **changes}).encode() + b"\n"
 
@@ -79,7 +79,7 @@ def test_attack_a_list_accepted_tomorrow_is_not_the_newest(honest: SmallRelay, l
 def test_attack_whom_one_sibling_leaves_out_stays_listed(
     honest: SmallRelay, liar: SmallRelay, rebuilt: SmallRelay, first: str
 ) -> None:
-    """The honest one's list is older, so that of the liar is held, and nobody goes by it before somebody has looked."""
+    """The honest relay's list is older, so the liar's is held, and removes nobody before a person has looked."""
     handed = [given(honest), given(liar)]
     said = take(rebuilt, b"".join(handed if first == "honest" else reversed(handed)), HELD)
     assert said.startswith(
@@ -112,7 +112,7 @@ def test_attack_a_domain_that_one_sibling_alone_closes_is_open(honest: SmallRela
 def test_attack_the_liar_s_own_list_is_not_the_one_accepted_last(
     honest: SmallRelay, liar: SmallRelay, rebuilt: SmallRelay
 ) -> None:
-    """What was accepted last passes unjudged when it comes again."""
+    """The list accepted last passes unjudged when it comes again."""
     liar.offer(EVERYBODY[:5])
     liar.accept("removing", 34)
     take(rebuilt, given(liar) + given(honest), HELD)

@@ -1,4 +1,4 @@
-"""Account `postern` in an attacker's hands: whatever the files of one customer's spool hold, nobody else notices."""
+"""An attacker with account `postern`: whatever the files of one customer's spool hold, no other customer notices."""
 
 from __future__ import annotations
 
@@ -77,10 +77,10 @@ OTHER = "bolt"
 
 @pytest.fixture
 def relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallRelay:
-    """Two customers, of each a list in force and one held. Root answers at once, and no mail is logged."""
+    """Two customers, each with a list in force and one held. Root answers at once, and no mail is logged."""
     monkeypatch.setattr(Tables, "build", lambda self: {})
     monkeypatch.setattr(Tables, "repair", lambda self: {})
-    for name in ("find_unnamed", "left_open"):
+    for name in ("find_unnamed", "find_left_open"):
         monkeypatch.setattr(Tables, name, lambda self: [])
     monkeypatch.setattr(Tables, "find_missing", lambda self, recipients: [])
     monkeypatch.setattr(Tables, "is_modified", lambda self: False)
@@ -112,7 +112,7 @@ def tick(relay: SmallRelay) -> Answer:
 
 
 def look(relay: SmallRelay) -> list[str]:
-    """The alarms of one customer, once its status can be printed."""
+    """Return the alarms of one customer, after printing its status."""
     now, settings = int(time.time()), load_settings(relay.places, "acme")
     with relay.spool() as spool:
         status = Status.of(spool, settings, now)
@@ -124,7 +124,7 @@ def look(relay: SmallRelay) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _keep_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep what a call of its own process drops: umask and working directory are those of the tests here."""
+    """Keep what a call in its own process resets: umask and working directory are the tests' here."""
     monkeypatch.setattr("receiver.admin_cli.process_limits.reset_environment", lambda _: None)
 
 
@@ -217,7 +217,7 @@ def test_attack_whatever_a_spool_holds_every_verb_answers_and_the_others_alarms_
 
 
 def test_a_number_that_is_no_time_is_printed_as_none() -> None:
-    assert {format_time(when) for when in (10**30, -(10**30), -1, 10**12)} == {"a time that cannot be"}
+    assert {format_time(when) for when in (10**30, -(10**30), -1, 10**12)} == {"an impossible time"}
     assert format_time(1_790_000_000) == "2026-09-21 14:13 UTC"
 
 
@@ -234,7 +234,7 @@ def some_contents(relay: SmallRelay, name: str) -> list[bytes]:
 def test_a_customer_whose_files_end_in_any_error_is_an_alarm_and_hides_no_other(
     relay: SmallRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever else may be found to be wrong with reading a spool."""
+    """Any other error that reading a spool may raise."""
     sound = Spool.summarize_held
 
     def fail(spool: Spool) -> Any:

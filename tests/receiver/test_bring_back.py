@@ -1,4 +1,4 @@
-"""A wrong removal is mended by the id of its entry, and stays mended; logged uploads are rehearsed."""
+"""A wrong removal is mended by the id of its log entry, and stays mended; logged uploads are rehearsed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def relay(tmp_path: Path) -> SmallRelay:
 
 
 def removal(relay: SmallRelay) -> str:
-    """The id of the newest entry that removed somebody."""
+    """Return the id of the newest entry that removed somebody."""
     with relay.spool() as spool:
         return str(upload_log.removal_records(spool.folder)[0]["entry"])
 
@@ -161,7 +161,7 @@ def test_a_limit_that_cannot_be_rehearsed_is_refused(relay: SmallRelay, limit: s
 
 
 def test_a_year_of_logged_uploads_is_rehearsed(relay: SmallRelay) -> None:
-    """An upload an hour on 365 days, each day another one of whom one in a hundred is gone, and one bad day a month."""
+    """An upload an hour for a year; each day one in a hundred is missing, and there is one bad day a month."""
     with relay.spool() as spool:
         first, base = int(time.time()) - 365 * 86_400, next(upload_log.read_entries(spool.folder))
         assert base.inputs

@@ -65,7 +65,7 @@ def why(relay: BuiltRelay, customer: str = "acme") -> str:
 
 
 def good_copy(relay: BuiltRelay, customer: str = "acme") -> None:
-    """Take root's copy, as a build does that has put the customer's part in force."""
+    """Write root's copy, as a build does after putting the customer's part in force."""
     source, reason = inputs.read_customer(relay.places, customer, relay.owner)
     assert source
     assert not reason
@@ -121,7 +121,7 @@ MAPS, ACCESS = "relay_recipient_maps hash:/etc/postfix/theirs", "smtpd_recipient
 def test_a_domain_being_adopted_stays_closed_by_what_closes_it(
     relay: BuiltRelay, closer: str, accepted: bool, age_days: float, is_open: bool
 ) -> None:
-    """Beside tables that close it ours adds people; beside anything else ours takes everybody and that refuses them."""
+    """Beside tables that close it ours adds people; beside another parameter ours lists everybody, and that refuses."""
     relay.tree("acme", closed_by={"acme.example": closer})
     relay.upload("acme", "ann@acme.example", age_days=age_days, closes=None if accepted else ())
     wanted = ["@acme.example"] * is_open + ["ann@acme.example", "postmaster@acme.example"]
@@ -140,7 +140,7 @@ def test_a_domain_whose_closing_table_is_asked_no_more_opens(relay: BuiltRelay) 
 
 
 def test_a_postfix_that_does_not_say_what_it_asks_is_told_while_a_list_is_adopted(relay: BuiltRelay) -> None:
-    """There is none here: whether somebody still closes the domain cannot be told, and it stays as it was."""
+    """There is no Postfix here: it is unknown whether something still closes the domain, so it stays as it was."""
     relay.tree("acme", closed_by={"acme.example": MAPS})
     relay.upload("acme", "ann@acme.example", closes=())
     source, _ = inputs.read_customer(relay.places, "acme", relay.owner)
@@ -538,7 +538,7 @@ def test_a_date_that_is_none_leaves_its_domain_open(relay: BuiltRelay, date: str
 
 
 def costs_of_digits(count: int) -> float:
-    """Return the processor's seconds that reading a number of so many digits takes here."""
+    """Return the seconds of processor time that reading a number of so many digits takes here."""
     digits, limit = "9" * count, sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(0)
     began = time.process_time()

@@ -1,4 +1,4 @@
-"""A table that little changed in is edited in a copy: what it then holds is what a table built anew would hold."""
+"""A table with few changes is edited in a copy: it then holds what a table built anew would hold."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_texts_that_are_empty_or_all_different_are_compared_too(before: str, aft
 
 
 def logged(relay: HostRelay) -> list[str]:
-    """How postmap has been called since the last time this was asked."""
+    """Return how postmap has been called since the last call of this."""
     log = relay.host.root / "var/tmp/postmap.log"
     lines = log.read_text().splitlines() if log.exists() else []
     log.write_text("")
@@ -56,7 +56,7 @@ def logged(relay: HostRelay) -> list[str]:
 
 
 def watched(host: LabHost, kind: str) -> HostRelay:
-    """A relay whose postmap says how it is called."""
+    """A relay whose postmap logs how it is called."""
     host.run("mv", "/usr/sbin/postmap", "/usr/sbin/postmap.real")
     (host.root / "usr/sbin/postmap").write_text(LOGGED)
     (host.root / "usr/sbin/postmap").chmod(0o755)
@@ -64,7 +64,7 @@ def watched(host: LabHost, kind: str) -> HostRelay:
 
 
 def held(relay: HostRelay, kind: str) -> set[str]:
-    """All that the built table holds, as Postfix' own postmap lists it."""
+    """Return all that the built table holds, as Postfix' own postmap lists it."""
     dump = relay.host.run("postmap.real", "-s", f"{kind}:/etc/postern/tables/exchange_recipients").stdout
     return {line.replace("\t", " ") for line in dump.splitlines()}
 

@@ -69,7 +69,7 @@ def test_a_format_nobody_knows_is_a_fault_of_the_settings() -> None:
         formats.find_format("exchange-2027")
 
 
-# What stands in an export that somebody wrote to find a difference between the quick way and the careful one.
+# Values made to find a difference between the quick reading and the careful one.
 PIECES = [
     *("a", "Joe.Smith", "ü", "例", "@acme.example", "@ACME.example", "@other.example", "@", ":", "SMTP:", "smtp:"),
     *("X400:c=US;a= ;", " ", ",", "\t", "%", "\\", '"', "#", "*", ".", "=", "..", "\x01", "\x85", "\u2028", "'"),

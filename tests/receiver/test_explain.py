@@ -1,4 +1,4 @@
-"""What a relay says of one address from its spool alone."""
+"""What a relay says about one address from its spool alone."""
 
 from __future__ import annotations
 

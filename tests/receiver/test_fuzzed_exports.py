@@ -1,4 +1,4 @@
-"""Exports made up over all formats, good and broken ones: whatever is in them, these hold."""
+"""Random exports of all formats, good and broken: the rules that hold for every one of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HEADERS = {
         b"Type\tFlags\tAddresses\r\n"
     ),
 }
-ROWS = {  # what of them holds, and what parts values
+ROWS = {  # their values, and what separates these
     "exchange-5.5": (b"Mailbox\t%s\t\r\n", b"%"),
     "csvde": (b'"CN=A,DC=x",user,"%s"\r\n', b";"),
     "powershell": (b"UserMailbox\t\t%s\r\n", b";"),
@@ -102,7 +102,7 @@ def made_up(source: str, dice: random.Random) -> bytes:
         values += [b"".join(dice.choices(PIECES, k=dice.randrange(1, 5))) for _ in range(dice.randrange(3))]
         if dice.random() >= broken:
             parted = (b'"', b"\t", b"\r", b"\n", b"\0", b"\\", b"=", b"%", b";") if dice.random() < 0.9 else ()
-            hexed = (b"X'",) if dice.random() < 0.9 else ()  # what is not whole of it is refused
+            hexed = (b"X'",) if dice.random() < 0.9 else ()  # a format that refuses what is not whole
             for piece in (*parted, *hexed):
                 values = [value.replace(piece, b"") for value in values]
         values = [value for value in values if value]
@@ -151,7 +151,7 @@ def test_whatever_an_export_holds_nothing_but_addresses_of_its_customer_is_liste
 
 @pytest.mark.parametrize("source", ROWS)
 def test_half_of_the_exports_made_up_are_read_to_their_end(source: str) -> None:
-    """Were most of them refused, the other tests here would show little."""
+    """If most of them were refused, the other tests here would show little."""
     assert sum(bool(read(source, made_up(source, random.Random(seed)))) for seed in range(40)) >= 20
 
 

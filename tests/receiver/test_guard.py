@@ -23,7 +23,7 @@ def judged(
     reference: Iterable[str] | None = None,
     passed: Iterable[str] | None = None,
 ) -> Verdict:
-    """Judge a list against the one before it, which has passed; every domain is accepted. A test may say otherwise."""
+    """Return the verdict on a list against the one before it, which has passed, with every domain accepted."""
     before = frozenset(before)
     domains = dict.fromkeys(settings.domains if accepted is None else accepted, 1)
     gone = frozenset[str]() if reference is None else frozenset(reference) - before

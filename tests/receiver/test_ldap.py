@@ -1,4 +1,4 @@
-"""LDIF that a relay takes for a list: whom it lists, and what it refuses because something of it is lost."""
+"""LDIF as a list: whom it lists, and what is refused because part of it is lost."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_references_are_told_but_for_parts_in_which_nobody_lives() -> None:
     choice = read(ANNA + references + LAST)
     (note,) = choice.notes
     assert note == (
-        "who lives on another server is not listed: "
+        "recipients on other servers are not listed: "
         r"ldaps://berlin.acme.example/DC=berlin,DC=acme,DC=example??sub\x1b[31m"
     )
 

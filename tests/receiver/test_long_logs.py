@@ -1,4 +1,4 @@
-"""A log of gigabytes: read in bounded time and memory, a part at a time, and nothing of it twice."""
+"""A log of gigabytes is read in bounded time and memory, a part at a time, and no part twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reader makes of a mail log: the samples with their right answers, the shapes of lines, and attacks."""
+"""Reading a mail log: the samples with their right answers, the shapes of lines, and attacks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from receiver.monitoring.log_content import open_log
-from receiver.monitoring.log_lines import LONGEST, SLICE, slices
+from receiver.monitoring.log_lines import LONGEST, SLICE, read_slices
 from tests.support.maillog import HEAD, UNKNOWN, VICTIM, delivery, read, read_files, refusal, smtp, smtpd
 
 SAMPLES = sorted((Path(__file__).parent / "maillogs").glob("*.log"))
@@ -248,7 +248,7 @@ def test_lines_are_read_in_bounded_memory_whatever_a_log_holds(tmp_path: Path) -
         log.seek(40 << 20)
         log.write(smtpd(refusal(BOB)) + b"x" * (20 << 20) + b"\n" + smtpd(refusal(BOB)))
     with file.open("rb") as stream:
-        sizes = [sum(map(len, each.lines)) for each in slices(stream)]
+        sizes = [sum(map(len, each.lines)) for each in read_slices(stream)]
     assert max(sizes) <= SLICE + LONGEST
     assert read_files([file])["refused"] == {BOB: {"unlisted": 2}}
 
@@ -347,7 +347,7 @@ def test_attack_a_line_cut_where_it_looks_whole_proves_nothing(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_attack_a_stranger_s_text_never_becomes_an_address_of_ours() -> None:
-    """Whatever is written where a stranger or a next hop may write, the victim is in no event."""
+    """Whatever a stranger or a next hop writes into a line, the victim is in no event."""
     chance, pieces = Random(7), _pieces()
     for _ in range(20_000):
         text = "".join(chance.choices(pieces, k=chance.randrange(1, 7)))

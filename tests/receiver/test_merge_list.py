@@ -1,4 +1,4 @@
-"""Another relay's list beside the one here: whom either lists is listed, a domain is closed where both close it."""
+"""Another relay's list merged here: whom either lists is listed, a domain is closed where both close it."""
 
 from __future__ import annotations
 

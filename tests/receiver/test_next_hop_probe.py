@@ -1,4 +1,4 @@
-"""A server that speaks slowly, without end, or not at all holds nobody who asks it."""
+"""A server that speaks slowly, without end or not at all cannot hold a probe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HELLO = [b"220 here\r\n", b"250 hello\r\n", b"250 sender\r\n"]
 
 @contextmanager
 def served(pieces: Iterable[bytes], pause: float = 0.0) -> Iterator[Server]:
-    """Yield a server that says these pieces, whatever it hears, and hangs up."""
+    """Yield a server that sends these pieces, whatever it receives, and hangs up."""
     listening = socket.create_server(("127.0.0.1", 0))
     ended = threading.Event()
 

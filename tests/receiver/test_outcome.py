@@ -1,4 +1,4 @@
-"""What a run came to, in one line, one code and one record; and how outside text is shown."""
+"""The result of a run in one line, one code and one record; and how outside text is shown."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from receiver.parse_cli import main; sys.exit(main())
 
 
 class Parsed:
-    """What `parse-exchange-users ARGUMENTS < EXPORT` did."""
+    """Run `parse-exchange-users ARGUMENTS < EXPORT`."""
 
     def __init__(self, export: bytes, *arguments: str) -> None:
         launcher = LAUNCHER.format(place=str(REPO))

@@ -1,4 +1,4 @@
-"""An offered list from its bytes to the tables: what comes into force, what waits, and what is told."""
+"""An offered list from its bytes to the tables: what takes effect, what waits, and what is reported."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def settled(relay: SmallRelay) -> SmallRelay:
 
 
 def accept(relay: SmallRelay, option: str, size: int, expected: str = "", removing: int = 0) -> Outcome:
-    """Accept what is held; with a hash, without a look at it before."""
+    """Accept what is held; with a hash, without reviewing it first."""
     if not expected:
         return relay.accept(option, size, removing)
     return relay.accept_reviewed(expected, Numbers()._replace(**{option: size}))
@@ -64,7 +64,7 @@ def reviewed(relay: SmallRelay) -> Review:
 
 
 def numbers(relay: SmallRelay) -> Numbers:
-    """What accept must be told."""
+    """Return the numbers that accept needs."""
     return reviewed(relay).record(SeenMail()).numbers
 
 
@@ -277,7 +277,7 @@ def test_whom_a_list_leaves_out_by_nobody_s_wish_is_named_wherever_it_is_told(re
     assert accept(relay, "first", 1).named == outcome.named
 
 
-# ---- a look
+# ---- a dry run
 
 
 def test_a_look_tells_who_would_come_and_go_and_writes_nothing(settled: SmallRelay) -> None:
@@ -367,7 +367,7 @@ def test_accept_refuses_when_nothing_is_held_or_uploads_are_pinned(settled: Smal
         accept(settled, "removing", 20)
 
 
-# ---- pinned
+# ---- frozen
 
 
 def test_a_rollback_brings_the_list_before_back_and_pins_it(settled: SmallRelay) -> None:
@@ -446,7 +446,7 @@ def test_a_second_rollback_must_name_its_list_since_the_first_may_have_been_repe
 
 
 def test_a_rollback_opens_the_domains_that_had_no_accepted_list_then(settled: SmallRelay) -> None:
-    """Closed, they would have only what the old list had of them, which may be nothing."""
+    """If they were closed, only the old list's addresses in them would be accepted, and it may have none."""
     settled.provision(domains=("acme.example", "acme.co.example"))
     settled.offer([*people(40), "one@acme.co.example"])
     settled.offer([*people(40), *people(9, "acme.co.example")])
@@ -508,7 +508,7 @@ def test_a_relay_without_the_program_says_which(settled: SmallRelay) -> None:
 
 
 def test_a_run_that_was_overtaken_leaves_the_answer_to_the_later_one(settled: SmallRelay) -> None:
-    """Its own list is no longer there to be found, which is no failure."""
+    """Its own list is no longer in the tables, which is no failure."""
     late = [*people(40), "late@acme.example"]
     rebuild = f"#!/bin/sh\ncp {settled.etc.parent}/begun.json {settled.folder}/unproven.json\n"
     settled.program("rebuild", rebuild)

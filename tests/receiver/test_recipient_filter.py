@@ -93,7 +93,7 @@ def test_the_type_counts_in_any_case(kind: str) -> None:
     assert reason_left_out(f"{kind}:anna@acme.example", ACME) is None
 
 
-# ---- what is none
+# ---- what is no recipient
 
 
 @pytest.mark.parametrize(
@@ -440,7 +440,7 @@ def test_many_exclusions_work_together() -> None:
     assert taken == {"user300@acme.example"}
 
 
-# ---- the quick way and the careful one
+# ---- the quick reading and the careful one
 
 PIECES = [
     *("anna", "ANNA", ".", "..", "@", "@acme.example", "@acme.example", "@ACME.CO.EXAMPLE", "@other.example", "#", "*"),
@@ -520,7 +520,7 @@ def test_an_address_of_two_owners_is_left_out_only_if_both_are() -> None:
 
 
 def test_what_is_chosen_is_chosen_again_unchanged() -> None:
-    """The build, and whoever reads a list later, may ask again of each recipient and gets the same answer."""
+    """Each recipient, filtered again, stays the same recipient: the build and later readers check lists again."""
     taken = filter_export((value for value in made_up(random.Random(2)) if not is_two(value)), ACME).recipients
     assert filter_export([f"SMTP:{recipient}" for recipient in taken], ACME)[:2] == (taken, {})
     assert taken

@@ -1,4 +1,4 @@
-"""Which refusals a person hears of, case by case as data; and how servers are asked."""
+"""Which refusals raise an alarm, case by case as data; and how servers are asked."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_table_that_cannot_be_read_is_told_every_day_and_again_once_it_was_men
 
 @contextmanager
 def mail_server(taken: str, greeting: bytes = b"220 mx\r\n") -> Iterator[tuple[Server, list[str]]]:
-    """A server that takes the addresses with this text and refuses the others; what was said to it."""
+    """Yield a server that accepts addresses with this text and refuses others, and what it was sent."""
     heard: list[str] = []
 
     def serve() -> None:
@@ -183,7 +183,7 @@ def test_attack_an_address_cannot_bring_a_command_of_its_own() -> None:
     ],
 )
 def test_a_route_says_where_to_ask_where_it_names_a_host(route: str, server: Server | None) -> None:
-    assert next_hop_probe.server(route) == server
+    assert next_hop_probe.server_of(route) == server
 
 
 # ---- the timer
@@ -213,7 +213,7 @@ def test_the_timer_tells_of_a_held_address_once_and_names_the_command(tmp_path: 
 
 @pytest.fixture
 def watched(tmp_path: Path) -> SmallRelay:
-    """A relay that writes its alarms to a file, whose list of 40 was accepted, and then an upload removed the last."""
+    """A relay that writes its alarms to a file; its list of 40 was accepted, then an upload removed the last."""
     relay = SmallRelay(tmp_path)
     mail = relay.program("alarm", f"#!/bin/sh\ncat >> {relay.var}/alarms\n")
     relay.relay(alarm=(str(mail),))
@@ -230,7 +230,7 @@ def refused(*names: str) -> bytes:
 
 
 def alarm_lines(relay: SmallRelay, taken: str, *lines: bytes) -> list[str]:
-    """What the timer tells of refused addresses, where a server takes the addresses with this text."""
+    """Return the timer's alarms about refusals, with a server that accepts addresses with this text."""
     log = relay.var / "mail.log"
     with log.open("ab") as file:
         file.write(b"".join(lines))
@@ -249,7 +249,7 @@ def newest_entry(relay: SmallRelay) -> str:
 
 
 def test_the_timer_names_the_command_that_mends_a_wrong_removal(watched: SmallRelay) -> None:
-    entry, text = newest_entry(watched), "an upload removed, and now are refused, though the server takes them"
+    entry, text = newest_entry(watched), "removed by an upload and now refused, though the server takes them"
     assert alarm_lines(watched, LAST, refused(LAST)) == [f"acme: {text}: {LAST}; `inv rollback acme --entry {entry}`"]
     assert alarm_lines(watched, LAST, refused(LAST)) == [], "it was named"
 
@@ -360,7 +360,7 @@ def test_the_line_of_the_day_is_one_a_day(watched: SmallRelay) -> None:
 
 
 def yesterday(relay: SmallRelay) -> None:
-    """Let all that was asked and raised today be a day older."""
+    """Make all that was asked and raised today a day older."""
     day = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86_400))
     for name in ("refusals.json", "refusal-alarms.json"):
         fields = json.loads((relay.folder / name).read_text())

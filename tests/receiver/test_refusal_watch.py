@@ -1,4 +1,4 @@
-"""How the timer goes on in the relay's logs: through rotation, copies, damage, and customers who come later."""
+"""How the timer reads what is new in the relay's logs: through rotation, copies, damage, and new customers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from common.settings import load_all_settings
 from receiver.lists.review_record import MailSeen, Numbers
 from receiver.monitoring import log_files, refusal_watch, refusals_file
-from receiver.monitoring.journal import command, read_journal
+from receiver.monitoring.journal import make_command, read_journal
 from receiver.monitoring.last_hop import Trace
 from receiver.monitoring.log_findings import SeenMail, Watch
 from receiver.monitoring.mail_log import Losses, MailLog
@@ -39,7 +39,7 @@ def today(back: int = 0) -> str:
 
 
 def refusal_line(number: int, address: str = BOB) -> bytes:
-    """A refusal like no other one."""
+    """Return a refusal that differs from all others."""
     return smtpd(refusal(address), today().replace("000000+", f"{number:06}+"))
 
 
@@ -124,7 +124,7 @@ def _copied(log: Path) -> None:
 
 
 def _packed_half_way(log: Path) -> None:
-    """It is there plain and, not all of it, packed."""
+    """It exists unpacked and, in part, packed."""
     log.rename(log.with_name("mail.log.1"))
     log.with_name("mail.log.1.gz").write_bytes(gzip.compress(log.with_name("mail.log.1").read_bytes())[:20])
 
@@ -321,7 +321,7 @@ MADE_UP = f"q{'0af3' * 6}@acme.example"  # as Postern asks about
 
 
 def test_names_that_we_make_up_are_left_out_unless_somebody_has_them(relay: SmallRelay) -> None:
-    """A stranger may make such a name up, and a person may have one: who was ever listed or had mail is shown."""
+    """A stranger may make up such a name, and a person may have one: who was ever listed or had mail is shown."""
     mailed, listed = MADE_UP.replace("q0", "q1"), MADE_UP.replace("q0", "q2")
     refusals = Refusals()
     for name in (MADE_UP, mailed, listed, BOB):
@@ -390,7 +390,7 @@ def test_rotations_are_found_and_other_files_are_not(tmp_path: Path) -> None:
     others = ["mail.log~", "mail.log.bak", "mail.log.offset", "mail.login", "mail.err", "mail.log.3.gz.tmp"]
     for name in (*rotated, *others):
         (tmp_path / name).write_bytes(b"x\n")
-    assert sorted(log_files.rotations(str(tmp_path), "mail.log")) == sorted(rotated)
+    assert sorted(log_files.find_rotations(str(tmp_path), "mail.log")) == sorted(rotated)
 
 
 def test_old_and_empty_files_are_not_opened(tmp_path: Path) -> None:
@@ -458,15 +458,15 @@ def test_attack_a_line_that_anybody_wrote_into_the_journal_is_not_postfix_s(by: 
 
 @pytest.mark.parametrize("cursor", ["--output=cat", "s=1 --directory=/tmp", "", "s=1\n"])
 def test_attack_a_cursor_that_is_no_cursor_is_not_given_to_root_s_program(cursor: str) -> None:
-    assert command(5.0, cursor)[5] == "--since=@5"
-    assert command(5.0, "s=1a;i=2b")[5] == "--after-cursor=s=1a;i=2b"
+    assert make_command(5.0, cursor)[5] == "--since=@5"
+    assert make_command(5.0, "s=1a;i=2b")[5] == "--after-cursor=s=1a;i=2b"
 
 
 # ---- what review must know
 
 
 def test_the_days_before_are_read_for_a_domain_that_is_new_to_the_relay(relay: SmallRelay, log: Path) -> None:
-    """Its mail came through this relay before it was a customer's, and nobody counted it."""
+    """Its mail came through this relay before it was a customer's, and was not counted then."""
     append(log, smtp(delivery("old@acme.co.example"), today(3)), smtp(delivery(BOB), today()))
     assert read(relay, log).seen_mail("acme", time.time()).mail.keys() == {BOB}
     relay.provision(domains=("acme.example", "acme.co.example"))

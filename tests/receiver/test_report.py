@@ -1,4 +1,4 @@
-"""The last days of a relay's customers in numbers: what `postern report` gives the operator's page."""
+"""The last days of a relay's customers in numbers: what `postern report` prints for the operator's page."""
 
 from __future__ import annotations
 

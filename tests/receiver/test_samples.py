@@ -1,4 +1,4 @@
-"""Sample exports, a folder for each source, and what is expected of each beside it."""
+"""Sample exports, a folder for each source, each with its expected result beside it."""
 
 from __future__ import annotations
 

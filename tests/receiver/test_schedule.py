@@ -1,4 +1,4 @@
-"""When a list is late: by the customer's own days and clock, and by nobody else's."""
+"""When a list is late, by the customer's own days and clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The spool: what a crash, a full disk and a stranger's file leave of it; history, reference, and what is held."""
+"""The spool after a crash, with a full disk or a foreign file; history, reference, and the held list."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OPERATOR = Origin(1_790_000_000, client="192.0.2.1", by="olga")
 
 @pytest.fixture
 def relay() -> Iterator[SmallRelay]:
-    """In memory where there is such a place: a hundred relays are made for the crashes alone."""
+    """Use a file system in memory where there is one: the crashes alone need a hundred relays."""
     memory = Path("/dev/shm")
     with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         yield SmallRelay(Path(folder) / "relay")
@@ -61,7 +61,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Whole(NamedTuple):
-    """All of a spool that must be right after a crash and the run that follows it."""
+    """The parts of a spool that must be right after a crash and the run that follows it."""
 
     in_force: frozenset[str]
     accepted: frozenset[str]
@@ -87,7 +87,7 @@ def whole(relay: SmallRelay) -> Whole:
 
 
 def killed_at(step: int, act: Callable[[], Any]) -> bool:
-    """Do it in a child that is killed before it opens, renames, links, removes or flushes more than so many files."""
+    """Run it in a child that is killed before it opens, renames, links, removes or flushes more than so many files."""
     child = os.fork()
     if child == 0:
         _kill_at(step)
@@ -115,7 +115,7 @@ def _kill_at(step: int) -> None:
 
 
 def crashes(relay: SmallRelay, act: Callable[[SmallRelay], Any]) -> Iterator[SmallRelay]:
-    """The relay as a run leaves it that is killed at its first step, its second, and so on to its last."""
+    """Yield the relay as a run leaves it that is killed at its first step, its second, and so on to its last."""
     start = relay.etc.parent
     for step in range(500):
         copy = SmallRelay.copy(relay, start.with_name(f"killed-{step}"))
@@ -137,7 +137,7 @@ def _shrink(relay: SmallRelay) -> None:
 def _accept(relay: SmallRelay) -> None:
     try:
         accept(relay, "removing", 20)
-    except Refused:  # the killed run had come so far that the next one finished it
+    except Refused:  # the killed run had begun, so that the next one finished it
         assert relay.in_force() == set(people(20))
 
 
@@ -185,7 +185,7 @@ STORIES = [_add_and_remove, _shrink, _accept, _rollback, _resume, _drop_domain]
 def test_a_crash_at_any_step_leaves_the_old_list_or_the_new_one_and_the_next_run_finishes(
     relay: SmallRelay, act: Callable[[SmallRelay], None]
 ) -> None:
-    """The next run is the same once more, or the timer, which brings all back to the old state or on to the new one."""
+    """The next run is the same again, or the timer, which restores the old state or completes the new one."""
     _prepared(relay, act)
     old, smooth = whole(relay), SmallRelay.copy(relay, relay.etc.parent.with_name("smooth"))
     act(smooth)
@@ -208,7 +208,7 @@ def test_a_crash_at_any_step_leaves_the_old_list_or_the_new_one_and_the_next_run
 
 
 def _but_waiting(state: Whole) -> Whole:
-    """What is held, and a pin, are steps of their own: the upload that is tried again, or `resume`, does them again."""
+    """Holding and freezing are steps of their own: the repeated upload, or `resume`, does them again."""
     return state._replace(held="", pinned=False)
 
 
@@ -268,7 +268,7 @@ def test_an_attack_by_a_link_in_place_of_a_customers_folder_is_refused(relay: Sm
 
 
 def test_a_list_that_is_lost_opens_its_domains_and_the_next_one_is_a_first_list(relay: SmallRelay) -> None:
-    """Otherwise the guard, with nothing to compare to, would let any list pass."""
+    """Otherwise the guard would have nothing to compare with, and let any list pass."""
     accepted(relay, people(40))
     (relay.folder / "recipients").write_bytes(b"\xff\xfe not a list")
     outcome = relay.offer(people(3))
@@ -359,7 +359,7 @@ def gone(relay: SmallRelay, now: float) -> set[str]:
 
 
 def age_past(relay: SmallRelay, days: int) -> None:
-    """Let all that is known of removals and uploads be so much older."""
+    """Make all that is known of removals and uploads so much older."""
     file = relay.folder / "gone"
     rows = [line.split(" ", 1) for line in file.read_text().splitlines()]
     file.write_text("".join(f"{int(when) - days * DAY} {rest}\n" for when, rest in rows))
@@ -389,7 +389,7 @@ def test_an_upload_by_which_nobody_goes_is_told_and_not_held(relay: SmallRelay) 
     relay.offer(people(92))
     relay.provision(shrink_percent=5.0)
     outcome = relay.offer([*people(92), "new@acme.example"])
-    assert (outcome.did, outcome.notes) == ("published", ("8 of 100 went by earlier uploads; nobody goes by this one",))
+    assert (outcome.did, outcome.notes) == ("published", ("earlier uploads removed 8 of 100; this one removes nobody",))
 
 
 # ---- the past
@@ -469,7 +469,7 @@ def test_damaged_lines_are_passed_over_and_the_others_are_read(relay: SmallRelay
 
 
 def first_release(relay: SmallRelay) -> None:
-    """Leave what the first release would have left: history without ids, reference/ and no log."""
+    """Write what the first release would have left: history without ids, reference/ and no log."""
     for name in ("log", "gone"):
         (relay.folder / name).unlink()
     (relay.folder / "reference").mkdir(exist_ok=True)

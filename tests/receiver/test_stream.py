@@ -29,7 +29,7 @@ AS_TEXT = "the end mark has lost its CR: the export must be sent byte for byte, 
 
 @contextmanager
 def sending(*pieces: bytes, pause: float = 0.0, end: bool = True) -> Iterator[int]:
-    """A pipe into which another thread writes, as sshd would."""
+    """Yield a pipe into which another thread writes, as sshd would."""
     reader, writer = os.pipe()
     stopped = threading.Event()
 
@@ -118,7 +118,7 @@ def test_an_upload_that_is_killed_leaves_no_file_and_others_cannot_open_it(tmp_p
 
 
 def _sizes(pid: int) -> list[int]:
-    """Sizes of the files without a name that a process holds open."""
+    """Return the sizes of the nameless files that a process holds open."""
     files = [file for file in Path(f"/proc/{pid}/fd").iterdir() if ".upload-" in str(file.readlink())]
     return [file.stat().st_size for file in files]
 

@@ -1,4 +1,4 @@
-"""The timer: what it finishes, opens, counts, and tells a person."""
+"""The timer: what it finishes, opens, counts, and raises."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def relay(tmp_path: Path) -> SmallRelay:
 
 
 def run(relay: SmallRelay, later: float = 0) -> Answer:
-    """Just before midnight (UTC) it is midnight already: what is told once a day is told again on the next."""
+    """Run the timer; just before midnight (UTC) as if it were past that, as alarms are raised again each day."""
     now = int(time.time())
     left = DAY - now % DAY
     return run_timer(relay.places, relay.tables, int(now + (left if left < 1000 else 0) + later))
 
 
 def alarm_lines(relay: SmallRelay, later: float = 0) -> list[str]:
-    """What this run of the timer told a person."""
+    """Return the alarms that this run of the timer raised."""
     path = relay.var / "alarms"
     path.unlink(missing_ok=True)
     run(relay, later)
@@ -106,7 +106,7 @@ def test_domains_that_a_person_opened_are_told_every_day_and_their_lists_count_n
     marker.write_text(Opened("acme", int(time.time()), "olga@desk").text())
     builds = relay.builds()
     (line,) = alarm_lines(relay)
-    assert " by olga@desk: everybody can be written to in acme.example; `inv open acme --end` ends it" in line
+    assert " by olga@desk: nobody is refused in acme.example; `inv open acme --end` ends it" in line
     assert relay.builds() == builds + 1
     assert relay.accepted() == {}
     assert alarm_lines(relay, 60) == []
@@ -144,7 +144,7 @@ def test_a_list_that_does_not_get_into_the_tables_is_told_and_tried_again(relay:
 def test_age_is_told_from_half_of_the_time_on_every_day_until_the_domain_opens(relay: SmallRelay) -> None:
     assert alarm_lines(relay, 14 * DAY) == []
     (line,) = alarm_lines(relay, 16 * DAY)
-    assert line == "acme: no good list for 16 days; after 30, everybody can be written to in acme.example"
+    assert line == "acme: no good list for 16 days; after 30, nobody is refused in acme.example"
     assert len(alarm_lines(relay, 17 * DAY)) == 1
     assert alarm_lines(relay, 31 * DAY) == ["acme: OPEN, no good list for 31 days: acme.example"]
 
@@ -182,7 +182,7 @@ def test_exports_that_come_and_are_held_or_kept_back_are_not_late(relay: SmallRe
 
 
 def add_customers(relay: SmallRelay, count: int) -> None:
-    """More customers, who are as acme is."""
+    """Add customers like acme."""
     for name in (f"bolt{number}" for number in range(count)):
         tree, spool = Path(relay.places.tree(name)), Path(relay.places.spool(name))
         shutil.copytree(relay.places.tree("acme"), tree)
@@ -259,7 +259,7 @@ def test_attack_what_an_alarm_s_program_says_of_its_url_is_no_secret_in_the_log(
 
 
 def test_an_alarm_that_could_not_be_told_is_told_though_its_cause_is_gone_by_then(relay: SmallRelay) -> None:
-    """A table that was built anew is whole again when somebody hears of it."""
+    """A table that was built anew works again when somebody hears of it."""
     works = (relay.etc / "alarm").read_text()
     relay.program("alarm", "#!/bin/sh\nexit 1\n")
     (relay.etc / "broken").write_text("plus: cannot be read\n")
@@ -423,7 +423,7 @@ def test_metrics_count_the_alarms_of_the_relay_and_of_each_customer(relay: Small
     assert not [name for name in metrics(relay) if name.startswith("postern_alarms")]
     (relay.etc / "unnamed").write_text("relay_domains: names no table /etc/postern/tables/relay_domains\n")
     relay.offer(people(20))
-    for _ in range(2):  # an alarm is told once a day, and stands for as long as what it says
+    for _ in range(2):  # an alarm is raised once a day, and counted as long as its cause lasts
         run(relay)
         found = {name: value for name, value in metrics(relay).items() if name.startswith("postern_alarms")}
         assert found == {

@@ -1,4 +1,4 @@
-"""What the keys of tables that somebody keeps by hand say of a customer's domains."""
+"""What the keys of other tables say about a customer's domains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The agent, run as it runs on a relay but by this machine's Python: what it reads and makes, and what it survives."""
+"""The remote program, run as on a relay but by this machine's Python: what it reads and makes, and what it survives."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from remote.main import Failed
 from remote.programs import run_command
 
 pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="the agent works as root"),
-    pytest.mark.slow,  # each test sends the agent, and runs it as a process of its own
+    pytest.mark.skipif(os.geteuid() != 0, reason="the program works as root"),
+    pytest.mark.slow,  # each test sends the program, and runs it as a process of its own
 ]
 
 
 class Process:
-    """A Line to an agent that is a process of this machine."""
+    """A line to the program as a process of this machine."""
 
     def __init__(self) -> None:
         argv = [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", BOOTSTRAP]
@@ -57,7 +57,7 @@ class Process:
 
 
 class Here:
-    """This machine as a host: a session with an agent in a process of its own."""
+    """This machine as a host: a session with the program in a process of its own."""
 
     name = "here"
 
@@ -80,7 +80,7 @@ Start = Callable[..., Here]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start an agent; sources by name are modules sent with it."""
+    """Start the program; `sources`, by name, are modules sent with it."""
     hosts: list[Here] = []
 
     def start(sources: dict[str, str] | None = None, seconds: float = 5) -> Here:
@@ -352,7 +352,7 @@ def is_running(process: int) -> bool:
 
 
 def settler(folder: Path, work: str) -> Item:
-    """Something that is in order once `work` was done and the mark is there."""
+    """A derived item that is in order once `work` was done and the mark exists."""
     mark = folder / "built-mark"
     check = f'if [ "$1" = --check ]; then [ -e {mark} ] || echo "no mark"; exit; fi\n'
     return derived("mark", program(folder / "settle", f"{check}{work}\ntouch {mark}\n"))
@@ -435,7 +435,9 @@ def kinds(make: str, read: str = "return [None for _ in asked]") -> str:
 OWN = Item("own", "x", {"key": "value"})
 
 
-def test_a_module_sent_with_the_agent_brings_kinds_and_may_import_those_before_it(start: Start, tmp_path: Path) -> None:
+def test_a_module_sent_with_the_program_brings_kinds_and_may_import_those_before_it(
+    start: Start, tmp_path: Path
+) -> None:
     first = f"def write(text): open({str(tmp_path / 'made')!r}, 'w').write(text)"
     make = "from first import write; write(wanted['key'])"
     host = start({"first": first, "second": kinds(make, "return [one.wanted and dict(one.wanted) for one in asked]")})
@@ -469,7 +471,7 @@ def test_a_kind_nobody_brought_is_named(here: Here) -> None:
         here.read([OWN])
 
 
-def test_attack_programs_there_can_neither_answer_for_the_agent_nor_hear_the_questions(start: Start) -> None:
+def test_attack_programs_there_can_neither_answer_for_the_program_nor_hear_the_questions(start: Start) -> None:
     host = start({"m": kinds("os.system('cat; echo; echo {} ; echo garbage >&2'); print('{}')")})
     host.make([Change(OWN, None)])
     assert host.read([OWN]) == [None]
@@ -489,7 +491,7 @@ def test_wanted_files_do_not_travel_when_a_plan_is_made(here: Here, tmp_path: Pa
 
 
 def test_a_question_that_was_cut_off_is_not_acted_on(here: Here, tmp_path: Path) -> None:
-    """The connection may die in the middle of one, and half of a list of changes is no list."""
+    """The connection may break in the middle of one, and half of a list of changes must not be made."""
     here.read([])
     here.session._line = Cut(here.line)
     with pytest.raises(HostError):
@@ -498,7 +500,7 @@ def test_a_question_that_was_cut_off_is_not_acted_on(here: Here, tmp_path: Path)
 
 
 class Cut:
-    """A line that dies before the newline arrives."""
+    """A line that breaks before the newline arrives."""
 
     def __init__(self, line: Process) -> None:
         self.line = line
@@ -535,7 +537,7 @@ def test_what_was_begun_is_finished_although_nobody_listens_any_more(here: Here,
 
 
 class Deaf(Cut):
-    """A line that dies when the question has arrived."""
+    """A line that breaks once the question has arrived."""
 
     def send(self, data: bytes) -> None:
         self.line.send(data)

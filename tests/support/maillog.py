@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.settings import Settings
-from receiver.monitoring.collector import Collector, owners
+from receiver.monitoring.collector import Collector, map_owners
 from receiver.monitoring.last_hop import LastHops
 from receiver.monitoring.log_content import open_log
 from receiver.monitoring.log_reading import Part, Reading, find_cut_lengths
@@ -56,7 +56,7 @@ def read_files(files: Iterable[Path], settings: Settings = SETTINGS, route: str 
     hops = LastHops(dict.fromkeys(settings.domains, route))
     opened = [open_log(str(file)) for file in files]
     some = [Part(file) for file in opened]
-    collector = Collector(owners([(settings, refused)]), hops)
+    collector = Collector(map_owners([(settings, refused)]), hops)
     Reading(MailLog(losses, find_cut_lengths(some)), losses, collector, lambda: False).read(some)
     collector.settle(hops.settle())
     for file in opened:

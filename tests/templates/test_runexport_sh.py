@@ -385,7 +385,7 @@ def test_a_part_that_lies_on_another_server_is_not_listed_and_told(directory: Di
         assert directory.export().returncode == 0
     choice = choose(directory.uploads()[0])
     assert len(choice.recipients) == 5
-    assert choice.notes == ("who lives on another server is not listed: ldaps://dc9.acme.example/ou=berlin,dc=acme",)
+    assert choice.notes == ("recipients on other servers are not listed: ldaps://dc9.acme.example/ou=berlin,dc=acme",)
 
 
 # What Active Directory says of a bind account besides that it is refused; Samba says no more than some of them.

@@ -100,7 +100,7 @@ def _rows(lines: list[str], table: _Table) -> list[list[str]]:
     names = _column(rows, table.name)
     if not all(map(_DN.match, names)):
         number = next(at for at, name in enumerate(names) if not _DN.match(name))
-        raise BadRow(number, "it begins with no DN: a value before it holds a line end, and was cut there")
+        raise BadRow(number, "it does not begin with a DN: a value before it holds a line end, and was cut there")
     addresses = _column(rows, table.addresses)
     if any(map(_NO_VALUE.fullmatch, addresses)):
         number = next(at for at, cell in enumerate(addresses) if _NO_VALUE.fullmatch(cell))

@@ -32,7 +32,7 @@ class Text(NamedTuple):
         encoding, start = _encoding(export)
         text = cls(export, encoding, start, _line_end(export, start, "\n".encode(encoding)))
         if text.rows - text.start > HEADER:
-            raise BadExport(1, f"it is longer than {HEADER:,} bytes: this is the header of no list")
+            raise BadExport(1, f"it is longer than {HEADER:,} bytes: no export has such a header")
         return text
 
     @property

@@ -193,7 +193,7 @@ def _read(lines: Sequence[str], table: _Table) -> str:
     classes = [row[table.class_] if len(row) > table.class_ else "" for row in rows]
     if not all(map(_CLASS.fullmatch, {*classes})):
         number = next(at for at, class_ in enumerate(classes) if not _CLASS.fullmatch(class_))
-        raise BadRow(number, "an Obj-Class as there is none: a value before it holds a line end, and was cut there")
+        raise BadRow(number, "there is no such Obj-Class: a value before it holds a line end, and was cut there")
     return _without_escapes(rows, table)
 
 

@@ -92,7 +92,7 @@ def _tenant(text: Text) -> tuple[_Tenant, Text]:
         elif said:
             plus.add(said[1])
         else:
-            raise BadExport(number, "a line as the script does not write any before the recipients")
+            raise BadExport(number, "the script writes no such line before the recipients")
     raise BadExport(None, "the recipients are missing: the export was cut off before them")
 
 

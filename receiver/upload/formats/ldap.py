@@ -103,7 +103,7 @@ class _Search:
             names = ", ".join(self._settings.ldap_attributes)
             yield f"{self._without} of {self._entries} entries have none of {names}"
         if self.references:
-            yield f"who lives on another server is not listed: {name_some(self.references, NAMED, 100)}"
+            yield f"recipients on other servers are not listed: {name_some(self.references, NAMED, 100)}"
 
     def _check_bound(self, line: int) -> None:
         most = MOST * (self._settings.max_recipients + 1_000)

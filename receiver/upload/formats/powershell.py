@@ -41,7 +41,7 @@ def blocks(text: Text) -> Iterator[Block]:
         owners, _, addresses = zip(*[line.rpartition("\t") for line in lines])
         sorts = [_kinds(owner) for owner in owners]
         if None in sorts:
-            why = "a row as runexport.ps1 does not write any: a type, flags it knows and addresses, with tabs between"
+            why = "runexport.ps1 writes no such row: it has a type, known flags and addresses, with tabs between"
             raise BadExport(text.line(at) + sorts.index(None), why)
         for block in cells.blocks(addresses, [sort or () for sort in sorts]):
             yield block._replace(rows=partial(_rows, text, at, addresses))

@@ -13,7 +13,7 @@ from tests.support.store_relays import accept_first, relay, run_follow, upload
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that asks for the database is slow: starting one takes seconds, and `./inv test --fast` installs none."""
+    """Mark tests that use the database as slow: it takes seconds to start, and `./inv test --fast` installs none."""
     for item in items:
         if "server" in getattr(item, "fixturenames", ()) and item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.slow)

@@ -1,4 +1,4 @@
-"""What somebody may try who holds a relay's account, a follower's credentials or an upload relay's."""
+"""Attackers with a relay's account, a follower's credentials or an upload relay's."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_attack_a_role_makes_no_temporary_table_and_keeps_no_connection_for_ever
     assert "idle_session_timeout=15min" in options
 
 
-# ---- an upload relay's credentials: lists may be changed by them, but no relay's machinery ends by one row
+# ---- an upload relay's credentials: they may change lists, but no row may stop a relay's programs
 
 
 HEADS: dict[str, dict[str, Any]] = {
@@ -197,7 +197,7 @@ def test_attack_half_a_character_that_is_handed_over_is_refused(one: SmallRelay,
 
 
 def hand_over(head: dict[str, Any], names: Sequence[str]) -> bytes:
-    """What `postern store heads` prints where the account has lied: a head, with another list."""
+    """Return what `postern store heads` prints where the account has put another list beside a head."""
     text = list_file.encode_recipients(names)
     head = {**head, "list": list_file.digest(text)}
     listed = base64.b64encode(zlib.compress(text)).decode()
@@ -210,7 +210,7 @@ def head_of(of: SmallRelay) -> dict[str, Any]:
 
 
 def on_top(head: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """A head of one's own that says it lies on top of another."""
+    """Return an invented head that claims to lie on top of another."""
     past = [[head["point"], head["date"], "", ""], *head["past"]]
     return {**head, "point": new_point(), "date": head["date"] + 1, "past": past, "kind": "accept", **changes}
 

@@ -1,4 +1,4 @@
-"""Rounds by chance over the real receiver and a real PostgreSQL. A seed that once broke is kept in SEEDS."""
+"""Random rounds with the real receiver and a real PostgreSQL. Seeds that once failed are kept in SEEDS."""
 
 from __future__ import annotations
 

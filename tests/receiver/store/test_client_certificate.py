@@ -1,4 +1,4 @@
-"""A database that wants certificates lets a relay in by the files that provision writes, as it reads them."""
+"""A database that requires certificates accepts a relay with the files that provision writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What knows you replaces you; all else stands beside: the rules that decide nothing by a number or a clock."""
+"""The rules by which heads are merged: no number and no clock decides."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_attack_a_row_moved_to_another_customer_fits_no_digest() -> None:
 
 
 def test_nobody_leaves_but_by_a_head_made_on_top_of_what_was_there() -> None:
-    """An oracle over random histories of three relays and a store that loses, goes back and splits."""
+    """Random histories of three relays and a store that loses data, is restored and splits, checked by an oracle."""
     for seed in range(ROUNDS):
         _check_history(random.Random(seed))
 

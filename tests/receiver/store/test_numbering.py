@@ -21,7 +21,7 @@ GIVEN = {"hash": "h9", "holds": ["domain:acme.example"], "domains": ["acme.examp
 
 @pytest.fixture
 def retired(tmp_path: Path, empty: Postgres) -> list[SmallRelay]:
-    """An upload relay and a follower whose customer has gone, and of whom the store has a list of a hundred still."""
+    """An upload relay and a follower whose customer was retired; the store still has a list of a hundred."""
     made = [relay(tmp_path / name, empty, uploads=name != "follower") for name in ("one", "follower")]
     accept_first(made[0], people(100))
     for each in made:

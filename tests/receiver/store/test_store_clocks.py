@@ -1,4 +1,4 @@
-"""Clocks an hour apart, and a clock that was put right: they delay no list and no alarm, and decide nothing."""
+"""Clocks an hour apart, and a corrected clock, delay no list and no alarm, and decide nothing."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_two_upload_relays_an_hour_apart_judge_one_list(
 
 
 def alarms_of(of: SmallRelay, followed: FollowRecord, now: int) -> str:
-    """What a person hears of the store from a relay."""
+    """Return the alarms about the store that a relay raises."""
     run = os.open(of.places.run, os.O_RDONLY)
     try:
         return " ".join(text for _, _, text in find_alarms(access(of), run, followed, now))

@@ -1,4 +1,4 @@
-"""A follower that does not reach the store for days, and heads of a release to come; hours and days are injected."""
+"""A follower that does not reach the store for days, and heads of a later release; time is injected."""
 
 from __future__ import annotations
 
@@ -72,6 +72,6 @@ def test_attack_a_readers_credentials_change_no_table(empty: Postgres, table: st
 
 
 def opened(of: SmallRelay, now: int) -> tuple[str, ...]:
-    """The domains in which a relay rejects nobody."""
+    """Return the domains in which a relay rejects nobody."""
     with of.spool() as spool:
         return spool.read_accepted().opens(of.settings, now)

@@ -1,4 +1,4 @@
-"""What a person decides on one upload relay holds on every relay, and may be asked again on another."""
+"""A person's decision on one upload relay holds on every relay, and may be repeated on another."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NEW = "new@acme.example"
 
 @pytest.fixture
 def fleet(tmp_path: Path, empty: Postgres) -> list[SmallRelay]:
-    """Two upload relays and a follower, with a list of a hundred, of which fifty would go by the list that is held."""
+    """Two upload relays and a follower with a list of a hundred; the held list would remove fifty of them."""
     made = [relay(tmp_path / name, empty, uploads=name != "follower") for name in ("one", "two", "follower")]
     accept_first(made[0], people(100))
     assert upload(made[0], people(50)).did == "held"
@@ -49,7 +49,7 @@ def admin(of: SmallRelay, *arguments: str) -> dict[str, Any]:
 
 
 def accept(of: SmallRelay) -> tuple[str, ...]:
-    """The command by which what is held is accepted, once it has been reviewed."""
+    """Review what is held; return the command that accepts it."""
     return tuple(admin(of, "review", "acme")["command"].split())
 
 

@@ -1,4 +1,4 @@
-"""What may happen to a store, one by one, on a real PostgreSQL: nobody who was listed is ever missing."""
+"""Failures of a store, one by one, on a real PostgreSQL: no listed recipient is ever missing."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_attack_an_old_list_replayed_under_its_head_fits_no_hash(
 
 def test_attack_a_readers_credentials_write_no_list(one: SmallRelay, follower: SmallRelay) -> None:
     denied = pytest.raises(Unreached, match="permission denied")
-    with access(follower).connect() as connection, denied, connection.writing():
+    with access(follower).connect() as connection, denied, connection.write_transaction():
         connection.ask("UPDATE postern.heads SET head = ''")
 
 
@@ -338,7 +338,7 @@ def test_a_network_that_hangs_is_given_up(one: SmallRelay, empty: Postgres) -> N
 
 
 def test_the_watchdog_ends_a_connection_on_which_nothing_moves(one: SmallRelay) -> None:
-    with access(one, seconds=0.5).connect() as connection, pytest.raises(Unreached), connection.reading():
+    with access(one, seconds=0.5).connect() as connection, pytest.raises(Unreached), connection.read_transaction():
         connection.ask("SELECT pg_sleep(3)")
 
 

@@ -29,7 +29,7 @@ pytestmark = [
 BEFORE, NEW = set(people(100)), "new@acme.example"
 AFTER = {*people(99), NEW}
 NOW = 2_000_000_000
-CHUNK = 40  # deaths that one test dies
+CHUNK = 40  # kills in one test
 EVENTS = ("open", "os.", "fcntl.", "socket.", "subprocess.")
 
 
@@ -83,7 +83,7 @@ def test_killed_before_each_thing_it_does(
 
 
 def die_at_event(number: int, run: Callable[[], int]) -> int:
-    """Run, and be killed before the event of that number."""
+    """Run it, killed before the event of that number."""
     left = number
 
     def count(event: str, _: object) -> None:
@@ -98,7 +98,7 @@ def die_at_event(number: int, run: Callable[[], int]) -> int:
 
 
 def in_child(run: Callable[[], int]) -> int | None:
-    """What it returned in a process of its own; None: that was killed."""
+    """Return what it returned in a process of its own; None where that was killed."""
     child = os.fork()
     if child == 0:
         code = 99
@@ -112,7 +112,7 @@ def in_child(run: Callable[[], int]) -> int | None:
 
 
 def look_and_go_on(one: SmallRelay, follower: SmallRelay, empty: Postgres) -> None:
-    """See that both have a list that was judged, or more; then that all ends as the upload was meant."""
+    """Check that both have a judged list or more, and that the next upload ends as meant."""
     empty.settle("writer")
     with one.spool() as spool:
         recover(spool, one.tables)

@@ -1,4 +1,4 @@
-"""Pages of the database that cannot be read: lists go on, nobody leaves, and somebody is told which table it is."""
+"""Pages of the database that cannot be read: lists go on, nobody is removed, and an alarm names the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands around the database: a standby that takes over, two primaries, pgbouncer, a full disk."""
+"""Servers around the database: a standby that takes over, two primaries, pgbouncer, a full disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uploads through a real PostgreSQL: what the store takes, and what a relay does while it takes nothing."""
+"""Uploads through a real PostgreSQL: what the store gets, and what a relay does while the store takes no part."""
 
 from __future__ import annotations
 

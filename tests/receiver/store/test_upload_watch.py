@@ -1,4 +1,4 @@
-"""Of many relays one tells a person of uploads, and a relay that does not follow says so before anything opens."""
+"""Of many relays one raises alarms about uploads, and a relay that does not follow says so before a domain opens."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def fleet(tmp_path: Path, empty: Postgres) -> list[SmallRelay]:
 
 
 def name_uploads(of: SmallRelay, names: Sequence[str]) -> None:
-    """Write the part of the tree that names the customer's upload relays."""
+    """Write the file of the tree that names the customer's upload relays."""
     text = json.dumps({"postern": 1, "number": 0, "hash": "", "uploads": names})
     (Path(of.places.tree("acme")) / "store.json").write_text(text)
 
 
 def follow_all(fleet: Sequence[SmallRelay]) -> None:
-    for _ in range(2):  # the first hears of no heartbeat that comes after its own
+    for _ in range(2):  # the first does not see heartbeats later than its own
         for each in fleet:
             ask(each, "follow")
 
 
 def who_tells(fleet: Sequence[SmallRelay]) -> list[str]:
-    """Name the relays that raise the held list."""
+    """Return the relays that raise an alarm for the held list."""
     now = int(time.time())
     told = {each.etc.parent.name: run_timer(each.places, each.tables, now).record["alarms"] for each in fleet}
     return [name for name, lines in told.items() if any("held since" in line for line in lines)]

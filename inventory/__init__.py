@@ -48,6 +48,7 @@ __all__ = [
     "load_sound",
     "near",
     "relay_names",
+    "require_inventory",
     "retire",
     "retired",
     "retired_file",
@@ -115,7 +116,7 @@ def list_backups(where: Path) -> list[str]:
 
 def _read(where: Path) -> tuple[Inventory, list[Fault], Tables]:
     """Return what can be used, each fault once, and the customers' files as they are written."""
-    _must_be_there(where)
+    require_inventory(where)
     faults: list[Fault] = []
     relay_tables = _relay_tables(where, faults)
     customer_tables = _customer_tables(where, faults)
@@ -140,9 +141,16 @@ def _read(where: Path) -> tuple[Inventory, list[Fault], Tables]:
 
 
 def relay_names(where: Path) -> tuple[str, ...]:
-    """Return the names of the relays in relays.toml, whatever is wrong in the rest of the inventory."""
-    _must_be_there(where)
-    return tuple(_relay_tables(where, []) or ())
+    """Return the names of the relays in relays.toml, whatever is wrong in the rest of the inventory.
+
+    None are returned while the file is not there. Raises InventoryError where it is not TOML.
+    """
+    require_inventory(where)
+    faults: list[Fault] = []
+    tables = _relay_tables(where, faults)
+    if tables is None and (where / "relays.toml").exists():
+        raise InventoryError([fault.text for fault in faults])
+    return tuple(tables or ())
 
 
 def find_retired(where: Path, customer_id: str) -> Customer | None:
@@ -199,7 +207,8 @@ def _find(having: Mapping[str, T], word: str, noun: str, place: str) -> T:
     return having[word]
 
 
-def _must_be_there(where: Path) -> None:
+def require_inventory(where: Path) -> None:
+    """Raise InventoryError where there is no such directory."""
     if not where.is_dir():
         raise InventoryError([f"{where}: no such directory; POSTERN_INVENTORY names the one that holds relays.toml"])
 

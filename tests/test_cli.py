@@ -723,6 +723,14 @@ def test_init_writes_what_is_known_already(operator: Operator) -> None:
     assert "\nserver = " not in written
 
 
+@pytest.mark.parametrize("words", ["init bolt", "init bolt --relay mx1"])
+def test_init_names_a_relays_toml_that_is_not_toml(operator: Operator, words: str) -> None:
+    (operator.inventory / "relays.toml").write_text("[mx1]\n\n[mx1]\n")
+    assert operator.done(words, code=2).err.startswith("relays.toml: is not TOML: ")
+    assert not (operator.inventory / "customers" / "bolt.toml").exists()
+    operator.done("schema --write")
+
+
 UNFILLED = {
     "ldap": ("canaries", "exchange.ldap.servers", "exchange.ldap.base", "exchange.ldap.bind_dn"),
     "exchange-online": ("canaries", *(f"exchange.online.{key}" for key in ("organization", "app_id", "thumbprint"))),

@@ -287,6 +287,26 @@ def test_a_shell_without_a_completion_is_told_which_have_one(operator: Operator)
 # ---- the wrapper
 
 
+def test_a_failed_install_is_said_in_a_sentence_and_tried_again_by_the_next_call(tmp_path: Path) -> None:
+    for name in ("inv", "requirements.lock"):
+        shutil.copy(REPO / name, tmp_path)
+    python = tmp_path / "bin" / "python3"
+    python.parent.mkdir()
+    python.write_text(
+        '#!/bin/sh\n[ "$2" != pip ] || { echo "ERROR: No matching distribution" >&2; exit 1; }\n'
+        '[ "$2" != venv ] || { mkdir -p "$3/bin" && cp "$0" "$3/bin/python"; }\n'
+    )
+    python.chmod(0o755)
+    for _ in range(2):
+        environment = {"PATH": f"{python.parent}:/usr/bin:/bin"}
+        done = subprocess.run([tmp_path / "inv", "check"], env=environment, text=True, capture_output=True)
+        assert done.returncode == 4
+        assert done.stderr.splitlines()[1:] == [
+            "ERROR: No matching distribution",
+            "inv: pip could not install what requirements.lock names, and says above why; the next call tries again",
+        ]
+
+
 @pytest.mark.parametrize("relative", [True, False])
 def test_a_link_to_inv_works_and_a_link_to_that_link(operator: Operator, tmp_path: Path, relative: bool) -> None:
     bin_ = tmp_path / "bin"

@@ -604,7 +604,8 @@ def test_a_table_of_customers_becomes_files_that_need_nothing_more(
     carol = {**columns, "name": "Carol", "domains": "carol.example"}
     rows = [["id", *columns], ["bolt", *columns.values()], ["carol", *carol.values()]]
     (tmp_path / "new.csv").write_text("\n".join(";".join(row) for row in rows))
-    assert "2 files in" in operator.done(f"init --from {tmp_path / 'new.csv'}").out
+    said = operator.done(f"init --from {tmp_path / 'new.csv'}").out
+    assert said == f"2 files in {operator.inventory / 'customers'} written: next `inv check`\n"
     assert "3 customers, 4 domains" in operator.done("check").out
     (bolt,) = (one for one in json.loads(operator.done("list --json").out) if one["id"] == "bolt")
     assert (bolt["name"], bolt["exchange"]["source"]) == ("Bolt & Söhne", source)

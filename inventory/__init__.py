@@ -189,7 +189,11 @@ def require_provider(inventory: Inventory) -> None:
 
 
 def find(inventory: Inventory, customer_id: str) -> Customer:
-    """Return one customer. Raises InventoryError that names a near one."""
+    """Return one customer. Raises InventoryError that names a near one, or says that this one is retired."""
+    retired_names = {path.stem for path in (inventory_path() / "customers" / "retired").glob("*.toml")}
+    if customer_id in retired_names.difference(inventory.customers):
+        text = f"customer {customer_id!r} is retired; its file is in customers/retired of the inventory"
+        raise InventoryError([text])
     return _find(inventory.customers, customer_id, "customer", "customers/ of the inventory")
 
 

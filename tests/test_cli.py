@@ -767,6 +767,14 @@ def test_a_new_file_has_all_that_its_source_needs_to_be_filled_in(operator: Oper
         assert "is still what `inv init` wrote there" in line
 
 
+def test_a_customer_that_is_retired_is_not_taken_for_a_typo(operator: Operator) -> None:
+    retired = operator.inventory / "customers" / "retired" / "acma.toml"
+    retired.parent.mkdir()
+    retired.touch()
+    said = operator.done("status acma", code=2).err
+    assert said == "customer 'acma' is retired; its file is in customers/retired of the inventory\n"
+
+
 def test_init_writes_nothing_into_the_demo_s_inventory(operator: Operator) -> None:
     environment = {name: value for name, value in operator.environment.items() if name != "POSTERN_INVENTORY"}
     argv = [sys.executable, "cli.py", "init", "acme"]

@@ -44,6 +44,7 @@ class Draft(NamedTuple):
     timezone: str = ""
 
 
+_PLACEHOLDER = re.compile(r'^[^#\n].*"<', re.MULTILINE)
 _LISTS = ("domains", "relays", "addresses")
 
 
@@ -66,7 +67,8 @@ def init(draft: Draft, table: str, as_json: bool) -> int:
         terminal.print_document({"written": [str(path) for path in files]})
         return exit_codes.DONE
     written = str(next(iter(files))) if len(files) == 1 else f"{len(files)} files in {where / 'customers'}"
-    terminal.say(f"{written} written: fill in what stands between < and >, then `inv check`")
+    is_open = any(map(_PLACEHOLDER.search, files.values()))
+    terminal.say(f"{written} written: {'fill in what stands between < and >, then' if is_open else 'next'} `inv check`")
     return exit_codes.DONE
 
 

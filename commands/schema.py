@@ -14,7 +14,7 @@ def schema(name: str, write: bool) -> int:
     known = json_schema.schemas()
     if write:
         where = inventory.inventory_path()
-        inventory.relay_names(where)  # that there is an inventory
+        inventory.require_folder(where)
         written = json_schema.write_schemas(where)
         terminal.say(f"{where / json_schema.FOLDER}: {len(written)} files written" if written else "nothing to change")
         return exit_codes.DONE

@@ -116,7 +116,7 @@ def _lines(state: Mapping[str, Any]) -> Iterator[str]:
 def _domain_lines(state: Mapping[str, Any]) -> Iterator[str]:
     for domain, one in state["domains"].items():
         if one["state"] == CLOSED:
-            tables = f" ({', '.join(one['tables'])})" if one["tables"] else ", which only our own table is in,"
+            tables = f" ({', '.join(one['tables']) or 'our own table'})"
             yield f"{domain} is closed today by {one['by']}{tables}: a stranger is told {one['reply']!r}"
             yield from _closer_lines(domain, one)
         if not one["is_outside"]:

@@ -122,7 +122,8 @@ def _row(customer: Customer, relay: str, look: RelayState) -> Row:
     drift = [change for change in look.plan.changes if change.item.about == customer.id]
     spool = look.spools.get(customer.id)
     if spool is None:
-        return Row(customer.id, relay, (Problem("not set up", "not set up here: provision it"),))
+        text = f"not set up here: `inv provision {customer.id}` does it"
+        return Row(customer.id, relay, (Problem("not set up", text),))
     try:
         if isinstance(spool, str):
             raise DamagedSpool(spool)

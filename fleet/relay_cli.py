@@ -22,7 +22,9 @@ from inventory.model import Customer, Relay
 
 _CHANGES = ("offer", "adopt", "accept", "rollback", "resume", "open", "take-over", "merge-list")
 """Verbs that a relay records with the person who asked."""
-_SIDE_BY_SIDE = ("find",)  # reads no mail log: of those that do, the second would see less than the first
+_SIDE_BY_SIDE = ("find", "history", "review", "refusals", "record-review")
+"""Verbs that build no tables. The first question reads on in the mail logs by itself; those that come while another one
+reads go by what has been read, so none sees less than the first, and `accept` asks about mail since."""
 _AT_ONCE = 4  # commands on one connection; sshd takes ten (MaxSessions)
 MOST = 64 << 20  # bytes of an answer, or twice the largest export of the customer: a review names everybody
 

@@ -99,7 +99,7 @@ def pipe_rows(found: Overview, only_problems: bool = False) -> Iterator[tuple[st
         times = (_format_day(row.good), _format_day(row.changed))
         key = row.key if row.key_days is None else f"{row.key}, {count(row.key_days, 'day')}"
         needs = "; ".join(one.text for one in row.needs)
-        yield (row.customer, row.relay, _format_total(row), *times, row.did, key, needs)
+        yield (row.customer, row.relay, _format_total(row), *times, _word(row.did), key, needs)
 
 
 def brief_rows(found: Overview, now: int, only_problems: bool = False) -> Iterator[tuple[str, ...]]:
@@ -134,7 +134,7 @@ def _brief_cells(row: Row, now: int) -> tuple[str, ...]:
     """Return the cells of a row behind the relay's name."""
     ages = tuple(format_age(now - when) if when else "never" for when in (row.good, row.changed))
     key = row.key if row.key_days is None else f"{row.key}, {count(row.key_days, 'day')}"
-    return (_format_total(row), *ages, row.did, key, _format_kinds(row.needs))
+    return (_format_total(row), *ages, _word(row.did), key, _format_kinds(row.needs))
 
 
 def group_problems(found: Overview) -> list[GroupedProblem]:
@@ -165,7 +165,7 @@ def sentences(found: Overview) -> list[str]:
             )
         elif seen[kind] == NAMED + 1:
             more = totals[kind] - NAMED
-            lines.append(f"{kind}: {more} more like these; `inv status CUSTOMER` says it in full")
+            lines.append(f"{_word(kind)}: {more} more like these; `inv status CUSTOMER` says it in full")
     return lines
 
 
@@ -206,7 +206,12 @@ def _format_total(row: Row) -> str:
 
 
 def _format_kinds(problems: Iterable[Problem]) -> str:
-    return ", ".join(dict.fromkeys(one.kind for one in problems))
+    return ", ".join(dict.fromkeys(_word(one.kind) for one in problems))
+
+
+def _word(name: str) -> str:
+    """Return what people call what a run did, or a kind of problem: records have the word of the first release."""
+    return "frozen" if name == "pinned" else name
 
 
 def _format_day(when: int) -> str:

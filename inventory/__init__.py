@@ -55,6 +55,7 @@ __all__ = [
     "load_sound",
     "near",
     "relay_names",
+    "require_folder",
     "retire",
     "retired_file",
 ]
@@ -136,9 +137,16 @@ def _read(where: Path) -> tuple[Inventory, list[Fault], Tables]:
 
 
 def relay_names(where: Path) -> tuple[str, ...]:
-    """Return the names of the relays in relays.toml, whatever is wrong in the rest of the inventory."""
+    """Return the names of the relays in relays.toml, whatever is wrong in the rest of the inventory.
+
+    None are returned while the file is not there. Raises InventoryError where it is not TOML.
+    """
     require_folder(where)
-    return tuple(read_relay_tables(where, []) or ())
+    faults: list[Fault] = []
+    tables = read_relay_tables(where, faults)
+    if tables is None and (where / "relays.toml").exists():
+        raise InventoryError([fault.text for fault in faults])
+    return tuple(tables or ())
 
 
 def find_retired(where: Path, customer_id: str) -> Customer | None:
@@ -170,7 +178,11 @@ def require_provider(inventory: Inventory) -> None:
 
 
 def find(inventory: Inventory, customer_id: str) -> Customer:
-    """Return one customer. Raises InventoryError that names a near one."""
+    """Return one customer. Raises InventoryError that names a near one, or says that this one is retired."""
+    retired_names = {path.stem for path in (inventory_path() / "customers" / "retired").glob("*.toml")}
+    if customer_id in retired_names.difference(inventory.customers):
+        text = f"customer {customer_id!r} is retired; its file is in customers/retired of the inventory"
+        raise InventoryError([text])
     return _find(inventory.customers, customer_id, "customer", "customers/ of the inventory")
 
 

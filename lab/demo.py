@@ -19,7 +19,7 @@ from lab.host import LabHost
 REPO = Path(__file__).parent.parent
 PEOPLE = ("ceo", "anna.schmidt", "bob", "carol", "dave", "o'hara")
 HEADER = "Obj-Class\tE-mail addresses\tSecondary-Proxy-Addresses"
-PLINK = re.compile(r"^plink (?P<words>-batch .*) receive(?: kit=[0-9]+)? <", re.MULTILINE)
+PLINK = re.compile(r"^plink (?P<words>-batch .*) (?P<receive>receive(?: kit=[0-9]+)?) <", re.MULTILINE)
 
 
 class _WrongError(Exception):
@@ -108,12 +108,13 @@ class _Stage:
         self.plink("receive", code, export + mark)
 
     def plink(self, verb: str, code: int, stdin: bytes = b"") -> None:
-        """Call the relay with the batch's own line, and another verb at its end."""
+        """Call the relay with the batch's own line, or with another verb than `receive` at its end."""
         line = PLINK.search((self.kit / "runexport.bat").read_text("ascii"))
         if line is None:
             raise _WrongError("runexport.bat has no line that begins with plink")
-        words = [*line["words"].split(), verb]
-        self._run(["plink", *words], f"plink {' '.join(words[:6])} ... {verb}", code, stdin, cwd=self.kit)
+        said = line["receive"] if verb == "receive" else verb
+        words = [*line["words"].split(), *said.split()]
+        self._run(["plink", *words], f"plink {' '.join(words[:6])} ... {said}", code, stdin, cwd=self.kit)
 
     def ask(self, **expected: str) -> None:
         """Print what the relay answers to each recipient over SMTP."""

@@ -287,6 +287,26 @@ def test_a_shell_without_a_completion_is_told_which_have_one(operator: Operator)
 # ---- the wrapper
 
 
+def test_a_failed_install_is_said_in_a_sentence_and_tried_again_by_the_next_call(tmp_path: Path) -> None:
+    for name in ("inv", "requirements.lock"):
+        shutil.copy(REPO / name, tmp_path)
+    python = tmp_path / "bin" / "python3"
+    python.parent.mkdir()
+    python.write_text(
+        '#!/bin/sh\n[ "$2" != pip ] || { echo "ERROR: No matching distribution" >&2; exit 1; }\n'
+        '[ "$2" != venv ] || { mkdir -p "$3/bin" && cp "$0" "$3/bin/python"; }\n'
+    )
+    python.chmod(0o755)
+    for _ in range(2):
+        environment = {"PATH": f"{python.parent}:/usr/bin:/bin"}
+        done = subprocess.run([tmp_path / "inv", "check"], env=environment, text=True, capture_output=True)
+        assert done.returncode == 4
+        assert done.stderr.splitlines()[1:] == [
+            "ERROR: No matching distribution",
+            "inv: pip could not install what requirements.lock names, and says above why; the next call tries again",
+        ]
+
+
 @pytest.mark.parametrize("relative", [True, False])
 def test_a_link_to_inv_works_and_a_link_to_that_link(operator: Operator, tmp_path: Path, relative: bool) -> None:
     bin_ = tmp_path / "bin"
@@ -584,7 +604,8 @@ def test_a_table_of_customers_becomes_files_that_need_nothing_more(
     carol = {**columns, "name": "Carol", "domains": "carol.example"}
     rows = [["id", *columns], ["bolt", *columns.values()], ["carol", *carol.values()]]
     (tmp_path / "new.csv").write_text("\n".join(";".join(row) for row in rows))
-    assert "2 files in" in operator.done(f"init --from {tmp_path / 'new.csv'}").out
+    said = operator.done(f"init --from {tmp_path / 'new.csv'}").out
+    assert said == f"2 files in {operator.inventory / 'customers'} written: next `inv check`\n"
     assert "3 customers, 4 domains" in operator.done("check").out
     (bolt,) = (one for one in json.loads(operator.done("list --json").out) if one["id"] == "bolt")
     assert (bolt["name"], bolt["exchange"]["source"]) == ("Bolt & Söhne", source)
@@ -723,6 +744,14 @@ def test_init_writes_what_is_known_already(operator: Operator) -> None:
     assert "\nserver = " not in written
 
 
+@pytest.mark.parametrize("words", ["init bolt", "init bolt --relay mx1"])
+def test_init_names_a_relays_toml_that_is_not_toml(operator: Operator, words: str) -> None:
+    (operator.inventory / "relays.toml").write_text("[mx1]\n\n[mx1]\n")
+    assert operator.done(words, code=2).err.startswith("relays.toml: is not TOML: ")
+    assert not (operator.inventory / "customers" / "bolt.toml").exists()
+    operator.done("schema --write")
+
+
 UNFILLED = {
     "ldap": ("canaries", "exchange.ldap.servers", "exchange.ldap.base", "exchange.ldap.bind_dn"),
     "exchange-online": ("canaries", *(f"exchange.online.{key}" for key in ("organization", "app_id", "thumbprint"))),
@@ -736,6 +765,14 @@ def test_a_new_file_has_all_that_its_source_needs_to_be_filled_in(operator: Oper
     for key in UNFILLED[source]:
         (line,) = (one for one in said if one.startswith(f"customers/bolt.toml: {key}: "))
         assert "is still what `inv init` wrote there" in line
+
+
+def test_a_customer_that_is_retired_is_not_taken_for_a_typo(operator: Operator) -> None:
+    retired = operator.inventory / "customers" / "retired" / "acma.toml"
+    retired.parent.mkdir()
+    retired.touch()
+    said = operator.done("status acma", code=2).err
+    assert said == "customer 'acma' is retired; its file is in customers/retired of the inventory\n"
 
 
 def test_init_writes_nothing_into_the_demo_s_inventory(operator: Operator) -> None:

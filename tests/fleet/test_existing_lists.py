@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fleet.existing_lists import unite
+from fleet.existing_lists import describe, unite
 
 CLOSED = {"state": "closed", "by": "relay_recipient_maps", "tables": ["hash:/r"], "kind": "relay", "reply": "550 x"}
 OPEN = {**CLOSED, "state": "open", "entry": "@acme.example"}
@@ -45,6 +45,13 @@ def test_no_list_is_brought_without_the_whole_of_it_and_the_reason_is_said(state
     found = unite({"mx1": state})
     assert found.recipients == ()
     assert reason in "; ".join(found.reasons)
+
+
+def test_a_domain_that_our_own_table_alone_closes_says_so() -> None:
+    one = {**CLOSED, "tables": [], "is_outside": True}
+    state = relay(one=one, twice=[], dropped=[], delimiter="", feeds=[]) | {"tables": [], "own routes": {}}
+    first = describe(state)[0]
+    assert first == "acme.example is closed today by relay_recipient_maps (our own table): a stranger is told '550 x'"
 
 
 def test_a_list_given_by_hand_is_brought_beside_what_is_taken_of_an_open_domain_too() -> None:

@@ -17,7 +17,7 @@ from tests.roles.test_relay import customer, relay
 
 
 class Counted:
-    """A relay's `postern`: four calls of `find` wait for one another, but for the first."""
+    """A relay's `postern`: four calls wait for one another, but for the first, and but for those of `resume`."""
 
     def __init__(self) -> None:
         self.most = self.running = 0
@@ -29,15 +29,17 @@ class Counted:
             self.asked.append(customer.id)
             self.running += 1
             self.most = max(self.most, self.running)
-        if verb == "find" and len(self.asked) > 1:
+        if verb != "resume" and len(self.asked) > 1:
             self._others.wait(20)
         with self._lock:
             self.running -= 1
         return RelayAnswer(0, {"customer": customer.id})
 
 
-@pytest.mark.parametrize(("verb", "most"), [("find", 4), ("review", 1)])
-def test_what_reads_no_log_is_asked_side_by_side_and_all_else_one_after_the_other(
+@pytest.mark.parametrize(
+    ("verb", "most"), [("find", 4), ("history", 4), ("review", 4), ("refusals", 4), ("record-review", 4), ("resume", 1)]
+)
+def test_what_builds_no_table_is_asked_side_by_side_after_the_first(
     verb: str, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted()

@@ -54,6 +54,16 @@ def test_the_summary_counts_what_needs_somebody_and_what_is_only_noticed() -> No
     assert status_view.summary(fleet()) == "900 lists of 150 customers on 6 relays; nothing needs somebody"
 
 
+def test_a_frozen_list_is_called_so_in_each_column() -> None:
+    needs = Problem("pinned", "frozen since 2027-01-14 08:00 UTC by bob; `inv resume acme` ends it")
+    frozen = row("acme", "mx1", needs)._replace(did="pinned")
+    found = Overview({"mx1": ()}, [frozen])
+    (brief,), (piped,) = status_view.brief_rows(found, NOW), status_view.pipe_rows(found)
+    assert (brief[5], brief[7], piped[5]) == ("frozen", "frozen", "frozen")
+    many = Overview({"mx1": ()}, [frozen._replace(customer=f"c{number}") for number in range(9)])
+    assert status_view.sentences(many)[-1].startswith("frozen: 6 more like these")
+
+
 def test_a_database_that_is_down_is_one_sentence_of_a_whole_fleet() -> None:
     names = [f"mx{number}" for number in range(200)]
     facts = BLANK._replace(release=RELEASE, customers=("acme",), clock=NOW, has_store=True)

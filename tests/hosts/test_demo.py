@@ -15,3 +15,5 @@ def test_the_demo_ends_well(tmp_path: Path) -> None:
     said = Operator(tmp_path).done("demo").out
     assert "demo: all of it as it should be, in " in said
     assert "RCPT TO:<nobody@demo.example>  ->  550 5.1.1" in said
+    assert "... receive kit=1\n" in said
+    assert " is to be carried" not in said.rpartition("$ ./inv status demo")[2]

@@ -54,7 +54,7 @@ def relays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relays]:
         operator.customer("acme", relays=["mx1", "mx2"])
         found = Relays(mx1, mx2, operator)
         _, rows = found.status()
-        assert rows == dict.fromkeys(("mx1", "mx2"), "not set up here: provision it")
+        assert rows == dict.fromkeys(("mx1", "mx2"), "not set up here: `inv provision acme` does it")
         operator.done("provision acme")
         _, rows = found.status()
         assert rows == dict.fromkeys(("mx1", "mx2"), "open until a list is accepted: acme.example")

@@ -18,6 +18,7 @@ from receiver.outcome import AHEAD
 from receiver.store.alarms import SILENT
 from roles.relay import Facts
 
+NOT_RUN = 1_800  # seconds after which a relay's timer ought to have run: it does every five minutes
 NOT_TRIED = 600  # seconds after which a relay ought to have tried to follow the store: it does each minute
 
 
@@ -68,6 +69,9 @@ def relay_problems(
     if abs(ahead := facts.clock - clock) > AHEAD:
         way = "ahead of" if ahead > 0 else "behind"
         yield Problem("clock", f"its clock is {abs(ahead) // 60} minutes {way} this machine's")
+    if facts.ticked and (silent := facts.clock - facts.ticked) > NOT_RUN:
+        text = f"its timer has not run for {format_age(silent)}, so no alarm comes from it"
+        yield Problem("timer", f"{text}: does cron or postern.timer run, or does `postern tick` hang there?")
     yield from _store_problems(facts)
     if strangers := sorted({*facts.customers} - theirs - everything.unread):
         what = f"has customers this inventory does not put on it: {', '.join(strangers)}"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from common.paths import Places
 from common.settings import BadSettings, RelaySettings, Settings, load_relay, load_settings
+from common.spool_files import TICKED
 from common.verifying_rules import VERIFYING
 from receiver.formatting import escape
 from receiver.lists import publishing
@@ -26,6 +27,7 @@ from receiver.store.settings import uses_store
 from receiver.store.upload_watch import watched_elsewhere
 from receiver.system import atomic_files, locks
 from receiver.tables_client import Tables
+from receiver.upload import stream
 from receiver.upload.pipeline import recover
 
 _OF_UPLOADS = ("held", "pinned", "refused", alarms.STALE, "no additions")  # alarms that one relay of many raises
@@ -59,7 +61,7 @@ def _run_all(
 ) -> Answer:
     looked = [_check_customer(places, tables, customer, now) for customer in _customers(places)]
     seen = [each for each in looked if isinstance(each, CheckedCustomer)]
-    found = [each for each in looked if isinstance(each, Alarm)]
+    found = [*_note_run(places, run, now), *(each for each in looked if isinstance(each, Alarm))]
     adopted = _left_open(tables, seen)
     found += _check_servers(places, seen, logs)
     found += _rebuild_if_due(tables, seen, run, [alarm.text for alarm in adopted])
@@ -80,6 +82,19 @@ def _run_all(
     told = alarms.raise_alarms(found, places, relay, now)
     lines, new = ([alarm.line for alarm in some] for some in (found, told))
     return Answer.done([], customers=len(seen), alarms=lines, told=new)  # without a word: cron would mail it
+
+
+def _note_run(places: Places, run: int, now: int) -> list[Alarm]:
+    """Note this run for `inv status`; find that nothing can be written, or that the disk has no room for an upload."""
+    try:
+        atomic_files.store_json(run, TICKED, {"when": now})
+        stream.check_free_space(places.run)
+    except Failed as error:
+        return [Alarm("", "disk", str(error))]
+    except OSError as error:
+        why = f"{places.run} cannot be written: {error.strerror}"
+        return [Alarm("", "disk", f"{why}; no upload is taken, and each run of the timer tells its alarms again")]
+    return []
 
 
 def _customers(places: Places) -> list[str]:
@@ -152,7 +167,8 @@ def _rebuild_if_due(tables: Tables, seen: list[CheckedCustomer], run: int, adopt
             left_out = tables.build()
         except Failed as error:
             return [Alarm("", "build", f"the tables are out of date, and cannot be built: {error}")]
-        atomic_files.store_json(run, _OPENED, wanted)
+        with suppress(OSError):  # _note_run tells it, and the next run builds again
+            atomic_files.store_json(run, _OPENED, wanted)
     return [Alarm(name, "left-out", f"left out of the tables: {escape(why)}") for name, why in left_out.items()]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from common.main_cf_params import PARAMETERS, REJECT, SOFT
 from common.names import ACCOUNT_PREFIX
 from common.paths import LIBRARY, PLACES
-from common.spool_files import FOLLOW, HEADS_IN_FORCE
+from common.spool_files import FOLLOW, HEADS_IN_FORCE, TICKED
 from common.table_types import BUILT_IN
 from remote.account_files import open_directory, read_json
 from remote.files import read_text
@@ -45,6 +45,7 @@ def _facts(postfix: Postfix, relay: State) -> State:
         "release": read_text(f"{LIBRARY}/release").strip(),
         "has_store": os.path.exists(f"{PLACES.store}/store.json"),
         "followed": followed(),
+        "ticked": ticked(),
         "clock": int(time.time()),
         "record": record(),
     }
@@ -108,6 +109,12 @@ def followed() -> dict[str, Any]:
     if not (isinstance(why, str) and isinstance(reached, int) and isinstance(tried, int)):
         return {}
     return {"why": why[:300], "reached": reached, "tried": tried}
+
+
+def ticked() -> int:
+    """Return when the relay's timer ran last, epoch seconds; 0: never, or it is of a release that does not note it."""
+    when = _account_json(PLACES.run, TICKED).get("when")
+    return when if isinstance(when, int) else 0
 
 
 def _account_json(folder: str, name: str) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class Facts(NamedTuple):
     release: str  # of the receiver there; empty: none
     has_store: bool  # it shares a store with other relays
     followed: Mapping[str, Any]  # what its last run of follow noted; nothing where there was none
+    ticked: int  # when its timer ran last, in epoch seconds there; 0: not known
     clock: int  # there, in epoch seconds
 
     @classmethod
@@ -69,6 +70,7 @@ BLANK = Facts(
     release="",
     has_store=False,
     followed={},
+    ticked=0,
     clock=0,
 )
 

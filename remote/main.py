@@ -277,6 +277,13 @@ class _Lock:
     def __enter__(self) -> None:
         os.makedirs(self.folder, 0o755, exist_ok=True)
         self.descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self._take()
+        except BaseException:  # a full disk takes no mark, and this program may live on
+            os.close(self.descriptor)
+            raise
+
+    def _take(self) -> None:
         until = time.monotonic() + self.seconds
         while not self._try_lock():
             if time.monotonic() >= until:

@@ -32,6 +32,7 @@ from receiver.upload.pipeline import recover
 
 _OF_UPLOADS = ("held", "pinned", "refused", alarms.STALE, "no additions")  # alarms that one relay of many raises
 _OPENED = "opened.json"
+_FULL = "its disk is full, so that lines are lost, and refusals in them are not watched"
 _NO_LOG = "no mail log is found, nor a journal: refusals are not watched"
 
 
@@ -110,7 +111,8 @@ def _check_customer(places: Places, tables: Tables, customer: str, now: int) -> 
         settings = load_settings(places, customer)
         with Spool(places, customer) as spool:
             if not uses_store(places):
-                forget_heads(spool)
+                with suppress(OSError):  # as in _forget
+                    forget_heads(spool)
             if publishing.read_unfinished(spool):
                 recover(spool, tables)
             status = Status.of(spool, settings, now)
@@ -132,8 +134,9 @@ def _forget(spool: Spool, closing: Container[str]) -> None:
     """Forget that lists were accepted in other domains than these.
 
     One that went and comes back is open, as a new one is; and one that a person opened, until a list of it is accepted.
+    Where nothing can be written, which _note_run tells, the next run does it, and the customer's alarms are told.
     """
-    with suppress(Busy), spool.locked(0):
+    with suppress(Busy, OSError), spool.locked(0):
         accepted = spool.accepted()
         staying = {name: when for name, when in accepted.domains.items() if name in closing}
         spool.accept(accepted._replace(domains=staying))
@@ -193,6 +196,7 @@ def _watch_refusals(
         if logs is None:
             return refusal_watch.load(places, run, customers), []
         blind = [] if logs.logs or logs.journal else [Alarm("", "mail log", _NO_LOG)]
+        blind += [Alarm("", "mail log", f"{path}: {_FULL}") for path in logs.on_full_disks()]
         watch = refusal_watch.update(places, run, customers, logs, now)
         routes = refusal_watch.read_routes(places, watch.customers)
         check = RefusalCheck(tables, routes, logs.postfix, now)

@@ -286,6 +286,22 @@ def test_a_disk_that_takes_nothing_keeps_no_alarm_from_being_told(relay: SmallRe
         assert metrics(relay)['postern_alarms{customer="",kind="disk"}'] == 1
 
 
+def test_a_customer_s_folder_that_takes_nothing_keeps_none_of_its_alarms_from_being_told(relay: SmallRelay) -> None:
+    relay.offer(people(20))
+    marker = Path(relay.places.opened("acme"))
+    marker.parent.mkdir()
+    marker.write_text(Opened("acme", int(time.time()), "olga@desk").text())
+    for name in (".accepted.json", "heads-in-force.json"):
+        (relay.folder / name).mkdir()
+    lines = alarm_lines(relay)
+    assert any(line.startswith("acme: held since ") for line in lines)
+    assert any(" by olga@desk: everybody can be written to in acme.example; " in line for line in lines)
+    assert relay.accepted().keys() == {"acme.example"}
+    (relay.folder / ".accepted.json").rmdir()
+    run(relay)
+    assert relay.accepted() == {}
+
+
 def test_a_disk_without_room_for_an_upload_is_told_once_a_day(
     relay: SmallRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,8 @@ def main() -> int:
         return _end(error.code, str(error))
     except (OSError, BadSettings) as error:
         return _end(FAILED, str(error))
+    except MemoryError:
+        return _end(FAILED, "there is not enough memory; the tables stay as they are")
     _say(1, lines)  # no sooner than here: a reader who does not read keeps no lock
     return DONE
 

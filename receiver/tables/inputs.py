@@ -225,7 +225,7 @@ def _content(spool: int, name: str, theirs: Owner, bound: int) -> bytes | None:
         if not stat.S_ISREG(there.st_mode) or there.st_nlink > 1 or there.st_uid != theirs.uid:
             raise Damaged(f"{name} is no plain file of the account's own")
         with open(descriptor, "rb", closefd=False) as file:
-            content = file.read(bound + 1)
+            content = file.read(min(bound, there.st_size) + 1)  # which makes room for as many at once
     finally:
         os.close(descriptor)
     if len(content) > bound:

@@ -292,8 +292,11 @@ class _Lock:
                 )
             time.sleep(0.1)
         since = time.strftime("%Y-%m-%d %H:%M:%S %z")
-        with open(self.mark, "w", encoding="utf-8") as mark:
-            mark.write(f"{os.getpid()} {self.holder}, process {os.getpid()}, since {since}\n")
+        try:
+            with open(self.mark, "w", encoding="utf-8") as mark:
+                mark.write(f"{os.getpid()} {self.holder}, process {os.getpid()}, since {since}\n")
+        except OSError as error:
+            raise Failed(f"nothing is changed: {self.mark} cannot be written: {error.strerror}") from error
 
     def __exit__(self, *_: object) -> None:
         os.unlink(self.mark)

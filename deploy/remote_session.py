@@ -24,6 +24,7 @@ BY_DIGEST = ("file", "tree")
 """Kinds whose wanted state is big and does not travel when a plan is made; it is only asked whether it is there."""
 
 TOO_OLD = 99
+_BY_SIGNAL = 128  # exit codes above it are a shell's for a program that a signal ended
 OLDEST = "3.9"
 # Parsed by any Python, however old; the remote program is the first line it reads.
 BOOTSTRAP = (
@@ -204,7 +205,10 @@ class Session:
             return HostError(
                 f"the connection broke off; run it again: the next run finishes what was begun\n{said}".rstrip()
             )
-        return HostError(f"our program ended there with exit code {code}:\n{said}".rstrip(":\n"))
+        ended = f"our program ended there with exit code {code}"
+        if code > _BY_SIGNAL:  # by the kernel where memory ends, or by a person
+            ended += "; run it again: the next run finishes what was begun"
+        return HostError(f"{ended}:\n{said}".rstrip(":\n"))
 
 
 def sudo_fault(err: str) -> str | None:

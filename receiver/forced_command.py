@@ -90,7 +90,7 @@ def _answer(places: Places, tables: Tables, call: UploadCall) -> Answer:
                 kit = None if call.verb in ("status", "") else call.kit
                 spool.note_key(call.origin.key, call.origin.when, kit)
             return _run_verb(settings, spool, tables, call)
-    except (Stopped, BadSettings) as error:
+    except (Stopped, BadSettings, OSError) as error:
         return _log(outcome_of_error(call.customer, call.origin, error))
 
 

@@ -26,11 +26,13 @@ from receiver.store.settings import uses_store
 from receiver.store.upload_watch import find_watched_elsewhere
 from receiver.system import atomic_files, locks
 from receiver.tables_client import Tables
+from receiver.upload import stream
 from receiver.upload.pipeline import recover
 
 _OF_UPLOADS = ("held", "pinned", "refused", alarms.STALE, "no additions")  # alarms that one relay of many raises
 _ENDING = ("main.cf", "build", "repair", "repaired")  # alarms of mail that is refused or put off while they last
 _OPENED = "opened.json"
+_FULL = "its disk is full, so that lines are lost, and refusals in them are not watched"
 _NO_LOG = "no mail log is found, nor a journal: refusals are not watched"
 
 
@@ -57,7 +59,7 @@ def _run_all(
 ) -> Answer:
     looked = [_check_customer(places, tables, customer, now) for customer in list_customers(places)]
     seen = [each for each in looked if isinstance(each, CheckedCustomer)]
-    found = [each for each in looked if isinstance(each, Alarm)]
+    found = [*_check_disk(places, run), *(each for each in looked if isinstance(each, Alarm))]
     adopted = _check_adopted_domains(tables, seen)
     found += _check_servers(places, seen, logs)
     found += _rebuild_if_due(tables, seen, run, [alarm.text for alarm in adopted])
@@ -81,6 +83,22 @@ def _run_all(
     return Answer.done([], customers=len(seen), alarms=lines, told=new)  # it prints nothing, as cron would mail it
 
 
+def _check_disk(places: Places, run: int) -> list[Alarm]:
+    """Find that nothing can be written, or that the disk has no room for an upload.
+
+    For that, what the last run noted is written once more.
+    """
+    try:
+        atomic_files.store_json(run, TIMER, atomic_files.load_json(run, TIMER) or {})
+        stream.check_free_space(places.run)
+    except Failed as error:
+        return [Alarm("", "disk", str(error))]
+    except OSError as error:
+        why = f"{places.run} cannot be written: {error.strerror}"
+        return [Alarm("", "disk", f"{why}; no upload is taken, and each run of the timer raises its alarms again")]
+    return []
+
+
 def _check_customer(places: Places, tables: Tables, customer: str, now: int) -> CheckedCustomer | Alarm:
     """Finish one customer's interrupted runs, and check it; a broken spool does not keep the other customers from it.
 
@@ -90,7 +108,8 @@ def _check_customer(places: Places, tables: Tables, customer: str, now: int) -> 
         settings = load_settings(places, customer)
         with Spool(places, customer) as spool:
             if not uses_store(places):
-                forget_heads(spool)
+                with suppress(OSError):  # as in _forget
+                    forget_heads(spool)
             if publishing.read_unfinished(spool):
                 recover(spool, tables)
             status = Status.of(spool, settings, now)
@@ -112,9 +131,9 @@ def _forget_accepted(spool: Spool, closing: Container[str]) -> None:
     """Remove the accepted dates of all other domains than these.
 
     A domain that left the customer and comes back is then open, as a new one is; a domain that a person opened stays
-    open until a list of it is accepted.
+    open until a list of it is accepted. Where nothing can be written, which _check_disk finds, the next run does it.
     """
-    with suppress(Busy), spool.hold_lock(0):
+    with suppress(Busy, OSError), spool.hold_lock(0):
         accepted = spool.read_accepted()
         staying = {name: when for name, when in accepted.domains.items() if name in closing}
         spool.store_accepted(accepted._replace(domains=staying))
@@ -150,7 +169,8 @@ def _rebuild_if_due(tables: Tables, seen: list[CheckedCustomer], run: int, adopt
             faulty = tables.build()
         except Failed as error:
             return [Alarm("", "build", f"the tables are out of date, and cannot be built: {error}")]
-        atomic_files.store_json(run, _OPENED, wanted)
+        with suppress(OSError):  # _check_disk finds it, and the next run builds again
+            atomic_files.store_json(run, _OPENED, wanted)
     return [Alarm(name, "left-out", f"left out of the tables: {escape(why)}") for name, why in faulty.items()]
 
 
@@ -175,6 +195,7 @@ def _watch_refusals(
         if logs is None:
             return refusal_watch.load(places, run, customers), []
         blind = [] if logs.logs or logs.journal else [Alarm("", "mail log", _NO_LOG)]
+        blind += [Alarm("", "mail log", f"{path}: {_FULL}") for path in logs.on_full_disks()]
         watch = refusal_watch.update(places, run, customers, logs, now)
         routes = next_hop.read_routes(places, watch.customers)
         check = RefusalCheck(tables, routes, logs.postfix, now)

@@ -213,6 +213,13 @@ class _Lock:
     def __enter__(self) -> None:
         os.makedirs(self.folder, 0o755, exist_ok=True)
         self.descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self._take()
+        except BaseException:  # a full disk takes no mark, and this program may live on
+            os.close(self.descriptor)
+            raise
+
+    def _take(self) -> None:
         until = time.monotonic() + self.seconds
         while not self._try_lock():
             if time.monotonic() >= until:
@@ -221,8 +228,11 @@ class _Lock:
                 )
             time.sleep(0.1)
         since = time.strftime("%Y-%m-%d %H:%M:%S %z")
-        with open(self.mark, "w", encoding="utf-8") as mark:
-            mark.write(f"{os.getpid()} {self.holder}, process {os.getpid()}, since {since}\n")
+        try:
+            with open(self.mark, "w", encoding="utf-8") as mark:
+                mark.write(f"{os.getpid()} {self.holder}, process {os.getpid()}, since {since}\n")
+        except OSError as error:
+            raise Failed(f"nothing is changed: {self.mark} cannot be written: {error.strerror}") from error
 
     def __exit__(self, *_: object) -> None:
         os.unlink(self.mark)

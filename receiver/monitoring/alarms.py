@@ -100,12 +100,13 @@ def raise_alarms(
             if told != before:
                 atomic_files.store_json(run, _TOLD, told)
             return []
-        if _run_alarm_program(relay.alarm, [alarm.line for alarm in new]):
-            atomic_files.store_json(run, _TOLD, {**told, **{alarm.name: today for alarm in new}})
-            new_untold: list[Alarm] = []
-        else:
-            new_untold = new[:_MOST_UNTOLD]
-        atomic_files.store_json(run, _UNTOLD, {"alarms": new_untold})
+        is_told = _run_alarm_program(relay.alarm, [alarm.line for alarm in new])
+        try:
+            if is_told:
+                atomic_files.store_json(run, _TOLD, {**told, **{alarm.name: today for alarm in new}})
+            atomic_files.store_json(run, _UNTOLD, {"alarms": [] if is_told else new[:_MOST_UNTOLD]})
+        except OSError as error:
+            syslog.syslog(syslog.LOG_ERR, f"which alarms were told cannot be written down: {error}")
     return new
 
 

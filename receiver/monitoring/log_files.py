@@ -38,6 +38,11 @@ class OpenedLogs(NamedTuple):
     journal: Journal | None = None
     postfix: Mapping[str, str] = {}  # settings of main.cf
 
+    def on_full_disks(self) -> list[str]:
+        """Return the logs whose disk takes no more lines; a file system that does not tell its size is not full."""
+        disks = {log.path: os.fstatvfs(log.files[-1].descriptor) for log in self.logs}
+        return [path for path, disk in disks.items() if disk.f_blocks and not disk.f_bavail]
+
     def close(self) -> None:
         """Close all."""
         for log in self.logs:

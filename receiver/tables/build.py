@@ -85,6 +85,8 @@ def main() -> int:
         return _end(error.code, str(error))
     except (OSError, BadSettings) as error:
         return _end(FAILED, str(error))
+    except MemoryError:
+        return _end(FAILED, "there is not enough memory; the tables stay as they are")
     _write_lines(1, lines)  # after the lock is free: a caller that does not read must not hold it
     return DONE
 

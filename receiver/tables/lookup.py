@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -15,12 +16,13 @@ from common.main_cf_params import RESTRICTIONS, unlisted_member
 from common.paths import Places
 from common.settings import RelaySettings, load_relay
 from common.verifying_rules import VERIFYING, find_verifying
-from receiver.formatting import escape
+from receiver.formatting import escape, format_time
 from receiver.outcome import Failed
 from receiver.tables import unlisted
 from receiver.tables.manifest import Manifest
 from receiver.tables.postmap import run_postfix
 
+_EDIT = 3_600  # seconds that an edit of main.cf may be under way; it takes some
 LIMIT = 1 << 20  # bytes of addresses that are looked up at once; an upload asks for a third of it
 LISTS = {"relay_domains": "relay_domains", "transport_maps": "transport", "relay_recipient_maps": "exchange_recipients"}
 """The parameters that must name a table of ours, and which."""
@@ -79,10 +81,15 @@ def find_unnamed(places: Places) -> list[str]:
     """Return the parameters of Postfix that no longer name our tables, as `PARAMETER: why`.
 
     Where a customer's server is asked about recipients, also what else has recipients verified, as `verifying: why`.
-    Returns nothing before the first edit of main.cf and during an edit. Raises Failed and BadSettings.
+    Returns nothing before the first edit of main.cf and during an edit; an edit that was cut short is named as well.
+    Raises Failed and BadSettings.
     """
-    if not os.path.exists(f"{places.etc}/main.cf.before") or os.path.exists(f"{places.etc}/main.cf.pending"):
+    begun = _find_edit(places)
+    if begun and 0 <= time.time() - begun < _EDIT:
         return []
+    unproved = [f"main.cf: its edit of {format_time(int(begun))} was cut short, and is not proved"] if begun else []
+    if not os.path.exists(f"{places.etc}/main.cf.before"):
+        return unproved
     where = load_relay(places).config_directory
     lists = _settings(where, "-x", *LISTS)
     missing = [
@@ -91,7 +98,14 @@ def find_unnamed(places: Places) -> list[str]:
         if _lacks_our_table(places, name, lists)
     ]
     found = [*missing, *_find_opened(places, lists), *_find_unreached(places, where), *_find_overridden(places, where)]
-    return [*found, *(f"{VERIFYING}: {line}" for line in _find_verifying(places, where))]
+    return [*unproved, *found, *(f"{VERIFYING}: {line}" for line in _find_verifying(places, where))]
+
+
+def _find_edit(places: Places) -> float:
+    """Return when the edit of main.cf began that is not proved yet, epoch seconds; 0: there is none."""
+    with suppress(FileNotFoundError):
+        return os.stat(f"{places.etc}/main.cf.pending").st_mtime
+    return 0.0
 
 
 def _find_verifying(places: Places, where: str) -> Iterator[str]:

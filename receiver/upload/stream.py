@@ -36,7 +36,7 @@ def read_upload(descriptor: int, folder: str, megabytes: int, seconds: float = S
             if size > megabytes * MEGABYTE:
                 why = "which is max_megabytes in the customer's file"
                 raise BadExport(None, f"the export is larger than {megabytes} MB, {why}")
-            _check_free_space(folder)
+            check_free_space(folder)
             _write(file.fileno(), piece)
         file.seek(0)
         return file.readall()
@@ -63,6 +63,13 @@ def strip_end_mark(export: bytes, required: bool = True) -> bytes:
     return before
 
 
+def check_free_space(folder: str) -> None:
+    """Raise Failed where the disk has too little room for an upload. Raises OSError."""
+    disk = os.statvfs(folder)
+    if disk.f_bavail * disk.f_frsize < SPARE * MEGABYTE:
+        raise Failed(f"{folder}: less than {SPARE} MB free; uploads are refused until there is more")
+
+
 def _open_nameless(folder: str) -> int:
     """Open a new file that only this process can reach."""
     path = os.path.join(folder, f".upload-{os.urandom(8).hex()}")
@@ -79,12 +86,6 @@ def _read_piece(descriptor: int, until: float, seconds: float) -> bytes:
     if left <= 0 or not waiting.poll(left * 1000):
         raise BadExport(None, f"the export did not end within {seconds:g} s: the line is too slow, or the client hangs")
     return os.read(descriptor, _READ)
-
-
-def _check_free_space(folder: str) -> None:
-    disk = os.statvfs(folder)
-    if disk.f_bavail * disk.f_frsize < SPARE * MEGABYTE:
-        raise Failed(f"{folder}: less than {SPARE} MB free; uploads are refused until there is more")
 
 
 def _write(descriptor: int, piece: bytes) -> None:

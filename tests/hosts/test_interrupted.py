@@ -87,6 +87,8 @@ def was_killed(host: LabHost, operator: Operator, victim: str, has_come: Moment)
         run.kill()
     _, err = run.communicate()
     assert run.returncode in (0, 4 if victim == "agent" else -signal.SIGKILL), err
+    if run.returncode == 4:
+        assert "run it again: the next run finishes what was begun" in err
     return run.returncode != 0
 
 

@@ -262,6 +262,16 @@ def test_a_customer_whose_settings_are_damaged_is_told_and_nobody_sees_a_traceba
     assert "settings.json" in output(done)
 
 
+@pytest.mark.parametrize("verb", ["receive", "status", None])
+def test_a_disk_that_takes_no_lock_is_told_and_nobody_sees_a_traceback(relay: SmallRelay, verb: str | None) -> None:
+    (relay.var / "run" / "call-0").unlink(missing_ok=True)
+    (relay.var / "run" / "call-0").mkdir()  # which fails as a read-only file system does
+    done = relay.forced_command(verb, export(people(40)) + MARK)
+    assert done.returncode == FAILED
+    assert output(done).startswith("acme: failed: [Errno 21] Is a directory: ")
+    assert relay.in_force() == {*people(40)}
+
+
 def test_an_attack_by_uploads_without_end_leaves_room_for_those_of_others(relay: SmallRelay) -> None:
     with ExitStack() as running:
         for _ in range(locks.UPLOADS):

@@ -258,6 +258,20 @@ def test_a_relay_without_any_log_says_that_nothing_is_watched(relay: SmallRelay,
     assert any(line.startswith("no mail log is found, nor a journal: refusals are not watched") for line in alarms)
 
 
+@pytest.mark.parametrize(("size", "told"), [(1000, True), (0, False)])
+def test_a_log_whose_disk_is_full_is_told(
+    relay: SmallRelay, log: Path, monkeypatch: pytest.MonkeyPatch, size: int, told: bool
+) -> None:
+    """A file system of no size does not tell it."""
+    disk = [*os.statvfs("/")]
+    disk[2:5] = size, 0, 0
+    with relay.opened_logs(log) as logs:
+        monkeypatch.setattr("os.fstatvfs", lambda descriptor: os.statvfs_result(disk))
+        alarms = run_timer(relay.places, relay.tables, int(time.time()), logs).record["alarms"]
+    full = f"{log}: its disk is full, so that lines are lost, and refusals in them are not watched"
+    assert (full in alarms) == told
+
+
 # ---- damage and bounds
 
 

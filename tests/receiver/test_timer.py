@@ -20,6 +20,7 @@ from receiver.outcome import Answer, Busy, Origin
 from receiver.system import locks
 from receiver.system.atomic_files import open_directory
 from receiver.timer import run_timer
+from receiver.upload import stream
 from tests.support.next_hop_server import mail_server
 from tests.support.small_relay import SmallRelay, age, people
 
@@ -269,6 +270,45 @@ def test_an_alarm_that_could_not_be_told_is_told_though_its_cause_is_gone_by_the
     relay.program("alarm", works)
     assert alarm_lines(relay, DAY) == ["tables that Postfix could not read were built anew: plus: cannot be read"]
     assert alarm_lines(relay, DAY + 300) == []
+
+
+def test_a_disk_that_takes_nothing_keeps_no_alarm_from_being_told(relay: SmallRelay) -> None:
+    """Nothing can be noted, so each run tells all; a directory where a draft would be fails as a full disk does."""
+    relay.offer(people(20))
+    age(relay, 31)
+    for name in ("timer", "opened", "alarms", "alarms-untold"):
+        (relay.var / "run" / f".{name}.json").mkdir()
+    for _ in range(2):
+        lines = alarm_lines(relay)
+        assert lines[0].startswith(f"{relay.places.run} cannot be written: Is a directory; ")
+        assert any(line.startswith("acme: held since ") for line in lines)
+        assert "acme: OPEN, no good list for 31 days: acme.example" in lines
+        assert metrics(relay)['postern_alarms{customer="",kind="disk"}'] == 1
+
+
+def test_a_customer_s_folder_that_takes_nothing_keeps_none_of_its_alarms_from_being_told(relay: SmallRelay) -> None:
+    relay.offer(people(20))
+    marker = Path(relay.places.opened("acme"))
+    marker.parent.mkdir()
+    marker.write_text(Opened("acme", int(time.time()), "olga@desk").text())
+    for name in (".accepted.json", "heads-in-force.json"):
+        (relay.folder / name).mkdir()
+    lines = alarm_lines(relay)
+    assert any(line.startswith("acme: held since ") for line in lines)
+    assert any(" by olga@desk: everybody can be written to in acme.example; " in line for line in lines)
+    assert relay.accepted().keys() == {"acme.example"}
+    (relay.folder / ".accepted.json").rmdir()
+    run(relay)
+    assert relay.accepted() == {}
+
+
+def test_a_disk_without_room_for_an_upload_is_told_once_a_day(
+    relay: SmallRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "SPARE", 1 << 40)
+    (line,) = alarm_lines(relay)
+    assert line == f"{relay.places.run}: less than {1 << 40} MB free; uploads are refused until there is more"
+    assert alarm_lines(relay) == []
 
 
 def test_without_a_program_alarms_go_to_the_log_alone(relay: SmallRelay) -> None:

@@ -340,6 +340,15 @@ def test_a_killed_run_leaves_no_lock_and_is_not_named_as_its_holder(start: Start
     os.close(descriptor)
 
 
+def test_a_lock_whose_mark_the_disk_does_not_take_is_given_back(here: Here, start: Start, tmp_path: Path) -> None:
+    """By a program that lives on, while uploads wait for that lock. A directory cannot be written either."""
+    (tmp_path / "lock" / ".holder").mkdir(parents=True)
+    with pytest.raises(HostError, match=r"nothing is changed: .*/lock/\.holder cannot be written: Is a dir"):
+        here.apply(file(str(tmp_path / "a"), "1\n"))
+    (tmp_path / "lock" / ".holder").rmdir()
+    start(seconds=0.2).apply(file(str(tmp_path / "b"), "1\n"))
+
+
 # ---- derived
 
 

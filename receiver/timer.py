@@ -181,6 +181,8 @@ def _watch_refusals(
             return refusal_watch.load(places, run, customers), []
         blind = [] if logs.logs or logs.journal else [Alarm("", "mail log", _NO_LOG)]
         watch = refusal_watch.update(places, run, customers, logs, now)
+        silence = "" if blind else watch.silence(now)
+        blind += [Alarm("", "mail log silent", f"{silence}, so refusals are not watched")] if silence else []
         routes = refusal_watch.read_routes(places, watch.customers)
         check = RefusalCheck(tables, routes, logs.postfix, now)
         found = check.raise_alarms(watch)

@@ -27,6 +27,7 @@ from receiver.monitoring.refusals_file import StoredRefusals
 from receiver.outcome import Failed
 
 SECONDS = 20.0  # for one reading; what is left is read by the next one
+SILENT = 2  # days without a line of smtpd, after which the log is not where it writes
 _LINES = 1_000_000_000  # that one reading has at most: lines of a later one have higher numbers
 
 
@@ -73,7 +74,7 @@ class Watch(NamedTuple):
             "seen": {name: each.record for name, each in refusals.of_strangers.items()},
             "mail_days": {name: mail.days for name, mail in refusals.mail.items()},
             "days": DAYS,
-            "incomplete": self._incomplete(customer, oldest),
+            "incomplete": self._incomplete(customer, now),
         }
 
     def seen_mail(self, customer: str, now: float) -> SeenMail:
@@ -81,13 +82,14 @@ class Watch(NamedTuple):
 
         Mail that waits counts: while a server is down it is the only sign.
         """
-        why = self._incomplete(customer, oldest_day(now))
+        why = self._incomplete(customer, now)
         if customer not in self.customers:
             return SeenMail(unseen=(why,))
         return SeenMail(self.customers[customer].refusals.mail, (why,) if why else ())
 
-    def _incomplete(self, customer: str, oldest: str) -> str:
+    def _incomplete(self, customer: str, now: float) -> str:
         """Return why there may have been more; nothing: all was seen."""
+        oldest = oldest_day(now)
         if not self.state.read:
             return "the mail log has not been read yet; the timer does that as root, every five minutes"
         if self.state.is_behind:
@@ -97,7 +99,18 @@ class Watch(NamedTuple):
         if customer not in self.customers:
             return "the customer's settings or files cannot be read"
         since = self.customers[customer].since
-        return "" if since <= oldest else f"the mail log is known since {since}"
+        return f"the mail log is known since {since}" if since > oldest else self.silence(now)
+
+    def silence(self, now: float) -> str:
+        """Return why the log cannot be all that Postfix says: its smtpd has written nothing there for days.
+
+        It may write elsewhere, or not get at the logger: from a chroot it needs a socket of its own. Nothing: it has
+        been heard, or the log is not read for so long yet.
+        """
+        since = self.state.heard
+        if not self.state.read or since >= day(now - SILENT * DAY):
+            return ""
+        return f"no line of Postfix's smtpd is in the mail log since {since}: it writes elsewhere, or to no logger"
 
     def has_gaps(self, oldest: str) -> bool:
         """Return whether lines since a day are missing, or not read yet."""
@@ -215,7 +228,10 @@ def _read_on(
     cursor = _read_journal(logs, log, losses, collector, is_over) or state.cursor
     collector.settle(hops.settle(earlier))
     unread, gap = state.unread + losses.unread, day(now) if losses.gaps else state.gap
-    return LogState(int(now), positions, tuple(log.cut), tuple(hops.held_back), cursor, unread, gap, not is_whole)
+    heard = min(max(state.heard or day(now), losses.heard), day(now))
+    return LogState(
+        int(now), positions, tuple(log.cut), tuple(hops.held_back), cursor, unread, gap, not is_whole, heard
+    )
 
 
 def _read_journal(

@@ -165,6 +165,29 @@ def test_what_a_clock_that_was_ahead_had_forgotten_is_counted_anew_once_it_is_ri
     assert after.refused[BOB].kinds == {"unlisted": 1}
 
 
+def test_a_log_in_which_others_write_and_postfix_does_not_is_told_and_not_taken_for_one_without_mail(
+    relay: SmallRelay, log: Path
+) -> None:
+    """Of a chroot without a socket of the logger qmgr's lines are there, and smtpd's are not."""
+    for back in (20, 0):  # days known for long enough, so that nothing else is missing
+        append(log, today(back).encode() + b"postfix/qmgr[9]: 4ABC: removed\n")
+    later = time.time() + 15 * DAY
+    append(
+        log,
+        smtpd(
+            "connect from mx.example[192.0.2.1]", time.strftime("%Y-%m-%dT10:00:00+00:00 mx1 ", time.localtime(later))
+        ),
+    )
+    assert read(relay, log, later).seen_mail("acme", later) == SeenMail()
+    assert read(relay, log, later + 2 * DAY).seen_mail("acme", later + 2 * DAY).unseen == ()
+    append(log, today(-18).encode() + b"postfix/qmgr[9]: 4ABD: removed\n")
+    (said,) = read(relay, log, later + 3 * DAY).seen_mail("acme", later + 3 * DAY).unseen
+    assert said.startswith("no line of Postfix's smtpd is in the mail log since ")
+    with relay.opened_logs(log) as logs:
+        alarms = run_timer(relay.places, relay.tables, int(later + 3 * DAY), logs).record["alarms"]
+    assert any("so refusals are not watched" in line for line in alarms)
+
+
 def test_logs_that_both_begin_with_a_hole_are_no_copies_of_one_another(relay: SmallRelay, log: Path) -> None:
     for number in range(2, 4):
         size, rotated = log.stat().st_size + 8_192, log.with_name("mail.log.1")

@@ -102,19 +102,22 @@ class Watch(NamedTuple):
         return f"the mail log is known since {since}" if since > oldest else self.silence(now)
 
     def silence(self, now: float) -> str:
-        """Return why the log cannot be all that Postfix says: its smtpd has written nothing there for days.
-
-        It may write elsewhere, or not get at the logger: from a chroot it needs a socket of its own. Nothing: it has
-        been heard, or the log is not read for so long yet.
-        """
-        since = self.state.heard
-        if not self.state.read or since >= day(now - SILENT * DAY):
-            return ""
-        return f"no line of Postfix's smtpd is in the mail log since {since}: it writes elsewhere, or to no logger"
+        """Return why the log cannot be all that Postfix says: its smtpd has written nothing there for days."""
+        return _silence(self.state, now)
 
     def has_gaps(self, oldest: str) -> bool:
         """Return whether lines since a day are missing, or not read yet."""
         return self.state.gap >= oldest or self.state.is_behind
+
+
+def _silence(state: LogState, now: float) -> str:
+    """Return since when smtpd has written nothing; nothing: it has, or the log is not read for so long yet.
+
+    It may write elsewhere, or not get at the logger: from a chroot it needs a socket of its own.
+    """
+    if not state.heard or state.heard >= day(now - SILENT * DAY):
+        return ""
+    return f"no line of Postfix's smtpd is in the mail log since {state.heard}: it writes elsewhere, or to no logger"
 
 
 def day(now: float) -> str:
@@ -227,6 +230,7 @@ def _read_on(
             positions[opened.path] = reading.position
     cursor = _read_journal(logs, log, losses, collector, is_over) or state.cursor
     collector.settle(hops.settle(earlier))
+    losses.gaps |= bool(_silence(state, state.read) and losses.heard)  # what it said meanwhile is nowhere
     unread, gap = state.unread + losses.unread, day(now) if losses.gaps else state.gap
     heard = min(max(state.heard or day(now), losses.heard), day(now))
     return LogState(

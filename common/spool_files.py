@@ -15,7 +15,7 @@ UNVERIFIED = "unproven.json"
 REFUSAL_ALARMS = "refusal-alarms.json"
 HEADS_IN_FORCE = "heads-in-force.json"
 FOLLOW = "follow.json"  # of no customer: it lies in Places.run
-TIMER = "timer.json"  # as well: when the timer ran last, and whether all of its alarms could be told
+TIMER = "timer.json"  # as well: when the timer ran last, what it found of the relay, and whether that could be told
 
 SMALL = 1 << 20  # bytes of a JSON file of a spool that are read
 LATEST = 253_402_300_799  # epoch seconds: the end of year 9999, after which nothing can be printed as a date

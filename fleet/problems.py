@@ -18,6 +18,7 @@ from receiver.outcome import AHEAD
 from receiver.store.alarms import SILENT
 from roles.relay import Facts
 
+NOT_RUN = 1_800  # seconds after which a relay's timer ought to have run: it does every five minutes
 NOT_TRIED = 600  # seconds after which a relay ought to have tried to follow the store: it does each minute
 
 
@@ -68,10 +69,24 @@ def relay_problems(
     if abs(ahead := facts.clock - clock) > AHEAD:
         way = "ahead of" if ahead > 0 else "behind"
         yield Problem("clock", f"its clock is {abs(ahead) // 60} minutes {way} this machine's")
+    yield from _timer_problems(facts)
     yield from _store_problems(facts)
     if strangers := sorted({*facts.customers} - theirs - everything.unread):
         what = f"has customers this inventory does not put on it: {', '.join(strangers)}"
         yield Problem("customers", f"{what}; {_farewell(everything, strangers[0], relay)}")
+
+
+def _timer_problems(facts: Facts) -> Iterator[Problem]:
+    """Yield that a relay's timer runs no more, or else what it found of the relay in its last run."""
+    if not facts.timer:
+        return
+    silent = facts.clock - facts.timer["ran"]
+    if silent > NOT_RUN:
+        text = f"its timer has not run for {format_age(silent)}: it raises no alarm, and opens no domain"
+        yield Problem("timer", f"{text}; does cron or postern.timer run, or does `postern tick` hang there?")
+        return
+    for kind, text in facts.timer["alarms"]:
+        yield Problem(escape(kind, 40), escape(text, 1_000))
 
 
 def _store_problems(facts: Facts) -> Iterator[Problem]:

@@ -17,7 +17,7 @@ from receiver.lists.spool import Spool
 from receiver.monitoring import adopted_maps, alarms, asking, metrics, next_hop, refusal_watch
 from receiver.monitoring.alarms import Alarm
 from receiver.monitoring.log_files import OpenedLogs
-from receiver.monitoring.log_findings import Watch
+from receiver.monitoring.log_findings import Watch, describe_silence
 from receiver.monitoring.refusal_check import RefusalCheck
 from receiver.monitoring.status import Status
 from receiver.outcome import Answer, Busy, Failed, Stopped
@@ -68,9 +68,10 @@ def _run_all(
     every = (alarm for each in seen for alarm in each.alarms)
     others = find_watched_elsewhere(places, [each.settings.customer for each in seen], now)
     every = (alarm for alarm in every if not (alarm.customer in others and alarm.kind.startswith(_OF_UPLOADS)))
-    found += alarms.merge_outage(every, sum(1 for each in seen if each.status.heard))
-    watch, of_refusals = _watch_refusals(places, tables, run, seen, logs, now)
-    found += of_refusals + _watch_adopted(tables, seen, watch, logs, now)
+    of_lists = alarms.merge_outage(every, sum(1 for each in seen if each.status.heard))
+    found += of_lists
+    watch, of_refusals, blind = _watch_refusals(places, tables, run, seen, logs, now)
+    found += of_refusals + blind + _watch_adopted(tables, seen, watch, logs, now)
     totals = {name: each.refusals.totals for name, each in watch.customers.items()} if watch else {}
     alarmed = [(alarm.customer, alarm.kind.partition(" ")[0]) for alarm in found]
     try:
@@ -78,7 +79,8 @@ def _run_all(
     except OSError as error:
         found.append(Alarm("", "metrics", f"metrics cannot be written: {error}"))
     told = alarms.raise_alarms(found, places, relay, now, _ENDING)
-    atomic_files.store_json(run, TIMER, {"ran": now, "told": alarms.are_told(run)})
+    own = [alarm for alarm in found if alarm not in of_lists and alarm not in of_refusals]
+    _note_run(run, own, now)
     lines, new = ([alarm.line for alarm in some] for some in (found, told))
     return Answer.done([], customers=len(seen), alarms=lines, told=new)  # it prints nothing, as cron would mail it
 
@@ -97,6 +99,13 @@ def _check_disk(places: Places, run: int) -> list[Alarm]:
         why = f"{places.run} cannot be written: {error.strerror}"
         return [Alarm("", "disk", f"{why}; no upload is taken, and each run of the timer raises its alarms again")]
     return []
+
+
+def _note_run(run: int, own: list[Alarm], now: int) -> None:
+    """Write that the timer ran, for `inv status` and for other relays, with what status cannot see in the spools."""
+    lines = [(alarm.kind.partition(" ")[0], alarm.line) for alarm in own]
+    with suppress(OSError):  # _check_disk finds it
+        atomic_files.store_json(run, TIMER, {"ran": now, "told": alarms.are_told(run), "alarms": lines})
 
 
 def _check_customer(places: Places, tables: Tables, customer: str, now: int) -> CheckedCustomer | Alarm:
@@ -188,24 +197,29 @@ def _repair_tables(tables: Tables) -> list[Alarm]:
 
 def _watch_refusals(
     places: Places, tables: Tables, run: int, seen: list[CheckedCustomer], logs: OpenedLogs | None, now: int
-) -> tuple[Watch | None, list[Alarm]]:
-    """Read what is new in the mail logs and ask about what looks wrong. A failure here stops nothing else."""
+) -> tuple[Watch | None, list[Alarm], list[Alarm]]:
+    """Read what is new in the mail logs and ask about what looks wrong; return the alarms, and why some may be missing.
+
+    A failure here stops nothing else.
+    """
     customers = [each.settings for each in seen]
     try:
         if logs is None:
-            return refusal_watch.load(places, run, customers), []
+            return refusal_watch.load(places, run, customers), [], []
         blind = [] if logs.logs or logs.journal else [Alarm("", "mail log", _NO_LOG)]
         blind += [Alarm("", "mail log", f"{path}: {_FULL}") for path in logs.on_full_disks()]
         watch = refusal_watch.update(places, run, customers, logs, now)
+        silence = "" if blind else describe_silence(watch.state, now)
+        blind += [Alarm("", "mail log silent", f"{silence}, so refusals are not watched")] if silence else []
         routes = next_hop.read_routes(places, watch.customers)
         check = RefusalCheck(tables, routes, logs.postfix, now)
         found = check.raise_alarms(watch)
         refusal_watch.save(places, watch)
-        return watch, [*found, *blind]
+        return watch, found, blind
     except (Stopped, OSError) as error:
-        return None, [Alarm("", "mail log", f"the mail log cannot be read: {escape(str(error))}")]
+        return None, [], [Alarm("", "mail log", f"the mail log cannot be read: {escape(str(error))}")]
     except Exception as error:  # noqa: BLE001 - what one customer's files hold keeps no other alarm from being raised
-        return None, [Alarm("", "mail log", f"refusals are not watched: {_describe(error)}")]
+        return None, [], [Alarm("", "mail log", f"refusals are not watched: {_describe(error)}")]
 
 
 def _watch_adopted(

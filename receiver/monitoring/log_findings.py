@@ -12,6 +12,8 @@ from receiver.lists.review_record import MailSeen
 from receiver.monitoring.log_state import LogState
 from receiver.monitoring.refusals import DAYS, Refusals
 
+SILENT = 2  # days without a line of smtpd, after which the log is not where it writes
+
 
 class WatchedCustomer(NamedTuple):
     """One customer's refusals."""
@@ -56,7 +58,7 @@ class Watch(NamedTuple):
             "seen": {name: each.record for name, each in refusals.of_strangers.items()},
             "mail_days": {name: mail.days for name, mail in refusals.mail.items()},
             "days": DAYS,
-            "incomplete": self._incomplete(customer, oldest),
+            "incomplete": self._incomplete(customer, now),
         }
 
     def seen_mail(self, customer: str, now: float) -> SeenMail:
@@ -64,13 +66,14 @@ class Watch(NamedTuple):
 
         Mail that waits counts: while a server is down it is the only sign.
         """
-        why = self._incomplete(customer, oldest_day(now))
+        why = self._incomplete(customer, now)
         if customer not in self.customers:
             return SeenMail(unseen=(why,))
         return SeenMail(self.customers[customer].refusals.mail, (why,) if why else ())
 
-    def _incomplete(self, customer: str, oldest: str) -> str:
+    def _incomplete(self, customer: str, now: float) -> str:
         """Return why there may have been more; empty where all was seen."""
+        oldest = oldest_day(now)
         if not self.state.read:
             return "the mail log has not been read yet; the timer does that as root, every five minutes"
         if self.state.is_behind:
@@ -80,11 +83,21 @@ class Watch(NamedTuple):
         if customer not in self.customers:
             return "the customer's settings or files cannot be read"
         since = self.customers[customer].since
-        return "" if since <= oldest else f"the mail log is known since {since}"
+        return f"the mail log is known since {since}" if since > oldest else describe_silence(self.state, now)
 
     def has_gaps(self, oldest: str) -> bool:
         """Return whether lines since a day are missing, or not read yet."""
         return self.state.gap >= oldest or self.state.is_behind
+
+
+def describe_silence(state: LogState, now: float) -> str:
+    """Return since when smtpd has written nothing; empty where it has, or where the log was not read for so long yet.
+
+    It may write elsewhere, or not reach the logger: in a chroot it needs a socket of its own.
+    """
+    if not state.heard or state.heard >= local_day(now - SILENT * DAY):
+        return ""
+    return f"no line of Postfix's smtpd is in the mail log since {state.heard}: it writes elsewhere, or to no logger"
 
 
 def local_day(now: float) -> str:

@@ -24,6 +24,7 @@ class LogState(NamedTuple):
     unread: int = 0  # lines that were not understood
     gap: str = ""  # the last day on which lines were seen to be missing
     is_behind: bool = False  # the time did not suffice for all that is there
+    heard: str = ""  # the newest day on which smtpd or a delivery agent wrote a line, or that of the first reading
 
 
 def load(directory: int) -> LogState:
@@ -51,4 +52,5 @@ def _state(fields: Mapping[str, Any]) -> LogState:
     )
     cuts, cursor = tuple(map(int, fields["cuts"])), str(fields["cursor"])
     numbers = int(fields["unread"]), str(fields["gap"]), bool(fields["is_behind"])
-    return LogState(int(fields["read"]), positions, cuts, held_back, cursor, *numbers)
+    heard = str(fields.get("heard", ""))
+    return LogState(int(fields["read"]), positions, cuts, held_back, cursor, *numbers, heard)

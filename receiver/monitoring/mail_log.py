@@ -29,6 +29,7 @@ _LOST = re.compile(
 _OURS = re.compile(rb"reject: RCPT from|: to=<")
 _WHOLE = re.compile(rb"(?s:.*) (?:proto=(?:SMTP|E?SMTP[A-Z]* helo=<[^<>]*>)|status=[a-z]+ \(.*\))\Z")  # most lines
 _INTERESTING = re.compile(rb"reject: RCPT from|: to=<|repeated \d|\0|messages")
+_CLIENT = b"connect from "  # and disconnect: smtpd says it of every client
 _REPEATED = re.compile(rb"message repeated (\d{1,6}) times?: \[ ?(.*)\]", re.DOTALL)
 _SYSLOG_NG = re.compile(rb"Last message '(.*)' repeated (\d{1,6}) times?, suppressed by syslog-ng on \S+", re.DOTALL)
 _SYSLOGD = re.compile(rb"last message repeated (\d{1,6}) times?")
@@ -44,12 +45,13 @@ class Event(NamedTuple):
 
 
 class Losses:
-    """The lines that a reader did not understand, and whether lines are missing."""
+    """The lines that a reader did not understand, whether lines are missing, and when Postfix was heard last."""
 
     def __init__(self) -> None:
         """Nothing yet."""
         self.unread = 0
         self.gaps = False
+        self.heard = ""  # the newest day on which a client connected, or something was said of a recipient
 
 
 def cut_lengths(lines: Iterable[bytes], known: Iterable[int] = ()) -> frozenset[int]:
@@ -81,8 +83,11 @@ class MailLog:
 
     def read(self, lines: Iterable[bytes], days: Days) -> Iterator[Event]:
         """Yield what lines say, in their order."""
+        client = b""
         for line in lines:
             days.follow(line)
+            if _CLIENT in line:
+                client = line
             if line.startswith(journal_entry.BEGINS):
                 event = self._of_journal(line)
             else:
@@ -90,6 +95,12 @@ class MailLog:
             self._last = event.message if event else None
             if event:
                 yield event
+        head = read_head(client.lstrip(b"\0")) if client else None
+        if head and _is_postfix(head.program):
+            self._hear(days.name(head.stamp))
+
+    def _hear(self, day: str) -> None:
+        self._losses.heard = max(self._losses.heard, day)
 
     def _of_journal(self, line: bytes) -> Event | None:
         """Return what an entry says that was exported from the journal into a file."""
@@ -112,11 +123,14 @@ class MailLog:
             return self._of_logger(head, day)
         if not _is_postfix(head.program):
             return None
+        if _CLIENT in head.message:
+            self._hear(day)
         count, whole = self._repetition(head)
         message = self._certain_message(_read_message(whole) if whole else self._repeated_message(head), head, length)
         if message is None:
             return None
         self._remember(head, message)
+        self._hear(day)
         return Event(day, count, message)
 
     def _without_damage(self, line: bytes) -> bytes:

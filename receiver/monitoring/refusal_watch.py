@@ -17,7 +17,7 @@ from receiver.monitoring.collector import Collector, map_owners
 from receiver.monitoring.journal import read_journal
 from receiver.monitoring.last_hop import LastHops
 from receiver.monitoring.log_files import OpenedLogs
-from receiver.monitoring.log_findings import Watch, WatchedCustomer, local_day, oldest_day
+from receiver.monitoring.log_findings import Watch, WatchedCustomer, describe_silence, local_day, oldest_day
 from receiver.monitoring.log_reading import Part, Reading, drop_copies, find_cut_lengths, find_parts, read_first_day
 from receiver.monitoring.log_state import LogState
 from receiver.monitoring.mail_log import Losses, MailLog
@@ -120,8 +120,12 @@ def _read_on(
             positions[opened.path] = reading.position
     cursor = _read_journal(logs, log, losses, collector, is_over) or state.cursor
     collector.settle(hops.settle(earlier))
+    losses.gaps |= bool(describe_silence(state, state.read) and losses.heard)  # what it said meanwhile is nowhere
     unread, gap = state.unread + losses.unread, local_day(now) if losses.gaps else state.gap
-    return LogState(int(now), positions, tuple(log.cut), tuple(hops.held_back), cursor, unread, gap, not is_whole)
+    heard = min(max(state.heard or local_day(now), losses.heard), local_day(now))
+    return LogState(
+        int(now), positions, tuple(log.cut), tuple(hops.held_back), cursor, unread, gap, not is_whole, heard
+    )
 
 
 def _read_journal(

@@ -221,7 +221,7 @@ def _content(spool: int, name: str, account_owner: Owner, bound: int) -> bytes |
         if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1 or info.st_uid != account_owner.uid:
             raise Damaged(f"{name} is no plain file of the account's own")
         with open(descriptor, "rb", closefd=False) as file:
-            content = file.read(min(bound, there.st_size) + 1)  # which makes room for as many at once
+            content = file.read(min(bound, info.st_size) + 1)  # which makes room for as many at once
     finally:
         os.close(descriptor)
     if len(content) > bound:

@@ -12,7 +12,7 @@ from typing import Any
 from common.main_cf_params import PARAMETERS, REJECT, SOFT
 from common.names import ACCOUNT_PREFIX
 from common.paths import LIBRARY, PLACES
-from common.spool_files import FOLLOW, HEADS_IN_FORCE
+from common.spool_files import FOLLOW, HEADS_IN_FORCE, TIMER
 from common.table_types import BUILT_IN
 from remote.account_files import open_directory, read_json
 from remote.files import read_text
@@ -24,6 +24,7 @@ from remote.programs import find_tool, run_command
 
 PIECES = ("/etc/ssh/sshd_config.d", "/etc/security/limits.d")
 RECORD = f"{PLACES.etc}/main.cf.before"
+_ALARMS = 50  # of a relay that are read
 SYSTEMD = "/run/systemd/system"  # it exists where systemd runs the machine: sd_booted(3)
 
 
@@ -46,6 +47,7 @@ def _facts(postfix: Postfix, relay: State) -> State:
         "release": read_text(f"{LIBRARY}/release").strip(),
         "has_store": os.path.exists(f"{PLACES.store}/store.json"),
         "followed": read_followed(),
+        "timer": read_timer(),
         "clock": int(time.time()),
         "record": read_record(),
     }
@@ -109,6 +111,16 @@ def read_followed() -> dict[str, Any]:
     if not (isinstance(why, str) and isinstance(reached, int) and isinstance(tried, int)):
         return {}
     return {"why": why[:300], "reached": reached, "tried": tried}
+
+
+def read_timer() -> dict[str, Any]:
+    """Return when the timer ran last, and what it found that no spool says; nothing: it never has."""
+    found = _account_json(PLACES.run, TIMER)
+    ran, alarms = found.get("ran"), found.get("alarms")
+    if not (isinstance(ran, int) and isinstance(alarms, list)):
+        return {}
+    pairs = (each for each in alarms[:_ALARMS] if isinstance(each, list) and len(each) == 2)
+    return {"ran": ran, "alarms": [[str(kind)[:40], str(text)[:1_000]] for kind, text in pairs]}
 
 
 def _account_json(folder: str, name: str) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class Facts(NamedTuple):
     release: str  # of the receiver there; empty: none
     has_store: bool  # it shares a store with other relays
     followed: Mapping[str, Any]  # what its last run of follow noted; nothing where there was none
+    timer: Mapping[str, Any]  # when its timer ran last, and what it found; nothing: it never has
     clock: int  # there, in epoch seconds
 
     @classmethod
@@ -69,6 +70,7 @@ BLANK = Facts(
     release="",
     has_store=False,
     followed={},
+    timer={},
     clock=0,
 )
 

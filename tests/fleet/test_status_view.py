@@ -88,17 +88,6 @@ def test_a_relay_whose_minutely_run_has_ended_for_good_is_told() -> None:
     assert told.urgent
 
 
-def test_a_relay_whose_timer_runs_no_more_is_told() -> None:
-    facts = BLANK._replace(release=RELEASE, customers=("acme",), clock=NOW)
-    for ticked in (0, NOW - 600, NOW + 600):
-        found = problems.relay_problems("mx1", Inventory({}, {}), facts._replace(ticked=ticked), NOW, ())
-        assert "timer" not in [one.kind for one in found]
-    dead = facts._replace(ticked=NOW - 7_200)
-    (told,) = (one for one in problems.relay_problems("mx1", Inventory({}, {}), dead, NOW, ()) if one.kind == "timer")
-    assert told.text.startswith("its timer has not run for 2 h, so no alarm comes from it: ")
-    assert told.urgent
-
-
 def test_what_needs_somebody_stands_first_then_notices_then_the_rest() -> None:
     found = fleet(row("customer-003", "mx1", ROTATION), row("customer-149", "mx5", HELD))
     shown = [(one[0], one[1], one[-1]) for one in status_view.brief_rows(found, NOW)]

@@ -38,6 +38,10 @@ def today(back: int = 0) -> str:
     return time.strftime("%Y-%m-%dT10:00:00.000000+00:00 mx1 ", time.localtime(time.time() - back * DAY))
 
 
+def at(now: float) -> str:
+    return time.strftime("%Y-%m-%dT10:00:00.000000+00:00 mx1 ", time.localtime(now))
+
+
 def refusal_line(number: int, address: str = BOB) -> bytes:
     """Return a refusal that differs from all others."""
     return smtpd(refusal(address), today().replace("000000+", f"{number:06}+"))
@@ -164,6 +168,27 @@ def test_what_a_clock_that_was_ahead_had_forgotten_is_counted_anew_once_it_is_ri
     after = read(relay, log).customers["acme"].refusals
     assert "new@acme.example" in after.mail
     assert after.refused[BOB].kinds == {"unlisted": 1}
+
+
+def test_a_log_in_which_others_write_and_postfix_does_not_is_told_and_not_taken_for_one_without_mail(
+    relay: SmallRelay, log: Path
+) -> None:
+    """Of a chroot without a socket of the logger qmgr's lines are there, and smtpd's are not."""
+    for back in (20, 0):  # days known for long enough, so that nothing else is missing
+        append(log, today(back).encode() + b"postfix/qmgr[9]: 4ABC: removed\n")
+    later = time.time() + 15 * DAY
+    append(log, smtpd("connect from mx.example[192.0.2.1]", at(later)))
+    assert read(relay, log, later).seen_mail("acme", later) == SeenMail()
+    assert read(relay, log, later + 2 * DAY).seen_mail("acme", later + 2 * DAY).unseen == ()
+    append(log, today(-18).encode() + b"postfix/qmgr[9]: 4ABD: removed\n")
+    (said,) = read(relay, log, later + 3 * DAY).seen_mail("acme", later + 3 * DAY).unseen
+    assert said.startswith("no line of Postfix's smtpd is in the mail log since ")
+    with relay.opened_logs(log) as logs:
+        alarms = run_timer(relay.places, relay.tables, int(later + 3 * DAY), logs).record["alarms"]
+    assert any("so refusals are not watched" in line for line in alarms)
+    append(log, smtpd("connect from mx.example[192.0.2.1]", at(later + 3 * DAY)))
+    (said,) = read(relay, log, later + 3 * DAY).seen_mail("acme", later + 3 * DAY).unseen
+    assert said.startswith("the mail log cannot be read, or lines of it are missing")
 
 
 def test_logs_that_both_begin_with_a_hole_are_no_copies_of_one_another(relay: SmallRelay, log: Path) -> None:

@@ -438,6 +438,18 @@ def test_tables_that_break_again_on_the_same_day_are_told_again(relay: SmallRela
     assert len(alarm_lines(relay)) == 1
 
 
+def test_each_run_notes_when_it_was_and_what_it_found_of_the_relay_itself(relay: SmallRelay) -> None:
+    relay.offer(people(20))
+    (relay.etc / "unnamed").write_text("relay_domains: names none\n")
+    run(relay)
+    noted = json.loads((relay.var / "run" / "timer.json").read_text())
+    assert noted["ran"] <= time.time() < noted["ran"] + 60
+    assert noted["told"] is True
+    ((kind, text),) = noted["alarms"]
+    assert kind == "main.cf"
+    assert "relay_domains: names none" in text
+
+
 # ---- metrics
 
 

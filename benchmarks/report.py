@@ -26,8 +26,8 @@ some gigabytes of memory; nothing else should run meanwhile.
 
 Every figure is of whole programs, from their start to their end, on lab hosts: Debian {release} in namespaces of this
 one machine, which carries both the operator's side and the relays. A figure is the median of several runs, with the
-lowest and the highest in brackets. What is compared ran in the same rounds, in turns, each round the other way, and a
-ratio is the median of the rounds' ratios. The figures themselves lie beside the plots, `{folder}/NAME.json`.
+lowest and the highest in brackets. Programs that are compared ran in turns within the same rounds, every other round in
+reverse order; a ratio is the median of the rounds' ratios. The figures are beside the plots, `{folder}/NAME.json`.
 """
 
 

@@ -73,10 +73,6 @@ def measure(quick: bool) -> Answer:
     )
 
 
-def _bars(ran: dict[str, list[Run]]) -> list[tuple[float | str, Spread]]:
-    return [(name, Spread.of(seconds(ran[name]))) for name in NAMES]
-
-
 def _target_text(what: str, size: Size) -> str:
     return f"`inv report`, {size.customers} customers over {size.relays} relays: {what}"
 

@@ -1,4 +1,4 @@
-"""What the operator's words do: each module a story over both ends."""
+"""The commands of `inv`, a module for each: what one does on the relays and at the customer's end, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Take the held list on every relay of a customer, by the numbers and the list of a review."""
+"""Accept the held list on every relay of a customer, by the numbers and the list of a review."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from common.settings import UNLISTED
 from console import terminal
 from console.errors import Refused
 from fleet import relay_cli
-from fleet.relay_cli import CustomerRelays, add_failed, given_answers, restrict_relays
+from fleet.relay_answers import add_failed, given_answers, print_answers
+from fleet.relay_cli import CustomerRelays
 
 _GETS = {"refuse": "refused", "defer": "put off (450)", "ask": "asked about at the customer's own server"}
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -39,13 +40,13 @@ def accept(customer: str, options: AcceptOptions) -> int:
     holding = [name for name, said in given_answers(asked).items() if said.record.get("held")]
     if given_answers(asked) and not holding:
         terminal.error(f"{customer}: nothing is held on {', '.join(given_answers(asked))}")
-        return exit_codes.worst([exit_codes.REFUSED, relay_cli.print_answers(add_failed(asked, {}), options.as_json)])
+        return exit_codes.worst([exit_codes.REFUSED, print_answers(add_failed(asked, {}), options.as_json)])
     if not holding:
-        return relay_cli.print_answers(asked, options.as_json)
+        return print_answers(asked, options.as_json)
     words = [word for name, number in given.items() for word in (f"--{name}", number)]
     words += ["--log-incomplete"] * options.log_incomplete + ["--dry-run"] * options.dry_run
     answers = relay_cli.ask_relays(
-        restrict_relays(scope, holding),
+        scope.restrict(holding),
         "accepting on",
         "accept",
         *words,
@@ -53,7 +54,7 @@ def accept(customer: str, options: AcceptOptions) -> int:
         options.list,
         needs="--although-mail",
     )
-    code = relay_cli.print_answers(add_failed(asked, answers), options.as_json)
+    code = print_answers(add_failed(asked, answers), options.as_json)
     if options.dry_run and code == exit_codes.DONE:
         return exit_codes.PENDING
     if given.get("first") and code == exit_codes.DONE and not options.as_json:

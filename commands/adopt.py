@@ -18,7 +18,8 @@ from deploy.relay_host import RelayHost
 from fleet import adoption, existing_lists, relay_cli, settings_numbers, store_access, store_setup
 from fleet.adoption import NOT_YET
 from fleet.existing_lists import ExistingList
-from fleet.relay_cli import Answers, CustomerRelays, RelayAnswer
+from fleet.relay_answers import Answers, RelayAnswer, print_answers
+from fleet.relay_cli import CustomerRelays
 from fleet.relay_plan import RelayPlan
 from fleet.relays import connect, load_for, run_parallel
 from inventory.domains import table_form
@@ -38,6 +39,7 @@ INSTALLS = (
 class Reading(NamedTuple):
     """What was read of a relay."""
 
+    host: RelayHost  # connected until the command ends
     facts: Facts
     found: State
     blockers: tuple[str, ...]  # why nothing of ours can be put there
@@ -53,20 +55,22 @@ def adopt(customer: str, files: Sequence[str], dry_run: bool, as_json: bool) -> 
     """
     texts = [_read_people(file) for file in files]
     scope = CustomerRelays.of(customer)
-    read = run_parallel(scope.relays, partial(_read, customer=scope.customer, texts=texts), "asking")
-    brought = _unite(read)
-    if not as_json:
-        _show(customer, read, brought)
-    held = {} if dry_run or brought.reasons else _hold(scope, read, brought)
+    with ExitStack() as connections:
+        reading = partial(_read, customer=scope.customer, texts=texts, connections=connections)
+        read = run_parallel(scope.relays, reading, "asking")
+        existing = _unite(read)
+        if not as_json:
+            _show(customer, read, existing)
+        held = {} if dry_run or existing.reasons else _hold(scope, _successful(read), existing)
     if as_json:
-        terminal.print_document(_document(read, brought, held))
+        terminal.print_document(_document(read, existing, held))
     elif held:
-        relay_cli.print_answers(held)
+        print_answers(held)
         _print_next_step(customer, held)
-    elif dry_run and not brought.reasons:
+    elif dry_run and not existing.reasons:
         terminal.say(f"{customer}: without --dry-run {INSTALLS}")
     failed = [code_of(one) for one in read.values() if isinstance(one, Exception)]
-    if brought.reasons:
+    if existing.reasons:
         return exit_codes.worst(failed or [exit_codes.REFUSED])
     return exit_codes.worst(map(_code, held.values())) if held else exit_codes.PENDING
 
@@ -90,17 +94,17 @@ def _print_next_step(customer: str, held: Answers) -> None:
     )
 
 
-def _read(relay: Relay, customer: Customer, texts: Sequence[str]) -> Reading:
+def _read(relay: Relay, customer: Customer, texts: Sequence[str], connections: ExitStack) -> Reading:
     """Read a relay; nothing is written there."""
     forms = {form: name for name in customer.domains for form in (name, table_form(name)) if form}
     asked = Item("existing", config_directory(relay), {"forms": forms, "seconds": ASKING, "texts": list(texts)})
-    with connect(relay) as host:
-        state, found = host.read([*relay_role.facts_items(relay, [customer]), asked])
-        if found is None:
-            raise Refused("it has no Postfix, and so no list to be taken over: `inv provision` sets it up")
-        facts = Facts.of(state)
-        preflight = host.read(relay_role.preflight_items(relay, [], facts))
-    return Reading(facts, found, tuple(relay_role.blockers(relay, [], facts, preflight)))
+    host = connections.enter_context(connect(relay))
+    state, found = host.read([*relay_role.facts_items(relay, [customer]), asked])
+    if found is None:
+        raise Refused("it has no Postfix, and so no list to be taken over: `inv provision` sets it up")
+    facts = Facts.of(state)
+    preflight = host.read(relay_role.preflight_items(relay, [], facts))
+    return Reading(host, facts, found, tuple(relay_role.blockers(relay, [], facts, preflight)))
 
 
 def _unite(read: Readings) -> ExistingList:
@@ -109,26 +113,26 @@ def _unite(read: Readings) -> ExistingList:
     readings = _successful(read)
     blockers = [f"{name}: {text}" for name, one in readings.items() for text in one.blockers]
     given = {address for one in readings.values() for address in one.found.get("given", ())}
-    brought = existing_lists.unite({name: one.found for name, one in readings.items()}, given)
-    reasons = (*failed, *brought.reasons, *blockers)
-    return brought._replace(recipients=(), reasons=reasons) if reasons else brought
+    existing = existing_lists.unite({name: one.found for name, one in readings.items()}, given)
+    reasons = (*failed, *existing.reasons, *blockers)
+    return existing._replace(recipients=(), reasons=reasons) if reasons else existing
 
 
 def _successful(read: Readings) -> dict[str, Reading]:
     return {name: one for name, one in read.items() if isinstance(one, Reading)}
 
 
-def _show(customer: str, read: Readings, brought: ExistingList) -> None:
+def _show(customer: str, read: Readings, existing: ExistingList) -> None:
     for name, one in _successful(read).items():
         for line in existing_lists.describe(one.found):
             terminal.say(f"{name}: {line}")
-    for reason in brought.reasons:
+    for reason in existing.reasons:
         terminal.error(f"{customer}: no list is taken over: {reason}")
-    for note in brought.notes:
+    for note in existing.notes:
         terminal.note(f"{customer}: {note}")
 
 
-def _document(read: Readings, brought: ExistingList, held: Answers) -> dict[str, Any]:
+def _document(read: Readings, existing: ExistingList, held: Answers) -> dict[str, Any]:
     relays: dict[str, Any] = {
         name: {"code": code_of(one), "error": str(one)} for name, one in read.items() if isinstance(one, Exception)
     }
@@ -138,9 +142,9 @@ def _document(read: Readings, brought: ExistingList, held: Answers) -> dict[str,
         failed = {"code": code_of(answer), "error": str(answer)} if isinstance(answer, Exception) else {}
         relays[name]["held"] = failed or (answer.record if isinstance(answer, RelayAnswer) else None)
     return {
-        "lists": list(brought.recipients),
-        "refuses": "; ".join(brought.reasons) or None,
-        "notes": list(brought.notes),
+        "lists": list(existing.recipients),
+        "refuses": "; ".join(existing.reasons) or None,
+        "notes": list(existing.notes),
         "relays": relays,
     }
 
@@ -148,27 +152,26 @@ def _document(read: Readings, brought: ExistingList, held: Answers) -> dict[str,
 # ---- hold
 
 
-def _hold(scope: CustomerRelays, read: Readings, brought: ExistingList) -> Answers:
+def _hold(scope: CustomerRelays, readings: Mapping[str, Reading], existing: ExistingList) -> Answers:
     """Write the customer's tree on each relay, with who closes its domains there, and hold the list."""
-    with ExitStack() as connections:
-        prepared = _prepare(scope, _successful(read), connections)
+    prepared = _prepare(scope, readings)
     failed = {name: one for name, one in prepared.items() if isinstance(one, (HostError, Refused))}
-    ready = relay_cli.restrict_relays(scope.upload_relays(), prepared.keys() - failed.keys())
-    recipients = json.dumps(brought.recipients).encode()
-    return {**failed, **relay_cli.ask_relays(ready, "holding on", "adopt", stdin=recipients)}
+    ready = scope.upload_relays().restrict(prepared.keys() - failed.keys())
+    recipients = json.dumps(existing.recipients).encode()
+
+    def hold_on(relay: Relay) -> RelayAnswer:
+        return relay_cli.ask(readings[relay.name].host, scope.customer, "adopt", stdin=recipients)
+
+    return {**failed, **run_parallel(ready.relays, hold_on, "holding on")}
 
 
-def _prepare(
-    scope: CustomerRelays, readings: Mapping[str, Reading], connections: ExitStack
-) -> Mapping[str, RelayPlan | HostError | Refused]:
+def _prepare(scope: CustomerRelays, readings: Mapping[str, Reading]) -> Mapping[str, RelayPlan | HostError | Refused]:
     """Install what holds a list, and the customer's tree; not our members in main.cf, and no route.
 
     Where the customer has a tree already nothing is written: who closes its domains is known from the first write.
     With a store its settings get their number before any tree is there.
     """
-    looks = run_parallel(
-        scope.relays, lambda relay: _look(relay, scope.customer, readings[relay.name], connections), "looking at"
-    )
+    looks = run_parallel(scope.relays, lambda relay: _look(relay, scope.customer, readings[relay.name]), "looking at")
     able = [look for look in looks.values() if isinstance(look, RelayPlan)]
     set_up = store_setup.set_up_relays([look for look in able if look.relay.store], ProvisionOptions())
     ready = {name: look for name, look in {**looks, **set_up}.items() if isinstance(look, RelayPlan)}
@@ -189,12 +192,11 @@ def _prepare(
     return {**looks, **set_up, **run_parallel([look.relay for look in ready.values()], write_tree, "preparing")}
 
 
-def _look(relay: Relay, customer: Customer, reading: Reading, connections: ExitStack) -> RelayPlan:
+def _look(relay: Relay, customer: Customer, reading: Reading) -> RelayPlan:
     """Return the relay as it was read, with what would be written there. Raises HostError."""
     facts = adoption.with_closers(reading.facts, [customer], reading.found["domains"])
-    host = connections.enter_context(connect(relay, install_python=True))
-    plan = Plan.of(host, _items(relay, customer, facts))
-    return RelayPlan(relay, host, (), reading.facts, plan, (), (), {}, {}, (), facts, ())
+    plan = Plan.of(reading.host, _items(relay, customer, facts))
+    return RelayPlan(relay, reading.host, (), reading.facts, plan, (), (), {}, {}, (), facts, ())
 
 
 def _items(relay: Relay, customer: Customer, facts: Facts) -> list[Item]:

@@ -71,7 +71,7 @@ def _ask(relay: Relay, customer: Customer, asked: _Asked) -> AddressState:
     with connect(relay) as host:
         record, problem = None, ""
         try:
-            said = relay_cli.ask(host, customer.id, "explain", f"--address={asked.address}")
+            said = relay_cli.ask(host, customer, "explain", f"--address={asked.address}")
             record = said.record if said.code == exit_codes.DONE else None
             problem = "" if record else said.text
         except HostError as error:  # its Postfix can be asked all the same

@@ -8,7 +8,7 @@ from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from fleet import relay_cli
-from fleet.relay_cli import Answers, RelayAnswer
+from fleet.relay_answers import Answers, given_answers, print_all, print_failures
 from fleet.relays import load_for
 from receiver.formatting import escape
 
@@ -23,15 +23,15 @@ def find(pattern: str, as_json: bool) -> int:
     everything = load_for("")
     answers = relay_cli.ask_for_all(everything, "find", f"--pattern={pattern}")
     if as_json:
-        return exit_codes.worst([relay_cli.print_all(answers, as_json), everything.code])
+        return exit_codes.worst([print_all(answers, as_json), everything.code])
     _print_found(answers)
-    return exit_codes.worst([*_failures(answers), *_refusals(answers), everything.code])
+    return exit_codes.worst([*print_failures(answers.values()), *_refusals(answers), everything.code])
 
 
 def _print_found(answers: Mapping[str, Answers]) -> None:
     total, asked = 0, False
     for customer, each in answers.items():
-        said = {name: one for name, one in relay_cli.given_answers(each).items() if one.code == exit_codes.DONE}
+        said = {name: one for name, one in given_answers(each).items() if one.code == exit_codes.DONE}
         asked = asked or bool(said)
         lists = {name: [str(address) for address in one.record.get("found", ())] for name, one in said.items()}
         most = max((int(one.record.get("total", 0)) for one in said.values()), default=0)
@@ -54,14 +54,9 @@ def _relays_that_list(having: Iterable[str], asked: Iterable[str], is_whole: boo
     return "" if not is_whole or names == list(asked) else f"  only on {', '.join(names)}"
 
 
-def _failures(answers: Mapping[str, Answers]) -> Iterable[int]:
-    failed = {(name, str(one)): one for each in answers.values() for name, one in each.items()}
-    return [terminal.print_result(name, one) for (name, _), one in failed.items() if not isinstance(one, RelayAnswer)]
-
-
 def _refusals(answers: Mapping[str, Answers]) -> list[int]:
     """Print what relays say that find nothing because they refuse the question."""
-    every = [(name, one) for each in answers.values() for name, one in relay_cli.given_answers(each).items()]
+    every = [(name, one) for each in answers.values() for name, one in given_answers(each).items()]
     refused = {(name, one.text): one.code for name, one in every if one.code != exit_codes.DONE}
     for name, text in refused:
         terminal.print_answer([name], text)

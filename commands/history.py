@@ -5,6 +5,7 @@ from __future__ import annotations
 from common import exit_codes
 from console.errors import Refused
 from fleet import relay_cli
+from fleet.relay_answers import print_all, print_answers
 from fleet.relay_cli import CustomerRelays
 from fleet.relays import load_for, select_name, split_names
 
@@ -19,9 +20,7 @@ def history(customer: str, every: bool, relay: str, diff: str, as_json: bool) ->
             raise Refused("--diff is of one customer's lists, not of several")
         everything = load_for(customer)
         answers = relay_cli.ask_for_all(everything, "history", customer=customer, relay=relay)
-        code = relay_cli.print_all(answers, as_json, quiet="no list has been in force yet")
+        code = print_all(answers, as_json, quiet="no list has been in force yet")
         return exit_codes.worst([code, everything.code])
     words = ["--diff", diff] if diff else []
-    return relay_cli.print_answers(
-        relay_cli.ask_relays(CustomerRelays.of(customer, relay), "asking", "history", *words), as_json
-    )
+    return print_answers(relay_cli.ask_relays(CustomerRelays.of(customer, relay), "asking", "history", *words), as_json)

@@ -1,7 +1,7 @@
-"""All of a customer's domains open, by a marker of root's on each relay, until a person ends it.
+"""Open all of a customer's domains by a marker of root's on each relay, until a person ends it.
 
 The record in the inventory is written first, so that provision brings the marker to a relay that was down; at the end
-it goes first, so that no provision brings it back.
+it is removed first, so that no provision brings the marker back.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from console import terminal
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
 from fleet import relay_cli, store_access
-from fleet.relay_cli import CustomerRelays, RelayAnswer
+from fleet.relay_answers import RelayAnswer, print_answers
+from fleet.relay_cli import CustomerRelays
 from fleet.relays import connect, run_parallel
 from fleet.relays_left_behind import print_left_behind
 from inventory import opened_records
@@ -53,7 +54,7 @@ def open_customer(customer: str, options: OpenOptions) -> int:
     # Followers come last: at the end no marker goes from one before it has heard that no list counts as accepted.
     followers = [relay for relay in scope.relays if relay.name in scope.customer.followers]
     answers = {**answers, **run_parallel(followers, run_on, doing)}
-    code = relay_cli.print_answers(answers, options.as_json)
+    code = print_answers(answers, options.as_json)
     if not options.dry_run:
         print_left_behind(answers, _later(customer, options.end))
     if options.end and not options.dry_run and not options.as_json:
@@ -116,7 +117,7 @@ def _end(host: RelayHost, customer: Customer, dry_run: bool) -> RelayAnswer:
 def _forget_accepted(host: RelayHost, customer: Customer) -> RelayAnswer:
     """Forget which lists were accepted on a relay; a follower takes that from the store. Raises HostError."""
     if host.name not in customer.followers:
-        return relay_cli.ask(host, customer.id, _VERB)
+        return relay_cli.ask(host, customer, _VERB)
     if why := store_access.follow(host):
         raise HostError(f"its marker stays until it has followed the store: {why}")
     return _answer(customer, f"no list of {', '.join(customer.domains)} counts as accepted any more")

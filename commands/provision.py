@@ -34,9 +34,6 @@ def provision(customer: str, every: bool, options: ProvisionOptions, as_json: bo
     return code
 
 
-# ---- keys
-
-
 def _refuse_second_key(customers: Sequence[Customer], given: str) -> None:
     for customer in customers:
         if given and customer.keys and given not in {key.public for key in customer.keys}:

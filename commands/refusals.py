@@ -1,4 +1,4 @@
-"""Whom the relays' mail logs say was refused: asked side by side, or read from log files on this machine."""
+"""Show who was refused, as the relays' mail logs say, or log files on this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from fleet import relay_cli
-from fleet.relay_cli import CustomerRelays, RelayAnswer
+from fleet.relay_answers import RelayAnswer, print_answers
+from fleet.relay_cli import CustomerRelays
 from inventory.model import Customer
 from receiver.formatting import escape
 from receiver.monitoring.collector import Collector, map_owners
@@ -40,7 +41,7 @@ def refusals(customer: str, logs: Sequence[str], now: str, as_json: bool) -> int
             name: _documented_fields(answer) if isinstance(answer, RelayAnswer) else answer
             for name, answer in answers.items()
         }
-    return relay_cli.print_answers(answers, as_json)
+    return print_answers(answers, as_json)
 
 
 def _documented_fields(said: RelayAnswer) -> RelayAnswer:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from console.errors import Refused
 from fleet import relay_cli
+from fleet.relay_answers import print_answers
 from fleet.relay_cli import CustomerRelays
 
 
@@ -15,4 +16,4 @@ def rehearse(customer: str, limits: Sequence[str], as_json: bool) -> int:
         raise Refused(f"--guard {wrong[0]}: KEY=VALUE is wanted, as shrink_percent=5")
     words = [word for limit in limits for word in ("--guard", limit)]
     answers = relay_cli.ask_relays(CustomerRelays.of(customer), "asking", "rehearse", *words)
-    return relay_cli.print_answers(answers, as_json)
+    return print_answers(answers, as_json)

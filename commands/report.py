@@ -32,7 +32,7 @@ _LONGEST = 20_000  # characters of a value on the page; a path of a chart is the
 
 
 class RelayLook(NamedTuple):
-    """The state of one relay, and its customers' last days, or why those are not known."""
+    """The state of one relay, and its customers' last days, or why they are not known."""
 
     state: RelayState
     figures: dict[str, Figures | str] | HostError

@@ -5,7 +5,8 @@ from __future__ import annotations
 from common import exit_codes
 from console import terminal
 from fleet import relay_cli
-from fleet.relay_cli import Answer, CustomerRelays, RelayAnswer
+from fleet.relay_answers import Answer, RelayAnswer, print_all, print_answers
+from fleet.relay_cli import CustomerRelays
 from fleet.relays import load_for, select_named, split_names
 
 
@@ -14,17 +15,15 @@ def resume(customer: str, dry_run: bool, as_json: bool) -> int:
     if dry_run:
         return _show_what_waits(customer, as_json)
     if len(split_names(customer)) > 1:
-        return relay_cli.print_all(relay_cli.ask_customers(_upload_relays(customer), "resume"), as_json)
-    return relay_cli.print_answers(
-        relay_cli.ask_relays(CustomerRelays.of(customer).upload_relays(), "asking", "resume"), as_json
-    )
+        return print_all(relay_cli.ask_customers(_upload_relays(customer), "resume"), as_json)
+    return print_answers(relay_cli.ask_relays(CustomerRelays.of(customer).upload_relays(), "asking", "resume"), as_json)
 
 
 def _show_what_waits(customer: str, as_json: bool) -> int:
     """Show how the list stands where it is frozen, and whether one waits; PENDING where it is frozen anywhere."""
     found = relay_cli.ask_customers(_upload_relays(customer), "status")
     frozen = {id_: {name: said for name, said in each.items() if _may_be_frozen(said)} for id_, each in found.items()}
-    code = relay_cli.print_all(frozen, as_json)
+    code = print_all(frozen, as_json)
     answers = [said for each in frozen.values() for said in each.values() if isinstance(said, RelayAnswer)]
     if not any(frozen.values()) and not as_json:
         terminal.say("nothing to change: not frozen, uploads take effect")

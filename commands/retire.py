@@ -1,7 +1,7 @@
-"""A customer goes, in order: from its relays, keys first; its own end; its public keys. Or from one relay alone.
+"""Remove a customer: from its relays, keys first; from its own server; its public keys. Or from one relay alone.
 
-The file's way to customers/retired commits: from then on nobody provisions the customer again, and the next run
-finishes what was cut short.
+Moving its file to customers/retired commits the retirement: from then on no command provisions the customer, and the
+next run finishes what was interrupted.
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ def _apply(found: RetirementPlans, relay: Relay) -> str:
     look = found[relay.name]
     assert isinstance(look, RetirementPlan)
     look.plan.apply()
-    return f"{len(look.plan.changes)} change{'' if len(look.plan.changes) == 1 else 's'} made"
+    return f"{count(len(look.plan.changes), 'change')} made"
 
 
 def _clear_end(everything: Inventory, customer: Customer) -> int:

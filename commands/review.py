@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from common import exit_codes
-from fleet import relay_cli, reviews
+from fleet import reviews
+from fleet.relay_answers import print_all, print_answers
 from fleet.relay_cli import customers_of
 from fleet.relays import load_for, select_customers
 
@@ -17,5 +18,5 @@ def review(customer: str, every: bool, as_json: bool) -> int:
     chosen = select_customers(everything, customer, every)
     answers = reviews.ask_for_reviews(customers_of(everything, chosen))
     if len(chosen) == 1 and not every:
-        return relay_cli.print_answers(answers[chosen[0].id], as_json)
-    return exit_codes.worst([relay_cli.print_all(answers, as_json, quiet="nothing is held"), everything.code])
+        return print_answers(answers[chosen[0].id], as_json)
+    return exit_codes.worst([print_all(answers, as_json, quiet="nothing is held"), everything.code])

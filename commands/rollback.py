@@ -10,15 +10,8 @@ from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from fleet import relay_cli
-from fleet.relay_cli import (
-    Answers,
-    CustomerRelays,
-    RelayAnswer,
-    add_failed,
-    common_list,
-    given_answers,
-    restrict_relays,
-)
+from fleet.relay_answers import Answers, RelayAnswer, add_failed, given_answers, print_answers
+from fleet.relay_cli import CustomerRelays
 from fleet.relays import connect, run_parallel
 from fleet.relays_left_behind import print_left_behind
 from fleet.rollback_preview import Preview, preview_rollbacks
@@ -59,40 +52,42 @@ def rollback(customer: str, options: RollbackOptions) -> int:
     """
     scope, back = CustomerRelays.of(customer).upload_relays(), options.back
     asked = relay_cli.ask_relays(scope, "asking", "history")
-    told = {name: said.record for name, said in given_answers(asked).items()}
-    if not told:
-        return relay_cli.print_answers(asked, options.as_json)
-    name, waiting = _choose_list(customer, told, back)
+    records = {name: said.record for name, said in given_answers(asked).items()}
+    if not records:
+        return print_answers(asked, options.as_json)
+    name, waiting = _choose_list(customer, records, back)
     if not name.startswith(options.list):
         moved = f"the list that would be put back is {name[:12]} now, not {options.list[:12]}: an upload came meanwhile"
         raise Refused(f"{moved}; see `inv history {customer}`")
-    there = restrict_relays(scope, waiting)
-    found = preview_rollbacks(there, name, {each: said["history"] for each, said in told.items()})
+    there = scope.restrict(waiting)
+    found = preview_rollbacks(there, name, {each: said["history"] for each, said in records.items()})
     previews = {each: seen for each, seen in found.items() if isinstance(seen, Preview)}
     failed: Answers = {each: seen for each, seen in found.items() if not isinstance(seen, Preview)}
     _check_old(customer, previews)
     if options.dry_run or not _is_named(previews, options):
         return _show(customer, name, previews, failed, options)
-    done = _put_back(restrict_relays(there, previews), name, previews)
+    done = _put_back(there.restrict(previews), name, previews)
     answers = add_failed(asked, {**failed, **done})
-    code = relay_cli.print_answers(answers, options.as_json)
+    code = print_answers(answers, options.as_json)
     again = f"`inv rollback {customer} --dry-run` shows who goes there, and the command that puts the same list back"
     print_left_behind(answers, f"once it is back, {again}")
     return code
 
 
-def _choose_list(customer: str, told: Mapping[str, Mapping[str, Any]], back: str) -> tuple[str, list[str]]:
+def _choose_list(customer: str, records: Mapping[str, Mapping[str, Any]], back: str) -> tuple[str, list[str]]:
     """Return the hash of the list to be put back, and the relays on which it is not yet. Raises Refused."""
-    frozen = {name: str(said["pinned"]["list"]) for name, said in told.items() if said.get("pinned") and not back}
-    if len(frozen) == len(told):
+    frozen = {name: str(said["pinned"]["list"]) for name, said in records.items() if said.get("pinned") and not back}
+    if len(frozen) == len(records):
         names = ", ".join(dict.fromkeys(name[:12] for name in frozen.values()))
         way = f"`inv resume {customer}` ends that, --to N takes another of `inv history {customer}`"
         raise Refused(f"rolled back and frozen already, to list {names}; {way}")
-    earlier = frozen or {name: _list_back(said["history"], int(back or 1)) for name, said in told.items()}
+    earlier = frozen or {name: _list_back(said["history"], int(back or 1)) for name, said in records.items()}
     if short := [name for name, found in earlier.items() if not found]:
         raise Refused(f"no list is kept {back or 1} back on {', '.join(short)}; see `inv history {customer}`")
-    name = common_list(earlier, f"number {back or 1} is not the same list on every relay; see `inv history {customer}`")
-    return name, [each for each in told if each not in frozen]
+    name, *others = dict.fromkeys(earlier.values())
+    if others:
+        raise Refused(f"number {back or 1} is not the same list on every relay; see `inv history {customer}`")
+    return name, [each for each in records if each not in frozen]
 
 
 def _check_old(customer: str, previews: Mapping[str, Preview]) -> None:
@@ -123,7 +118,7 @@ def _show(customer: str, name: str, previews: Mapping[str, Preview], failed: Ans
     elif not options.as_json:
         for line in (*name_recipients("+", "would come", coming), *name_recipients("-", "would go", going)):
             terminal.say(line)
-    codes = [relay_cli.print_answers(failed)] if failed else []
+    codes = [print_answers(failed)] if failed else []
     if not options.dry_run:
         said = f"--removing {options.removing}" if options.removing else "no number was named"
         raise Refused(f"{len(going)} would be removed by it, and {said}; if that is meant: `{command}`")
@@ -139,7 +134,7 @@ def _put_back(scope: CustomerRelays, name: str, previews: Mapping[str, Preview])
         seen = previews[relay.name]
         number = ["--removing", str(len(seen.going))] if seen.is_asked else []
         with connect(relay) as host:
-            return relay_cli.ask(host, scope.customer.id, "rollback", "--list", name, *number)
+            return relay_cli.ask(host, scope.customer, "rollback", "--list", name, *number)
 
     return run_parallel(scope.relays, put_back_on, "rolling back on")
 
@@ -151,14 +146,12 @@ def bring_back(customer: str, options: RollbackOptions) -> int:
         raise Refused(f"--entry {entry}: 12 of 0-9 and a-f, as `inv history {customer}` shows")
     scope = CustomerRelays.of(customer).upload_relays()
     asked = relay_cli.ask_relays(scope, "asking", "history")
-    told = {name: said.record for name, said in given_answers(asked).items()}
-    if old := [name for name, said in told.items() if "log" not in said]:
+    records = {name: said.record for name, said in given_answers(asked).items()}
+    if old := [name for name, said in records.items() if "log" not in said]:
         raise Refused(f"{', '.join(old)}: of a release that knows no entries; `inv provision {customer}` comes first")
     look = ["--dry-run"] * options.dry_run
-    answers = relay_cli.ask_relays(
-        restrict_relays(scope, told), "bringing back on", "rollback", "--entry", entry, *look
-    )
-    code = relay_cli.print_answers(add_failed(asked, answers), options.as_json)
+    answers = relay_cli.ask_relays(scope.restrict(records), "bringing back on", "rollback", "--entry", entry, *look)
+    code = print_answers(add_failed(asked, answers), options.as_json)
     return exit_codes.PENDING if options.dry_run and code == exit_codes.DONE else code
 
 

@@ -1,7 +1,7 @@
-"""A customer's new key beside the old, proved, and the old one gone; or the new one gone and all as it was.
+"""Replace a customer's key: a new one beside the old, a test of it, the old one removed; or the new one removed again.
 
-The content of keys/CUSTOMER/ is the state: (old), (old, new), (new). What was cut short shows in it, or in keys that
-relays still have and nobody has on record any more; the next run goes on from there and begins nothing new.
+The content of keys/CUSTOMER/ is the state: (old), (old, new), (new). An interrupted rotation is visible in it, or in
+keys that relays still have and the inventory has no longer; the next run goes on from there and begins no other.
 """
 
 from __future__ import annotations
@@ -103,31 +103,31 @@ class Rotation(NamedTuple):
         everything = _inventory(customers)
         given = customer_keys.read_given_key(self.options.public_key, everything, customers)
         _refuse_third_key(customers, given)
-        stands = read_key_states(everything, customers)
+        states = read_key_states(everything, customers)
         if self.rotation.finish or self.rotation.undo:
-            return self._end_rotations(stands)
-        cut_short = self._end_rotations([stand for stand in stands if stand.is_cut_short])
+            return self._end_rotations(states)
+        cut_short = self._end_rotations([state for state in states if state.is_cut_short])
         return exit_codes.worst(
-            [cut_short, self._continue([stand for stand in stands if not stand.is_cut_short], given)]
+            [cut_short, self._continue([state for state in states if not state.is_cut_short], given)]
         )
 
     # ---- old and new
 
-    def _continue(self, stands: Sequence[KeyState], given: str) -> int:
+    def _continue(self, states: Sequence[KeyState], given: str) -> int:
         """Provision an old and a new key for each customer.
 
         Where the new one can be tested, test it and end the rotation.
         """
-        beginning = frozenset(stand.customer.id for stand in stands if not stand.is_open)
-        unasked = frozenset[tuple[str, str]]().union(*(stand.removable_unasked() for stand in stands))
+        beginning = frozenset(state.customer.id for state in states if not state.is_open)
+        unasked = frozenset[tuple[str, str]]().union(*(state.removable_unasked() for state in states))
         new_keys = NewKeys(inventory.inventory_path(), self.ends, given, beginning)
         for customer in sorted(beginning) if self.options.dry_run else ():
             terminal.say(f"{customer}: a new key is written at its end and recorded; its public half then goes here:")
-        result = self._provision([stand.customer for stand in stands], unasked, new_keys)
+        result = self._provision([state.customer for state in states], unasked, new_keys)
         if self.options.dry_run:
             return result.code
-        now = _inventory(stand.customer for stand in stands).customers
-        fresh = [stand._replace(customer=now[stand.customer.id]) for stand in stands]
+        now = _inventory(state.customer for state in states).customers
+        fresh = [state._replace(customer=now[state.customer.id]) for state in states]
         return exit_codes.worst(
             [
                 result.code,
@@ -135,12 +135,12 @@ class Rotation(NamedTuple):
             ]
         )
 
-    def _try_new_keys(self, stands: Sequence[KeyState]) -> int:
+    def _try_new_keys(self, states: Sequence[KeyState]) -> int:
         """Test each customer's new key from its end.
 
         Remove the old keys where it works, and the new one where it does not.
         """
-        tried = [(stand.customer, self._test_new_key(stand)) for stand in stands]
+        tried = [(state.customer, self._test_new_key(state)) for state in states]
         ours = not self.options.public_key
         failed = [KeyRemoval(one, _names(one.keys[-1:]), ours) for one, code in tried if code == exit_codes.PROOF]
         proved = [one for one, code in tried if code == exit_codes.DONE]
@@ -148,17 +148,17 @@ class Rotation(NamedTuple):
             [*(code for _, code in tried if code), self._remove_keys(failed), self._switch_to_new_keys(proved)]
         )
 
-    def _test_new_key(self, stand: KeyState) -> int | None:
+    def _test_new_key(self, state: KeyState) -> int | None:
         """Test the new key from the customer's end.
 
         Return an exit code, or None for a kit, which a person must carry first.
         """
-        customer = stand.customer
+        customer = state.customer
         relays = _inventory([customer]).relays
         try:
             with self.ends(customer) as end:
                 if not isinstance(end, Machine):
-                    _print_next_step(stand, end.name)
+                    _print_next_step(state, end.name)
                     return None
                 faults = customer_host.test_key_login(
                     end, customer, [relays[name] for name in customer.upload_relays], customer.keys[-1].name
@@ -187,33 +187,33 @@ class Rotation(NamedTuple):
 
     # ---- only one of them
 
-    def _end_rotations(self, stands: Sequence[KeyState]) -> int:
+    def _end_rotations(self, states: Sequence[KeyState]) -> int:
         """Remove keys where that stops no upload, or where --force is given; return the exit code."""
         codes, removals = [], []
-        for stand in stands:
-            names = stand.keys_to_remove(self.rotation.undo)
+        for state in states:
+            names = state.keys_to_remove(self.rotation.undo)
             if not names:
-                terminal.say(f"{stand.customer.id}: no rotation is open; both ends are checked all the same")
-            if code := self._check_removal(stand, names):
+                terminal.say(f"{state.customer.id}: no rotation is open; both ends are checked all the same")
+            if code := self._check_removal(state, names):
                 codes.append(code)
             else:
-                removals.append(KeyRemoval(stand.customer, names))
+                removals.append(KeyRemoval(state.customer, names))
         return exit_codes.worst([*codes, self._remove_keys(removals)])
 
-    def _check_removal(self, stand: KeyState, names: Sequence[str]) -> int:
+    def _check_removal(self, state: KeyState, names: Sequence[str]) -> int:
         """Print why these keys may not be removed, or which uploads that will stop; return an exit code."""
-        customer, losers = stand.customer.id, list(stand.blockers(self.rotation.undo)) if names else []
-        if self.rotation.force or not losers:
-            for text in losers:
+        customer, blockers = state.customer.id, list(state.blockers(self.rotation.undo)) if names else []
+        if self.rotation.force or not blockers:
+            for text in blockers:
                 terminal.note(f"{customer}: {text}; where its server needs {', '.join(names)}, its uploads end now")
             return exit_codes.DONE
-        for text in losers:
+        for text in blockers:
             terminal.error(f"{customer}: {text}")
         way = "--undo" if self.rotation.undo else "--finish"
         terminal.error(
             f"{customer}: {', '.join(names)} stays; `inv rotate-key {customer} {way} --force` removes it all the same"
         )
-        answered = all(isinstance(look, RelayKeys) for look in stand.found.values())
+        answered = all(isinstance(look, RelayKeys) for look in state.found.values())
         return exit_codes.REFUSED if answered else exit_codes.FAILED
 
     def _remove_keys(self, removals: Sequence[KeyRemoval]) -> int:
@@ -264,11 +264,11 @@ def _refuse_third_key(customers: Sequence[Customer], given: str) -> None:
 # ---- messages
 
 
-def _print_next_step(stand: KeyState, kit: str) -> None:
+def _print_next_step(state: KeyState, kit: str) -> None:
     """Print what the customer's admin must do, or that it is done."""
-    customer, new = stand.customer, stand.customer.keys[-1].name
+    customer, new = state.customer, state.customer.keys[-1].name
     old = ", ".join(_names(customer.keys[:-1]))
-    if not stand.relays_without_use():
+    if not state.relays_without_use():
         terminal.say(
             f"{customer.id}: every relay has seen {new}: `inv rotate-key {customer.id} --finish` removes {old}"
         )
@@ -276,7 +276,7 @@ def _print_next_step(stand: KeyState, kit: str) -> None:
     terminal.say(
         f"{customer.id}: {old} and {new} both work. Carry {kit} to {customer.exchange.directory} on the customer's "
         f"server, leave the old key file there, and run runexport; {key_file(customer, new)} must then lie there. "
-        f"Once {_have_seen(stand.relays_without_use())} {new}: `inv rotate-key {customer.id} --finish`"
+        f"Once {_have_seen(state.relays_without_use())} {new}: `inv rotate-key {customer.id} --finish`"
     )
 
 

@@ -1,4 +1,4 @@
-"""What each relay says beside what is wanted, and what of it needs a person."""
+"""Show what each relay reports beside what is wanted there, and what needs a person."""
 
 from __future__ import annotations
 

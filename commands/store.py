@@ -1,4 +1,4 @@
-"""The store beside the relays: every customer's head there, what each relay has, and what a person may do about it."""
+"""Show the store beside the relays, every customer's head in both; or merge, forget or initialise as a person says."""
 
 from __future__ import annotations
 

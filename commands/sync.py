@@ -10,7 +10,8 @@ from console.options import read_file
 from customer_host import remote_export
 from fleet import merge_lists, relay_cli
 from fleet.merge_lists import MergeRequest
-from fleet.relay_cli import Answer, CustomerRelays, RelayAnswer
+from fleet.relay_answers import Answer, RelayAnswer, print_answers
+from fleet.relay_cli import CustomerRelays
 
 
 class SyncOptions(NamedTuple):
@@ -42,7 +43,7 @@ def sync(customer: str, options: SyncOptions) -> int:
     answers = relay_cli.ask_relays(scope.upload_relays(), "offering to", "offer", *look, stdin=export)
     if options.dry_run:
         answers = {name: _code_of_look(said) for name, said in answers.items()}
-    return relay_cli.print_answers(answers, options.as_json)
+    return print_answers(answers, options.as_json)
 
 
 def _code_of_look(said: Answer) -> Answer:

@@ -11,8 +11,8 @@ from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from console.options import read_file
+from deploy.connection import fetch_host_keys
 from deploy.key_formats import fingerprint
-from deploy.relay_host import fetch_host_keys
 from fleet.relays import load_for
 from inventory import Inventory, key_records
 from inventory.exchange import Ssh

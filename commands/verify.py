@@ -1,4 +1,4 @@
-"""Every relay of a customer asked over SMTP: whether each takes whom it should, and whether they answer alike."""
+"""Ask every relay of a customer over SMTP whether it takes whom it should, and whether the relays answer alike."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def verify(customer: str, every: bool, relay: str, as_json: bool) -> int:
 
 
 def check_shape(answer: State) -> State:
-    """Return an answer of which what is used here has the right shape: it may be anybody's work. Raises HostError."""
+    """Return an answer whose fields have the right shape; a relay may send anything. Raises HostError."""
     asked, listed, caller = answer.get("asked"), answer.get("listed"), answer.get("caller", {})
     rows = [row for each in _values(asked) for row in (each if isinstance(each, list) else [None])]
     right = (

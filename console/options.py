@@ -1,4 +1,4 @@
-"""What was said on the command line of provision and its kin besides the customer."""
+"""The options of the commands that provision, and the files that options name."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class ProvisionOptions(NamedTuple):
 
 
 def read_file(file: str) -> bytes:
+    """Return the content of a file. Raises Refused."""
     try:
         return Path(file).read_bytes()
     except OSError as error:

@@ -61,11 +61,9 @@ def print_plan(title: str, text: str) -> None:
 
 
 def print_answer(names: Sequence[str], text: str) -> None:
-    """Print an answer of one or several relays."""
+    """Print an answer behind the names of all who gave it, which stand out."""
     for number, line in enumerate(text.splitlines()):
-        out.print(
-            Text(f"{', '.join(names)}: " if number == 0 else "  ", style="bold").append(escape(line, 2000), style="")
-        )
+        out.print(Text.assemble((f"{', '.join(names)}: " if number == 0 else "  ", "bold"), escape(line, 2000)))
 
 
 def is_terminal() -> bool:

@@ -1,4 +1,4 @@
-"""Item, the one word for a thing a machine must have; five kinds that every relay knows, and customers' hosts' own."""
+"""Item, a thing that a machine must have; the five kinds that every relay knows, and those of customers' hosts."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Secret:
         self._held: Callable[[], bytes] = lambda: content
 
     def reveal(self) -> bytes:
-        """Return the bytes out. Called where a key is placed and nowhere else."""
+        """Return the bytes. Called where a key is written and nowhere else."""
         return self._held()
 
     def __repr__(self) -> str:

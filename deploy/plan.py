@@ -13,9 +13,9 @@ from deploy.key_formats import Secret
 from deploy.plan_text import plan_lines
 
 DERIVED = ("derived", "schedule")
-PAUSE = 1.0  # seconds from one look to the next
+PAUSE = 1.0  # seconds between two checks
 _UNREAD = object()
-LOOKS = 20  # a program there may be between writing a source and settling what is derived of it, again and again
+RECHECKS = 20  # a program there may change a source again before it has rebuilt what is derived from it
 
 
 class HostError(Exception):
@@ -147,12 +147,12 @@ class Plan:
         return "".join(plan_lines(change.item, change.before, brief) for change in self.changes)
 
     def apply(self) -> None:
-        """Make the changes, then look again: what is still not as wanted is a HostError that names it."""
+        """Make the changes, then read again: what is still not as wanted is a HostError that names it."""
         if not self.changes:
             return
         self.host.make(self.changes)
-        for look in range(LOOKS):
-            time.sleep(PAUSE if look else 0)
+        for check in range(RECHECKS):
+            time.sleep(PAUSE if check else 0)
             left = Plan.of(self.host, self.items).changes
             if not left:
                 return

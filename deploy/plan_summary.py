@@ -25,13 +25,6 @@ def summarize(changes: Iterable[tuple[Item, State | None]]) -> str:
     )
 
 
-def odd_lines(changes: Iterable[tuple[Item, State | None]]) -> Iterator[str]:
-    """Yield what is wrong with things themselves and not their text: a link where a file belongs, another owner."""
-    for item, before in changes:
-        for fault in (before or {}).get("odd", ()):
-            yield f"! {item.name} {fault}"
-
-
 def _file_fates(before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[str]:
     for name in {*before, *after}:
         if name not in before:

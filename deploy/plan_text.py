@@ -25,6 +25,12 @@ def plan_lines(item: Item, now: State | None, brief: bool = False) -> str:
     return "".join(f"{_printable(line)}\n" for line in lines)
 
 
+def odd_lines(item: Item, now: State | None) -> Iterator[str]:
+    """Yield what is wrong with the thing itself and not its text: a link where a file belongs, another owner."""
+    for fault in (now or {}).get("odd", ()):
+        yield f"! {item.name} {fault}"
+
+
 def _of_package(item: Item, _now: State | None, _most: int) -> Iterator[str]:
     yield f"{'install' if item.wanted else 'remove'} package {item.name}"
 
@@ -35,7 +41,7 @@ def _of_account(item: Item, now: State | None, _most: int) -> Iterator[str]:
     elif now is None:
         yield f"create account {item.name} ({', '.join(f'{key} {value}' for key, value in item.wanted.items())})"
     else:
-        yield from _of_odd(item.name, now)
+        yield from odd_lines(item, now)
         changed = [
             f"{key} {now.get(key)} -> {item.wanted[key]}" for key in _changed_fields(now, item.wanted) if key != "odd"
         ]
@@ -55,13 +61,13 @@ def _of_sudo(item: Item, now: State | None, _most: int) -> Iterator[str]:
 
 
 def _of_file(item: Item, now: State | None, most: int) -> Iterator[str]:
-    yield from _of_odd(item.name, now)
+    yield from odd_lines(item, now)
     yield from _mode(item.name, now, item.wanted)
     yield from _texts(item.name, (now or {}).get("content"), (item.wanted or {}).get("content"), most)
 
 
 def _of_tree(item: Item, now: State | None, most: int) -> Iterator[str]:
-    yield from _of_odd(item.name, now)
+    yield from odd_lines(item, now)
     before: Mapping[str, str] = (now or {}).get("files", {})
     after: Mapping[str, str] = (item.wanted or {}).get("files", {})
     changed = _changed_fields(before, after)
@@ -100,12 +106,6 @@ def _changed_fields(before: State, after: State) -> list[str]:
 
 def _value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _of_odd(name: str, now: State | None) -> Iterator[str]:
-    """Yield what is wrong with the thing itself and not its text: a link where a file belongs, another owner."""
-    for fault in (now or {}).get("odd", ()):
-        yield f"! {name} {fault}"
 
 
 def _mode(name: str, now: State | None, wanted: State | None) -> Iterator[str]:

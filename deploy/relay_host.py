@@ -9,13 +9,11 @@ from types import TracebackType
 
 from fabric import Connection
 
-from deploy.connection import close, connect, fetch_host_keys
+from deploy.connection import close, connect
 from deploy.items import Item, State
 from deploy.plan import Change, Done, HostError
 from deploy.remote_command import MOST, RemoteCommand
 from deploy.remote_session import SUDO, Lock, Session, sudo_fault, write_command
-
-__all__ = ["RelayHost", "fetch_host_keys"]
 
 BEGINS = b"\n- the program begins -\n"  # what a login script (.bashrc) prints stands before it
 SAY_BEGIN = "printf '\\n- the program begins -\\n'"

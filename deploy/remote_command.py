@@ -1,4 +1,4 @@
-"""Channel: one remote command of an open connection, its input, output and end."""
+"""One remote command of an open connection: its input, output and end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINE = 1 << 24  # bytes of an answer of the remote program: a thousand customers
 
 
 class RemoteCommand:
-    """One remote command: a Line, or the whole of a conversation."""
+    """One remote command, as a RemoteLine or as a whole conversation."""
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
@@ -36,11 +36,11 @@ class RemoteCommand:
         return cls(channel)
 
     def send(self, data: bytes) -> None:
-        """See Line."""
+        """See RemoteLine."""
         self._channel.sendall(data)
 
     def receive(self, seconds: float = SILENCE) -> bytes:
-        """See Line."""
+        """See RemoteLine."""
         looked, until = 0, time.monotonic() + seconds
         while (end := self._received.find(b"\n", looked) + 1) == 0:
             looked = len(self._received)
@@ -55,7 +55,7 @@ class RemoteCommand:
         return line
 
     def end(self) -> CommandEnd:
-        """See Line."""
+        """See RemoteLine."""
         return self._command_end(_end_of(self._channel.recv_stderr))
 
     def converse(

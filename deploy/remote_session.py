@@ -238,7 +238,7 @@ def _module(path: Path) -> str:
 
 
 def _read_answer(line: bytes) -> dict[str, Any]:
-    """Read an answer. Raises HostError: it may be anybody's work."""
+    """Read an answer. Raises HostError: a machine may send anything."""
     try:
         answer = json.loads(line)
     except (ValueError, RecursionError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from receiver.formatting import escape
 from receiver.lists.accepted import Accepted
 from roles import relay as relay_role
 from roles.relay import Facts
+from roles.relay.customer import tree_files, tree_settings
 
 _OTHERS = 2  # rank of a domain that neither closes nor opens
 OURS, NOBODY = "our list", "nobody is refused"
@@ -89,7 +89,7 @@ def _of_customer(
     accepted = accepted_of(spools, customer.id)
     settings = relay_role.settings(customer)._replace(closed_by=after.closed_by.get(customer.id, {}))
     opens = accepted.opens(settings, facts.clock)
-    tree = _tree(before)
+    tree = tree_settings(tree_files(before))
     for name in dict.fromkeys([*customer.domains, *_names(tree, "domains")]):
         was = _state_before(name, tree, accepted, facts.closed_by.get(customer.id, {}), standing.get(name))
         will = _state(name, name in opens, settings.closed_by) if name in customer.domains else None
@@ -122,14 +122,6 @@ def _state(name: str, is_open: bool, closed_by: Mapping[str, str]) -> DomainStat
     tables = ", ".join(closing_tables(closer))
     beside = " beside our list" if is_closed_by_maps(closer) else ""
     return DomainState(is_open=False, answers=f"{closing_parameter(closer)} ({tables}){beside}")
-
-
-def _tree(before: State | None) -> Mapping[str, object]:
-    try:
-        found = json.loads(((before or {}).get("files") or {}).get("settings.json", "{}"))
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _names(tree: Mapping[str, object], key: str) -> list[str]:
@@ -167,7 +159,7 @@ def _format_change(change: DomainChange) -> str:
 
 
 def _closer_warning(change: DomainChange) -> str:
-    """Return what whoever closed a domain so far goes on doing to people that our list alone has."""
+    """Return what the table that closed a domain so far goes on doing to people whom our list alone has."""
     before = change.before.answers.partition(" ")[0] if change.before else ""
     if before.startswith("smtpd_"):
         until = f"until the table is taken out of {before}"

@@ -1,4 +1,4 @@
-"""Whom relays take today by lists that somebody else keeps: what is brought of it, why nothing is, what is to be known.
+"""Whom relays take today by lists that somebody else keeps: what is taken over, why nothing is, what else to know.
 
 Pure: from what remote.postfix.existing_recipients read on each relay to sentences.
 """
@@ -54,7 +54,7 @@ def describe(state: Mapping[str, Any]) -> list[str]:
     return [escape(line, 1000) for line in _lines(state)]
 
 
-# ---- why nothing is brought
+# ---- why nothing is taken over
 
 
 def _faults(state: Mapping[str, Any]) -> Iterator[str]:
@@ -99,7 +99,7 @@ def _recipients(state: Mapping[str, Any]) -> Iterator[str]:
     yield from (address for address, _ in state.get("kept", ()))
 
 
-# ---- what is told
+# ---- what an operator should know
 
 
 def _lines(state: Mapping[str, Any]) -> Iterator[str]:

@@ -102,7 +102,7 @@ def _kept_answers(record: Mapping[str, Any], mail: Mapping[str, Any]) -> Iterato
         again, longest = escape(kept["refresh"]), escape(kept["expire"])
         yield (
             f"the server's answers are kept in {escape(kept['map'])}: a no that is older than {again} is asked again, "
-            f"after whoever asks has got it once more; none is older than {longest}"
+            f"once the next sender has been told it; none is older than {longest}"
         )
 
 

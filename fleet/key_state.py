@@ -1,7 +1,4 @@
-"""Customers' keys on their relays.
-
-Which were used, and which are still authorised though removed from the inventory.
-"""
+"""Customers' keys on their relays: which were used, and which still open one though the inventory removed them."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from console import terminal
 from console.errors import Refused
 from deploy.plan import HostError
 from fleet import copy_lists, relay_cli, store_access
-from fleet.relay_cli import Answer, Answers, CustomerRelays, RelayAnswer, restrict_relays
+from fleet.relay_answers import Answer, Answers, RelayAnswer, print_answers
+from fleet.relay_cli import CustomerRelays
 from fleet.relays import connect, run_parallel
 from inventory.model import Relay
 from inventory.validators import near
@@ -37,14 +38,14 @@ def merge_lists(scope: CustomerRelays, request: MergeRequest, as_json: bool) -> 
     names = [relay.name for relay in scope.relays]
     if request.relay not in names:
         raise Refused(f"--from {request.relay}: no relay of {scope.customer.id}{near(request.relay, names)}")
-    others = restrict_relays(scope, [name for name in names if name != request.relay])
+    others = scope.restrict([name for name in names if name != request.relay])
     if not others.relays:
         raise Refused(f"{request.relay} is the only relay of {scope.customer.id}: there is none to bring its list to")
     answers = {**_bring_to_upload_relays(scope, others.upload_relays(), request)}
-    followers = restrict_relays(others, scope.customer.followers)
+    followers = others.restrict(scope.customer.followers)
     if followers.relays:
         answers.update(_bring_to_followers(scope, followers, request))
-    return relay_cli.print_answers(answers, as_json)
+    return print_answers(answers, as_json)
 
 
 def _bring_to_upload_relays(scope: CustomerRelays, others: CustomerRelays, request: MergeRequest) -> Answers:
@@ -57,7 +58,7 @@ def _bring_to_upload_relays(scope: CustomerRelays, others: CustomerRelays, reque
     leaving = {name: _leaving_addresses(said) for name, said in looked.items() if isinstance(said, RelayAnswer)}
     _refuse_unnamed(leaving, request)
     numbers = {name: [f"--removing={len(going)}"] for name, going in leaving.items() if _may_change(looked[name])}
-    return {**looked, **_merge(restrict_relays(others, numbers), given, numbers, request)}
+    return {**looked, **_merge(others.restrict(numbers), given, numbers, request)}
 
 
 def _bring_to_followers(scope: CustomerRelays, followers: CustomerRelays, request: MergeRequest) -> Answers:
@@ -66,7 +67,7 @@ def _bring_to_followers(scope: CustomerRelays, followers: CustomerRelays, reques
     if request.dry_run:
         text = f"{customer}: would take what {request.relay} has beside its own list (-0)"
         return {relay.name: _answer(text, exit_codes.PENDING) for relay in followers.relays}
-    (source,) = restrict_relays(scope, [request.relay]).relays
+    (source,) = scope.restrict([request.relay]).relays
     with connect(source) as host:
         heads = store_access.call_store(host, "heads", customer)
 
@@ -89,7 +90,7 @@ def _hand_over(scope: CustomerRelays, name: str) -> bytes:
         with connect(relay) as host:
             return copy_lists.read_lists(scope.customer.id, host)
 
-    given = run_parallel(restrict_relays(scope, [name]).relays, read_from, "asking")[name]
+    given = run_parallel(scope.restrict([name]).relays, read_from, "asking")[name]
     if not isinstance(given, bytes):
         raise given
     return given
@@ -103,7 +104,7 @@ def _merge(
     def merge_on(relay: Relay) -> RelayAnswer:
         with connect(relay) as host:
             relay_cli.require_verb(host, scope.customer.id, _VERB)
-            return relay_cli.ask(host, scope.customer.id, _VERB, *exact, *words[relay.name], stdin=given)
+            return relay_cli.ask(host, scope.customer, _VERB, *exact, *words[relay.name], stdin=given)
 
     return run_parallel(scope.relays, merge_on, "comparing with" if request.dry_run else "bringing to")
 

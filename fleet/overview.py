@@ -97,7 +97,7 @@ def _leftovers(name: str, look: RelayState | HostError | Refused, customers: Seq
 
 
 def _rows(customer: Customer, found: RelayStates) -> Iterator[Row]:
-    """Yield a row for each relay that was reached; what was not is told of the relay, once."""
+    """Yield a row for each relay that was reached; a relay that was not is a problem of its own, named once."""
     for relay in customer.relays:
         look = found.get(relay)
         if isinstance(look, RelayState):

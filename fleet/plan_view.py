@@ -12,7 +12,8 @@ from console.errors import Refused
 from console.grouping import group_names, name_some
 from console.options import ProvisionOptions
 from deploy.plan import HostError, NoPython, Plan
-from deploy.plan_summary import odd_lines, summarize
+from deploy.plan_summary import summarize
+from deploy.plan_text import odd_lines
 from deploy.relay_host import RelayHost
 from fleet.problems import NOT_REACHED
 from fleet.relay_plan import RelayPlan
@@ -32,7 +33,7 @@ def summary_lines(plan: Plan) -> list[str]:
     removals = plan.removals()
     return [
         *([f"removes {', '.join(removals)}"] if removals else []),
-        *odd_lines(changes),
+        *(line for item, before in changes for line in odd_lines(item, before)),
         *_fact_lines(relay_role.plan_facts(changes)),
         *([rest] if rest else []),
     ]

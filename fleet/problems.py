@@ -100,7 +100,7 @@ def tree_problems(changes: Iterable[Change], release: str) -> Iterator[Problem]:
 def list_problems(customer: Customer, found: ListState) -> Iterator[Problem]:
     """Yield what the relay's own timer would, what came to nothing just now, and which domains wait for a list.
 
-    A list that is held says nothing of domains that are open beside it, so both are told.
+    That a list is held says nothing of domains that are open beside it, so both are named.
     """
     for alarm in found.alarms:
         yield Problem(alarm.kind.partition(" ")[0], alarm.text, alarm.kind != refusal_alarms.DAILY)

@@ -1,4 +1,4 @@
-"""Run `postern` on each of a customer's relays at once; answers that are alike are printed once."""
+"""Run `postern` on each of a customer's relays at once."""
 
 from __future__ import annotations
 
@@ -9,41 +9,22 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-from common import exit_codes
 from common.paths import POSTERN
-from console import terminal
-from console.errors import Refused, code_of
-from console.grouping import name_some
+from console.errors import Refused
 from deploy.plan import HostError, Machine
 from deploy.relay_host import RelayHost
+from fleet.relay_answers import SHAPELESS, Answer, Answers, RelayAnswer, check_shape
 from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers, select_named, split_names
 from inventory import Inventory
 from inventory.model import Customer, Relay
 
-_SHAPELESS = "it is not of the shape that an answer of `postern` has"
 _CHANGES = ("offer", "adopt", "accept", "rollback", "resume", "open", "take-over", "merge-list")
 """Verbs that a relay records with the person who asked."""
 _SIDE_BY_SIDE = ("find",)  # reads no mail log: of those that do, the second would see less than the first
 _AT_ONCE = 4  # commands on one connection; sshd takes ten (MaxSessions)
-MOST = 64 << 20  # bytes of an answer: a review names everybody
-
-
-class RelayAnswer(NamedTuple):
-    """What `postern` on one relay answered."""
-
-    code: int
-    record: Mapping[str, Any]
-
-    @property
-    def text(self) -> str:
-        """The answer as people read it."""
-        return "\n".join(self.record.get("lines") or [str(self.record.get("line", ""))])
-
-
-Answer: TypeAlias = RelayAnswer | HostError | Refused
-Answers: TypeAlias = Mapping[str, Answer]
+MOST = 64 << 20  # bytes of an answer, or twice the largest export of the customer: a review names everybody
 
 
 class CustomerRelays(NamedTuple):
@@ -63,8 +44,12 @@ class CustomerRelays(NamedTuple):
 
     def upload_relays(self) -> CustomerRelays:
         """Return the scope with the customer's upload relays alone."""
-        names = self.customer.upload_relays
-        return self._replace(relays=tuple(relay for relay in self.relays if relay.name in names))
+        return self.restrict(self.customer.upload_relays)
+
+    def restrict(self, names: Iterable[str]) -> CustomerRelays:
+        """Return the scope with the relays of these names alone."""
+        wanted = {*names}
+        return self._replace(relays=tuple(relay for relay in self.relays if relay.name in wanted))
 
 
 def ask_relays(
@@ -76,7 +61,7 @@ def ask_relays(
         with connect(relay) as host:
             if needs and not knows_option(host, verb, needs):
                 raise Refused(_too_old(f"cannot {verb} yet by all that `inv` says", scope.customer.id))
-            return ask(host, scope.customer.id, verb, *words, stdin=stdin)
+            return ask(host, scope.customer, verb, *words, stdin=stdin)
 
     return run_parallel(scope.relays, ask_one, doing)
 
@@ -102,11 +87,11 @@ def ask_customers(
     relays = {relay.name: relay for scope in scopes for relay in scope.relays}
 
     def ask_one(relay: Relay) -> Answers:
-        theirs = [scope.customer.id for scope in scopes if relay in scope.relays]
+        theirs = [scope.customer for scope in scopes if relay in scope.relays]
         with connect(relay) as host:
 
-            def ask_about(id_: str) -> Answer:
-                return _ask_or_error(host, id_, verb, *words, stdin=stdin.get(id_, b""))
+            def ask_about(customer: Customer) -> Answer:
+                return _ask_or_error(host, customer, verb, *words, stdin=stdin.get(customer.id, b""))
 
             return _ask_about_each(theirs, ask_about, _AT_ONCE if verb in _SIDE_BY_SIDE else 1)
 
@@ -114,14 +99,15 @@ def ask_customers(
     return {scope.customer.id: _answers_about(scope, found) for scope in scopes}
 
 
-def _ask_about_each(customers: Sequence[str], ask_about: Callable[[str], Answer], at_once: int) -> Answers:
+def _ask_about_each(customers: Sequence[Customer], ask_about: Callable[[Customer], Answer], at_once: int) -> Answers:
     """Return the answer about each customer.
 
     The first question connects to the relay, then `at_once` run side by side.
     """
-    first = {id_: ask_about(id_) for id_ in customers[:1]}
+    answers = [ask_about(each) for each in customers[:1]]
     with ThreadPoolExecutor(at_once) as pool:
-        return {**first, **dict(zip(customers[1:], pool.map(ask_about, customers[1:]), strict=True))}
+        answers += pool.map(ask_about, customers[1:])
+    return {each.id: answer for each, answer in zip(customers, answers, strict=True)}
 
 
 def _answers_about(scope: CustomerRelays, found: Mapping[str, Answers | HostError | Refused]) -> Answers:
@@ -136,7 +122,7 @@ def customers_of(everything: Inventory, customers: Iterable[Customer], relay: st
     return [CustomerRelays(one, tuple(each for each in chosen if each.name in one.relays)) for one in every]
 
 
-def _ask_or_error(host: RelayHost, customer: str, verb: str, *words: str, stdin: bytes) -> Answer:
+def _ask_or_error(host: RelayHost, customer: Customer, verb: str, *words: str, stdin: bytes) -> Answer:
     try:
         return ask(host, customer, verb, *words, stdin=stdin)
     except HostError as error:  # of this customer; the others on the relay are asked all the same
@@ -150,14 +136,15 @@ def require_verb(host: RelayHost, customer: str, verb: str) -> None:
         raise HostError(_no_answer(done.code, done.err, customer))
 
 
-def ask(host: RelayHost, customer: str, verb: str, *words: str, stdin: bytes = b"") -> RelayAnswer:
+def ask(host: RelayHost, customer: Customer, verb: str, *words: str, stdin: bytes = b"") -> RelayAnswer:
     """Run `postern` on a relay for a customer; return its answer. Raises HostError where it gives none."""
     named = person_options(host, verb)
-    done = host.run(POSTERN, verb, customer, *words, *named, "--json", stdin=stdin, most=MOST)
+    most = max(MOST, customer.guard.max_megabytes << 21)
+    done = host.run(POSTERN, verb, customer.id, *words, *named, "--json", stdin=stdin, most=most)
     try:
         return RelayAnswer(done.code, check_shape(json.loads(done.out)))
     except (ValueError, RecursionError):
-        raise HostError(_no_answer(done.code, done.err, customer)) from None
+        raise HostError(_no_answer(done.code, done.err, customer.id)) from None
 
 
 def ask_figures(host: RelayHost) -> Mapping[str, Any]:
@@ -168,7 +155,7 @@ def ask_figures(host: RelayHost) -> Mapping[str, Any]:
     except (ValueError, LookupError, TypeError, RecursionError):
         raise HostError(_no_answer(done.code, done.err, "--all")) from None
     if not isinstance(figures, dict):
-        raise HostError(_SHAPELESS)
+        raise HostError(SHAPELESS)
     return figures
 
 
@@ -195,87 +182,6 @@ def operator_name() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def check_shape(record: Any) -> Mapping[str, Any]:
-    """Return an answer whose fields have the right types; a relay may send anything. Raises ValueError."""
-    if not isinstance(record, dict):
-        raise ValueError(_SHAPELESS)
-    wrong = [name for name in ("line", "list", "command") if not isinstance(record.get(name, ""), str)]
-    texts, history = record.get("lines") or [], record.get("history") or []
-    if wrong or not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise ValueError(_SHAPELESS)
-    listed = [each for name in ("held", "pinned") if (each := record.get(name)) not in (None, True, False)]
-    if not isinstance(history, list) or not all(_names_a_list(each) for each in (*listed, *history)):
-        raise ValueError(_SHAPELESS)
-    log = record.get("log") or []
-    if not isinstance(log, list) or not all(_is_log_entry(each) for each in log):
-        raise ValueError(_SHAPELESS)
-    return record
-
-
-def _is_log_entry(fields: object) -> bool:
-    return isinstance(fields, dict) and all(isinstance(fields.get(name), str) for name in ("entry", "list", "before"))
-
-
-def _names_a_list(fields: object) -> bool:
-    return isinstance(fields, dict) and isinstance(fields.get("list"), str) and isinstance(fields.get("back", 0), int)
-
-
-def print_all(answers: Mapping[str, Answers], as_json: bool, quiet: str = "") -> int:
-    """Print the answers about each customer; return the worst exit code. `quiet`: a text that is only counted."""
-    said = {customer: given_answers(each) for customer, each in answers.items()}
-    if as_json:
-        terminal.print_document({id_: _document(each) for id_, each in answers.items()})
-    else:
-        _print_texts(said, quiet)
-    failed = {(name, str(one)): one for each in answers.values() for name, one in each.items() if _has_failed(one)}
-    codes = [terminal.print_result(name, one) for (name, _), one in failed.items() if not isinstance(one, RelayAnswer)]
-    return exit_codes.worst([*codes, *(one.code for each in said.values() for one in each.values())])
-
-
-def _print_texts(said: Mapping[str, Mapping[str, RelayAnswer]], quiet: str) -> None:
-    texts = {id_: dict.fromkeys(one.text for one in each.values()) for id_, each in said.items()}
-    nothing = [id_ for id_, each in texts.items() if quiet and each and all(quiet in text for text in each)]
-    for id_, each in texts.items():
-        if id_ in nothing or not each:
-            continue
-        terminal.say(f"{id_}:")
-        for text in each:
-            terminal.print_answer([name for name, one in said[id_].items() if one.text == text], text)
-    if nothing:
-        terminal.say(f"{name_some(nothing)}: {quiet}")
-
-
-def _has_failed(answer: Answer) -> bool:
-    return not isinstance(answer, RelayAnswer)
-
-
-def print_answers(answers: Answers, as_json: bool = False) -> int:
-    """Print what each relay answered; return the worst exit code."""
-    said = given_answers(answers)
-    if as_json:
-        terminal.print_document(_document(answers))
-    else:
-        for text in dict.fromkeys(answer.text for answer in said.values()):
-            terminal.print_answer([name for name, answer in said.items() if answer.text == text], text)
-    failed = [
-        terminal.print_result(name, answer) for name, answer in answers.items() if not isinstance(answer, RelayAnswer)
-    ]
-    return exit_codes.worst([*failed, *(answer.code for answer in said.values())])
-
-
-def _document(answers: Answers) -> dict[str, Mapping[str, Any]]:
-    """Return each relay's record by its name, or why there is none."""
-    return {
-        name: one.record if isinstance(one, RelayAnswer) else {"code": code_of(one), "error": str(one)}
-        for name, one in answers.items()
-    }
-
-
-def given_answers(answers: Answers) -> dict[str, RelayAnswer]:
-    """Return the answers without the relays that gave none."""
-    return {name: answer for name, answer in answers.items() if isinstance(answer, RelayAnswer)}
-
-
 def _no_answer(code: int, err: str, customer: str) -> str:
     if "invalid choice" in err:
         return _too_old("does not know that yet", customer)
@@ -286,22 +192,3 @@ def _no_answer(code: int, err: str, customer: str) -> str:
 
 def _too_old(what: str, customer: str) -> str:
     return f"its release of Postern {what}; `inv provision {customer}` brings it up to date"
-
-
-def common_list(names: Mapping[str, str], otherwise: str) -> str:
-    """Return the hash that all relays name. Raises Refused, with text `otherwise`, where they differ."""
-    first, *others = dict.fromkeys(names.values())
-    if others:
-        raise Refused(otherwise)
-    return first
-
-
-def restrict_relays(scope: CustomerRelays, names: Iterable[str]) -> CustomerRelays:
-    wanted = set(names)
-    return scope._replace(relays=tuple(relay for relay in scope.relays if relay.name in wanted))
-
-
-def add_failed(before: Answers, after: Answers) -> Answers:
-    """Return the answers, with the relays that failed before: the next run completes those."""
-    said = given_answers(before)
-    return {**{name: failed for name, failed in before.items() if name not in said}, **after}

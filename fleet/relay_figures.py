@@ -1,4 +1,4 @@
-"""What a relay's `postern report` says of a customer's last days, read and checked: it may be anybody's work. Pure."""
+"""What a relay's `postern report` says of a customer's last days, checked, as a relay may send anything. Pure."""
 
 from __future__ import annotations
 

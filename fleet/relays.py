@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
-from common.paths import Places
+from common.paths import PLACES
 from console import terminal
 from console.errors import Refused
 from console.grouping import name_some
@@ -100,7 +100,7 @@ def connect(relay: Relay, install_python: bool = False) -> Iterator[RelayHost]:
         port=relay.port,
         host_keys=relay.host_keys,
         sudo=relay.sudo,
-        lock=Places().etc,
+        lock=PLACES.etc,
         install_python=install_python,
     ) as host:
         yield host

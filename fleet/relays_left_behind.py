@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from console import terminal
 from deploy.plan import HostError
-from fleet.relay_cli import Answers
+from fleet.relay_answers import Answers
 
 
 def print_left_behind(answers: Answers, later: str) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from common.release import RELEASE
 from deploy.plan import HostError
 from fleet import status_view
 from fleet.relay_figures import Figures
 from fleet.report_customer import CustomerReport
-from fleet.report_parts import CustomerPart, FleetRelay, Report, problem_part
+from fleet.report_parts import FleetRelay, Report, problem_part
 from fleet.status_view import GroupedProblem, Overview, Row
 from inventory import Inventory
 from inventory.model import Customer
@@ -39,12 +39,14 @@ def make_report(everything: Inventory, found: Overview, figures: FiguresOf, now:
         for name, each in found.relays.items()
     )
     return Report(
-        format_time(now), by, RELEASE, status_view.summary(found), tuple(problems), relays, tuple(_by_need(customers))
+        format_time(now),
+        by,
+        RELEASE,
+        status_view.summary(found),
+        tuple(problems),
+        relays,
+        tuple(sorted(customers, key=lambda one: one.rank)),
     )
-
-
-def _by_need(customers: Iterable[CustomerPart]) -> list[CustomerPart]:
-    return sorted(customers, key=lambda one: one.rank)
 
 
 def _figures_of(customer: Customer, figures: FiguresOf) -> dict[str, Figures | str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from common import exit_codes
 from deploy.plan import HostError
 from fleet import relay_cli
-from fleet.relay_cli import Answer, Answers, CustomerRelays, RelayAnswer, given_answers
+from fleet.relay_answers import Answer, Answers, RelayAnswer, given_answers
+from fleet.relay_cli import CustomerRelays
 from receiver.actions.review import describe_record
 from receiver.formatting import escape, format_time
 from receiver.lists.review_record import ListEffect, MailSeen, ReviewRecord, encode_record, shown_as_listed, unite_mail
@@ -72,7 +72,7 @@ def ask_for_reviews(scopes: Sequence[CustomerRelays]) -> dict[str, Answers]:
         scope.customer.id: unite(scope.customer.id, said[scope.customer.id], mails[scope.customer.id])
         for scope in holding
     }
-    records = {id_: json.dumps(encode_record(record)).encode() for id_, record in united.items() if record}
+    records = {id_: encode_record(record) for id_, record in united.items() if record}
     noting = [_relays_that_know(scope, said[scope.customer.id]) for scope in holding if scope.customer.id in records]
     noted = relay_cli.ask_customers(noting, "record-review", stdin=records) if noting else {}
     return {
@@ -91,7 +91,7 @@ def _is_known(said: Answer) -> bool:
 
 
 def _relays_that_know(scope: CustomerRelays, answers: Answers) -> CustomerRelays:
-    return relay_cli.restrict_relays(scope, [name for name, said in answers.items() if _is_known(said)])
+    return scope.restrict([name for name, said in answers.items() if _is_known(said)])
 
 
 def unite(customer: str, answers: Answers, mails: Answers) -> ReviewRecord | None:

@@ -10,9 +10,10 @@ from console.errors import Refused
 from deploy.plan import HostError
 from deploy.relay_host import RelayHost
 from fleet import relay_cli
+from fleet.relay_answers import RelayAnswer
 from fleet.relay_cli import CustomerRelays
 from fleet.relays import connect, run_parallel
-from inventory.model import Relay
+from inventory.model import Customer, Relay
 
 
 class Preview(NamedTuple):
@@ -31,16 +32,16 @@ def preview_rollbacks(
     def preview(relay: Relay) -> Preview:
         with connect(relay) as host:
             if relay_cli.knows_option(host, "rollback", "--removing"):
-                said = relay_cli.ask(host, scope.customer.id, "rollback", "--list", name, "--dry-run")
+                said = relay_cli.ask(host, scope.customer, "rollback", "--list", name, "--dry-run")
                 _check(said)
                 return Preview(frozenset(said.record["coming"]), frozenset(said.record["going"]), is_asked=True)
             back = next(int(each["back"]) for each in histories[relay.name] if each["list"] == name)
-            return _by_history(host, scope.customer.id, back)
+            return _by_history(host, scope.customer, back)
 
     return run_parallel(scope.relays, preview, "asking")
 
 
-def _by_history(host: RelayHost, customer: str, back: int) -> Preview:
+def _by_history(host: RelayHost, customer: Customer, back: int) -> Preview:
     """Return whom the rollback would add and remove, computed from the differences between the lists since."""
     coming: set[str] = set()
     going: set[str] = set()
@@ -52,6 +53,6 @@ def _by_history(host: RelayHost, customer: str, back: int) -> Preview:
     return Preview(frozenset(coming), frozenset(going), is_asked=False)
 
 
-def _check(said: relay_cli.RelayAnswer) -> None:
+def _check(said: RelayAnswer) -> None:
     if said.code != exit_codes.DONE:
         raise Refused(said.text)

@@ -1,4 +1,4 @@
-"""What was read of customers' spools on a relay, taken apart. A spool may be anybody's work."""
+"""What was read of customers' spools on a relay, taken apart. A relay may send anything."""
 
 from __future__ import annotations
 

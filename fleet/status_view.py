@@ -146,8 +146,8 @@ def group_problems(found: Overview) -> list[GroupedProblem]:
     for row in found.rows:
         for need in row.needs:
             where.setdefault((row.customer, need), []).append(row.relay)
-    told = [GroupedProblem(customer, tuple(at), need) for (customer, need), at in where.items()]
-    return sorted(told, key=lambda one: not one.problem.urgent)
+    grouped = [GroupedProblem(customer, tuple(at), need) for (customer, need), at in where.items()]
+    return sorted(grouped, key=lambda one: not one.problem.urgent)
 
 
 def sentences(found: Overview) -> list[str]:

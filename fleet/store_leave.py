@@ -1,6 +1,6 @@
-"""A relay leaves the store: only once every customer's server sends to it as well, and it has what it has of the store.
+"""A relay leaves the store only once every customer's server sends to it as well.
 
-Without that its lists would grow old, and in time its domains would open.
+Without uploads its lists would grow old, and in time its domains would open.
 """
 
 from __future__ import annotations

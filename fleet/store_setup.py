@@ -1,6 +1,6 @@
-"""What a relay needs for asking the store, made before any tree: so every customer's number is known before it changes.
+"""Set up what a relay needs to ask the store, before any tree is written: that needs the customers' numbers.
 
-And before a customer's tree is there, no relay follows what the store has of it.
+A relay follows the store only for customers whose trees it has.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""From no store to a store: what the relays' lists come to in the store, said before, and brought there afterwards.
+"""The step from no store to a store: print what the relays' lists come to in it, and merge them there afterwards.
 
 The first list in the store is what any of a customer's relays lists, and a domain stays closed where all of them close
-it. Nobody goes by it.
+it: so nobody is removed.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def print_first_lists(looks: Sequence[RelayPlan], customers: Iterable[Customer])
 
 
 def _read_list(having: Mapping[str, RelayPlan], customer: Customer, relay: Relay) -> RelayList:
-    """Return what a relay lists. Raises HostError, for what cannot be used too: it may be anybody's work."""
+    """Return what a relay lists. Raises HostError, also for what cannot be used: a relay may send anything."""
     try:
         said, most = read_lists(customer.id, having[relay.name].host), most_bytes(customer.guard.max_recipients)
         given = ExportedLists.read(said, customer.id, int(time.time()), most)

@@ -1,4 +1,4 @@
-"""For whom: the relays, the customers, their public keys. load() tells every fault of every file at once.
+"""The relays, the customers, their public keys. load() names every fault of every file at once.
 
 A command for one customer is stopped by the faults that touch this customer, and not by another's; one for all goes on
 with those whose files are right.
@@ -7,7 +7,6 @@ with those whose files are right.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -18,16 +17,24 @@ from common import exit_codes
 from inventory import key_records, opened_records, validators
 from inventory.cross_checks import (
     Records,
-    Tables,
     claimed_twice,
     orphaned_records,
-    retired_file,
     shared_folders,
     shared_keys,
     texts_of,
     unknown_relays,
 )
-from inventory.errors import Fault, InventoryError, describe_faults, follows_from_others
+from inventory.errors import Fault, InventoryError, describe_faults, faults_about, follows_from_others
+from inventory.files import (
+    Tables,
+    list_backups,
+    read_customer_tables,
+    read_relay_tables,
+    read_toml,
+    require_folder,
+    retire,
+    retired_file,
+)
 from inventory.model import Customer, Key, Provider, Relay
 from inventory.provider import FILE, read_provider
 from inventory.store import Store, files_for, read_store
@@ -49,14 +56,10 @@ __all__ = [
     "near",
     "relay_names",
     "retire",
-    "retired",
     "retired_file",
 ]
 
 T = TypeVar("T", bound=Table)
-
-BACKUPS = ("~", ".bak", ".orig", ".swp", ".swo")
-"""How the names of files end that editors leave beside the one that was edited."""
 
 
 class Inventory(NamedTuple):
@@ -64,7 +67,7 @@ class Inventory(NamedTuple):
 
     relays: Mapping[str, Relay]
     customers: Mapping[str, Customer]
-    faults: tuple[str, ...] = ()  # of files that whoever loaded it does not need
+    faults: tuple[str, ...] = ()  # of files that the command does not need
     store: Store | None = None  # the database of all relays
     unread: frozenset[str] = frozenset()  # customers whose files have such faults that they are not among `customers`
     provider: Provider | None = None  # who the operator is, where that is written down
@@ -106,28 +109,21 @@ def load_sound(where: Path) -> Inventory:
     return found._replace(customers=sound, unread=unread, code=exit_codes.REFUSED if faults else exit_codes.DONE)
 
 
-def list_backups(where: Path) -> list[str]:
-    """Return the names of editors' backups among the customers' files, which are no customers."""
-    folder = where / "customers"
-    found = [path for path in folder.iterdir() if _is_backup(path)] if folder.is_dir() else []
-    return sorted(path.name for path in found if not path.name.startswith("."))
-
-
 def _read(where: Path) -> tuple[Inventory, list[Fault], Tables]:
     """Return what can be used, each fault once, and the customers' files as they are written."""
-    _must_be_there(where)
+    require_folder(where)
     faults: list[Fault] = []
-    relay_tables = _relay_tables(where, faults)
-    customer_tables = _customer_tables(where, faults)
+    relay_tables = read_relay_tables(where, faults)
+    customer_tables = read_customer_tables(where, faults)
     known, known_faults = key_records.read_known_hosts(where)
-    faults += _faults_of(known_faults, "known_hosts")
+    faults += faults_about(known_faults, "known_hosts")
     provider, provider_faults = _provider(where)
     records = _records(where, customer_tables, faults)
     machines = _relays(relay_tables or {}, known, faults)
     read = _customers("customers", customer_tables, records, known, faults)
     store, machines, store_faults = _with_store(machines, where)
     provider_faults = tuple(dict.fromkeys([*provider_faults, *store_faults]))
-    faults += _faults_of(provider_faults, FILE)
+    faults += faults_about(provider_faults, FILE)
     found = Inventory(machines, _with_followers(read, machines), (), store, frozenset(), provider, provider_faults)
     faults += [*_faults_of_followers(found)]
     if relay_tables is not None:
@@ -141,8 +137,8 @@ def _read(where: Path) -> tuple[Inventory, list[Fault], Tables]:
 
 def relay_names(where: Path) -> tuple[str, ...]:
     """Return the names of the relays in relays.toml, whatever is wrong in the rest of the inventory."""
-    _must_be_there(where)
-    return tuple(_relay_tables(where, []) or ())
+    require_folder(where)
+    return tuple(read_relay_tables(where, []) or ())
 
 
 def find_retired(where: Path, customer_id: str) -> Customer | None:
@@ -155,19 +151,12 @@ def find_retired(where: Path, customer_id: str) -> Customer | None:
     if not path.is_file():
         return None
     faults: list[Fault] = []
-    tables = {customer_id: _toml(path, f"customers/retired/{path.name}", faults)}
+    tables = {customer_id: read_toml(path, f"customers/retired/{path.name}", faults)}
     records = _records(where, tables, faults)
     found = _customers("customers/retired", tables, records, key_records.read_known_hosts(where)[0], faults)
     if faults:
         raise InventoryError([fault.text for fault in faults])
     return found[customer_id]
-
-
-def retire(where: Path, customer_id: str) -> None:
-    """Move a customer's file to customers/retired, which commits the retirement: no command provisions it any more."""
-    place = retired_file(where, customer_id)
-    place.parent.mkdir(exist_ok=True)
-    (where / "customers" / place.name).rename(place)
 
 
 def require_provider(inventory: Inventory) -> None:
@@ -199,75 +188,12 @@ def _find(having: Mapping[str, T], word: str, noun: str, place: str) -> T:
     return having[word]
 
 
-def _must_be_there(where: Path) -> None:
-    if not where.is_dir():
-        raise InventoryError([f"{where}: no such directory; POSTERN_INVENTORY names the one that holds relays.toml"])
-
-
 def _provider(where: Path) -> tuple[Provider | None, Sequence[str]]:
     """Return who the operator is, or what is wrong there."""
     try:
         return read_provider(where), ()
     except InventoryError as error:
         return None, error.faults
-
-
-def _faults_of(texts: Iterable[str], *places: str) -> list[Fault]:
-    return [Fault(text, frozenset(places)) for text in texts]
-
-
-# ---- files to tables; None is a file that could not be read, which is a fault of its own
-
-
-def _relay_tables(where: Path, faults: list[Fault]) -> Tables | None:
-    path = where / "relays.toml"
-    if not path.exists():
-        faults += _faults_of([f"{path}: is not there; it has a table for each relay: [mx1], and address below it"])
-        return None
-    tables = _toml(path, "relays.toml", faults)
-    if tables is None:
-        return None
-    loose = [name for name, table in tables.items() if not isinstance(table, dict)]
-    for name in loose:
-        text = f"relays.toml: {name}: stands outside a table; write it below its relay's [NAME]"
-        faults += _faults_of([text], f"relays/{name}")
-    return {name: table for name, table in tables.items() if name not in loose}
-
-
-def _customer_tables(where: Path, faults: list[Fault]) -> Tables:
-    tables: Tables = {}
-    folder = where / "customers"
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.name == "retired" or path.name.startswith(".") or _is_backup(path):
-            continue
-        if path.suffix == ".toml" and not path.is_dir():
-            tables[path.stem] = _toml(path, f"customers/{path.name}", faults, f"customers/{path.stem}")
-        else:
-            help_ = "those are named ID.toml; old ones are kept in customers/retired"
-            faults += _faults_of([f"customers/{path.name}: no customer's file: {help_}"], f"customers/{path.name}")
-    return tables
-
-
-def _is_backup(path: Path) -> bool:
-    """Return whether an editor left this beside a file, or a person before editing one."""
-    return not path.is_dir() and (path.name.endswith(BACKUPS) or path.name.startswith("#"))
-
-
-def _toml(path: Path, shown: str, faults: list[Fault], *about: str) -> dict[str, Any] | None:
-    try:
-        text = path.read_bytes()
-        return tomllib.loads(text.decode("utf-8-sig"))
-    except OSError as error:
-        fault = f"{shown}: {error.strerror}"
-    except UnicodeDecodeError as error:
-        fault = f"{shown}: line {text.count(10, 0, error.start) + 1}: is not UTF-8; save it as UTF-8 text"
-    except tomllib.TOMLDecodeError as error:
-        escaped = any(hint in str(error) for hint in ("'\\'", "hex value", "escape"))
-        help_ = "; write Windows paths between single quotes" if escaped else ""
-        help_ += "; is a key given twice, or a [table]?" if "overwrite" in str(error) else ""
-        fault = f"{shown}: is not TOML: {error}{help_}"
-    faults += _faults_of([fault], *about)
-    return None
 
 
 # ---- tables to relays and customers
@@ -280,7 +206,7 @@ def _records(where: Path, customers: Iterable[str], faults: list[Fault]) -> dict
     found = {}
     for stem in customers:
         keys, texts = key_records.read(where, stem)
-        faults += _faults_of(texts, f"customers/{stem}")
+        faults += faults_about(texts, f"customers/{stem}")
         found[stem] = Records(keys, opened_records.read(where, stem))
     return found
 
@@ -290,7 +216,7 @@ def _relays(tables: Tables, known: HostKeys, faults: list[Fault]) -> dict[str, R
     for name, table in tables.items():
         texts: list[str] = []
         relay = _check_table(Relay, f"relays.toml: {name}.", table or {}, {"name": name}, texts)
-        faults += _faults_of(texts, f"relays/{name}")
+        faults += faults_about(texts, f"relays/{name}")
         if relay:
             relays[name] = relay.model_copy(update={"host_keys": known.get(key_records.host_field(relay), ())})
     return relays
@@ -306,7 +232,7 @@ def _customers(
         texts: list[str] = []
         given = {"id": stem, **records[stem]._asdict()}
         customer = _check_table(Customer, f"{folder}/{stem}.toml: ", table, given, texts)
-        faults += _faults_of(texts, f"customers/{stem}")
+        faults += faults_about(texts, f"customers/{stem}")
         if customer:
             of_server = known.get(key_records.host_field(customer.exchange.ssh), ())
             customers[stem] = customer.model_copy(update={"host_keys": of_server})

@@ -9,11 +9,9 @@ from typing import Any, NamedTuple
 from common.opened import Opened
 from inventory import domains, key_records, opened_records
 from inventory.errors import Fault
+from inventory.files import Tables, retired_file
 from inventory.model import Customer, Key
 from inventory.validators import near
-
-Tables = dict[str, dict[str, Any] | None]
-"""By name, tables as they are written; None is a file that could not be read, which is a fault of its own."""
 
 
 class Records(NamedTuple):
@@ -21,11 +19,6 @@ class Records(NamedTuple):
 
     keys: tuple[Key, ...]
     opened: Opened | None
-
-
-def retired_file(where: Path, customer_id: str) -> Path:
-    """Return where the file of a customer that went is kept."""
-    return where / "customers" / "retired" / f"{customer_id}.toml"
 
 
 def unknown_relays(relays: Tables, customers: Tables) -> Iterator[Fault]:

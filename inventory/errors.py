@@ -87,3 +87,8 @@ class Fault(NamedTuple):
 
     text: str
     about: frozenset[str] = frozenset()  # "customers/ID", "relays/NAME", another file's name; empty: everybody
+
+
+def faults_about(texts: Iterable[str], *places: str) -> list[Fault]:
+    """Return a fault for each text, all of them about these places."""
+    return [Fault(text, frozenset(places)) for text in texts]

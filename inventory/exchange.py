@@ -213,14 +213,14 @@ class Exchange(Table):
 
     @field_validator("take")
     @classmethod
-    def _is_told(cls, take: Take, info: ValidationInfo) -> Take:
+    def _where_kinds_are_known(cls, take: Take, info: ValidationInfo) -> Take:
         if info.data.get("source") == "exchange-5.5" and take != Take():
             raise ValueError("must be left out for exchange-5.5: its export does not tell kinds; exclude works for all")
         return take
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """The kinds of recipients that are left out, as far as the source tells kinds."""
+        """The kinds of recipients that are left out, as far as the source has kinds."""
         return () if self.source == "exchange-5.5" else self.take.left_out
 
     @field_validator("addresses")

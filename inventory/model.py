@@ -144,7 +144,7 @@ class Guard(Table):
         64, ge=1, le=4096, description="An export larger than this is refused unread (1 MB is 1,048,576 bytes)."
     )
     no_additions_days: int = Field(
-        0, ge=0, description="An alarm tells when the list has gained nobody for so many days; 0: none does."
+        0, ge=0, description="An alarm is raised when the list has gained nobody for so many days; 0: never."
     )
 
 

@@ -1,15 +1,15 @@
-"""provider.toml: who the operator is. A table each: `[provider]`; others read theirs from the same file."""
+"""provider.toml: who the operator is, in `[provider]`, and the other tables for the modules that they belong to."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from inventory.errors import InventoryError, describe_faults
+from inventory.errors import Fault, InventoryError, describe_faults
+from inventory.files import read_toml
 from inventory.model import Provider
 from inventory.validators import near
 
@@ -19,15 +19,11 @@ TABLES = ("provider", "store")
 
 def read_tables(where: Path) -> Mapping[str, Any]:
     """Return the tables of provider.toml; none where there is no such file. Raises InventoryError."""
-    try:
-        tables = tomllib.loads((where / FILE).read_text("utf-8-sig"))
-    except FileNotFoundError:
+    if not (where / FILE).exists():
         return {}
-    except OSError as error:
-        raise InventoryError([f"{FILE}: {error.strerror}"]) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InventoryError([f"{FILE}: is not TOML in UTF-8: {error}"]) from None
-    if faults := [*_faults(tables)]:
+    unread: list[Fault] = []
+    tables = read_toml(where / FILE, FILE, unread) or {}
+    if faults := [*(fault.text for fault in unread), *_faults(tables)]:
         raise InventoryError(faults)
     return tables
 

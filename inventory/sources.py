@@ -7,6 +7,18 @@ from typing import Literal, TypeAlias
 from pydantic import Field, ValidationInfo, field_validator
 
 from inventory import validators
+from inventory.source_validators import (
+    AppId,
+    Attribute,
+    DirectoryName,
+    DirectoryText,
+    LdapServer,
+    Organization,
+    Pin,
+    SearchFilter,
+    Thumbprint,
+    presences,
+)
 from inventory.table import Table
 
 # A word here is a folder of templates/windows or templates/posix, and a module of receiver/upload/formats, its - and .
@@ -19,24 +31,24 @@ SERVERS = {"ldap": "ldap-host", "exchange-online": "exchange-online"}
 class Ldap(Table):
     """How an LDAP directory is asked: `[exchange.ldap]`."""
 
-    servers: tuple[validators.LdapServer, ...] = Field(
+    servers: tuple[LdapServer, ...] = Field(
         min_length=1,
         description="As `ldaps://dc1.acme.example:3269`, the first one that answers whole counts. Port left out: 636; "
         "3269 is the global catalog of Active Directory, the whole forest. Plain LDAP is refused.",
     )
-    base: validators.DirectoryText = Field(
+    base: DirectoryText = Field(
         description="Below which entry people are, as DC=acme,DC=example; empty where the server takes it for all."
     )
-    bind_dn: validators.DirectoryName = Field(
+    bind_dn: DirectoryName = Field(
         description="Who asks: a DN, or in Active Directory NAME@DOMAIN; with a keytab its principal. The password "
         "lies on the host that asks, in bind.password, and nowhere here."
     )
-    attributes: tuple[validators.Attribute, ...] = Field(
+    attributes: tuple[Attribute, ...] = Field(
         ("proxyAddresses",),
         min_length=1,
         description="Those that hold addresses. A value without TYPE: in front is an internet address.",
     )
-    filter: validators.SearchFilter | None = Field(
+    filter: SearchFilter | None = Field(
         None, description="Which entries are asked for. Left out: all that have one of attributes."
     )
     page_size: int = Field(
@@ -46,7 +58,7 @@ class Ldap(Table):
         "ca.pem",
         description="File on that host with the CA of the servers' certificates, in PEM; a name: in directory.",
     )
-    pins: tuple[validators.Pin, ...] = Field(
+    pins: tuple[Pin, ...] = Field(
         (),
         alias="pin",
         description="The key that a server must have besides, as `sha256:BASE64`, or several, one for each server.",
@@ -66,15 +78,15 @@ class Ldap(Table):
     @property
     def finds_addresses_alone(self) -> bool:
         """Return whether only who has one of the attributes is asked for; written by hand it is the same filter."""
-        return self.filter is None or validators.presences(self.filter) == {name.casefold() for name in self.attributes}
+        return self.filter is None or presences(self.filter) == {name.casefold() for name in self.attributes}
 
 
 class Online(Table):
     """How Exchange Online is asked: `[exchange.online]`."""
 
-    organization: validators.Organization = Field(description="The tenant's first domain, as acme.onmicrosoft.com.")
-    app_id: validators.AppId = Field(description="Application (client) ID of the app registration; docs/sources.md.")
-    thumbprint: validators.Thumbprint | None = Field(
+    organization: Organization = Field(description="The tenant's first domain, as acme.onmicrosoft.com.")
+    app_id: AppId = Field(description="Application (client) ID of the app registration; docs/sources.md.")
+    thumbprint: Thumbprint | None = Field(
         None, description="The certificate in the store of the Windows machine that asks."
     )
     certificate: validators.UnixFile | None = Field(

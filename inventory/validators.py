@@ -38,7 +38,7 @@ def near(word: str, choices: Iterable[str]) -> str:
 
 
 def line(text: str) -> str:
-    """Text of one line that can be shown anywhere: no control characters, no other line ends Unicode knows."""
+    """Return text of one line that can be shown anywhere: no control characters, no other line ends Unicode knows."""
     if not text.strip():
         raise ValueError("must not be empty")
     if text.startswith("<") and text.endswith(">"):
@@ -53,14 +53,14 @@ def line(text: str) -> str:
 
 
 def ascii_line(text: str) -> str:
-    """Text of one line in ASCII: Notepad of an NT and a code page of Windows agree on nothing else."""
+    """Return text of one line in ASCII: Notepad of an NT and a code page of Windows agree on nothing else."""
     if not line(text).isascii():
         raise ValueError("must be plain ASCII: it stands in files for machines that know no other letters")
     return text
 
 
 def name(text: str) -> str:
-    """Name a customer or a relay: it is in paths, key lines and metric labels."""
+    """Return the name of a customer or a relay, which stands in paths, key lines and metric labels."""
     if not CUSTOMER.fullmatch(text):
         raise ValueError("must be a letter a-z, then up to 30 of a-z, 0-9 and -")
     return text
@@ -90,7 +90,7 @@ def pattern(text: str) -> str:
     return text.casefold()
 
 
-def _address(text: str) -> bool:
+def is_address(text: str) -> bool:
     """Return whether the text is an IP address as every program here writes one (no zone)."""
     try:
         return "%" not in text and bool(ipaddress.ip_address(text))
@@ -100,7 +100,7 @@ def _address(text: str) -> bool:
 
 def host(text: str) -> str:
     """Return a name or address to connect to, or a name that ~/.ssh/config knows."""
-    if not _address(text) and not _HOST.fullmatch(text):
+    if not is_address(text) and not _HOST.fullmatch(text):
         raise ValueError("must be a host name or an IP address; a port has its own key")
     return text
 
@@ -113,11 +113,11 @@ def _port(text: str) -> int:
 
 def host_and_port(text: str) -> tuple[str, int | None]:
     """Split `host`, `host:port`, `2001:db8::1` or `[2001:db8::1]:port`."""
-    if _address(text):
+    if is_address(text):
         return text, None
     if text.startswith("["):
         inner, closed, rest = text[1:].partition("]")
-        if not closed or not _address(inner) or (rest and not rest.startswith(":")):
+        if not closed or not is_address(inner) or (rest and not rest.startswith(":")):
             raise ValueError("must be written [2001:db8::1] or [2001:db8::1]:22")
         return inner, _port(rest[1:]) if rest else None
     head, colon, port = text.partition(":")
@@ -127,7 +127,7 @@ def host_and_port(text: str) -> tuple[str, int | None]:
 def host_port(text: str) -> str:
     """Check what host_and_port() splits: it stands in the batch file as two arguments of the client."""
     where, _ = host_and_port(text)
-    if not _address(where) and "." not in where:
+    if not is_address(where) and "." not in where:
         raise ValueError("must be the full name or the address: the customers' servers do not know our short names")
     return text
 
@@ -145,7 +145,7 @@ def next_hop(text: str) -> str:
     if parts["transport"] in _MAIL_EATERS:
         raise ValueError(f"transport {parts['transport']!r} delivers nothing")
     inner = parts["host"].strip("[]")
-    if not _address(inner.removeprefix("ipv6:")):
+    if not is_address(inner.removeprefix("ipv6:")):
         host(inner)
     if parts["port"]:
         _port(parts["port"])
@@ -216,83 +216,9 @@ def domain_root(text: str) -> str:
     return text
 
 
-def ldap_server(text: str) -> str:
-    """Return the URL of an LDAP server with TLS from the first byte on, as `ldaps://dc1.acme.example:3269`."""
-    if text.startswith("ldap:"):
-        raise ValueError("must be ldaps://, TLS from the first byte on: plain LDAP shows the password to the network")
-    if not text.startswith("ldaps://") or text.count("/") != 2:
-        raise ValueError("must read ldaps://HOST or ldaps://HOST:PORT, without a path")
-    where = text.removeprefix("ldaps://")
-    host_and_port(where)
-    if _address(where) and ":" in where:
-        raise ValueError("must have brackets around an IPv6 address, as ldaps://[2001:db8::1]:636")
-    return text
-
-
-def directory_text(text: str) -> str:
-    """Return a DN or another value that ldapsearch takes as one argument; it may be empty."""
-    return line(text) if text else text
-
-
-def directory_name(text: str) -> str:
-    r"""Return who binds: a DN, NAME@DOMAIN or DOMAIN\NAME."""
-    if not re.search(r"[=@\\]", line(text)):
-        raise ValueError(r"must be a DN (cn=postern,dc=acme,dc=example), NAME@DOMAIN or DOMAIN\NAME, and no bare name")
-    return text
-
-
-def attribute(text: str) -> str:
-    """Return the name of an attribute, without options."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", text):
-        raise ValueError("must be the name of an attribute, as mail; options (;lang-de) are asked for with it")
-    return text
-
-
-def search_filter(text: str) -> str:
-    """Return a search filter in brackets, as `(mail=*)`."""
-    if not (line(text).startswith("(") and text.endswith(")") and text.count("(") == text.count(")")):
-        raise ValueError("must be a filter whose brackets close, as (mail=*)")
-    return text
-
-
-def presences(text: str) -> set[str]:
-    """Return the attributes, folded, of which a filter wants any to be there; nothing for a filter of another kind."""
-    folded = re.sub(r"\s", "", text.casefold())
-    each = re.fullmatch(r"\(\|((?:\([a-z][a-z0-9-]*=\*\))+)\)|(\([a-z][a-z0-9-]*=\*\))", folded)
-    return set(re.findall(r"\(([a-z0-9-]+)=", each[1] or each[2])) if each else set()
-
-
-def pin(text: str) -> str:
-    """Return the SHA-256 of a public key as ldapsearch takes it."""
-    if not re.fullmatch(r"sha256:[A-Za-z0-9+/]{43}=", text):
-        raise ValueError("must be sha256: and the 44 letters of a base64 SHA-256 of the server's public key")
-    return text
-
-
 def unix_file(text: str) -> str:
     """Return an absolute path, or the name of a file in `directory`."""
     return text if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]*", text) else unix_path(text)
-
-
-def organization(text: str) -> str:
-    """Return the primary name of a tenant of Microsoft 365."""
-    if not re.fullmatch(r"[A-Za-z0-9-]{1,60}(\.[A-Za-z0-9-]{1,60})*\.onmicrosoft\.[a-z]{2,3}", text):
-        raise ValueError("must be the tenant's first domain, as acme.onmicrosoft.com: no other is taken there")
-    return text
-
-
-def app_id(text: str) -> str:
-    """Return the Application (client) ID of an app registration."""
-    if not re.fullmatch(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", text):
-        raise ValueError("must be the Application (client) ID, as 11111111-2222-3333-4444-555555555555")
-    return text.lower()
-
-
-def thumbprint(text: str) -> str:
-    """Return the SHA-1 of a certificate as Windows names it."""
-    if not re.fullmatch(r"[0-9A-Fa-f]{40}", text):
-        raise ValueError("must be the certificate's thumbprint: 40 hexadecimal digits without blanks")
-    return text.upper()
 
 
 def server_name(text: str) -> str:
@@ -370,16 +296,7 @@ HostPort = Annotated[str, AfterValidator(host_port)]
 NextHop = Annotated[str, AfterValidator(next_hop)]
 KeyFrom = Annotated[str, AfterValidator(key_from)]
 WindowsPath = Annotated[str, AfterValidator(windows_path)]
-Organization = Annotated[str, AfterValidator(organization)]
-AppId = Annotated[str, AfterValidator(app_id)]
-Thumbprint = Annotated[str, AfterValidator(thumbprint)]
 ServerName = Annotated[str, AfterValidator(server_name)]
-LdapServer = Annotated[str, AfterValidator(ldap_server)]
-DirectoryText = Annotated[str, AfterValidator(directory_text)]
-DirectoryName = Annotated[str, AfterValidator(directory_name)]
-Attribute = Annotated[str, AfterValidator(attribute)]
-SearchFilter = Annotated[str, AfterValidator(search_filter)]
-Pin = Annotated[str, AfterValidator(pin)]
 UnixFile = Annotated[str, AfterValidator(unix_file)]
 UnixPath = Annotated[str, AfterValidator(unix_path)]
 User = Annotated[str, AfterValidator(user)]

@@ -147,11 +147,11 @@ class LabHost:
         return [path.read_text() for path in sorted((self.root / SINK[1:]).iterdir())]
 
     def ask(self, recipient: str, *, sender: str = "", from_address: str | None = None) -> str:
-        """Its answer to RCPT TO: "250 2.1.5 Ok". From here it is asked as from itself, or else from a 127.x.y.z."""
+        """Return its answer to RCPT TO: "250 2.1.5 Ok". It is asked from its own address, or from `from_address`."""
         return smtp.ask(self.address, recipient, sender=sender, from_address=from_address or self.address)
 
     def log(self, until: str = "", timeout: float = 300) -> str:
-        """What mail.log says; waits until it holds the text, as what is logged takes a moment."""
+        """Return mail.log, once it holds the text `until`, as what is logged takes a moment."""
         end = time.monotonic() + timeout
         while True:
             path = self.root / "var/log/mail.log"

@@ -181,7 +181,7 @@ def _make(argv: list[str], release: str, draft: Path, lock: int, say: Say) -> No
 
 
 def _say_as_it_runs(argv: Sequence[str], lock: int, say: Say) -> tuple[int, str]:
-    """Run it; its exit code and all it said. It holds the lock too, and so after we were killed."""
+    """Run it and show its progress; return its exit code and output. It holds the lock, also after we were killed."""
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     with subprocess.Popen(
         argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, pass_fds=[lock]

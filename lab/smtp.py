@@ -27,7 +27,7 @@ class Conversation:
             raise
 
     def say(self, line: str) -> str:
-        """Send a line; the reply."""
+        """Send a line; return the reply."""
         self._socket.sendall(line.encode() + b"\r\n")
         return self.reply()
 

@@ -124,7 +124,7 @@ def task_name(customer: Customer) -> str:
 def key_test_command(customer: Customer, relay: Relay, key_name: str) -> tuple[str, ...]:
     """Return the words of a command, run at the customer's end, by which a relay says which key logged in."""
     if customer.exchange.is_posix:
-        return posix_host.proof(customer, _upload_to(relay), key_file(customer, key_name))
+        return posix_host.key_test_command(customer, _upload_to(relay), key_file(customer, key_name))
     facts = {
         "directory": customer.exchange.directory,
         "folder": customer.exchange.directory.replace("\\", "/"),

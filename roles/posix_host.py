@@ -43,7 +43,7 @@ def items(customer: Customer, shared: Mapping[str, Any]) -> Iterator[Item]:
         yield schedule(unit(customer), about=customer.id)
 
 
-def proof(customer: Customer, relay: Mapping[str, Any], key: str) -> tuple[str, ...]:
+def key_test_command(customer: Customer, relay: Mapping[str, Any], key: str) -> tuple[str, ...]:
     """Return the words of a command, run at the customer's end, by which a relay says which key logged in."""
     facts = {"directory": customer.exchange.directory, "relay": relay, "key": key}
     return tuple(render("posix/proof.txt.j2", **facts).splitlines())

@@ -695,7 +695,7 @@ ODD_PROVIDERS = {
     'provider = "Mail"\n': "provider.toml: provider: stands outside a table; write it below [provider] or [store]",
     '[provider]\nname = "Mail"\ncontact = "x"\nphone = "1"\n': "provider.toml: provider.phone: no such key",
     '[store]\nurll = "x"\n': "provider.toml: store.urll: no such key; did you mean 'url'?",
-    "[store\n": "provider.toml: is not TOML in UTF-8",
+    "[store\n": "provider.toml: is not TOML",
 }
 EMERGENCIES = ("open acme", "rollback acme", "rollback acme --entry 0123456789ab", "review acme", "resume acme")
 

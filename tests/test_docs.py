@@ -180,9 +180,7 @@ def test_each_file_of_a_flow_is_used_by_another_of_it(title: str) -> None:
     used = set().union(*(imported_files(name) for name in files if name.endswith(".py")))
     reached = used | launched | ({*sent, "remote/main.py"} if "deploy/remote_session.py" in files else set())
     assert [
-        name
-        for name in files
-        if name not in {*reached, "tasks.py"} and Path(name).name.removesuffix(".j2") not in roles
+        name for name in files if name not in {*reached, "cli.py"} and Path(name).name.removesuffix(".j2") not in roles
     ] == []
 
 

@@ -47,7 +47,7 @@ class Windows:
             "access": _Kind(self._read_access, self._make_access),
             "task": _Kind(self._read_task, self._make_task),
         }
-        self._console = WindowsShell(address, user, port, tuple(host_keys))
+        self._shell = WindowsShell(address, user, port, tuple(host_keys))
 
     def __enter__(self) -> Windows:
         return self
@@ -55,7 +55,7 @@ class Windows:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._console.close()
+        self._shell.close()
 
     # ---- a Host, and a Machine
 
@@ -77,7 +77,7 @@ class Windows:
 
     def run(self, *argv: str, stdin: bytes = b"", hear: Callable[[bytes], None] | None = None) -> Done:
         """Run a program; see Machine. `hear` is called with its output as it comes."""
-        return self._console.command(quote_command(argv), stdin, hear)
+        return self._shell.command(quote_command(argv), stdin, hear)
 
     # ---- an ExchangeEnd
 
@@ -86,7 +86,7 @@ class Windows:
         draft = self._fresh(name)
         try:
             self._make_folder()
-            with _in_words(draft), self._console.files().open(draft, "wx"):
+            with _explain_faults(draft), self._shell.files().open(draft, "wx"):
                 pass
             self._close_access(_windows(draft), is_folder=False)
             if self._access(_windows(draft)) != acl.closed_acl():
@@ -95,7 +95,7 @@ class Windows:
             self._rename(draft, self._path(name))
         except BaseException:
             with suppress(*FAULTS, HostError):
-                self._console.files().remove(draft)
+                self._shell.files().remove(draft)
             raise
 
     def delete_key(self, name: str) -> bool:
@@ -115,16 +115,16 @@ class Windows:
         """Read a file as it is now; None: there is none."""
         path = self._path(name)
         try:
-            with _in_words(path), self._console.files().open(path) as file:
+            with _explain_faults(path), self._shell.files().open(path) as file:
                 return file.read(LARGEST)
         except FileNotFoundError:
             return None
 
     def remove(self, name: str) -> bool:
-        """Remove a file; whether there was one."""
-        with _in_words(name):
+        """Remove a file; return whether there was one."""
+        with _explain_faults(name):
             try:
-                self._console.files().remove(self._path(name))
+                self._shell.files().remove(self._path(name))
             except FileNotFoundError:
                 return False
         return True
@@ -133,21 +133,21 @@ class Windows:
 
     def _read_file(self, item: Item) -> State | None:
         path = self._path(item.name)
-        with _in_words(path):
+        with _explain_faults(path):
             there = self._stat(path)
             if there is None:
                 return None
             if not stat.S_ISREG(there.st_mode or 0):
                 return {"odd": ["is no file"]}
-            with self._console.files().open(path) as file:
+            with self._shell.files().open(path) as file:
                 content = file.read(LARGEST)
         return {**(item.wanted or {}), "content": content.decode("utf-8", "surrogateescape")}
 
     def _make_file(self, item: Item) -> None:
         path = self._path(item.name)
         if item.wanted is None:
-            with _in_words(path):
-                self._console.files().remove(path)
+            with _explain_faults(path):
+                self._shell.files().remove(path)
             return
         self.put(item.name, str(item.wanted["content"]).encode("utf-8", "surrogateescape"))
 
@@ -155,7 +155,7 @@ class Windows:
 
     def _read_access(self, item: Item) -> State | None:
         path = self._path(item.name)
-        with _in_words(path):
+        with _explain_faults(path):
             if self._stat(path) is None:
                 return None
         return self._access(_windows(path))
@@ -164,7 +164,7 @@ class Windows:
         if item.name == HERE:
             self._make_folder()
         path = self._path(item.name)
-        with _in_words(path):
+        with _explain_faults(path):
             there = self._stat(path)
         if there is None:
             raise HostError(f"{_windows(path)} is not there, and it holds what no plan can bring: a private key")
@@ -175,10 +175,10 @@ class Windows:
         saved = self._fresh("access")
         done = self.run("icacls", path, "/save", _windows(saved))
         state = None
-        with suppress(FileNotFoundError), _in_words(saved):
-            with self._console.files().open(saved) as file:
+        with suppress(FileNotFoundError), _explain_faults(saved):
+            with self._shell.files().open(saved) as file:
                 state = acl.describe_acl(file.read(LARGEST))
-            self._console.files().remove(saved)
+            self._shell.files().remove(saved)
         if state is None:
             raise HostError(f"icacls does not say who may open {path}: {last_output(done)}")
         return state
@@ -217,7 +217,7 @@ class Windows:
 
     def _stat(self, path: str) -> paramiko.SFTPAttributes | None:
         try:
-            return self._console.files().stat(path)
+            return self._shell.files().stat(path)
         except FileNotFoundError:
             return None
 
@@ -226,10 +226,10 @@ class Windows:
         drive, *names = self._path(HERE).strip("/").split("/")
         for count in range(1, len(names) + 1):
             path = "/".join(["", drive, *names[:count]])
-            with _in_words(path):
+            with _explain_faults(path):
                 if self._stat(path) is not None:
                     continue
-                self._console.files().mkdir(path)
+                self._shell.files().mkdir(path)
             if count == len(names):
                 self._close_access(_windows(path), is_folder=True)
 
@@ -240,19 +240,19 @@ class Windows:
     def _tidy(self) -> None:
         """Clear away what killed runs have left."""
         folder = self._path(HERE)
-        with _in_words(folder), suppress(FileNotFoundError):
-            for name in self._console.files().listdir(folder):
+        with _explain_faults(folder), suppress(FileNotFoundError):
+            for name in self._shell.files().listdir(folder):
                 if _DRAFT.fullmatch(name):
-                    self._console.files().remove(f"{folder}/{name}")
+                    self._shell.files().remove(f"{folder}/{name}")
 
     def _write(self, path: str, content: bytes, mode: str) -> None:
-        with _in_words(path), self._console.files().open(path, mode) as file:
+        with _explain_faults(path), self._shell.files().open(path, mode) as file:
             file.set_pipelined(True)
             file.write(content)
 
     def _rename(self, draft: str, path: str) -> None:
-        with _in_words(path):
-            self._console.files().posix_rename(draft, path)
+        with _explain_faults(path):
+            self._shell.files().posix_rename(draft, path)
 
     # ---- how
 
@@ -264,7 +264,7 @@ class Windows:
     def must(self, *calls: Sequence[str]) -> None:
         """Run programs one after the other, each only when the one before succeeded."""
         words = " && ".join(map(quote_command, calls))
-        done = self._console.command(words)
+        done = self._shell.command(words)
         if done.code:
             raise HostError(
                 f"`{words}` ended with {done.code}: {last_output(done)}\nIs {self._user} an administrator there?"
@@ -276,8 +276,8 @@ def _windows(path: str) -> str:
 
 
 @contextmanager
-def _in_words(path: str) -> Iterator[None]:
-    """Yield which file it was. That something is not there is for the caller to judge."""
+def _explain_faults(path: str) -> Iterator[None]:
+    """Turn errors into a HostError that names the file. That a file is missing is for the caller to judge."""
     try:
         yield
     except FileNotFoundError:

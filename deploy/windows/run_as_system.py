@@ -1,7 +1,7 @@
-"""An errand: a batch file of a Windows machine run now and followed, as the system itself and not as who logs in.
+"""Run a line in a Windows machine's folder now, as the system itself, and follow its output.
 
-A login by key has no credentials there, and so no rights on other machines: a directory on a domain controller refuses
-it what it gives the scheduled task. So Task Scheduler runs this too, as SYSTEM.
+A login by key has no credentials there, and so no rights on other machines: a domain controller refuses it what it
+gives the scheduled task. So Task Scheduler runs this too, as SYSTEM.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from deploy.plan import HostError
 from deploy.windows.host import Windows
 
 PAUSE = 0.3  # seconds between two looks
-LONGEST = 3 * 3600.0  # seconds; a run of ours gives up before
+LONGEST = 3 * 3600.0  # seconds; a run of our batch gives up before that
 
 _BATCH = (
     "@echo off",

@@ -1,4 +1,4 @@
-"""Console: a Windows machine's cmd.exe and its files, over one pinned connection to its own OpenSSH."""
+"""A Windows machine's cmd.exe and its files, over one pinned connection to its own OpenSSH."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _QUOTED = re.compile(r'[^"%^!&|<>\r\n]*[^"%^!&|<>\r\n\\]')
 
 
 class WindowsShell:
-    """Connected to when first used."""
+    """The shell of a machine that is connected to when it is first used."""
 
     def __init__(self, address: str, user: str, port: int | None, host_keys: tuple[str, ...]) -> None:
         self._where = (address, user, port, host_keys)

@@ -103,15 +103,16 @@ class ReviewRecord(NamedTuple):
         return self.going.issuperset(going) and self.closing.issuperset(closing)
 
 
-def encode_record(record: ReviewRecord) -> dict[str, Any]:
-    """Return a record as plain JSON."""
+def encode_record(record: ReviewRecord) -> bytes:
+    """Return a record as JSON text, which decode_record() reads."""
     mail = {name: list(seen) for name, seen in record.mail.items()}
     sets = {name: sorted(each) for name, each in record._asdict().items() if isinstance(each, frozenset)}
-    return {"postern": FORMAT, **record._asdict(), **sets, "mail": mail, "unseen": list(record.unseen)}
+    fields = {**record._asdict(), **sets, "mail": mail, "unseen": list(record.unseen)}
+    return atomic_files.encode_json({"postern": FORMAT, **fields})
 
 
 def decode_record(content: bytes) -> ReviewRecord:
-    """Return what encode_record() gave as JSON text. Raises BadRecord."""
+    """Return what encode_record() gave. Raises BadRecord."""
     try:
         fields = decode_json(content)
         if fields["postern"] != FORMAT:
@@ -142,7 +143,7 @@ def store_record(folder: int, record: ReviewRecord) -> None:
     """Replace the last review in a spool, also while no list is held."""
     atomic_files.make(folder, "held")
     with atomic_files.hold_directory("held", folder) as directory:
-        atomic_files.replace(directory, NAME, atomic_files.encode_json(encode_record(record)))
+        atomic_files.replace(directory, NAME, encode_record(record))
 
 
 def unite_mail(seen: Collection[Mapping[str, MailSeen]]) -> dict[str, MailSeen]:

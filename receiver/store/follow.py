@@ -168,7 +168,7 @@ def follow_customer(access: StoreAccess, connection: Connection, spool: Spool, w
 
 
 def _news_of(connection: Connection, spool: Spool, store: Tip, own: Iterable[Tip]) -> News:
-    is_known = any(tip.head.point == store.head.point for tip in own)
+    is_known = any((tip.head.point, tip.head.review) == (store.head.point, store.head.review) for tip in own)
     return News() if is_known else rows.read_news(connection, spool, store.head)
 
 

@@ -64,13 +64,23 @@ class Head(NamedTuple):
     accepted: Accepted  # which domains, and the list that passed or was accepted last
     past: tuple[Behind, ...] = ()  # newest first
     held: Mapping[str, Any] | None = None  # what Held.fields() gives
-    review: Mapping[str, Any] | None = None  # encode_record() of the last review of the held list
+    review: str = ""  # SHA-256 of the record of the last review of the held list; empty: there is none
     kept: Mapping[str, str] = {}  # address: the log entry that removed it; it is listed until a person accepts that
     frozen: Freeze | None = None
     export: LastExport = LastExport()
     settings: Revision = Revision()
     kind: str = ""
     by: str = ""
+
+    @property
+    def held_list(self) -> str:
+        """Return the SHA-256 of the list that waits; empty: none does."""
+        return str(self.held["list"]) if self.held else ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the SHA-256 of all that lies beside a head, for it may be large: two lists and a review."""
+        return tuple(filter(None, (self.list, self.held_list, self.review)))
 
     @property
     def behind(self) -> Behind:
@@ -163,12 +173,11 @@ def decode_head(text: str) -> Head:
 def _check(head: Head) -> Head:
     frozen, export = head.frozen, head.export
     held = Held.read(head.held) if head.held is not None else None
-    check_types(str, head.point, head.list, head.kind, head.by, head.settings.hash, *head.settings.holds)
+    check_types(str, head.point, head.list, head.review, head.kind, head.by, head.settings.hash, *head.settings.holds)
     check_types(str, *head.kept, *head.kept.values(), *export.open_domains)
     check_types(str, *(word for each in head.past for word in (each.point, each.kind, each.by)))
     check_types(int, head.settings.number)
     check_types((bool, type(None)), export.plus_addresses)
-    check_types((Mapping, type(None)), head.review)
     dates = [head.date, *(each.date for each in head.past), *head.accepted.domains.values()]
     if frozen:
         check_types(str, frozen.by, frozen.to, frozen.seen)

@@ -5,7 +5,6 @@ A head keeps every address; here the list is cut to the domains of the relay's t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -31,11 +30,12 @@ _LOGGED = 500  # newest entries of the log among which one from the store may be
 
 
 class News(NamedTuple):
-    """The log entries, removals and held list that came with the store's head."""
+    """The log entries, the removals, the held list and its review that came with the store's head."""
 
     log: Mapping[str, LogEntry] = {}  # by point, the oldest first
     removals: Mapping[str, Removal] = {}
     held: bytes = b""  # the held list; empty where it is here already, or none is held
+    review: bytes = b""  # the record of its review; empty where it is here already, or there is none
 
 
 class Published(NamedTuple):
@@ -140,12 +140,12 @@ def _hold(spool: Spool, head: Head, news: News) -> None:
         text = news.held or find_list(spool, held.list) or b""
         if text and (waits is None or waits.fields() != held.fields()):
             spool.store_held(held._replace(recipients=list_file.decode_recipients(text)), text)
-    _record_review(spool, head)
+    _record_review(spool, news)
 
 
-def _record_review(spool: Spool, head: Head) -> None:
+def _record_review(spool: Spool, news: News) -> None:
     """Record a review that a person made through another relay, so that it can be accepted here as well."""
     with suppress(BadRecord):
-        record = decode_record(json.dumps(head.review).encode()) if head.review else None
+        record = decode_record(news.review) if news.review else None
         if record and record != load_record(spool.folder):
             store_record(spool.folder, record)

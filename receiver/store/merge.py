@@ -73,7 +73,7 @@ def unite(tips: Sequence[Tip]) -> Tip:
         return tips[0]
     heads = [tip.head for tip in tips]
     text = list_file.encode_recipients(frozenset[str]().union(*(tip.recipients for tip in tips)))
-    held, review = next(((head.held, head.review) for head in reversed(heads) if head.held), (None, None))
+    held, review = next(((head.held, head.review) for head in reversed(heads) if head.held), (None, ""))
     united = Head("", max(head.date for head in heads), list_file.digest(text), _unite_accepted(heads))
     united = united._replace(held=held, review=review, frozen=_unite_frozen(heads), export=_unite_exports(heads))
     kept = {name: entry for head in heads for name, entry in head.kept.items()}

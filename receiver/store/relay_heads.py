@@ -15,7 +15,7 @@ from typing import Any
 
 from common.spool_files import HEADS_IN_FORCE, LATEST
 from receiver.formatting import escape
-from receiver.lists import history, list_file, removed_addresses
+from receiver.lists import history, list_file, removed_addresses, review_record
 from receiver.lists.accepted import Accepted
 from receiver.lists.spool import Spool
 from receiver.outcome import Failed
@@ -25,7 +25,7 @@ from receiver.system import atomic_files
 
 _NAME = "heads.json"
 _FOLDER = "heads"
-_LIMIT = 16 << 20  # bytes of heads.json
+_LIMIT = 256 << 20  # bytes of heads.json: a million addresses that a rollback brought back
 
 
 def read_heads(spool: Spool) -> tuple[Tip, ...]:
@@ -100,7 +100,7 @@ def write_heads(spool: Spool, tips: Sequence[Tip]) -> None:
 
 
 def find_list(spool: Spool, name: str) -> bytes | None:
-    """Return a list by its SHA-256 wherever this relay keeps it; None: it does not."""
+    """Return a list, or the record of a review, by its SHA-256 wherever this relay keeps it; None: it does not."""
     return next((text for text in _copies(spool, name) if list_file.digest(text) == name), None)
 
 
@@ -109,7 +109,8 @@ def _copies(spool: Spool, name: str) -> Iterator[bytes]:
         yield _read_packed(directory, name) or b""
     yield spool.read_text()
     with suppress(FileNotFoundError, Failed), atomic_files.hold_directory("held", spool.folder) as directory:
-        yield atomic_files.read(directory, "recipients", list_file.LIMIT) or b""
+        for kept in ("recipients", review_record.NAME):
+            yield atomic_files.read(directory, kept, list_file.LIMIT) or b""
     for entry in history.read_entries(spool.folder):
         if entry.kept.list == name:
             with suppress(Failed):

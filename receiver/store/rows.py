@@ -206,8 +206,9 @@ def read_news(connection: Connection, spool: Spool, head: Head) -> News:
     points = [head.point, *(each.point for each in head.past)]
     log = read_log(connection, spool.customer, points)
     since = int(time.time()) - removed_addresses.DAYS * DAY
-    removals, held = read_removals(connection, spool.customer, since), b""
-    if head.held:
-        name = str(head.held.get("list", ""))
-        held = find_list(spool, name) or read_list(connection, spool.customer, name) or b""
-    return News(log, removals, held)
+    removals = read_removals(connection, spool.customer, since)
+    held, review = (
+        find_list(spool, name) or read_list(connection, spool.customer, name) or b"" if name else b""
+        for name in (head.held_list, head.review)
+    )
+    return News(log, removals, held, review)

@@ -7,10 +7,10 @@ locked when the decision is published, and if another head has come meanwhile, n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from receiver.formatting import escape
 from receiver.lists import list_file, removed_addresses, upload_log
@@ -131,12 +131,12 @@ def share_review(access: StoreAccess, spool: Spool, record: ReviewRecord, by: st
     publish(access, spool, written.tip, written.news)
 
 
-def _with_review(record: Mapping[str, Any], by: str, base: Tip) -> Change | None:
+def _with_review(record: bytes, by: str, base: Tip) -> Change | None:
     if not base.head.held:
         return None
-    head = base.head._replace(review=record)
+    head = base.head._replace(review=list_file.digest(record))
     entry = upload_log.LogEntry(upload_log.new_id(), int(time.time()), "reviewed", head.list, head.list, by=by)
-    return Change(head, base.text, "merge", entry, by, is_judgement=False)
+    return Change(head, base.text, "merge", entry, by, review=record, is_judgement=False)
 
 
 def take_head(access: StoreAccess, spool: Spool) -> Tip:
@@ -201,7 +201,7 @@ def _change_of(spool: Spool, decided: PersonDecision, seen: Tip, decision: Decis
         raise HeadChanged
     head = _with_spool_state(spool, base.head)
     if decision.clears:
-        head = head._replace(held=None, review=None)
+        head = head._replace(held=None, review="")
     if decision.frozen:
         name = list_file.digest(base.text)
         head = head._replace(frozen=Freeze(decision.frozen.by, decision.frozen.since, decision.frozen.list, name))
@@ -225,7 +225,7 @@ def _change_of_spool(spool: Spool, decided: PersonDecision, base: Tip) -> Change
 
 def _with_spool_state(spool: Spool, head: Head) -> Head:
     waits = spool.summarize_held()
-    return head._replace(held=waits and waits.fields(), review=head.review if waits else None)
+    return head._replace(held=waits and waits.fields(), review=head.review if waits else "")
 
 
 def _held_text(spool: Spool, head: Head) -> bytes:

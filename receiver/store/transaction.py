@@ -41,6 +41,7 @@ class Change(NamedTuple):
     by: str = ""
     held: bytes = b""  # the list that it holds; empty: none, or the one that is held already
     removals: Mapping[str, Removal] = {}
+    review: bytes = b""  # the record of a review of what waits; nothing: none, or the one that is there already
     is_judgement: bool = True  # False: the tree's settings have no say in it
 
 
@@ -137,8 +138,9 @@ def _write_once(
             access.note(customer, describe_merge(tips, store, base, seen.wrong))
         news = rows.read_news(connection, spool, ready.made.head)
     access.note_damage(connection.damaged)
-    held = change.held if change else b""
-    return WriteResult(ready.made, news._replace(held=held or news.held))
+    if change:
+        news = news._replace(held=change.held or news.held, review=change.review or news.review)
+    return WriteResult(ready.made, news)
 
 
 def _look(connection: Connection, spool: Spool) -> StoreSnapshot:
@@ -165,8 +167,7 @@ def _work_out(
 
 def find_missing_lists(connection: Connection, spool: Spool, head: Head | None) -> list[str]:
     """Return the lists that a head names, that the store has lost or damaged, and that this relay has."""
-    names = [head.list, *([str(head.held["list"])] if head.held else [])] if head else []
-    lost = [name for name in names if not rows.has_list(connection, spool.customer, name)]
+    lost = [name for name in (head.names if head else ()) if not rows.has_list(connection, spool.customer, name)]
     return [name for name in lost if find_list(spool, name) is not None]
 
 
@@ -223,18 +224,17 @@ def _write_rows(connection: Connection, spool: Spool, made: Tip, ready: Prepared
     customer, name, change = spool.customer, made.head.list, ready.change
     if store is None or name != store.head.list:
         rows.write_list(connection, customer, name, ready.parts)
-    held = str(made.head.held["list"]) if made.head.held else ""
-    if held:
-        text = (change.held if change else b"") or find_list(spool, held)
-        if text:
-            rows.write_list(connection, customer, held, rows.pack_text(text))
+    beside = (change.held, change.review) if change else (b"", b"")
+    for each, text in zip((made.head.held_list, made.head.review), beside):
+        if each and (content := text or find_list(spool, each)):
+            rows.write_list(connection, customer, each, rows.pack_text(content))
     if store is None:
         _write_past(connection, spool)
     if change:
         rows.write_log(connection, customer, made.head.point, change.entry)
         rows.write_removals(connection, customer, change.removals)
     rows.write_head(connection, customer, made.head)
-    rows.forget_lists(connection, customer, [name, held])
+    rows.forget_lists(connection, customer, made.head.names)
 
 
 def _write_past(connection: Connection, spool: Spool) -> None:

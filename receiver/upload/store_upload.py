@@ -94,7 +94,7 @@ def change_of(base: Tip, judged: Judgement, filtered: FilteredExport, origin: Or
         since = base.head.held["since"] if base.head.held and base.head.held["reasons"] else judged.held.since
         head = head._replace(held=judged.held._replace(since=since).fields())
     elif decision:
-        head = head._replace(held=None, review=None)
+        head = head._replace(held=None, review="")
     held = judged.text if judged.held else b""
     if decision is None:
         head = head._replace(accepted=judged.accepted.without(filtered.open_domains))

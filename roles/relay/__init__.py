@@ -1,4 +1,4 @@
-"""What a relay must have, in the order its story reads: programs, account, receiver, customers, tables, main.cf."""
+"""What a relay must have, in the order in which it is made: programs, account, receiver, customers, tables, main.cf."""
 
 from __future__ import annotations
 
@@ -91,9 +91,8 @@ LAUNCHERS = {
 def items(relay: Relay, customers: Iterable[Customer], facts: Facts | None) -> Iterator[Item]:
     """Yield all that the relay must have for these customers; trees of others stay as they are."""
     facts = facts or BLANK
-    taken = frozenset(
-        facts.others
-    )  # who takes a domain over comes first: killed in between, two own the domain, never nobody
+    # Who takes a domain over comes first: if the run is killed in between, two own the domain, never nobody.
+    taken = frozenset(facts.others)
     customers = sorted(customers, key=lambda customer: (taken.isdisjoint(domain_names(customer)), customer.id))
     if relay.role == "follower":
         customers = [without_uploads(customer) for customer in customers]
@@ -146,7 +145,7 @@ def items_without(relay: Relay, customer_id: str, facts: Facts) -> Iterator[Item
     yield no_tree(customer_id)
     if facts.release:
         yield no_marker(customer_id)
-        yield derived("tables", REBUILD)  # which takes its keys away first, then its domains, then its addresses
+        yield derived("tables", REBUILD)  # which removes its keys first, then its domains, then its addresses
     if facts.has_postfix and not {*facts.customers} - {customer_id}:
         yield Item("main.cf", config_directory(relay), main_cf_without_us(facts))
 

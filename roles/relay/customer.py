@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from common.key_line import KEY_WORD, NAME_WORD, KeyLine
-from common.paths import Places
+from common.paths import PLACES
 from common.settings import Settings
 from deploy.items import Item, ProtectedLines, ProtectedSetting, State, file, tree
 from inventory import domains
@@ -16,20 +17,18 @@ from inventory.validators import ANYWHERE, BY_MX
 from templates import render
 
 PROTECTED = (
-    ProtectedLines(
-        "authorized_keys", "key", NAME_WORD, same=KEY_WORD
-    ),  # another key of the same name is another checkout's
+    # Another key of the same name is another checkout's.
+    ProtectedLines("authorized_keys", "key", NAME_WORD, same=KEY_WORD),
     ProtectedLines("relay_domains", "domain", 0),
     ProtectedLines("transport", "route", 0),
-    ProtectedLines(
-        "settings.json#partial", "partial", 0
-    ),  # a domain that closes refuses those whose mailboxes are elsewhere
+    # A domain that closes refuses those whose mailboxes are elsewhere.
+    ProtectedLines("settings.json#partial", "partial", 0),
     ProtectedLines("settings.json#include", "include", 0),
-    # each refuses more of those whom the list has forgotten than the next
+    # Each value refuses more of those whom the list lacks than the next.
     ProtectedSetting(
         "settings.json", "unlisted", (("refuse", ""), (None, ""), ("defer", "unlisted:defer"), ("ask", "unlisted:ask"))
     ),
-    # None is yes where an export has said so, which the tree does not tell
+    # None is yes where an export has said so, which the tree does not have.
     ProtectedSetting("settings.json", "plus_addresses", ((False, ""), (None, "plus"), (True, "plus"))),
 )
 """What goes from a tree only when it is named on the command line."""
@@ -58,12 +57,12 @@ def customer_tree(customer: Customer, closed_by: Mapping[str, str] = NOBODY, rev
     files = {"settings.json": settings(customer)._replace(closed_by=adopted).text(), **rendered}
     if revision:
         files["store.json"] = revision
-    return tree(Places().tree(customer.id), files, about=customer.id, protected=PROTECTED)
+    return tree(PLACES.tree(customer.id), files, about=customer.id, protected=PROTECTED)
 
 
 def no_tree(customer_id: str) -> Item:
     """Return the tree of a customer who is to go: the losses name all that goes with it."""
-    return tree(Places().tree(customer_id), None, about=customer_id, protected=PROTECTED)
+    return tree(PLACES.tree(customer_id), None, about=customer_id, protected=PROTECTED)
 
 
 def without_uploads(customer: Customer) -> Customer:
@@ -76,12 +75,12 @@ def open_marker(customer: Customer) -> Item:
     """Return the marker by which root holds the customer's domains open. Raises ValueError where it has none."""
     if customer.opened is None:
         raise ValueError(f"{customer.id} is not opened")
-    return file(Places().opened(customer.id), customer.opened.text(), about=customer.id)
+    return file(PLACES.opened(customer.id), customer.opened.text(), about=customer.id)
 
 
 def no_marker(customer_id: str) -> Item:
     """Return that there is no such marker: a person ended it, or the customer goes."""
-    return file(Places().opened(customer_id), None, about=customer_id)
+    return file(PLACES.opened(customer_id), None, about=customer_id)
 
 
 def domain_names(customer: Customer) -> list[str]:
@@ -104,13 +103,13 @@ def routes(customer: Customer, closed_by: Mapping[str, str] = NOBODY) -> dict[st
 
 def has_new_filter(before: State, after: State) -> bool:
     """Return whether two states of a tree differ in what is chosen from an export: that shows with the next list."""
-    return _choice(before) != _choice(after)
+    return _choice(tree_files(before)) != _choice(tree_files(after))
 
 
 def plus_notes(customer: str, before: State | None, after: State, delimiter: str) -> list[str]:
     """Return what becomes of user+tag@ on a relay, where the word for it changes; `delimiter`: recipient_delimiter."""
-    word = _plus_of(after)
-    if word == (_plus_of(before) if before else None):
+    was, word = (tree_settings(tree_files(state)).get("plus_addresses") for state in (before, after))
+    if word == was:
         return []
     if "+" in delimiter:
         return [f"{customer}: user+tag@ is taken there where user@ is, whatever we say: recipient_delimiter has a +"]
@@ -118,20 +117,22 @@ def plus_notes(customer: str, before: State | None, after: State, delimiter: str
     return [f"{customer}: user+tag@ {taken.get(word, 'is taken where user@ is, from the first export that says so')}"]
 
 
-def _plus_of(state: State) -> object:
-    try:
-        return json.loads(state["files"]["settings.json"]).get("plus_addresses")
-    except (KeyError, ValueError, AttributeError):
-        return None
+def tree_files(state: State | None) -> Mapping[str, str]:
+    """Return the files of a tree by name; none where it is not there."""
+    return (state or {}).get("files") or {}
 
 
-def _choice(state: State) -> tuple[object, ...]:
-    files = state["files"]
+def tree_settings(files: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings.json of a tree's files; one that cannot be read has no settings."""
     try:
-        told = json.loads(files["settings.json"])
-    except (KeyError, ValueError):
-        told = {}
-    return told.get("leave_out", []), files.get("exclude-users.txt")
+        found = json.loads(files.get("settings.json", "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _choice(files: Mapping[str, str]) -> tuple[object, ...]:
+    return tree_settings(files).get("leave_out", []), files.get("exclude-users.txt")
 
 
 def _sources(customer: Customer) -> str:

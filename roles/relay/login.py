@@ -7,12 +7,12 @@ import fnmatch
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from common.paths import Places
+from common.paths import PLACES
 from deploy.items import State
 from inventory.model import Customer
 
 ACCOUNT = "postern"
-HOME = Places().var
+HOME = PLACES.var
 NEW_KEY = "ssh-ed25519"  # what is made for a customer who has none
 ACCEPTED = ("PubkeyAcceptedAlgorithms", "PubkeyAcceptedKeyTypes")
 SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")}

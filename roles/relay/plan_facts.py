@@ -11,6 +11,7 @@ from common.key_line import NAME_WORD
 from common.main_cf_params import REJECT, TABLE_OF, members
 from deploy.items import Item, State
 from inventory.domains import ascii_form
+from roles.relay.customer import tree_files, tree_settings
 
 FIRST, DOMAIN, CUSTOMER, ROUTE, MAIN_CF = range(5)
 """Ranks of facts, in the order in which a person reads them: FIRST is what may cost somebody mail, or lets mail in."""
@@ -18,7 +19,7 @@ _LONG = 60  # characters of a setting that are shown
 
 
 class PlanFact(NamedTuple):
-    """One thing that a plan changes. Facts of one phrase are told once, with all their subjects."""
+    """One thing that a plan changes. Facts of one phrase are printed once, with all their subjects."""
 
     rank: int
     subject: str  # a domain, a customer, main.cf
@@ -29,7 +30,7 @@ def plan_facts(changes: Iterable[tuple[Item, State | None]]) -> Iterator[PlanFac
     """Yield what the changes of a relay's plan mean for mail: items, and what is there now."""
     changes = [*changes]
     trees = [
-        (_domains(_files(before)), _domains(_files(item.wanted)))
+        (_domains(tree_files(before)), _domains(tree_files(item.wanted)))
         for item, before in changes
         if item.kind == "tree" and item.about
     ]
@@ -37,7 +38,7 @@ def plan_facts(changes: Iterable[tuple[Item, State | None]]) -> Iterator[PlanFac
     gained = {name for had, has in trees for name in has - had}
     for item, before in changes:
         if item.kind == "tree" and item.about:
-            yield from _tree_facts(item.about, _files(before), _files(item.wanted), lost & gained)
+            yield from _tree_facts(item.about, tree_files(before), tree_files(item.wanted), lost & gained)
         elif item.kind == "main.cf":
             yield from _main_cf_facts(before or {}, item.wanted or {})
         elif item.kind == "routes":
@@ -53,7 +54,7 @@ def _tree_facts(
     customer: str, before: Mapping[str, str], after: Mapping[str, str], moved: Set[str]
 ) -> Iterator[PlanFact]:
     """Yield what changes of one customer; `moved`: domains that go to another, of which the first screen speaks."""
-    old, new = _settings(before), _settings(after)
+    old, new = tree_settings(before), tree_settings(after)
     had, has = _domains(before), _domains(after)
     for domain in sorted(has - had - moved):
         yield PlanFact(DOMAIN, domain, f"becomes a relay domain, {_new_domain(domain, new)}")
@@ -90,10 +91,10 @@ def _setting_facts(customer: str, old: Mapping[str, Any], new: Mapping[str, Any]
 
 def _other_file_facts(customer: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[PlanFact]:
     """Yield the files that change without a line of their own: it may be a comment."""
-    same = {"relay_domains": _domains, "authorized_keys": _keys, "settings.json": _settings}
+    same = {"relay_domains": _domains, "authorized_keys": _keys, "settings.json": tree_settings}
     for name in sorted({*before, *after} - {"transport"}):
-        is_told = name in same and same[name](before) != same[name](after)
-        if before.get(name) != after.get(name) and not is_told:
+        has_line = name in same and same[name](before) != same[name](after)
+        if before.get(name) != after.get(name) and not has_line:
             yield PlanFact(CUSTOMER, customer, f"{name} changes")
 
 
@@ -114,19 +115,6 @@ def _route_facts(before: State, after: State) -> Iterator[PlanFact]:
     for domain in sorted(after):
         if before.get(domain) != after[domain]:
             yield PlanFact(ROUTE, domain, f"mail goes on to {after[domain]}")
-
-
-def _files(state: State | None) -> Mapping[str, str]:
-    return (state or {}).get("files") or {}
-
-
-def _settings(files: Mapping[str, str]) -> dict[str, Any]:
-    """Return settings.json; one that cannot be read has no settings."""
-    try:
-        found = json.loads(files.get("settings.json", "{}"))
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _domains(files: Mapping[str, str]) -> set[str]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from common.main_cf_params import DOMAINS, RECIPIENTS, RELOCATED, ROUTES, TABLE_OF, TABLES, is_ours, members
 from common.main_cf_references import Reference
-from common.paths import Places
+from common.paths import PLACES
 from common.release import RELEASE
 from common.table_types import BUILT_IN, OURS
 from deploy.items import Item, State
@@ -41,7 +41,7 @@ def preflight_items(relay: Relay, customers: Sequence[Customer], facts: Facts) -
         "port": relay.uploads_to[1],
         "table_type": relay.table_type or facts.table_type,
         "accounts": [customer.upload_account for customer in copying],
-        "homes": {ACCOUNT: HOME, **{one.upload_account: Places().drop(one.id) for one in copying}},
+        "homes": {ACCOUNT: HOME, **{one.upload_account: PLACES.drop(one.id) for one in copying}},
     }
     return (Item("preflight", config_directory(relay), questions),)
 

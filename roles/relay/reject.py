@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from common.main_cf_params import REJECT, SOFT, Setting
 from deploy.items import Item, State
 from inventory.model import Customer, Relay
+from roles.relay.customer import tree_files, tree_settings
 from roles.relay.facts import Facts
 
 Changes = Sequence[tuple[Item, State | None]]
@@ -53,6 +53,4 @@ def reject_notes(relay: Relay, facts: Facts, changes: Changes) -> Iterator[str]:
 
 def _word(state: State | None) -> str:
     """Return what a tree says; one that is to go has nobody to be deferred."""
-    if state is None:
-        return "refuse"
-    return str(json.loads(state["files"]["settings.json"]).get("unlisted") or "")
+    return "refuse" if state is None else str(tree_settings(tree_files(state)).get("unlisted") or "")

@@ -7,7 +7,7 @@ import pytest
 from commands import adopt
 from console.errors import Refused
 from deploy.plan import HostError
-from fleet.relay_cli import RelayAnswer
+from fleet.relay_answers import RelayAnswer
 
 NOTHING = RelayAnswer(2, {"line": "refused: its domains have accepted lists already: there is nothing to adopt"})
 HELD = RelayAnswer(3, {"line": "held"})

@@ -14,7 +14,8 @@ from commands.open import OpenOptions
 from commands.rollback import RollbackOptions
 from deploy.plan import HostError
 from fleet import relay_cli
-from fleet.relay_cli import CustomerRelays, RelayAnswer
+from fleet.relay_answers import RelayAnswer
+from fleet.relay_cli import CustomerRelays
 from fleet.rollback_preview import Preview
 from inventory.model import Relay
 from tests.roles.test_relay import customer, relay

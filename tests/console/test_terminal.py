@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -9,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
 from console import terminal
 from lab.operators import REPO
@@ -27,6 +29,13 @@ def test_a_question_shows_its_answers_and_takes_no_name_for_markup(typed: bytes,
         os.close(ours)
         os.close(theirs)
     assert (done.stdout.strip(), done.stderr.splitlines()[0]) == (answer, "retire [b]acme[/b]? [y/N] ")
+
+
+def test_of_an_answer_the_names_stand_out_and_not_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(terminal, "out", Console(file=screen, force_terminal=True, color_system="standard"))
+    terminal.print_answer(["mx1", "mx2"], "nothing is held\nsince Monday")
+    assert screen.getvalue() == "\x1b[1mmx1, mx2: \x1b[0mnothing is held\n\x1b[1m  \x1b[0msince Monday\n"
 
 
 def test_attack_half_a_surrogate_of_a_relay_ends_no_document(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from deploy.items import file
 from deploy.plan import HostError
 from deploy.remote_session import CommandEnd, Lock, Session
 from fleet.list_state import DamagedSpool, read_list_state
-from fleet.relay_cli import check_shape
+from fleet.relay_answers import check_shape
 from receiver.lists import list_file
 from receiver.outcome import Failed, Origin
 from remote import list_status

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from deploy.plan import Done
+from deploy.relay_host import RelayHost
 from fleet import relay_cli
-from fleet.relay_cli import CustomerRelays, RelayAnswer
+from fleet.relay_answers import RelayAnswer
+from fleet.relay_cli import CustomerRelays
+from inventory.model import Customer, Guard
 from tests.roles.test_relay import customer, relay
 
 
@@ -20,16 +24,16 @@ class Counted:
         self.asked: list[str] = []
         self._lock, self._others = threading.Lock(), threading.Barrier(4)
 
-    def answer(self, _: object, id_: str, verb: str, *__: str, **___: Any) -> RelayAnswer:
+    def answer(self, _: object, customer: Customer, verb: str, *__: str, **___: Any) -> RelayAnswer:
         with self._lock:
-            self.asked.append(id_)
+            self.asked.append(customer.id)
             self.running += 1
             self.most = max(self.most, self.running)
         if verb == "find" and len(self.asked) > 1:
             self._others.wait(20)
         with self._lock:
             self.running -= 1
-        return RelayAnswer(0, {"customer": id_})
+        return RelayAnswer(0, {"customer": customer.id})
 
 
 @pytest.mark.parametrize(("verb", "most"), [("find", 4), ("review", 1)])
@@ -45,3 +49,17 @@ def test_what_reads_no_log_is_asked_side_by_side_and_all_else_one_after_the_othe
     assert counted.asked[0] == "c0"
     said = {id_: each[mx1.name] for id_, each in answers.items()}
     assert said == {name: RelayAnswer(0, {"customer": name}) for name in names}
+
+
+@pytest.mark.parametrize(("max_megabytes", "most"), [(1, 64), (64, 128), (1_000, 2_000)])
+def test_an_answer_may_be_as_large_as_a_review_of_all_that_the_customer_may_send(max_megabytes: int, most: int) -> None:
+    allowed: list[int] = []
+
+    class Host:
+        def run(self, *_: str, stdin: bytes, most: int) -> Done:
+            allowed.append(most)
+            return Done(0, "{}", "")
+
+    large = customer(guard=Guard(max_megabytes=max_megabytes))
+    relay_cli.ask(cast("RelayHost", Host()), large, "review")
+    assert allowed == [most << 20]

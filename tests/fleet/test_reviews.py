@@ -8,7 +8,7 @@ import pytest
 
 from deploy.plan import HostError
 from fleet import reviews
-from fleet.relay_cli import RelayAnswer
+from fleet.relay_answers import RelayAnswer
 from receiver.lists.review_record import MailSeen, Numbers, ReviewRecord
 
 NAME, OLDER = "a" * 64, "b" * 64

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from deploy import connection, connection_faults
+from deploy.connection import fetch_host_keys
 from deploy.items import Item, account, derived, file, package, tree
 from deploy.key_formats import fingerprint
 from deploy.plan import Busy, HostError, NoPython, Plan
-from deploy.relay_host import RelayHost, fetch_host_keys
+from deploy.relay_host import RelayHost
 from lab.host import LabHost
 from lab.waiting import wait_until
 from tests.support.releases import releases

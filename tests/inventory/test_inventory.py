@@ -103,8 +103,7 @@ def test_a_short_file_means_all_the_defaults(write: Write) -> None:
     assert (acme.exchange.source, acme.exchange.client, acme.exchange.reach) == ("exchange-5.5", "plink", "kit")
 
 
-def test_every_key_of_the_files_is_read(write: Write) -> None:
-    text = """\
+EVERY_KEY = """\
 name = "Acme Ltd"
 domains = ["ACME.example", "müller.example"]
 partial = ["xn--mller-kva.example"]
@@ -140,7 +139,7 @@ growth_factor = 1.5
 max_recipients = 10
 max_megabytes = 1
 """
-    relays = """\
+EVERY_KEY_OF_A_RELAY = """\
 [mx1]
 address = "mx1"
 user = "ops"
@@ -154,7 +153,10 @@ reject = "soft"
 alarm = ["/usr/bin/mail", "-s", "postern", "ops@provider.example"]
 metrics = "/srv/metrics"
 """
-    read = inventory.load(write(relays, acme=text))
+
+
+def test_every_key_of_the_files_is_read(write: Write) -> None:
+    read = inventory.load(write(EVERY_KEY_OF_A_RELAY, acme=EVERY_KEY))
     acme = read.customers["acme"]
     assert acme.domains == ("acme.example", "xn--mller-kva.example")
     assert acme.unicode == {"xn--mller-kva.example": "müller.example"}
@@ -164,10 +166,10 @@ metrics = "/srv/metrics"
     assert acme.exchange.schedule.days == ("MON", "SAT")
     assert acme.guard == Guard(shrink_percent=5, shrink_floor=0, growth_factor=1.5, max_recipients=10, max_megabytes=1)
     assert read.relays["mx1"].uploads_to == ("mx1.provider.example", 24)
-    for model, table in ((Customer, tomllib.loads(text)), (Relay, tomllib.loads(relays)["mx1"])):
+    for model, table in ((Customer, tomllib.loads(EVERY_KEY)), (Relay, tomllib.loads(EVERY_KEY_OF_A_RELAY)["mx1"])):
         assert set(model.model_fields) - model.given - {"name"} == set(table) - {"name"}  # no key left out above
     keys = {field.alias or name for name, field in Schedule.model_fields.items()}
-    assert keys == set(tomllib.loads(text)["exchange"]["schedule"])
+    assert keys == set(tomllib.loads(EVERY_KEY)["exchange"]["schedule"])
 
 
 # ---- what is taken of a directory

@@ -55,7 +55,7 @@ def setting(lab_host: StartHost, windows_host: WindowsHost, windows_programs: Pa
     return Setting(AtOnce(tmp_path), relay, windows_host, windows_programs)
 
 
-def test_both_ends_are_set_up_by_one_command_and_exports_run_on_demand(setting: Setting) -> None:
+def test_both_ends_are_set_up_by_one_command_and_kept_so(setting: Setting) -> None:
     operator = setting.operator
     ran = operator.done("trust acme --yes")
     assert "acme's server NTSERVER: 3 host keys pinned" in ran.out
@@ -80,6 +80,17 @@ def test_both_ends_are_set_up_by_one_command_and_exports_run_on_demand(setting: 
     assert again.out.splitlines()[1:-1] == ["acme: server NTSERVER: nothing to change"]
     assert "nothing to change" in again.out.splitlines()[0]
 
+    (setting.folder / "endmark.txt").write_text("#the end\n")
+    (setting.folder / "theirs.txt").write_text("theirs")
+    assert "-#the end" in operator.done("provision acme --diff").out
+    assert operator.done("provision acme").out.splitlines()[1:-1] == ["acme: server NTSERVER: nothing to change"]
+    assert (setting.folder / "theirs.txt").read_text() == "theirs"
+
+
+def test_exports_run_on_demand_by_task_scheduler_and_are_shown_line_by_line(setting: Setting) -> None:
+    operator = setting.operator
+    setting.trust()
+    operator.done("provision acme")
     setting.people("bob", "ann")
     with RealClients(setting.folder):
         looked = operator.done("sync acme --dry-run", code=3)
@@ -109,12 +120,8 @@ def test_both_ends_are_set_up_by_one_command_and_exports_run_on_demand(setting: 
         "bob@acme.example": "250",
         "nobody@acme.example": "550",
     }
-
-    (setting.folder / "endmark.txt").write_text("#the end\n")
-    (setting.folder / "theirs.txt").write_text("theirs")
-    assert "-#the end" in operator.done("provision acme --diff").out
-    assert operator.done("provision acme").out.splitlines()[1:-1] == ["acme: server NTSERVER: nothing to change"]
-    assert (setting.folder / "theirs.txt").read_text() == "theirs"
+    again = operator.done("provision acme")
+    assert again.out.splitlines()[1:-1] == ["acme: server NTSERVER: nothing to change"]
 
 
 def test_a_server_whose_host_key_nobody_pinned_is_not_spoken_to_and_no_key_is_made(setting: Setting) -> None:

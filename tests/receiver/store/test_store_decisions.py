@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from receiver.actions import review
-from receiver.lists.review_record import ReviewRecord, encode_record
+from receiver.lists import list_file
+from receiver.lists.review_record import ReviewRecord, encode_record, load_record
 from receiver.store.relay_heads import read_heads
 from tests.support import postgres
 from tests.support.postgres import Postgres, join
@@ -87,7 +88,7 @@ def test_a_review_of_one_upload_relay_is_accepted_on_another_that_was_not_reache
     with one.spool() as spool:
         found = review.review_held(spool, one.settings, int(time.time()))
         record = ReviewRecord(found.held.list, 50, going=found.effect.going, unseen=("no log",), relays=1)
-    stdin = json.dumps(encode_record(record)).encode()
+    stdin = encode_record(record)
     point = head_of(one)
     assert one.admin("record-review", "acme", "--json", stdin=stdin).returncode == 0
     log = (one.folder / "log").read_bytes()
@@ -101,6 +102,29 @@ def test_a_review_of_one_upload_relay_is_accepted_on_another_that_was_not_reache
     assert not (one.folder / "held" / "review.json").exists()
 
 
+def test_a_review_lies_beside_the_head_however_many_it_names_and_is_written_again_where_the_store_lost_it(
+    fleet: list[SmallRelay], empty: Postgres
+) -> None:
+    one, two, _ = fleet
+    with one.spool() as spool:
+        found = review.review_held(spool, one.settings, int(time.time()))
+    shown = frozenset(people(40_000, "acme.co.example"))
+    record = ReviewRecord(found.held.list, 50, going=found.effect.going, listed=shown, unseen=("no log",), relays=1)
+    assert one.admin("record-review", "acme", "--json", stdin=encode_record(record)).returncode == 0
+    assert empty.sql("SELECT length(head) < 5000 FROM postern.heads") == [(True,)]
+    empty.sql("DELETE FROM postern.lists WHERE hash = %s", (list_file.digest(encode_record(record)),))
+    follow_all(fleet)
+    assert load_noted(two) == load_noted(one) == record
+    assert admin(two, *record.command("acme").split())["did"] == "published"
+    follow_all(fleet)
+    assert empty.sql("SELECT count(*) FROM postern.lists WHERE length(body) > 20000") == [(0,)], "it is gone again"
+
+
+def load_noted(of: SmallRelay) -> ReviewRecord | None:
+    with of.spool() as spool:
+        return load_record(spool.folder)
+
+
 def test_a_review_while_the_database_is_down_is_recorded_here_and_says_so(
     fleet: list[SmallRelay], empty: Postgres
 ) -> None:
@@ -110,7 +134,7 @@ def test_a_review_while_the_database_is_down_is_recorded_here_and_says_so(
         record = ReviewRecord(found.held.list, 50, going=found.effect.going, unseen=("no log",), relays=1)
     empty.stop()
     try:
-        noted = one.admin("record-review", "acme", "--json", stdin=json.dumps(encode_record(record)).encode())
+        noted = one.admin("record-review", "acme", "--json", stdin=encode_record(record))
     finally:
         empty.start()
     assert noted.returncode == 0

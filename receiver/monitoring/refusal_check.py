@@ -55,9 +55,9 @@ class RefusalCheck:
 
     def _of_customer(self, watched: WatchedCustomer) -> list[Alarm]:
         refusals, customer = watched.refusals, watched.settings.customer
-        if (
-            refusals.refused or refusals.faults or refusals.named or refusals.noticed
-        ):  # who was named may be listed again by now
+        if any(
+            (refusals.refused, refusals.faults, refusals.named, refusals.noticed)
+        ):  # who was named may be listed now
             known = self._read_known(watched.settings)
             refusals.forget_named(known.listed)
             asked = suspects(refusals, known, self._today)

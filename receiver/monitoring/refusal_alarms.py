@@ -133,7 +133,8 @@ def find_mended(asked: Suspects, answered: SuspectAnswers) -> list[str]:
 
 def daily_line(refusals: Refusals, known: ListSnapshot) -> RefusalAlarm | None:
     """Return the line of the day: addresses worth a look, each named once. None: there are none."""
-    new = [(name, each) for name, each in refusals.refused.items() if _is_new(name, refusals, known)]
+    unnamed = ((name, each) for name, each in refusals.refused.items() if _is_new(name, refusals, known))
+    new = [(name, each) for name, each in unnamed if name not in refusals.noticed]
     often = [name for name, each in new if _is_asked_for(each) and name not in known.listed and name not in known.gone]
     tagged = [name for name, _ in new if without_tag(name) in known.listed and name not in known.listed]
     leavers = [name for name, _ in new if name in known.gone and known.gone[name].by_person]

@@ -55,7 +55,9 @@ class RefusalCheck:
 
     def _of_customer(self, watched: WatchedCustomer) -> list[Alarm]:
         refusals, customer = watched.refusals, watched.settings.customer
-        if refusals.refused or refusals.faults or refusals.named:  # who was named may be listed again by now
+        if any(
+            (refusals.refused, refusals.faults, refusals.named, refusals.noticed)
+        ):  # who was named may be listed now
             known = self._read_known(watched.settings)
             refusals.forget_named(known.listed)
             asked = find_suspects(refusals, known, self._today)
@@ -85,7 +87,8 @@ class RefusalCheck:
 
     def _raise(self, watched: WatchedCustomer, alarm: RefusalAlarm) -> None:
         watched.refusals.raised[alarm.kind] = RaisedAlarm(alarm_day(self._now), alarm.text)
-        watched.refusals.named.update(dict.fromkeys(alarm.addresses, self._today))
+        told = watched.refusals.noticed if alarm.is_daily else watched.refusals.named
+        told.update(dict.fromkeys(alarm.addresses, self._today))
 
     def _is_raised(self, watched: WatchedCustomer, kind: str) -> bool:
         return any(kind == each for each, _ in raised_today(watched.refusals.raised, self._now))

@@ -89,7 +89,7 @@ def _customers_to_recount(customers: Mapping[str, WatchedCustomer]) -> dict[str,
         name: WatchedCustomer(each.settings, Refusals(), "", each.settings.domains) for name, each in customers.items()
     }
     for name, each in customers.items():
-        anew[name].refusals.named = each.refusals.named
+        anew[name].refusals.named, anew[name].refusals.noticed = each.refusals.named, each.refusals.noticed
     return anew
 
 

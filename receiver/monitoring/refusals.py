@@ -98,6 +98,7 @@ class Refusals:
         self.faults: dict[str, Fault] = {}
         self.totals: dict[str, int] = dict.fromkeys(KINDS, 0)
         self.named: dict[str, str] = {}  # address: the day on which an alarm named it
+        self.noticed: dict[str, str] = {}  # address: the day on which the line of the day did, which is no alarm
         self.asked: dict[str, str] = {}  # address: the day on which a server was asked about it last
         self.raised: dict[str, RaisedAlarm] = {}  # kind of an alarm: what it says; it is raised until its day is over
         self._most = most
@@ -160,6 +161,7 @@ class Refusals:
     def forget_named(self, listed: Collection[str]) -> None:
         """Allow addresses that are listed again to be named again, except those that another rule refuses."""
         self.named = {name: day for name, day in self.named.items() if name in self.faults or name not in listed}
+        self.noticed = {name: day for name, day in self.noticed.items() if name not in listed}
 
     def forget(self, oldest: str) -> None:
         """Forget what ended before a day, and what is too much."""
@@ -169,6 +171,7 @@ class Refusals:
         self.waiting = {name: each for name, each in self.waiting.items() if each.day >= oldest}
         self.faults = {name: fault for name, fault in self.faults.items() if fault.day >= oldest}
         self.named = {name: day for name, day in self.named.items() if name in self.refused or day >= oldest}
+        self.noticed = {name: day for name, day in self.noticed.items() if name in self.refused or day >= oldest}
         self.asked = {name: day for name, day in self.asked.items() if day >= oldest}
         self.raised = {name: each for name, each in self.raised.items() if each.day >= oldest}
         self._evict()

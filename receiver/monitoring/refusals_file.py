@@ -70,6 +70,7 @@ def save(folder: int, stored: StoredRefusals) -> None:
         "totals": refusals.totals,
         "faults": refusals.faults,
         "named": refusals.named,
+        "noticed": refusals.noticed,
         "asked": refusals.asked,
     }
     _write(folder, _REFUSED, fields)
@@ -107,6 +108,7 @@ def _refusals(fields: Mapping[str, Any], mail: Mapping[str, Any]) -> Refusals:
     for name, (day, text, is_broken) in fields["faults"].items():
         refusals.faults[name] = Fault(str(day), str(text), bool(is_broken))
     refusals.named = {name: str(day) for name, day in fields["named"].items()}
+    refusals.noticed = {name: str(day) for name, day in fields.get("noticed", {}).items()}
     refusals.asked = {name: str(day) for name, day in fields["asked"].items()}
     refusals.had_mail = {name: Mail(str(last), int(days)) for name, (last, days) in mail["had_mail"].items()}
     refusals.waiting = {name: WaitingMail(str(day), int(order)) for name, (day, order) in mail["waiting"].items()}

@@ -81,6 +81,18 @@ def test_a_name_of_the_form_that_we_make_up_is_asked_about_where_somebody_has_it
     assert find_suspects(refusals, ListSnapshot("acme", set(), gone=gone), TODAY).for_next_hop == [MADE_UP]
 
 
+def test_whom_the_line_of_the_day_has_named_is_asked_about_once_a_held_list_has_them() -> None:
+    refusals, eva = Refusals(), "eva@acme.example"
+    seen = tuple(RefusalDay(f"2026-11-{day}", f"198.51.{day}.0/24", has_sender=True) for day in (18, 19, 20))
+    refusals.refused = {eva: RefusedAddress({"unlisted": 3}, seen)}
+    line = daily_line(refusals, ListSnapshot("acme", set()))
+    assert line
+    assert line.addresses == (eva,)
+    refusals.noticed = {eva: TODAY}
+    assert daily_line(refusals, ListSnapshot("acme", set())) is None
+    assert suspects(refusals, ListSnapshot("acme", set(), {eva}), "2026-11-21").unlisted == (eva,)
+
+
 def test_a_table_that_cannot_be_read_is_told_every_day_and_again_once_it_was_mended() -> None:
     refusals, known, anna = Refusals(), ListSnapshot("acme", {"anna@acme.example"}), "anna@acme.example"
     refusals.fail(anna, Breakage(anna, "Temporary lookup failure", "192.0.2.1"), TODAY)

@@ -313,12 +313,12 @@ def parse(_: Context, file: str, customer: str = "", json: bool = False) -> None
     run_command(story, file, customer, json)
 
 
-@task(help={"customer": f"{_CUSTOMER}; or --all", "all_": _ALL, "json": _JSON})
+@task(help={"customer": f"{_CUSTOMERS}; or --all", "all_": _ALL, "json": _JSON})
 def review(_: Context, customer: str, all_: bool = False, json: bool = False) -> None:
     """Show what is held, name by name, beside who has had mail lately.
 
     Ends with the exact `inv accept` command for the held list, with every number that is not zero. Names relays that
-    could not be asked, and mail logs with gaps. Several customers have commas between.
+    could not be asked, and mail logs with gaps.
 
     Usage: inv review [CUSTOMER] [options]
     Example: inv review acme

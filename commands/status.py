@@ -59,8 +59,8 @@ def _print_for_nagios(customer: str, options: StatusOptions) -> int:
 def _look_at_all(everything: Inventory, customer: str, options: StatusOptions) -> Overview:
     customers = select_customers(everything, customer, every=not customer)
     asked = overview.relays_to_ask(everything)
-    if options.relay:
-        asked = tuple(inventory.find_relay(everything, name) for name in split_names(options.relay))
+    if names := split_names(options.relay):
+        asked = tuple(inventory.find_relay(everything, name) for name in names)
 
     def ask(relay: Relay) -> RelayState:
         with connect(relay) as host:

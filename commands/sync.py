@@ -50,8 +50,9 @@ def _code_of_look(said: Answer) -> Answer:
     """Return the answer of a relay that only looked, PENDING where the export would be published with changes."""
     if not isinstance(said, RelayAnswer) or said.code != exit_codes.DONE:
         return said
+    is_frozen = bool(said.record.get("why"))
     would_change = bool(said.record.get("added") or said.record.get("removed"))
-    return said._replace(code=exit_codes.PENDING) if would_change else said
+    return said._replace(code=exit_codes.PENDING) if would_change and not is_frozen else said
 
 
 def _check(options: SyncOptions) -> None:

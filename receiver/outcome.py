@@ -100,7 +100,7 @@ class Outcome(NamedTuple):
         if self.trouble:
             return FAILED
         if self.did == "looked":
-            return HELD if self.reasons else DONE
+            return HELD if self.reasons and not self.why else DONE
         return _CODES.get(self.did, DONE)
 
     @property
@@ -125,6 +125,8 @@ class Outcome(NamedTuple):
         if self.did == "pinned":
             waits = f"; the list sent waits for resume ({why or 'it passes'})" if self.offered else ""
             return f"{counts}, frozen since {self.why}{waits}"
+        if self.did == "looked" and self.why:
+            return f"only looked: {counts}; frozen since {self.why}: would wait for resume ({why or 'it passes'})"
         if self.did == "looked":
             return f"only looked: {counts}; " + (f"{why}: would be held" if why else "would be published")
         return f"{why}: held; {self.added} added" if why else counts

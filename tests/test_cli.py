@@ -505,6 +505,7 @@ def test_several_customers_and_relays_are_named_with_commas(operator: Operator) 
     assert "2 relays: 2 not reached (mx1, mx9)" in operator.done("provision acme,bolt --dry-run", code=4).out
     assert "mx1" not in operator.done("verify acme,cork --relay mx9", code=4).text
     assert "mx1" not in operator.done("status acme,cork --relay mx9", code=1).text
+    assert "(relay)\tmx9\t" in operator.done("status cork --relay ,", code=1).out, "no name is no choice"
     assert "none of these customers is on mx9" in operator.done("verify acme --relay mx9", code=2).err
     assert "did you mean 'mx9'" in operator.done("history cork --relay mx99", code=2).err
     assert "one customer at a time" in operator.done("rollback acme,bolt", code=2).err

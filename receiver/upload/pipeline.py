@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from common.settings import Settings, load_settings
-from receiver.formatting import first_names
+from receiver.formatting import first_names, format_time
 from receiver.lists import left_out, list_file, publishing, upload_log
 from receiver.lists.held import ListFreeze
 from receiver.lists.spool import LastExport, Spool
@@ -144,12 +144,13 @@ def _read_export(settings: Settings, export: bytes) -> FilteredExport:
 
 def _look(settings: Settings, filtered: FilteredExport, spool: Spool, origin: Origin) -> Outcome:
     """Return the outcome that an upload would have. Takes no lock: it reads the state before or after another run."""
-    now = int(time.time())
-    before = read_before(settings, spool, None, now)
+    now, frozen = int(time.time()), spool.read_freeze()
+    before = read_before(settings, spool, frozen, now)
     in_force, name = before.in_force, list_file.digest(list_file.encode_recipients(filtered.recipients))
     verdict, inputs = find_verdict(settings, filtered, before, name, now)
     coming, going = filtered.recipients - in_force.recipients, in_force.recipients - filtered.recipients
-    outcome = Outcome(spool.customer, "looked", origin, total=len(filtered.recipients), offered=name)
+    why = format_time(frozen.since) if frozen else ""
+    outcome = Outcome(spool.customer, "looked", origin, total=len(filtered.recipients), offered=name, why=why)
     outcome = outcome._replace(added=len(coming), removed=len(going), kept_back=len(verdict.kept_back))
     notes = (*filtered.notes, *describe_earlier_losses(inputs, settings))
     outcome = outcome._replace(left_out=filtered.left_out, named=filtered.named, notes=notes, reasons=verdict.reasons)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -385,6 +386,17 @@ def test_while_pinned_an_upload_is_judged_and_kept_and_changes_nothing(settled: 
     assert "it passes" in outcome.line
     assert "50.0 % would go (20 of 40)" in settled.offer(people(20)).line
     assert settled.in_force() == set(people(40))
+
+
+def test_a_look_at_a_frozen_list_says_that_an_export_would_wait(settled: SmallRelay) -> None:
+    rollback(settled, back=0)
+    outcome = settled.offer([*people(40), NEW], look=True)
+    assert (outcome.did, outcome.code, outcome.coming) == ("looked", DONE, (NEW,))
+    fate = re.escape("(+1 -0); frozen since 2026-09-21 ") + r"[0-9:]+ UTC: would wait for resume \(it passes\)"
+    assert re.search(f"{fate}$", outcome.line)
+    outcome = settled.offer(people(20), look=True)
+    assert outcome.code == DONE, "as an upload's would be"
+    assert outcome.line.endswith("would wait for resume (50.0 % would go (20 of 40), limit 10 %)")
 
 
 def test_an_upload_judged_while_pinned_keeps_the_domain_from_opening_for_its_age(settled: SmallRelay) -> None:

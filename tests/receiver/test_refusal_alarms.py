@@ -90,7 +90,7 @@ def test_whom_the_line_of_the_day_has_named_is_asked_about_once_a_held_list_has_
     assert line.addresses == (eva,)
     refusals.noticed = {eva: TODAY}
     assert daily_line(refusals, ListSnapshot("acme", set())) is None
-    assert suspects(refusals, ListSnapshot("acme", set(), {eva}), "2026-11-21").unlisted == (eva,)
+    assert find_suspects(refusals, ListSnapshot("acme", set(), {eva}), "2026-11-21").unlisted == (eva,)
 
 
 def test_a_table_that_cannot_be_read_is_told_every_day_and_again_once_it_was_mended() -> None:

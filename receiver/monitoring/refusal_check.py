@@ -55,9 +55,7 @@ class RefusalCheck:
 
     def _of_customer(self, watched: WatchedCustomer) -> list[Alarm]:
         refusals, customer = watched.refusals, watched.settings.customer
-        if any(
-            (refusals.refused, refusals.faults, refusals.named, refusals.noticed)
-        ):  # who was named may be listed now
+        if any((refusals.refused, refusals.faults, refusals.named, refusals.noticed)):  # the named may be listed now
             known = self._read_known(watched.settings)
             refusals.forget_named(known.listed)
             asked = find_suspects(refusals, known, self._today)
@@ -89,9 +87,6 @@ class RefusalCheck:
         watched.refusals.raised[alarm.kind] = RaisedAlarm(alarm_day(self._now), alarm.text)
         told = watched.refusals.noticed if alarm.is_daily else watched.refusals.named
         told.update(dict.fromkeys(alarm.addresses, self._today))
-
-    def _is_raised(self, watched: WatchedCustomer, kind: str) -> bool:
-        return any(kind == each for each, _ in raised_today(watched.refusals.raised, self._now))
 
     def _ask(self, asked: Suspects, settings: Settings, listed: Collection[str]) -> SuspectAnswers:
         missing = self._missing_in_tables(asked.for_tables)

@@ -7,7 +7,6 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -22,6 +21,7 @@ from deploy.plan import Busy, HostError, NoPython, Plan
 from deploy.relay_host import RelayHost
 from lab.host import LabHost
 from lab.waiting import wait_until
+from tests.support.listener import Listener
 from tests.support.releases import releases
 from tests.support.ssh_agent import ssh_agent
 
@@ -423,25 +423,6 @@ def test_a_name_nobody_knows_is_named(bookworm: LabHost) -> None:
         relay.run("true")
 
 
-@contextmanager
-def listening(then: Callable[[socket.socket], object]) -> Iterator[int]:
-    """A port of this machine where something that is not sshd answers."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def answer() -> None:
-            while True:
-                try:
-                    then(server.accept()[0])
-                except OSError:
-                    return
-
-        answering = Thread(target=answer, daemon=True)
-        answering.start()
-        yield server.getsockname()[1]
-        server.shutdown(socket.SHUT_RDWR)
-        answering.join()
-
-
 def test_one_that_hangs_up_at_once_is_tried_again_and_then_explained(
     bookworm: LabHost, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -452,8 +433,8 @@ def test_one_that_hangs_up_at_once_is_tried_again_and_then_explained(
         calls.append(call)
         call.close()
 
-    with listening(hang_up) as port:
-        relay = RelayHost("mx1", "127.0.0.1", port=port, host_keys=bookworm.host_keys, lock="/etc/postern")
+    with Listener(hang_up) as there:
+        relay = RelayHost("mx1", "127.0.0.1", port=there.port, host_keys=bookworm.host_keys, lock="/etc/postern")
         with pytest.raises(HostError, match=r"hangs up before its greeting, 4 s long: .*MaxStartups"):
             relay.run("true")
     assert len(calls) >= 2
@@ -465,8 +446,8 @@ def test_one_that_says_nothing_is_given_up(bookworm: LabHost, monkeypatch: pytes
         monkeypatch.setattr(module, "TIMEOUT", 1)
     monkeypatch.setattr(connection, "PATIENCE", 0.5)
     calls: list[socket.socket] = []
-    with listening(calls.append) as port:
-        relay = RelayHost("mx1", "127.0.0.1", port=port, host_keys=bookworm.host_keys, lock="/etc/postern")
+    with Listener(calls.append) as there:
+        relay = RelayHost("mx1", "127.0.0.1", port=there.port, host_keys=bookworm.host_keys, lock="/etc/postern")
         with pytest.raises(HostError, match=r"no answer from 127\.0\.0\.1 port \d+ within 1 s"):
             relay.run("true")
     assert len(calls) == 1
@@ -481,8 +462,8 @@ def test_one_that_is_not_sshd_is_an_error_and_no_traceback(
         call.sendall(b"220 mx1 ESMTP\r\n" * 200)
         call.close()
 
-    with listening(greet) as port:
-        relay = RelayHost("mx1", "127.0.0.1", port=port, host_keys=bookworm.host_keys, lock="/etc/postern")
+    with Listener(greet) as there:
+        relay = RelayHost("mx1", "127.0.0.1", port=there.port, host_keys=bookworm.host_keys, lock="/etc/postern")
         with pytest.raises(HostError, match=r"no connection to .*: Indecipherable protocol version"):
             relay.run("true")
     assert capfd.readouterr() == ("", "")

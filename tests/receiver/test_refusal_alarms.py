@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from receiver.monitoring.refusal_alarms import (
 from receiver.monitoring.refusals import Fault, Mail, RefusalDay, Refusals, RefusedAddress
 from receiver.timer import run_timer
 from tests.support import next_hop_server
+from tests.support.listener import Listener
 from tests.support.maillog import refusal, smtpd
 from tests.support.small_relay import SmallRelay, people
 
@@ -118,11 +118,7 @@ def mail_server(taken: str, greeting: bytes = b"220 mx\r\n") -> Iterator[tuple[S
     """Yield a server that accepts addresses with this text and refuses others, and what it was sent."""
     heard: list[str] = []
 
-    def serve() -> None:
-        try:
-            connection, _ = listener.accept()
-        except OSError:  # nobody has asked, and the test is over
-            return
+    def serve(connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as lines:
             connection.sendall(greeting)
             for line in lines:
@@ -130,10 +126,8 @@ def mail_server(taken: str, greeting: bytes = b"220 mx\r\n") -> Iterator[tuple[S
                 is_taken = not line.startswith(b"RCPT") or taken.encode() in line
                 connection.sendall(b"250-one\r\n250 two\r\n" if is_taken else b"550 5.1.1 nobody\r\n")
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield Server("127.0.0.1", listener.getsockname()[1]), heard
+    with Listener(serve) as listener:
+        yield Server("127.0.0.1", listener.port), heard
 
 
 def test_a_server_is_asked_about_a_random_name_and_then_about_each_address() -> None:
@@ -278,7 +272,7 @@ def test_a_server_that_takes_everybody_in_one_domain_is_believed_in_another(tmp_
     with next_hop_server.mail_server(there) as server:
         server.open_domain = "acme.example"
         (line,) = run_with_server(relay, server, refused(here[-1], there[-1]))
-    assert line.startswith(f"acme: an upload removed, and now are refused, though the server takes them: {there[-1]};")
+    assert line.startswith(f"acme: removed by an upload and now refused, though the server takes them: {there[-1]};")
 
 
 @pytest.mark.parametrize("refuses_senders", [True, False], ids=["the sender", "whoever is asked about"])
@@ -293,7 +287,7 @@ def test_a_server_that_refuses_the_question_leaves_no_wrong_removal_untold(
         server.refuses_senders = refuses_senders
         assert run_with_server(relay, server, refused(*people(40)[36:38])) == [], "no more than a few, as anywhere"
         (line,) = run_with_server(relay, server, refused(*people(40)[38:]))
-    assert "and now are refused, though it cannot be asked whether the server takes them: user00036@" in line
+    assert "and now refused, though it cannot be asked whether the server takes them: user00036@" in line
     assert line.endswith(f"`inv rollback acme --entry {newest_entry(relay)}`")
 
 

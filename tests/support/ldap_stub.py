@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from lab.host import LabHost
+from tests.support.listener import Listener
 
 LAST_PAGE = b"\x30\x05\x02\x01\x00\x04\x00"  # size 0, an empty cookie
 _PAGED = b"1.2.840.113556.1.4.319"
@@ -85,25 +85,17 @@ def serve(
     lab = host.root / "etc/ldap/lab"
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(lab / "server.pem", lab / "server.key")
-    with socket.create_server((host.address, port)) as door:
-        said = (bind or result(0x61, 0), answer, control, last)
-        threading.Thread(target=_accept, args=(door, tls, said), daemon=True).start()
-        yield f"ldaps://dc1.acme.example:{door.getsockname()[1]}"
+    said = (bind or result(0x61, 0), answer, control, last)
+
+    def serve(client: socket.socket) -> None:
+        with suppress(OSError), tls.wrap_socket(client, server_side=True) as connection:
+            _answer(connection, said)
+
+    with Listener(serve, host.address, port) as door:
+        yield f"ldaps://dc1.acme.example:{door.port}"
 
 
 _Said = tuple[bytes, Sequence[bytes], bytes, bytes]
-
-
-def _accept(door: socket.socket, tls: ssl.SSLContext, said: _Said) -> None:
-    while True:
-        try:
-            client, _ = door.accept()
-            with tls.wrap_socket(client, server_side=True) as connection:
-                _answer(connection, said)
-        except ssl.SSLError:
-            continue
-        except OSError:
-            return
 
 
 def _answer(connection: ssl.SSLSocket, said: _Said) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+from tests.support.listener import Listener
 
 ADDRESS = "127.77.252.1"  # of this machine, as all of 127.0.0.0/8, and no lab host's
 
@@ -19,9 +20,8 @@ class MailServer:
         self.takes_everybody = self.refuses_senders = self.is_busy = self.is_silent = False
         self.open_domain = ""  # in which it takes everybody
         self.seconds = 0.0  # it takes for each reply to RCPT
-        self._listener = socket.create_server((ADDRESS, 0))
-        self.port = int(self._listener.getsockname()[1])
-        self._start()
+        self._listener = Listener(self._serve, ADDRESS)
+        self.port = self._listener.port
 
     @property
     def route(self) -> str:
@@ -30,24 +30,11 @@ class MailServer:
 
     def stop(self) -> None:
         """Be down."""
-        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def start_again(self) -> None:
         """Be up, where it was."""
-        self._listener = socket.create_server((ADDRESS, self.port))
-        self._start()
-
-    def _start(self) -> None:
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
-
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:  # it is down
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+        self._listener = Listener(self._serve, ADDRESS, self.port)
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as lines:

@@ -9,7 +9,6 @@ import json
 import random
 import re
 import socket
-import threading
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import NamedTuple
 
 from lab.host import LabHost
 from lab.smtp import Conversation, Refused
+from tests.support.listener import Listener
 from tests.support.maillog import refusal
 
 SLOT = 300  # seconds from one run of the timer to the next
@@ -105,21 +105,12 @@ class Mailboxes:
     def __init__(self, address: str, taken: Collection[str], takes_everybody: bool = False) -> None:
         self.taken, self.takes_everybody = set(taken), takes_everybody
         self.asked: list[str] = []
-        self._listener = socket.create_server((address, 0))
-        self.route = f"relay:[{address}]:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._listener = Listener(self._talk, address)
+        self.route = f"relay:[{address}]:{self._listener.port}"
 
     def close(self) -> None:
         """Listen no more."""
         self._listener.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
 
     def _talk(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as lines:

@@ -19,6 +19,7 @@ from receiver.upload.recipient_filter import FilteredExport, filter_export
 from receiver.upload.stream import strip_end_mark
 from tests.support.directories import BASE, FOLDER, PASSWORD, READER, SERVER, UNLIMITED, Directory, kit_files
 from tests.support.ldap_stub import disconnection, done, entry, paged, people, reference, result, serve
+from tests.support.listener import Listener
 
 pytestmark = pytest.mark.host
 
@@ -288,20 +289,14 @@ def test_a_base_that_is_not_there_and_an_attribute_unknown_to_the_schema_are_nam
 def between(directory: Directory, most: int, stalls: bool = False) -> Iterator[str]:
     """A server's URL whose connections are cut, or stall, after so many bytes of answers."""
     address = directory.host.address
-    with socket.create_server((address, 0)) as door:
-        threading.Thread(target=_serve, args=(door, address, most, stalls), daemon=True).start()
-        yield f"ldaps://dc1.acme.example:{door.getsockname()[1]}"
 
-
-def _serve(door: socket.socket, address: str, most: int, stalls: bool) -> None:
-    while True:
-        try:
-            client, _ = door.accept()
-        except OSError:
-            return
+    def serve(client: socket.socket) -> None:
         server = socket.create_connection((address, 636))
         threading.Thread(target=_copy, args=(client, server, 1 << 40, False), daemon=True).start()
-        threading.Thread(target=_copy, args=(server, client, most, stalls), daemon=True).start()
+        _copy(server, client, most, stalls)
+
+    with Listener(serve, address) as door:
+        yield f"ldaps://dc1.acme.example:{door.port}"
 
 
 def _copy(source: socket.socket, target: socket.socket, most: int, stalls: bool) -> None:

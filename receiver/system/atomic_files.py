@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -14,6 +15,7 @@ from receiver.outcome import Failed
 from receiver.system.checked_json import decode_json
 
 _PIECE = 1 << 20  # bytes
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the machine has no more: they say nothing of the file
 _FORMAT = 1  # of those files; the format of the release before is read as well
 
 
@@ -91,12 +93,14 @@ def read_end(directory: int, name: str, size: int) -> bytes | None:
 
 
 def _plain(directory: int, name: str) -> int | None:
-    """Open a plain file; None: there is none. Raises Failed for anything else."""
+    """Open a plain file; None: there is none. Raises Failed for anything else, OSError where none can be opened now."""
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
     except FileNotFoundError:
         return None
     except OSError as error:
+        if error.errno in _PASSING:
+            raise
         raise Failed(f"{name}: {error.strerror}") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

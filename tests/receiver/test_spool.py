@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -234,6 +235,48 @@ def test_a_full_disk_while_publishing_leaves_the_old_list_and_nothing_half_done(
         assert not list(relay.folder.glob("*.next"))
     relay.offer([*people(40), "new@acme.example"])
     assert "new@acme.example" in relay.in_force()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_file_that_cannot_be_opened_at_the_moment_is_not_taken_for_a_lost_one(relay: SmallRelay) -> None:
+    """The upload fails, and the next one goes on; else one moment without descriptors opens the domain for good."""
+    accepted(relay, people(40))
+    _add_and_remove(relay)
+    old, start, opened = whole(relay), relay.etc.parent, 0
+    for step in range(500):
+        copy = SmallRelay.copy(relay, start.with_name(f"failed-{step}"))
+        child = os.fork()
+        if child == 0:
+            _fail_to_open(step, copy.var / "failed", copy.folder)
+            try:
+                copy.offer([*people(40)[2:], "new@acme.example"])
+            except OSError:
+                os._exit(24)
+            finally:
+                os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if not (copy.var / "failed").exists():
+            break
+        opened += 1
+        now = whole(copy)
+        assert now.accepted == old.accepted
+        assert set(old.history) <= set(now.history)
+        assert not now.held
+        assert now.in_force == old.in_force or code == 0 or now.unfinished
+    assert opened > 10
+
+
+def _fail_to_open(step: int, mark: Path, folder: Path) -> None:
+    """Have one file of the spool not be opened for reading, as where all descriptors of the machine are in use."""
+    left, names = iter(range(step)), {path.name for path in folder.rglob("*")}
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        reads = event == "open" and isinstance(arguments[2], int) and not arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if reads and arguments[0] in names and next(left, None) is None and not mark.exists():
+            mark.mkdir()
+            raise OSError(errno.ENFILE, "Too many open files in system")
+
+    sys.addaudithook(hook)
 
 
 def test_an_attack_by_a_link_in_place_of_the_list_reads_nothing_behind_it(relay: SmallRelay, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def open_customer(customer: str, options: OpenOptions) -> int:
     code = print_answers(answers, options.as_json)
     if not options.dry_run:
         print_left_behind(answers, _later(customer, options.end))
-    if options.end and not options.dry_run and not options.as_json:
+    if options.end and code == exit_codes.DONE and not options.dry_run and not options.as_json:
         terminal.note(f"no domain closes by that: `inv review {customer}` shows the list that does, once one has come")
     return code
 

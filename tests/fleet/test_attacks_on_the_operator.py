@@ -21,6 +21,7 @@ from receiver.lists import list_file
 from receiver.outcome import Failed, Origin
 from remote import list_status
 from tests.support.small_relay import SmallRelay, people
+from tests.support.tiers import every_nth
 
 ESCAPES = "\033]0;owned\007\x9b31m\u202e"
 ACME = Settings("acme", "exchange-5.5", ("acme.example",))
@@ -134,7 +135,7 @@ DAMAGED = ('{"x": ' * 100_000, "[]", "5", '{"postern": 1}', '{"postern": 1, "sin
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["last-run.json", "pinned.json", "begun.json", "keys.json", "held/why.json"])
-@pytest.mark.parametrize("content", DAMAGED)
+@pytest.mark.parametrize("content", every_nth(DAMAGED, 2))
 def test_attack_a_damaged_file_of_a_spool_stops_no_status_and_no_timer(tmp_path: Path, name: str, content: str) -> None:
     relay = SmallRelay(tmp_path)
     relay.offer(people(3))

@@ -17,6 +17,7 @@ import pytest
 from lab.host import LabHost
 from lab.waiting import HANGS, wait_until
 from tests.support.built_relay import HostRelay, key_line
+from tests.support.tiers import every_nth
 
 pytestmark = pytest.mark.host
 REBUILD = "/usr/local/sbin/rebuild-relay-recips"
@@ -109,7 +110,7 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("what", FILES)
+@pytest.mark.parametrize("what", every_nth(FILES, 2))
 def test_attack_what_lies_in_the_spool_reaches_nobody_else(relay: HostRelay, what: str) -> None:
     done = attack(relay, FILES[what])
     assert done.returncode == 0
@@ -185,7 +186,7 @@ echo 'default_database_type = pipemap' > /tmp/evil/main.cf
 """
 
 
-@pytest.mark.parametrize("variable", ENVIRONMENTS)
+@pytest.mark.parametrize("variable", every_nth(ENVIRONMENTS, 3))
 def test_attack_the_environment_of_sudo_reaches_nothing(relay: HostRelay, variable: str) -> None:
     relay.upload("acme", "ann@acme.example", "new@acme.example")
     done = attack(relay, EVIL, f"export {shlex.quote(variable)}; /usr/bin/{BUILD}")
@@ -239,7 +240,7 @@ INHERITED = {
 }
 
 
-@pytest.mark.parametrize("what", INHERITED)
+@pytest.mark.parametrize("what", every_nth(INHERITED, 3))
 def test_attack_what_a_process_inherits_changes_no_build(relay: HostRelay, what: str) -> None:
     relay.upload("acme", "ann@acme.example", "new@acme.example")
     done = attack(relay, "true", inherited(INHERITED[what]))
@@ -391,7 +392,7 @@ SWAPS = [
 ]
 
 
-@pytest.mark.parametrize("swap", SWAPS)
+@pytest.mark.parametrize("swap", every_nth(SWAPS, 2))
 def test_attack_nothing_can_be_put_in_a_directorys_place(relay: HostRelay, swap: str) -> None:
     assert relay.as_postern(swap).returncode != 0
     attack(relay, "true")

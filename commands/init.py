@@ -69,6 +69,8 @@ def init(draft: Draft, table: str, as_json: bool) -> int:
     written = str(next(iter(files))) if len(files) == 1 else f"{len(files)} files in {where / 'customers'}"
     is_open = any(map(_PLACEHOLDER.search, files.values()))
     terminal.say(f"{written} written: {'fill in what stands between < and >, then' if is_open else 'next'} `inv check`")
+    if not known:
+        terminal.note(f"no relay is named: {where / 'relays.toml'} has none yet")
     return exit_codes.DONE
 
 

@@ -47,7 +47,8 @@ def read_relay_state(host: RelayHost, relay: Relay, customers: Sequence[Customer
     theirs = [customer for customer in customers if relay.name in customer.relays]
     *asked, spools = host.read([*relay_role.facts_items(relay), relay_role.list_status_item(theirs, lists=True)])
     facts = Facts.of(asked[0])
-    wanted = relay_role.items(relay, theirs, adoption.after_release(facts, spools))
+    there = [customer for customer in theirs if customer.id in facts.customers]  # the others are not set up yet
+    wanted = relay_role.items(relay, there, adoption.after_release(facts, spools))
     return RelayState(facts, int(time.time()), spools or {}, Plan.of(host, wanted))
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from common import exit_codes
 from console.grouping import NAMED, name_some
-from fleet.problems import Problem
+from fleet.problems import NOT_REACHED, Problem
 from inventory.errors import faulty_files
 from receiver.formatting import count, escape, format_age, format_time
 
@@ -73,7 +73,7 @@ class GroupedProblem(NamedTuple):
 
 
 def summary(found: Overview) -> str:
-    """Return the line that says how all of it stands."""
+    """Return the line that says how all of it stands; lists on relays that were not reached are not counted."""
     urgent = [row for row in found.rows if _rank(row.needs) == 0]
     noticed = [row for row in found.rows if _rank(row.needs) == 1]
     relays = [name for name, each in found.relays.items() if any(one.urgent for one in each)]
@@ -86,7 +86,9 @@ def summary(found: Overview) -> str:
     need = f"needs somebody: {' and '.join(said)}" if said else "nothing needs somebody"
     notice = f"; with a notice: {count(len(noticed), 'list')}" if noticed else ""
     lists, whose = count(len(found.rows), "list"), count(len({row.customer for row in found.rows}), "customer")
-    return f"{lists} of {whose} on {count(len(found.relays), 'relay')}; {need}{notice}"
+    lost = sum(any(one.kind == NOT_REACHED for one in each) for each in found.relays.values())
+    reached = f"{len(found.relays) - lost} of " if lost else ""
+    return f"{lists} of {whose} on {reached}{count(len(found.relays), 'relay')}; {need}{notice}"
 
 
 def pipe_rows(found: Overview, only_problems: bool = False) -> Iterator[tuple[str, ...]]:

@@ -745,6 +745,11 @@ def test_init_writes_what_is_known_already(operator: Operator) -> None:
     assert "\nserver = " not in written
 
 
+def test_init_says_that_a_customer_has_no_relay_where_none_is_written_down(operator: Operator) -> None:
+    (operator.inventory / "relays.toml").unlink()
+    assert "relays.toml has none yet" in operator.done("init bolt").err
+
+
 @pytest.mark.parametrize("words", ["init bolt", "init bolt --relay mx1"])
 def test_init_names_a_relays_toml_that_is_not_toml(operator: Operator, words: str) -> None:
     (operator.inventory / "relays.toml").write_text("[mx1]\n\n[mx1]\n")

@@ -62,7 +62,9 @@ def accept_held(spool: Spool, order: AcceptOrder, witness: Witness, tables: Tabl
         outcome = _outcome_of(spool.customer, found, in_force, order.by)
         outcome = outcome._replace(notes=(late.note,) if late.note else ())
         if order.look:
-            return _as_look(outcome, found, in_force)
+            closing = ", ".join(sorted(found.effect.closing))
+            notes = (*outcome.notes, f"closes {closing}") if closing else outcome.notes
+            return _as_look(outcome._replace(notes=notes), found, in_force)
         _publish(spool, settings, in_force, found, outcome, now)
         judged_mail.add_judged(spool.folder, record.mail.keys() - found.recipients, now)
         spool.store_last_run(outcome)

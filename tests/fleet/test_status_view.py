@@ -48,7 +48,7 @@ def test_the_summary_counts_what_needs_somebody_and_what_is_only_noticed() -> No
         mx2=DOWN,
     )
     assert status_view.summary(found) == (
-        "900 lists of 150 customers on 6 relays; needs somebody: 2 lists of 1 customer and 1 relay (mx2); "
+        "900 lists of 150 customers on 5 of 6 relays; needs somebody: 2 lists of 1 customer and 1 relay (mx2); "
         "with a notice: 1 list"
     )
     assert status_view.summary(fleet()) == "900 lists of 150 customers on 6 relays; nothing needs somebody"

@@ -100,6 +100,12 @@ def test_a_dry_run_of_accept_checks_all_and_changes_nothing(settled: SmallRelay)
     assert settled.in_force() == set(people(40))
 
 
+def test_a_dry_run_of_accept_names_the_domains_that_would_close(first: SmallRelay) -> None:
+    outcome = first.accept_reviewed(first.review().held.list, Numbers(first=40), look=True)
+    assert outcome.notes == ("closes acme.example",)
+    assert first.accepted() == {}
+
+
 # ---- exports that come between review and accept
 
 

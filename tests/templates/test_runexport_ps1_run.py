@@ -38,7 +38,7 @@ def run(folder: Path) -> Run:
     return lambda **standin: run_script(folder / "runexport.ps1", "server", **standin)
 
 
-def chosen(folder: Path) -> FilteredExport:
+def filter_sent(folder: Path) -> FilteredExport:
     upload = (folder / "exchusers.txt").read_bytes() + (folder / "exchusers.end").read_bytes()
     return filter_export(formats.find_format("powershell").values(strip_end_mark(upload)), ACME)
 
@@ -47,7 +47,7 @@ def exported(ran: subprocess.CompletedProcess[str], folder: Path) -> FilteredExp
     """Return what the receiver makes of a run that went well and left nothing else behind."""
     assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout
     assert files(folder) == {"runexport.ps1", *OLD}
-    return chosen(folder)
+    return filter_sent(folder)
 
 
 def failed(ran: subprocess.CompletedProcess[str], folder: Path) -> str:

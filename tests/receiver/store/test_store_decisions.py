@@ -85,9 +85,7 @@ def test_a_review_of_one_upload_relay_is_accepted_on_another_that_was_not_reache
     fleet: list[SmallRelay],
 ) -> None:
     one, two, follower = fleet
-    with one.spool() as spool:
-        found = review.review_held(spool, one.settings, int(time.time()))
-        record = ReviewRecord(found.held.list, 50, going=found.effect.going, unseen=("no log",), relays=1)
+    record = make_record(one)
     stdin = encode_record(record)
     point = head_of(one)
     assert one.admin("record-review", "acme", "--json", stdin=stdin).returncode == 0
@@ -106,10 +104,7 @@ def test_a_review_lies_beside_the_head_however_many_it_names_and_is_written_agai
     fleet: list[SmallRelay], empty: Postgres
 ) -> None:
     one, two, _ = fleet
-    with one.spool() as spool:
-        found = review.review_held(spool, one.settings, int(time.time()))
-    shown = frozenset(people(40_000, "acme.co.example"))
-    record = ReviewRecord(found.held.list, 50, going=found.effect.going, listed=shown, unseen=("no log",), relays=1)
+    record = make_record(one)._replace(listed=frozenset(people(40_000, "acme.co.example")))
     assert one.admin("record-review", "acme", "--json", stdin=encode_record(record)).returncode == 0
     assert empty.sql("SELECT length(head) < 5000 FROM postern.heads") == [(True,)]
     empty.sql("DELETE FROM postern.lists WHERE hash = %s", (list_file.digest(encode_record(record)),))
@@ -118,6 +113,13 @@ def test_a_review_lies_beside_the_head_however_many_it_names_and_is_written_agai
     assert admin(two, *record.command("acme").split())["did"] == "published"
     follow_all(fleet)
     assert empty.sql("SELECT count(*) FROM postern.lists WHERE length(body) > 20000") == [(0,)], "it is gone again"
+
+
+def make_record(of: SmallRelay) -> ReviewRecord:
+    """Return what a review of the held list by all relays comes to, where one has no log."""
+    with of.spool() as spool:
+        found = review.review_held(spool, of.settings, int(time.time()))
+    return ReviewRecord(found.held.list, 50, going=found.effect.going, unseen=("no log",), relays=1)
 
 
 def load_noted(of: SmallRelay) -> ReviewRecord | None:
@@ -129,9 +131,7 @@ def test_a_review_while_the_database_is_down_is_recorded_here_and_says_so(
     fleet: list[SmallRelay], empty: Postgres
 ) -> None:
     one, two, _ = fleet
-    with one.spool() as spool:
-        found = review.review_held(spool, one.settings, int(time.time()))
-        record = ReviewRecord(found.held.list, 50, going=found.effect.going, unseen=("no log",), relays=1)
+    record = make_record(one)
     empty.stop()
     try:
         noted = one.admin("record-review", "acme", "--json", stdin=encode_record(record))

@@ -15,6 +15,7 @@ from typing import Any
 from lab import keys, roots, seed, smtp
 from lab.address import Address
 from lab.roots import LabError, Say
+from lab.waiting import wait_until
 
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -134,6 +135,18 @@ class LabHost:
     def start_postfix(self) -> None:
         """Start Postfix; it answers when this returns."""
         self.run("postfix", "start")
+
+    def reload_postfix(self) -> None:
+        """Have Postfix read its settings again; it answers by them when this returns.
+
+        `postfix reload` ends before master has told its idle processes, one of which may answer once more.
+        """
+        before = self._answering_processes()
+        self.run("postfix", "reload")
+        wait_until(lambda: not before & self._answering_processes())
+
+    def _answering_processes(self) -> set[str]:
+        return set(self.run("pgrep", "-x", "smtpd|trivial-rewrite", check=False).stdout.split())
 
     def start_sink(self) -> str:
         """Start a next hop that takes all mail, on port 2525; returns it as transport_maps wants it."""

@@ -170,12 +170,12 @@ def test_a_listed_address_that_another_rule_refuses_is_an_alarm_of_its_own(relay
     host.run(
         "postconf", "-e", "smtpd_recipient_restrictions=check_recipient_access inline:{user0001@acme.example=REJECT}"
     )
-    host.run("postfix", "reload")
+    host.reload_postfix()
     try:
         out = explained(operator, "user0001@acme.example")
     finally:
         host.run("postconf", "-X", "smtpd_recipient_restrictions")
-        host.run("postfix", "reload")
+        host.reload_postfix()
     assert "What to do: a relay refuses it though it should take it, and says why; `inv verify acme`" in out
 
 

@@ -138,7 +138,7 @@ def test_the_timer_reads_what_a_real_postfix_wrote(relay: tuple[LabHost, Operato
     send(host, "user0001@acme.example")
     host.log(until="status=sent")
     host.run("postconf", "-e", "defer_transports=relay")
-    host.run("postfix", "reload")
+    host.reload_postfix()
     send(host, "user0002@acme.example")
     host.log(until="status=deferred")
     tick(host)
@@ -176,7 +176,7 @@ def test_the_timer_parses_as_the_account_what_root_opened(relay: tuple[LabHost, 
 def test_a_table_that_cannot_be_read_is_told_with_what_the_relay_answers(relay: tuple[LabHost, Operator]) -> None:
     host, _ = relay
     host.run("postconf", "-e", "relay_recipient_maps=hash:/nowhere,hash:/etc/postern/tables/exchange_recipients")
-    host.run("postfix", "reload")
+    host.reload_postfix()
     assert host.ask("user0003@acme.example", sender="s@sender.example", from_address=OUTSIDE).startswith("451")
     host.log(until="Temporary lookup failure")
     told = json.loads(host.run("postern", "tick", "--json").stdout)["alarms"]

@@ -123,12 +123,12 @@ def test_a_table_that_cannot_be_listed_closes_its_domain_until_a_first_list_is_a
     member = "unionmap:{hash:/etc/postfix/staff, regexp:/etc/postfix/vanity.re}"
     value = relay.run("postconf", "-h", "relay_recipient_maps").stdout.strip()
     relay.run("postconf", "-e", f"relay_recipient_maps = {value.replace(f', {member}', '')}")
-    relay.run("postfix", "reload")
+    relay.reload_postfix()
     said = relay.run("postern", "tick", "--json").stdout
     assert "vanity.re, which closed acme.example, is no longer in relay_recipient_maps" in said
     assert [*answers(relay, *people).values()] == ["250"] * 4
     relay.run("postconf", "-e", f"relay_recipient_maps = {value}")
-    relay.run("postfix", "reload")
+    relay.reload_postfix()
     relay.run("postern", "tick")
     assert [*answers(relay, *people).values()] == ["250", "250", "250", "550"]
 

@@ -46,7 +46,7 @@ class Site(NamedTuple):
         ours = ("relay_domains", "transport_maps", "relay_recipient_maps")
         host.run("sh", "-c", f"rm -rf {gone} /var/lib/postern/.ssh /etc/sudoers.d/postern /etc/cron.d/postern")
         host.run("postconf", "-X", *ours)
-        host.run("postfix", "reload")
+        host.reload_postfix()
 
     @contextmanager
     def down(self, name: str) -> Iterator[None]:

@@ -72,7 +72,7 @@ def test_a_table_without_a_whole_answer_is_named_and_no_list_is_read_of_it(
     become(relay, "3-source-newer-than-the-table")
     relay.run("sh", "-ec", f"cd /etc/postfix; {prepare}")
     relay.run("postconf", "-e", f"relay_recipient_maps = {table}")
-    relay.run("postfix", "reload")
+    relay.reload_postfix()
     found = read(ssh)
     standing = found["domains"]["acme.example"]
     assert (standing["state"], found["taken"]) == (state, [])
@@ -85,7 +85,7 @@ def test_a_table_of_a_million_keys_is_read_for_one_customer(relay: LabHost, ssh:
     become(relay, "3-source-newer-than-the-table")
     relay.run("sh", "-ec", f"cd /etc/postfix; {MILLION}")
     relay.run("postconf", "-e", "relay_recipient_maps = hash:/etc/postfix/many")
-    relay.run("postfix", "reload")
+    relay.reload_postfix()
     found = read(ssh)
     assert found["taken"] == ["joe@acme.example"]
     assert found["tables"][0]["elsewhere"] == {"bolt.example": 1_000_000}
@@ -95,6 +95,6 @@ def test_a_list_that_stands_in_master_cf_alone_is_seen(relay: LabHost, ssh: Rela
     become(relay, "3-source-newer-than-the-table")
     relay.run("postconf", "-e", "relay_recipient_maps =")
     relay.run("postconf", "-P", "smtp/inet/relay_recipient_maps=hash:$config_directory/relay_recipients")
-    relay.run("postfix", "reload")
+    relay.reload_postfix()
     found = read(ssh)
     assert found["taken"] == ["joe@acme.example", "leaver@acme.example"]

@@ -250,5 +250,5 @@ def test_the_timer_builds_anew_a_table_that_somebody_removed(relay: Relay) -> No
     relay.host.run("rm", "/etc/postern/tables/exchange_recipients.db")
     assert relay.upload("ann", "bob").startswith("acme: 2 recipients, unchanged")
     relay.admin("tick", user="postern")
-    relay.host.run("postfix", "reload")
+    relay.host.reload_postfix()
     assert relay.answers("ann", "nobody") == ["250", "550"]

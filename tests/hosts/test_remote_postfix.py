@@ -79,7 +79,7 @@ class Machine:
     def set(self, *parameters: str) -> None:
         """Edit main.cf as an admin does."""
         self.lab.run("postconf", "-e", *parameters)
-        self.lab.run("postfix", "reload")
+        self.lab.reload_postfix()
 
     def write(self, path: str, text: str) -> None:
         self.lab.run("tee", path, stdin=text.encode())
@@ -279,7 +279,7 @@ def own_main_cf(mx: Machine) -> bytes:
     mx.table("listed", "good@old.example OK\n")
     path = mx.lab.root / "etc/postfix/main.cf"
     path.write_bytes(path.read_bytes() + MAIN_CF)
-    mx.lab.run("postfix", "reload")
+    mx.lab.reload_postfix()
     return path.read_bytes()
 
 
@@ -359,7 +359,7 @@ def main_cf(machine: Machine, *customers: Customer) -> Item:
 def before_us(machine: Machine) -> None:
     """As before us, but for the tables and trees, which are there."""
     machine.lab.run("sh", "-c", "rm -f /etc/postern/main.cf.*; cp /etc/postfix/main.cf.own /etc/postfix/main.cf")
-    machine.lab.run("postfix", "reload")
+    machine.lab.reload_postfix()
 
 
 @pytest.fixture

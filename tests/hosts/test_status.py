@@ -133,7 +133,7 @@ def test_a_relay_that_is_down_does_not_hide_the_other(relays: Relays) -> None:
 
 def test_a_relay_that_takes_whom_it_should_refuse_fails_the_proof(relays: Relays) -> None:
     relays.mx2.run("postconf", "-e", "relay_recipient_maps=")
-    relays.mx2.run("postfix", "reload")
+    relays.mx2.reload_postfix()
     ran = relays.operator.done("verify acme", code=5)
     assert ran.out.startswith("mx1: ")
     assert "@acme.example: should get 550, got 250" in ran.err

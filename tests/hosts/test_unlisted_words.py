@@ -71,7 +71,7 @@ class Story(NamedTuple):
         if settings:
             said = (each.replace("POLICY", self.policy.restriction) for each in settings)
             self.host.run("postconf", "-e", *said)
-        self.host.run("postfix", "reload")
+        self.host.reload_postfix()
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,8 @@ def test_a_main_table_that_is_missing_or_empty_refuses_nobody_for_longer_than_th
     """Only an empty table refuses: what cannot be read puts off."""
     story.set()
     story.provision()
-    story.host.run("sh", "-ec", f"cd {TABLES}; {HARMS[harm].format(table=table)}; postfix reload; sleep 1")
+    story.host.run("sh", "-ec", f"cd {TABLES}; {HARMS[harm].format(table=table)}")
+    story.host.reload_postfix()
     if harm != "it is empty":
         assert {code[0] for code in answers(story.host, *LISTED).values()} <= {"2", "4"}
     story.host.run("postern", "tick")

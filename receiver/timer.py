@@ -79,7 +79,8 @@ def _run_all(
     except OSError as error:
         found.append(Alarm("", "metrics", f"metrics cannot be written: {error}"))
     told = alarms.raise_alarms(found, places, relay, now, _ENDING)
-    own = [alarm for alarm in found if alarm not in of_lists and alarm not in of_refusals]
+    of_spools = {*of_lists, *of_refusals}
+    own = [alarm for alarm in found if alarm not in of_spools]
     _note_run(run, own, now)
     lines, new = ([alarm.line for alarm in some] for some in (found, told))
     return Answer.done([], customers=len(seen), alarms=lines, told=new)  # it prints nothing, as cron would mail it
@@ -117,7 +118,7 @@ def _check_customer(places: Places, tables: Tables, customer: str, now: int) -> 
         settings = load_settings(places, customer)
         with Spool(places, customer) as spool:
             if not uses_store(places):
-                with suppress(OSError):  # as in _forget
+                with suppress(OSError):  # as in _forget_accepted
                     forget_heads(spool)
             if publishing.read_unfinished(spool):
                 recover(spool, tables)

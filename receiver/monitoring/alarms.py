@@ -96,15 +96,13 @@ def raise_alarms(
             name: day for name, day in before.items() if day == today and (name in every or not _is_of(name, ending))
         }
         new = [alarm for name, alarm in every.items() if name not in told]
-        if not new:
-            if told != before:
-                atomic_files.store_json(run, _TOLD, told)
-            return []
-        is_told = _run_alarm_program(relay.alarm, [alarm.line for alarm in new])
+        is_told = not new or _run_alarm_program(relay.alarm, [alarm.line for alarm in new])
+        now_told = {**told, **{alarm.name: today for alarm in new}} if is_told else before
         try:
-            if is_told:
-                atomic_files.store_json(run, _TOLD, {**told, **{alarm.name: today for alarm in new}})
-            atomic_files.store_json(run, _UNTOLD, {"alarms": [] if is_told else new[:_MOST_UNTOLD]})
+            if now_told != before:
+                atomic_files.store_json(run, _TOLD, now_told)
+            if new:
+                atomic_files.store_json(run, _UNTOLD, {"alarms": [] if is_told else new[:_MOST_UNTOLD]})
         except OSError as error:
             syslog.syslog(syslog.LOG_ERR, f"which alarms were told cannot be written down: {error}")
     return new

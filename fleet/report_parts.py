@@ -115,8 +115,10 @@ class Report(NamedTuple):
 
 
 def problem_part(one: GroupedProblem) -> ProblemPart:
-    """Return a problem as the page shows it."""
-    pieces = re.split(r"`([^`]*)`", one.problem.text)
+    """Return a problem as the page shows it: after its kind, with which many sentences begin."""
+    begins = re.match(rf"{re.escape(one.problem.kind)}(?=[ :;,])", one.problem.text)
+    said = one.problem.text[begins.end() :] if begins else f": {one.problem.text}"
+    pieces = re.split(r"`([^`]*)`", said)
     parts = tuple(TextPiece(text, bool(at % 2)) for at, text in enumerate(pieces) if text)
     return ProblemPart(one.customer, ", ".join(one.relays), one.problem.kind, parts, one.problem.urgent)
 

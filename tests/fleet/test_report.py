@@ -77,7 +77,7 @@ def test_the_page_shows_first_what_needs_a_person(tmp_path: Path) -> None:
     text = page(tmp_path, all_well(row("acme", "mx2", HELD)))
     first = text.index("41.2 % would go")
     assert first < text.index("<h2>Relays</h2>") < text.index("<h2>Customers</h2>")
-    assert '<a href="#c-acme">acme</a> on mx2: <b>held</b>' in text
+    assert '<a href="#c-acme">acme</a> on mx2: <b>held</b> since 2026-09-20' in text
     assert "<code>inv review acme</code>" in text
 
 
@@ -92,7 +92,7 @@ def test_each_customer_has_a_chart_its_keys_and_its_relays_side_by_side(tmp_path
 
 def test_a_relay_that_is_down_is_said_and_the_rest_is_shown(tmp_path: Path) -> None:
     text = page(tmp_path, all_well(mx2=DOWN), mx1=figures(1))
-    assert "mx2: <b>not reached</b>" in text
+    assert "mx2: <b>not reached</b>: no connection to 192.0.2.3" in text
     assert "no figures: not reached" in section(text, "acme")
     assert '<path class="size"' in section(text, "acme")
     assert "No upload is known in the last 90 days." in section(text, "bolt")

@@ -21,20 +21,20 @@ MEMORY = 400 << 10  # kilobytes that a reading may have
 _READ = f"""
 import json, resource, sys
 sys.path.insert(0, {str(REPO)!r})
-from receiver.monitoring.collector import Collector, owners
+from receiver.monitoring.collector import Collector, map_owners
 from receiver.monitoring.last_hop import LastHops
 from receiver.monitoring.log_content import open_log
-from receiver.monitoring.log_reading import Reading, parts
+from receiver.monitoring.log_reading import Reading, find_parts
 from receiver.monitoring.mail_log import Losses, MailLog
-from receiver.monitoring.refusal_watch import SECONDS, deadline
+from receiver.monitoring.refusal_watch import SECONDS, make_deadline
 from receiver.monitoring.refusals import Refusals
 from tests.support.maillog import SETTINGS
 refusals, position, ends, losses = Refusals(), None, [], Losses()
 while True:
     file = open_log(sys.argv[1])
-    some, _ = parts([file], position, 1.0)
-    collector = Collector(owners([(SETTINGS, refusals)]), LastHops({{}}))
-    reading = Reading(MailLog(losses), losses, collector, deadline(SECONDS))
+    some, _ = find_parts([file], position, 1.0)
+    collector = Collector(map_owners([(SETTINGS, refusals)]), LastHops({{}}))
+    reading = Reading(MailLog(losses), losses, collector, make_deadline(SECONDS))
     whole, position = reading.read(some), reading.position
     ends.append(position.offset)
     if whole:

@@ -1,4 +1,4 @@
-"""Runs here and on the relay: lists of main.cf as Postfix splits them, and which members of them are ours. Pure."""
+"""Runs here and on the relay: the parameters of main.cf that we edit, what is ours in each, and how lists are split."""
 
 from __future__ import annotations
 

@@ -40,17 +40,17 @@ def not_reached(why: Exception) -> Problem:
 
 
 def customers_unknown(why: Exception) -> Problem:
-    """Return the same of a relay that the customers should not be on: whether they are there is not known."""
+    """Return the notice about a relay that could not be asked and should not have these customers: it may have them."""
     return Problem(NOT_REACHED, f"{NOT_REACHED}, so nobody knows whether it still has them: {why}", urgent=False)
 
 
 def keys_unknown(relay: str, why: object) -> str:
-    """Return the same of a relay that was asked which keys it has seen."""
+    """Return the sentence about a relay that could not be asked which keys it has seen."""
     return f"{relay} was {NOT_REACHED}, so nobody knows what it has seen: {why}"
 
 
 def figures_unknown(relay: str, why: Exception) -> str:
-    """Return the same of a relay that was asked for the figures of `inv report`."""
+    """Return the sentence about a relay that could not be asked for the figures of `inv report`."""
     return f"{relay}: {NOT_REACHED}, and the page says so: {why}"
 
 

@@ -36,7 +36,7 @@ def given_answers(answers: Answers) -> dict[str, RelayAnswer]:
 
 
 def add_failed(before: Answers, after: Answers) -> Answers:
-    """Return the answers, with the relays that failed before: the next run completes those."""
+    """Return the later answers, and the errors of relays that failed before and were not asked again."""
     said = given_answers(before)
     return {**{name: failed for name, failed in before.items() if name not in said}, **after}
 

@@ -118,7 +118,7 @@ def _trees(customer: Customer, looks: Iterable[RelayPlan]) -> list[Revision]:
 
 
 def _lists(customer: Customer, looks: Iterable[RelayPlan]) -> list[Revision]:
-    """Return which settings the lists have that relays have from the store."""
+    """Return by which settings each relay's list from the store was judged; relays without one are left out."""
     every = (relay_role.store_revision(look.after, customer.id) for look in looks)
     return [revision for revision in every if revision.number]
 

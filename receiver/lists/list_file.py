@@ -1,4 +1,4 @@
-"""A kept list as a file in gzip: one line that says where the list came from, then its addresses, one a line."""
+"""A list as bytes with its SHA-256; and a kept one as a file: in gzip, behind a line that says where it came from."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class LastHops:
             del self._seen[next(iter(self._seen))]
 
     def _hold_back(self, queue_id: str, trace: Trace) -> Iterator[Trace]:
-        """Hold a hop back. When there are too many, the first one counts: a mail that takes so long is no filter's."""
+        """Hold a hop back until its queue id turns up again; of too many the oldest counts, as filters are quick."""
         if queue_id in self._seen:
             return
         self._held_back[queue_id] = trace

@@ -36,7 +36,7 @@ class Postmap(NamedTuple):
     def build_draft(self, tables: str, table: Table, standing: InstalledTable | None = None) -> Draft:
         """Build a table beside those in force, every key looked up. Raises Failed and OSError.
 
-        Where it differs little from the one that stands, a copy of that is edited.
+        Where it differs little from the one that stands, a copy of that is edited, and what changed is looked up.
         """
         directory = os.path.join(tables, _BESIDE + os.urandom(8).hex())
         os.mkdir(directory, 0o755)

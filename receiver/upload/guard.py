@@ -94,10 +94,10 @@ def count_inputs(
 
 
 def _reference(referred: int, gone: int, base: int, settings: Settings) -> int:
-    """Return the number by which a loss is divided: all who are listed, or were recently.
+    """Return the number by which a loss is divided: `referred`, which is all who are listed, or were recently.
 
-    If the loss would pass by that number, it is at most the number that was listed before the last additions, so that a
-    sudden growth cannot hide a loss.
+    If the loss would pass by that number, the smaller of it and `base`, the number that was listed before the last
+    additions: a list could grow first, and then lose many unseen.
     """
     return min(referred, base) if base and not _is_too_much(gone, referred, settings) else referred
 

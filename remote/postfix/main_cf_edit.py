@@ -1,4 +1,4 @@
-"""Runs on the relay: kind `main.cf`, our members in four lists, edited so that no other domain's mail is affected.
+"""Runs on the relay: kind `main.cf`, our members and values, edited so that no other domain's mail is affected.
 
 An edit is one step here, because the operator's connection may break: ask over SMTP, write a journal, edit, reload, ask
 again, and take the edit back if it changed an answer that it should not. A journal that is still there means an edit

@@ -1,4 +1,4 @@
-"""What main.cf must say, from what it says now: our member in four lists, and all else as its owner has it."""
+"""What main.cf must say, from what it says now: our members and the values we set, and all else as its owner has it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one command reads of a relay and no plan wants: how lists stand, how much mail waits, what Postfix answers."""
+"""What is read of a relay besides its facts: how lists stand, how much mail waits, what Postfix answers."""
 
 from __future__ import annotations
 

@@ -47,8 +47,7 @@ class Accepted(NamedTuple):
         A date more than a day in the future does not count. A domain that another list on the relay closes stays
         closed while it is adopted.
         """
-        oldest = now - settings.open_after_days * DAY
-        closed = {name for name, when in self.domains.items() if oldest <= when <= now + DAY}
+        closed = {*self.unexpired(settings, now).domains}
         closed |= {
             name
             for name, closer in settings.closed_by.items()

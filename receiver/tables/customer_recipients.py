@@ -71,7 +71,7 @@ def _find_too_long(part: CustomerRecipients) -> list[str]:
 
 
 def _with_long(part: CustomerRecipients, long: Sequence[str]) -> CustomerRecipients:
-    """Give each too long address a regular expression; where these are too many, open their domains and name them."""
+    """Return the part with an expression for each long address; of too many the domains are open, and named."""
     beyond = frozenset(address.rpartition("@")[2] for address in long[LONG:])
     told = ""
     if beyond:

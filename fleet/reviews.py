@@ -100,8 +100,7 @@ def unite(customer: str, answers: Answers, mails: Answers) -> ReviewRecord | Non
     if not held or any(each.is_frozen for each in held):
         return None
     newest = max(held, key=lambda each: each.when)
-    seen = {name: _read_mail(said) for name, said in mails.items()}
-    mail = unite_mail([each.mail for each in seen.values()])
+    mail = mail_of(mails)
     effects = [each.effect for each in held]
     return ReviewRecord(
         newest.list,
@@ -112,13 +111,19 @@ def unite(customer: str, answers: Answers, mails: Answers) -> ReviewRecord | Non
         _union(effect.closing for effect in effects),
         shown_as_listed(effects),
         {name: each for name, each in mail.items() if any(effect.refuses(name) for effect in effects)},
-        tuple(_unseen_mail(customer, answers, seen)),
+        (*unseen_of(mails), *_unrecorded(customer, answers)),
         len(answers),
     )
 
 
 def _union(sets: Iterator[frozenset[str]]) -> frozenset[str]:
     return frozenset[str]().union(*sets)
+
+
+def unseen_of(answers: Answers) -> list[str]:
+    """Return of which relays it is not known who had mail, and why, by their answers to `refusals`."""
+    mails = {name: _read_mail(said) for name, said in answers.items()}
+    return [f"{name}: {mail.unseen}" for name, mail in mails.items() if mail.unseen]
 
 
 def mail_of(answers: Answers) -> dict[str, MailSeen]:
@@ -137,10 +142,7 @@ def _read_mail(said: Answer) -> RelayMail:
         return RelayMail({}, "what it says of its mail log cannot be understood")
 
 
-def _unseen_mail(customer: str, answers: Answers, seen: Mapping[str, RelayMail]) -> Iterator[str]:
-    for name, each in seen.items():
-        if each.unseen:
-            yield f"{name}: {each.unseen}"
+def _unrecorded(customer: str, answers: Answers) -> Iterator[str]:
     for name, said in _holding_answers(answers).items():
         if not _is_known(said):
             yield f"{name}: {_OLD.format(customer)}"

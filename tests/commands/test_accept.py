@@ -1,4 +1,4 @@
-"""What `inv accept` says of unlisted addresses: what is true on each relay, not what the inventory wants."""
+"""`inv accept`: who had mail on any relay, and what becomes of unlisted addresses on each."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import pytest
 
 from commands.accept import AcceptOptions, accept, unlisted_lines
 from common.exit_codes import DONE
+from console.errors import Refused
+from deploy.plan import HostError
 from fleet import relay_cli
-from fleet.relay_answers import Answers, RelayAnswer
+from fleet.relay_answers import Answer, Answers, RelayAnswer
 from fleet.relay_cli import CustomerRelays
 from inventory.model import Customer
 
+FIRST = AcceptOptions({"first": "40"}, "a" * 64, as_json=True)
 VERIFY = "; `inv verify acme` asks its relays"
 NOW = "acme: from now on who is not listed is"
 SAYS = "acme: customers/acme.toml says unlisted ="
@@ -54,26 +57,56 @@ def test_accept_says_what_each_relay_does_with_unlisted_addresses(case: str) -> 
     assert unlisted_lines("acme", wanted, records) == lines
 
 
-def test_relays_that_accept_are_told_who_had_mail_on_any_relay(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A follower takes mail too, and no upload relay knows of that."""
-    given: dict[str, bytes] = {}
-    mail = {"had_mail": {"late@acme.example": "2026-11-28"}, "waiting": {}, "mail_days": {"late@acme.example": 1}}
-    said: dict[str, dict[str, Any]] = {
-        "status": {"mx1": {"held": {"list": "a" * 64}}},
-        "refusals": {
-            "mx1": {**mail, "had_mail": {}, "mail_days": {}, "incomplete": ""},
-            "mx9": {**mail, "incomplete": ""},
-        },
-        "accept": {"mx1": {"line": "acme: done"}},
+Said = dict[str, dict[str, Answer]]
+MAIL = {"had_mail": {}, "waiting": {}, "mail_days": {}, "incomplete": ""}
+
+
+@pytest.fixture
+def customer(monkeypatch: pytest.MonkeyPatch) -> tuple[Said, dict[str, bytes]]:
+    """What each relay answers to each verb, and what came on stdin of the verbs that were run."""
+    said: Said = {
+        "status": {"mx1": RelayAnswer(DONE, {"held": {"list": "a" * 64}})},
+        "refusals": {"mx1": RelayAnswer(DONE, MAIL)},
+        "accept": {"mx1": RelayAnswer(DONE, {"line": "acme: done"})},
     }
+    given: dict[str, bytes] = {}
 
     def ask(_: object, __: str, verb: str, *words: str, stdin: bytes = b"", needs: str = "") -> Answers:
         given[verb] = stdin
-        return {name: RelayAnswer(DONE, record) for name, record in said[verb].items()}
+        return said[verb]
 
     scope = CustomerRelays(cast("Customer", SimpleNamespace(upload_relays=("mx1",), unlisted=None)), ())
     monkeypatch.setattr(relay_cli, "ask_relays", ask)
     monkeypatch.setattr(CustomerRelays, "of", lambda _: scope)
-    options = AcceptOptions({"first": "40"}, "a" * 64, as_json=True)
-    assert accept("acme", options) == DONE
+    return said, given
+
+
+def test_relays_that_accept_are_told_who_had_mail_on_any_relay(customer: tuple[Said, dict[str, bytes]]) -> None:
+    """A follower takes mail too, and no upload relay knows of that."""
+    said, given = customer
+    late = {"had_mail": {"late@acme.example": "2026-11-28"}, "mail_days": {"late@acme.example": 1}}
+    said["refusals"]["mx9"] = RelayAnswer(DONE, {**MAIL, **late})
+    assert accept("acme", FIRST) == DONE
     assert json.loads(given["accept"]) == {"late@acme.example": ["2026-11-28", 1]}
+
+
+@pytest.mark.parametrize(
+    ("mail", "why"),
+    [
+        (HostError("no connection to 192.0.2.9 port 22"), "mx9: no connection to 192.0.2.9 port 22"),
+        (RelayAnswer(DONE, {**MAIL, "incomplete": "the mail log has gaps"}), "mx9: the mail log has gaps"),
+    ],
+    ids=["it is down now", "its log was lost since the review"],
+)
+def test_mail_that_a_relay_cannot_tell_of_any_more_may_have_been_missed(
+    customer: tuple[Said, dict[str, bytes]], mail: Answer, why: str
+) -> None:
+    said, given = customer
+    said["refusals"]["mx9"] = mail
+    with pytest.raises(Refused) as error:
+        accept("acme", FIRST)
+    assert str(error.value) == (
+        f"acme: there may have been more mail since the review: {why}; --log-incomplete takes the list all the same"
+    )
+    assert "accept" not in given
+    assert accept("acme", FIRST._replace(log_incomplete=True)) == DONE

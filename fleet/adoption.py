@@ -29,12 +29,8 @@ Standing = Mapping[str, Mapping[str, Any]]
 
 
 def ask_standing(host: RelayHost, relay: Relay, customers: Iterable[Customer], facts: Facts) -> Standing:
-    """Return how the domains stand of customers who have no tree on the relay.
-
-    Without those that another customer has.
-    """
-    new = [one for one in customers if one.id not in facts.customers]
-    domains = [name for one in new for name in one.domains if name not in facts.others]
+    """Return how those of the customers' domains stand that no customer has on the relay yet."""
+    domains = [name for one in customers for name in one.domains if name in facts.unserved]
     if not (facts.has_postfix and domains):
         return {}
     (found,) = host.read([Item("closing", config_directory(relay), {"domains": domains})])
@@ -43,17 +39,18 @@ def ask_standing(host: RelayHost, relay: Relay, customers: Iterable[Customer], f
 
 
 def with_closers(facts: Facts, customers: Iterable[Customer], standing: Standing) -> Facts:
-    """Return what is known of a relay with who closes each domain of customers who are new there."""
-    found = {one.id: _closers(one, standing) for one in customers if one.id not in facts.customers}
-    new_closers = {name: closers for name, closers in found.items() if closers}
-    return facts._replace(closed_by={**facts.closed_by, **new_closers})
+    """Return what is known of a relay with who closes each domain that no customer has there yet."""
+    found = {one.id: {**facts.closed_by.get(one.id, {}), **_new_closers(one, facts, standing)} for one in customers}
+    return facts._replace(closed_by={**facts.closed_by, **{id_: closers for id_, closers in found.items() if closers}})
 
 
-def _closers(customer: Customer, standing: Standing) -> dict[str, str]:
+def _new_closers(customer: Customer, facts: Facts, standing: Standing) -> dict[str, str]:
     return {
         name: write_closer(one["by"], one["tables"])
         for name in customer.domains
-        if name not in customer.partial and (one := standing.get(name, {})).get("state") == CLOSED
+        if name in facts.unserved
+        and name not in customer.partial
+        and (one := standing.get(name, {})).get("state") == CLOSED
     }
 
 

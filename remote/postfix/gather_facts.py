@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from common.main_cf_params import PARAMETERS, REJECT, SOFT
@@ -34,12 +34,15 @@ def _read_facts(asked: list[Request]) -> list[State | None]:
 
 def _facts(postfix: Postfix, relay: State) -> State:
     """Return the fields of roles.relay.Facts; those of Postfix are left out where there is none."""
+    wanted = relay["domains"]
+    owners = find_owners(wanted)
     state: dict[str, Any] = {
         "python": sys.executable,
         "manager": os.path.basename(find_tool("apt-get", "dnf", "yum") or ""),
         "systemd": os.path.isdir(SYSTEMD) and find_tool("systemctl") is not None,
         "customers": list_customers(),
-        "others": find_other_owners(relay["domains"]),
+        "others": {name: one for name, ids in owners.items() for one in ids if one != wanted[name]},
+        "unserved": [name for name, ids in owners.items() if not ids],
         "closed_by": read_closers(),
         "unlisted": read_unlisted(),
         "revisions": read_revisions(),
@@ -69,13 +72,13 @@ def _facts(postfix: Postfix, relay: State) -> State:
     }
 
 
-def find_other_owners(domains: Mapping[str, str]) -> dict[str, str]:
-    """Return those of these domains that another customer's tree has, with that customer; `domains`: wanted owners."""
-    found = {}
-    for customer in list_customers() if domains else ():
+def find_owners(domains: Iterable[str]) -> dict[str, list[str]]:
+    """Return for each of these domains the customers whose trees have it."""
+    found: dict[str, list[str]] = {name: [] for name in domains}
+    for customer in list_customers() if found else ():
         lines = read_text(f"{PLACES.tree(customer)}/relay_domains").splitlines()
-        names = {line.partition(" ")[0] for line in lines}
-        found.update({name: customer for name in names if domains.get(name, customer) != customer})
+        for name in {line.partition(" ")[0] for line in lines} & found.keys():
+            found[name].append(customer)
     return found
 
 

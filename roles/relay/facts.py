@@ -26,6 +26,7 @@ class Facts(NamedTuple):
     record: Mapping[str, Setting]  # those we have edited, as they were before
     customers: tuple[str, ...]  # whose trees are there
     others: Mapping[str, str]  # domains that were asked about, and whose they are there besides, or still
+    unserved: tuple[str, ...]  # domains that were asked about, and that no customer has there
     closed_by: Mapping[str, Mapping[str, str]]  # by customer, domains that are being adopted: who else closes each
     unlisted: Mapping[str, str]  # by customer, what its tree says that unlisted addresses get; empty: it does not
     revisions: Mapping[str, Mapping[str, Any]]  # by customer, number and hash: of its `tree`, of what the `store` has
@@ -60,6 +61,7 @@ BLANK = Facts(
     record={},
     customers=(),
     others={},
+    unserved=(),
     closed_by={},
     unlisted={},
     revisions={},

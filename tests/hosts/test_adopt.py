@@ -145,3 +145,27 @@ def test_a_list_given_by_hand_is_held_where_no_list_is_in_force(relay: LabHost, 
     assert "@acme.example in hash:/etc/postfix/domains_without_list takes every address" in said.err
     assert "held" in operator.done("review acme").out
     assert [*answers(relay, "joe@acme.example", "nobody@acme.example").values()] == ["250", "250"]
+
+
+def test_a_domain_that_comes_to_a_customer_later_stays_closed_by_the_relay_s_own_table(
+    relay: LabHost, operator: AtOnce
+) -> None:
+    become(relay, "1-two-tables-of-the-recipe")
+    operator.done("adopt acme", code=3)
+    operator.done(*ACCEPT.findall(operator.done("review acme").out)[:1])
+    operator.done("provision acme")
+    operator.customer("acme", domains=["acme.example", "bolt.example"], next_hop=HOP, include=[])
+    people = ("kim@bolt.example", "new@bolt.example", "nobody@bolt.example", "joe@acme.example")
+    with Traffic(relay, [*people]) as traffic:
+        plan = operator.done("provision acme")
+        assert "bolt.example: stays closed; who answers: today relay_recipient_maps (hash:/etc/postfix/" in plan.out
+        listed = ("joe", "anna.berg", "sales", "ceo", "kim@bolt.example", "new@bolt.example")
+        assert operator.upload(export(*listed)).code in (0, 3)
+        (command,) = {*ACCEPT.findall(operator.done("review acme").out)}
+        operator.done(command)
+        operator.done("provision acme")
+    assert traffic.rounds > 3
+    assert traffic.told["kim@bolt.example"] == traffic.told["joe@acme.example"] == {"250"}
+    assert "250" not in traffic.told["nobody@bolt.example"]
+    assert [*answers(relay, *people).values()] == ["250", "250", "550", "250"]
+    assert operator.done("provision acme").out.startswith("mx1: nothing to change")

@@ -16,7 +16,7 @@ from console.options import read_file
 from deploy.plan import HostError
 from fleet.relay_cli import CustomerRelays
 from receiver import filter_cli
-from receiver.formatting import name_left_out, sort_by_count
+from receiver.formatting import count, name_left_out, sort_by_count
 from roles import relay as relay_role
 
 
@@ -36,7 +36,7 @@ def parse(file: str, customer: str, as_json: bool) -> int:
     for note in answer["notes"]:
         terminal.note(note)
     total = sum(answer["left_out"].values())
-    terminal.note(f"{len(answer['recipients'])} recipients; left out {total}: {reasons or 'none'}")
+    terminal.note(f"{count(len(answer['recipients']), 'recipient')}; left out {total}: {reasons or 'none'}")
     for line in name_left_out(answer["named"]):
         terminal.note(line)
     return exit_codes.DONE

@@ -7,6 +7,7 @@ from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from inventory import json_schema
+from receiver.formatting import count
 
 
 def schema(name: str, write: bool) -> int:
@@ -16,7 +17,9 @@ def schema(name: str, write: bool) -> int:
         where = inventory.inventory_path()
         inventory.require_folder(where)
         written = json_schema.write_schemas(where)
-        terminal.say(f"{where / json_schema.FOLDER}: {len(written)} files written" if written else "nothing to change")
+        terminal.say(
+            f"{where / json_schema.FOLDER}: {count(len(written), 'file')} written" if written else "nothing to change"
+        )
         return exit_codes.DONE
     if (name or "customer") not in known:
         raise Refused(f"no schema '{name}'{inventory.near(name, known)}; there are {', '.join(known)}")

@@ -16,7 +16,7 @@ from fleet.relay_cli import operator_name
 from fleet.relays import connect, load_for, run_parallel
 from inventory import Inventory, find, find_relay
 from inventory.model import Relay
-from receiver.formatting import NAMED
+from receiver.formatting import NAMED, count
 
 COLUMNS = ("customer", "where", "state", "list", "recipients", "held", "frozen", "settings")
 
@@ -115,7 +115,7 @@ def _merge(everything: Inventory, names: list[str], name: str) -> int:
         for customer in (one for one in names if name in everything.customers[one].relays):
             heads = json.dumps(store_access.call_store(there, "heads", customer)).encode()
             done = store_access.call_store(here, "merge", customer, f"--operator={operator_name()}", stdin=heads)
-            terminal.say(f"{customer}: {done['total']} recipients in force, as {str(done['point'])[:12]}")
+            terminal.say(f"{customer}: {count(done['total'], 'recipient')} in force, as {str(done['point'])[:12]}")
     return exit_codes.DONE
 
 

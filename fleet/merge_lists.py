@@ -19,7 +19,7 @@ from fleet.relay_cli import CustomerRelays
 from fleet.relays import connect, run_parallel
 from inventory.model import Relay
 from inventory.validators import near
-from receiver.formatting import NAMED
+from receiver.formatting import NAMED, count
 
 _VERB = "merge-list"
 
@@ -74,7 +74,7 @@ def _bring_to_followers(scope: CustomerRelays, followers: CustomerRelays, reques
     def merge_on(relay: Relay) -> RelayAnswer:
         with connect(relay) as host:
             said = store_access.call_store(host, "merge", customer, stdin=json.dumps(heads).encode())
-        return _answer(f"{customer}: {said['total']} recipients, with what {request.relay} has (-0)")
+        return _answer(f"{customer}: {count(said['total'], 'recipient')}, with what {request.relay} has (-0)")
 
     return run_parallel(followers.relays, merge_on, "bringing to")
 

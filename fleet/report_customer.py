@@ -119,7 +119,8 @@ class CustomerReport:
         refused = sum(self._refused_by_day().values())
         return (
             f"In {DAYS} days {added} added, {removed} removed, {count(held, 'upload')} held; "
-            f"in the last 4 weeks {came} of {due} uploads came; {refused} addresses refused in the last 14 days."
+            f"in the last 4 weeks {came} of {due} uploads came; "
+            f"{count(refused, 'address')} refused in the last 14 days."
         )
 
 

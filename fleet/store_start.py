@@ -22,7 +22,7 @@ from fleet.relay_plan import RelayPlan
 from fleet.relays import run_parallel
 from inventory.model import Customer, Relay
 from receiver.actions.copy_list import ExportedLists
-from receiver.formatting import escape
+from receiver.formatting import count, escape
 from receiver.lists import list_file
 from receiver.outcome import Stopped
 
@@ -74,7 +74,7 @@ def describe_union(lists: Sequence[RelayList], domains: Sequence[str]) -> Iterat
     every = frozenset[str]().union(*(one.recipients for one in lists))
     common = every.intersection(*(one.recipients for one in lists))
     names = name_some([one.relay for one in lists])
-    yield f"its first list in the store has {len(every)} recipients, whom any of {names} lists"
+    yield f"its first list in the store has {count(len(every), 'recipient')}, whom any of {names} lists"
     for one in lists:
         if lacking := [escape(name) for name in sorted(every - one.recipients)]:
             own = len(one.recipients - common)

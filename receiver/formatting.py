@@ -31,8 +31,8 @@ def printable(line: str) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """Return the number with its noun."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """Return the number with its noun, which takes s or es where there are several."""
+    return f"{number} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def format_actor(key: str, client: str, by: str) -> str:

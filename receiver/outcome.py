@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from common.exit_codes import BUSY, DONE, FAILED, HELD, REFUSED
-from receiver.formatting import escape, format_actor, is_time, name_left_out, printable, sort_by_count
+from receiver.formatting import count, escape, format_actor, is_time, name_left_out, printable, sort_by_count
 
 FORMAT = 1  # of Outcome as JSON; the format of the release before is read as well
 AHEAD = 300  # seconds that another machine's clock may be ahead
@@ -118,9 +118,9 @@ class Outcome(NamedTuple):
     def _summary(self) -> str:
         if self.did in ("refused", "busy", "failed", "resumed", "opened"):
             return f"{self.did}: {escape(self.why, 500)}"
-        counts = f"{self.total} recipients (+{self.added} -{self.removed})"
+        counts = f"{count(self.total, 'recipient')} (+{self.added} -{self.removed})"
         if self.did == "unchanged":
-            counts = f"{self.total} recipients, unchanged"
+            counts = f"{count(self.total, 'recipient')}, unchanged"
         why = "; ".join(self.reasons)
         if self.did == "pinned":
             waits = f"; the list sent waits for resume ({why or 'it passes'})" if self.offered else ""

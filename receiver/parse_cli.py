@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from common.exit_codes import DONE, FAILED, REFUSED
 from common.settings import Settings
 from receiver.addresses import table_key
-from receiver.formatting import name_left_out, sort_by_count
+from receiver.formatting import count, name_left_out, sort_by_count
 from receiver.outcome import records
 from receiver.upload.formats import BadExport, exchange_55
 from receiver.upload.recipient_filter import Tally, iterate_recipients
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"no recipient is in it ({_counts(tally.left_out)}): with such a table all mail is rejected", REFUSED
         )
     try:
-        counts = f"{_write(alike)} recipients; {_counts(tally.left_out)}"
+        counts = f"{count(_write(alike), 'recipient')}; {_counts(tally.left_out)}"
         return _end("\n".join([counts, *name_left_out(records(tally.named))]), DONE)
     except OSError as error:
         return _end(f"stdout: {error.strerror}; the table is not whole", FAILED)

@@ -813,7 +813,7 @@ def test_the_parsing_step_by_itself_gives_a_table_and_its_reasons_apart(
     (tmp_path / "export.txt").write_bytes(export("bob", "administrator", "anna@elsewhere.example") + mark)
     ran = operator.done(f"parse {tmp_path / 'export.txt'} --customer acme")
     assert ran.out == "bob@acme.example OK\n"
-    assert ran.err == "1 recipients; left out 5: 3 not internet, 1 excluded, 1 other domain\n"
+    assert ran.err == "1 recipient; left out 5: 3 not internet, 1 excluded, 1 other domain\n"
 
 
 def test_whom_the_parsing_step_leaves_out_in_a_domain_of_ours_it_names(operator: Operator, tmp_path: Path) -> None:

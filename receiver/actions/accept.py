@@ -10,7 +10,7 @@ from receiver.actions import late_mail
 from receiver.actions.late_mail import Ask
 from receiver.actions.review import Review, review_held
 from receiver.addresses import domain_of
-from receiver.formatting import escape, first_names, format_time, name_some
+from receiver.formatting import count, escape, first_names, format_time, name_some
 from receiver.lists import judged_mail, list_file, publishing, review_record
 from receiver.lists.accepted import InForce
 from receiver.lists.publishing import Decision
@@ -127,7 +127,7 @@ def _check_against_record(customer: str, found: Review, record: ReviewRecord, se
     before, after = record.total, len(found.recipients)
     grows = after - before > GROWTH_FLOOR and after > settings.growth_factor * before
     if grows or after > settings.max_recipients >= before:
-        raise Refused(f"the list held now has {after} recipients, the one that was reviewed {before}; {again}")
+        raise Refused(f"the list held now has {count(after, 'recipient')}, the one that was reviewed {before}; {again}")
 
 
 def _check_no_empty_domain(found: Review, in_force: InForce, settings: Settings) -> None:

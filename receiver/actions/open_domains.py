@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from receiver.formatting import count
 from receiver.lists import publishing
 from receiver.lists.publishing import Decision
 from receiver.lists.spool import Spool
@@ -15,8 +16,9 @@ def open_domains(spool: Spool, origin: Origin, tables: Tables) -> Outcome:
     """Forget that any list was accepted; recipients stay listed. A second call changes nothing."""
     with publishing.transaction(spool) as settings:
         in_force = spool.read_in_force()
-        why = f"{', '.join(settings.domains)}, until a list is accepted again; {len(in_force.recipients)} recipients"
-        outcome = Outcome(spool.customer, "opened", origin, total=len(in_force.recipients), why=why)
+        total = len(in_force.recipients)
+        why = f"{', '.join(settings.domains)}, until a list is accepted again; {count(total, 'recipient')}"
+        outcome = Outcome(spool.customer, "opened", origin, total=total, why=why)
         accepted = in_force.accepted._replace(domains={}, list="")
         if spool.read_accepted().domains or spool.commit:  # the store may count what the timer forgot here already
             logged = log_entry(outcome, in_force, None)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from common.exit_codes import DONE
 from common.paths import Places
 from common.settings import RelaySettings, Settings
-from receiver.formatting import DAY, escape, format_time, printable
+from receiver.formatting import DAY, count, escape, format_time, printable
 from receiver.monitoring import schedule
 from receiver.monitoring.status import Status
 from receiver.outcome import AHEAD, Failed
@@ -188,7 +188,7 @@ def _alarm_ageing(status: Status, settings: Settings, now: int) -> Iterator[Alar
     names = [name for name in old if name not in status.opens]
     if names:
         age = (now - _last_good(status, names[0])) // DAY
-        text = f"no good list for {age} days; after {most}, nobody is refused in {', '.join(names)}"
+        text = f"no good list for {count(age, 'day')}; after {most}, nobody is refused in {', '.join(names)}"
         yield Alarm(status.customer, "ageing", text)
 
 
@@ -198,7 +198,7 @@ def _alarm_opened(status: Status, settings: Settings, now: int) -> Iterator[Alar
     ]
     if names and not status.opened:
         age = (now - _last_good(status, names[0])) // DAY
-        yield Alarm(status.customer, "opened", f"OPEN, no good list for {age} days: {', '.join(names)}")
+        yield Alarm(status.customer, "opened", f"OPEN, no good list for {count(age, 'day')}: {', '.join(names)}")
 
 
 def _alarm_opened_by_person(status: Status, settings: Settings, _: int) -> Iterator[Alarm]:
@@ -221,7 +221,7 @@ def _alarm_ahead(status: Status, _: Settings, now: int) -> Iterator[Alarm]:
 def _alarm_no_additions(status: Status, settings: Settings, now: int) -> Iterator[Alarm]:
     days = (now - status.last_addition) // DAY
     if settings.no_additions_days and status.last_addition and days >= settings.no_additions_days:
-        since = f"the list has gained nobody since {format_time(status.last_addition)}, for {days} days"
+        since = f"the list has gained nobody since {format_time(status.last_addition)}, for {count(days, 'day')}"
         yield Alarm(status.customer, f"no additions {status.last_addition}", f"{since}: is the export an old one?")
 
 

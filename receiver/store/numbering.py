@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from receiver.addresses import domain_of
+from receiver.formatting import count
 from receiver.lists import list_file, upload_log
 from receiver.lists.accepted import Accepted
 from receiver.lists.spool import Spool
@@ -100,7 +101,7 @@ def _base(connection: Connection, customer: str, wanted: NewSettings) -> Tip:
         return tip
     listed = (rows.read_list(connection, customer, found.head.list) or b"").count(b"\n")
     if listed and not wanted.is_confirmed:
-        text = f"the store still has a list of {listed} recipients, and no relay that was reached has its tree"
+        text = f"the store still has a list of {count(listed, 'recipient')}, and no relay that was reached has its tree"
         raise RefusedWith(text, {"listed": listed, "updated": found.head.date})
     cleared = found.head._replace(accepted=Accepted(), held=None, kept={}, frozen=None)
     return Tip(cleared._replace(settings=cleared.settings._replace(holds=())), b"")

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from common.names import CUSTOMER, upload_account
 from common.paths import DROPPED, Places
+from receiver.formatting import count
 from receiver.system.account import Owner
 from receiver.tables import directories
 from receiver.tables.customer_tree import CustomerTree
@@ -56,7 +57,7 @@ def _find_faults(places: Places, customer: str, account_owner: Owner) -> list[st
     if not is_right or (info.st_uid, info.st_gid) != tuple(owner) or info.st_nlink != 1:
         return [f"{DROPPED} is no plain file of {upload_account(customer)}, or not of mode {_MODE:04o}"]
     others = sorted(set(os.listdir(path)) - {DROPPED})
-    return [f"holds {len(others)} files besides {DROPPED}"] if others else []
+    return [f"holds {count(len(others), 'file')} besides {DROPPED}"] if others else []
 
 
 def _make(places: Places, customer: str, account_owner: Owner) -> None:

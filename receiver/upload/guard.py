@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from common.settings import Settings
 from receiver.addresses import domain_of, keep_domains
-from receiver.formatting import escape
+from receiver.formatting import count, escape
 from receiver.lists.upload_log import DomainCounts, GuardInputs
 
 GROWTH_FLOOR = 100  # a list may grow by this many, however small it was
@@ -167,4 +167,4 @@ def _growth_reason(inputs: GuardInputs, is_held: bool, settings: Settings) -> It
         yield f"grows from {before} to {after}, limit {settings.growth_factor:g} times"
     total = inputs.combined if is_held else inputs.offered
     if total > settings.max_recipients:
-        yield f"{total} recipients, limit {settings.max_recipients}"
+        yield f"{count(total, 'recipient')}, limit {settings.max_recipients}"

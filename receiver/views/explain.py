@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from receiver.formatting import escape, format_actor, format_time, sort_by_count
+from receiver.formatting import count, escape, format_actor, format_time, sort_by_count
 
 _ADDRESS = 330  # characters
 _LISTED = {
@@ -117,7 +117,7 @@ def _domain(record: Mapping[str, Any]) -> str:
 def _mail(record: Mapping[str, Any]) -> Iterator[str]:
     kinds = ", ".join(f"{count} {kind}" for kind, count in sort_by_count(record["refused"]))
     days = record["refused_days"]
-    refused = f"refused: {kinds}, on {len(days)} days, the last {days[-1]}" if days else "not refused"
+    refused = f"refused: {kinds}, on {count(len(days), 'day')}, the last {days[-1]}" if days else "not refused"
     mail = f"last mail delivered on {record['had_mail']}" if record["had_mail"] else "no mail delivered"
     waits = f"; mail waits since {record['waiting']}" if record["waiting"] else ""
     since = f" since {record['log_since']}, says the mail log" if record["log_since"] else ": the log is not read yet"

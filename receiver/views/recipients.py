@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from receiver.formatting import NAMED, escape
+from receiver.formatting import NAMED, count, escape
 
 
 def name_recipients(
@@ -17,7 +17,7 @@ def name_recipients(
         yield f"{what} ({len(names)}):"
     for name in sorted(names, key=lambda name: (-delivered[name]["days"] if name in delivered else 0, name))[:NAMED]:
         seen = delivered.get(name)
-        had = f"  has had mail lately: on {seen['days']} days, the last {seen['last']}" if seen else ""
+        had = f"  has had mail lately: on {count(seen['days'], 'day')}, the last {seen['last']}" if seen else ""
         yield f"  {sign} {escape(name, 330)}{had}"
     if len(names) > NAMED:
         yield f"  ... and {len(names) - NAMED} more; --json names them all"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from receiver.formatting import NAMED, escape, format_actor, format_time, name_left_out
+from receiver.formatting import NAMED, count, escape, format_actor, format_time, name_left_out
 from receiver.views.recipients import name_recipients
 
 _FATES = {
@@ -24,7 +24,7 @@ def review_lines(review: Mapping[str, Any]) -> list[str]:
     going = f"would go, of {review['in_force']} in force"
     return [
         f"{customer}: {'; '.join(review['reasons']) or 'passes'}; held since {format_time(review['since'])}",
-        f"list {review['list'][:12]} {source}: {review['total']} recipients",
+        f"list {review['list'][:12]} {source}: {count(review['total'], 'recipient')}",
         *_mail(review, {name: seen for name, seen in mail.items() if name not in set(review["going"])}),
         *name_left_out(review.get("named", ())),
         *name_recipients("+", "in domains without an accepted list", review["first"]),
@@ -41,7 +41,7 @@ def _mail(review: Mapping[str, Any], unlisted: Mapping[str, Mapping[str, Any]]) 
     if unlisted:
         yield f"NOT ON THE LIST, and had mail in the last {review['mail_days']} days ({len(unlisted)}):"
     for name in list(unlisted)[:NAMED]:
-        yield f"  ! {escape(name, 330)}  on {unlisted[name]['days']} days, the last {unlisted[name]['last']}"
+        yield f"  ! {escape(name, 330)}  on {count(unlisted[name]['days'], 'day')}, the last {unlisted[name]['last']}"
     if len(unlisted) > NAMED:
         yield f"  ... and {len(unlisted) - NAMED} more; --json names them all"
 

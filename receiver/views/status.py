@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from receiver.formatting import escape, format_actor, format_time
+from receiver.formatting import count, escape, format_actor, format_time
 
 
 def status_lines(status: Mapping[str, Any]) -> list[str]:
@@ -31,7 +31,7 @@ def _summary_line(status: Mapping[str, Any]) -> str:
     opens = f"; open: {', '.join(status['open'])}" if status["open"] else ""
     word = status.get("unlisted", "refuse")  # of a relay with the first release, which does nothing else
     others = "" if word == "refuse" else f"; unlisted: {word}{', but 450 for now' if status.get('put_off') else ''}"
-    return f"{status['customer']}: {status['total']} recipients, {good}{opens}{others}"
+    return f"{status['customer']}: {count(status['total'], 'recipient')}, {good}{opens}{others}"
 
 
 def _waiting_lines(status: Mapping[str, Any], by: str) -> list[str]:

@@ -58,7 +58,7 @@ def test_several_log_files_are_one_log(operator: Operator, tmp_path: Path) -> No
     found = json.loads(operator.done(f"refusals acme --log {new} {old} --json").out)
     assert (found["refused"], found["had_mail"]) == ({BOB: {"unlisted": 1}}, {})
     said = operator.done(f"refusals acme --log {new} --log {old}").out
-    assert said == "acme: 1 addresses were refused; 0 had mail, mail waits for 0\n  bob@acme.example  1 unlisted\n"
+    assert said == "acme: 1 address was refused; 0 had mail, mail waits for 0\n  bob@acme.example  1 unlisted\n"
 
 
 def test_a_log_that_is_there_twice_is_counted_once(operator: Operator, tmp_path: Path) -> None:
@@ -148,15 +148,15 @@ def test_the_timer_reads_what_a_real_postfix_wrote(relay: tuple[LabHost, Operato
     assert not any(name.startswith("user") for name in found["refused"])
     assert set(found["had_mail"]) == {"user0001@acme.example"}
     assert set(found["waiting"]) == {"user0002@acme.example"}
-    assert "nobody@acme.example  1 unlisted; on 1 days" in operator.done("refusals acme").out
+    assert "nobody@acme.example  1 unlisted; on 1 day" in operator.done("refusals acme").out
     assert (
         'postern_refused_total{customer="acme",kind="unlisted"} '
         in host.run("cat", "/var/lib/postern/metrics/postern.prom").stdout
     )
     operator.upload(export("user0000"))
     review = operator.done("review acme").out
-    assert "user0001@acme.example  has had mail lately: on 1 days" in review
-    assert "user0002@acme.example  has had mail lately: on 1 days" in review
+    assert "user0001@acme.example  has had mail lately: on 1 day" in review
+    assert "user0002@acme.example  has had mail lately: on 1 day" in review
 
 
 @pytest.mark.host

@@ -137,7 +137,7 @@ def test_a_review_says_who_of_those_that_would_go_had_mail_lately(relay: tuple[L
     dart.relay.log(until="status=sent")
     assert dart.upload("anna").code == 3
     review = operator.done("review dart").out
-    named = r"- carol@dart.example  has had mail lately: on 1 days, the last .*\n +- bob@dart.example\n"
+    named = r"- carol@dart.example  has had mail lately: on 1 day, the last .*\n +- bob@dart.example\n"
     assert re.search(named, review)
     assert "at least 1 that it refuses have had mail in the last 14 days" in review
     assert "the customer's server takes everybody: that it took mail for an address proves nothing" in review

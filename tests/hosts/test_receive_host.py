@@ -139,7 +139,7 @@ def test_review_reads_the_mail_log_that_only_root_may_open(relay: Relay) -> None
         log.write(smtp(delivery("user0009@acme.example"), f"{day} 10:00:00 mx1 "))
     relay.upload(*people(5), code=3)
     lines = relay.admin("review", "acme").splitlines()
-    assert lines[3].startswith("  - user0009@acme.example  has had mail lately: on 1 days, the last ")
+    assert lines[3].startswith("  - user0009@acme.example  has had mail lately: on 1 day, the last ")
     assert "at least 1 that it refuses have had mail in the last 14 days" in lines
     assert "at least 1 that it refuses have had mail" in relay.admin("review", "acme", user="postern")
 

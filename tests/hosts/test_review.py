@@ -31,7 +31,7 @@ def test_mail_on_any_relay_is_beside_the_first_list_and_what_was_not_seen_is_sai
         mx2.run("rm", "/var/log/mail.log")
 
         review = operator.done("review acme").out
-        assert "NOT ON THE LIST, and had mail in the last 14 days (1):\n    ! sales@acme.example  on 1 days" in review
+        assert "NOT ON THE LIST, and had mail in the last 14 days (1):\n    ! sales@acme.example  on 1 day" in review
         assert "there may have been more mail: mx2: the mail log cannot be read" in review
         assert "there may have been more mail: mx3: the mail log is known since" in review
         (command,) = {*ACCEPT.findall(review)}

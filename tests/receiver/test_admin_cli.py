@@ -335,8 +335,8 @@ def test_review_names_first_who_would_be_hurt(relay: SmallRelay) -> None:
         smtp(delivery(people(26)[25], "deferred", relay="none"), today()),
     )
     lines = admin_lines(relay, "review", "acme")
-    assert lines[3].startswith("  - user00025@acme.example  has had mail lately: on 1 days, the last ")
-    assert lines[4].startswith("  - user00030@acme.example  has had mail lately: on 1 days, the last ")
+    assert lines[3].startswith("  - user00025@acme.example  has had mail lately: on 1 day, the last ")
+    assert lines[4].startswith("  - user00030@acme.example  has had mail lately: on 1 day, the last ")
     assert "at least 2 that it refuses have had mail in the last 14 days" in lines
     assert any("the mail log is known since" in line for line in lines), "it begins too late"
     assert " --removing 20 --although-mail 2 --log-incomplete --list " in lines[-1]
@@ -373,8 +373,8 @@ def test_refusals_are_shown_and_those_ever_listed_come_first(relay: SmallRelay) 
     assert (found["had_mail"], found["waiting"], found["gaps"], found["unread"]) == ({}, {}, False, 0)
     lines = admin_lines(relay, "refusals", "acme")
     assert lines[0] == "acme: 2 addresses were refused in the last 14 days; 0 had mail, mail waits for 0"
-    assert lines[1].startswith("  user00000@acme.example  2 unlisted; on 1 days, the last ")
-    assert lines[1].endswith("; 1 networks  WAS LISTED")
+    assert lines[1].startswith("  user00000@acme.example  2 unlisted; on 1 day, the last ")
+    assert lines[1].endswith("; 1 network  WAS LISTED")
 
 
 def test_attack_a_verb_of_another_customer_s_key_is_no_mail_of_ours(relay: SmallRelay) -> None:

@@ -14,9 +14,6 @@ from inventory.kit_records import KitContent, KitRecord
 from inventory.model import Customer, Relay
 from roles import customer_host as customer_role
 
-_FOR_PEOPLE = ("README.txt",)
-"""Files that do nothing: no kit is carried again for their sake."""
-
 
 class KitNumber(NamedTuple):
     """The number a customer's kit is to have, and what is recorded of it."""
@@ -50,9 +47,5 @@ def number_kit(where: Path, customer: Customer, relays: Sequence[Relay], are_rea
 
 
 def _digest(customer: Customer, relays: Sequence[Relay]) -> str:
-    texts = {
-        item.name: (item.wanted or {})["content"]
-        for item in customer_role.items(customer, relays)
-        if item.kind == "file" and item.name not in _FOR_PEOPLE
-    }
+    texts = customer_role.scripts(customer, relays)  # for the sake of another page no kit is carried again
     return hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()

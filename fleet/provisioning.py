@@ -112,14 +112,17 @@ def _provision_relays(
         if options.dry_run:
             customers = [new if old.keys else old for old, new in zip(customers, planned, strict=True)]
         else:
-            codes += _make_keys(customers, looks, new_keys)
-            customers = _reload_customers(customers)
+            made = _make_keys(customers, looks, new_keys)
+            codes += made
+            if made:
+                everything = inventory.load(inventory.inventory_path(), [one.id for one in customers])
+                customers = [everything.customers[one.id] for one in customers]
             ready, changed = _set_up([look for look in looks if not look.blockers], customers, options)
             codes += store_access.migrate(everything.store, [(look.relay, look.host) for look in ready])
             taken = settings_numbers.take_numbers(ready, [one for one in customers if one.keys], options.removing)
             ready = [settings_numbers.with_numbers(look, taken.numbers) for look in ready]
             refused = _refused_relays(ready, taken.refused)
-            changed = {**changed, **_apply(ready, customers, options, taken.refused), **refused}
+            changed = {**changed, **_apply(ready, everything, customers, options, taken.refused), **refused}
             codes += terminal.print_results(changed)
         run = _RelayRun(customers, found, changed, codes)
         reached = {
@@ -187,12 +190,6 @@ def _make_keys(customers: Sequence[Customer], looks: Sequence[RelayPlan], new_ke
     return [one.code for one in recorded]
 
 
-def _reload_customers(customers: Sequence[Customer]) -> tuple[Customer, ...]:
-    """Return the customers as the inventory has them by now."""
-    recorded = inventory.load(inventory.inventory_path(), [one.id for one in customers]).customers
-    return tuple(recorded[customer.id] for customer in customers)
-
-
 def _may_have_key(customer: Customer, looks: Sequence[RelayPlan]) -> bool:
     """Return whether a relay is ready, and no relay has a key that only another checkout has recorded."""
     unknown = [look for look in looks if look.blockers and _loses_key(customer, look.plan)]
@@ -209,6 +206,7 @@ def _loses_key(customer: Customer, plan: Plan) -> bool:
 
 def _apply(
     ready: Sequence[RelayPlan],
+    everything: Inventory,
     customers: Sequence[Customer],
     options: ProvisionOptions,
     refused: Mapping[str, Refused],
@@ -220,7 +218,6 @@ def _apply(
     keyed = {
         look.relay.name: [one for one in customers if one.keys and look.relay.name in one.relays] for look in ready
     }
-    everything = inventory.load(inventory.inventory_path(), [one.id for one in customers])
     changing = {
         look.relay.name: look
         for look in ready

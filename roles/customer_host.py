@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -89,7 +90,11 @@ def items(customer: Customer, relays: Sequence[Relay], kit: int = 0, pages: KitP
     if customer.exchange.is_posix:
         yield from posix_host.items(customer, _shared_facts(customer, relays, kit, pages))
         return
-    files = dict(_files(customer, relays, kit, pages))
+    facts, own = _facts(customer, relays, kit, pages), pages.templates
+    files = {
+        name: render_own(own, template, **facts) if own and name == README else render(template, **facts)
+        for name, template in _templates(customer)
+    }
     reached = customer.exchange.reach == "ssh"
     if reached:
         yield access(".", about=customer.id)
@@ -99,16 +104,25 @@ def items(customer: Customer, relays: Sequence[Relay], kit: int = 0, pages: KitP
         yield task(task_name(customer), _TASK, files[_TASK], about=customer.id)
 
 
-def _files(customer: Customer, relays: Sequence[Relay], kit: int, pages: KitPages) -> Iterator[tuple[str, str]]:
-    facts = _facts(customer, relays, kit, pages)
+def scripts(customer: Customer, relays: Sequence[Relay]) -> dict[str, str]:
+    """Return, by name, the files of a kit without a number that do something: all but the page for people."""
+    if customer.exchange.is_posix:
+        found = posix_host.items(customer, _shared_facts(customer, relays, 0, OUR_PAGES))
+        return {one.name: (one.wanted or {})["content"] for one in found if one.kind == "file" and one.name != README}
+    facts = _facts(customer, relays, 0, OUR_PAGES)
+    return {name: render(template, **facts) for name, template in _templates(customer) if name != README}
+
+
+def _templates(customer: Customer) -> Iterator[tuple[str, str]]:
+    """Yield the name of each file on Windows, and the template that it is made from."""
     parts = f"windows/{customer.exchange.source}", f"windows/clients/{customer.exchange.client}"
     beside = [f"{part}/{name}" for part in parts for name in names(part) if name not in _INSIDE]
     shared = [f"windows/{name}" for name in names("windows")]
     unused = [*_unused_options(customer)]
-    for template in (template for template in (*beside, *shared) if template.rpartition("/")[2] not in unused):
-        name = template.rpartition("/")[2].removesuffix(".j2")
-        own = pages.templates if name == README else None
-        yield name, render_own(own, template, **facts) if own else render(template, **facts)
+    for template in (*beside, *shared):
+        name = template.rpartition("/")[2]
+        if name not in unused:
+            yield name.removesuffix(".j2"), template
 
 
 def task_name(customer: Customer) -> str:
@@ -148,8 +162,8 @@ def blockers(customer: Customer, relays: Sequence[Relay]) -> list[str]:
             if relay.uploads_to[1] != 22
         ]
     if customer.keys and not found and not customer.exchange.is_posix:
-        batch = next(item for item in items(customer, relays) if item.name == "runexport.bat")
-        longest = max(map(len, str((batch.wanted or {})["content"]).splitlines()))
+        batch = render("windows/runexport.bat.j2", **_facts(customer, relays, 0, OUR_PAGES))
+        longest = max(map(len, batch.splitlines()))
         if longest > LONGEST_LINE:
             found.append(
                 f"runexport.bat: a line of {longest} characters; NT 4's cmd.exe takes {LONGEST_LINE}: pin fewer keys"
@@ -214,6 +228,7 @@ def _shared_facts(customer: Customer, relays: Sequence[Relay], kit: int, pages: 
     }
 
 
+@functools.cache  # many customers upload to a few relays
 def _fingerprint(key: str) -> Mapping[str, str]:
     """A host key as people compare it: SecureCRT shows MD5 before it showed SHA-256."""
     kind, blob = key.split()

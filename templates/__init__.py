@@ -64,6 +64,7 @@ def _with_line_ends(name: str, text: str) -> str:
     return text.replace("\n", "\r\n") if name.startswith(_WINDOWS) else text
 
 
+@functools.cache
 def names(folder: str) -> tuple[str, ...]:
     """Return the templates that lie in a folder, not in folders below it, by name."""
     return tuple(sorted(path.name for path in (Path(__file__).parent / folder).glob("*.j2")))

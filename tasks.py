@@ -745,8 +745,8 @@ def bench(_: Context, only: list[str] | None = None, quick: bool = False) -> Non
     """Measure Postern beside its peers and its limits.
 
     Writes docs/performance.md; an hour on a quiet machine. Questions: provisioning customers receiving parsing
-    building fleet startup waiting directory reporting soak store. Needs root on Debian; Ansible, pyinfra and what draws
-    the plots go into .venv-bench. Exit code 1 when a goal is missed.
+    building fleet growth startup waiting directory reporting soak store. Needs root on Debian; Ansible, pyinfra and
+    what draws the plots go into .venv-bench. Exit code 1 when a goal is missed.
 
     Usage: inv bench [options]
     Example: inv bench --only startup --quick

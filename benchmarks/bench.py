@@ -22,6 +22,7 @@ QUESTIONS = (
     "parsing",
     "building",
     "fleet",
+    "growth",
     "startup",
     "waiting",
     "directory",

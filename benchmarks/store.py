@@ -38,6 +38,13 @@ SCRAM, asks which of {customers:,} customers changed, takes head and list ({list
 and writes its heartbeat. An hour's uploads of all customers are spread evenly, so {changed} changed in a minute."""
 
 
+class Took(NamedTuple):
+    """After how many seconds a follower answered."""
+
+    whole: float  # since the end of the upload
+    look: float  # since the beginning of the look that brought it: without the wait for its second
+
+
 class Size(NamedTuple):
     """How much of it."""
 
@@ -59,7 +66,7 @@ def measure(quick: bool) -> Answer:
     took = _measure_followers(size.followers, size.addresses, size.repeats)
     larger = _measure_followers(1, size.larger, 1) if size.larger else []
     polled = polling.measure(size.clients, size.customers)
-    lasts = {count: [max(each[:count]) for each in took] for count in _counts(size.followers)}
+    lasts = {count: [max(one.whole for one in each[:count]) for each in took] for count in _counts(size.followers)}
     aimed = dict(LIMITS)
     targets = [
         Target(says=f"{addresses:,} addresses, to the last of {count} followers", found=found, limit=limit, unit="s")
@@ -78,7 +85,7 @@ def measure(quick: bool) -> Answer:
             changed=polled.changed,
         ),
         targets=tuple(targets),
-        tables=(_times(times, larger, size), _cost(polled)),
+        tables=(_times(took, larger, size), _cost(polled)),
         plot=Plot(
             title="From the end of an upload to the last follower's answer",
             x="followers",
@@ -94,7 +101,8 @@ def measure(quick: bool) -> Answer:
 
 
 NOTES = """\
-A follower looks once a minute, so up to 60 s of it are waiting. A simulated follower builds no table: what it lacks of
+A follower looks once a minute, so up to 60 s of it are waiting for its second: an upload that ends at another moment
+finds its last follower after 60 s and the longest look at most. A simulated follower builds no table: what it lacks of
 a real one is the time that `rebuild-relay-recips` takes there (see [building](#building))."""
 
 
@@ -103,20 +111,25 @@ def _counts(followers: int) -> list[int]:
 
 
 def _aimed_spreads(
-    size: Size, lasts: dict[int, list[float]], larger: list[list[float]], aimed: dict[int, int]
+    size: Size, lasts: dict[int, list[float]], larger: list[list[Took]], aimed: dict[int, int]
 ) -> Iterator[tuple[int, int, Spread, int]]:
     if size.addresses in aimed:
         yield size.addresses, size.followers, Spread.of(lasts[size.followers]), aimed[size.addresses]
     if size.larger in aimed:
-        yield size.larger, 1, Spread.of(each[0] for each in larger), aimed[size.larger]
+        yield size.larger, 1, Spread.of(each[0].whole for each in larger), aimed[size.larger]
 
 
-def _times(times: list[tuple[float | str, Spread]], larger: list[list[float]], size: Size) -> Table:
-    rows = [(f"{size.addresses:,}", f"{count}", found.text("s")) for count, found in times]
-    if larger:
-        rows.append((f"{size.larger:,}", "1", Spread.of(each[0] for each in larger).text("s")))
+def _times(took: list[list[Took]], larger: list[list[Took]], size: Size) -> Table:
+    rows = [_time(size.addresses, count, took) for count in _counts(size.followers)]
+    rows += [_time(size.larger, 1, larger)] if larger else []
     says = "From the end of an upload to the last follower's SMTP answer:"
-    return Table(says=says, columns=("addresses", "followers", "seconds"), rows=tuple(rows))
+    return Table(says=says, columns=("addresses", "followers", "whole", "the longest look"), rows=tuple(rows))
+
+
+def _time(addresses: int, count: int, took: list[list[Took]]) -> tuple[str, ...]:
+    lasts = (max(one.whole for one in each[:count]) for each in took)
+    looks = (max(one.look for one in each[:count]) for each in took)
+    return f"{addresses:,}", f"{count}", Spread.of(lasts).text("s"), Spread.of(looks).text("s")
 
 
 def _cost(polled: Polled) -> Table:
@@ -135,8 +148,8 @@ def _cost(polled: Polled) -> Table:
     return Table(says=says, columns=("", ""), rows=rows)
 
 
-def _measure_followers(followers: int, addresses: int, repeats: int) -> list[list[float]]:
-    """Return, for each round, after how many seconds each follower answered, in the order of followers."""
+def _measure_followers(followers: int, addresses: int, repeats: int) -> list[list[Took]]:
+    """Return, for each round, after how many seconds each follower answered, in their order."""
     with ExitStack() as stack:
         hosts = stack.enter_context(relays.started(1 + followers))
         fleet = Fleet(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="postern-bench-"))), hosts, addresses)
@@ -179,8 +192,8 @@ class Fleet:
         ran = self.operator.call(argv, export.read_bytes())
         assert ran.code == code, ran.text
 
-    def bring(self, number: int) -> list[float]:
-        """Upload a list with a new address; after how many seconds each follower takes it, each at its own second."""
+    def bring(self, number: int) -> list[Took]:
+        """Upload a list with a new address; return when each follower takes it, each at its own second."""
         name = f"new{number}"
         with ThreadPoolExecutor(len(self.followers)) as side:
             waits = [
@@ -189,17 +202,19 @@ class Fleet:
             ]
             self._send(name)
             began = time.monotonic()
-            return [wait.result() - began for wait in waits]
+            ends = [wait.result() for wait in waits]
+        return [Took(ended - began, ended - looked) for looked, ended in ends]
 
 
-def _wait(host: LabHost, address: str, second: int) -> float:
-    """Run a follower's timer until it takes the address; return when it did."""
+def _wait(host: LabHost, address: str, second: int) -> tuple[float, float]:
+    """Run a follower's timer until it takes the address; return when that look began, and when it did."""
     until = time.monotonic() + HANGS
     while time.monotonic() < until:
         time.sleep((second - time.time()) % MINUTE)
+        looked = time.monotonic()
         _follow(host)
         if host.ask(address, from_address=OUTSIDE).startswith("250"):
-            return time.monotonic()
+            return looked, time.monotonic()
     raise AssertionError(f"{host.name} never took {address}")
 
 

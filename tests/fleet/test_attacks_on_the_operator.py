@@ -135,7 +135,7 @@ DAMAGED = ('{"x": ' * 100_000, "[]", "5", '{"postern": 1}', '{"postern": 1, "sin
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["last-run.json", "pinned.json", "begun.json", "keys.json", "held/why.json"])
-@pytest.mark.parametrize("content", every_nth(DAMAGED, 2))
+@pytest.mark.parametrize("content", every_nth(DAMAGED, 4))
 def test_attack_a_damaged_file_of_a_spool_stops_no_status_and_no_timer(tmp_path: Path, name: str, content: str) -> None:
     relay = SmallRelay(tmp_path)
     relay.offer(people(3))

@@ -110,7 +110,7 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("what", every_nth(FILES, 2))
+@pytest.mark.parametrize("what", every_nth(FILES, 3))
 def test_attack_what_lies_in_the_spool_reaches_nobody_else(relay: HostRelay, what: str) -> None:
     done = attack(relay, FILES[what])
     assert done.returncode == 0
@@ -186,7 +186,7 @@ echo 'default_database_type = pipemap' > /tmp/evil/main.cf
 """
 
 
-@pytest.mark.parametrize("variable", every_nth(ENVIRONMENTS, 3))
+@pytest.mark.parametrize("variable", every_nth(ENVIRONMENTS, 6))
 def test_attack_the_environment_of_sudo_reaches_nothing(relay: HostRelay, variable: str) -> None:
     relay.upload("acme", "ann@acme.example", "new@acme.example")
     done = attack(relay, EVIL, f"export {shlex.quote(variable)}; /usr/bin/{BUILD}")
@@ -240,7 +240,7 @@ INHERITED = {
 }
 
 
-@pytest.mark.parametrize("what", every_nth(INHERITED, 3))
+@pytest.mark.parametrize("what", every_nth(INHERITED, 6))
 def test_attack_what_a_process_inherits_changes_no_build(relay: HostRelay, what: str) -> None:
     relay.upload("acme", "ann@acme.example", "new@acme.example")
     done = attack(relay, "true", inherited(INHERITED[what]))
@@ -392,7 +392,7 @@ SWAPS = [
 ]
 
 
-@pytest.mark.parametrize("swap", every_nth(SWAPS, 2))
+@pytest.mark.parametrize("swap", every_nth(SWAPS, 4))
 def test_attack_nothing_can_be_put_in_a_directorys_place(relay: HostRelay, swap: str) -> None:
     assert relay.as_postern(swap).returncode != 0
     attack(relay, "true")

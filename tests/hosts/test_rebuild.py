@@ -101,7 +101,7 @@ MEDDLING: dict[str, str] = {
 }
 
 
-@pytest.mark.parametrize("what", every_nth(MEDDLING, 2))
+@pytest.mark.parametrize("what", every_nth(MEDDLING, 3))
 def test_what_was_changed_by_hand_is_named_and_put_right(relay: HostRelay, what: str) -> None:
     relay.tree("acme")
     relay.tree("bolt")

@@ -554,7 +554,7 @@ HARMS = {
 }
 
 
-@pytest.mark.parametrize("words", every_nth(HARMS, 2))
+@pytest.mark.parametrize("words", every_nth(HARMS, 4))
 def test_what_stands_in_the_way_is_found(machine: Start, words: str) -> None:
     mx = machine()
     mx.lab.run("sh", "-c", f"{HARMS[words]}; postfix reload")

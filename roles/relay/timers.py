@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from zlib import crc32
 
+from common.paths import REBUILD
 from deploy.items import Item, file, timer
 from inventory.model import Relay
 from templates import render
@@ -14,14 +15,17 @@ _POSTFIX = ("postfix.service", "postfix@.service")  # Debian 12 starts it by the
 
 
 def timers(relay: Relay, systemd: bool) -> Iterator[Item]:
-    """Yield what runs `postern tick`, and with a store `postern follow`; lines of cron go after timers are there."""
+    """Yield what runs `postern tick`, and with a store `postern follow`, and what runs before Postfix starts.
+
+    Lines of cron go after timers are there.
+    """
     if systemd:
         yield timer("postern", render("relay/postern.service.j2"), render("relay/postern.timer.j2"))
-    yield file("/etc/cron.d/postern", None if systemd else render("relay/cron.j2"))
+    yield file("/etc/cron.d/postern", None if systemd else render("relay/cron.j2", rebuild=REBUILD))
     follows, second = relay.store is not None, crc32(relay.name.encode()) % 60
     if systemd:
         yield _follow_timer(second) if follows else Item("timer", "postern-follow", None)
-        text = render("relay/postfix-follows.conf.j2") if follows else None
+        text = render("relay/postfix-starts.conf.j2", follows=follows, rebuild=REBUILD)
         yield from (file(f"{_UNITS}/{unit}.d/postern.conf", text) for unit in _POSTFIX)
     in_cron = follows and not systemd
     yield file("/etc/cron.d/postern-follow", render("relay/cron-follow.j2", second=second) if in_cron else None)

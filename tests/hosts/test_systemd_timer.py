@@ -75,13 +75,25 @@ def test_a_relay_with_a_store_follows_it_each_minute_and_before_postfix_starts(s
     assert "/usr/local/sbin/postern follow\n" in str(asked and (asked.get("service") or asked["content"]))
     before = [wanted for name, wanted in found.items() if name.startswith("/etc/systemd/system/postfix")]
     assert len(before) == 2 * systemd
-    assert all("follow --seconds 20" in str(wanted) for wanted in before)
+    assert all(re.search("follow --seconds 20.*rebuild-relay-recips", str(wanted)) for wanted in before)
 
 
 @pytest.mark.parametrize("systemd", [True, False])
 def test_a_relay_without_a_store_has_nothing_left_that_follows(systemd: bool) -> None:
     found = {item.name: item.wanted for item in timers(relay(), systemd)}
-    assert {name for name, wanted in found.items() if wanted} == {"postern" if systemd else "/etc/cron.d/postern"}
+    before = {f"/etc/systemd/system/{unit}.d/postern.conf" for unit in ("postfix.service", "postfix@.service")}
+    wanted = {"postern", *before} if systemd else {"/etc/cron.d/postern"}
+    assert {name for name, each in found.items() if each} == wanted
+    assert "follow" not in str([each for each in found.values() if each])
+
+
+@pytest.mark.parametrize("systemd", [True, False])
+def test_a_relay_that_was_off_for_weeks_builds_before_it_answers(systemd: bool) -> None:
+    """A build alone opens a domain whose list is too old; see test_rebuild."""
+    found = {item.name: str(item.wanted) for item in timers(relay(), systemd)}
+    name = "/etc/systemd/system/postfix@.service.d/postern.conf" if systemd else "/etc/cron.d/postern"
+    line = "ExecStartPre=-/usr/bin/timeout -k 5 30 " if systemd else "@reboot root "
+    assert f"{line}/usr/local/sbin/rebuild-relay-recips\\n" in found[name]
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here to ask")

@@ -127,7 +127,6 @@ def facts_of(host: LabHost) -> dict[str, Any]:
     """Return the facts of a relay that Postern has provisioned, from which the other tools make the same state."""
     receiver = {path.removeprefix(f"{LIBRARY}/"): _text(host, path) for path in _list_files(host, LIBRARY)}
     settings = json.loads(_text(host, f"{TREE}/settings.json"))
-    next_hop = _text(host, f"{TREE}/transport").split()[1]
     return {
         "python": "/usr/bin/python3",
         "library": LIBRARY,
@@ -137,8 +136,9 @@ def facts_of(host: LabHost) -> dict[str, Any]:
         "receiver": receiver,
         "relay": json.loads(_text(host, "/etc/postern/relay.json")),
         "settings": settings,
-        "customer": {"id": CUSTOMER, "exclude": settings.get("exclude", []), "next_hop": next_hop},
+        "customer": {"id": CUSTOMER, "exclude": settings.get("exclude", [])},
         "names": settings["domains"],
+        "routes": dict(line.split(" ", 1) for line in _text(host, f"{TREE}/transport").splitlines()),
         "key_line": _text(host, f"{TREE}/authorized_keys").strip(),
         "main_cf": dict(line.split(" = ", 1) for line in host.run("postconf", *MAIN_CF).stdout.splitlines()),
     }

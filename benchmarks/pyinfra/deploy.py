@@ -64,6 +64,7 @@ sources = [
         jinja_env_kwargs={"trim_blocks": True},
         customer=facts["customer"],
         names=facts["names"],
+        routes=facts["routes"],
     )
     for name in ("exclude-users.txt", "relay_domains", "transport")
 ]

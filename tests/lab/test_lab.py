@@ -131,11 +131,15 @@ def test_a_key_file_that_others_may_write_is_not_believed(bookworm: LabHost, ope
 def test_failing_logins_lock_nobody_out_unless_the_test_asks_for_it(lab_host: MakeHost, operator_home: Path) -> None:
     lenient = lab_host("trixie")
     strict = lab_host("trixie", sshd=["PerSourcePenalties authfail:600s min:1s"])
-    for host in (lenient, strict):
-        for _ in range(4):
-            assert ssh(host, operator_home, user="nobody").returncode == 255
+
+    def fails_again(host: LabHost) -> bool:
+        """Fail once more, since a login that a busy machine ended before its end counts for nothing."""
+        return ssh(host, operator_home, user="nobody").returncode == 255
+
+    for _ in range(4):
+        assert fails_again(lenient)
     assert ssh(lenient, operator_home, "true").returncode == 0
-    wait_until(lambda: ssh(strict, operator_home, "true").returncode == 255)  # sshd counts once a login has ended
+    wait_until(lambda: fails_again(strict) and ssh(strict, operator_home, "true").returncode == 255)
 
 
 @pytest.mark.host

@@ -13,7 +13,7 @@ from itertools import groupby
 
 from receiver.tables import unlisted
 from receiver.tables.customer_recipients import CustomerRecipients
-from receiver.tables.table import Table, any_case
+from receiver.tables.table import Table, any_case, any_of
 
 _PLUS = (
     (rb'/^([^+"@]+)\+[^@]*@(%b)$/', b"$1@$2"),
@@ -47,8 +47,9 @@ def compose_relay_domains(domains: Iterable[str]) -> Table:
 
 def compose_others(domains: Sequence[str]) -> Table:
     """Return the table that lists every address in a domain that is not ours."""
-    ours = "|".join(map(any_case, domains))
-    return Table("others", [f"!/@({ours})$/".encode() if ours else b"/./"], built=False)
+    conditions = [b"if !/@(%b)$/" % some for some in any_of(domains)]
+    lines = {**dict.fromkeys(conditions, b""), b"/./": b"OK", b"endif": b""}
+    return Table("others", [*conditions, b"/./", *[b"endif"] * len(conditions)], lines, built=False)
 
 
 def _compose_plus(parts: Sequence[CustomerRecipients]) -> Table:
@@ -57,17 +58,17 @@ def _compose_plus(parts: Sequence[CustomerRecipients]) -> Table:
     A name that begins with + has no such key, and a list may have an address with + in it: that is looked up before.
     """
     forms = sorted({form for part in parts if part.source.takes_plus() for form, _ in part.forms()})
-    lines = {text % any_case(form).encode(): key for form in forms for text, key in _PLUS}
+    lines = {text % some: key for some in any_of(forms) for text, key in _PLUS}
     return Table("plus", list(lines), lines, built=False)
 
 
 def _compose_odd(parts: Sequence[CustomerRecipients], domains: Iterable[str]) -> Table:
     """Return the table of keys that stand in exchange_recipients in another form, and of those too long for it.
 
-    No line may begin with #, so #sales@ is written there as "#sales"@. One line for each domain, not for each such
-    address, keeps the text short: every smtpd has a copy. A long key has the value of a listed address, postmaster@.
+    No line may begin with #, so #sales@ is written there as "#sales"@. Lines for domains, and not for each such
+    address, keep the text short: every smtpd has a copy. A long key has the value of a listed address, postmaster@.
     """
-    lines = {f'/^(#[^"@]*)@({any_case(form)})$/'.encode(): b'"$1"@$2' for form in domains}
+    lines = {rb'/^(#[^"@]*)@(%b)$/' % some: b'"$1"@$2' for some in any_of(domains)}
     for part in parts:
         for address in part.long:
             local, _, domain = address.rpartition("@")

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 
 from common.settings import UNLISTED
 from receiver.tables.customer_recipients import CustomerRecipients
-from receiver.tables.table import Table, any_case
+from receiver.tables.table import Table, any_of
 
 REFUSE, DEFER, ASK = UNLISTED
 TEXTS = ("unlisted_answers", "unlisted_domains", "asked")
@@ -24,10 +24,10 @@ ANSWERS = {
 _LONG = "long"  # Postfix's verify(8) dies of an address that is longer than its cache takes
 _REFUSED = b"550 5.1.1 User unknown in relay recipient table"
 
-_ASKED = rb"/^(.+@%b)$/"
+_ASKED = rb"/^(.+@(%b))$/"
 _DOMAINS = (
-    rb'/^"\\".*@%b$/',  # its other form begins with a quote
-    rb'/^[^"].*@%b$/',  # not a quoted one, which may be listed: Postfix asks for it in its other form as well
+    rb'/^"\\".*@(%b)$/',  # its other form begins with a quote
+    rb'/^[^"].*@(%b)$/',  # not a quoted one, which may be listed: Postfix asks for it in its other form as well
 )
 
 
@@ -45,14 +45,18 @@ def find_words(parts: Iterable[CustomerRecipients], opened: Container[str]) -> d
 def compose_texts(words: Mapping[str, str]) -> list[Table]:
     """Return the tables of TEXTS."""
     answers = {b"/^%b$/" % word.encode(): answer for word, answer in {**ANSWERS, _LONG: _REFUSED}.items()}
-    domains = {line: said.encode() for form, word in words.items() for line, said in _lines(form, word)}
-    asked = {_ASKED % any_case(form).encode(): b"$1" for form in words}
+    domains = {
+        line: said.encode()
+        for word in UNLISTED
+        for some in any_of(form for form, each in words.items() if each == word)
+        for line, said in _lines(some, word)
+    }
+    asked = {_ASKED % some: b"$1" for some in any_of(words)}
     texts = ({**answers, b"/./": b"DUNNO"}, domains, asked)
     return [Table(name, list(lines), lines, built=False) for name, lines in zip(TEXTS, texts)]
 
 
-def _lines(form: str, word: str) -> Iterator[tuple[bytes, str]]:
-    domain = any_case(form).encode()
+def _lines(domains: bytes, word: str) -> Iterator[tuple[bytes, str]]:
     if word == ASK:
-        yield rb"/^.{255,}@%b$/" % domain, _LONG
-    yield from ((line % domain, word) for line in _DOMAINS)
+        yield rb"/^.{255,}@(%b)$/" % domains, _LONG
+    yield from ((line % domains, word) for line in _DOMAINS)

@@ -252,6 +252,11 @@ def test_others_knows_our_domains_in_both_forms_and_any_case_and_no_others(relay
     foreign = ("x@muller.example", "x@a.müller.example", "x@müllerxexample")
     found = [relay.host.run("postmap", "-q", key, others, check=False).stdout for key in (*ours, *foreign)]
     assert found == ["", "", "", "OK\n", "OK\n", "OK\n"]
+    relay.tree("bolt", *(f"d{number}.example" for number in range(250)))
+    relay.build()
+    more = [f"x@{name}.example" for name in ("d0", "d99", "D100", "d249", "d250", "d9.x")]
+    found = [relay.host.run("postmap", "-q", key, others, check=False).stdout for key in (*ours, *foreign, *more)]
+    assert found == [*[""] * 3, *["OK\n"] * 3, *[""] * 4, *["OK\n"] * 2]
 
 
 def test_while_tables_are_rebuilt_no_listed_address_is_ever_refused(relay: HostRelay) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from common.main_cf_params import PARAMETERS, REJECT, SOFT
@@ -36,15 +36,16 @@ def _facts(postfix: Postfix, relay: State) -> State:
     """Return the fields of roles.relay.Facts; those of Postfix are left out where there is none."""
     wanted = relay["domains"]
     owners = find_owners(wanted)
+    trees = {name: read_tree_settings(name) for name in list_customers()}
     state: dict[str, Any] = {
         "python": sys.executable,
         "manager": os.path.basename(find_tool("apt-get", "dnf", "yum") or ""),
         "systemd": os.path.isdir(SYSTEMD) and find_tool("systemctl") is not None,
-        "customers": list_customers(),
+        "customers": list(trees),
         "others": {name: one for name, ids in owners.items() for one in ids if one != wanted[name]},
         "unserved": [name for name, ids in owners.items() if not ids],
-        "closed_by": read_closers(),
-        "unlisted": read_unlisted(),
+        "closed_by": closers_of(trees),
+        "unlisted": {name: str(settings.get("unlisted") or "") for name, settings in trees.items()},
         "revisions": read_revisions(),
         "drops": find_upload_accounts(),
         "release": read_text(f"{LIBRARY}/release").strip(),
@@ -82,15 +83,10 @@ def find_owners(domains: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-def read_closers() -> dict[str, dict[str, str]]:
-    """Return by customer what else closes its domains while their lists are adopted."""
-    found = {name: read_tree_settings(name).get("closed_by") for name in list_customers()}
+def closers_of(trees: Mapping[str, State]) -> dict[str, dict[str, str]]:
+    """Return by customer what else closes its domains while their lists are adopted; `trees`: their settings."""
+    found = {name: settings.get("closed_by") for name, settings in trees.items()}
     return {name: closers for name, closers in found.items() if isinstance(closers, dict) and closers}
-
-
-def read_unlisted() -> dict[str, str]:
-    """Return by customer what unlisted addresses get, as its tree says; empty where it does not say."""
-    return {name: str(read_tree_settings(name).get("unlisted") or "") for name in list_customers()}
 
 
 def read_revisions() -> dict[str, Any]:

@@ -13,7 +13,6 @@ from deploy.items import State
 from deploy.plan import HostError, ProofFailed
 from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers
 from inventory.model import Relay
-from receiver.formatting import count
 from roles import relay as relay_role
 
 TAKEN = "250"
@@ -103,7 +102,7 @@ def _judge(answer: State | HostError | Refused) -> str | HostError | Refused:
         return ProofFailed("\n".join([*faults, *_as_whom(caller)]))
     taking = _open_domains(answer)
     everybody = f"; nobody is refused at {name_some(taking)}: open" if taking else ""
-    said = f"{count(len(asked), 'address')} asked, all answered as they should be{everybody}"
+    said = f"{len(asked)} addresses asked, all answered as they should be{everybody}"
     return "; ".join([said, *_as_whom(caller)])
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Container, Iterable
+from operator import itemgetter, methodcaller
 
 OCTETS = 1_024  # of an address in a list, more than one of Exchange's needs: 315 letters at 255 octets
 LINE = OCTETS + 1  # octets of the longest address and its line end
@@ -20,9 +22,16 @@ def domain_of(recipient: str) -> str:
     return recipient.rpartition("@")[2]
 
 
+def count_domains(recipients: Iterable[str]) -> Counter[str]:
+    """Return how many of some recipients each domain has; a call of ours for each would take twice as long."""
+    return Counter(map(itemgetter(2), map(methodcaller("rpartition", "@"), recipients)))
+
+
 def keep_domains(recipients: Iterable[str], domains: Container[str]) -> frozenset[str]:
-    """Return the recipients that are in one of some domains."""
-    return frozenset(recipient for recipient in recipients if domain_of(recipient) in domains)
+    """Return the recipients that are in one of some domains: mostly all of them."""
+    whole = frozenset(recipients)
+    others = {name for name in count_domains(whole) if name not in domains}
+    return frozenset(one for one in whole if domain_of(one) not in others) if others else whole
 
 
 def without_tag(address: str) -> str:
@@ -37,5 +46,7 @@ def table_key(address: str) -> str:
 
     postmap takes a line that begins with # for a comment, so `#sales@` stands there as `"#sales"@`.
     """
+    if not address.startswith("#"):
+        return address
     local, _, domain = address.rpartition("@")
-    return f'"{local}"@{domain}' if address.startswith("#") else address
+    return f'"{local}"@{domain}'

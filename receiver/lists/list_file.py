@@ -35,7 +35,7 @@ class ListRecord(NamedTuple):
 
 def encode_recipients(recipients: Iterable[str]) -> bytes:
     """Return a list as the spool's files have it: sorted, one a line."""
-    return "".join(f"{recipient}\n" for recipient in sorted(recipients)).encode()
+    return "\n".join([*sorted(recipients), ""]).encode()
 
 
 def decode_recipients(content: bytes) -> frozenset[str]:

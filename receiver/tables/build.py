@@ -36,6 +36,7 @@ from receiver.tables import (
     directories,
     inputs,
     install,
+    last_build,
     lookup,
     sftp_inboxes,
     table_contents,
@@ -123,22 +124,33 @@ def repair(places: Places, account_owner: Owner, wait: float = WAIT) -> list[str
 def build(places: Places, account_owner: Owner, wait: float = WAIT) -> list[str]:
     """Build tables, directories and keys from their sources; return who was left out, and why.
 
-    One run at a time; those that waited for it mostly find nothing left to do. Raises Stopped, BadSettings and OSError.
+    One run at a time; those that waited for one that began later find nothing left to do. Raises Stopped, BadSettings
+    and OSError.
     """
-    relay = load_relay(places)
+    asked = last_build.now()
     os.makedirs(places.tables, exist_ok=True)
-    with _hold_build_lock(places, fcntl.LOCK_EX, wait):
-        customers = customer_tree.list_customers(places)
-        faulty = directories.make_directories(places, relay.metrics, customers, account_owner, time.time())
-        found = _find(places, relay, customers, account_owner)
-        faulty.update(found.faulty)
-        authorized_keys.write_authorized_keys(places, (source.tree for source in found.sources))
-        sftp_inboxes.make_inboxes(places, (source.tree for source in found.sources), account_owner)
-        record = Manifest.read(places.tables)
-        if not record.is_up_to_date(places.tables, found.digest(), relay.table_type):
-            faulty.update(_install(places, relay, found, record))
-        _tidy(places, relay, found)
-        bytecode.compile_receiver()
+    with _hold_build_lock(places, fcntl.LOCK_EX, wait) as lock:
+        if (done := last_build.lines_since(lock, asked)) is not None:
+            return done
+        began, lines = last_build.now(), _build(places, account_owner)
+        last_build.note(lock, began, lines)
+    return lines
+
+
+def _build(places: Places, account_owner: Owner) -> list[str]:
+    """Build, by what stands in the sources after the lock was taken."""
+    relay = load_relay(places)
+    customers = customer_tree.list_customers(places)
+    faulty = directories.make_directories(places, relay.metrics, customers, account_owner, time.time())
+    found = _find(places, relay, customers, account_owner)
+    faulty.update(found.faulty)
+    authorized_keys.write_authorized_keys(places, (source.tree for source in found.sources))
+    sftp_inboxes.make_inboxes(places, (source.tree for source in found.sources), account_owner)
+    record = Manifest.read(places.tables)
+    if not record.is_up_to_date(places.tables, found.digest(), relay.table_type):
+        faulty.update(_install(places, relay, found, record))
+    _tidy(places, relay, found)
+    bytecode.compile_receiver()
     return [f"{customer}: {why}" for customer, why in sorted(faulty.items())]
 
 
@@ -168,14 +180,14 @@ def _find_left_open(places: Places, account_owner: Owner) -> list[str]:
 
 
 @contextmanager
-def _hold_build_lock(places: Places, kind: int, wait: float) -> Iterator[None]:
+def _hold_build_lock(places: Places, kind: int, wait: float) -> Iterator[int]:
     descriptor = os.open(os.path.join(places.tables, ".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         os.fchmod(descriptor, 0o600)  # anybody who could open it could hold it for ever
         with locks.hold_lock(
             descriptor, kind, wait, f"another rebuild-relay-recips was at work for {wait:.0f} s; try again"
         ):
-            yield
+            yield descriptor
     finally:
         os.close(descriptor)
 

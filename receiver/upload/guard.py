@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from common.settings import Settings
-from receiver.addresses import domain_of, keep_domains
+from receiver.addresses import count_domains, domain_of, keep_domains
 from receiver.formatting import count, escape
 from receiver.lists.upload_log import DomainCounts, GuardInputs
 
@@ -42,7 +42,7 @@ def compute_verdict(
     in domains that the customer no longer has are dropped silently: provision has asked for `--removing domain:D`.
     """
     ours = keep_domains(before.in_force, settings.domains)
-    inputs = count_inputs(before, offered, open_domains, settings)
+    inputs = count_inputs(before._replace(in_force=ours), offered, open_domains, settings)
     reasons, too_many = find_reasons(inputs, settings)
     if not (reasons or too_many):
         return Verdict(offered, frozenset(), ()), inputs
@@ -61,17 +61,17 @@ def find_reasons(inputs: GuardInputs, settings: Settings) -> tuple[tuple[str, ..
 def count_inputs(
     before: ListsBefore, offered: frozenset[str], open_domains: frozenset[str], settings: Settings
 ) -> GuardInputs:
-    """Return what the guard counts, without the addresses that are always listed (postmaster, `include`)."""
-    ours = keep_domains(before.in_force, settings.domains)
-    always = always_listed(settings)
-    reference, combined = (before.in_force | before.gone) - always, ours | offered
-    passed, referred, gone, people, listed, together = (
-        Counter(before.counts),
-        *(
-            Counter(map(domain_of, some))
-            for some in (reference, reference - offered, offered - always, offered, combined - always)
-        ),
-    )
+    """Return what the guard counts, without the addresses that are always listed (postmaster, `include`).
+
+    In force are addresses of the customer's domains. A list may have a million, most of which are on both: what is on
+    one alone is counted, and the rest follows from the list that is offered.
+    """
+    ours, always = before.in_force, always_listed(settings)
+    reference = (ours | before.gone) - always
+    passed, listed, gone = Counter(before.counts), count_domains(offered), count_domains(reference - offered)
+    people = listed - count_domains(offered & always)
+    referred = listed + gone - count_domains(offered - reference)
+    together = people + count_domains(ours - offered - always)
     domains = {
         name: DomainCounts(
             *(
@@ -90,7 +90,7 @@ def count_inputs(
     missing = tuple(canary for canary in settings.canaries if canary not in offered)
     back = sum(domain_of(name) in settings.domains for name in before.brought_back - offered)
     leaving, coming = len(ours - offered - always), len(offered - ours)
-    return GuardInputs(domains, missing, back, leaving, coming, len(offered), len(combined))
+    return GuardInputs(domains, missing, back, leaving, coming, len(offered), len(ours) + coming)
 
 
 def _reference(referred: int, gone: int, base: int, settings: Settings) -> int:
@@ -104,7 +104,7 @@ def _reference(referred: int, gone: int, base: int, settings: Settings) -> int:
 
 def count_by_domain(recipients: frozenset[str], settings: Settings) -> dict[str, int]:
     """Return how many recipients of a list each domain has, without those that are always listed."""
-    found = Counter(map(domain_of, recipients - always_listed(settings)))
+    found = count_domains(recipients) - count_domains(recipients & always_listed(settings))
     return {name: found[name] for name in settings.domains}
 
 

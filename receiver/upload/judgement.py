@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from common.settings import Settings
-from receiver.addresses import domain_of
+from receiver.addresses import count_domains
 from receiver.formatting import DAY, format_time
 from receiver.lists import history, list_file, removed_addresses, upload_log
 from receiver.lists.accepted import Accepted, InForce
@@ -85,7 +85,7 @@ def judge_export(settings: Settings, filtered: FilteredExport, before: Before, o
     after, added = _outcome_of(outcome, in_force.recipients, verdict)
     entry = log_entry(after, in_force, inputs)
     in_force = in_force._replace(accepted=in_force.accepted.unexpired(settings, now))
-    decision = _decide(settings, filtered, before._replace(in_force=in_force), verdict, after)
+    decision = _decide(settings, filtered, text, before._replace(in_force=in_force), verdict, after)
     takes_more = bool(filtered.plus_addresses) and not before.takes_plus
     decision = decision._replace(entry=entry, takes_more=takes_more)
     return Judgement(after, entry, added, decision, held=held, text=text)
@@ -109,7 +109,7 @@ def find_verdict(
         before.last.counts,
     )
     verdict, inputs = compute_verdict(lists, offered, filtered.open_domains, settings)
-    served = _domains_of(offered) - filtered.open_domains
+    served = {domain for domain, each in inputs.domains.items() if each.listed} - filtered.open_domains
     if name == accepted.list and not inputs.leaving and accepted.domains.keys() >= served:
         verdict = Verdict(offered, frozenset(), ())
     if before.reasons and not verdict.reasons:
@@ -130,9 +130,12 @@ def log_entry(outcome: Outcome, in_force: InForce, inputs: GuardInputs | None, a
 
 
 def _decide(
-    settings: Settings, filtered: FilteredExport, before: Before, verdict: Verdict, outcome: Outcome
+    settings: Settings, filtered: FilteredExport, offered: bytes, before: Before, verdict: Verdict, outcome: Outcome
 ) -> Decision:
-    """Return what is published of an upload; a held upload only adds recipients and opens domains."""
+    """Return what is published of an upload; a held upload only adds recipients and opens domains.
+
+    `offered`: its list as it is written.
+    """
     in_force = before.in_force
     accepted = in_force.accepted.without(filtered.open_domains)
     if verdict.reasons:
@@ -140,14 +143,17 @@ def _decide(
     else:
         accepted = accepted_domains(settings, filtered.recipients, outcome.origin, outcome.offered)
         accepted = accepted.without(filtered.open_domains)
-    unchanged = verdict.published == in_force.recipients
-    text = in_force.text if unchanged else list_file.encode_recipients(verdict.published)
+    if verdict.published == in_force.recipients:
+        text = in_force.text
+    else:
+        is_all = verdict.published is filtered.recipients
+        text = offered if is_all else list_file.encode_recipients(verdict.published)
     return Decision(verdict.published, text, accepted, outcome.origin, clears=not verdict.reasons)
 
 
 def accepted_domains(settings: Settings, recipients: frozenset[str], origin: Origin, name: str) -> Accepted:
     """Return what is accepted once this list has passed: the domains it has recipients in, from its upload on."""
-    listed = _domains_of(recipients)
+    listed = count_domains(recipients)
     domains = {each: origin.when for each in settings.domains if each in listed}
     return Accepted(domains, name, count_by_domain(recipients, settings))
 
@@ -159,16 +165,10 @@ def _refresh_accepted(
 
     Domains in which it has recipients get its date, so that none opens by its age because its list is frozen.
     """
-    closed, listed = (
-        accepted.unexpired(settings, now).without(filtered.open_domains).domains,
-        _domains_of(filtered.recipients),
-    )
+    closed = accepted.unexpired(settings, now).without(filtered.open_domains).domains
+    listed = count_domains(filtered.recipients)
     heard = {name: max(when, origin.when) for name, when in closed.items() if name in listed}
     return accepted._replace(domains={**accepted.domains, **heard})
-
-
-def _domains_of(recipients: frozenset[str]) -> frozenset[str]:
-    return frozenset(map(domain_of, recipients))
 
 
 def _counts(settings: Settings, in_force: InForce, spool: Spool) -> Mapping[str, int]:

@@ -169,7 +169,8 @@ def _filter_block(block: str, rules: Rules, tally: Tally) -> list[str]:
             if tally.has_room:
                 tally.name(block, dict.fromkeys(excluded, EXCLUDED).get)
             recipients = [address for address in recipients if address not in excluded]
-    untyped = {*rules.untyped.findall(rest)} if tally.has_room else frozenset()
+    has_ours = tally.has_room and any(f"@{name}" in rest for name in rules.domains)
+    untyped = {*rules.untyped.findall(rest)} if has_ours else frozenset()
     return recipients + _filter_unclear(block, unclear, untyped, rules, tally)
 
 

@@ -99,8 +99,9 @@ class Relay:
         """Upload as these customers' servers at once, some of them a changed list. Raises FailedError."""
         running = [self._start_upload(customer, customer in changed) for customer in customers]
         for customer, client in zip(customers, running, strict=True):
-            if client.wait():
-                raise FailedError(f"{customer}'s upload ended with {client.returncode}")
+            said = client.communicate()[0].decode(errors="replace")
+            if client.returncode:
+                raise FailedError(f"{customer}'s upload ended with {client.returncode}: {said}")
 
     def _start_upload(self, customer: str, changed: bool) -> subprocess.Popen[bytes]:
         path = self.folder / f"{customer}.txt"
@@ -108,7 +109,7 @@ class Relay:
             path.write_bytes(export(*self.people(customer, changed)) + MARK)
         argv = [*self.operator.client("ssh", self.host, customer), f"postern@{self.host.address}", "receive"]
         with path.open("rb") as file:
-            return subprocess.Popen(argv, stdin=file, stdout=subprocess.DEVNULL, env=self.operator.environment)
+            return subprocess.Popen(argv, stdin=file, stdout=subprocess.PIPE, env=self.operator.environment)
 
 
 def measure(quick: bool) -> Answer:

@@ -17,7 +17,8 @@ SLOTS = 2  # exports parsed at once on a relay
 UPLOADS = 2  # exports of one customer that may be on their way in at once; a server sends one
 CALLS = 4  # of one customer, whatever they ask for: two uploads, and room to ask how they went
 RELAY = 32  # calls of all customers
-_WAIT = 5.0  # seconds that a call waits for its places
+_WAIT = 5.0  # seconds that a call waits for one of its customer's places
+_RELAY_WAIT = 30.0  # and for one of the relay's: uploads of many customers at once wait for one build together
 _STEP = 0.05
 
 
@@ -52,7 +53,7 @@ def hold_call_slot(places: Places, customer: str) -> Iterator[None]:
     full = "this relay is answering as many calls as it can; try again in a minute"
     with (
         _one_of(CALLS, os.path.join(places.spool(customer), "call"), _WAIT, busy),
-        _one_of(RELAY, os.path.join(places.run, "call"), _WAIT, full),
+        _one_of(RELAY, os.path.join(places.run, "call"), _RELAY_WAIT, full),
     ):
         yield
 

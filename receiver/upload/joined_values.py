@@ -25,13 +25,16 @@ def compile_inner(domains: Iterable[str]) -> re.Pattern[str]:
     return re.compile(_INNER % ("|".join(map(re.escape, domains)) or "(?!)"))
 
 
-def check_lines(lines: str, inner: re.Pattern[str]) -> None:
-    """Raise BadExport where one of some lower-case values, each between line ends, is two values or a whole list."""
-    type_ = _TYPE_NAME.search(lines) if "system." in lines or "microsoft." in lines else None
+def check_lines(lines: str, typed: int, inner: re.Pattern[str]) -> None:
+    """Raise BadExport where one of some lower-case values, each between line ends, is two values or a whole list.
+
+    `typed`: how many of them begin with smtp:.
+    """
+    type_ = _TYPE_NAME.search(lines)
     if type_:
         what = f"{escape(type_[1])} is what PowerShell writes in place of a list that was not joined"
         raise BadExport(None, f"{what}: the addresses are not in this export")
-    if lines.count("smtp:") > lines.count("\nsmtp:"):
+    if lines.count("smtp:") > typed:
         second = _SECOND.search(lines) or inner.search(lines)
         if second:
             raise error_of_joined_value(lines[lines.rfind("\n", 0, second.end()) + 1 : lines.find("\n", second.end())])

@@ -159,8 +159,8 @@ def _filter_block(block: str, rules: Rules, tally: Tally) -> list[str]:
     recipients, rest = pieces[1::2], "".join(pieces[::2])
     while _EMPTY_LINE.search(rest):
         rest = rest.replace("\n\n", "\n")
-    joined_values.check_lines(rest, rules.inner)
     unclear = INTERNET.findall(rest)
+    joined_values.check_lines(rest, len(unclear), rules.inner)
     tally.counts[NOT_INTERNET] += rest.count("\n") - 1 - len(unclear)
     if rules.excluded:
         excluded = {address for address in recipients if rules.excluded.match(address)}

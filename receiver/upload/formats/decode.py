@@ -16,6 +16,7 @@ _CHUNK = 1 << 16  # bytes at once: small enough for a processor's cache
 _BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _LONE_CR = re.compile(rb"\r(?!\n)")
 _BLANK_LINES = re.compile(rb"^(?:\r?\n)+", re.MULTILINE)
+_BLANK_BEHIND = re.compile(rb"\n\r?\n")
 
 
 class Text(NamedTuple):
@@ -86,7 +87,8 @@ class Text(NamedTuple):
 
 def without_blank_lines(chunk: bytes) -> bytes:
     """Return a chunk without its empty lines; an attacker can send millions of them for next to nothing."""
-    return _BLANK_LINES.sub(b"", chunk) if b"\n\n" in chunk or b"\n\r\n" in chunk or chunk[:1] in b"\r\n" else chunk
+    has_blank = chunk[:1] in b"\r\n" or _BLANK_BEHIND.search(chunk)  # where every line ends alike, faster than `in`
+    return _BLANK_LINES.sub(b"", chunk) if has_blank else chunk
 
 
 def lines_of(chunk: bytes) -> Iterator[tuple[int, bytes]]:

@@ -72,7 +72,17 @@ def measure(quick: bool) -> Answer:
 
 NOTES = """\
 The relay is asked once whatever their number: what grows is the operator's own reading of the inventory and composing
-of trees, and on the relay the reading and hashing of six files a customer."""
+of trees and kits, and on the relay the reading and hashing of six files a customer. From 1,000 customers to 10,000 the
+curves are straight; below 100 they are the start of both programs.
+
+One goal is missed. Of the 3.6 s for 1,000 customers 1.5 compose their kits, to compare them with those in the folders,
+0.9 are the relay's answer, 0.5 the start and the inventory. What was tried:
+
+- Rendering a kit's files once and not three times, making host keys' fingerprints once, and reading the inventory again
+  only when keys were recorded: from 5.5 s to 3.6.
+- Reading the settings of each tree on the relay once and not twice.
+- Comparing a kit by its digest on record instead of composing it: 1.5 s less, and a template that changed would not be
+  seen. Not done."""
 
 
 def _measure_customers(operator: Operator, host: LabHost, floor: Tool, count: int, repeats: int) -> Found:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from common.paths import REBUILD
 from deploy.items import Item, timer
 from inventory.model import StoreFiles
 from lab.host import LabHost
@@ -129,7 +130,7 @@ def test_cron_of_a_release_before_is_replaced_by_the_timer_and_a_second_run_chan
     operator.relay("mx1", host)
     operator.customer()
     cron = host.root / "etc/cron.d/postern"
-    cron.write_text(render("relay/cron.j2"))
+    cron.write_text(render("relay/cron.j2", rebuild=REBUILD))
     operator.done("provision acme")
     assert not cron.exists()
     assert (host.root / "etc/systemd/system/postern.timer").read_text() == render("relay/postern.timer.j2")

@@ -10,15 +10,16 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lab.waiting import HANGS
+from lab.waiting import HANGS, wait_until
 
 PACKAGES = ("chromium", "fonts-dejavu-core", "poppler-utils")
 _FLAGS = (
@@ -142,6 +143,7 @@ def opened() -> Iterator[Page]:
         finally:
             process.terminate()
             process.wait(HANGS)
+            _end_helpers(process.pid)
             for descriptor in (ours_in, ours_out):
                 os.close(descriptor)
 
@@ -157,7 +159,23 @@ def _start(argv: list[str], reads: int, writes: int, environment: Mapping[str, s
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            process_group=0,
         )
     finally:
         os.close(reads)
         os.close(writes)
+
+
+def _end_helpers(group: int) -> None:
+    """End the browser's other processes, which outlive it for a moment and go on writing into its profile."""
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    wait_until(lambda: not any(_is_alive_in(group, path) for path in Path("/proc").glob("[0-9]*/stat")))
+
+
+def _is_alive_in(group: int, stat: Path) -> bool:
+    """Return whether a process, given as its /proc/PID/stat, is of a process group, and no zombie."""
+    with suppress(OSError):
+        state, _, its_group, *_ = stat.read_text().rpartition(")")[2].split()
+        return int(its_group) == group and state not in "ZX"
+    return False

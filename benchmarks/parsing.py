@@ -66,9 +66,9 @@ The goal is missed on this machine, where the first release's parser comes to 2.
 a second one, for names of types that PowerShell writes, nor for which addresses of the customer's own are left out.
 What was tried, from 1.73 to what is shown:
 
-- Telling keys that begin with # by their group and not by a call for each: 12 % less.
+- Telling keys that begin with # by their group and not by a call for each, and looking for addresses without a type
+  only where a domain of the customer's is left in a block: 14 % less, both together.
 - Looking for empty lines by a pattern, and for second values with one pass less: 7 % less.
-- Looking for addresses without a type only where a domain of the customer's is left in a block: 4 % less.
 
 What is left is two thirds in one pass of a regular expression, in sorting, and in splitting rows."""
 

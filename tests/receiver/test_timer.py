@@ -30,7 +30,7 @@ NEW = "new@acme.example"
 
 
 @pytest.fixture
-def relay(tmp_path: Path) -> SmallRelay:
+def relay_of_today(tmp_path: Path) -> SmallRelay:
     """A relay whose first list has been accepted, whose alarms go to a file, and whose timer has run once."""
     relay = SmallRelay(tmp_path)
     mail = relay.program("alarm", f"#!/bin/sh\ncat >> {relay.var}/alarms; echo called >> {relay.var}/calls\n")
@@ -41,11 +41,18 @@ def relay(tmp_path: Path) -> SmallRelay:
     return relay
 
 
+@pytest.fixture
+def relay(relay_of_today: SmallRelay, monkeypatch: pytest.MonkeyPatch) -> SmallRelay:
+    """Just before midnight (UTC) it is past that in this process, as alarms are raised again each day."""
+    clock = time.time
+    left = DAY - clock() % DAY
+    if left < 1000:
+        monkeypatch.setattr(time, "time", lambda: clock() + left)
+    return relay_of_today
+
+
 def run(relay: SmallRelay, later: float = 0) -> Answer:
-    """Run the timer; just before midnight (UTC) as if it were past that, as alarms are raised again each day."""
-    now = int(time.time())
-    left = DAY - now % DAY
-    return run_timer(relay.places, relay.tables, int(now + (left if left < 1000 else 0) + later))
+    return run_timer(relay.places, relay.tables, int(time.time() + later))
 
 
 def alarm_lines(relay: SmallRelay, later: float = 0) -> list[str]:
@@ -453,11 +460,11 @@ def test_each_run_notes_when_it_was_and_what_it_found_of_the_relay_itself(relay:
 # ---- metrics
 
 
-def test_metrics_say_how_each_customer_stands(relay: SmallRelay) -> None:
-    relay.offer([*people(20), "x@elsewhere.example"])
-    relay.forced_command(None)
-    run(relay)
-    found, now = metrics(relay), time.time()
+def test_metrics_say_how_each_customer_stands(relay_of_today: SmallRelay) -> None:
+    relay_of_today.offer([*people(20), "x@elsewhere.example"])
+    relay_of_today.forced_command(None)
+    run(relay_of_today)
+    found, now = metrics(relay_of_today), time.time()
     assert found['postern_recipients{customer="acme"}'] == 40
     assert found['postern_open{customer="acme",domain="acme.example"}'] == 0
     assert found['postern_last_run_code{customer="acme"}'] == 3
@@ -510,8 +517,8 @@ def test_a_second_timer_does_not_start_while_one_runs(relay: SmallRelay) -> None
         run(relay)
 
 
-def test_the_timer_says_nothing_that_cron_would_mail(relay: SmallRelay) -> None:
-    relay.offer(people(20))
-    done = relay.admin("tick")
+def test_the_timer_says_nothing_that_cron_would_mail(relay_of_today: SmallRelay) -> None:
+    relay_of_today.offer(people(20))
+    done = relay_of_today.admin("tick")
     assert (done.returncode, done.stdout, done.stderr) == (DONE, b"", b"")
-    assert len(json.loads(relay.admin("tick", "--json").stdout)["alarms"]) == 1
+    assert len(json.loads(relay_of_today.admin("tick", "--json").stdout)["alarms"]) == 1

@@ -25,13 +25,16 @@ class Note(NamedTuple):
 def add_note(run: int, note: Note) -> None:
     """Write a note, on the disk when this returns, and in the mail log."""
     syslog.syslog(syslog.LOG_WARNING, f"{note.customer}: {note.text}")
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     with open(os.open(_NAME, flags, 0o600, dir_fd=run), "r+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(file.fileno()).st_size > _LIMIT:
-            newest = file.readall().splitlines(keepends=True)[-_LINES:]
-            file.truncate(0)
-            file.write(b"".join(newest))
+        if file.seek(0, os.SEEK_END) > _LIMIT:
+            file.seek(0)
+            lines = dict.fromkeys(file.readall().splitlines(keepends=True))
+            newest = b"".join([*lines][-_LINES:])
+            file.seek(0)
+            file.write(newest)  # over the oldest: whoever is killed here leaves some twice, and loses none
+            os.ftruncate(file.fileno(), len(newest))
         file.write(json.dumps(note).encode() + b"\n")
         os.fsync(file.fileno())
 

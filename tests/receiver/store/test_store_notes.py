@@ -1,0 +1,54 @@
+"""What is noted for a person stays, also when the one who shortens the file is killed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from receiver.store.notes import Note, add_note, read_notes
+
+LONG = "x" * 500
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> int:
+    return os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def add(run: int, numbers: range) -> None:
+    for number in numbers:
+        add_note(run, Note(number, "acme", LONG))
+
+
+def kept(run: int) -> list[int]:
+    return [note.when for note in read_notes(run, 0)]
+
+
+def test_the_newest_notes_stay_when_there_are_many(run: int) -> None:
+    add(run, range(300))
+    assert kept(run) == list(range(300 - len(kept(run)), 300))
+    assert 100 < len(kept(run)) < 200
+
+
+def test_whoever_is_killed_while_it_shortens_them_loses_none_of_the_newest(
+    run: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: object) -> NoReturn:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", kill)
+        with pytest.raises(Killed):
+            add(run, range(1000))
+    newest = kept(run)[:100]
+    assert newest == list(range(newest[0], newest[0] + 100))
+    assert max(kept(run)) == newest[-1]
+    add(run, range(1000, 1001))
+    assert kept(run)[-1] == 1000
+    assert {*newest[1:]} <= {*kept(run)}

@@ -35,8 +35,8 @@ def _read_facts(asked: list[Request]) -> list[State | None]:
 def _facts(postfix: Postfix, relay: State) -> State:
     """Return the fields of roles.relay.Facts; those of Postfix are left out where there is none."""
     wanted = relay["domains"]
-    owners = find_owners(wanted)
     trees = {name: read_tree_settings(name) for name in list_customers()}
+    owners = find_owners(wanted, trees)
     state: dict[str, Any] = {
         "python": sys.executable,
         "manager": os.path.basename(find_tool("apt-get", "dnf", "yum") or ""),
@@ -73,10 +73,10 @@ def _facts(postfix: Postfix, relay: State) -> State:
     }
 
 
-def find_owners(domains: Iterable[str]) -> dict[str, list[str]]:
-    """Return for each of these domains the customers whose trees have it."""
+def find_owners(domains: Iterable[str], customers: Iterable[str]) -> dict[str, list[str]]:
+    """Return for each of these domains those of the customers whose trees have it."""
     found: dict[str, list[str]] = {name: [] for name in domains}
-    for customer in list_customers() if found else ():
+    for customer in customers if found else ():
         lines = read_text(f"{PLACES.tree(customer)}/relay_domains").splitlines()
         for name in {line.partition(" ")[0] for line in lines} & found.keys():
             found[name].append(customer)

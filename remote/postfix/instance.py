@@ -15,7 +15,6 @@ from remote.postfix.main_cf_file import edit_main_cf
 from remote.programs import CommandResult, find_tool, run_command
 
 ANSWERING = ("smtpd", "postscreen", "trivial-rewrite")  # which must have read a new main.cf before they are asked
-OFTEN = frozenset((*PARAMETERS, "default_database_type", "queue_directory"))
 PATIENCE = 10.0  # seconds to wait for old ones to end; one in a session takes no other client afterwards
 
 
@@ -40,14 +39,14 @@ class Postfix(NamedTuple):
     def values(self, *names: str) -> dict[str, str]:
         """Return parameters as they are in force, names in them expanded, without those that Postfix does not know."""
         found = self.raw(*names)
-        expandable = [name for name, value in found.items() if "$" in value]
-        return {**found, **(_values(self.must("postconf", "-x", *expandable).out) if expandable else {})}
+        if any("$" in value for value in found.values()):
+            expanded = self._read_settings("-x")
+            found = {name: expanded[name] for name in found}
+        return found
 
     def raw(self, *names: str) -> dict[str, str]:
         """Return parameters as they are in force, names in them unexpanded."""
-        if not OFTEN.issuperset(names):
-            return _values(self.must("postconf", *names).out)
-        found = _cached_values(self, _stamp(os.path.join(self.directory, "main.cf")))
+        found = self._read_settings()
         return {name: found[name] for name in names if name in found}
 
     def value(self, name: str) -> str:
@@ -56,7 +55,7 @@ class Postfix(NamedTuple):
 
     def main_cf(self) -> dict[str, str]:
         """Return all that main.cf sets, names in it unexpanded."""
-        return _values(self.must("postconf", "-n").out)
+        return self._read_settings("-n")
 
     def settings(self, found: Mapping[str, str] | None = None) -> dict[str, Setting]:
         """Return the parameters we edit; `found`: their raw values. Which of them are set only main.cf itself tells."""
@@ -81,10 +80,10 @@ class Postfix(NamedTuple):
     def services(self) -> list[Service]:
         """Read all of master.cf."""
         overrides: dict[str, dict[str, str]] = {}
-        for place, value in _values(self.must("postconf", "-P").out).items():
+        for place, value in self._read_settings("-P").items():
             service, _, parameter = place.rpartition("/")
             overrides.setdefault(service, {})[parameter] = value
-        lines = (line.split() for line in self.must("postconf", "-M").out.splitlines() if line.strip())
+        lines = (line.split() for line in self._ask_postconf("-M").splitlines() if line.strip())
         return [Service(line[0], line[1], line[7], overrides.get(f"{line[0]}/{line[1]}", {})) for line in lines]
 
     def is_running(self) -> bool:
@@ -134,8 +133,17 @@ class Postfix(NamedTuple):
         """Run one of its programs. Raises Failed if it fails."""
         ran = self.run(program, *words)
         if ran.code:
-            raise Failed(f"{program} {words[0]} -c {self.directory} ended {ran.code}: {last_lines(ran.err)}")
+            what = " ".join((program, *words[:1]))
+            raise Failed(f"{what} -c {self.directory} ended {ran.code}: {last_lines(ran.err)}")
         return ran
+
+    def _read_settings(self, *option: str) -> dict[str, str]:
+        return _values(self._ask_postconf(*option))
+
+    def _ask_postconf(self, *option: str) -> str:
+        """Return all that postconf says; it is asked once as long as its files are the same: a call takes 8 ms."""
+        files = tuple(_stamp(os.path.join(self.directory, name)) for name in ("main.cf", "master.cf"))
+        return _ask_postconf(self, option, files)
 
     def _as_daemons_find(self, table: str) -> str:
         """Return a table's name for postmap: the path of a relative socket starts at the queue directory."""
@@ -161,10 +169,9 @@ def _stamp(path: str) -> tuple[int, ...]:
     return info.st_ino, info.st_size, info.st_mtime_ns
 
 
-@lru_cache(maxsize=4)
-def _cached_values(postfix: Postfix, _main_cf: tuple[int, ...]) -> dict[str, str]:
-    """Return postconf's output, asked once as long as main.cf is the same file: each call takes 7 ms."""
-    return _values(postfix.must("postconf", *sorted(OFTEN)).out)
+@lru_cache(maxsize=16)
+def _ask_postconf(postfix: Postfix, option: tuple[str, ...], _files: tuple[tuple[int, ...], ...]) -> str:
+    return postfix.must("postconf", *option).out
 
 
 def first_words(path: str) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 
 from remote.main import Failed, Kind, Request, State
@@ -43,13 +44,15 @@ def make_file(path: str, wanted: State | None) -> None:
         replace(path, _bytes(wanted["content"]), int(wanted["mode"], 8))
 
 
-def replace(path: str, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
-    """Write a file with its content, mode and owner (uid, gid) in one step; a symbolic link is replaced."""
+def replace(path: str, content: bytes, mode: int, owner: tuple[int, int] | None = None, age: float = 0) -> None:
+    """Write a file with its content, mode, owner (uid, gid) and age in seconds by one rename; a link is replaced."""
     os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
     draft = _fresh(path)
     _write(draft, content, mode)
     if owner is not None:
         os.chown(draft, *owner)
+    if age:
+        os.utime(draft, (time.time() - age,) * 2)
     os.rename(draft, path)
     _flush(os.path.dirname(path))
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from common.paths import PLACES
 from remote.files import replace, tidy
 
+AGE = 3  # seconds
+
 
 @contextmanager
 def edit_main_cf(directory: str) -> Iterator[str]:
@@ -40,10 +42,14 @@ def read_main_cf(directory: str) -> bytes:
 
 
 def put_main_cf(directory: str, content: bytes) -> None:
-    """Replace main.cf's content by one rename, of the file that a link leads to."""
+    """Replace main.cf's content by one rename, of the file that a link leads to.
+
+    It is some seconds old then: as long as main.cf was written within two, each of Postfix' programs that starts waits,
+    since it may be half written (dict_load_file_xt), and with it the mail that it would take.
+    """
     path = os.path.realpath(os.path.join(directory, "main.cf"))
     info = os.stat(path)
-    replace(path, content, info.st_mode & 0o7777, (info.st_uid, info.st_gid))
+    replace(path, content, info.st_mode & 0o7777, (info.st_uid, info.st_gid), AGE)
 
 
 def tidy_main_cf(directory: str) -> None:

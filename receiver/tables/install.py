@@ -46,9 +46,9 @@ def install_tables(tables: str, record: Manifest, wanted: Sequence[Table], maker
             draft.install()
             record = record.with_table(tables, table, maker.type, draft)
             if is_news:
-                reload_postfix(maker.config_directory)
+                reload_postfix(tables, maker.config_directory)
         if is_touched or due & {*_READ}:  # an smtpd that began without a table, or with an old text, goes on with it
-            reload_postfix(maker.config_directory)
+            reload_postfix(tables, maker.config_directory)
     finally:
         postmap.remove_drafts(tables)
     return record
@@ -103,16 +103,29 @@ def _keys(table: Table) -> set[str]:
     return {key.decode() for key in table.keys}
 
 
-def reload_postfix(config_directory: str) -> None:
+def reload_postfix(tables: str, config_directory: str) -> None:
     """Reload Postfix, if it runs, so that it knows at once which domains are ours and where user+tag@ is accepted.
+
+    As long as none of its files names the tables, as at the first build of a relay, it has read none of them.
 
     A running trivial-rewrite notices a renamed table only after ten seconds, and an smtpd keeps the answers it got:
     mail to a domain that was removed would be refused, because its addresses are gone. A changed text of regular
     expressions is not noticed at all.
     """
+    if not any(_may_name(os.path.join(config_directory, name), tables) for name in ("main.cf", "master.cf")):
+        return
     with suppress(Failed):
         code, _, _ = postmap.run_postfix("/usr/sbin/postfix", "-c", config_directory, "reload")
         time.sleep(0 if code else _TURN)
+
+
+def _may_name(path: str, tables: str) -> bool:
+    """Return whether a file names the tables; one that cannot be read may."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return tables in file.read()
+    except OSError:
+        return True
 
 
 def read_installed(tables: str, name: str) -> dict[str, str]:

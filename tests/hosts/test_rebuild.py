@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from common.main_cf_params import OTHERS, RECIPIENTS, our_members
+from common.paths import LIBRARY
 from lab.host import LabHost
 from tests.support.built_relay import DAY, ROUTE, HostRelay, key_line
 from tests.support.releases import releases
@@ -205,6 +206,11 @@ def answers(relay: HostRelay, *recipients: str) -> list[str]:
 
 
 def with_postfix(relay: HostRelay, **parameters: str) -> None:
+    name_tables(relay, **parameters)
+    relay.host.start_postfix()
+
+
+def name_tables(relay: HostRelay, **parameters: str) -> None:
     tables = {
         "relay_recipient_maps": ", ".join((*our_members(RECIPIENTS, "hash"), OTHERS)),
         "relay_domains": "hand.example, hash:/etc/postern/tables/relay_domains",
@@ -213,7 +219,6 @@ def with_postfix(relay: HostRelay, **parameters: str) -> None:
         **parameters,
     }
     relay.host.run("postconf", "-e", *(f"{name} = {value}" for name, value in tables.items()))
-    relay.host.start_postfix()
 
 
 def test_a_running_smtpd_sees_domains_come_and_go_without_a_reload(relay: HostRelay) -> None:
@@ -231,6 +236,18 @@ def test_a_running_smtpd_sees_domains_come_and_go_without_a_reload(relay: HostRe
     relay.leaves("hand")
     relay.build()
     assert answers(relay, *asked) == ["250", "550", "250", "554"]
+
+
+def test_a_postfix_that_names_none_of_the_tables_yet_is_not_reloaded_for_them(relay: HostRelay) -> None:
+    relay.host.start_postfix()
+    relay.tree("acme")
+    relay.upload("acme", "ann@acme.example")
+    relay.build()
+    name_tables(relay)
+    relay.host.reload_postfix()
+    relay.tree("bolt")
+    relay.build()
+    assert relay.host.log("reload --").count("reload -- version") == 2, "by hand, and by the second build"
 
 
 def test_others_that_was_edited_by_hand_is_seen_put_right_by_a_running_smtpd(relay: HostRelay) -> None:
@@ -541,6 +558,7 @@ def test_postmap_takes_every_address_that_our_check_takes(lab_host: MakeHost, re
 
 def test_root_makes_the_receiver_s_bytecode_once_where_the_account_cannot_write(relay: HostRelay) -> None:
     relay.tree("acme")
+    relay.host.run("find", LIBRARY, "-name", "*.pyc", "-delete")
     relay.build()
     library = relay.host.root / "usr/local/lib/postern/receiver"
     sources = {path.relative_to(library) for path in library.rglob("*.py")}

@@ -104,12 +104,12 @@ class Session:
     """The remote program at work: one question at a time, any number of them, in one remote command."""
 
     def __init__(self, line: RemoteLine, lock: Lock, modules: Sequence[Path] = ()) -> None:
-        """`modules` are sent after remote/main.py, in this order; each may add kinds of its own."""
+        """`modules` are sent as well, in this order; each may add kinds of its own."""
         self._line = line
         self._lock = {**lock._asdict(), "holder": f"{getpass.getuser()} at {platform.node()}"}
-        self._sent = False
+        self._modules = tuple(modules)
+        self._sent: set[Path] = set()
         self._over = False  # a question is open, or was never answered: nothing more can be asked
-        self._load = {"load": [(_module(path), path.read_text("utf-8")) for path in (*sent_modules(), *modules)]}
 
     def read(self, items: Sequence[Item]) -> list[State | None]:
         """Return the present state of each item; see Host."""
@@ -125,25 +125,28 @@ class Session:
         self._ask({"make": made, "lock": self._lock}, MAKE)
 
     def _ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """Send a question and return the answer. The first question goes with the program, which saves a round trip."""
+        """Send a question and return the answer.
+
+        What the program lacks for it goes with it, which saves a round trip; at first, that is the program itself.
+        """
         if self._over:
             raise HostError("the line to it was given up after the failure before")
         self._over = True
-        data = json.dumps(question).encode() + b"\n"
-        if not self._sent:
-            program = json.dumps(MAIN.read_text("utf-8")).encode() + b"\n"
-            data = program + json.dumps(self._load).encode() + b"\n" + data
+        kinds = frozenset(one[0] for one in (*question.get("read", ()), *question.get("make", ())))
+        program = [] if self._sent else [_read_source(MAIN)]
+        lacking = [path for path in _find_needed(kinds, self._modules) if path not in self._sent]
+        load = [{"load": [(_module(path), _read_source(path)) for path in lacking]}] if program or lacking else []
         # A program that ended before it had read all has said why, before its end.
         with suppress(OSError, EOFError):
-            self._line.send(data)
-        if not self._sent:
+            self._line.send(b"".join(json.dumps(line).encode() + b"\n" for line in (*program, *load, question)))
+        if program:
             self._await_greeting(seconds)
-            self._sent = True
+        elif load:
+            self._checked(self._answer(seconds))
+        self._sent |= {MAIN, *lacking}
         answer = self._answer(seconds)
         self._over = False
-        if "error" in answer:
-            raise self._error(answer["error"])
-        return answer
+        return self._checked(answer)
 
     def _await_greeting(self, seconds: float) -> None:
         """Wait for the first answer; a login script may have printed something before it."""
@@ -173,6 +176,11 @@ class Session:
         if not line.endswith(b"\n"):
             raise self._connection_error(line)
         return _read_answer(line)
+
+    def _checked(self, answer: dict[str, Any]) -> dict[str, Any]:
+        if "error" in answer:
+            raise self._error(answer["error"])
+        return answer
 
     def _receive(self, seconds: float) -> bytes:
         try:
@@ -223,15 +231,39 @@ def sudo_fault(err: str) -> str | None:
 
 @cache
 def sent_modules() -> tuple[Path, ...]:
-    """Return what is sent besides the program itself: remote/ and what it imports, each after what it imports."""
-    imports: dict[Path, set[Path]] = {}
+    """Return what can be sent besides the program itself: remote/ and what it imports, each after what it imports."""
+    imports: dict[Path, frozenset[Path]] = {}
     waiting = [path for path in (ROOT / "remote").rglob("*.py") if path.name != "__init__.py"]
     while waiting:
         path = waiting.pop()
-        names = re.findall(r"^from ((?:remote|common)[\w.]*) import", path.read_text("utf-8"), re.MULTILINE)
-        imports[path] = {ROOT / f"{name.replace('.', '/')}.py" for name in names}
+        imports[path] = _find_imports(path)
         waiting += imports[path] - imports.keys()
     return tuple(path for path in TopologicalSorter(imports).static_order() if path != MAIN)
+
+
+def _find_needed(kinds: frozenset[str], more: Sequence[Path]) -> list[Path]:
+    """Return the modules that answer for these kinds, and these `more`, each after what it imports."""
+    every = [*sent_modules(), *more]
+    needed = {*more, *(path for path in every if not kinds.isdisjoint(_find_kinds(path)))}
+    for path in reversed(every):
+        if path in needed:
+            needed |= _find_imports(path)
+    return [path for path in every if path in needed]
+
+
+@cache
+def _find_imports(path: Path) -> frozenset[Path]:
+    names = re.findall(r"^from ((?:remote|common)[\w.]*) import", _read_source(path), re.MULTILINE)
+    return frozenset(ROOT / f"{name.replace('.', '/')}.py" for name in names)
+
+
+@cache
+def _find_kinds(path: Path) -> frozenset[str]:
+    return frozenset(re.findall(r'"([\w.]+)": Kind\(', _read_source(path)))
+
+
+def _read_source(path: Path) -> str:
+    return path.read_text("utf-8")
 
 
 def _module(path: Path) -> str:

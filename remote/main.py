@@ -141,7 +141,7 @@ def _read(asked: Sequence[Any], kinds: Mapping[str, Kind]) -> list[State | None]
 
 def _kind_of(kinds: Mapping[str, Kind], kind: str) -> Kind:
     if kind not in kinds:
-        raise Failed(f"no kind {kind!r} is known here, only {', '.join(sorted(kinds))}")
+        raise Failed(f"no module that was sent has a kind {kind!r}")
     return kinds[kind]
 
 

@@ -76,6 +76,7 @@ rm -f "$1"/etc/ssh/ssh_host_* "$1/etc/hostname" "$1/etc/resolv.conf"
 if [ -e "$1/etc/postfix/main.cf" ]; then
     chroot "$1" postconf -X myhostname mynetworks inet_interfaces inet_protocols
     chroot "$1" newaliases
+    chroot "$1" postfix check # makes the directories of its queue
     # Up to Debian 12 it is not "postfix start" that fills smtpd's chroot, but the init script.
     if grep -q configure-instance "$1/etc/init.d/postfix"; then chroot "$1" /usr/lib/postfix/configure-instance.sh; fi
 fi

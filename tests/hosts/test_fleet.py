@@ -20,7 +20,7 @@ import pytest
 
 from console.documents import format_iso
 from lab.host import LabHost
-from lab.operators import REPO, Operator, answers
+from lab.operators import REPO, AtOnce, Operator, answers
 from tests.support.releases import releases
 
 pytestmark = [pytest.mark.host, pytest.mark.story]
@@ -76,7 +76,7 @@ def relays_of(customer: str) -> list[str]:
 def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """One relay is down, two customers are stale, one is held, one has drifted."""
     with LabHost("bookworm") as mx1, LabHost(request.param) as mx2, LabHost("bookworm") as mx3:
-        operator, hosts = Operator(tmp_path_factory.mktemp("operator")), {"mx1": mx1, "mx2": mx2, "mx3": mx3}
+        operator, hosts = AtOnce(tmp_path_factory.mktemp("operator")), {"mx1": mx1, "mx2": mx2, "mx3": mx3}
         for name, host in hosts.items():
             host.start_postfix()
             operator.relay(name, host, alarm=["/usr/bin/tee", "-a", ALARMS])

@@ -15,7 +15,7 @@ import pytest
 
 from lab import keys
 from lab.host import LabHost
-from lab.operators import Operator, answers, export
+from lab.operators import AtOnce, Operator, answers, export
 
 pytestmark = pytest.mark.host
 
@@ -27,7 +27,7 @@ ONE_OF_EACH = "nothing to change (1 connection, 1 remote command)"
 @pytest.fixture
 def operator(tmp_path: Path) -> Operator:
     """Somebody with one customer, whose relay is to be named yet."""
-    made = Operator(tmp_path)
+    made = AtOnce(tmp_path)
     made.customer("acme")
     return made
 

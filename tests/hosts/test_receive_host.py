@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.host import LabHost
-from lab.operators import MARK, Operator, answers, people
+from lab.operators import MARK, AtOnce, Operator, answers, people
 from tests.support import small_relay
 from tests.support.maillog import delivery, smtp
 from tests.support.releases import releases
@@ -67,14 +67,14 @@ class Relay:
 
 @pytest.fixture
 def relay(bookworm: LabHost, tmp_path: Path) -> Relay:
-    return Relay(bookworm, Operator(tmp_path))
+    return Relay(bookworm, AtOnce(tmp_path))
 
 
 @pytest.mark.parametrize("release", releases("bullseye", "bookworm", "trixie", "forky"))
 def test_from_the_first_list_to_a_rollback_postfix_answers_as_it_should(
     lab_host: Callable[..., LabHost], tmp_path: Path, release: str
 ) -> None:
-    relay = Relay(lab_host(release), Operator(tmp_path))
+    relay = Relay(lab_host(release), AtOnce(tmp_path))
     assert relay.upload("ann", "bob", code=3) == "acme: first list of acme.example (2): held; 2 added\n"
     assert relay.answers("ann", "bob", "nobody") == ["250", "250", "250"], "the domain is open still"
     relay.accept(2)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab.host import LabHost
-from lab.operators import Operator, answers, export, people
+from lab.operators import AtOnce, Operator, answers, export, people
 from tests.support.releases import releases
 
 pytestmark = [pytest.mark.host, pytest.mark.story]
@@ -42,7 +42,7 @@ class Two:
 @pytest.fixture(params=releases("bookworm", "trixie"))
 def two(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Two]:
     with LabHost("bookworm") as first, LabHost(request.param) as second:
-        operator = Operator(tmp_path)
+        operator = AtOnce(tmp_path)
         for name, host in (("mx1", first), ("mx2", second)):
             host.start_postfix()
             operator.relay(name, host)

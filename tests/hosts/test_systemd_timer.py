@@ -14,7 +14,7 @@ from common.paths import REBUILD
 from deploy.items import Item, timer
 from inventory.model import StoreFiles
 from lab.host import LabHost
-from lab.operators import Operator
+from lab.operators import AtOnce
 from roles import relay as relay_role
 from roles.relay.facts import BLANK
 from roles.relay.timers import timers
@@ -126,7 +126,7 @@ def host() -> Iterator[LabHost]:
 def test_cron_of_a_release_before_is_replaced_by_the_timer_and_a_second_run_changes_nothing(
     host: LabHost, tmp_path: Path
 ) -> None:
-    operator = Operator(tmp_path)
+    operator = AtOnce(tmp_path)
     operator.relay("mx1", host)
     operator.customer()
     cron = host.root / "etc/cron.d/postern"
@@ -141,7 +141,7 @@ def test_cron_of_a_release_before_is_replaced_by_the_timer_and_a_second_run_chan
 @pytest.mark.host
 @pytest.mark.long
 def test_a_timer_that_somebody_stopped_is_drift_and_is_set_again(host: LabHost, tmp_path: Path) -> None:
-    operator = Operator(tmp_path)
+    operator = AtOnce(tmp_path)
     operator.relay("mx1", host)
     operator.customer("bolt")
     operator.done("provision bolt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,15 @@ class BuiltRelay:
         return sorted(path.name for path in (self.var / "retired").iterdir())
 
 
+@cache
+def compiled_rooms() -> list[Path]:
+    """Return what a relay's library has, with its bytecode: else each host would make its own, at its first build."""
+    rooms = [REPO / "receiver", REPO / "common"]
+    for room in rooms:
+        compileall.compile_dir(room, quiet=1)
+    return rooms
+
+
 class HostRelay(BuiltRelay):
     """A lab host with the receiver, its launcher and its sudoers line as provision leaves them; no Postfix running."""
 
@@ -109,8 +120,8 @@ class HostRelay(BuiltRelay):
         (host.root / "etc/group").open("a").write("postern:x:950:\n")
         (host.root / "etc/shadow").open("a").write("postern:*:20000::::::\n")
         super().__init__(host.root, Owner(950, 950), kind)
-        for room in ("receiver", "common"):
-            shutil.copytree(REPO / room, host.root / LIBRARY[1:] / room, ignore=shutil.ignore_patterns("__pycache__"))
+        for room in compiled_rooms():
+            shutil.copytree(room, host.root / LIBRARY[1:] / room.name)
         facts = {"python": "/usr/bin/python3", "library": LIBRARY, "module": "receiver.tables.build"}
         self._file(REBUILD, render("relay/launcher.j2", **facts), 0o755)
         self._file("/etc/sudoers.d/postern", render("relay/sudoers.j2", rebuild=REBUILD), 0o440)

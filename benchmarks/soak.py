@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import subprocess
 import tempfile
 import threading
 import time
@@ -19,21 +20,22 @@ from benchmarks import made_spools, relays, tools
 from benchmarks.measuring import Spread, figure
 from benchmarks.report import Answer, Plot, Table, Target
 from common.exit_codes import DONE
-from common.paths import PLACES, REBUILD, RECEIVE
+from common.paths import PLACES, REBUILD
 from lab.host import LabHost
-from lab.operators import MARK, OUTSIDE, Operator, export
+from lab.operators import MARK, Operator, export
 
 PEOPLE = 50  # recipients of each customer
 AT_ONCE = 4  # uploads
-SMALL = 8  # customers whose spool is a file system of its own, so that it can be full
+SMALL = 8  # customers, evenly among all, whose spool is a file system of its own, so that it can be full
 ROOM = "512k"
 PAUSE = 1.5  # seconds between two faults
 DAEMONS = ("sshd", "master", "qmgr", "cron", "rsyslogd")
 TABLE = f"{PLACES.tables}/exchange_recipients"
 HOW = """\
-{customers} customers on one relay, {people} recipients each. In each hour every customer sends its list, {at_once} at
-once, by the forced command; one in twenty has changed by a tenth. Meanwhile, every {pause:g} s, one of these: an upload
-or a build is killed, Postfix or sshd is restarted, a spool's disk is full. The last hour has no faults. An address is
+{customers} customers on one relay, {people} recipients each. In each hour every customer sends its list by OpenSSH's
+`ssh`, {at_once} at once; one in twenty has replaced a tenth of its people, each hour other customers, as a list that
+loses a tenth twice a day is held. Meanwhile, every {pause:g} s, one of these: an upload or a build is killed, Postfix
+or sshd is restarted, the spools of {small} customers are full for a while. The last hour has no faults. An address is
 lost where it stood on a list that was taken and on the one sent since, and is not in the table."""
 
 
@@ -70,7 +72,7 @@ def measure(quick: bool) -> Answer:
     lost, inexact = sum(hour.lost for hour in hours), hours[-1].inexact
     return Answer(
         title="A soak",
-        how=HOW.format(customers=figure(size.customers), people=PEOPLE, at_once=AT_ONCE, pause=PAUSE),
+        how=HOW.format(customers=figure(size.customers), people=PEOPLE, at_once=AT_ONCE, pause=PAUSE, small=SMALL),
         targets=(
             Target(says="a soak: addresses lost", found=Spread.of([lost]), limit=0, unit="addresses"),
             Target(says="a soak: tables that are not the last list", found=Spread.of([inexact]), limit=0, unit="lists"),
@@ -93,14 +95,18 @@ class Soak:
 
     def __init__(self, folder: Path, host: LabHost, customers: int) -> None:
         """Provision them."""
-        self.host, self.dice = host, random.Random(1)
+        self.host = host
         self.sent = {f"c{number}": [f"person{each:03}" for each in range(PEOPLE)] for number in range(customers)}
+        self.unchanged = random.Random(1).sample(sorted(self.sent), customers)
+        self.small = list(self.sent)[:: max(1, customers // SMALL)]
         operator = Operator(folder)
         operator.relay("mx1", host)
         for customer in self.sent:
             operator.customer(customer)
         tools.inv(operator, "provision --all")
-        for customer in list(self.sent)[:SMALL]:
+        to = f"postern@{host.address}"
+        self.calls = {customer: [*operator.client("ssh", host, customer), to, "receive"] for customer in self.sent}
+        for customer in self.small:
             host.tmpfs(PLACES.spool(customer), ROOM)
         self.spools = host.root / "var/lib/postern/customers"
         for customer, people in self.sent.items():
@@ -110,9 +116,8 @@ class Soak:
 
     def hour(self, has_faults: bool) -> Hour:
         """Send the list of every customer once, and return what the relay has afterwards."""
-        changed = self.dice.sample(sorted(self.sent), max(1, len(self.sent) // 20))
-        for customer in changed:
-            self._change(customer)
+        for _ in range(max(1, len(self.sent) // 20)):
+            self._change(self.unchanged.pop())
         with _throw_faults(self._faults() if has_faults else iter(())) as thrown, ThreadPoolExecutor(AT_ONCE) as side:
             codes = Counter(side.map(self._upload, self.sent))
         return self._look(codes, len(thrown))
@@ -120,35 +125,32 @@ class Soak:
     def _change(self, customer: str) -> None:
         """Replace a tenth of a customer's people by as many new ones."""
         people = self.sent[customer]
-        kept = self.dice.sample(people, len(people) * 9 // 10)
-        self.sent[customer] = [*kept, *(f"new{self.dice.getrandbits(32):08x}" for _ in range(len(people) - len(kept)))]
+        gone = len(people) // 10
+        self.sent[customer] = [*people[gone:], *(f"new{number}" for number in range(gone))]
 
     def _upload(self, customer: str) -> int:
-        words = (f"SSH_CONNECTION={OUTSIDE} 1 {self.host.address} 22", "SSH_ORIGINAL_COMMAND=receive")
         content = export(*self.sent[customer], domain=f"{customer}.example") + MARK
-        argv = ("env", *words, RECEIVE, customer, "k1")
-        code = self.host.run(*argv, user="postern", stdin=content, check=False).returncode
+        code = subprocess.run(self.calls[customer], input=content, capture_output=True).returncode
         if code == DONE:
             self.taken[customer] = set(self.sent[customer])
         return code
 
     def _faults(self) -> Iterator[Callable[[], object]]:
-        """Yield faults without end; some uploads after a full disk it is not full any more."""
-        small = list(self.sent)[:SMALL]
-        for number in itertools.count():
-            filler = f"{PLACES.spool(small[number % len(small)])}/filler"
-            for script in (
-                "pkill -9 -n -f forced_command",
-                "postfix stop; postfix start",
-                f"dd if=/dev/zero of={filler}",
-                "pkill -9 -n -f tables.build",
-                "kill -HUP $(cat /run/sshd.pid)",
-                f"rm -f {filler}",
-            ):
-                yield partial(self.host.run, "sh", "-c", script, check=False)
+        """Yield faults without end; some uploads after the disks are full they are not any more."""
+        fillers = " ".join(f"{PLACES.spool(customer)}/filler" for customer in self.small)
+        faults = (
+            "pkill -9 -n -f ^/usr/bin/python3.*/postern-receive",
+            "postfix stop; postfix start",
+            f"for filler in {fillers}; do dd if=/dev/zero of=$filler; done",
+            "pkill -9 -n -f ^/usr/bin/python3.*/rebuild-relay-recips",
+            "kill -HUP $(cat /run/sshd.pid)",
+            f"rm -f {fillers}",
+        )
+        for script in itertools.cycle(faults):
+            yield partial(self.host.run, "sh", "-c", script, check=False)
 
     def _look(self, codes: Mapping[int, int], faults: int) -> Hour:
-        for customer in list(self.sent)[:SMALL]:
+        for customer in self.small:
             (self.spools / customer / "filler").unlink(missing_ok=True)
         table: dict[str, set[str]] = {customer: set() for customer in self.sent}
         for line in self.host.run("postmap", "-s", f"hash:{TABLE}").stdout.splitlines():
@@ -204,7 +206,11 @@ def _uploads(hours: Sequence[Hour]) -> Table:
         for number, hour in enumerate(hours, 1)
     )
     columns = ("hour", *(f"ended with {code}" for code in every), "faults", "lost", "tables that are not the last list")
-    return Table(says="Uploads by their exit code; 137 is one that was killed:", columns=columns, rows=rows)
+    return Table(
+        says="Uploads by their exit code; 75: a full disk; 137, 255: killed, or sshd was restarting:",
+        columns=columns,
+        rows=rows,
+    )
 
 
 def _growth(hours: Sequence[Hour]) -> Table:

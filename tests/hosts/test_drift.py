@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,15 +23,28 @@ OWN_KEYS = "/var/lib/postern/.ssh/authorized_keys"
 
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LabHost, Operator]]:
-    """A relay with a customer; each test leaves it as it was."""
+    """A relay with a customer who has no list; each test leaves it as it was."""
+    with provisioned(tmp_path_factory.mktemp("operator")) as made:
+        yield made
+        assert made[1].done("provision acme").out.startswith(NOTHING)
+
+
+@pytest.fixture
+def own_relay(tmp_path: Path) -> Iterator[tuple[LabHost, Operator]]:
+    """One for a test that uploads."""
+    with provisioned(tmp_path / "operator") as made:
+        yield made
+
+
+@contextmanager
+def provisioned(folder: Path) -> Iterator[tuple[LabHost, Operator]]:
     with LabHost("bookworm") as host:
         host.start_postfix()
-        operator = AtOnce(tmp_path_factory.mktemp("operator"))
+        operator = AtOnce(folder)
         operator.relay("mx1", host)
         operator.customer("acme", domains=DOMAINS)
         operator.done("provision acme")
         yield host, operator
-        assert operator.done("provision acme").out.startswith(NOTHING)
 
 
 HANDS = {
@@ -95,10 +109,10 @@ def test_a_domain_left_out_of_the_inventory_goes_only_when_that_is_said(
 
 
 def test_a_lost_key_folder_stops_the_run_before_the_key_in_use_is_replaced_by_one_of_the_same_name(
-    relay: tuple[LabHost, Operator], tmp_path: Path
+    own_relay: tuple[LabHost, Operator], tmp_path: Path
 ) -> None:
     """So does a checkout that never saw the key, and two that made the first key at once."""
-    _, operator = relay
+    _, operator = own_relay
     assert operator.upload(export("bob")).code == 3
     shutil.move(operator.inventory / "keys", tmp_path / "keys")
     for words in ("provision acme --dry-run", "provision acme"):
@@ -113,10 +127,10 @@ def test_a_lost_key_folder_stops_the_run_before_the_key_in_use_is_replaced_by_on
 
 
 def test_a_domain_is_closed_to_mailboxes_elsewhere_and_an_address_let_go_only_when_that_is_said(
-    relay: tuple[LabHost, Operator], tmp_path: Path
+    own_relay: tuple[LabHost, Operator], tmp_path: Path
 ) -> None:
     """An older checkout, which knows neither yet, must not have mail refused."""
-    host, operator = relay
+    host, operator = own_relay
     domains = DOMAINS
     operator.customer("acme", domains=domains, partial=domains[1:2], include=[f"helpdesk@{domains[0]}"])
     operator.done("provision acme")

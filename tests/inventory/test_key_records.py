@@ -55,8 +55,10 @@ def faults(where: Path) -> list[str]:
 
 def test_a_recorded_key_is_one_openssh_line_with_customer_name_and_day(where: Path) -> None:
     key_records.record(where, "acme", Key("k1", public()))
-    assert (where / "keys/acme/k1.pub").read_text() == f"{public()} acme k1 {TODAY}\n"
-    assert recorded(where) == (Key("k1", public(), TODAY),)
+    (key,) = recorded(where)
+    assert key == Key("k1", public(), key.recorded)
+    assert key.recorded in (TODAY, TODAY + timedelta(days=1)), "it may be midnight"
+    assert (where / "keys/acme/k1.pub").read_text() == f"{public()} acme k1 {key.recorded}\n"
 
 
 def test_a_key_that_is_recorded_again_keeps_the_day_it_brings(where: Path) -> None:
@@ -151,7 +153,7 @@ def test_a_run_killed_anywhere_leaves_a_key_whole_or_none_and_an_inventory_witho
             run.stdout.readline()
             time.sleep(0.002 * n)
             os.kill(run.pid, signal.SIGKILL)
-        assert recorded(where) in ((), (Key("k1", public(), TODAY),))
+        assert [(key.name, key.public) for key in recorded(where)] in ([], [("k1", public())])
 
 
 @pytest.mark.parametrize(

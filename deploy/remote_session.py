@@ -142,11 +142,11 @@ class Session:
         if program:
             self._await_greeting(seconds)
         elif load:
-            self._checked(self._answer(seconds))
+            self._check_answer(self._answer(seconds))
         self._sent |= {MAIN, *lacking}
         answer = self._answer(seconds)
         self._over = False
-        return self._checked(answer)
+        return self._check_answer(answer)
 
     def _await_greeting(self, seconds: float) -> None:
         """Wait for the first answer; a login script may have printed something before it."""
@@ -177,7 +177,7 @@ class Session:
             raise self._connection_error(line)
         return _read_answer(line)
 
-    def _checked(self, answer: dict[str, Any]) -> dict[str, Any]:
+    def _check_answer(self, answer: dict[str, Any]) -> dict[str, Any]:
         if "error" in answer:
             raise self._error(answer["error"])
         return answer

@@ -41,7 +41,7 @@ class Postfix(NamedTuple):
         found = self.raw(*names)
         if any("$" in value for value in found.values()):
             expanded = self._read_settings("-x")
-            found = {name: expanded[name] for name in found}
+            found = {name: expanded.get(name, value) for name, value in found.items()}
         return found
 
     def raw(self, *names: str) -> dict[str, str]:
@@ -55,7 +55,7 @@ class Postfix(NamedTuple):
 
     def main_cf(self) -> dict[str, str]:
         """Return all that main.cf sets, names in it unexpanded."""
-        return self._read_settings("-n")
+        return dict(self._read_settings("-n"))
 
     def settings(self, found: Mapping[str, str] | None = None) -> dict[str, Setting]:
         """Return the parameters we edit; `found`: their raw values. Which of them are set only main.cf itself tells."""
@@ -137,7 +137,7 @@ class Postfix(NamedTuple):
             raise Failed(f"{what} -c {self.directory} ended {ran.code}: {last_lines(ran.err)}")
         return ran
 
-    def _read_settings(self, *option: str) -> dict[str, str]:
+    def _read_settings(self, *option: str) -> Mapping[str, str]:
         return _values(self._ask_postconf(*option))
 
     def _ask_postconf(self, *option: str) -> str:
@@ -183,7 +183,8 @@ def first_words(path: str) -> list[str]:
         return []
 
 
-def _values(out: str) -> dict[str, str]:
+@lru_cache(maxsize=16)
+def _values(out: str) -> Mapping[str, str]:
     pairs = (line.partition(" =") for line in out.splitlines())
     return {name: value[1:] for name, equals, value in pairs if equals}
 

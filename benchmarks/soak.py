@@ -87,7 +87,13 @@ def measure(quick: bool) -> Answer:
                 "spools": [(number, Spread.of([hour.spool])) for number, hour in enumerate(hours, 1)],
             },
         ),
+        notes=NOTES,
     )
+
+
+NOTES = """\
+Who was killed or found the disk full is in the table by the next hour's list. The spools grow by the lists that change,
+two files each, until a customer has ten of them (`receiver/lists/history.py`)."""
 
 
 class Soak:
@@ -207,7 +213,7 @@ def _uploads(hours: Sequence[Hour]) -> Table:
     )
     columns = ("hour", *(f"ended with {code}" for code in every), "faults", "lost", "tables that are not the last list")
     return Table(
-        says="Uploads by their exit code; 75: a full disk; 137, 255: killed, or sshd was restarting:",
+        says="Uploads by their exit code; 4: the disk was full; 137: killed; 255: sshd was restarting:",
         columns=columns,
         rows=rows,
     )

@@ -67,7 +67,7 @@ An upload of a few thousand rows is two starts of Python and one of `postmap`. U
 ahead; it neither judges nor keeps a list, does not look it up, and its table is not whole while `postmap` writes it.
 
 The goal beside Perl is missed: both starts of Python with what they import take 100 ms of a changed upload of 1,000
-rows. If importing took no time at all, it would come to 1.35 times. What was tried:
+rows. If importing took no time at all, it would come to 1.4 times. What was tried:
 
 - Bytecode made once by root, and launchers without `site`.
 - Two patterns that took 4 ms to compile at each start: written so that they take none.

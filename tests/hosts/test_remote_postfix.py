@@ -190,6 +190,13 @@ def test_a_relay_is_provisioned_by_one_connection_and_one_command_and_then_there
     assert (mx.ssh.connections, mx.ssh.commands) == (1, 1)
 
 
+def test_main_cf_is_put_in_place_so_old_that_no_program_of_postfix_waits(machine: Start) -> None:
+    mx = machine()
+    mx.provision(customer())
+    written, put = map(int, mx.lab.run("stat", "-c", "%Y %Z", "/etc/postfix/main.cf").stdout.split())
+    assert put - written >= 2
+
+
 POSTSCREEN = [
     "smtp/inet=smtp inet n - y - 1 postscreen",
     "smtpd/pass=smtpd pass - - y - - smtpd",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from textwrap import dedent
 from threading import Thread
@@ -20,6 +20,7 @@ import pytest
 from deploy.items import Item, State, derived, file, tree
 from deploy.plan import Busy, Change, HostError, Plan, ProofFailed
 from deploy.remote_session import BOOTSTRAP, CommandEnd, Lock, Session, sent_modules
+from lab.operators import REPO
 from lab.waiting import HANGS, wait_until
 from remote import files
 from remote.main import Failed
@@ -473,7 +474,8 @@ def test_only_modules_that_a_question_needs_are_sent_and_others_when_they_are_ne
     assert len(here.line.sent) - second < 1000
 
 
-KINDS = {kind for path in sent_modules() for kind in re.findall(r'"([\w.]+)": Kind\(', path.read_text("utf-8"))}
+MODULES = [path.relative_to(REPO).with_suffix("").as_posix().replace("/", ".") for path in sent_modules()]
+KINDS = {kind for name in MODULES for kind in getattr(import_module(name), "KINDS", {})}
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

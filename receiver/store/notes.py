@@ -30,20 +30,26 @@ def add_note(run: int, note: Note) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         if file.seek(0, os.SEEK_END) > _LIMIT:
             file.seek(0)
-            lines = dict.fromkeys(file.readall().splitlines(keepends=True))
-            newest = b"".join([*lines][-_LINES:])
+            lines = reversed(file.readall().splitlines(keepends=True))
+            newest = [*dict.fromkeys(line for line in lines if _decode(line))][:_LINES]
+            kept = b"".join(reversed(newest))
             file.seek(0)
-            file.write(newest)  # over the oldest: whoever is killed here leaves some twice, and loses none
-            os.ftruncate(file.fileno(), len(newest))
+            file.write(kept)  # over the oldest: whoever is killed here leaves some twice, the last time in their order
+            os.ftruncate(file.fileno(), len(kept))
         file.write(json.dumps(note).encode() + b"\n")
         os.fsync(file.fileno())
 
 
 def read_notes(run: int, since: int) -> list[Note]:
     """Return the notes since an epoch second, the oldest first; a damaged line is passed over."""
-    found = []
+    found: list[Note] = []
     with suppress(FileNotFoundError), open(os.open(_NAME, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=run), "rb") as file:
-        for line in file.read(2 * _LIMIT).splitlines():
-            with suppress(ValueError, TypeError):
-                found.append(Note(*json.loads(line)))
+        found = [note for line in file.read(2 * _LIMIT).splitlines() if (note := _decode(line))]
     return [note for note in found if note.when >= since]
+
+
+def _decode(line: bytes) -> Note | None:
+    """Return the note in a line. None: it is damaged, or cut off."""
+    with suppress(ValueError, TypeError):
+        return Note(*json.loads(line))
+    return None

@@ -18,9 +18,9 @@ def run(tmp_path: Path) -> int:
     return os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
 
 
-def add(run: int, numbers: range) -> None:
+def add(run: int, numbers: range, text: str = LONG) -> None:
     for number in numbers:
-        add_note(run, Note(number, "acme", LONG))
+        add_note(run, Note(number, "acme", text))
 
 
 def kept(run: int) -> list[int]:
@@ -33,9 +33,12 @@ def test_the_newest_notes_stay_when_there_are_many(run: int) -> None:
     assert 100 < len(kept(run)) < 200
 
 
+@pytest.mark.parametrize("length", [0, 250, 500, 600])
 def test_whoever_is_killed_while_it_shortens_them_loses_none_of_the_newest(
-    run: int, monkeypatch: pytest.MonkeyPatch
+    run: int, monkeypatch: pytest.MonkeyPatch, length: int
 ) -> None:
+    """The newest are written over the oldest: of long ones over some of themselves, of short ones over others."""
+
     class Killed(BaseException):
         pass
 
@@ -45,10 +48,9 @@ def test_whoever_is_killed_while_it_shortens_them_loses_none_of_the_newest(
     with monkeypatch.context() as patch:
         patch.setattr(os, "ftruncate", kill)
         with pytest.raises(Killed):
-            add(run, range(1000))
+            add(run, range(5000), "x" * length)
     newest = kept(run)[:100]
     assert newest == list(range(newest[0], newest[0] + 100))
     assert max(kept(run)) == newest[-1]
-    add(run, range(1000, 1001))
-    assert kept(run)[-1] == 1000
-    assert {*newest[1:]} <= {*kept(run)}
+    add(run, range(5000, 5001))
+    assert kept(run)[-101:] == [*newest, 5000]

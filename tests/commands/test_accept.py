@@ -90,6 +90,7 @@ def test_relays_that_accept_are_told_who_had_mail_on_any_relay(customer: tuple[S
     assert json.loads(given["accept"]) == {"late@acme.example": ["2026-11-28", 1]}
 
 
+@pytest.mark.parametrize("holds", [False, True], ids=["a follower", "one of two that accept"])
 @pytest.mark.parametrize(
     ("mail", "why"),
     [
@@ -99,10 +100,12 @@ def test_relays_that_accept_are_told_who_had_mail_on_any_relay(customer: tuple[S
     ids=["it is down now", "its log was lost since the review"],
 )
 def test_mail_that_a_relay_cannot_tell_of_any_more_may_have_been_missed(
-    customer: tuple[Said, dict[str, bytes]], mail: Answer, why: str
+    customer: tuple[Said, dict[str, bytes]], mail: Answer, why: str, holds: bool
 ) -> None:
     said, given = customer
     said["refusals"]["mx9"] = mail
+    if holds:  # it refuses for itself alone, and the other one would accept
+        said["status"]["mx9"] = said["status"]["mx1"]
     with pytest.raises(Refused) as error:
         accept("acme", FIRST)
     assert str(error.value) == (
@@ -110,3 +113,11 @@ def test_mail_that_a_relay_cannot_tell_of_any_more_may_have_been_missed(
     )
     assert "accept" not in given
     assert accept("acme", FIRST._replace(log_incomplete=True)) == DONE
+
+
+def test_a_relay_that_alone_accepts_judges_by_its_own_log(customer: tuple[Said, dict[str, bytes]]) -> None:
+    """It has other reasons to say first: its release, or that uploads are frozen."""
+    said, given = customer
+    said["refusals"]["mx1"] = RelayAnswer(DONE, {**MAIL, "incomplete": "the mail log has gaps"})
+    assert accept("acme", FIRST) == DONE
+    assert "accept" in given

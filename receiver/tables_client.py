@@ -41,9 +41,13 @@ class Tables(NamedTuple):
         """Return by customer why the last build did not use its files; it mostly used root's copy of them instead."""
         return Manifest.read(self.places.tables).faulty_customers
 
-    def is_modified(self) -> bool:
-        """Return whether somebody has changed or removed what was built: Postfix then has no answer, or a wrong one."""
-        return Manifest.read(self.places.tables).is_modified(self.places.tables)
+    def is_in_doubt(self) -> bool:
+        """Return whether somebody has changed or removed what was built, or it was built by another clock.
+
+        Postfix then has no answer, or may have a wrong one.
+        """
+        record = Manifest.read(self.places.tables)
+        return record.is_modified(self.places.tables) or not record.is_by_this_clock()
 
     def find_missing(self, recipients: Iterable[str]) -> list[str]:
         """Return those that Postfix would not find. Raises Failed when the table cannot be read.

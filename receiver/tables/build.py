@@ -24,7 +24,7 @@ from common.paths import REBUILD, Places
 from common.release import RELEASE
 from common.settings import BadSettings, RelaySettings, load_relay
 from receiver.outcome import Failed, Stopped
-from receiver.system import account, clean_env, locks
+from receiver.system import account, boot, clean_env, locks
 from receiver.system.account import Owner
 from receiver.tables import (
     acceptable,
@@ -59,6 +59,7 @@ class Inputs(NamedTuple):
     sources: Sequence[CustomerInput]
     faulty: dict[str, str]  # customer: why
     now: float
+    machine_start: float  # by the same clock
 
     def parts(self) -> list[CustomerRecipients]:
         """Return the customers' parts, every address checked."""
@@ -127,12 +128,12 @@ def build(places: Places, account_owner: Owner, wait: float = WAIT) -> list[str]
     One run at a time; those that waited for one that began later find nothing left to do. Raises Stopped, BadSettings
     and OSError.
     """
-    asked = last_build.now()
+    asked = boot.seconds_since()
     os.makedirs(places.tables, exist_ok=True)
     with _hold_build_lock(places, fcntl.LOCK_EX, wait) as lock:
         if (done := last_build.lines_since(lock, asked)) is not None:
             return done
-        began, lines = last_build.now(), _build(places, account_owner)
+        began, lines = boot.seconds_since(), _build(places, account_owner)
         last_build.note(lock, began, lines)
     return lines
 
@@ -149,6 +150,8 @@ def _build(places: Places, account_owner: Owner) -> list[str]:
     record = Manifest.read(places.tables)
     if not record.is_up_to_date(places.tables, found.digest(), relay.table_type):
         faulty.update(_install(places, relay, found, record))
+    elif not record.is_by_this_clock():
+        record._replace(machine_start=found.machine_start).write(places.tables)
     _tidy(places, relay, found)
     bytecode.compile_receiver()
     return [f"{customer}: {why}" for customer, why in sorted(faulty.items())]
@@ -196,7 +199,7 @@ def _find(places: Places, relay: RelaySettings, customers: Sequence[str], accoun
     read = {customer: inputs.read_customer(places, customer, account_owner) for customer in customers}
     faulty = {customer: why for customer, (_, why) in read.items() if why}
     sources = adopted_domains.find_left_open(relay, [source for source, _ in read.values() if source], places.tables)
-    return Inputs(customers, sources, faulty, time.time())
+    return Inputs(customers, sources, faulty, time.time(), boot.epoch_seconds())
 
 
 def _install(places: Places, relay: RelaySettings, found: Inputs, record: Manifest) -> dict[str, str]:
@@ -219,7 +222,8 @@ def _install(places: Places, relay: RelaySettings, found: Inputs, record: Manife
     faulty.update((name, _OUT) for source in found.sources if (name := source.tree.customer) not in faulty)
     faulty = {customer: why for customer, why in faulty.items() if why}
     sources, every = "" if faulty else found.digest(), {**found.faulty, **faulty}
-    record._replace(sources=sources, faulty_customers=every).write(places.tables)
+    record = record._replace(sources=sources, faulty_customers=every, machine_start=found.machine_start)
+    record.write(places.tables)
     return faulty
 
 

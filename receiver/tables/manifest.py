@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from receiver.system import boot
 from receiver.tables.table import Draft, InstalledTable, Table, write_file
 
 _FORMAT = 1
+_HOUR = 3600  # seconds
 
 
 class BuiltTable(NamedTuple):
@@ -36,6 +38,7 @@ class Manifest(NamedTuple):
     )
     tables: Mapping[str, BuiltTable] = {}
     faulty_customers: Mapping[str, str] = {}  # customers whose files were not taken as they stand, each with the reason
+    machine_start: float = 0  # epoch seconds, by the clock that said which domains are open
 
     @classmethod
     def read(cls, tables: str) -> Manifest:
@@ -48,6 +51,7 @@ class Manifest(NamedTuple):
                     str(fields["sources"]),
                     {name: BuiltTable(**each) for name, each in fields["tables"].items()},
                     {str(name): str(why) for name, why in fields.get("left_out", {}).items()},
+                    float(fields.get("machine_start", 0)),
                 )
         return cls()
 
@@ -55,7 +59,7 @@ class Manifest(NamedTuple):
         """Write it: the last step of a build."""
         known = {name: built._asdict() for name, built in self.tables.items()}
         fields = {"postern": _FORMAT, "sources": self.sources, "tables": known, "left_out": dict(self.faulty_customers)}
-        text = json.dumps(fields, indent=2)
+        text = json.dumps({**fields, "machine_start": self.machine_start}, indent=2)
         write_file(os.path.join(tables, "built.json"), text.encode() + b"\n")
 
     def is_up_to_date(self, tables: str, sources: str, kind: str) -> bool:
@@ -66,6 +70,13 @@ class Manifest(NamedTuple):
     def is_modified(self, tables: str) -> bool:
         """Return whether somebody has changed or removed what was built. It needs no right to write."""
         return not all(built.is_intact(tables) for built in self.tables.values())
+
+    def is_by_this_clock(self) -> bool:
+        """Return whether the clock is the one that the tables in force were built by; where there are none it is.
+
+        After a restart it is another, and so after it was set by more than an hour: domains open and close by days.
+        """
+        return not self.tables or abs(self.machine_start - boot.epoch_seconds()) < _HOUR
 
     def find_fault(self, tables: str, table: Table, kind: str) -> str:
         """Return why a table must be built; empty where it is in force."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from common.paths import LIBRARY
 from lab.host import LabHost
 from lab.operators import MARK, AtOnce, Operator, answers, people
 from tests.support import small_relay
@@ -264,3 +265,29 @@ def test_the_timer_builds_anew_a_table_that_somebody_removed(relay: Relay) -> No
     relay.admin("tick", user="postern")
     relay.host.reload_postfix()
     assert relay.answers("ann", "nobody") == ["250", "550"]
+
+
+BY_ANOTHER_CLOCK = f"""
+import sys, time
+sys.path.insert(0, "{LIBRARY}")
+from receiver.tables import build
+right, ahead = time.time, float(sys.argv.pop())
+time.time = lambda: right() + ahead
+sys.exit(build.main())
+"""
+
+
+@pytest.mark.parametrize("days", [-4000, 400], ids=["years behind", "a year ahead"])
+def test_the_timer_builds_once_more_what_was_built_by_a_wrong_clock(relay: Relay, days: int) -> None:
+    """As before Postfix starts on a machine that learns the time afterwards."""
+    relay.accepted("ann", "bob")
+    relay.admin("tick", user="postern")
+    relay.host.run("python3", "-IS", "-c", BY_ANOTHER_CLOCK, str(days * 86_400))
+    assert relay.answers("ann", "nobody") == ["250", "250"]
+    assert relay.upload("ann", "bob").startswith("acme: 2 recipients, unchanged")
+    relay.admin("tick", user="postern")
+    assert relay.answers("ann", "nobody") == ["250", "550"]
+    built = relay.host.root / "etc/postern/tables/built.json"
+    before = built.stat().st_mtime_ns
+    relay.admin("tick", user="postern")
+    assert built.stat().st_mtime_ns == before

@@ -84,7 +84,7 @@ def relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallRelay:
     for name in ("find_unnamed", "find_left_open"):
         monkeypatch.setattr(Tables, name, lambda self: [])
     monkeypatch.setattr(Tables, "find_missing", lambda self, recipients: [])
-    monkeypatch.setattr(Tables, "is_modified", lambda self: False)
+    monkeypatch.setattr(Tables, "is_in_doubt", lambda self: False)
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
     relay = SmallRelay(tmp_path, no_additions_days=5)
     relay.offer(people(30))

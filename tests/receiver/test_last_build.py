@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from common.paths import Places
+from common.release import RELEASE
 from lab.waiting import wait_until
 from receiver.outcome import Failed
+from receiver.system import boot
 from receiver.system.account import Owner
 from receiver.tables import build, last_build
 
@@ -31,7 +33,7 @@ def places(tmp_path: Path) -> Places:
 def test_those_that_waited_for_one_that_began_later_have_nothing_to_do(
     places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, built, now = list[float](), list[str](), last_build.now
+    asked, built, now = list[float](), list[str](), boot.seconds_since
 
     def see_now() -> float:
         asked.append(now())
@@ -41,7 +43,7 @@ def test_those_that_waited_for_one_that_began_later_have_nothing_to_do(
         built.append("once more")
         return ["acme: its list is damaged"]
 
-    monkeypatch.setattr(last_build, "now", see_now)
+    monkeypatch.setattr(boot, "seconds_since", see_now)
     monkeypatch.setattr(build, "_build", make)
     with Path(places.tables, ".lock").open("w") as lock, ThreadPoolExecutor(WAITING) as side:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -82,18 +84,20 @@ def test_the_last_build_counts_where_it_began_later(lock: int) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        json.dumps({"boot": "another", "began": 9e9, "lines": []}).encode(),
-        json.dumps({"boot": "", "began": 9e9, "lines": []}).encode(),
-        b'{"boot": "',
+        json.dumps({"by": ["another", RELEASE], "began": 9e9, "lines": []}).encode(),
+        json.dumps({"by": [boot.read_id(), "1.0.0"], "began": 9e9, "lines": []}).encode(),
+        b'{"by": "',
         b"[]",
         b"\xff\x00",
     ],
-    ids=["of another boot", "of no boot", "cut", "another shape", "no text"],
+    ids=["of another boot", "of another release", "cut", "another shape", "no text"],
 )
-def test_what_stands_there_from_another_boot_or_is_damaged_says_nothing(
-    lock: int, content: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if b'""' in content:
-        monkeypatch.setattr(last_build, "_BOOT", "/not/there")
+def test_what_stands_there_from_another_boot_or_release_or_is_damaged_says_nothing(lock: int, content: bytes) -> None:
     os.pwrite(lock, content, 0)
+    assert last_build.lines_since(lock, 0.0) is None
+
+
+def test_where_the_boot_cannot_be_read_each_builds_for_itself(lock: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boot, "_ID", "/not/there")
+    last_build.note(lock, 7.0, [])
     assert last_build.lines_since(lock, 0.0) is None

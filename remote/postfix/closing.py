@@ -17,6 +17,7 @@ from remote.postfix.instance import Postfix
 from remote.postfix.listeners import find_answering_services
 from remote.postfix.map_tables import MapTable, map_tables
 from remote.postfix.outsider import Way, find_way
+from remote.postfix.relay_domains import is_named
 from remote.postfix.restrictions import CLASSES, STAGES, split_restrictions
 from remote.postfix.smtp import DENIED, UNKNOWN, is_temporary
 from remote.postfix.trivial_rewrite import RELAY, Resolved, resolve
@@ -28,7 +29,7 @@ _ASKED_FIRST = ("virtual_alias_maps", "canonical_maps", "recipient_canonical_map
 class Closing(NamedTuple):
     """How one domain stands."""
 
-    state: str  # CLOSED, OPEN, PUT_OFF, or DENIED_THERE: the relay takes no mail for the domain
+    state: str  # CLOSED, OPEN, PUT_OFF, or DENIED_THERE: the relay takes no mail for the domain, but for one above it
     by: str  # the parameter that closes or opens it; empty where that is not known
     reply: str  # to a name that nobody has
     kind: str  # the class of the domain, as trivial_rewrite names it
@@ -113,6 +114,9 @@ def _describe_closing(
     if resolved.transport == "error":
         return found._replace(by=ROUTES, tables=_names(list_tables(postfix, ROUTES)))
     if UNKNOWN in reply and resolved.kind == RELAY:
+        domain = address.rpartition("@")[2]
+        if resolved.next_hop == domain and not is_named(postfix, domain):  # it has no list there, and no route
+            return found._replace(state=DENIED_THERE)
         return found._replace(by=RECIPIENTS, tables=_names(list_tables(postfix, RECIPIENTS)))
     tables = find_access_tables(postfix)
     stage = next(iter(tables.values()), "smtpd_recipient_restrictions")

@@ -52,6 +52,12 @@ def find_delivered_domains(postfix: Postfix) -> list[str]:
     return sorted(found - set(read_our_domains()))
 
 
+def is_named(postfix: Postfix, domain: str) -> bool:
+    """Return whether relay_domains has this domain itself, and not only one above it."""
+    found = [member for member in members(postfix.value(DOMAINS)) if not member.startswith("!")]
+    return any(_has(postfix, member, [domain]) for member in found)
+
+
 def find_taken_out(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
     """Return by domain the member, as `!acme.example`, that excludes it before our table is asked."""
     values = postfix.values(DOMAINS, PARENTS)

@@ -169,3 +169,20 @@ def test_a_domain_that_comes_to_a_customer_later_stays_closed_by_the_relay_s_own
     assert "250" not in traffic.told["nobody@bolt.example"]
     assert [*answers(relay, *people).values()] == ["250", "250", "550", "250"]
     assert operator.done("provision acme").out.startswith("mx1: nothing to change")
+
+
+def test_a_later_domain_below_one_of_ours_is_closed_by_nobody_and_gets_its_route(
+    relay: LabHost, operator: AtOnce
+) -> None:
+    """Postfix takes it for a relay domain already (parent_domain_matches_subdomains), and refuses it without a list."""
+    become(relay, "1-two-tables-of-the-recipe")
+    operator.done("adopt acme", code=3)
+    operator.done(*ACCEPT.findall(operator.done("review acme").out)[:1])
+    operator.done("provision acme")
+    operator.customer("acme", domains=["acme.example", "mail.acme.example"], next_hop=HOP, include=[])
+    assert answers(relay, "ann@mail.acme.example") == {"ann@mail.acme.example": "550"}
+    plan = operator.done("provision acme").out
+    assert "mail.acme.example: new on this relay, open: nobody is refused" in plan
+    assert answers(relay, "ann@mail.acme.example") == {"ann@mail.acme.example": "250"}
+    (route,) = re.findall(r"(?m)^mail.acme.example (.*)$", (relay.root / "etc/postern/tables/transport").read_text())
+    assert route == HOP

@@ -32,6 +32,7 @@ NAMED = 100  # values left out in the customer's domains that are named; the res
 KEPT = 10_000  # values left out there that are kept for `explain`, whatever the reason
 
 _BATCH = 1 << 12  # values taken at once where a format has no blocks
+_FEW = 4  # domains that are looked for in less time than one regular expression takes
 _EMPTY_LINE = re.compile("\n\n")  # where there is a match at every step, `re` is faster than `in`
 
 
@@ -169,9 +170,13 @@ def _filter_block(block: str, rules: Rules, tally: Tally) -> list[str]:
             if tally.has_room:
                 tally.name(block, dict.fromkeys(excluded, EXCLUDED).get)
             recipients = [address for address in recipients if address not in excluded]
-    has_ours = tally.has_room and any(f"@{name}" in rest for name in rules.domains)
-    untyped = {*rules.untyped.findall(rest)} if has_ours else frozenset()
+    untyped = {*rules.untyped.findall(rest)} if tally.has_room and _may_have_ours(rest, rules) else frozenset()
     return recipients + _filter_unclear(block, unclear, untyped, rules, tally)
+
+
+def _may_have_ours(rest: str, rules: Rules) -> bool:
+    """Return whether lines may have an address of the customer's: for few domains that is cheap to find out."""
+    return len(rules.domains) > _FEW or any(f"@{name}" in rest for name in rules.domains)
 
 
 def _filter_unclear(block: str, unclear: Iterable[str], untyped: Set[str], rules: Rules, tally: Tally) -> list[str]:

@@ -15,7 +15,7 @@ _SPECIAL = frozenset(".[]()*+?{}|^$\\/")  # a backslash before anything else may
 class Table:
     """A table to be built: folded keys, each once, and their values; no values: each is OK.
 
-    A text of regular expressions may have lines without a value.
+    A text of regular expressions may have lines without a value, and its `endif` more than once.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from common.settings import UNLISTED
 from console import terminal
 from console.errors import Refused
 from fleet import relay_cli, reviews
-from fleet.relay_answers import add_failed, given_answers, print_answers
+from fleet.relay_answers import add_failed, done_answers, print_answers
 from fleet.relay_cli import CustomerRelays
 
 _GETS = {"refuse": "refused", "defer": "put off (450)", "ask": "asked about at the customer's own server"}
@@ -38,9 +38,10 @@ def accept(customer: str, options: AcceptOptions) -> int:
     if not _HASH.fullmatch(options.list):
         raise Refused(f"name the list, as the command that `inv review {customer}` prints does: --list HASH, all of it")
     asked = relay_cli.ask_relays(scope, "asking", "status")
-    holding = [name for name, said in given_answers(asked).items() if said.record.get("held")]
-    if given_answers(asked) and not holding:
-        terminal.error(f"{customer}: nothing is held on {', '.join(given_answers(asked))}")
+    said = done_answers(asked)
+    holding = [name for name, each in said.items() if each.record.get("held")]
+    if said and not holding:
+        terminal.error(f"{customer}: nothing is held on {', '.join(said)}")
         return exit_codes.worst([exit_codes.REFUSED, print_answers(add_failed(asked, {}), options.as_json)])
     if not holding:
         return print_answers(asked, options.as_json)
@@ -48,7 +49,7 @@ def accept(customer: str, options: AcceptOptions) -> int:
     words += ["--log-incomplete"] * options.log_incomplete + ["--dry-run"] * options.dry_run
     mails = relay_cli.ask_relays(CustomerRelays.of(customer), "asking who had mail", "refusals")
     alone = holding[0] if len(holding) == 1 else ""  # it judges by its own log, and may have other reasons to say first
-    unseen = reviews.unseen_of({name: said for name, said in mails.items() if name != alone})
+    unseen = reviews.unseen_of({name: each for name, each in mails.items() if name != alone})
     if unseen and not options.log_incomplete:
         more = f"{customer}: there may have been more mail since the review: {'; '.join(unseen)}"
         raise Refused(f"{more}; --log-incomplete takes the list all the same")
@@ -67,7 +68,7 @@ def accept(customer: str, options: AcceptOptions) -> int:
     if options.dry_run and code == exit_codes.DONE:
         return exit_codes.PENDING
     if given.get("first") and code == exit_codes.DONE and not options.as_json:
-        records = {name: given_answers(asked)[name].record for name in holding}
+        records = {name: said[name].record for name in holding}
         for line in unlisted_lines(customer, scope.customer.unlisted or UNLISTED[0], records):
             terminal.say(line)
     return code

@@ -8,7 +8,7 @@ from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from fleet import relay_cli
-from fleet.relay_answers import Answers, given_answers, print_all, print_failures
+from fleet.relay_answers import Answers, done_answers, given_answers, print_all, print_failures
 from fleet.relays import load_for
 from receiver.formatting import escape
 
@@ -31,7 +31,7 @@ def find(pattern: str, as_json: bool) -> int:
 def _print_found(answers: Mapping[str, Answers]) -> None:
     total, asked = 0, False
     for customer, each in answers.items():
-        said = {name: one for name, one in given_answers(each).items() if one.code == exit_codes.DONE}
+        said = done_answers(each)
         asked = asked or bool(said)
         lists = {name: [str(address) for address in one.record.get("found", ())] for name, one in said.items()}
         most = max((int(one.record.get("total", 0)) for one in said.values()), default=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from common import exit_codes
 from console import terminal
 from fleet import relay_cli
-from fleet.relay_answers import Answer, RelayAnswer, print_all, print_answers
+from fleet.relay_answers import Answer, RelayAnswer, done_answers, print_all, print_answers
 from fleet.relay_cli import CustomerRelays
 from fleet.relays import load_for, select_named, split_names
 
@@ -24,7 +24,7 @@ def _show_what_waits(customer: str, as_json: bool) -> int:
     found = relay_cli.ask_customers(_upload_relays(customer), "status")
     frozen = {id_: {name: said for name, said in each.items() if _may_be_frozen(said)} for id_, each in found.items()}
     code = print_all(frozen, as_json)
-    answers = [said for each in frozen.values() for said in each.values() if isinstance(said, RelayAnswer)]
+    answers = [said for each in frozen.values() for said in done_answers(each).values()]
     if not any(frozen.values()) and not as_json:
         terminal.say("nothing to change: not frozen, uploads take effect")
     return exit_codes.worst([code, *(exit_codes.PENDING for _ in answers)])
@@ -38,4 +38,4 @@ def _upload_relays(customer: str) -> list[CustomerRelays]:
 
 
 def _may_be_frozen(said: Answer) -> bool:
-    return not isinstance(said, RelayAnswer) or bool(said.record.get("pinned"))
+    return not isinstance(said, RelayAnswer) or said.code != exit_codes.DONE or bool(said.record.get("pinned"))

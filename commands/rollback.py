@@ -10,7 +10,7 @@ from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from fleet import relay_cli
-from fleet.relay_answers import Answers, RelayAnswer, add_failed, given_answers, print_answers
+from fleet.relay_answers import Answers, RelayAnswer, add_failed, done_answers, print_answers
 from fleet.relay_cli import CustomerRelays
 from fleet.relays import connect, run_parallel
 from fleet.relays_left_behind import print_left_behind
@@ -52,7 +52,7 @@ def rollback(customer: str, options: RollbackOptions) -> int:
     """
     scope, back = CustomerRelays.of(customer).upload_relays(), options.back
     asked = relay_cli.ask_relays(scope, "asking", "history")
-    records = {name: said.record for name, said in given_answers(asked).items()}
+    records = {name: said.record for name, said in done_answers(asked).items()}
     if not records:
         return print_answers(asked, options.as_json)
     name, waiting = _choose_list(customer, records, back)
@@ -146,7 +146,7 @@ def bring_back(customer: str, options: RollbackOptions) -> int:
         raise Refused(f"--entry {entry}: 12 of 0-9 and a-f, as `inv history {customer}` shows")
     scope = CustomerRelays.of(customer).upload_relays()
     asked = relay_cli.ask_relays(scope, "asking", "history")
-    records = {name: said.record for name, said in given_answers(asked).items()}
+    records = {name: said.record for name, said in done_answers(asked).items()}
     if old := [name for name, said in records.items() if "log" not in said]:
         raise Refused(f"{', '.join(old)}: of a release that knows no entries; `inv provision {customer}` comes first")
     look = ["--dry-run"] * options.dry_run

@@ -35,9 +35,14 @@ def given_answers(answers: Answers) -> dict[str, RelayAnswer]:
     return {name: answer for name, answer in answers.items() if isinstance(answer, RelayAnswer)}
 
 
+def done_answers(answers: Answers) -> dict[str, RelayAnswer]:
+    """Return the answers that say what was asked, without the relays that gave none or said why they cannot."""
+    return {name: answer for name, answer in given_answers(answers).items() if answer.code == exit_codes.DONE}
+
+
 def add_failed(before: Answers, after: Answers) -> Answers:
-    """Return the later answers, and the errors of relays that failed before and were not asked again."""
-    said = given_answers(before)
+    """Return the later answers, and what relays said that failed before and were not asked again."""
+    said = done_answers(before)
     return {**{name: failed for name, failed in before.items() if name not in said}, **after}
 
 

@@ -135,7 +135,7 @@ def _read_mail(said: Answer) -> RelayMail:
     if not isinstance(said, RelayAnswer):
         return RelayMail({}, str(said))
     if said.code != exit_codes.DONE:
-        return RelayMail({}, said.text)
+        return RelayMail({}, said.text or "it does not say who had mail")
     try:
         return RelayMail.read(said.record)
     except (LookupError, TypeError, ValueError, AttributeError):

@@ -1,4 +1,4 @@
-"""What is said of a relay that is down while `inv open` and `inv rollback` change the others."""
+"""What is said of a relay that is down, or cannot say what it is asked, while commands change the others."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from typing import Any
 
 import pytest
 
+from commands import accept, resume, rollback
 from commands import open as open_command
-from commands import rollback
+from commands.accept import AcceptOptions
 from commands.open import OpenOptions
 from commands.rollback import RollbackOptions
 from deploy.plan import HostError
 from fleet import relay_cli
-from fleet.relay_answers import RelayAnswer
+from fleet.relay_answers import Answers, RelayAnswer
 from fleet.relay_cli import CustomerRelays
 from fleet.rollback_preview import Preview
 from inventory.model import Relay
 from tests.roles.test_relay import customer, relay
 
+NOBODY_MOVES = Preview(frozenset(), frozenset(), is_asked=True)
 DOWN = HostError("no connection to 127.0.0.9 port 22: Connection refused")
 
 
@@ -60,9 +62,60 @@ def test_rollback_says_which_command_puts_the_list_back_there_too(
 ) -> None:
     known: dict[str, Any] = {"history": [{"list": "ab", "back": 1}]}
     monkeypatch.setattr(relay_cli, "ask_relays", lambda *_: {"mx1": RelayAnswer(0, known), "mx2": DOWN})
-    preview = Preview(frozenset(), frozenset(), is_asked=True)
-    monkeypatch.setattr(rollback, "preview_rollbacks", lambda *_: {"mx1": preview})
+    monkeypatch.setattr(rollback, "preview_rollbacks", lambda *_: {"mx1": NOBODY_MOVES})
     monkeypatch.setattr(rollback, "_put_back", lambda *_: {"mx1": RelayAnswer(0, {"line": "acme: rolled back"})})
     assert rollback.rollback("acme", RollbackOptions()) == 4
     said = " ".join(capsys.readouterr().err.split())
     assert "mx2: not known to be done there; once it is back, `inv rollback acme --dry-run` shows who" in said
+
+
+UNKNOWN = RelayAnswer(2, {"line": "acme: no such customer on this relay"})
+KNOWN: dict[str, Any] = {"history": [{"list": "ab", "back": 1}], "log": [], "held": {"list": "ab"}, "pinned": None}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Each verb that was run, and on which relays: the customer is on mx1, and not yet on mx2."""
+    found: list[tuple[str, ...]] = []
+
+    def ask(scope: CustomerRelays, _: str, verb: str, *words: str, **__: object) -> Answers:
+        found.append((verb, *(each.name for each in scope.relays)))
+        mail = {"had_mail": {}, "waiting": {}, "mail_days": {}, "incomplete": ""}
+        said = RelayAnswer(0, {"line": f"acme: {verb} done", **(mail if verb == "refusals" else KNOWN)})
+        return {each.name: said if each.name == "mx1" else UNKNOWN for each in scope.relays}
+
+    monkeypatch.setattr(relay_cli, "ask_relays", ask)
+    monkeypatch.setattr(relay_cli, "ask_customers", lambda scopes, verb: {"acme": ask(scopes[0], "", verb)})
+    return found
+
+
+def test_a_relay_without_the_customer_keeps_no_other_one_from_rolling_back(
+    asked: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rollback, "preview_rollbacks", lambda scope, *_: {scope.relays[0].name: NOBODY_MOVES})
+    monkeypatch.setattr(rollback, "_put_back", lambda *_: {"mx1": RelayAnswer(0, {"line": "acme: rolled back"})})
+    assert rollback.rollback("acme", RollbackOptions()) == 2
+    assert rollback.bring_back("acme", RollbackOptions(entry="0123456789ab")) == 2
+    assert asked[-1] == ("rollback", "mx1")
+    said = capsys.readouterr().out
+    assert said.count("mx2: acme: no such customer on this relay") == 2
+    assert "mx1: acme: rolled back" in said
+
+
+def test_a_relay_that_cannot_say_whether_it_holds_a_list_is_named_by_accept(
+    asked: list[tuple[str, ...]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = AcceptOptions({"first": "40"}, "a" * 64, log_incomplete=True)
+    assert accept.accept("acme", options) == 2
+    assert asked[-1] == ("accept", "mx1")
+    assert "mx2: acme: no such customer on this relay" in capsys.readouterr().out
+
+
+def test_a_relay_that_cannot_say_whether_uploads_are_frozen_is_named_by_resume(
+    asked: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(resume, "_upload_relays", lambda _: [CustomerRelays.of("acme")])
+    assert resume.resume("acme", dry_run=True, as_json=False) == 2
+    said = capsys.readouterr().out
+    assert "no such customer on this relay" in said
+    assert "nothing to change" not in said

@@ -48,8 +48,8 @@ def accept(customer: str, options: AcceptOptions) -> int:
     words = [word for name, number in given.items() for word in (f"--{name}", number)]
     words += ["--log-incomplete"] * options.log_incomplete + ["--dry-run"] * options.dry_run
     mails = relay_cli.ask_relays(CustomerRelays.of(customer), "asking who had mail", "refusals")
-    alone = holding[0] if len(holding) == 1 else ""  # it judges by its own log, and may have other reasons to say first
-    unseen = reviews.unseen_of({name: each for name, each in mails.items() if name != alone})
+    accepting = {name for name in holding if not said[name].record.get("pinned")}  # each of them judges by its own log
+    unseen = reviews.unseen_of({name: each for name, each in mails.items() if accepting - {name}})
     if unseen and not options.log_incomplete:
         more = f"{customer}: there may have been more mail since the review: {'; '.join(unseen)}"
         raise Refused(f"{more}; --log-incomplete takes the list all the same")

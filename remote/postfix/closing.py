@@ -17,7 +17,7 @@ from remote.postfix.instance import Postfix
 from remote.postfix.listeners import find_answering_services
 from remote.postfix.map_tables import MapTable, map_tables
 from remote.postfix.outsider import Way, find_way
-from remote.postfix.relay_domains import is_named
+from remote.postfix.relay_domains import PARENTS, is_named, keys_of
 from remote.postfix.restrictions import CLASSES, STAGES, split_restrictions
 from remote.postfix.smtp import DENIED, UNKNOWN, is_temporary
 from remote.postfix.trivial_rewrite import RELAY, Resolved, resolve
@@ -29,7 +29,7 @@ _ASKED_FIRST = ("virtual_alias_maps", "canonical_maps", "recipient_canonical_map
 class Closing(NamedTuple):
     """How one domain stands."""
 
-    state: str  # CLOSED, OPEN, PUT_OFF, or DENIED_THERE: the relay takes no mail for the domain, but for one above it
+    state: str  # CLOSED, OPEN, PUT_OFF, or DENIED_THERE: the relay does not know it as one that it takes mail for
     by: str  # the parameter that closes or opens it; empty where that is not known
     reply: str  # to a name that nobody has
     kind: str  # the class of the domain, as trivial_rewrite names it
@@ -114,13 +114,26 @@ def _describe_closing(
     if resolved.transport == "error":
         return found._replace(by=ROUTES, tables=_names(list_tables(postfix, ROUTES)))
     if UNKNOWN in reply and resolved.kind == RELAY:
-        domain = address.rpartition("@")[2]
-        if resolved.next_hop == domain and not is_named(postfix, domain):  # it has no list there, and no route
+        if not _is_known_itself(postfix, address):
             return found._replace(state=DENIED_THERE)
         return found._replace(by=RECIPIENTS, tables=_names(list_tables(postfix, RECIPIENTS)))
     tables = find_access_tables(postfix)
     stage = next(iter(tables.values()), "smtpd_recipient_restrictions")
     return found._replace(by=stage, tables=_names(tables))
+
+
+def _is_known_itself(postfix: Postfix, address: str) -> bool:
+    """Return whether the relay knows more of a relay domain than that one above it is a relay domain, too.
+
+    That is its name, a recipient in it, or a route. What cannot be listed has none: so the domain opens and is routed.
+    """
+    domain = address.rpartition("@")[2]
+    if is_named(postfix, domain):
+        return True
+    keys = [address, *keys_of(domain, with_parents=ROUTES in members(postfix.value(PARENTS)))]
+    routes = (postfix.lookup(table.name, keys) for table in list_tables(postfix, ROUTES))
+    lists = (postfix.keys(table.name) for table in list_tables(postfix, RECIPIENTS) if table.is_listable)
+    return any(routes) or any(key.lower().endswith(f"@{domain}") for keys in lists for key in keys)
 
 
 def _names(tables: Iterable[MapTable]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from remote.postfix.instance import Postfix, first_words
 
 OWN = ("mydestination", "virtual_mailbox_domains", "virtual_alias_domains")
 PARENTS = "parent_domain_matches_subdomains"
+_PATTERNS = tuple(f"{proxy}{kind}:" for proxy in ("", "proxy:") for kind in ("regexp", "pcre"))
 
 
 def read_our_domains() -> list[str]:
@@ -53,9 +54,16 @@ def find_delivered_domains(postfix: Postfix) -> list[str]:
 
 
 def is_named(postfix: Postfix, domain: str) -> bool:
-    """Return whether relay_domains has this domain itself, and not only one above it."""
-    found = [member for member in members(postfix.value(DOMAINS)) if not member.startswith("!")]
-    return any(_has(postfix, member, [domain]) for member in found)
+    """Return whether relay_domains has the name of this domain, not only of one above it, nor a pattern for both."""
+    named = [member for member in members(postfix.value(DOMAINS)) if not member.startswith(("!", *_PATTERNS))]
+    return any(_has(postfix, member, [domain]) for member in named)
+
+
+def keys_of(domain: str, with_parents: bool) -> list[str]:
+    """Return what stands for a domain in a list of domains or in transport_maps, in the order it is asked for."""
+    labels = domain.lower().split(".")
+    above = [".".join(labels[at:]) for at in range(1, len(labels))]
+    return [domain.lower(), *(name if with_parents else f".{name}" for name in above)]
 
 
 def find_taken_out(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
@@ -64,7 +72,7 @@ def find_taken_out(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
     with_parents = DOMAINS in members(values.get(PARENTS, ""))
     found = {}
     for domain in domains:
-        keys = _keys(domain, with_parents)
+        keys = keys_of(domain, with_parents)
         for member in members(values[DOMAINS]):
             if is_ours(DOMAINS, member) and domain in read_our_domains():
                 break
@@ -73,13 +81,6 @@ def find_taken_out(postfix: Postfix, domains: Iterable[str]) -> dict[str, str]:
                     found[domain] = member
                 break
     return found
-
-
-def _keys(domain: str, with_parents: bool) -> list[str]:
-    """Return what stands for a domain in a list of domains, as match_list asks for it."""
-    labels = domain.lower().split(".")
-    above = [".".join(labels[at:]) for at in range(1, len(labels))]
-    return [domain.lower(), *(name if with_parents else f".{name}" for name in above)]
 
 
 def _has(postfix: Postfix, member: str, keys: list[str]) -> bool:

@@ -115,9 +115,16 @@ def test_mail_that_a_relay_cannot_tell_of_any_more_may_have_been_missed(
     assert accept("acme", FIRST._replace(log_incomplete=True)) == DONE
 
 
-def test_a_relay_that_alone_accepts_judges_by_its_own_log(customer: tuple[Said, dict[str, bytes]]) -> None:
-    """It has other reasons to say first: its release, or that uploads are frozen."""
+@pytest.mark.parametrize("frozen", [False, True], ids=["alone", "beside one that is frozen, as it is"])
+def test_a_relay_that_no_other_goes_by_judges_by_its_own_log(
+    customer: tuple[Said, dict[str, bytes]], frozen: bool
+) -> None:
+    """It may have other reasons to say first: its release, or that uploads are frozen."""
     said, given = customer
     said["refusals"]["mx1"] = RelayAnswer(DONE, {**MAIL, "incomplete": "the mail log has gaps"})
+    if frozen:
+        held = RelayAnswer(DONE, {"held": {"list": "a" * 64}, "pinned": {"list": "b" * 64}})
+        said["status"] = {"mx1": held, "mx2": held}
+        said["refusals"]["mx2"] = said["refusals"]["mx1"]
     assert accept("acme", FIRST) == DONE
     assert "accept" in given

@@ -9,6 +9,8 @@ import syslog
 from contextlib import suppress
 from typing import NamedTuple
 
+from receiver.formatting import is_time
+
 _NAME = "store-notes"
 _LIMIT = 1 << 16  # bytes; the oldest go
 _LINES = 100  # that stay then
@@ -36,7 +38,7 @@ def add_note(run: int, note: Note) -> None:
             file.seek(0)
             file.write(kept)  # over the oldest: whoever is killed here leaves some twice, the last time in their order
             os.ftruncate(file.fileno(), len(kept))
-        file.write(json.dumps(note).encode() + b"\n")
+        file.write(b"\n" + json.dumps(note).encode() + b"\n")  # whatever the last one who wrote had room for
         os.fsync(file.fileno())
 
 
@@ -49,7 +51,9 @@ def read_notes(run: int, since: int) -> list[Note]:
 
 
 def _decode(line: bytes) -> Note | None:
-    """Return the note in a line. None: it is damaged, or cut off."""
-    with suppress(ValueError, TypeError):
-        return Note(*json.loads(line))
+    """Return the note in a line. None: the line is empty, cut off, or of another shape; the account may write any."""
+    with suppress(ValueError, TypeError, RecursionError):
+        when, customer, text = json.loads(line)
+        if is_time(when) and isinstance(customer, str) and isinstance(text, str):
+            return Note(when, customer, text)
     return None

@@ -21,6 +21,6 @@ def seconds_since() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def epoch_seconds() -> float:
-    """Return when the machine was started, by the present clock: who sets that moves it."""
-    return time.time() - seconds_since()
+def epoch_seconds(now: float) -> float:
+    """Return when the machine was started, by a clock that says `now`: who sets the clock moves it."""
+    return now - seconds_since()

@@ -152,7 +152,7 @@ def _build(places: Places, account_owner: Owner) -> list[str]:
         faulty.update(_install(places, relay, found, record))
     elif not record.is_by_this_clock():
         record._replace(machine_start=found.machine_start).write(places.tables)
-    _tidy(places, relay, found)
+    _tidy(places, relay, found, is_dated=record.is_by_this_clock())
     bytecode.compile_receiver()
     return [f"{customer}: {why}" for customer, why in sorted(faulty.items())]
 
@@ -199,7 +199,8 @@ def _find(places: Places, relay: RelaySettings, customers: Sequence[str], accoun
     read = {customer: inputs.read_customer(places, customer, account_owner) for customer in customers}
     faulty = {customer: why for customer, (_, why) in read.items() if why}
     sources = adopted_domains.find_left_open(relay, [source for source, _ in read.values() if source], places.tables)
-    return Inputs(customers, sources, faulty, time.time(), boot.epoch_seconds())
+    now = time.time()
+    return Inputs(customers, sources, faulty, now, boot.epoch_seconds(now))
 
 
 def _install(places: Places, relay: RelaySettings, found: Inputs, record: Manifest) -> dict[str, str]:
@@ -237,8 +238,11 @@ def _compose(places: Places, parts: Sequence[CustomerRecipients]) -> Sequence[Ta
     return table_contents.compose_tables(parts, install.read_installed(places.tables, "transport"))
 
 
-def _tidy(places: Places, relay: RelaySettings, found: Inputs) -> None:
-    """Remove what is no longer needed; the next run removes what cannot be removed now."""
+def _tidy(places: Places, relay: RelaySettings, found: Inputs, *, is_dated: bool) -> None:
+    """Remove what is no longer needed; the next run removes what cannot be removed now.
+
+    `is_dated`: the last build went by the same clock, so that what was retired is deleted by its date.
+    """
     with suppress(OSError):
         for customer, copy in inputs.find_copies(places).items():
             if customer not in found.customers:
@@ -248,8 +252,9 @@ def _tidy(places: Places, relay: RelaySettings, found: Inputs) -> None:
         for name, built in Manifest.read(places.tables).tables.items():
             for stray in maker.find_strays(places.tables, name, tuple(built.files)):
                 os.unlink(os.path.join(places.tables, stray))
-    with suppress(OSError):
-        directories.delete_retired(places, found.now)
+    if is_dated:
+        with suppress(OSError):
+            directories.delete_retired(places, found.now)
 
 
 def _write_lines(descriptor: int, lines: Iterable[str]) -> None:

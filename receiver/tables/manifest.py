@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from receiver.system import boot
 from receiver.tables.table import Draft, InstalledTable, Table, write_file
 
 _FORMAT = 1
-_HOUR = 3600  # seconds
+_APART = 60.0  # seconds: less than from one run of the timer to the next, and more than one clock drifts
 
 
 class BuiltTable(NamedTuple):
@@ -74,9 +75,9 @@ class Manifest(NamedTuple):
     def is_by_this_clock(self) -> bool:
         """Return whether the clock is the one that the tables in force were built by; where there are none it is.
 
-        After a restart it is another, and so after it was set by more than an hour: domains open and close by days.
+        It is another after a restart, and after it was set by more than a minute.
         """
-        return not self.tables or abs(self.machine_start - boot.epoch_seconds()) < _HOUR
+        return not self.tables or abs(self.machine_start - boot.epoch_seconds(time.time())) < _APART
 
     def find_fault(self, tables: str, table: Table, kind: str) -> str:
         """Return why a table must be built; empty where it is in force."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -277,16 +278,27 @@ sys.exit(build.main())
 """
 
 
-@pytest.mark.parametrize("days", [-4000, 400], ids=["years behind", "a year ahead"])
-def test_the_timer_builds_once_more_what_was_built_by_a_wrong_clock(relay: Relay, days: int) -> None:
-    """As before Postfix starts on a machine that learns the time afterwards."""
+@pytest.mark.parametrize(
+    ("age_days", "ahead_days", "by_it", "rightly"),
+    [(0, -4000, "250", "550"), (0, 400, "250", "550"), (31, -5, "550", "250")],
+    ids=["years behind, which opens", "a year ahead, which opens", "days behind, which closes"],
+)
+def test_the_timer_builds_once_more_what_was_built_by_a_wrong_clock(
+    relay: Relay, age_days: int, ahead_days: int, by_it: str, rightly: str
+) -> None:
+    """As before Postfix starts on a machine that learns the time afterwards. Nor is what was retired deleted then."""
     relay.accepted("ann", "bob")
+    relay.file("accepted.json").write_text(
+        json.dumps({"domains": {"acme.example": int(time.time()) - age_days * 86_400}, "list": "", "counts": {}})
+    )
     relay.admin("tick", user="postern")
-    relay.host.run("python3", "-IS", "-c", BY_ANOTHER_CLOCK, str(days * 86_400))
-    assert relay.answers("ann", "nobody") == ["250", "250"]
-    assert relay.upload("ann", "bob").startswith("acme: 2 recipients, unchanged")
+    retired = relay.host.root / "var/lib/postern/retired" / f"bolt-{time.strftime('%Y-%m-%d')}"
+    retired.mkdir()
+    relay.host.run("python3", "-IS", "-c", BY_ANOTHER_CLOCK, str(ahead_days * 86_400))
+    assert relay.answers("ann", "nobody") == ["250", by_it]
     relay.admin("tick", user="postern")
-    assert relay.answers("ann", "nobody") == ["250", "550"]
+    assert relay.answers("ann", "nobody") == ["250", rightly]
+    assert retired.exists()
     built = relay.host.root / "etc/postern/tables/built.json"
     before = built.stat().st_mtime_ns
     relay.admin("tick", user="postern")

@@ -54,3 +54,13 @@ def test_whoever_is_killed_while_it_shortens_them_loses_none_of_the_newest(
     assert max(kept(run)) == newest[-1]
     add(run, range(5000, 5001))
     assert kept(run)[-101:] == [*newest, 5000]
+
+
+@pytest.mark.parametrize("line", [b'[7, "acme", "cut', b'"abc"\n', b'["x", "a", "b"]\n', b"[" * 9_000, b"\xff\n"])
+def test_a_damaged_line_takes_no_other_note_with_it(run: int, line: bytes) -> None:
+    """A full disk may cut one, and whoever has the account may write any."""
+    add(run, range(1))
+    os.write(os.open("store-notes", os.O_WRONLY | os.O_APPEND, dir_fd=run), line)
+    add(run, range(1, 200))
+    assert kept(run)[-1] == 199
+    assert kept(run)[-100:] == list(range(100, 200))

@@ -55,6 +55,10 @@ def test_a_spare_host_key_makes_a_second_kit_that_is_asked_for_until_it_is_carri
 
     operator.upload(export("bob"))
     host.run("sh", "-c", "cp /root/spare /etc/ssh/ssh_host_ed25519_key; rm /etc/ssh/ssh_host_[er][cs]*")
-    host.run("sh", "-c", "kill $(cat /run/sshd.pid); sleep 0.5; /usr/sbin/sshd")
+    host.run(
+        "sh",
+        "-c",
+        "old=$(cat /run/sshd.pid); kill $old; while kill -0 $old; do sleep 0.05; done 2>/dev/null; /usr/sbin/sshd",
+    )
     assert server.upload().code == 0
     operator.done("status")

@@ -20,7 +20,7 @@ from deploy.key_formats import fingerprint
 from deploy.plan import Busy, HostError, NoPython, Plan
 from deploy.relay_host import RelayHost
 from lab.host import LabHost
-from lab.waiting import wait_until
+from lab.waiting import HANGS, wait_until
 from tests.support.listener import Listener
 from tests.support.releases import releases
 from tests.support.ssh_agent import ssh_agent
@@ -469,8 +469,11 @@ def test_one_that_is_not_sshd_is_an_error_and_no_traceback(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_burst_that_sshd_refuses_gets_through_by_waiting(lab_host: StartHost) -> None:
+def test_a_burst_that_sshd_refuses_gets_through_by_waiting(
+    lab_host: StartHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """MaxStartups drops what is not yet logged in; eight at once come to that."""
+    monkeypatch.setattr(connection, "PATIENCE", HANGS)
     host = lab_host("bookworm", sshd=["MaxStartups 2:100:2", "LogLevel VERBOSE"])
 
     def one(_: int) -> int:
@@ -621,7 +624,9 @@ def test_installed_and_removed_packages_are_told_apart(bookworm: LabHost) -> Non
 def test_packages_are_installed_while_uploads_hold_the_lock(bookworm: LabHost) -> None:
     bookworm.run("mkdir", "/etc/postern")
     bookworm.run("dpkg", "--remove", "--force-depends", "make")
-    bookworm.run("sh", "-c", "setsid flock --shared /etc/postern sleep 60 >/dev/null 2>&1 </dev/null &")
+    hold = "touch /run/held; exec sleep infinity"
+    bookworm.run("sh", "-c", f"setsid flock --shared /etc/postern sh -c '{hold}' >/dev/null 2>&1 </dev/null &")
+    wait_until((bookworm.root / "run/held").exists)
     with reach(bookworm, lock_seconds=0.3) as relay:
         Plan.of(relay, [package("make")]).apply()
         with pytest.raises(Busy):

@@ -164,5 +164,5 @@ def test_a_rollback_holds_while_uploads_keep_coming(two: Two) -> None:
     finally:
         stop.set()
         sender.join()
-    assert set(codes) == {0}
+    assert {0} <= set(codes) <= {0, 75}  # busy: the server sends it again
     assert two.ask("mallory") == ["550", "550"]

@@ -54,7 +54,7 @@ class Process:
         with suppress(BrokenPipeError):
             self.child.stdin.close()
         self.child.stdout.close()
-        code = self.child.wait(10)
+        code = self.child.wait(HANGS)
         return CommandEnd(None if code < 0 else code, self.child.stderr.read().decode())
 
 
@@ -569,7 +569,7 @@ def test_what_was_begun_is_finished_although_nobody_listens_any_more(here: Here,
     here.session._line = Deaf(here.line)
     with pytest.raises(HostError):
         here.make([Change(item, None) for item in changes])
-    here.line.child.wait(5)
+    here.line.child.wait(HANGS)
     assert (tmp_path / "x").read_text() == "1\n"
 
 

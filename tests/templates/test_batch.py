@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deploy.windows import acl
+from lab.waiting import HANGS
 from tests.support.windows_server import KITS, Server, Start, needs_wine, wine_command
 
 KIT = KITS / "two-relays-rotating"
@@ -256,7 +257,7 @@ def hanging(server: Server, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]
         time.sleep(0.01)
     yield process
     server.write("admin.go", "")
-    process.wait(60)
+    process.wait(HANGS)
 
 
 def test_while_a_run_waits_for_admin_others_are_turned_away_and_it_goes_on_when_somebody_presses_ok(
@@ -265,7 +266,7 @@ def test_while_a_run_waits_for_admin_others_are_turned_away_and_it_goes_on_when_
     assert server.export().returncode == 75
     assert server.calls == []
     server.write("admin.go", "")
-    assert hanging.wait(60) == 0
+    assert hanging.wait(HANGS) == 0
     assert "runexport ends with 0" in (tmp_path / "screen").read_text()
     assert len(server.calls) == 2
     assert not (server.folder / "runexport.lck").exists()
@@ -276,7 +277,7 @@ def test_a_run_that_was_given_up_and_then_wakes_sends_nothing(server: Server, ha
     server.write("admin.say", "rows")
     assert server.export().returncode == 0
     server.write("admin.go", "")
-    assert hanging.wait(60) == 4
+    assert hanging.wait(HANGS) == 4
     assert "its lock was broken" in server.read("runexport.log")
     assert len(server.calls) == 2
 

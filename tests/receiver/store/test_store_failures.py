@@ -59,7 +59,7 @@ def test_a_standby_that_is_silent_makes_a_commit_unclear_and_keeps_nobody_from_f
     (empty.data / "postgresql.auto.conf").write_text("synchronous_standby_names = 'nobody'\n")
     empty.sql("SELECT pg_reload_conf()")
     try:
-        outcome = upload(one, [*people(99), NEW], seconds=1.0)
+        outcome = upload(one, [*people(99), NEW], seconds=3.0)
         assert not run_follow(follower, 2_000_001_000).why
     finally:
         empty.stop()
@@ -373,10 +373,10 @@ def test_migrating_waits_for_nobody_for_ever_and_says_so(server: Postgres) -> No
     with server.holding("LOCK TABLE postern.store"), pytest.raises(Unreached, match="another relay is writing there"):
         server.migrate()
     with ThreadPoolExecutor() as pool, server.holding("LOCK TABLE postern.store"):
-        ended = pool.submit(server.migrate, seconds=1.0)
+        ended = pool.submit(server.migrate, seconds=3.0)
         waits = "usename = 'owner' AND wait_event_type = 'Lock'"
         wait_until(lambda: bool(server.sql(f"SELECT 1 FROM pg_stat_activity WHERE {waits}")))
-        said = pytest.raises(Unreached, match="nothing came for 1 s, and the connection was ended")
+        said = pytest.raises(Unreached, match="nothing came for 3 s, and the connection was ended")
         with server.stopped_backends(waits), said:
             ended.result(timeout=HANGS)
 

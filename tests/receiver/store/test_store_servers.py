@@ -90,11 +90,11 @@ def test_a_database_that_is_frozen_or_down_behind_pgbouncer_holds_nothing_up(
 ) -> None:
     assert not run_follow(one).why, "now the pooler has a connection"
     with frozen(empty):
-        outcome = upload(one, [*people(99), NEW], seconds=1.0)
+        outcome = upload(one, [*people(99), NEW], seconds=3.0)
         assert (outcome.code, outcome.added, outcome.removed) == (75, 1, 0), outcome.line
-        assert "nothing came for 1 s" in outcome.why
+        assert "nothing came for 3 s" in outcome.why
     empty.stop()
-    outcome = upload(one, [*people(99), NEW, OTHER], seconds=1.0)
+    outcome = upload(one, [*people(99), NEW, OTHER], seconds=3.0)
     assert (outcome.code, outcome.added) == (75, 1), outcome.line
     empty.start()
     assert one.in_force() == {*people(100), NEW, OTHER}
@@ -147,9 +147,9 @@ def test_a_backend_that_is_stopped_during_commit_makes_it_unclear_and_the_next_u
                 os.kill(pid, signal.SIGSTOP)
 
     try:
-        outcome = upload(one, [*people(99), NEW], stop, seconds=1.0)
+        outcome = upload(one, [*people(99), NEW], stop, seconds=3.0)
         assert (outcome.code, outcome.added, outcome.removed) == (75, 1, 0), outcome.line
-        assert "unclear whether the store took it: nothing came for 1 s" in outcome.why
+        assert "unclear whether the store took it: nothing came for 3 s" in outcome.why
         outcome = upload(one, [*people(99), NEW, OTHER])
         assert (outcome.code, outcome.added) == (75, 1), "its row is locked as long"
         assert not run_follow(follower, NOW + 1_000).why, "who only reads does not wait for it"

@@ -49,11 +49,11 @@ def test_a_list_that_takes_long_to_judge_keeps_no_row_locked_and_is_taken(
 
     def judge_slowly(*arguments: Any) -> Judgement:
         assert empty.sql("SELECT customer FROM postern.heads FOR UPDATE NOWAIT") == [("acme",)]
-        time.sleep(1)
+        time.sleep(3.5)
         return judge_export(*arguments)
 
     monkeypatch.setattr("receiver.upload.store_upload.judge_export", judge_slowly)
-    assert upload(one, [*people(99), "new@acme.example"], seconds=0.5).did == "published"
+    assert upload(one, [*people(99), "new@acme.example"], seconds=3.0).did == "published"
 
 
 def test_who_was_published_without_a_store_stays_when_the_store_is_used_again(tmp_path: Path, empty: Postgres) -> None:

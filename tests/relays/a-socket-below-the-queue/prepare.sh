@@ -14,7 +14,8 @@ class Asked(socketserver.StreamRequestHandler):
 class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer): daemon_threads = True
 server = Server(path, Asked)
 os.chmod(path, 0o666)
+open("/run/srs-listens", "w").close()
 server.serve_forever()
 P
 setsid python3 /usr/local/sbin/srs.py < /dev/null > /dev/null 2>&1 &
-for _ in 1 2 3 4 5 6 7 8 9 10; do [ -S /var/spool/postfix/srs ] && break; sleep 0.2; done
+until [ -e /run/srs-listens ]; do sleep 0.1; done

@@ -3,6 +3,7 @@
 import socket
 import sys
 import threading
+from pathlib import Path
 
 ADDRESS = sys.argv[1]
 
@@ -14,6 +15,7 @@ def pass_on(source: socket.socket, to: socket.socket) -> None:
 
 
 with socket.create_server((ADDRESS, 25)) as server:
+    Path("/run/proxy-listens").touch()
     while True:
         client, (host, port) = server.accept()
         inner = socket.create_connection((ADDRESS, 10025), source_address=(ADDRESS, 0))

@@ -358,11 +358,11 @@ def is_free(lock: Path) -> bool:
 
 CTRL_Z = """
 import os, pty, sys, time
+table = "/etc/postern/tables/exchange_recipients.db"
+before = os.stat(table).st_ino
 pid, master = pty.fork()
 if not pid:
     os.execvp(sys.argv[1], sys.argv[1:])
-table = "/etc/postern/tables/exchange_recipients.db"
-before = os.stat(table).st_ino
 while os.stat(table).st_ino == before:
     os.write(master, bytes([26]))
     time.sleep(0.005)

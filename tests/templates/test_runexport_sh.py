@@ -455,8 +455,9 @@ def test_a_second_run_does_nothing_while_the_first_is_at_work(directory: Directo
         assert (ran.returncode, ran.stdout) == (75, "Another run is at work: this one does nothing.\n")
         directory.host.run("sh", "-c", f"kill -9 $(readlink {FOLDER}/runexport.lck)")
         ends = "for p in /proc/[0-9]*; do grep -qs ^ldapsearch $p/cmdline && kill $(basename $p); done; true"
-        directory.host.run("sh", "-c", ends)
-        first.join(30)
+        while first.is_alive():  # its ldapsearch may not have begun
+            directory.host.run("sh", "-c", ends)
+            first.join(0.1)
 
 
 def test_a_killed_run_leaves_nothing_that_the_next_one_would_send(directory: Directory) -> None:
@@ -521,8 +522,10 @@ def test_attack_another_machine_in_the_relays_place_gets_no_list(directory: Dire
 def test_a_run_that_is_ended_sends_nothing_and_gives_up_its_lock(directory: Directory) -> None:
     with between(directory, 60_000, stalls=True) as stalled:
         directory.kit(servers=(stalled,))
-        script = f"timeout -s TERM 1 dash {FOLDER}/runexport.sh"
-        directory.host.run("sh", "-c", script, check=False)
+        searching = "grep -qs ^ldapsearch /proc/[0-9]*/cmdline"
+        script = f"setsid dash {FOLDER}/runexport.sh & until {searching}; do sleep 0.02; done; kill -- -$!; wait $!"
+        ended = directory.host.run("sh", "-c", script, check=False)
+    assert ended.returncode != 0
     assert directory.uploads() == []
     directory.kit()
     assert directory.export().returncode == 0

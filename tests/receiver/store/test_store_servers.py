@@ -8,10 +8,12 @@ import random
 import signal
 import subprocess
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from lab.waiting import wait_until
 from tests.support import postgres
 from tests.support.database_servers import PGBOUNCER, fill_up, frozen, join_hosts, pgbouncer, small_disk, standby
 from tests.support.postgres import STORE, Postgres
@@ -106,10 +108,8 @@ def test_a_database_that_is_frozen_or_down_behind_pgbouncer_holds_nothing_up(
 
 def _wait_for_pooler(of: SmallRelay) -> None:
     """Follow until the pooler has found the database again."""
-    for number in range(600):
-        if not run_follow(of, NOW + 100_000 + number).why:
-            return
-    raise AssertionError("the pooler never found the database again")
+    times = count(NOW + 100_000)
+    wait_until(lambda: not run_follow(of, next(times)).why)
 
 
 def test_a_full_disk_of_the_database_adds_and_loses_nothing(tmp_path: Path, empty: Postgres) -> None:

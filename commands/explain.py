@@ -38,6 +38,9 @@ def explain(address: str, as_json: bool) -> int:
     asked = _read_address(address)
     everything = inventory.load(inventory.inventory_path(), [])
     owner = next((one for one in everything.customers.values() if asked.domain in one.domains), None)
+    if owner is None and everything.unread:
+        files = ", ".join(f"customers/{name}.toml" for name in sorted(everything.unread))
+        raise Refused(f"{asked.domain} is not found, and may be in a file with faults: {files}; `inv check` names them")
     if owner is None:
         return _explain_foreign(asked, [name for one in everything.customers.values() for name in one.domains], as_json)
     scope = CustomerRelays.of(owner.id)

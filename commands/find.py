@@ -33,8 +33,8 @@ def _print_found(answers: Mapping[str, Answers]) -> None:
     for customer, each in answers.items():
         said = done_answers(each)
         asked = asked or bool(said)
-        lists = {name: [str(address) for address in one.record.get("found", ())] for name, one in said.items()}
-        most = max((int(one.record.get("total", 0)) for one in said.values()), default=0)
+        lists = {name: [str(address) for address in one.record.get("found") or ()] for name, one in said.items()}
+        most = max((int(one.record.get("total") or 0) for one in said.values()), default=0)
         found = sorted({address for some in lists.values() for address in some})
         total += most
         for address in found[:_SHOWN]:

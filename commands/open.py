@@ -17,7 +17,7 @@ from console import terminal
 from deploy.plan import HostError, Plan
 from deploy.relay_host import RelayHost
 from fleet import relay_cli, store_access
-from fleet.relay_answers import RelayAnswer, print_answers
+from fleet.relay_answers import Answer, RelayAnswer, print_answers
 from fleet.relay_cli import CustomerRelays
 from fleet.relays import connect, run_parallel
 from fleet.relays_left_behind import print_left_behind
@@ -26,6 +26,7 @@ from inventory.model import Customer, Relay
 from roles import relay as relay_role
 
 _VERB = "open"
+_STAYS = "its marker stays until an upload relay has made the store forget which lists were accepted"
 
 
 class OpenOptions(NamedTuple):
@@ -53,13 +54,21 @@ def open_customer(customer: str, options: OpenOptions) -> int:
     answers = run_parallel(scope.upload_relays().relays, run_on, doing)
     # Followers come last: at the end no marker goes from one before it has heard that no list counts as accepted.
     followers = [relay for relay in scope.relays if relay.name in scope.customer.followers]
-    answers = {**answers, **run_parallel(followers, run_on, doing)}
+    if options.end and not any(_has_ended(said) for said in answers.values()):
+        answers = {**answers, **{relay.name: HostError(_STAYS) for relay in followers}}
+    else:
+        answers = {**answers, **run_parallel(followers, run_on, doing)}
     code = print_answers(answers, options.as_json)
     if not options.dry_run:
         print_left_behind(answers, _later(customer, options.end))
     if options.end and code == exit_codes.DONE and not options.dry_run and not options.as_json:
         terminal.note(f"no domain closes by that: `inv review {customer}` shows the list that does, once one has come")
     return code
+
+
+def _has_ended(said: Answer) -> bool:
+    """Return whether an upload relay has forgotten, in the store too, which lists were accepted, or would."""
+    return isinstance(said, RelayAnswer) and said.code in (exit_codes.DONE, exit_codes.PENDING)
 
 
 def _later(customer: str, ends: bool) -> str:
@@ -118,7 +127,7 @@ def _forget_accepted(host: RelayHost, customer: Customer) -> RelayAnswer:
     """Forget which lists were accepted on a relay; a follower takes that from the store. Raises HostError."""
     if host.name not in customer.followers:
         return relay_cli.ask(host, customer, _VERB)
-    if why := store_access.follow(host):
+    if why := store_access.follow(host, customer.id):
         raise HostError(f"its marker stays until it has followed the store: {why}")
     return _answer(customer, f"no list of {', '.join(customer.domains)} counts as accepted any more")
 

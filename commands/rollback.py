@@ -10,7 +10,15 @@ from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from fleet import relay_cli
-from fleet.relay_answers import Answers, RelayAnswer, add_failed, done_answers, print_answers
+from fleet.relay_answers import (
+    Answers,
+    RelayAnswer,
+    add_failed,
+    done_answers,
+    given_answers,
+    print_answers,
+    print_failures,
+)
 from fleet.relay_cli import CustomerRelays
 from fleet.relays import connect, run_parallel
 from fleet.relays_left_behind import print_left_behind
@@ -55,23 +63,35 @@ def rollback(customer: str, options: RollbackOptions) -> int:
     records = {name: said.record for name, said in done_answers(asked).items()}
     if not records:
         return print_answers(asked, options.as_json)
-    name, waiting = _choose_list(customer, records, back)
+    unasked = add_failed(asked, {})
+    try:
+        name, waiting = _choose_list(customer, records, back)
+    except Refused:
+        _report(unasked, options.as_json)
+        raise
     if not name.startswith(options.list):
         moved = f"the list that would be put back is {name[:12]} now, not {options.list[:12]}: an upload came meanwhile"
         raise Refused(f"{moved}; see `inv history {customer}`")
     there = scope.restrict(waiting)
     found = preview_rollbacks(there, name, {each: said["history"] for each, said in records.items()})
     previews = {each: seen for each, seen in found.items() if isinstance(seen, Preview)}
-    failed: Answers = {each: seen for each, seen in found.items() if not isinstance(seen, Preview)}
+    failed: Answers = {**unasked, **{each: seen for each, seen in found.items() if not isinstance(seen, Preview)}}
     _check_old(customer, previews)
     if options.dry_run or not _is_named(previews, options):
         return _show(customer, name, previews, failed, options)
     done = _put_back(there.restrict(previews), name, previews)
-    answers = add_failed(asked, {**failed, **done})
+    answers = {**failed, **done}
     code = print_answers(answers, options.as_json)
     again = f"`inv rollback {customer} --dry-run` shows who goes there, and the command that puts the same list back"
     print_left_behind(answers, f"once it is back, {again}")
     return code
+
+
+def _report(failed: Answers, as_json: bool) -> int:
+    """Print what relays said that take no part, outside of any document; return the worst exit code."""
+    if not as_json:
+        return print_answers(failed)
+    return exit_codes.worst([*print_failures([failed]), *(one.code for one in given_answers(failed).values())])
 
 
 def _choose_list(customer: str, records: Mapping[str, Mapping[str, Any]], back: str) -> tuple[str, list[str]]:
@@ -80,7 +100,7 @@ def _choose_list(customer: str, records: Mapping[str, Mapping[str, Any]], back: 
     if len(frozen) == len(records):
         names = ", ".join(dict.fromkeys(name[:12] for name in frozen.values()))
         way = f"`inv resume {customer}` ends that, --to N takes another of `inv history {customer}`"
-        raise Refused(f"rolled back and frozen already, to list {names}; {way}")
+        raise Refused(f"rolled back and frozen already, to list {names}, on {', '.join(records)}; {way}")
     earlier = frozen or {name: _list_back(said["history"], int(back or 1)) for name, said in records.items()}
     if short := [name for name, found in earlier.items() if not found]:
         raise Refused(f"no list is kept {back or 1} back on {', '.join(short)}; see `inv history {customer}`")
@@ -118,7 +138,7 @@ def _show(customer: str, name: str, previews: Mapping[str, Preview], failed: Ans
     elif not options.as_json:
         for line in (*name_recipients("+", "would come", coming), *name_recipients("-", "would go", going)):
             terminal.say(line)
-    codes = [print_answers(failed)] if failed else []
+    codes = [_report(failed, options.as_json)] if failed else []
     if not options.dry_run:
         said = f"--removing {options.removing}" if options.removing else "no number was named"
         raise Refused(f"{len(going)} would be removed by it, and {said}; if that is meant: `{command}`")

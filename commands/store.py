@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -121,7 +122,7 @@ def _merge(everything: Inventory, names: list[str], name: str) -> int:
 
 def _forget(everything: Inventory, names: list[str], options: StoreOptions) -> int:
     """Make a relay forget what the store does not know; without the right number it shows who would be removed."""
-    if options.removing and not options.removing.isdigit():
+    if options.removing and not re.fullmatch("[0-9]{1,9}", options.removing):
         raise Refused(f"--removing {options.removing}: a number is wanted, how many are removed")
     if options.removing and len(names) > 1:
         raise Refused("--removing goes with one customer: name it")

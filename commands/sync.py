@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from common import exit_codes
@@ -62,5 +63,5 @@ def _check(options: SyncOptions) -> None:
         raise Refused("--exact and --removing go with --from RELAY: an export is judged by the guard")
     if options.removing and not options.exact:
         raise Refused("--removing goes with --exact: without it nobody is removed")
-    if options.removing and not options.removing.isdigit():
+    if options.removing and not re.fullmatch("[0-9]{1,9}", options.removing):
         raise Refused(f"--removing {options.removing}: a number is wanted, how many are removed")

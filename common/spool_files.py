@@ -17,7 +17,7 @@ HEADS_IN_FORCE = "heads-in-force.json"
 FOLLOW = "follow.json"  # of no customer: it lies in Places.run
 TIMER = "timer.json"  # as well: when the timer ran last, what it found of the relay, and whether that could be told
 
-SMALL = 1 << 20  # bytes of a JSON file of a spool that are read
+SMALL = 4 << 20  # bytes of a JSON file of a spool that are read: some name each of twenty thousand domains three times
 LATEST = 253_402_300_799  # epoch seconds: the end of year 9999, after which nothing can be printed as a date
 _EACH = 321  # bytes of a list for each recipient a customer may have: many more than its lines have on average
 

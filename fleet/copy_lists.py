@@ -17,8 +17,8 @@ from inventory.model import Customer
 from receiver.formatting import format_time
 from receiver.outcome import AHEAD
 
-_TAKEN = (exit_codes.DONE, exit_codes.HELD, exit_codes.REFUSED)
-"""How a relay that has a list afterwards ends; REFUSED: an upload came first, and stays."""
+_TAKEN = (exit_codes.DONE, exit_codes.HELD)
+_HAS_ONE = "there is a list here already"  # as a relay refuses one that an upload came before, and which stays
 
 
 class ConnectedRelay(NamedTuple):
@@ -78,7 +78,7 @@ def _hand_over(customer_id: str, siblings: Sequence[RelayHost], to: RelayHost) -
     """Copy the lists of the siblings to the other relay; return its exit code and its answer. Raises HostError."""
     given = b"".join(read_lists(customer_id, sibling) for sibling in siblings)
     taken = to.run(POSTERN, "take-over", customer_id, *person_options(to, "take-over"), "--json", stdin=given)
-    if taken.code not in _TAKEN:
+    if taken.code not in _TAKEN and _HAS_ONE not in _line(taken.out):
         raise HostError(f"{customer_id}'s list cannot be taken over: {_line(taken.out) or taken.err.strip()}")
     code = exit_codes.HELD if taken.code == exit_codes.HELD else exit_codes.DONE
     return code, _line(taken.out).removeprefix(f"{customer_id}: ")

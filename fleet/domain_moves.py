@@ -32,8 +32,8 @@ def find_blockers(
         if other in everything.unread:
             yield f"{name} is still {other}'s there, whose file has faults: mend it first, `inv check` names them"
         elif other not in everything.customers:
-            is_retired = inventory.find_retired(inventory.inventory_path(), other)
-            help_ = "finish" if is_retired else "use the checkout that knows them, or"
+            has_file = inventory.is_retired(inventory.inventory_path(), other)
+            help_ = "finish" if has_file else "use the checkout that knows them, or"
             yield f"{name} is still {other}'s there, of whom this inventory has no file: {help_} `inv retire {other}`"
     for both in sorted({*facts.others.values()} & {theirs[name] for name in facts.others if name in theirs}):
         yield f"{both} gains one domain and loses another in one change: provision in two steps"

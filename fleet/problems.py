@@ -141,6 +141,6 @@ def _is_its_own(change: Change) -> bool:
 def _farewell(everything: Inventory, stranger: str, relay: str) -> str:
     if stranger in everything.customers:
         return f"pull the inventory, or `inv retire {stranger} --relay {relay}`"
-    if inventory.find_retired(inventory.inventory_path(), stranger):
+    if inventory.is_retired(inventory.inventory_path(), stranger):
         return f"`inv retire {stranger}` finishes that"
     return "pull the inventory: whose are they?"

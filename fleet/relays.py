@@ -117,6 +117,8 @@ def run_parallel(
                 return call(relay)
             except (HostError, Refused) as error:
                 return error
+            except OSError as error:  # of a file here that only the way to this relay needs
+                return HostError(str(error))
             except NONSENSE as error:  # an answer of another shape is that relay's error
                 return HostError(f"what it answers cannot be understood ({type(error).__name__}: {error})")
             finally:

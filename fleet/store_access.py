@@ -62,11 +62,15 @@ def migrate(store: Store | None, relays: Sequence[tuple[Relay, RelayHost]]) -> I
         yield terminal.print_result(host.name, error)
 
 
-def follow(host: RelayHost) -> str:
-    """Run `postern follow` on a relay; return why it could not take its lists from the store, empty where it could."""
+def follow(host: RelayHost, customer: str = "") -> str:
+    """Run `postern follow` on a relay; return why it could not take its lists from the store, empty where it could.
+
+    `customer`: whose list is meant; else what keeps all of them.
+    """
     done = host.run(POSTERN, "follow", "--json")
     try:
-        return str(json.loads(done.out).get("why") or "")
+        said = json.loads(done.out)
+        return str(said.get("why") or (said.get("wrong") or {}).get(customer) or "")
     except (ValueError, AttributeError):
         return done.err.strip()[-200:] or f"postern follow ended with {done.code}"
 

@@ -149,15 +149,20 @@ def relay_names(where: Path) -> tuple[str, ...]:
     return tuple(tables or ())
 
 
-def find_retired(where: Path, customer_id: str) -> Customer | None:
-    """Return a customer that went, with the keys still on record; None: there is none. Raises InventoryError."""
-    path = retired_file(where, customer_id)
+def is_retired(where: Path, customer_id: str) -> bool:
+    """Return whether a customer went, whose file still stands in customers/retired, with faults or without."""
     try:
         validators.name(customer_id)
     except ValueError:
+        return False
+    return retired_file(where, customer_id).is_file()
+
+
+def find_retired(where: Path, customer_id: str) -> Customer | None:
+    """Return a customer that went, with the keys still on record; None: there is none. Raises InventoryError."""
+    if not is_retired(where, customer_id):
         return None
-    if not path.is_file():
-        return None
+    path = retired_file(where, customer_id)
     faults: list[Fault] = []
     tables = {customer_id: read_toml(path, f"customers/retired/{path.name}", faults)}
     records = _records(where, tables, faults)

@@ -96,9 +96,9 @@ def run_follow(places: Places, tables: Tables, seconds: float, now: int) -> Answ
     with atomic_files.hold_directory(places.run) as run:
         found = [alarms.Alarm(*each) for each in find_alarms(access, run, read_followed(run), now)]
     told = alarms.raise_alarms(found, places, relay, now)
-    return Answer.done(
-        [], followed=looked.followed.reached, why=looked.followed.why, alarms=[each.line for each in told]
-    )
+    said = looked.followed
+    lines = [each.line for each in told]
+    return Answer.done([], followed=said.reached, why=said.why, wrong=dict(said.wrong), alarms=lines)
 
 
 def _migrate(places: Places, asked: argparse.Namespace) -> Answer:

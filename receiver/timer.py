@@ -166,16 +166,16 @@ def _rebuild_if_due(tables: Tables, seen: list[CheckedCustomer], run: int, adopt
     """Rebuild the tables where no upload does: return an alarm for each customer whose files could not be used.
 
     That is so when a domain has opened by its age or a corrected clock has closed it, when a server begins or ceases to
-    refuse being asked, when somebody has changed or removed the tables, and when they were built by another clock, by
-    which others are open. What the tables were built for is recorded after the build, so that a failed one is tried
-    again. `adopted`: what was found of domains that other tables close.
+    refuse being asked, when somebody has changed or removed the tables, when they were built by another clock, by which
+    others are open, and as long as some customer's files could not be used. What the tables were built for is recorded
+    after the build, so that a failed one is tried again. `adopted`: what was found of domains that other tables close.
     """
     opens = {each.status.customer: list(each.status.opens) for each in seen}
     opens.update({"": adopted} if adopted else {})
     wanted = {"open": opens, "put_off": asking.find_put_off(tables.places, [each.settings for each in seen])}
     before = {"open": {}, "put_off": [], **(atomic_files.load_json(run, _OPENED) or {})}
     faulty: dict[str, str] = {}
-    if wanted != before or tables.is_in_doubt():
+    if wanted != before or tables.is_in_doubt() or tables.find_faulty_customers():
         try:
             faulty = tables.build()
         except Failed as error:

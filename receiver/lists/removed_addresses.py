@@ -21,7 +21,7 @@ from receiver.system import atomic_files
 NAME = "gone"
 DAYS = 90
 LIMIT = 64 << 20  # bytes: a million removed addresses
-_LINE = re.compile(rb"([0-9]{1,12}) ([0-9a-f]{8,64}) ([upr]) ([^\x00-\x1f\x7f]{3,400})")
+_LINE = re.compile(rb"([0-9]{1,12}) ([0-9a-f]{8,64}) ([upr]) ([^\x00-\x1f\x7f]{3,1024})")
 _BY_UPLOAD, _BY_PERSON, _BROUGHT_BACK = b"u", b"p", b"r"
 
 

@@ -149,8 +149,11 @@ def load_json(directory: int, name: str) -> dict[str, Any] | None:
 
 
 def store_json(directory: int, name: str, fields: dict[str, Any]) -> None:
-    """Write a JSON file of ours in place of the old one."""
-    replace(directory, name, encode_json({"postern": _FORMAT, **fields}))
+    """Write a JSON file of ours in place of the old one. Raises OSError, also for more than is read of one."""
+    content = encode_json({"postern": _FORMAT, **fields})
+    if len(content) > SMALL:
+        raise OSError(errno.EFBIG, f"it would have more than {SMALL} bytes", name)
+    replace(directory, name, content)
 
 
 def encode_json(fields: dict[str, Any]) -> bytes:

@@ -13,6 +13,7 @@ from commands import open as open_command
 from commands.accept import AcceptOptions
 from commands.open import OpenOptions
 from commands.rollback import RollbackOptions
+from console.errors import Refused
 from deploy.plan import HostError
 from fleet import relay_cli
 from fleet.relay_answers import Answers, RelayAnswer
@@ -119,3 +120,52 @@ def test_a_relay_that_cannot_say_whether_uploads_are_frozen_is_named_by_resume(
     said = capsys.readouterr().out
     assert "no such customer on this relay" in said
     assert "nothing to change" not in said
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_look_at_a_rollback_names_a_relay_that_was_not_asked(
+    as_json: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(relay_cli, "ask_relays", lambda *_: {"mx1": RelayAnswer(0, KNOWN), "mx2": DOWN})
+    monkeypatch.setattr(rollback, "preview_rollbacks", lambda *_: {"mx1": NOBODY_MOVES})
+    assert rollback.rollback("acme", RollbackOptions(dry_run=True, as_json=as_json)) == 4
+    said = capsys.readouterr()
+    assert "mx2: no connection to" in said.err
+    assert "inv rollback acme" in said.out
+
+
+def test_a_second_rollback_names_a_relay_that_is_still_down(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frozen = RelayAnswer(0, {**KNOWN, "pinned": {"list": "ab"}})
+    monkeypatch.setattr(relay_cli, "ask_relays", lambda *_: {"mx1": frozen, "mx2": DOWN})
+    with pytest.raises(Refused, match="frozen already, to list ab, on mx1; "):
+        rollback.rollback("acme", RollbackOptions())
+    assert "mx2: no connection to" in capsys.readouterr().err
+
+
+def test_a_followers_marker_stays_where_no_upload_relay_has_ended_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The store would count the list as accepted on the follower, and close its domains at once."""
+    ended: list[str] = []
+
+    @contextmanager
+    def connect(to: Relay) -> Iterator[Relay]:
+        if to.name == "mx1":
+            raise DOWN
+        yield to
+
+    def end(host: Relay, *_: object) -> RelayAnswer:
+        ended.append(host.name)
+        return RelayAnswer(0, {"line": "acme: not opened any more"})
+
+    found = CustomerRelays.of("acme")
+    follows = found.customer.model_copy(update={"upload_relays": ("mx1",), "followers": ("mx2",)})
+    monkeypatch.setattr(CustomerRelays, "of", lambda *_: found._replace(customer=follows))
+    monkeypatch.setattr(open_command, "connect", connect)
+    monkeypatch.setattr(open_command, "_record", lambda *_: None)
+    monkeypatch.setattr(open_command, "_end", end)
+    assert open_command.open_customer("acme", OpenOptions(end=True)) == 4
+    assert ended == []
+    assert "mx2: its marker stays until an upload relay" in capsys.readouterr().err

@@ -7,12 +7,13 @@ from typing import Any, cast
 
 import pytest
 
-from deploy.plan import Done
+from deploy.plan import Done, HostError
 from deploy.relay_host import RelayHost
 from fleet import relay_cli
 from fleet.relay_answers import RelayAnswer
 from fleet.relay_cli import CustomerRelays
-from inventory.model import Customer, Guard
+from fleet.relays import run_parallel
+from inventory.model import Customer, Guard, Relay
 from tests.roles.test_relay import customer, relay
 
 
@@ -65,3 +66,15 @@ def test_an_answer_may_be_as_large_as_a_review_of_all_that_the_customer_may_send
     large = customer(guard=Guard(max_megabytes=max_megabytes))
     relay_cli.ask(cast("RelayHost", Host()), large, "review")
     assert allowed == [most << 20]
+
+
+def test_a_file_that_cannot_be_read_for_one_relay_is_that_relay_s_error() -> None:
+    def ask(to: Relay) -> str:
+        if to.name == "mx1":
+            raise PermissionError(13, "Permission denied", "/home/olga/.ssh/known_hosts")
+        return "said"
+
+    found = run_parallel([relay(), relay(name="mx2")], ask, "asking")
+    assert found["mx2"] == "said"
+    assert str(found["mx1"]) == "[Errno 13] Permission denied: '/home/olga/.ssh/known_hosts'"
+    assert isinstance(found["mx1"], HostError)

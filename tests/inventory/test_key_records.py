@@ -94,6 +94,7 @@ def test_the_keys_of_a_customer_that_went_are_no_fault_and_go_with_the_next_run(
     inventory.retired_file(where, "acme").write_text("name = 1\n")
     with pytest.raises(InventoryError, match=r"^customers/retired/acme\.toml: name: "):
         inventory.find_retired(where, "acme")
+    assert inventory.is_retired(where, "acme"), "what asks only for that is not stopped by a fault"
 
 
 def test_names_go_up_and_are_never_given_twice(where: Path) -> None:

@@ -177,3 +177,14 @@ def test_a_year_of_logged_uploads_is_rehearsed(relay: SmallRelay) -> None:
     _, found = rehearsed(relay, "shrink_percent=0.5", "shrink_floor=0")
     assert (found["judged"], found["holds"]) == (365 * 24, 365 + 12)
     assert found["lines"][-1] == "and 357 older ones, which --json names"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", ["x" * 315, "漢" * 300])
+def test_a_long_address_that_left_is_remembered(tmp_path: Path, name: str) -> None:
+    relay, long = SmallRelay(tmp_path), f"{name}@acme.example"
+    relay.offer([*EVERYBODY, long])
+    relay.accept("first", 101)
+    relay.offer(EVERYBODY)
+    assert long not in relay.in_force()
+    assert mend(relay, removal(relay)).added == 1
+    assert long in relay.in_force()

@@ -542,3 +542,18 @@ def test_the_timer_finishes_what_failed_and_the_last_run_says_so(settled: SmallR
         assert last is not None
         assert (last.trouble, last.total) == ("", 41)
         assert publishing.read_unfinished(spool) is None
+
+
+MANY = tuple(f"{'long-domain' * 3}-{number}.example" for number in range(8_000))
+
+
+@pytest.mark.slow
+def test_a_customer_of_very_many_domains_is_published_whole(tmp_path: Path) -> None:
+    """What names each domain three times takes more than a megabyte of begun.json."""
+    relay = SmallRelay(tmp_path, domains=MANY)
+    everybody = [f"ann@{domain}" for domain in MANY]
+    relay.offer(everybody)
+    relay.accept("first", len(everybody))
+    outcome = relay.offer([*everybody, f"new@{MANY[0]}"])
+    assert (outcome.did, outcome.added, outcome.trouble) == ("published", 1, "")
+    assert f"new@{MANY[0]}" in relay.in_force()

@@ -522,3 +522,19 @@ def test_the_timer_says_nothing_that_cron_would_mail(relay_of_today: SmallRelay)
     done = relay_of_today.admin("tick")
     assert (done.returncode, done.stdout, done.stderr) == (DONE, b"", b"")
     assert len(json.loads(relay_of_today.admin("tick", "--json").stdout)["alarms"]) == 1
+
+
+def test_a_customer_left_out_of_the_tables_is_told_every_day_and_tried_again(relay: SmallRelay) -> None:
+    """Whichever build left it out: an upload of another customer's tells that one nothing of it."""
+    tables = Path(relay.places.tables)
+    tables.mkdir(exist_ok=True)
+    record = {"postern": 1, "sources": "", "tables": {}, "left_out": {"acme": "recipients is no plain file"}}
+    (tables / "built.json").write_text(json.dumps(record))
+    works = (relay.etc / "rebuild").read_text()
+    relay.program("rebuild", works.replace("echo built", "echo 'acme: recipients is no plain file'\necho built"))
+    builds = relay.builds()
+    left_out = "acme: left out of the tables: recipients is no plain file"
+    assert left_out in alarm_lines(relay)
+    assert left_out not in alarm_lines(relay, 300)
+    assert left_out in alarm_lines(relay, DAY)
+    assert relay.builds() == builds + 3

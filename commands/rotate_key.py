@@ -189,16 +189,24 @@ class Rotation(NamedTuple):
 
     def _end_rotations(self, states: Sequence[KeyState]) -> int:
         """Remove keys where that stops no upload, or where --force is given; return the exit code."""
-        codes, removals = [], []
+        codes, removals, switching = [], [], []
         for state in states:
             names = state.keys_to_remove(self.rotation.undo)
             if not names:
                 terminal.say(f"{state.customer.id}: no rotation is open; both ends are checked all the same")
             if code := self._check_removal(state, names):
                 codes.append(code)
+            elif self._must_switch_first(state.customer, names):
+                switching.append(state.customer)
             else:
                 removals.append(KeyRemoval(state.customer, names))
-        return exit_codes.worst([*codes, self._remove_keys(removals)])
+        return exit_codes.worst([*codes, self._remove_keys(removals), self._switch_to_new_keys(switching)])
+
+    def _must_switch_first(self, customer: Customer, names: Sequence[str]) -> bool:
+        """Return whether a server that we reach may still upload with an old key, as its switch was cut short."""
+        is_meant = self.rotation.force or self.options.dry_run
+        is_old = bool(names) and {*names} <= {key.name for key in customer.keys[:-1]}
+        return is_old and customer.exchange.reach == "ssh" and not is_meant
 
     def _check_removal(self, state: KeyState, names: Sequence[str]) -> int:
         """Print why these keys may not be removed, or which uploads that will stop; return an exit code."""

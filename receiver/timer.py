@@ -215,8 +215,10 @@ def _watch_refusals(
         blind += [Alarm("", "mail log silent", f"{silence}, so refusals are not watched")] if silence else []
         routes = next_hop.read_routes(places, watch.customers)
         check = RefusalCheck(tables, routes, logs.postfix, now)
-        found = check.raise_alarms(watch)
-        refusal_watch.save(places, watch)
+        found, watch = check.raise_alarms(watch)
+        watch = refusal_watch.save(places, watch)
+        unwatched = "its refusals are not watched, as its files cannot be used"
+        found += [Alarm(name, "unwatched", f"{unwatched}: {why}") for name, why in watch.broken.items()]
         return watch, found, blind
     except (Stopped, OSError) as error:
         return None, [], [Alarm("", "mail log", f"the mail log cannot be read: {escape(str(error))}")]

@@ -29,6 +29,7 @@ from receiver.monitoring.refusal_alarms import (
     find_refusal_alarms,
     find_suspects,
 )
+from receiver.monitoring.refusal_watch import keep_apart
 from receiver.monitoring.refusals import DAYS, RaisedAlarm, alarm_day, raised_today
 from receiver.outcome import Failed
 from receiver.tables_client import Tables
@@ -49,9 +50,14 @@ class RefusalCheck:
         self._now, self._today = now, local_day(now)
         self._end = time.monotonic() + _SECONDS
 
-    def raise_alarms(self, watch: Watch) -> list[Alarm]:
-        """Probe the suspects; return all alarms of today."""
-        return [alarm for watched in watch.customers.values() for alarm in self._of_customer(watched)]
+    def raise_alarms(self, watch: Watch) -> tuple[list[Alarm], Watch]:
+        """Probe the suspects; return all alarms of today, and the findings with who is broken."""
+        found: list[Alarm] = []
+        broken: dict[str, str] = {}
+        for name, watched in watch.customers.items():
+            with keep_apart(name, broken):
+                found += self._of_customer(watched)
+        return found, watch._replace(broken={**watch.broken, **broken})
 
     def _of_customer(self, watched: WatchedCustomer) -> list[Alarm]:
         refusals, customer = watched.refusals, watched.settings.customer

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from common.paths import Places
 from common.settings import Settings
-from receiver.formatting import DAY
+from receiver.formatting import DAY, escape
 from receiver.lists import history, judged_mail, list_file, removed_addresses
 from receiver.lists.spool import Spool
 from receiver.monitoring import log_state, refusals_file
@@ -30,19 +30,39 @@ SECONDS = 20.0  # for one reading; what is left is read by the next one
 _LINES = 1_000_000_000  # that one reading has at most: lines of a later one have higher numbers
 
 
-def load(places: Places, run: int, customers: Iterable[Settings]) -> Watch:
+def load(places: Places, run: int, customers: Sequence[Settings]) -> Watch:
     """Return the findings of the last reading; a customer who is new, or whose files are damaged, has none."""
     state = log_state.load(run)
-    watched = {}
+    watched: dict[str, WatchedCustomer] = {}
+    broken: dict[str, str] = {}
     for settings in customers:
-        with suppress(Failed), Spool(places, settings.customer) as spool:  # Failed: its spool is not made yet
+        with (
+            keep_apart(settings.customer, broken),
+            suppress(Failed),  # its spool is not made yet
+            Spool(places, settings.customer) as spool,
+        ):
             found = refusals_file.load(spool.folder)
             counted = found.domains if found else ()
             refusals, since = (found.refusals, found.since) if found else (Refusals(), "")
             for name, when in judged_mail.read_judged(spool.folder, state.read).items():
                 refusals.named[name] = local_day(when)
             watched[settings.customer] = WatchedCustomer(settings, refusals, since, counted)
-    return Watch(watched, state)
+    for settings in customers:
+        if settings.customer in broken:
+            watched[settings.customer] = WatchedCustomer(settings, Refusals(), "", ())
+    return Watch(watched, state, broken)
+
+
+@contextmanager
+def keep_apart(customer: str, broken: dict[str, str]) -> Iterator[None]:
+    """Run what reads or writes one customer's files; whatever they hold, the other customers are watched.
+
+    An attacker who has the account may have written them.
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - see above
+        broken[customer] = f"{type(error).__name__}: {escape(str(error), 200)}"
 
 
 def update(places: Places, run: int, customers: Sequence[Settings], logs: OpenedLogs, now: float) -> Watch:
@@ -52,8 +72,10 @@ def update(places: Places, run: int, customers: Sequence[Settings], logs: Opened
         before = before._replace(state=LogState())
     watch = before if before.state.read else before._replace(customers=_customers_to_recount(before.customers))
     routes = read_routes(places, watch.customers)
+    broken = {**before.broken}
     for name, each in watch.customers.items():
-        each.refusals.keep_known(partial(_known_addresses, places, name, int(now)))
+        with keep_apart(name, broken):
+            each.refusals.keep_known(partial(_known_addresses, places, name, int(now)))
     known = {name: frozenset(each.refusals.refused) for name, each in before.customers.items()}
     state = _read_on(watch, logs, routes, now, is_over)
     found = {
@@ -62,19 +84,21 @@ def update(places: Places, run: int, customers: Sequence[Settings], logs: Opened
     if not before.state.read:
         _keep_totals(before.customers, found)
     for name, each in found.items():
-        with Spool(places, name) as spool:
+        with keep_apart(name, broken), Spool(places, name) as spool:
             _mark_listed(spool, each.refusals, known[name], int(now))
             each.refusals.forget(oldest_day(now))
             refusals_file.save(spool.folder, StoredRefusals(each.refusals, each.since, each.domains))
     log_state.save(run, state)
-    return Watch(found, state)
+    return Watch(found, state, broken)
 
 
-def save(places: Places, watch: Watch) -> None:
-    """Write the findings again, with what was noted about them since."""
+def save(places: Places, watch: Watch) -> Watch:
+    """Write the findings again, with what was noted about them since; return them with who is broken."""
+    broken = {**watch.broken}
     for name, each in watch.customers.items():
-        with Spool(places, name) as spool:
+        with keep_apart(name, broken), Spool(places, name) as spool:
             refusals_file.save(spool.folder, StoredRefusals(each.refusals, each.since, each.domains))
+    return watch._replace(broken=broken)
 
 
 def make_deadline(seconds: float) -> Callable[[], bool]:
@@ -118,27 +142,36 @@ def _read_on(
         is_whole &= reading.read(some)
         if reading.position:
             positions[opened.path] = reading.position
-    cursor = _read_journal(logs, log, losses, collector, is_over) or state.cursor
+    cursor, is_all = _read_journal(logs, log, losses, collector, is_over)
     collector.settle(hops.settle(earlier))
     losses.gaps |= bool(describe_silence(state, state.read) and losses.heard)  # what it said meanwhile is nowhere
     unread, gap = state.unread + losses.unread, local_day(now) if losses.gaps else state.gap
     heard = min(max(state.heard or local_day(now), losses.heard), local_day(now))
+    is_behind = not (is_whole and is_all)
     return LogState(
-        int(now), positions, tuple(log.cut), tuple(hops.held_back), cursor, unread, gap, not is_whole, heard
+        int(now),
+        positions,
+        tuple(log.cut),
+        tuple(hops.held_back),
+        cursor or state.cursor,
+        unread,
+        gap,
+        is_behind,
+        heard,
     )
 
 
 def _read_journal(
     logs: OpenedLogs, log: MailLog, losses: Losses, collector: Collector, is_over: Callable[[], bool]
-) -> str:
-    """Count what the journal says; return its cursor."""
+) -> tuple[str, bool]:
+    """Count what the journal says; return its cursor, and whether its end was reached."""
     last = ""
     for event, cursor in read_journal(logs.journal.stream, log, losses) if logs.journal else ():
+        if is_over() and last:
+            return last, False
         collector.collect([event] if event else [])
         last = cursor
-        if is_over():
-            break
-    return last
+    return last, True
 
 
 def _read_past_days(

@@ -10,7 +10,8 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -499,6 +500,57 @@ def test_attack_a_line_that_anybody_wrote_into_the_journal_is_not_postfix_s(by: 
 def test_attack_a_cursor_that_is_no_cursor_is_not_given_to_root_s_program(cursor: str) -> None:
     assert make_command(5.0, cursor)[5] == "--since=@5"
     assert make_command(5.0, "s=1a;i=2b")[5] == "--after-cursor=s=1a;i=2b"
+
+
+def test_a_journal_that_the_time_did_not_suffice_for_is_not_taken_for_one_that_was_read(
+    relay: SmallRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = b"".join(entry(refusal(BOB), __CURSOR=f"s=1;i={number}") for number in range(1, 4))
+    monkeypatch.setattr(refusal_watch, "make_deadline", lambda _: lambda: True)
+    run = atomic_files.open_directory(relay.places.run)
+    logs = log_files.OpenedLogs(journal=cast("Any", SimpleNamespace(stream=io.BytesIO(entries))))
+    watch = refusal_watch.update(relay.places, run, load_all_settings(relay.places), logs, time.time())
+    assert (watch.state.cursor, watch.state.is_behind) == ("s=1;i=1", True)
+    monkeypatch.undo()
+    rest = log_files.OpenedLogs(journal=cast("Any", SimpleNamespace(stream=io.BytesIO(entries))))
+    watch = refusal_watch.update(relay.places, run, load_all_settings(relay.places), rest, time.time())
+    assert (watch.state.cursor, watch.state.is_behind) == ("s=1;i=3", False)
+
+
+# ---- what one customer's files hold
+
+
+def spoil_history(spool: Path) -> None:
+    shutil.rmtree(spool / "history")
+    (spool / "history").touch()
+
+
+def spoil_draft(spool: Path) -> None:
+    (spool / ".refusals.json").mkdir()
+
+
+def spoil_findings(spool: Path) -> None:
+    (spool / "had-mail.json").unlink()
+    (spool / "had-mail.json").mkdir()
+
+
+@pytest.mark.parametrize("spoil", [spoil_history, spoil_draft, spoil_findings])
+def test_what_one_customer_s_files_hold_keeps_no_other_from_being_watched(
+    relay: SmallRelay, log: Path, spoil: Callable[[Path], None]
+) -> None:
+    relay.provision(customer="bolt", domains=("bolt.example",))
+    relay.offer(people(40, "bolt.example"))
+    relay.accept("first", 40)
+    spoil(Path(relay.places.spool("acme")))
+    append(log, refusal_line(2, "new@acme.example"), refusal_line(3, "kim@bolt.example"))
+    for _ in range(2):
+        watch = read(relay, log)
+        assert watch.customers["bolt"].refusals.refused["kim@bolt.example"].kinds == {"unlisted": 1}
+    append(log, refusal_line(4, "newer@acme.example"))
+    with relay.opened_logs(log) as logs:
+        lines = run_timer(relay.places, relay.tables, int(time.time()), logs).record["alarms"]
+    assert not any("the mail log cannot be read" in line for line in lines)
+    assert any(line.startswith("acme: its refusals are not watched, as its files") for line in lines), lines
 
 
 # ---- what review must know

@@ -257,3 +257,12 @@ def test_a_relay_of_the_first_release_says_that_it_does_not_know_that(tmp_path: 
             said = operator.done(words, code=4).text
             assert "its release of Postern does not know that yet; `inv provision acme` brings it up to date" in said
         assert "`250 2.1.5 Ok`" in operator.done("explain bob@acme.example", code=4).out
+
+
+def test_a_domain_that_may_stand_in_a_file_with_faults_is_not_called_nobody_s(tmp_path: Path) -> None:
+    operator = AtOnce(tmp_path)
+    operator.customer("acme")
+    file = operator.inventory / "customers/acme.toml"
+    file.write_text(f"misspelt = 1\n{file.read_text()}")
+    said = operator.done("explain anna@acme.example", code=2)
+    assert "acme.example is not found, and may be in a file with faults: customers/acme.toml" in said.err

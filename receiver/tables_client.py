@@ -42,12 +42,12 @@ class Tables(NamedTuple):
         return Manifest.read(self.places.tables).faulty_customers
 
     def is_in_doubt(self) -> bool:
-        """Return whether somebody has changed or removed what was built, or it was built by another clock.
+        """Return whether what was built was changed or removed, or was built by another clock or of root's copies.
 
         Postfix then has no answer, or may have a wrong one.
         """
         record = Manifest.read(self.places.tables)
-        return record.is_modified(self.places.tables) or not record.is_by_this_clock()
+        return bool(record.faulty_customers) or record.is_modified(self.places.tables) or not record.is_by_this_clock()
 
     def find_missing(self, recipients: Iterable[str]) -> list[str]:
         """Return those that Postfix would not find. Raises Failed when the table cannot be read.

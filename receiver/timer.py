@@ -175,7 +175,7 @@ def _rebuild_if_due(tables: Tables, seen: list[CheckedCustomer], run: int, adopt
     wanted = {"open": opens, "put_off": asking.find_put_off(tables.places, [each.settings for each in seen])}
     before = {"open": {}, "put_off": [], **(atomic_files.load_json(run, _OPENED) or {})}
     faulty: dict[str, str] = {}
-    if wanted != before or tables.is_in_doubt() or tables.find_faulty_customers():
+    if wanted != before or tables.is_in_doubt():
         try:
             faulty = tables.build()
         except Failed as error:
@@ -215,8 +215,8 @@ def _watch_refusals(
         blind += [Alarm("", "mail log silent", f"{silence}, so refusals are not watched")] if silence else []
         routes = next_hop.read_routes(places, watch.customers)
         check = RefusalCheck(tables, routes, logs.postfix, now)
-        found, watch = check.raise_alarms(watch)
-        watch = refusal_watch.save(places, watch)
+        found = check.raise_alarms(watch)
+        refusal_watch.save(places, watch)
         unwatched = "its refusals are not watched, as its files cannot be used"
         found += [Alarm(name, "unwatched", f"{unwatched}: {why}") for name, why in watch.broken.items()]
         return watch, found, blind

@@ -46,7 +46,7 @@ class Watch(NamedTuple):
 
     customers: Mapping[str, WatchedCustomer]
     state: LogState
-    broken: Mapping[str, str] = {}  # customers whose files cannot be read or written, each with the reason
+    broken: dict[str, str]  # customers whose files cannot be read or written, each with the reason
 
     def record(self, customer: str, now: float) -> dict[str, Any]:
         """Return what `refusals` says of a customer, as plain JSON."""

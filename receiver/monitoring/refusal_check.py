@@ -50,14 +50,13 @@ class RefusalCheck:
         self._now, self._today = now, local_day(now)
         self._end = time.monotonic() + _SECONDS
 
-    def raise_alarms(self, watch: Watch) -> tuple[list[Alarm], Watch]:
-        """Probe the suspects; return all alarms of today, and the findings with who is broken."""
+    def raise_alarms(self, watch: Watch) -> list[Alarm]:
+        """Probe the suspects; return all alarms of today."""
         found: list[Alarm] = []
-        broken: dict[str, str] = {}
         for name, watched in watch.customers.items():
-            with keep_apart(name, broken):
+            with keep_apart(name, watch.broken):
                 found += self._of_customer(watched)
-        return found, watch._replace(broken={**watch.broken, **broken})
+        return found
 
     def _of_customer(self, watched: WatchedCustomer) -> list[Alarm]:
         refusals, customer = watched.refusals, watched.settings.customer

@@ -72,9 +72,8 @@ def update(places: Places, run: int, customers: Sequence[Settings], logs: Opened
         before = before._replace(state=LogState())
     watch = before if before.state.read else before._replace(customers=_customers_to_recount(before.customers))
     routes = read_routes(places, watch.customers)
-    broken = {**before.broken}
     for name, each in watch.customers.items():
-        with keep_apart(name, broken):
+        with keep_apart(name, watch.broken):
             each.refusals.keep_known(partial(_known_addresses, places, name, int(now)))
     known = {name: frozenset(each.refusals.refused) for name, each in before.customers.items()}
     state = _read_on(watch, logs, routes, now, is_over)
@@ -84,21 +83,19 @@ def update(places: Places, run: int, customers: Sequence[Settings], logs: Opened
     if not before.state.read:
         _keep_totals(before.customers, found)
     for name, each in found.items():
-        with keep_apart(name, broken), Spool(places, name) as spool:
+        with keep_apart(name, watch.broken), Spool(places, name) as spool:
             _mark_listed(spool, each.refusals, known[name], int(now))
             each.refusals.forget(oldest_day(now))
             refusals_file.save(spool.folder, StoredRefusals(each.refusals, each.since, each.domains))
     log_state.save(run, state)
-    return Watch(found, state, broken)
+    return Watch(found, state, watch.broken)
 
 
-def save(places: Places, watch: Watch) -> Watch:
-    """Write the findings again, with what was noted about them since; return them with who is broken."""
-    broken = {**watch.broken}
+def save(places: Places, watch: Watch) -> None:
+    """Write the findings again, with what was noted about them since."""
     for name, each in watch.customers.items():
-        with keep_apart(name, broken), Spool(places, name) as spool:
+        with keep_apart(name, watch.broken), Spool(places, name) as spool:
             refusals_file.save(spool.folder, StoredRefusals(each.refusals, each.since, each.domains))
-    return watch._replace(broken=broken)
 
 
 def make_deadline(seconds: float) -> Callable[[], bool]:

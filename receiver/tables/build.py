@@ -38,6 +38,7 @@ from receiver.tables import (
     install,
     last_build,
     lookup,
+    lost_trees,
     sftp_inboxes,
     table_contents,
 )
@@ -57,13 +58,14 @@ class Inputs(NamedTuple):
 
     customers: Sequence[str]
     sources: Sequence[CustomerInput]
+    kept: Sequence[CustomerRecipients]  # domains in force, one of which may be that of a customer without a tree
     faulty: dict[str, str]  # customer: why
     now: float
     machine_start: float  # by the same clock
 
     def parts(self) -> list[CustomerRecipients]:
         """Return the customers' parts, every address checked."""
-        return [customer_recipients.check_recipients(source, self.now) for source in self.sources]
+        return [*(customer_recipients.check_recipients(source, self.now) for source in self.sources), *self.kept]
 
     def digest(self) -> str:
         """Return the hash of the inputs.
@@ -197,10 +199,12 @@ def _hold_build_lock(places: Places, kind: int, wait: float) -> Iterator[int]:
 
 def _find(places: Places, relay: RelaySettings, customers: Sequence[str], account_owner: Owner) -> Inputs:
     read = {customer: inputs.read_customer(places, customer, account_owner) for customer in customers}
-    faulty = {customer: why for customer, (_, why) in read.items() if why}
+    lost = {customer: f"{why}; {lost_trees.LOST}" for customer, (source, why) in read.items() if source is None}
+    faulty = {customer: lost.get(customer, why) for customer, (_, why) in read.items() if why}
     sources = adopted_domains.find_left_open(relay, [source for source, _ in read.values() if source], places.tables)
     now = time.time()
-    return Inputs(customers, sources, faulty, now, boot.epoch_seconds(now))
+    kept = lost_trees.keep_domains(places.tables, lost, sources)
+    return Inputs(customers, sources, kept, faulty, now, boot.epoch_seconds(now))
 
 
 def _install(places: Places, relay: RelaySettings, found: Inputs, record: Manifest) -> dict[str, str]:

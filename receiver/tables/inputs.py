@@ -153,12 +153,12 @@ def find_copies(places: Places) -> dict[str, GoodCopy]:
 def read_customer(places: Places, customer: str, account_owner: Owner) -> tuple[CustomerInput | None, str]:
     """Return one customer's files, with root's copy in place of what is damaged, and what that is.
 
-    None: its tree is damaged and there is no copy of it.
+    None: its tree is damaged and so is root's copy of it, or there is none.
     """
     copy = GoodCopy(os.path.join(places.tables, "good", customer))
     tree, why = _tree(places, customer, copy)
     if tree is None:
-        return None, f"{why}; root has no copy of its tree, so it is in no table"
+        return None, why
     source = CustomerInput(tree, SpoolFiles(), copy, why, is_opened=find_marker(places, customer) is not None)
     try:
         source = source._replace(files=_read_spool(places, source, account_owner))

@@ -141,6 +141,26 @@ def test_one_customers_damaged_list_is_told_and_the_others_are_built(relay: Host
     assert relay.build().stdout == done.stdout
 
 
+def test_a_tree_that_is_lost_with_roots_copy_of_it_takes_no_domain_away(relay: HostRelay) -> None:
+    for name in ("acme", "bolt"):
+        relay.tree(name)
+        relay.upload(name, f"ann@{name}.example")
+    relay.build()
+    domains, routes = relay.text("relay_domains"), relay.text("transport")
+    (relay.etc / "customers/acme/settings.json").write_text("{")
+    (relay.tables / "good/acme/tree.json").unlink()
+    done = relay.build()
+    assert done.stdout.startswith("acme: ")
+    assert done.stdout.endswith("; root has no copy of its tree: its domains that are in the tables stay there, open\n")
+    assert (relay.text("relay_domains"), relay.text("transport")) == (domains, routes)
+    assert relay.finds("@acme.example") == "OK"
+    assert relay.closed("ann@bolt.example", domain="bolt.example")
+    assert relay.build("--check").stdout == ""
+    relay.tree("acme")
+    assert relay.build().stdout == ""
+    assert relay.closed("ann@acme.example")
+
+
 def test_roots_copy_follows_every_good_list_and_grows_old_like_one(relay: HostRelay) -> None:
     relay.tree("acme")
     for address in ("ann@acme.example", "bob@acme.example"):

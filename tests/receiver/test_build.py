@@ -24,6 +24,7 @@ from receiver.tables import (
     directories,
     inputs,
     install,
+    lost_trees,
     table_contents,
 )
 from receiver.tables.inputs import SpoolFiles
@@ -654,12 +655,21 @@ def test_of_a_damaged_tree_roots_copy_counts_and_nobody_else_notices(relay: Buil
     assert not why(relay, "bolt")
 
 
-def test_a_damaged_tree_without_a_copy_is_in_no_table_and_it_is_told(relay: BuiltRelay) -> None:
+def test_of_a_tree_that_is_lost_with_its_copy_the_domains_in_force_stay_and_are_open(relay: BuiltRelay) -> None:
     relay.tree("acme")
     relay.tree("bolt")
     spoiled(relay, "relay_domains", None)
-    assert tables(relay)["relay_domains"] == ["bolt.example OK"]
-    assert "it is in no table" in why(relay)
+    sources = [part.source for part in parts(relay)]
+    assert [source.tree.customer for source in sources] == ["bolt"]
+    relay.tables.mkdir()
+    assert lost_trees.keep_domains(str(relay.tables), {"acme": "damaged"}, sources) == []
+    (relay.tables / "relay_domains").write_text("acme.example OK\nbolt.example OK\n")
+    (relay.tables / "transport").write_text(f"acme.example {ROUTE}\nbolt.example {ROUTE}\n")
+    (kept,) = lost_trees.keep_domains(str(relay.tables), {"acme": "damaged"}, sources)
+    assert kept.open == {"acme.example"}
+    assert kept.source.why == "damaged"
+    assert kept.source.tree.routes == {"acme.example": ROUTE}
+    assert lost_trees.keep_domains(str(relay.tables), {}, sources) == []
 
 
 def test_trees_that_all_went_while_tables_are_in_force_are_a_fault_and_no_retirement(relay: BuiltRelay) -> None:

@@ -31,6 +31,7 @@ from receiver.store.relay_heads import find_list, read_heads
 from receiver.store.settings import load_upload_relays
 from receiver.store.transaction import find_missing_lists, prepare, publish, write
 from receiver.system import atomic_files, locks
+from receiver.system.checked_json import check_types
 
 ALL = 600  # seconds after which every customer is looked at
 OVERLAP = 60  # seconds by which a look reaches back, for what was committed late
@@ -59,9 +60,17 @@ class FollowResult(NamedTuple):
 
 
 def read_followed(run: int) -> FollowRecord:
-    """Return what the last run noted; nothing where there was none."""
+    """Return what the last run noted; nothing where there was none, or where it is damaged."""
     fields = atomic_files.load_json(run, FOLLOW) or {}
-    return FollowRecord(**{name: value for name, value in fields.items() if name in FollowRecord._fields})
+    record = FollowRecord(**{name: value for name, value in fields.items() if name in FollowRecord._fields})
+    try:
+        check_types(dict, record.wrong, record.beside)
+        check_types((list, tuple), record.alive)
+        check_types(int, record.reached, record.tried, record.clock, record.every, *record.beside.values())
+        check_types(str, record.why, *record.wrong.values(), *record.alive)
+    except TypeError:
+        return FollowRecord()
+    return record
 
 
 def follow(access: StoreAccess, customers: Sequence[str], now: int, seconds: float = 3_600.0) -> FollowResult:

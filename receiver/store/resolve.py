@@ -40,7 +40,9 @@ def resolve_hosts(hosts: str, ports: str, places: Places) -> tuple[Endpoint, ...
 
 def _read_known(places: Places) -> Mapping[str, list[str]]:
     with suppress(FileNotFoundError), atomic_files.hold_directory(places.run) as run:  # no tree yet: nothing was built
-        return dict((atomic_files.load_json(run, _KNOWN) or {}).get("hosts", {}))
+        hosts = (atomic_files.load_json(run, _KNOWN) or {}).get("hosts")
+        found = hosts.items() if isinstance(hosts, dict) else ()
+        return {name: [*map(str, each)] for name, each in found if isinstance(each, list)}
     return {}
 
 

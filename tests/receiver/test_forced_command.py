@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.slow  # each test runs the receiver's programs and post
 PROLOGUE = (
     f"import sys; sys.path.insert(0, {str(REPO)!r})\n"
     "from receiver.system import process_limits\n"
-    "from receiver.outcome import Origin, outcome_of_error; from common.settings import Settings\n"
+    "from receiver.outcome import Failed, Origin, outcome_of_error; from common.settings import Settings\n"
     "settings = Settings('acme', 'exchange-5.5', ('acme.example',), max_megabytes=1)\n"
 )
 
@@ -209,6 +210,15 @@ def test_what_wants_too_much_is_stopped_and_told(tmp_path: Path, greedy: str, to
     )
     argv = [sys.executable, "-c", code, str(tmp_path / "large")]
     assert told in subprocess.run(argv, capture_output=True, text=True, check=True, timeout=HANGS).stdout
+
+
+def test_code_that_takes_the_end_of_its_time_for_a_damaged_file_is_ended_a_little_later() -> None:
+    code = (
+        f"{PROLOGUE}process_limits.CPU, process_limits._AFTER = 1, 1\nprocess_limits.limit_resources(settings)\n"
+        "while True:\n    try:\n        any(zero for zero in iter(int, 1))\n    except Failed:\n        pass\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=HANGS, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGXCPU, b"")
 
 
 def test_a_full_disk_is_told_and_recorded_and_the_old_list_stays(relay: SmallRelay) -> None:

@@ -11,6 +11,7 @@ from console import terminal
 from fleet import kit_state, spool_data
 from fleet.kit_state import KeysSeen, KitState
 from fleet.relays import connect, load_for, relays_of, run_parallel, select_customers
+from inventory import InventoryError
 from inventory.model import Relay
 from receiver.formatting import count
 from roles import relay as relay_role
@@ -21,7 +22,7 @@ COLUMNS = ("customer", "in use", "written", "on", "to do")
 def kits(customer: str, as_json: bool) -> int:
     """Show each customer's kit: the number in use, the number written, and why one must be carried.
 
-    PERSON where uploads of the kit in use fail. Raises InventoryError, Refused.
+    PERSON where uploads of the kit in use fail, or a record is damaged. Raises InventoryError, Refused.
     """
     where, everything = inventory.inventory_path(), load_for(customer)
     customers = kit_state.have_kits(select_customers(everything, customer, every=not customer))
@@ -36,21 +37,21 @@ def kits(customer: str, as_json: bool) -> int:
     relays = [relay for relay in relays_of(everything, customers) if relay.name in uploads]
     found = run_parallel(relays, ask, "asking")
     reached = {name: said for name, said in found.items() if not isinstance(said, Exception)}
-    states = [
-        kit_state.read_kit_state(
-            where,
-            one,
-            everything.relays,
-            {name: reached[name].get(one.id, {}) for name in one.upload_relays if name in reached},
-        )
-        for one in customers
-    ]
+    states: list[KitState] = []
+    codes = [everything.code]
+    for one in customers:
+        seen = {name: reached[name].get(one.id, {}) for name in one.upload_relays if name in reached}
+        try:
+            states.append(kit_state.read_kit_state(where, one, everything.relays, seen))
+        except InventoryError as error:  # its record is damaged; the others' kits are shown
+            terminal.error(str(error))
+            codes.append(exit_codes.PERSON)
     if as_json:
         terminal.print_document({"customers": {one.customer.id: _document(one) for one in states}})
     else:
         _print(states)
-    failed = [terminal.print_result(name, said) for name, said in found.items() if isinstance(said, Exception)]
-    return exit_codes.worst([*failed, *(exit_codes.PERSON for one in states if one.is_failing()), everything.code])
+    codes += [terminal.print_result(name, said) for name, said in found.items() if isinstance(said, Exception)]
+    return exit_codes.worst([*codes, *(exit_codes.PERSON for one in states if one.is_failing())])
 
 
 def _print(states: Sequence[KitState]) -> None:

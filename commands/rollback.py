@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 from common import exit_codes
 from console import terminal
 from console.errors import Refused
+from deploy.plan import HostError
 from fleet import relay_cli
 from fleet.relay_answers import (
+    SHAPELESS,
+    Answer,
     Answers,
     RelayAnswer,
     add_failed,
@@ -59,7 +62,7 @@ def rollback(customer: str, options: RollbackOptions) -> int:
     release that would remove somebody.
     """
     scope, back = CustomerRelays.of(customer).upload_relays(), options.back
-    asked = relay_cli.ask_relays(scope, "asking", "history")
+    asked = {name: _checked(said) for name, said in relay_cli.ask_relays(scope, "asking", "history").items()}
     records = {name: said.record for name, said in done_answers(asked).items()}
     if not records:
         return print_answers(asked, options.as_json)
@@ -85,6 +88,15 @@ def rollback(customer: str, options: RollbackOptions) -> int:
     again = f"`inv rollback {customer} --dry-run` shows who goes there, and the command that puts the same list back"
     print_left_behind(answers, f"once it is back, {again}")
     return code
+
+
+def _checked(said: Answer) -> Answer:
+    """Return a relay's answer about its history, or that it has another shape; that relay takes no part then."""
+    if not isinstance(said, RelayAnswer) or said.code != exit_codes.DONE:
+        return said
+    kept, pinned = said.record.get("history"), said.record.get("pinned")
+    is_whole = isinstance(kept, list) and all("back" in each for each in kept)
+    return said if is_whole and (pinned is None or isinstance(pinned, dict)) else HostError(SHAPELESS)
 
 
 def _report(failed: Answers, as_json: bool) -> int:

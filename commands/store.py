@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import inventory
 from common import exit_codes
 from console import terminal
 from console.errors import Refused
+from console.grouping import name_some
 from deploy.plan import HostError
+from deploy.relay_host import RelayHost
 from fleet import store_access
 from fleet.relay_cli import operator_name
 from fleet.relays import connect, load_for, run_parallel
@@ -103,21 +106,36 @@ def _differ(customer: str, given: Mapping[str, Mapping[str, Any]]) -> bool:
 
 
 def _init(everything: Inventory) -> int:
-    relay = _upload_relay(everything)
+    relay = _upload_relay(everything, everything.relays)
     with connect(relay) as host:
         terminal.say(f"{relay.name}: the store has the id {store_access.call_store(host, 'init')['id']}")
     return exit_codes.DONE
 
 
 def _merge(everything: Inventory, names: list[str], name: str) -> int:
-    """Merge a relay's lists of these customers into those of an upload relay; return an exit code."""
-    source, target = find_relay(everything, name), _upload_relay(everything, but=name)
-    with connect(source) as there, connect(target) as here:
-        for customer in (one for one in names if name in everything.customers[one].relays):
+    """Merge a relay's lists of these customers, each into that of an upload relay of its own; return an exit code."""
+    codes: list[int] = []
+    hosts: dict[str, RelayHost] = {}
+    with ExitStack() as connections:
+        there = connections.enter_context(connect(find_relay(everything, name)))
+
+        def merge_one(customer: str) -> str:
+            target = _upload_relay(everything, everything.customers[customer].upload_relays, but=name)
+            if target.name not in hosts:
+                hosts[target.name] = connections.enter_context(connect(target))
             heads = json.dumps(store_access.call_store(there, "heads", customer)).encode()
-            done = store_access.call_store(here, "merge", customer, f"--operator={operator_name()}", stdin=heads)
-            terminal.say(f"{customer}: {count(done['total'], 'recipient')} in force, as {str(done['point'])[:12]}")
-    return exit_codes.DONE
+            who = f"--operator={operator_name()}"
+            done = store_access.call_store(hosts[target.name], "merge", customer, who, stdin=heads)
+            return f"{count(done['total'], 'recipient')} in force, as {str(done['point'])[:12]}"
+
+        for customer in _served(everything, names, name):
+            result: str | HostError | Refused
+            try:
+                result = merge_one(customer)
+            except (HostError, Refused) as error:  # of this customer; the others are merged all the same
+                result = error
+            codes.append(terminal.print_result(customer, result))
+    return exit_codes.worst(codes)
 
 
 def _forget(everything: Inventory, names: list[str], options: StoreOptions) -> int:
@@ -129,8 +147,12 @@ def _forget(everything: Inventory, names: list[str], options: StoreOptions) -> i
     number = [f"--removing={options.removing}"] if options.removing else []
     codes = []
     with connect(find_relay(everything, options.forget)) as host:
-        for customer in (one for one in names if options.forget in everything.customers[one].relays):
-            answer = store_access.ask_store(host, "forget", customer, *number)
+        for customer in _served(everything, names, options.forget):
+            try:
+                answer = store_access.ask_store(host, "forget", customer, *number)
+            except HostError as error:
+                codes.append(terminal.print_result(customer, error))
+                continue
             going = list(map(str, answer.get("going", ())))
             lines = [str(answer.get("why") or f"{len(going)} gone"), *(f"- {one}" for one in going[:NAMED])]
             terminal.print_answer([customer], "\n".join(lines))
@@ -138,9 +160,17 @@ def _forget(everything: Inventory, names: list[str], options: StoreOptions) -> i
     return exit_codes.worst(codes)
 
 
-def _upload_relay(everything: Inventory, but: str = "") -> Relay:
-    """Return the first relay that judges. Raises Refused."""
-    for relay in everything.relays.values():
+def _served(everything: Inventory, names: list[str], relay: str) -> list[str]:
+    """Return those of the customers that are on a relay. Raises Refused where none is."""
+    found = [name for name in names if relay in everything.customers[name].relays]
+    if not found:
+        raise Refused(f"{relay} is no relay of {name_some(names) or 'any customer'}")
+    return found
+
+
+def _upload_relay(everything: Inventory, names: Iterable[str], but: str = "") -> Relay:
+    """Return the first of the relays of these names that judges. Raises Refused."""
+    for relay in map(everything.relays.__getitem__, names):
         if relay.role == "upload" and relay.host_keys and relay.name != but:
             return relay
     raise Refused("no upload relay is set up" + (f" besides {but}" if but else ""))

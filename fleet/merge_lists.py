@@ -68,8 +68,12 @@ def _bring_to_followers(scope: CustomerRelays, followers: CustomerRelays, reques
         text = f"{customer}: would take what {request.relay} has beside its own list (-0)"
         return {relay.name: _answer(text, exit_codes.PENDING) for relay in followers.relays}
     (source,) = scope.restrict([request.relay]).relays
-    with connect(source) as host:
-        heads = store_access.call_store(host, "heads", customer)
+    try:
+        with connect(source) as host:
+            heads = store_access.call_store(host, "heads", customer)
+    except HostError as error:  # what was done on the upload relays is told all the same
+        why = HostError(f"what {request.relay} has of {customer} cannot be brought there: {error}")
+        return dict.fromkeys((relay.name for relay in followers.relays), why)
 
     def merge_on(relay: Relay) -> RelayAnswer:
         with connect(relay) as host:

@@ -133,7 +133,7 @@ def _provision_relays(
         else:
             done = {name for name, result in changed.items() if isinstance(result, str)}
             _follow_store({name: reached[name] for name in done})
-            store_start.merge_first_lists([look for look in looks if look.relay.name in done], customers)
+            codes += store_start.merge_first_lists([look for look in looks if look.relay.name in done], customers)
         return run._replace(codes=codes)
 
 

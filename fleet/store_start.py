@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from common.spool_files import most_bytes
 from console import terminal
+from console.errors import code_of
 from console.grouping import name_some
 from deploy.plan import HostError
 from fleet import store_access
@@ -85,8 +86,12 @@ def describe_union(lists: Sequence[RelayList], domains: Sequence[str]) -> Iterat
             yield f"{domain} will be open until its next list is accepted: it is open on {name_some(is_open)}"
 
 
-def merge_first_lists(looks: Sequence[RelayPlan], customers: Iterable[Customer]) -> None:
-    """Merge, on an upload relay, the lists that followers have by themselves: followers write nothing to the store."""
+def merge_first_lists(looks: Sequence[RelayPlan], customers: Iterable[Customer]) -> list[int]:
+    """Merge, on an upload relay, the lists that followers have by themselves: followers write nothing to the store.
+
+    Return the exit codes of what is left to do.
+    """
+    codes: list[int] = []
     for customer in starting_customers(looks, customers):
         theirs = [look for look in looks if look.relay.name in customer.relays]
         targets = [look.host for look in theirs if look.relay.role == "upload"]
@@ -100,3 +105,5 @@ def merge_first_lists(looks: Sequence[RelayPlan], customers: Iterable[Customer])
                 terminal.error(
                     f"{customer.id}: `inv store {customer.id} --merge {look.relay.name}` is left to do: {error}"
                 )
+                codes.append(code_of(error))
+    return codes

@@ -134,6 +134,20 @@ def test_a_look_at_a_rollback_names_a_relay_that_was_not_asked(
     assert "inv rollback acme" in said.out
 
 
+@pytest.mark.parametrize("wrong", [{"pinned": True}, {"history": None}, {"history": [{"list": "ab"}]}])
+def test_a_relay_with_a_history_of_another_shape_keeps_no_other_one_from_rolling_back(
+    wrong: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = {"mx1": RelayAnswer(0, KNOWN), "mx2": RelayAnswer(0, {**KNOWN, **wrong})}
+    monkeypatch.setattr(relay_cli, "ask_relays", lambda *_: answers)
+    monkeypatch.setattr(rollback, "preview_rollbacks", lambda scope, *_: {scope.relays[0].name: NOBODY_MOVES})
+    monkeypatch.setattr(rollback, "_put_back", lambda *_: {"mx1": RelayAnswer(0, {"line": "acme: rolled back"})})
+    assert rollback.rollback("acme", RollbackOptions()) == 4
+    said = capsys.readouterr()
+    assert "mx1: acme: rolled back" in said.out
+    assert "mx2: it is not of the shape" in said.err
+
+
 def test_a_second_rollback_names_a_relay_that_is_still_down(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -134,7 +134,7 @@ def unnamed_removals(plan: Plan, customers: Sequence[Customer], options: Provisi
     takers = {f"domain:{name}": taker for name, taker in domain_moves.owners_by_domain(customers).items()}
     named = [f"{loss} ({owner}'s, for {takers[loss]})" if loss in takers else loss for loss, owner in lost.items()]
     flags = " ".join(f"--removing {name}" for name in lost if not _is_named(name, [*lost.keys() - {name}]))
-    return [f"would remove {', '.join(named)}; nothing is done. If that is meant, say {flags}"]
+    return [f"would remove {', '.join(named)}; nothing is done. If that is meant: `inv provision` with {flags}"]
 
 
 def _is_named(loss: str, removing: Sequence[str]) -> bool:

@@ -72,9 +72,8 @@ def blockers(
 
 def _release(there: str, downgrade: bool) -> Iterator[str]:
     if _sort_key(there) > _sort_key(RELEASE) and not downgrade:
-        yield (
-            f"it has release {there} of our receiver and this is {RELEASE}: use the newer checkout, or say --downgrade"
-        )
+        older = f"it has release {there} of our receiver and this is {RELEASE}"
+        yield f"{older}: use the newer checkout, or `inv provision` with --downgrade"
 
 
 def _sort_key(release: str) -> list[int]:

@@ -77,7 +77,7 @@ def test_a_domain_moves_while_both_customers_upload_and_is_never_unlisted_or_ref
         assert "mx1: shared.example is new's now: `inv provision new` takes it from old, in one step" in refused.err
         asks = operator.done("provision new", code=2)
         assert "would remove domain:shared.example (old's, for new), route:shared.example" in asks.err
-        assert "If that is meant, say --removing domain:shared.example\n" in asks.err
+        assert "If that is meant: `inv provision` with --removing domain:shared.example\n" in asks.err
         dry = operator.done("provision new --removing domain:shared.example --dry-run --diff", code=6)
         assert "+shared.example OK" in dry.out
         assert "-shared.example OK" in dry.out

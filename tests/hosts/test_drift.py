@@ -86,7 +86,8 @@ def test_attack_a_key_line_put_into_a_customers_tree_is_named_and_goes_only_when
     for words in ("provision acme --dry-run --diff", "provision acme --diff"):
         ran = operator.done(words, code=2)
         assert "  removes key:mallory\n" in ran.out
-        assert "mx1: would remove key:mallory; nothing is done. If that is meant, say --removing key:mallory" in ran.err
+        help_ = "If that is meant: `inv provision` with --removing key:mallory"
+        assert f"mx1: would remove key:mallory; nothing is done. {help_}" in ran.err
         assert f"  -{line}" in ran.out
     ran = operator.done("provision acme --removing key:malory", code=2)
     assert "--removing key:malory: no plan here would remove that; did you mean 'key:mallory'?" in ran.err

@@ -172,7 +172,7 @@ def test_an_upload_every_200_ms_notices_no_upgrade_and_no_downgrade(site: Site) 
         assert site.releases() == {NEWER}
 
         refused = operator.done("provision --all", code=2)
-        help_ = "use the newer checkout, or say --downgrade"
+        help_ = "use the newer checkout, or `inv provision` with --downgrade"
         assert f"mx1, mx2: it has release {NEWER} of our receiver and this is {RELEASE}: {help_}" in refused.err
         assert site.releases() == {NEWER}
         told = json.loads(operator.done("status --json", code=1).out)["relays"]

@@ -11,6 +11,7 @@ from common import exit_codes
 from common.settings import UNLISTED
 from console import terminal
 from console.errors import Refused
+from console.options import is_number
 from fleet import relay_cli, reviews
 from fleet.relay_answers import add_failed, done_answers, print_answers
 from fleet.relay_cli import CustomerRelays
@@ -33,7 +34,7 @@ def accept(customer: str, options: AcceptOptions) -> int:
     """Accept the held list on every relay that holds one; each relay checks it against the review. Raises Refused."""
     scope = CustomerRelays.of(customer).upload_relays()
     given = {name: number for name, number in options.numbers.items() if number}
-    if wrong := [f"--{name} {number}" for name, number in given.items() if not re.fullmatch("[0-9]{1,9}", number)]:
+    if wrong := [f"--{name} {number}" for name, number in given.items() if not is_number(number)]:
         raise Refused(f"{wrong[0]}: a number, as `inv review {customer}` says")
     if not _HASH.fullmatch(options.list):
         raise Refused(f"name the list, as the command that `inv review {customer}` prints does: --list HASH, all of it")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from common import exit_codes
 from console.errors import Refused
+from console.options import is_number
 from fleet import relay_cli
 from fleet.relay_answers import print_all, print_answers
 from fleet.relay_cli import CustomerRelays
@@ -14,7 +13,7 @@ from fleet.relays import load_for, select_name, split_names
 
 def history(customer: str, every: bool, relay: str, diff: str, as_json: bool) -> int:
     """Show the kept lists of every relay, or who came and went with one. Raises Refused."""
-    if diff and not re.fullmatch("[0-9]{1,9}", diff):
+    if diff and not is_number(diff):
         raise Refused(f"--diff {diff}: a number as `inv history {customer}` shows")
     select_name(customer, every)
     if every or len(split_names(customer)) > 1:

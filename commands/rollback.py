@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from common import exit_codes
 from console import terminal
 from console.errors import Refused
+from console.options import is_number
 from deploy.plan import HostError
 from fleet import relay_cli
 from fleet.relay_answers import (
@@ -49,7 +50,7 @@ def roll_back_or_bring_back(customer: str, options: RollbackOptions) -> int:
         what = "--to N puts a whole list back, of whom --removing N go; --entry brings back whom one upload removed"
         raise Refused(f"{what}: name one of them")
     for name, number in (("to", options.back), ("removing", options.removing)):
-        if number and not re.fullmatch("[0-9]{1,9}", number):
+        if number and not is_number(number):
             raise Refused(f"--{name} {number}: a number, as in `inv history {customer}`")
     return bring_back(customer, options) if options.entry else rollback(customer, options)
 

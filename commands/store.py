@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from common import exit_codes
 from console import terminal
 from console.errors import Refused
 from console.grouping import name_some
+from console.options import is_number
 from deploy.plan import HostError
 from deploy.relay_host import RelayHost
 from fleet import store_access
@@ -140,7 +140,7 @@ def _merge(everything: Inventory, names: list[str], name: str) -> int:
 
 def _forget(everything: Inventory, names: list[str], options: StoreOptions) -> int:
     """Make a relay forget what the store does not know; without the right number it shows who would be removed."""
-    if options.removing and not re.fullmatch("[0-9]{1,9}", options.removing):
+    if options.removing and not is_number(options.removing):
         raise Refused(f"--removing {options.removing}: a number is wanted, how many are removed")
     if options.removing and len(names) > 1:
         raise Refused("--removing goes with one customer: name it")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from common import exit_codes
 from console.errors import Refused
-from console.options import read_file
+from console.options import is_number, read_file
 from customer_host import remote_export
 from fleet import merge_lists, relay_cli
 from fleet.merge_lists import MergeRequest
@@ -63,5 +62,5 @@ def _check(options: SyncOptions) -> None:
         raise Refused("--exact and --removing go with --from RELAY: an export is judged by the guard")
     if options.removing and not options.exact:
         raise Refused("--removing goes with --exact: without it nobody is removed")
-    if options.removing and not re.fullmatch("[0-9]{1,9}", options.removing):
+    if options.removing and not is_number(options.removing):
         raise Refused(f"--removing {options.removing}: a number is wanted, how many are removed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,11 @@ class ProvisionOptions(NamedTuple):
     diff: bool = False  # print the plan's diffs below its summary
     full: bool = False  # and long files whole
     meant: frozenset[tuple[str, str]] = frozenset()  # customer and what goes from it, meant by the command itself
+
+
+def is_number(value: str) -> bool:
+    """Return whether an option's value is a number as `postern` takes it: at most nine ASCII digits."""
+    return bool(re.fullmatch("[0-9]{1,9}", value))
 
 
 def read_file(file: str) -> bytes:

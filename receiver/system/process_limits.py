@@ -46,13 +46,15 @@ def limit_resources(settings: Settings) -> None:
         (resource.RLIMIT_FSIZE, _FILE_BASE + _FILE * export),
         (resource.RLIMIT_CORE, 0),
     ):
-        hard = resource.getrlimit(what)[1]
-        resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+        _limit(what, most)
+
+
+def _limit(what: int, most: int) -> None:
+    hard = resource.getrlimit(what)[1]
+    resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def _out_of_time(*_: object) -> None:
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    most = CPU + _AFTER
-    resource.setrlimit(resource.RLIMIT_CPU, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    _limit(resource.RLIMIT_CPU, CPU + _AFTER)
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)  # what follows is short, unless somebody took this for a damaged file
     raise Failed(f"this export took more than {CPU} s of CPU")

@@ -22,9 +22,11 @@ def keep_domains(tables: str, lost: Mapping[str, str], sources: Iterable[Custome
 
     `lost`: the customers, each with the reason. The part bears the name of one of them.
     """
+    if not lost:
+        return []
     claimed = {form for source in sources for forms in source.tree.domains.values() for form in forms}
     kept = {form: [form] for form in install.read_installed(tables, "relay_domains") if form not in claimed}
-    if not (lost and kept):
+    if not kept:
         return []
     customer, why = min(lost.items())
     routes = {form: route for form, route in install.read_installed(tables, "transport").items() if form in kept}
